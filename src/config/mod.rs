@@ -1,0 +1,4 @@
+//! Text → [`Spec`](crate::engine::spec::Spec), with diagnostics; no kernel, no daemon, files only through [`source::Loader`].
+
+pub mod diagnostic;
+pub mod source;

@@ -1,0 +1,144 @@
+//! The read model: what status, dumps, JSON and metrics show. A copy, made on request; nothing reads the engine itself.
+
+use super::io::{Cause, Exit, Fault, Refusal, Role};
+use crate::time::{Interval, Time};
+use crate::wire::{Family, Priority, Version, Vrid};
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+/// The whole state at one moment.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct Snapshot {
+    pub now: Time,
+    /// Wall clock at `now`, microseconds since the epoch; 0 if never told.
+    pub unix_micros: u64,
+    pub instances: Vec<InstanceView>,
+    pub groups: Vec<GroupView>,
+    pub scripts: Vec<ScriptView>,
+    pub trackers: Vec<TrackerView>,
+    /// Datagrams that belong to no instance, by reason.
+    pub refused: BTreeMap<Refusal, u64>,
+    pub startup_delay_left: Option<Interval>,
+}
+
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct InstanceView {
+    pub name: Box<str>,
+    pub state: Role,
+    pub wanted: Role,
+    pub since: Time,
+    /// When the present state was entered, microseconds since the epoch; 0 if never told.
+    pub since_unix_micros: u64,
+    pub why: Cause,
+    pub faults: Vec<Fault>,
+    pub interface: Option<Box<str>>,
+    /// Interface the adverts and addresses are on, if it is another (VMAC).
+    pub link: Option<Box<str>>,
+    pub ifindex: u32,
+    pub vrid: Vrid,
+    pub family: Family,
+    pub version: Version,
+    pub source: Option<IpAddr>,
+    pub base_priority: Priority,
+    pub effective_priority: Priority,
+    /// The unclamped sum.
+    pub total_priority: i32,
+    /// What the priority is made of, beyond the base.
+    pub contributions: Vec<ContributionView>,
+    pub interval: Interval,
+    /// The interval in force: learned from a v3 master, else our own.
+    pub master_interval: Interval,
+    pub master_down: Interval,
+    /// Who is master as far as this router knows: ourselves, or the last one heard.
+    pub master: Option<MasterView>,
+    /// What happens next if nothing else does.
+    pub next: Option<NextView>,
+    /// All addresses of the claim are known to be in the kernel.
+    pub owned: bool,
+    pub drained: bool,
+    pub last_advert_sent: Option<Time>,
+    pub counters: Counters,
+}
+
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct ContributionView {
+    pub tracker: Box<str>,
+    pub weight: i32,
+    pub reverse: bool,
+    /// `None`: not known yet.
+    pub good: Option<bool>,
+    /// Added to the priority.
+    pub amount: i32,
+    pub fault: bool,
+}
+
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct MasterView {
+    pub address: Option<IpAddr>,
+    pub priority: Priority,
+    pub ourselves: bool,
+    pub last_heard: Option<Time>,
+}
+
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct NextView {
+    pub at: Time,
+    pub what: Box<str>,
+}
+
+/// Counters of one instance, named as in keepalived's JSON.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
+pub struct Counters {
+    pub advert_rcvd: u64,
+    pub advert_sent: u64,
+    pub become_master: u64,
+    pub release_master: u64,
+    pub packet_len_err: u64,
+    pub advert_interval_err: u64,
+    pub ip_ttl_err: u64,
+    pub invalid_type_rcvd: u64,
+    pub addr_list_err: u64,
+    pub invalid_authtype: u64,
+    pub authtype_mismatch: u64,
+    pub auth_failure: u64,
+    pub auth_ext_missing: u64,
+    pub auth_ext_malformed: u64,
+    pub auth_ext_unknown_key: u64,
+    pub auth_ext_invalid_hmac: u64,
+    pub auth_ext_stale: u64,
+    pub auth_ext_replay: u64,
+    pub pri_zero_rcvd: u64,
+    pub pri_zero_sent: u64,
+    /// Everything refused, by reason, also what keepalived does not count.
+    pub refused: BTreeMap<Refusal, u64>,
+    pub garps_sent: u64,
+    pub healed: u64,
+}
+
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct GroupView {
+    pub name: Box<str>,
+    pub state: Role,
+    pub members: Vec<Box<str>>,
+}
+
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct ScriptView {
+    pub name: Box<str>,
+    /// `None`: not reported yet.
+    pub good: Option<bool>,
+    pub running: bool,
+    pub last_exit: Option<Exit>,
+    pub last_started: Option<Time>,
+    /// Position in 0..rise+fall; good from `rise` up.
+    pub result: u32,
+}
+
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct TrackerView {
+    pub kind: &'static str,
+    pub name: Box<str>,
+    pub value: Option<i64>,
+    pub good: Option<bool>,
+}

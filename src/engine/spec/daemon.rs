@@ -1,0 +1,87 @@
+//! Settings that concern the process, not the protocol.
+
+use super::{Fifo, Mail, Run};
+
+/// Process-level settings from the top level and `global_defs`.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct Daemon {
+    pub router_id: Box<str>,
+    /// `instance`: suffix of pid files, dump files and syslog ident.
+    pub instance: Option<Box<str>>,
+    pub net_namespace: Option<Box<str>>,
+    pub use_pid_dir: bool,
+    /// Seconds to wait for children at stop; scripts are children here.
+    pub child_wait_secs: u32,
+    pub process_name: Option<Box<str>>,
+    /// SCHED_RR priority 1..=99.
+    pub rt_priority: Option<u8>,
+    pub nice: Option<i8>,
+    pub cpu_affinity: Vec<u32>,
+    pub no_swap: bool,
+    pub rlimit_rttime_us: Option<u64>,
+    pub umask: Option<u32>,
+    pub mail: Mail,
+    /// `notify_fifo`.
+    pub fifo: Option<Fifo>,
+    /// `vrrp_notify_fifo`.
+    pub vrrp_fifo: Option<Fifo>,
+    pub fifo_states_on_reload: bool,
+    pub startup_script: Option<(Run, u32)>,
+    pub shutdown_script: Option<(Run, u32)>,
+    pub dump: Dump,
+    /// `reload_check_config`: file for the reports of the check.
+    pub reload_check: Option<Box<str>>,
+    pub reload_time_file: Option<Box<str>>,
+    pub reload_repeat: bool,
+    /// `reload_file`; `Some("")` is the default path.
+    pub reload_file: Option<Box<str>>,
+    pub config_save_dir: Option<Box<str>>,
+    pub nftables: Nftables,
+    pub netlink: NetlinkBuffers,
+    pub rx_buffer: RxBuffer,
+    /// `disable_local_igmp`.
+    pub disable_local_igmp: bool,
+    /// Keywords that were read and have no effect in this program, each with its line: told once at start.
+    pub without_effect: Vec<Box<str>>,
+}
+
+/// `state_dump_file`, `json_version`, `data_use_instance`, …
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Dump {
+    pub state: Option<Box<str>>,
+    pub stats: Option<Box<str>>,
+    pub json: Option<Box<str>>,
+    /// 1 or 2; 0 counts as 1.
+    pub json_version: u8,
+    pub use_instance: bool,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Nftables {
+    /// Table name, when nftables is wanted or needed.
+    pub table: Option<Box<str>>,
+    pub priority: Option<i32>,
+    pub counters: bool,
+    pub ifindex: bool,
+}
+
+/// Receive buffers of the netlink sockets, bytes; and whether to exceed rmem_max.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct NetlinkBuffers {
+    pub command: Option<u32>,
+    pub command_force: bool,
+    pub monitor: Option<u32>,
+    pub monitor_force: bool,
+    pub process: Option<u32>,
+    pub process_force: bool,
+}
+
+/// `vrrp_rx_bufs_policy`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum RxBuffer {
+    #[default]
+    Kernel,
+    Bytes(u32),
+    Mtu { multiplier: u32 },
+    Advert { multiplier: u32 },
+}

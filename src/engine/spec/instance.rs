@@ -1,0 +1,187 @@
+//! One `vrrp_instance`, resolved.
+
+use super::{Claim, GroupId, IfName, Notify, Tie};
+use crate::time::Interval;
+use crate::wire::{Family, Priority, Version, Vrid};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+/// One virtual router.
+#[derive(Clone, PartialEq, Debug)]
+pub struct InstanceSpec {
+    pub name: Box<str>,
+    pub vrid: Vrid,
+    pub family: Family,
+    pub version: Version,
+    /// As configured; `None` only for unicast with a configured source.
+    pub interface: Option<IfName>,
+    /// `vrf`, unicast without interface only.
+    pub vrf: Option<IfName>,
+    /// The interface made for this instance, if any: adverts and addresses are there instead of on `interface`.
+    pub virtual_link: Option<VirtualLink>,
+    /// `vmac_xmit_base`: adverts go through `interface` although the addresses are on the VMAC.
+    pub transmit_base: bool,
+    /// Base priority, 1..=255; 255 is the address owner.
+    pub priority: Priority,
+    /// `state MASTER` was wanted. It shortens nothing (keepalived: only defaults depend on it), but is shown.
+    pub wants_master: bool,
+    pub interval: Interval,
+    /// Adverts missed before a backup takes over (`down_timer_adverts`), 1..=100.
+    pub down_adverts: u32,
+    pub preempt: bool,
+    pub preempt_delay: Interval,
+    /// False: packets to the virtual addresses are dropped while master (`no_accept`).
+    pub accept: bool,
+    pub strict: bool,
+    /// `mcast_src_ip` / `unicast_src_ip`.
+    pub source: Option<IpAddr>,
+    /// `track_src_ip`: FAULT while the configured source is on no interface.
+    pub track_source: bool,
+    pub transport: Transport,
+    pub auth: Auth,
+    pub checksum: Checksum,
+    pub skip_check_adv_addr: bool,
+    pub lower_prio_no_advert: bool,
+    pub higher_prio_send_advert: bool,
+    pub owner_ignore_adverts: bool,
+    /// `timer_expired_backup`: priority whose patience is assumed (needs nopreempt).
+    pub timer_expired_backup: Option<u8>,
+    /// False with `dont_track_primary`.
+    pub track_primary: bool,
+    pub promote_secondaries: bool,
+    /// What is owned while master. The first [`Claim::advertised`] addresses stand in the advert, in that order.
+    pub claim: Arc<Claim>,
+    pub garp: Garp,
+    /// Trackers of the instance and of its group, merged.
+    pub ties: Vec<Tie>,
+    pub group: Option<GroupId>,
+    pub notify: Notify,
+    /// Why this instance can never leave FAULT with this configuration.
+    pub config_fault: Option<Box<str>>,
+    pub debug: u8,
+}
+
+/// `use_vmac`, `use_ipvlan`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum VirtualLink {
+    /// A private macvlan; `mac` is 00:00:5e:00:01:VRID (IPv4) or …:02:VRID (IPv6) unless configured.
+    /// `name` as configured; `None` lets the daemon choose (`vrrp.VRID`).
+    Vmac { name: Option<IfName>, prefix: Box<str>, mac: [u8; 6], netlink_notify: bool, group: Option<u32> },
+    Ipvlan { name: Option<IfName>, prefix: Box<str>, address: Option<(IpAddr, u8)>, mode: IpvlanMode, group: Option<u32> },
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum IpvlanMode {
+    #[default]
+    Bridge,
+    Private,
+    Vepa,
+}
+
+/// How adverts travel.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Transport {
+    Multicast { group: IpAddr },
+    Unicast {
+        peers: Vec<Peer>,
+        /// `unicast_ttl`; `None` is 255 for IPv4 and the kernel's choice for IPv6.
+        ttl: Option<u8>,
+        /// `check_unicast_src` or any TTL range: adverts of others are refused.
+        check_source: bool,
+    },
+}
+
+/// A line of `unicast_peer`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Peer {
+    pub address: IpAddr,
+    pub min_ttl: u8,
+    pub max_ttl: u8,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub enum Auth {
+    #[default]
+    None,
+    /// Plain text in a VRRPv2 packet, zero padded (RFC 2338).
+    Pass([u8; 8]),
+    /// IPsec AH with HMAC-MD5-96 (RFC 2338); the key, zero padded to 8 bytes.
+    Ah([u8; 8]),
+    Hmac(HmacAuth),
+}
+
+/// `auth_hmac` of keepalived 2.4.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct HmacAuth {
+    /// (id, key bytes)
+    pub keys: Vec<(u8, Box<[u8]>)>,
+    pub active: u8,
+    pub mode: HmacMode,
+    pub replay: Replay,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum HmacMode {
+    #[default]
+    Enforce,
+    Permissive,
+    ReceiveOnly,
+}
+
+/// `anti_replay`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Replay {
+    /// The sender's clock may differ by at most this much.
+    Time { window: Interval },
+    /// The sequence must grow; clocks are not compared.
+    Monotonic,
+    Off,
+}
+
+/// How the checksum of VRRPv3 over IPv4 is made.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Checksum {
+    /// `v3_checksum_as_v2`: send without the pseudo header, accept both.
+    pub v3_as_v2: bool,
+    pub old_unicast: OldUnicast,
+}
+
+/// `old_unicast_checksum`: keepalived up to 1.3.6 summed over the multicast group although it sent unicast.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum OldUnicast {
+    #[default]
+    Auto,
+    Always,
+    Never,
+}
+
+/// Gratuitous ARP and unsolicited neighbour advertisement plan of an instance.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Garp {
+    /// Rounds at once, and again after `delay`.
+    pub repeat: u32,
+    /// Zero: no second block.
+    pub delay: Interval,
+    /// Zero: never again.
+    pub refresh: Interval,
+    pub refresh_repeat: u32,
+    pub lower_prio_repeat: u32,
+    pub lower_prio_delay: Interval,
+    /// `garp_extra_if`: period, zero is off; and on all interfaces, not just VMACs.
+    pub extra: Interval,
+    pub extra_all: bool,
+}
+impl Default for Garp {
+    fn default() -> Self {
+        Garp {
+            repeat: 5,
+            delay: Interval::from_secs(5),
+            refresh: Interval::ZERO,
+            refresh_repeat: 1,
+            lower_prio_repeat: 5,
+            lower_prio_delay: Interval::from_secs(5),
+            extra: Interval::ZERO,
+            extra_all: false,
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! What the daemon is told to be: an immutable value that [`crate::config`] makes out of text and nothing else.
+//!
+//! Every reference is an index into one of [`Spec`]'s lists (`InstanceId(3)` is `instances[3]`), every default and
+//! every rule between keywords is already applied: who reads a `Spec` never asks "was it set?". A `Spec` is replaced
+//! as a whole on reload; nothing changes in place.
+
+mod claim;
+mod daemon;
+mod instance;
+mod notify;
+mod track;
+
+pub use claim::*;
+pub use daemon::*;
+pub use instance::*;
+pub use notify::*;
+pub use track::*;
+
+use crate::time::Interval;
+use std::fmt;
+use std::sync::Arc;
+
+macro_rules! ids {
+    ($($(#[$doc:meta])* $name:ident),* $(,)?) => {$(
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, serde::Serialize)]
+        #[serde(transparent)]
+        pub struct $name(pub u32);
+        impl $name {
+            pub const fn index(self) -> usize {
+                self.0 as usize
+            }
+        }
+    )*};
+}
+ids! {
+    /// Position in [`Spec::instances`].
+    InstanceId,
+    /// Position in [`Spec::groups`].
+    GroupId,
+    /// Position in [`Spec::scripts`].
+    ScriptId,
+    /// Position in [`Spec::files`].
+    FileId,
+    /// Position in [`Spec::processes`].
+    ProcessId,
+    /// Position in [`Spec::bfds`].
+    BfdId,
+}
+
+/// Name of a network interface, 1..=15 bytes.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
+#[serde(transparent)]
+pub struct IfName(Arc<str>);
+impl IfName {
+    /// `None` when empty or longer than the kernel's 15 bytes.
+    pub fn new(name: &str) -> Option<IfName> {
+        (!name.is_empty() && name.len() <= 15).then(|| IfName(name.into()))
+    }
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+impl fmt::Display for IfName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+impl fmt::Debug for IfName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)
+    }
+}
+
+/// Everything a keepalived.conf says, resolved.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct Spec {
+    pub instances: Vec<InstanceSpec>,
+    pub groups: Vec<GroupSpec>,
+    pub scripts: Vec<ScriptSpec>,
+    pub files: Vec<FileSpec>,
+    pub processes: Vec<ProcessSpec>,
+    pub bfds: Vec<BfdSpec>,
+    pub statics: Statics,
+    /// `garp_group`s and `vrrp_garp_interval`: how far announcements on one interface are spaced.
+    pub pacing: Vec<Pacing>,
+    /// `interface_up_down_delays`.
+    pub debounce: Vec<Debounce>,
+    /// `linkbeat_interfaces`: interfaces whose carrier is polled.
+    pub linkbeat: Vec<IfName>,
+    /// `vrrp_startup_delay` / `vrrp_delay_after_boot`, the latter already reduced by the uptime: the larger.
+    pub startup_delay: Interval,
+    /// `dynamic_interfaces`: an interface may be absent.
+    pub dynamic_interfaces: bool,
+    /// `dynamic_interfaces allow_if_changes`.
+    pub allow_if_changes: bool,
+    /// `log_unknown_vrids`.
+    pub log_unknown_vrids: bool,
+    /// What concerns the process, not the protocol.
+    pub daemon: Daemon,
+}
+
+/// `garp_interval` and `gna_interval` for a set of interfaces; an empty set is the global default, per interface.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Pacing {
+    pub interfaces: Vec<IfName>,
+    pub garp: Interval,
+    pub gna: Interval,
+}
+
+/// One line of `interface_up_down_delays`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Debounce {
+    pub interface: IfName,
+    pub down: Interval,
+    pub up: Interval,
+}
+
+/// `vrrp_sync_group`: instances that change state together.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct GroupSpec {
+    pub name: Box<str>,
+    /// At least one.
+    pub members: Vec<InstanceId>,
+    /// `sync_group_tracking_weight`.
+    pub tracking_weight: bool,
+    pub notify: Notify,
+    /// Trackers of the group itself, for display; they are already among the members' ties.
+    pub ties: Vec<Tie>,
+}

@@ -1,0 +1,69 @@
+//! Who is told what: programs to run, FIFOs to write, mail to send.
+
+/// A program to run, with everything decided: arguments split, user looked up.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct Run {
+    pub command: Command,
+    pub uid: u32,
+    pub gid: u32,
+    /// Supplementary groups; `None` drops all but `gid`.
+    pub groups: Option<Vec<u32>>,
+}
+
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub enum Command {
+    /// Executed directly: path and argument vector (argv\[0\] included).
+    Exec { path: Box<str>, argv: Vec<Box<str>> },
+    /// A command line for `sh -c` (redirections, files without a recognised format).
+    Shell(Box<str>),
+}
+
+impl Run {
+    /// The command line as a person would write it.
+    pub fn line(&self) -> String {
+        match &self.command {
+            Command::Exec { argv, .. } => argv.join(" "),
+            Command::Shell(line) => line.to_string(),
+        }
+    }
+}
+
+/// Notifications of one instance or group.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Notify {
+    pub master: Option<Run>,
+    pub backup: Option<Run>,
+    pub fault: Option<Run>,
+    pub stop: Option<Run>,
+    pub deleted: Option<Run>,
+    pub any: Option<Run>,
+    pub master_rx_lower_pri: Option<Run>,
+    /// `notify_deleted` was given: removal on reload is DELETED, else FAULT.
+    pub tell_deleted: bool,
+    pub mail: bool,
+    /// Priority changes are written to the FIFO.
+    pub priority_changes: bool,
+}
+
+/// A named pipe that receives one line an event.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Fifo {
+    pub path: Box<str>,
+    pub uid: u32,
+    pub gid: u32,
+    /// Started with the path appended as last argument.
+    pub reader: Option<Run>,
+}
+
+/// Mail settings; mail is sent only with a server and at least one recipient.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Mail {
+    pub server: Option<Box<str>>,
+    pub port: u16,
+    pub from: Option<Box<str>>,
+    pub to: Vec<Box<str>>,
+    pub helo: Option<Box<str>>,
+    pub timeout_secs: u32,
+    /// `no_email_faults`.
+    pub no_faults: bool,
+}

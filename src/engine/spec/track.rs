@@ -1,0 +1,89 @@
+//! What can make a router less wanted: scripts, interfaces, files, processes, BFD sessions, and how much each counts.
+
+use super::{BfdId, FileId, IfName, ProcessId, Run, ScriptId};
+use crate::time::Interval;
+
+/// A tracked thing tied to one instance.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Tie {
+    pub on: TieTarget,
+    /// 0: bad means FAULT. Positive: added when good. Negative: subtracted when bad. Files: multiplier of the value.
+    pub weight: i32,
+    pub reverse: bool,
+    /// Came from the sync group.
+    pub from_group: bool,
+}
+
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub enum TieTarget {
+    Interface(IfName),
+    Script(ScriptId),
+    File(FileId),
+    Process(ProcessId),
+    Bfd(BfdId),
+}
+
+/// `vrrp_script`.
+#[derive(Clone, PartialEq, Debug)]
+pub struct ScriptSpec {
+    pub name: Box<str>,
+    pub run: Run,
+    /// From start to start.
+    pub interval: Interval,
+    pub timeout: Interval,
+    /// The script's own weight, for ties that give none.
+    pub weight: i32,
+    pub reverse: bool,
+    pub rise: u32,
+    pub fall: u32,
+    pub init_fail: bool,
+    /// Runs although script security would refuse it (`enable_script_security` off).
+    pub insecure: bool,
+}
+
+/// `track_file`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct FileSpec {
+    pub name: Box<str>,
+    pub path: Box<str>,
+    pub weight: i32,
+    pub reverse: bool,
+    /// `init_file`: value to create the file with, and whether to overwrite an existing one.
+    pub init: Option<(i32, bool)>,
+}
+
+/// `vrrp_track_process`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ProcessSpec {
+    pub name: Box<str>,
+    pub process: Box<str>,
+    pub params: Vec<Box<str>>,
+    pub param_match: ParamMatch,
+    pub weight: i32,
+    pub reverse: bool,
+    pub quorum: u32,
+    /// `None` is unlimited.
+    pub quorum_max: Option<u32>,
+    pub terminate_delay: Interval,
+    pub fork_delay: Interval,
+    pub full_command: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ParamMatch {
+    /// Parameters are not compared.
+    #[default]
+    None,
+    Exact,
+    Partial,
+    Initial,
+}
+
+/// `bfd_instance`: kept for its name and weight; sessions do not run yet.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct BfdSpec {
+    pub name: Box<str>,
+    pub weight: i32,
+    pub reverse: bool,
+}

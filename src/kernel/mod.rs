@@ -1,0 +1,1 @@
+//! The only code that touches Linux: sockets, netlink, processes, privileges.

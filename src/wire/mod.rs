@@ -1,0 +1,95 @@
+//! Bytes ⇄ meaning. Total functions, no state: whatever bytes come, a value or a [`Malformed`](advert::Malformed)
+//! goes out, never a panic. This layer knows nothing of instances, policy or sockets.
+
+use std::fmt;
+use std::net::IpAddr;
+
+/// Address family of a virtual router.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, serde::Serialize)]
+pub enum Family {
+    #[serde(rename = "IPv4")]
+    V4,
+    #[serde(rename = "IPv6")]
+    V6,
+}
+
+impl Family {
+    pub const fn of(address: &IpAddr) -> Family {
+        match address {
+            IpAddr::V4(_) => Family::V4,
+            IpAddr::V6(_) => Family::V6,
+        }
+    }
+}
+impl fmt::Display for Family {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Family::V4 => "IPv4",
+            Family::V6 => "IPv6",
+        })
+    }
+}
+
+/// VRRP protocol version: 2 is RFC 3768, 3 is RFC 9568 (which replaces RFC 5798).
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Version {
+    V2,
+    V3,
+}
+impl Version {
+    pub const fn number(self) -> u8 {
+        match self {
+            Version::V2 => 2,
+            Version::V3 => 3,
+        }
+    }
+}
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.number())
+    }
+}
+impl serde::Serialize for Version {
+    fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        s.serialize_u8(self.number())
+    }
+}
+
+/// Virtual router identifier, 1..=255 (RFC 9568 §5.2.3).
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, serde::Serialize)]
+#[serde(transparent)]
+pub struct Vrid(u8);
+impl Vrid {
+    /// `None` for 0.
+    pub const fn new(id: u8) -> Option<Vrid> {
+        if id == 0 { None } else { Some(Vrid(id)) }
+    }
+    pub const fn get(self) -> u8 {
+        self.0
+    }
+}
+impl fmt::Display for Vrid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)
+    }
+}
+
+/// A priority as it stands in an advert: 0 "I leave", 1..=254, 255 "address owner" (RFC 9568 §5.2.4).
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, serde::Serialize)]
+#[serde(transparent)]
+pub struct Priority(pub u8);
+impl Priority {
+    pub const LEAVING: Priority = Priority(0);
+    pub const OWNER: Priority = Priority(255);
+    pub const DEFAULT: Priority = Priority(100);
+}
+impl fmt::Display for Priority {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)
+    }
+}
+
+/// IP protocol number of VRRP.
+pub const PROTOCOL_VRRP: u8 = 112;
+/// IP protocol number of the IPsec authentication header, which `auth_type AH` puts in front of VRRP.
+pub const PROTOCOL_AH: u8 = 51;
