@@ -127,7 +127,11 @@ impl AddAssign for Interval {
 
 impl fmt::Debug for Time {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if *self == Time::NEVER { f.write_str("never") } else { write!(f, "@{}.{:06}", self.0 / 1_000_000, self.0 % 1_000_000) }
+        if *self == Time::NEVER {
+            f.write_str("never")
+        } else {
+            write!(f, "@{}.{:06}", self.0 / 1_000_000, self.0 % 1_000_000)
+        }
     }
 }
 /// Seconds with as many decimals as needed: `1`, `0.25`, `3.609375`.

@@ -14,12 +14,24 @@ pub enum Input<'a> {
     /// Nothing but time.
     Tick,
     /// A datagram on a VRRP socket. IPv4: the whole packet from its IP header on; IPv6: the payload after all headers.
-    Datagram { meta: RxMeta, bytes: &'a [u8] },
+    Datagram {
+        meta: RxMeta,
+        bytes: &'a [u8],
+    },
     Link(LinkFact),
-    Tracked { tracker: Tracker, value: TrackValue },
-    ScriptExited { script: ScriptId, exit: Exit },
+    Tracked {
+        tracker: Tracker,
+        value: TrackValue,
+    },
+    ScriptExited {
+        script: ScriptId,
+        exit: Exit,
+    },
     /// What came of an [`Action::Own`].
-    Applied { instance: InstanceId, outcome: Outcome },
+    Applied {
+        instance: InstanceId,
+        outcome: Outcome,
+    },
     /// Where the wall clock stands: needed by `auth_hmac` and by times shown to people, by nothing else.
     WallClock(Wall),
     Command(Command),
@@ -43,11 +55,23 @@ pub enum LinkFact {
     Dump(Vec<Link>),
     /// New or changed. Carries the link's own fields; its addresses come in `Address`.
     Changed(Link),
-    Gone { index: u32 },
-    Address { index: u32, address: LinkAddress },
-    AddressGone { index: u32, address: IpAddr, prefix: u8 },
+    Gone {
+        index: u32,
+    },
+    Address {
+        index: u32,
+        address: LinkAddress,
+    },
+    AddressGone {
+        index: u32,
+        address: IpAddr,
+        prefix: u8,
+    },
     /// A claimed item was removed by somebody else and has been put back by the kernel layer.
-    Healed { instance: InstanceId, addresses: Range<u32> },
+    Healed {
+        instance: InstanceId,
+        addresses: Range<u32>,
+    },
 }
 
 /// A network interface as the kernel sees it.
@@ -133,17 +157,27 @@ pub struct Wall {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Command {
     /// Give everything up. `release` false keeps the addresses on the interfaces (`--dont-release-vrrp`).
-    Stop { release: bool },
+    Stop {
+        release: bool,
+    },
     ClearCounters,
     /// A last advert of every master before a reload.
     Reassure,
     /// Announce everything owned once more.
-    Announce { instance: Option<InstanceId> },
+    Announce {
+        instance: Option<InstanceId>,
+    },
     /// Hand over and stay BACKUP while another router lives, until `Undrain`. `None` is all.
-    Drain { instance: Option<InstanceId> },
-    Undrain { instance: Option<InstanceId> },
+    Drain {
+        instance: Option<InstanceId>,
+    },
+    Undrain {
+        instance: Option<InstanceId>,
+    },
     /// Master: send priority 0 and let the best backup take over now; normal election afterwards.
-    Failover { instance: Option<InstanceId> },
+    Failover {
+        instance: Option<InstanceId>,
+    },
 }
 
 /// A wish of the engine, to be carried out in the order given.
@@ -228,11 +262,16 @@ pub enum Cause {
     /// We hold the addresses themselves (priority 255).
     Owner,
     /// A better router was heard.
-    Outranked { by: IpAddr, priority: Priority },
+    Outranked {
+        by: IpAddr,
+        priority: Priority,
+    },
     Faulted(Vec<Fault>),
     Recovered,
     /// The sync group went along with one of its members.
-    Group { led_by: InstanceId },
+    Group {
+        led_by: InstanceId,
+    },
     /// The process was stalled for longer than the backup's patience (`timer_expired_backup`).
     Stalled,
     Drained,
@@ -295,38 +334,111 @@ pub enum Refusal {
 /// What happened, for observers: log, notify scripts, FIFO, mail, metrics.
 #[derive(Clone, PartialEq, Debug)]
 pub enum Event {
-    Became { instance: InstanceId, from: Role, to: Role, why: Cause },
-    GroupBecame { group: GroupId, from: Role, to: Role },
-    PriorityChanged { instance: InstanceId, from: Priority, to: Priority },
+    Became {
+        instance: InstanceId,
+        from: Role,
+        to: Role,
+        why: Cause,
+    },
+    GroupBecame {
+        group: GroupId,
+        from: Role,
+        to: Role,
+    },
+    PriorityChanged {
+        instance: InstanceId,
+        from: Priority,
+        to: Priority,
+    },
     /// A master heard somebody lower (`notify_master_rx_lower_pri`).
-    HeardLower { instance: InstanceId, from: IpAddr, priority: Priority },
+    HeardLower {
+        instance: InstanceId,
+        from: IpAddr,
+        priority: Priority,
+    },
     /// A backup heard a lower master and will take over when its timer ends.
-    WillPreempt { instance: InstanceId, from: IpAddr, priority: Priority },
-    Refused { instance: Option<InstanceId>, from: IpAddr, ifindex: u32, vrid: Option<Vrid>, why: Refusal },
+    WillPreempt {
+        instance: InstanceId,
+        from: IpAddr,
+        priority: Priority,
+    },
+    Refused {
+        instance: Option<InstanceId>,
+        from: IpAddr,
+        ifindex: u32,
+        vrid: Option<Vrid>,
+        why: Refusal,
+    },
     /// The list of addresses in an accepted advert differs from ours.
-    AddressListDiffers { instance: InstanceId, from: IpAddr },
+    AddressListDiffers {
+        instance: InstanceId,
+        from: IpAddr,
+    },
     /// A v3 master uses another interval than ours; it has been learned.
-    IntervalLearned { instance: InstanceId, from: IpAddr, theirs: Interval },
+    IntervalLearned {
+        instance: InstanceId,
+        from: IpAddr,
+        theirs: Interval,
+    },
     /// Two routers claim to be the owner, or two masters were heard at once: who it was.
-    RivalMaster { instance: InstanceId, from: IpAddr, priority: Priority },
-    ScriptChanged { script: ScriptId, good: bool, exit: Exit },
-    ScriptTimedOut { script: ScriptId },
+    RivalMaster {
+        instance: InstanceId,
+        from: IpAddr,
+        priority: Priority,
+    },
+    ScriptChanged {
+        script: ScriptId,
+        good: bool,
+        exit: Exit,
+    },
+    ScriptTimedOut {
+        script: ScriptId,
+    },
     /// The last run had not ended when the next was due.
-    ScriptOverrun { script: ScriptId },
-    FaultsChanged { instance: InstanceId, faults: Vec<Fault> },
+    ScriptOverrun {
+        script: ScriptId,
+    },
+    FaultsChanged {
+        instance: InstanceId,
+        faults: Vec<Fault>,
+    },
     /// Addresses were removed by another program and are back.
-    Healed { instance: InstanceId, addresses: Range<u32> },
-    ClaimFailed { instance: InstanceId, reason: Box<str> },
-    TrackerChanged { tracker: Tracker, value: TrackValue },
-    LinkChanged { name: IfName, running: bool },
+    Healed {
+        instance: InstanceId,
+        addresses: Range<u32>,
+    },
+    ClaimFailed {
+        instance: InstanceId,
+        reason: Box<str>,
+    },
+    TrackerChanged {
+        tracker: Tracker,
+        value: TrackValue,
+    },
+    LinkChanged {
+        name: IfName,
+        running: bool,
+    },
     /// An instance was removed by a reload.
-    Deleted { name: Box<str>, was: Role },
-    Stopped { instance: InstanceId },
+    Deleted {
+        name: Box<str>,
+        was: Role,
+    },
+    Stopped {
+        instance: InstanceId,
+    },
     /// Our own loop came late; how late.
-    Late { by: Interval },
+    Late {
+        by: Interval,
+    },
     /// A datagram could not be sent.
-    SendFailed { instance: InstanceId, reason: Box<str> },
-    ReloadRefused { reason: Box<str> },
+    SendFailed {
+        instance: InstanceId,
+        reason: Box<str>,
+    },
+    ReloadRefused {
+        reason: Box<str>,
+    },
     Reloaded,
 }
 

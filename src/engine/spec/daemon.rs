@@ -82,6 +82,10 @@ pub enum RxBuffer {
     #[default]
     Kernel,
     Bytes(u32),
-    Mtu { multiplier: u32 },
-    Advert { multiplier: u32 },
+    Mtu {
+        multiplier: u32,
+    },
+    Advert {
+        multiplier: u32,
+    },
 }

@@ -67,7 +67,13 @@ pub enum VirtualLink {
     /// A private macvlan; `mac` is 00:00:5e:00:01:VRID (IPv4) or …:02:VRID (IPv6) unless configured.
     /// `name` as configured; `None` lets the daemon choose (`vrrp.VRID`).
     Vmac { name: Option<IfName>, prefix: Box<str>, mac: [u8; 6], netlink_notify: bool, group: Option<u32> },
-    Ipvlan { name: Option<IfName>, prefix: Box<str>, address: Option<(IpAddr, u8)>, mode: IpvlanMode, group: Option<u32> },
+    Ipvlan {
+        name: Option<IfName>,
+        prefix: Box<str>,
+        address: Option<(IpAddr, u8)>,
+        mode: IpvlanMode,
+        group: Option<u32>,
+    },
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -81,7 +87,9 @@ pub enum IpvlanMode {
 /// How adverts travel.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Transport {
-    Multicast { group: IpAddr },
+    Multicast {
+        group: IpAddr,
+    },
     Unicast {
         peers: Vec<Peer>,
         /// `unicast_ttl`; `None` is 255 for IPv4 and the kernel's choice for IPv6.
@@ -132,7 +140,9 @@ pub enum HmacMode {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Replay {
     /// The sender's clock may differ by at most this much.
-    Time { window: Interval },
+    Time {
+        window: Interval,
+    },
     /// The sequence must grow; clocks are not compared.
     Monotonic,
     Off,

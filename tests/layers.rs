@@ -1,0 +1,125 @@
+//! Who may use whom: the direction rules of docs/architecture.md, held by a test because tables in prose rot.
+//!
+//! For every part of the house, the modules that its files name through `crate::` must be on its list, and words
+//! that belong to another thread or another world must not occur at all.
+
+#![allow(clippy::unwrap_used)]
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+/// (part, parts it may use besides itself, words that must not occur in it)
+const RULES: &[(&str, &[&str], &[&str])] = &[
+    ("time.rs", &[], &["tokio", "Instant::now"]),
+    ("wire", &["time"], &["tokio", "tracing::", "std::fs", "Instant::now"]),
+    (
+        "engine",
+        &["wire", "time"],
+        &["tokio", "tracing::", "std::fs", "UdpSocket", "TcpStream", "socket2", "Instant::now", "SystemTime", "rand::"],
+    ),
+    ("config", &["engine::spec", "engine::election", "wire", "time"], &["tokio", "std::fs", "nix::", "Instant::now"]),
+    (
+        "kernel",
+        &["engine::io", "engine::spec", "wire", "time", "config::source", "config::security"],
+        &["engine::Engine"],
+    ),
+    (
+        "observe",
+        &["engine::io", "engine::spec", "engine::snapshot", "wire", "time"],
+        &["engine::Engine", "Instant::now"],
+    ),
+    ("sim", &["engine", "config", "wire", "time"], &["tokio", "Instant::now", "SystemTime", "std::thread"]),
+    ("lab", &["kernel", "wire", "time"], &[]),
+];
+
+fn files(path: &Path, found: &mut Vec<PathBuf>) {
+    if path.is_file() {
+        found.push(path.to_path_buf());
+        return;
+    }
+    for entry in std::fs::read_dir(path).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() || path.extension().is_some_and(|e| e == "rs") {
+            files(&path, found);
+        }
+    }
+}
+
+/// The text without line comments: only what the compiler follows counts.
+fn code(text: &str) -> String {
+    text.lines().map(|line| line.split("//").next().unwrap_or("")).collect::<Vec<_>>().join("\n")
+}
+
+/// Every path that begins with `crate::`, groups opened: `crate::{a::b, c}` is `a::b` and `c`.
+fn crate_paths(code: &str) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    for (at, _) in code.match_indices("crate::") {
+        let rest = &code[at + "crate::".len()..];
+        let Some(group) = rest.strip_prefix('{') else {
+            found.insert(rest.chars().take_while(|c| c.is_alphanumeric() || *c == '_' || *c == ':').collect());
+            continue;
+        };
+        let (mut depth, mut item) = (1, String::new());
+        for c in group.chars() {
+            match c {
+                '{' => depth += 1,
+                '}' => depth -= 1,
+                _ => {}
+            }
+            if depth == 0 || (depth == 1 && c == ',') {
+                found.insert(item.trim().to_string());
+                item.clear();
+                if depth == 0 {
+                    break;
+                }
+            } else {
+                item.push(c);
+            }
+        }
+    }
+    found.remove("");
+    found
+}
+
+fn offences(part: &str, allowed: &[&str], banned: &[&str], text: &str) -> Vec<String> {
+    let code = code(text);
+    let own = part.trim_end_matches(".rs");
+    let within = |path: &str, door: &str| path == door || path.starts_with(&format!("{door}::"));
+    let mut wrong = Vec::new();
+    for path in crate_paths(&code) {
+        let is_macro = code.contains(&format!("crate::{path}!"));
+        if !is_macro && !within(&path, own) && !allowed.iter().any(|door| within(&path, door)) {
+            wrong.push(format!("uses crate::{path}"));
+        }
+    }
+    wrong.extend(banned.iter().filter(|word| code.contains(**word)).map(|word| format!("names {word}")));
+    wrong
+}
+
+#[test]
+fn every_part_keeps_to_its_doors() {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut wrong = Vec::new();
+    for (part, allowed, banned) in RULES {
+        let mut list = Vec::new();
+        files(&src.join(part), &mut list);
+        assert!(!list.is_empty(), "{part} has no files: the rule watches nothing");
+        for file in list {
+            let text = std::fs::read_to_string(&file).unwrap();
+            for offence in offences(part, allowed, banned, &text) {
+                wrong.push(format!("{}: {offence}", file.display()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "the direction rules are broken:\n{}", wrong.join("\n"));
+}
+
+/// The rule can fail: a text that breaks it is caught, one that keeps it is not.
+#[test]
+fn an_offence_is_seen() {
+    let bad = "use crate::kernel::socket;\nfn f() { tokio::spawn(x) }\nuse crate::{wire::Family, daemon};";
+    let seen = offences("engine", &["wire"], &["tokio"], bad);
+    assert_eq!(seen, ["uses crate::daemon", "uses crate::kernel::socket", "names tokio"]);
+    let good = "use crate::wire::Vrid; // tokio is not for us\nuse crate::engine::io;";
+    assert!(offences("engine", &["wire"], &["tokio"], good).is_empty());
+}
