@@ -1,6 +1,11 @@
 //! Bytes ⇄ meaning. Total functions, no state: whatever bytes come, a value or a [`Malformed`](advert::Malformed)
 //! goes out, never a panic. This layer knows nothing of instances, policy or sockets.
 
+pub mod advert;
+pub mod auth;
+pub mod checksum;
+pub mod frames;
+
 use std::fmt;
 use std::net::IpAddr;
 
