@@ -1,0 +1,126 @@
+//! The kernel thread: what is claimed goes into Linux, what Linux does comes out, what others remove is put back.
+//!
+//! One OS thread with its own current-thread runtime, because a netlink request is carried out inside the caller's
+//! sendmsg under RTNL: claiming 2,000 addresses would stall whoever asks. It resolves interface names itself, from the
+//! [`Spec`] and from its own picture of the links.
+
+use crate::engine::io::{Announce, LinkFact, Outcome};
+use crate::engine::spec::{Claim, IfName, InstanceId, NetlinkBuffers, Spec};
+use std::sync::Arc;
+use tokio::sync::mpsc;
+
+/// What the kernel thread is asked to do, in order.
+#[derive(Clone, Debug)]
+pub enum Order {
+    /// A new configuration: makes VMACs and ipvlans, sets sysctls, puts statics there. The first one removes addresses,
+    /// routes and rules that an earlier run left behind. `carried` says which instance of the last Spec is which of this
+    /// one, (old, new); the claims of all others are withdrawn. Answered by [`Report::Configured`].
+    Configure {
+        spec: Arc<Spec>,
+        carried: Vec<(InstanceId, InstanceId)>,
+    },
+    /// Have exactly this for the instance. Answered by [`Report::Applied`].
+    Own(InstanceId, Arc<Claim>),
+    Disown(InstanceId),
+    /// One round of gratuitous ARPs or neighbour advertisements, sent between the batches of a claim.
+    Announce(Announce),
+    /// Withdraws everything (claims only with `release`), removes virtual links, restores sysctls, answers
+    /// [`Report::Stopped`] and ends the thread.
+    Stop {
+        release: bool,
+    },
+}
+
+/// What the kernel thread says.
+#[derive(Clone, Debug)]
+pub enum Report {
+    /// First of all a [`LinkFact::Dump`]; another one whenever messages were lost.
+    Link(LinkFact),
+    Applied {
+        instance: InstanceId,
+        outcome: Outcome,
+    },
+    /// A [`Order::Configure`] is done. `links`: the name of the VMAC or ipvlan of each instance that has one; a fresh
+    /// [`LinkFact::Dump`] with them has gone before.
+    Configured {
+        links: Vec<(InstanceId, IfName)>,
+        troubles: Vec<Trouble>,
+    },
+    /// Something that concerns the operator and nobody's state.
+    Trouble(Trouble),
+    Stopped,
+}
+
+/// A failure, told in words; whose it is, if it is an instance's.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Trouble {
+    pub instance: Option<InstanceId>,
+    pub text: Box<str>,
+}
+
+/// What the kernel thread needs to know to start.
+#[derive(Clone, Debug, Default)]
+pub struct Settings {
+    pub buffers: NetlinkBuffers,
+    /// Name of the OS thread, at most 15 bytes; empty is "kernel".
+    pub thread_name: Box<str>,
+}
+
+/// The owner's end of the kernel thread.
+#[derive(Debug)]
+pub struct Kernel {
+    orders: mpsc::UnboundedSender<Order>,
+    thread: Option<std::thread::JoinHandle<()>>,
+}
+
+/// An error of the kernel, with its own words where it gives some.
+#[derive(Debug, thiserror::Error)]
+pub enum NetlinkError {
+    #[error("netlink: {0}")]
+    Io(#[from] std::io::Error),
+    /// The kernel refused a request: errno, and its extended acknowledgement.
+    #[error("{}{}", std::io::Error::from_raw_os_error(*.errno), if .words.is_empty() { String::new() } else { format!(" ({})", .words) })]
+    Refused { errno: i32, words: Box<str> },
+    #[error("netlink: no answer within the time limit")]
+    Silent,
+    #[error("netlink: messages were lost")]
+    Overrun,
+}
+
+impl Kernel {
+    /// Starts the thread in the network namespace of the caller.
+    ///
+    /// # Errors
+    /// The netlink sockets cannot be opened, or the thread not started.
+    pub fn start(settings: Settings) -> Result<(Kernel, mpsc::UnboundedReceiver<Report>), NetlinkError> {
+        let (orders, mut inbox) = mpsc::unbounded_channel();
+        let (reports, outbox) = mpsc::unbounded_channel();
+        let name = if settings.thread_name.is_empty() { "kernel" } else { &settings.thread_name };
+        let thread = std::thread::Builder::new().name(name.to_owned()).spawn(move || {
+            while let Some(order) = inbox.blocking_recv() {
+                if matches!(order, Order::Stop { .. }) {
+                    let _ = reports.send(Report::Stopped);
+                    return;
+                }
+            }
+        })?;
+        Ok((Kernel { orders, thread: Some(thread) }, outbox))
+    }
+
+    /// Never blocks; an order to a thread that has ended is dropped.
+    pub fn order(&self, order: Order) {
+        let _ = self.orders.send(order);
+    }
+
+    /// A sender of orders for another thread.
+    pub fn orders(&self) -> mpsc::UnboundedSender<Order> {
+        self.orders.clone()
+    }
+
+    /// Waits for the thread to end; send [`Order::Stop`] first.
+    pub fn join(mut self) {
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
