@@ -1,1 +1,3 @@
-//! (to be written)
+//! The two command lines.
+
+pub mod vipd;

@@ -1,0 +1,85 @@
+//! What the command line asked of the daemon: a plain value, already checked, owned by whoever starts the daemon.
+//! It never holds anything that a configuration file can say, apart from what the command line overrides.
+
+use std::path::PathBuf;
+
+/// Everything that keepalived(8)'s command line can say, decided.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Options {
+    /// `-f`.
+    pub config: PathBuf,
+    /// Which subsystems may run: `-P`, `-C`, `-B`, `--all`.
+    pub parts: Parts,
+    pub log: LogOptions,
+    /// `-n`: stay in the foreground.
+    pub foreground: bool,
+    /// `-d`: write what was read into the log.
+    pub dump: bool,
+    /// `-V`: leave addresses, routes and rules where they are when the daemon ends.
+    pub keep_claims: bool,
+    /// `-R`: a thread that dies is not started again, the daemon ends instead.
+    pub no_respawn: bool,
+    /// `-p`, `-r`, `-c`, `-b`.
+    pub pids: PidOptions,
+    /// `-a`: log every address that comes and goes.
+    pub log_addresses: bool,
+    /// `-s`: overrides `net_namespace`.
+    pub namespace: Option<String>,
+    /// `-i`: for lines that begin with `@id`; default is the host name up to the first dot.
+    pub config_id: Option<String>,
+    /// `-e`: a missing include is an error.
+    pub all_config: bool,
+    /// `-u`: wins over the keyword `umask`.
+    pub umask: Option<u32>,
+    /// `-m`, `-M`.
+    pub core: CoreDump,
+    pub ignore_sigint: bool,
+    /// `-t`: check and leave; `Some(Some(file))` appends the reports to a file.
+    pub test: Option<Option<PathBuf>>,
+    /// `--metrics`: serve OpenMetrics text there.
+    pub metrics: Option<std::net::SocketAddr>,
+    /// `--control` or `VIPD_CONTROL`: the control socket in another place.
+    pub control: Option<PathBuf>,
+    /// `--restore`: descriptor of the state that the program before us left behind (`vipctl upgrade`).
+    pub restore: Option<i32>,
+}
+
+/// Subsystems; a subsystem that is not built counts as one without configuration.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Parts {
+    pub vrrp: bool,
+    pub checkers: bool,
+    pub bfd: bool,
+    /// `--all`: also those that have no configuration.
+    pub all: bool,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct LogOptions {
+    /// `-l`.
+    pub console: bool,
+    /// `-D` once or twice.
+    pub detail: u8,
+    /// `-S`, as a syslog facility number (daemon is 3).
+    pub facility: u8,
+    /// `-g`.
+    pub file: Option<PathBuf>,
+    /// `-G`.
+    pub no_syslog: bool,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct PidOptions {
+    pub main: Option<PathBuf>,
+    pub vrrp: Option<PathBuf>,
+    pub checkers: Option<PathBuf>,
+    pub bfd: Option<PathBuf>,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct CoreDump {
+    /// Lift RLIMIT_CORE.
+    pub allow: bool,
+    /// Written to /proc/sys/kernel/core_pattern for as long as the daemon runs.
+    pub pattern: Option<String>,
+}
