@@ -1,1 +1,5 @@
-fn main() {}
+//! vipctl: see [`vipd::cli`].
+
+fn main() -> std::process::ExitCode {
+    vipd::cli::vipctl()
+}

@@ -1,3 +1,72 @@
-//! The two command lines.
+//! The two command lines: keepalived's flags for vipd, one verb a file for vipctl, and what each verb shows.
+//!
+//! This layer prints and never decides: what it shows comes from [`crate::config`], [`crate::sim`], [`crate::lab`] or
+//! over the control socket of a running daemon. Every verb is a function from its arguments to an exit code; exit codes
+//! are 0 for yes, 1 for no (a check that failed, a rehearsal that went wrong), 2 for "could not be asked".
 
+pub mod args;
+#[allow(dead_code)] // until the verbs that print have landed
+mod paint;
 pub mod vipd;
+
+use args::{ColourChoice, Verb, Vipctl};
+use clap::Parser;
+use std::process::ExitCode;
+
+/// Why a verb could not do what it was asked for, in words for the user.
+#[derive(Debug, thiserror::Error)]
+#[error("{what}")]
+pub struct Trouble {
+    pub what: String,
+    /// The cure, if one is known.
+    pub help: Option<String>,
+}
+
+impl Trouble {
+    pub fn new(what: impl Into<String>) -> Self {
+        Trouble { what: what.into(), help: None }
+    }
+    pub fn help(mut self, cure: impl Into<String>) -> Self {
+        self.help = Some(cure.into());
+        self
+    }
+}
+
+impl From<std::io::Error> for Trouble {
+    fn from(e: std::io::Error) -> Self {
+        Trouble::new(e.to_string())
+    }
+}
+
+/// What a verb comes to: its exit code, or why there is none.
+pub type Outcome = Result<ExitCode, Trouble>;
+
+/// The whole of vipctl.
+pub fn vipctl() -> ExitCode {
+    let args = match Vipctl::try_parse() {
+        Ok(args) => args,
+        Err(e) => {
+            let _ = e.print();
+            return ExitCode::from(if e.use_stderr() { 2 } else { 0 });
+        }
+    };
+    paint::choose(match args.colour {
+        ColourChoice::Auto => None,
+        ColourChoice::Always => Some(true),
+        ColourChoice::Never => Some(false),
+    });
+    match run(args.verb) {
+        Ok(code) => code,
+        Err(trouble) => {
+            eprintln!("{} {trouble}", paint::Paint::stderr().bad("vipctl:"));
+            if let Some(help) = &trouble.help {
+                eprintln!("        {help}");
+            }
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn run(verb: Verb) -> Outcome {
+    Err(Trouble::new(format!("{verb:?} is not built yet")))
+}

@@ -1,0 +1,284 @@
+//! What can be said to vipctl: one variant a verb, one doc comment a line of help.
+//!
+//! Owned by the command line; from these types come the parser, the help, the completions and vipctl(1). Nothing here
+//! acts.
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::path::PathBuf;
+
+/// Check, rehearse, watch and steer vipd, and any keepalived.conf.
+#[derive(Debug, Parser)]
+#[command(name = "vipctl", version, max_term_width = 100, arg_required_else_help = true)]
+#[command(after_help = "See vipctl(1) for every verb, vipd.conf(5) for the configuration, vipd(8) for the daemon.")]
+pub struct Vipctl {
+    /// Whether output is coloured. NO_COLOR counts too.
+    #[arg(long, global = true, value_enum, default_value_t = ColourChoice::Auto, value_name = "WHEN")]
+    pub colour: ColourChoice,
+
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub enum ColourChoice {
+    /// On a terminal.
+    Auto,
+    Always,
+    Never,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// What is wrong with a configuration, or what does not fit between the servers' configurations
+    Check(Check),
+    /// Every keyword: where it stands, what it takes, its default, whether it has an effect
+    Keywords(Keywords),
+    /// Lay a configuration out in the canonical way; comments and meaning stay
+    Fmt(Fmt),
+    /// Play a failure through in virtual time, with the engine that the daemon runs
+    Simulate(Simulate),
+    /// Rehearse with real daemons in network namespaces: a client, a failure, a recovery
+    Lab(Lab),
+    /// What state every instance is in, since when and why
+    Status(Status),
+    /// Show changes as they happen
+    Watch(Watch),
+    /// Why an instance is master, or why it is not
+    Explain(Explain),
+    /// Hand over and stay backup while another router lives, until `undrain`
+    Drain(Which),
+    /// End a `drain`
+    Undrain(Which),
+    /// Hand over once, then take part in elections as usual
+    Failover(Which),
+    /// Send gratuitous ARPs and neighbour advertisements once more
+    Announce(Which),
+    /// Read the configuration again, as SIGHUP does, and wait for the outcome
+    Reload(Daemon),
+    /// Put a new program in the place of the running one without giving an address up
+    Upgrade(Daemon),
+    /// Counters and states in the Prometheus text format
+    Metrics(Daemon),
+    /// Look for what makes virtual addresses vanish or failovers fail on this machine
+    Doctor(Doctor),
+    /// Print a manual page (roff)
+    #[command(hide = true)]
+    Man { page: ManPage },
+    /// Print the completions of both programs for a shell
+    #[command(hide = true)]
+    Completions {
+        shell: clap_complete::Shell,
+        /// Which program.
+        #[arg(long, value_enum, default_value_t = Program::Vipctl)]
+        program: Program,
+    },
+    /// One server of `vipctl lab`; started by it, inside a namespace
+    #[command(hide = true)]
+    LabNode(LabNode),
+}
+
+#[derive(Debug, Args)]
+pub struct Check {
+    /// One file: its own mistakes. Several: also what does not fit between the servers, and what will happen.
+    #[arg(required = true, value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    /// Fail on warnings too.
+    #[arg(long)]
+    pub strict: bool,
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub format: Format,
+    /// The name that `@id` lines compare with, as `keepalived -i`.
+    #[arg(short = 'i', long, value_name = "ID")]
+    pub config_id: Option<String>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub enum Format {
+    Text,
+    Json,
+}
+
+#[derive(Debug, Args)]
+pub struct Keywords {
+    /// Only this block, for example vrrp_instance.
+    #[arg(value_name = "BLOCK")]
+    pub block: Option<String>,
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Fmt {
+    /// Write the result into the file.
+    #[arg(long, conflicts_with = "check")]
+    pub write: bool,
+    /// Print nothing, fail if the file is not in the canonical layout.
+    #[arg(long)]
+    pub check: bool,
+    #[arg(required = true, value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub struct Simulate {
+    /// The servers' configurations, the one that is to fail first.
+    #[arg(required = true, num_args = 1.., value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    /// kill, stop, link, script or script:NAME.
+    #[arg(long, value_name = "HOW", default_value = "kill")]
+    pub fail: Failure,
+    /// Of the randomness: jitter of the modelled network.
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// Seconds of virtual time.
+    #[arg(long = "for", value_name = "SECONDS")]
+    pub seconds: Option<f64>,
+    /// Events from a file instead of --fail.
+    #[arg(long, value_name = "FILE", conflicts_with = "fail")]
+    pub scenario: Option<PathBuf>,
+    /// Keep every datagram of the modelled network.
+    #[arg(long, value_name = "FILE")]
+    pub pcap: Option<PathBuf>,
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// How the first server fails.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Failure {
+    /// SIGKILL, or the power is gone.
+    Kill,
+    /// SIGTERM.
+    Stop,
+    /// Its cable is pulled.
+    Link,
+    /// A check script fails; by name, else the first one that an instance tracks.
+    Script(Option<String>),
+}
+
+impl std::str::FromStr for Failure {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "kill" => Ok(Failure::Kill),
+            "stop" => Ok(Failure::Stop),
+            "link" => Ok(Failure::Link),
+            "script" => Ok(Failure::Script(None)),
+            _ => match text.strip_prefix("script:") {
+                Some(name) if !name.is_empty() => Ok(Failure::Script(Some(name.into()))),
+                _ => Err("expected kill, stop, link, script or script:NAME".into()),
+            },
+        }
+    }
+}
+
+impl Failure {
+    /// As it is written on the command line.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Failure::Kill => "kill",
+            Failure::Stop => "stop",
+            Failure::Link => "link",
+            Failure::Script(_) => "script",
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+pub struct Lab {
+    /// A directory with one .conf file a server, or the files themselves; the first file's server is the one to fail.
+    #[arg(required = true, num_args = 1.., value_name = "DIR|FILE")]
+    pub files: Vec<PathBuf>,
+    /// kill, stop, link, script or script:NAME. Without it the lab only shows the start.
+    #[arg(long, value_name = "HOW")]
+    pub fail: Option<Failure>,
+    /// The daemon to run, by default the vipd beside this program. keepalived works too.
+    #[arg(long, value_name = "PATH")]
+    pub daemon: Option<PathBuf>,
+    /// Events and the verdict as JSON lines.
+    #[arg(long)]
+    pub json: bool,
+    /// Keep the lab after the rehearsal until Ctrl-C, and say how to look into it.
+    #[arg(long)]
+    pub hold: bool,
+    /// Keep each server's log in this directory.
+    #[arg(long, value_name = "DIR")]
+    pub logs: Option<PathBuf>,
+    /// Build the daemon with cargo first (in a clone of the source).
+    #[arg(long, hide = true)]
+    pub build: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct LabNode {
+    /// The plan of the node, JSON.
+    pub plan: String,
+}
+
+/// Which daemon to speak to.
+#[derive(Debug, Args)]
+pub struct Daemon {
+    /// The daemon's control socket.
+    #[arg(long, value_name = "PATH", env = "VIPD_SOCKET")]
+    pub socket: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub struct Status {
+    #[command(flatten)]
+    pub daemon: Daemon,
+    /// The daemon's whole snapshot.
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Watch {
+    #[command(flatten)]
+    pub daemon: Daemon,
+    /// One JSON object a line.
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Explain {
+    /// All instances if not given.
+    pub instance: Option<String>,
+    #[command(flatten)]
+    pub daemon: Daemon,
+}
+
+#[derive(Debug, Args)]
+pub struct Which {
+    /// One instance; all if not given.
+    pub instance: Option<String>,
+    #[command(flatten)]
+    pub daemon: Daemon,
+}
+
+#[derive(Debug, Args)]
+pub struct Doctor {
+    /// The configuration to look at the machine with.
+    #[arg(default_value = "/etc/keepalived/keepalived.conf", value_name = "FILE")]
+    pub file: PathBuf,
+    #[arg(long)]
+    pub json: bool,
+    /// Look at a machine whose root is mounted here (files only; commands are not run).
+    #[arg(long, value_name = "DIR", hide = true)]
+    pub root: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub enum ManPage {
+    #[value(name = "vipd.conf")]
+    Conf,
+    Vipctl,
+    Vipd,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub enum Program {
+    Vipctl,
+    Vipd,
+}
