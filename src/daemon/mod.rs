@@ -5,6 +5,7 @@
 //! nothing that may block. *kernel* writes and watches netlink. *services* runs scripts, logs, dumps, reads
 //! configuration, and may be slow.
 
+pub mod control;
 mod options;
 
 pub use options::*;

@@ -1,0 +1,5 @@
+//! The control socket: what `vipctl` talks to.
+
+mod protocol;
+
+pub use protocol::*;
