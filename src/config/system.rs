@@ -1,0 +1,183 @@
+//! What the language may ask about the machine that a configuration is for: users, groups, paths, interfaces, time.
+//!
+//! A configuration means different things on different machines (is `eth1` there, is the script's path safe), so these
+//! questions cannot be avoided; but the language never asks the operating system itself. It asks a [`System`], which is
+//! `kernel::system` in the daemon and a table in tests, the simulator and the fuzzer. Nothing here changes anything.
+
+use crate::time::Interval;
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+/// An account.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct User {
+    pub name: Box<str>,
+    pub uid: u32,
+    pub gid: u32,
+}
+
+/// What kind of thing a path is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum FileKind {
+    Regular,
+    Directory,
+    Link,
+    Fifo,
+    Other,
+}
+
+/// `lstat` of one path: links are not followed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Stat {
+    pub kind: FileKind,
+    pub uid: u32,
+    pub gid: u32,
+    /// Permission bits with set-uid, set-gid and sticky: `0o7777` at most.
+    pub mode: u32,
+    pub size: u64,
+}
+
+/// A network interface as far as a configuration depends on it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Link {
+    pub name: Box<str>,
+    pub loopback: bool,
+    pub multicast: bool,
+    pub ethernet: bool,
+    pub mtu: u32,
+    /// It is a macvlan or ipvlan that was made on top of another interface.
+    pub virtual_link: bool,
+    /// The routing table if it is a VRF device.
+    pub vrf_table: Option<u32>,
+}
+
+impl Link {
+    /// An Ethernet interface with nothing special about it.
+    pub fn ethernet(name: &str) -> Link {
+        let name = name.into();
+        Link { name, loopback: false, multicast: true, ethernet: true, mtu: 1500, virtual_link: false, vrf_table: None }
+    }
+}
+
+/// The questions. Every answer is a fact at the time of asking; no method may block for long.
+pub trait System {
+    fn user(&self, name: &str) -> Option<User>;
+    fn user_by_id(&self, uid: u32) -> Option<User>;
+    fn group(&self, name: &str) -> Option<u32>;
+    /// All groups of an account, `gid` included (getgrouplist).
+    fn groups_of(&self, user: &str, gid: u32) -> Vec<u32>;
+    /// Effective uid and gid of this process.
+    fn identity(&self) -> (u32, u32);
+    /// `None` when there is nothing at the path or it cannot be looked at.
+    fn lstat(&self, path: &str) -> Option<Stat>;
+    fn read_link(&self, path: &str) -> Option<String>;
+    /// May `uid`/`gid` execute the file?
+    fn executable(&self, path: &str, uid: u32, gid: u32) -> bool;
+    /// A small file, for `file:` keys. At most 64 KiB are read.
+    fn read_secret(&self, path: &str) -> Option<Vec<u8>>;
+    /// `PATH`, for commands without a slash.
+    fn search_path(&self) -> String;
+    fn interface(&self, name: &str) -> Option<Link>;
+    fn host_name(&self) -> String;
+    /// Address of a host name, for `smtp_server`.
+    fn resolve(&self, host: &str) -> Option<IpAddr>;
+    /// Time since boot.
+    fn uptime(&self) -> Interval;
+    /// How many CPUs there are.
+    fn cpus(&self) -> u32;
+    /// Names of iproute2's tables: `rt_tables`, `rt_scopes`, `rt_dsfield`, `rt_protos`, `rt_realms`, `group`, as the
+    /// text of the file, from `iproute_etc_dir` or `iproute_usr_dir` when given; empty when absent.
+    fn iproute_names(&self, file: &str, directories: &[&str]) -> String;
+}
+
+/// A machine out of tables: what is not in them does not exist. `assume_interfaces` makes every interface exist.
+#[derive(Clone, Debug, Default)]
+pub struct TableSystem {
+    pub users: Vec<User>,
+    pub groups: BTreeMap<String, u32>,
+    pub files: BTreeMap<String, Stat>,
+    pub links: BTreeMap<String, String>,
+    pub secrets: BTreeMap<String, Vec<u8>>,
+    pub interfaces: BTreeMap<String, Link>,
+    pub assume_interfaces: bool,
+    /// Every absolute path that is not in `files` is an executable of root's in directories of root's.
+    pub assume_scripts: bool,
+    pub uptime: Interval,
+}
+
+impl TableSystem {
+    /// Any interface, any script, user root: for looking at a configuration away from its machine.
+    pub fn anywhere() -> Self {
+        let users = vec![User { name: "root".into(), uid: 0, gid: 0 }];
+        let groups = BTreeMap::from([("root".to_owned(), 0)]);
+        TableSystem { users, groups, assume_interfaces: true, assume_scripts: true, ..TableSystem::default() }
+    }
+}
+
+impl System for TableSystem {
+    fn user(&self, name: &str) -> Option<User> {
+        self.users.iter().find(|u| &*u.name == name).cloned()
+    }
+    fn user_by_id(&self, uid: u32) -> Option<User> {
+        self.users.iter().find(|u| u.uid == uid).cloned()
+    }
+    fn group(&self, name: &str) -> Option<u32> {
+        self.groups.get(name).copied()
+    }
+    fn groups_of(&self, _user: &str, gid: u32) -> Vec<u32> {
+        vec![gid]
+    }
+    fn identity(&self) -> (u32, u32) {
+        (0, 0)
+    }
+    fn lstat(&self, path: &str) -> Option<Stat> {
+        if let Some(stat) = self.files.get(path) {
+            return Some(*stat);
+        }
+        let root_owned = |kind, mode| Some(Stat { kind, uid: 0, gid: 0, mode, size: 0 });
+        let inside = format!("{}/", path.trim_end_matches('/'));
+        if self.files.keys().chain(self.links.keys()).any(|known| known.starts_with(&inside)) || path == "/" {
+            return root_owned(FileKind::Directory, 0o755);
+        }
+        if self.links.contains_key(path) {
+            return root_owned(FileKind::Link, 0o777);
+        }
+        // Away from its machine every path could be either; what holds an extension or is asked for last is a file.
+        self.assume_scripts.then(|| root_owned(FileKind::Regular, 0o755)).flatten()
+    }
+    fn read_link(&self, path: &str) -> Option<String> {
+        self.links.get(path).cloned()
+    }
+    fn executable(&self, path: &str, uid: u32, _gid: u32) -> bool {
+        match self.files.get(path) {
+            Some(stat) if uid == 0 => stat.mode & 0o111 != 0,
+            Some(stat) if uid == stat.uid => stat.mode & 0o100 != 0,
+            Some(stat) => stat.mode & 0o001 != 0,
+            None => self.assume_scripts,
+        }
+    }
+    fn read_secret(&self, path: &str) -> Option<Vec<u8>> {
+        self.secrets.get(path).cloned()
+    }
+    fn search_path(&self) -> String {
+        "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".into()
+    }
+    fn interface(&self, name: &str) -> Option<Link> {
+        self.interfaces.get(name).cloned().or_else(|| self.assume_interfaces.then(|| Link::ethernet(name)))
+    }
+    fn host_name(&self) -> String {
+        "localhost".into()
+    }
+    fn resolve(&self, host: &str) -> Option<IpAddr> {
+        host.parse().ok()
+    }
+    fn uptime(&self) -> Interval {
+        self.uptime
+    }
+    fn cpus(&self) -> u32 {
+        1024
+    }
+    fn iproute_names(&self, _file: &str, _directories: &[&str]) -> String {
+        String::new()
+    }
+}
