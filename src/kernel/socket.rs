@@ -1,13 +1,72 @@
 //! Raw VRRP sockets: one per distinct [`Port`], owned by the engine thread, never blocking.
+//!
+//! All sockets hang in one epoll instance, and that one descriptor hangs in the tokio runtime. So a wake-up costs one
+//! system call however many sockets there are, and each readable socket gives one datagram a round: a flood on one
+//! interface cannot starve another. Nothing is parsed here beyond where a datagram came from; a classic BPF filter in
+//! the kernel (see [`super::filter`]) keeps out what cannot be an advert at all.
 
+use super::filter;
+use super::readiness::readable;
 use crate::engine::io::{Port, RxMeta, Transmit};
 use crate::engine::spec::{InstanceId, RxBuffer};
+use crate::wire::Family;
+use nix::sys::socket::{
+    ControlMessage, ControlMessageOwned, MsgFlags, SockaddrIn, SockaddrIn6, SockaddrStorage, recvmsg, sendmsg,
+    setsockopt, sockopt,
+};
+use rustix::event::{Timespec, epoll};
+use socket2::{Domain, InterfaceIndexOrAddress, Protocol, Socket, Type};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::io;
+use std::io::{IoSlice, IoSliceMut};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
+use std::os::fd::{AsRawFd, OwnedFd};
+use tokio::io::unix::AsyncFd;
 
-/// All sockets of the daemon.
-#[derive(Debug, Default)]
+nix::setsockopt_impl!(
+    Ipv6Checksum,
+    libc::IPPROTO_IPV6,
+    libc::IPV6_CHECKSUM,
+    libc::c_int,
+    nix::sys::socket::sockopt::SetStruct<libc::c_int>
+);
+nix::setsockopt_impl!(
+    BindToIndex,
+    libc::SOL_SOCKET,
+    libc::SO_BINDTOIFINDEX,
+    libc::c_int,
+    nix::sys::socket::sockopt::SetStruct<libc::c_int>
+);
+#[derive(Clone)]
+struct Ipv6Checksum;
+#[derive(Clone)]
+struct BindToIndex;
+
+/// Internetwork control, the class of routing protocols (RFC 4594): TOS and traffic class of every advert.
+const CLASS: u32 = 0xC0;
+/// TC_PRIO_CONTROL: adverts leave the queue before other traffic.
+const PRIORITY: u32 = 7;
+/// Offset of the checksum in a VRRP header, which the kernel fills and verifies for IPv6 (RFC 3542 §3.1).
+const CHECKSUM_OFFSET: libc::c_int = 6;
+
+/// All sockets of the engine thread.
+#[derive(Debug)]
 pub struct Sockets {
     settings: SocketSettings,
+    epoll: AsyncFd<OwnedFd>,
+    open: BTreeMap<u64, Opened>,
+    by_port: HashMap<Port, u64>,
+    by_instance: HashMap<InstanceId, Vec<u64>>,
+    /// Sockets that have something, in the order in which they are read.
+    ready: VecDeque<u64>,
+    next_token: u64,
+    control: Vec<u8>,
+}
+
+#[derive(Debug)]
+struct Opened {
+    port: Port,
+    socket: Socket,
 }
 
 /// What `global_defs` says about sockets.
@@ -20,15 +79,60 @@ pub struct SocketSettings {
 }
 
 impl Sockets {
-    pub fn new(settings: SocketSettings) -> Sockets {
-        Sockets { settings }
+    /// Without any socket yet. Must be called inside the tokio runtime that will receive.
+    ///
+    /// # Errors
+    /// Out of descriptors or memory.
+    pub fn new(settings: SocketSettings) -> io::Result<Sockets> {
+        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+        Ok(Sockets {
+            settings,
+            epoll: readable(epoll)?,
+            open: BTreeMap::new(),
+            by_port: HashMap::new(),
+            by_instance: HashMap::new(),
+            ready: VecDeque::new(),
+            next_token: 0,
+            control: nix::cmsg_space!(libc::in6_pktinfo, libc::c_int, libc::in_pktinfo, libc::c_int),
+        })
     }
 
-    /// Opens what is new, closes what is gone, keeps the rest (with what is queued in it). Must be called inside the
-    /// tokio runtime that will receive. Answers the ports that could not be opened; those are tried again at the next call.
+    /// Opens what is new, closes what is gone, keeps the rest (with what is queued in it). Answers the ports that could
+    /// not be opened; those are tried again at the next call.
     pub fn sync(&mut self, ports: Vec<(Port, Vec<InstanceId>)>) -> Vec<(Port, io::Error)> {
-        let _ = (ports, self.settings);
-        Vec::new()
+        let mut failed = Vec::new();
+        let mut kept = HashMap::new();
+        self.by_instance.clear();
+        for (port, instances) in ports {
+            let token = match self.by_port.get(&port).or_else(|| kept.get(&port)) {
+                Some(token) => *token,
+                None => match self.open_port(&port, instances.len()) {
+                    Ok(token) => token,
+                    Err(error) => {
+                        failed.push((port, error));
+                        continue;
+                    }
+                },
+            };
+            for instance in instances {
+                self.by_instance.entry(instance).or_default().push(token);
+            }
+            kept.insert(port, token);
+        }
+        self.by_port = kept;
+        let wanted: std::collections::HashSet<u64> = self.by_port.values().copied().collect();
+        // Dropping a socket takes it out of the epoll set.
+        self.open.retain(|token, _| wanted.contains(token));
+        failed
+    }
+
+    /// How many sockets are open.
+    pub fn len(&self) -> usize {
+        self.open.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.open.is_empty()
     }
 
     /// Sends one datagram through the socket of its instance; never waits.
@@ -36,8 +140,40 @@ impl Sockets {
     /// # Errors
     /// `NotConnected` if the instance has no socket; otherwise what sendmsg(2) answers.
     pub fn send(&mut self, transmit: &Transmit) -> io::Result<()> {
-        let _ = transmit;
-        Err(io::ErrorKind::NotConnected.into())
+        let opened = self.socket_for(transmit).ok_or(io::ErrorKind::NotConnected)?;
+        let payload = [IoSlice::new(&transmit.bytes)];
+        let mut flags = MsgFlags::MSG_DONTWAIT;
+        if transmit.destination.is_multicast() {
+            flags |= MsgFlags::from_bits_retain(libc::MSG_DONTROUTE);
+        }
+        let index = if transmit.ifindex == 0 { opened.port.ifindex.unwrap_or(0) } else { transmit.ifindex };
+        let fd = opened.socket.as_raw_fd();
+        match (transmit.destination, transmit.source) {
+            (IpAddr::V4(destination), IpAddr::V4(_)) => {
+                // The source stands in the header that we made; only the interface may have to be said.
+                let info = libc::in_pktinfo {
+                    ipi_ifindex: libc::c_int::try_from(index).unwrap_or(0),
+                    ipi_spec_dst: libc::in_addr { s_addr: 0 },
+                    ipi_addr: libc::in_addr { s_addr: 0 },
+                };
+                let control = [ControlMessage::Ipv4PacketInfo(&info)];
+                let control = if index == 0 { &control[..0] } else { &control[..] };
+                let to = SockaddrIn::from(SocketAddrV4::new(destination, 0));
+                sendmsg(fd, &payload, control, flags, Some(&to))?;
+            }
+            (IpAddr::V6(destination), IpAddr::V6(source)) => {
+                let info =
+                    libc::in6_pktinfo { ipi6_addr: libc::in6_addr { s6_addr: source.octets() }, ipi6_ifindex: index };
+                let hops = libc::c_int::from(transmit.ttl.unwrap_or(0));
+                let control = [ControlMessage::Ipv6PacketInfo(&info), ControlMessage::Ipv6HopLimit(&hops)];
+                let control = if transmit.ttl.is_none() { &control[..1] } else { &control[..] };
+                let scope = if is_scoped(&IpAddr::V6(destination)) { index } else { 0 };
+                let to = SockaddrIn6::from(SocketAddrV6::new(destination, 0, 0, scope));
+                sendmsg(fd, &payload, control, flags, Some(&to))?;
+            }
+            _ => return Err(io::ErrorKind::InvalidInput.into()),
+        }
+        Ok(())
     }
 
     /// Waits until some socket has something. Cancel-safe. Waits for ever without sockets.
@@ -45,17 +181,43 @@ impl Sockets {
     /// # Errors
     /// Only if the runtime is shutting down.
     pub async fn readable(&mut self) -> io::Result<()> {
-        std::future::pending().await
+        if !self.ready.is_empty() {
+            return Ok(());
+        }
+        loop {
+            let mut guard = self.epoll.readable().await?;
+            match guard.try_io(|epoll| poll_ready(epoll.get_ref(), &mut self.ready)) {
+                Ok(result) => return result,
+                Err(_nothing_there) => {}
+            }
+        }
     }
 
     /// The next datagram that is already there, taking the sockets in turn; `None` when all are empty. IPv4: the packet
-    /// from its IP header on; IPv6: the payload.
+    /// from its IP header on; IPv6: the payload. A datagram longer than `buf` is cut.
     ///
     /// # Errors
     /// A socket error (network down …); it concerns one socket, go on with the next call.
     pub fn try_recv(&mut self, buf: &mut [u8]) -> io::Result<Option<(usize, RxMeta)>> {
-        let _ = buf;
-        Ok(None)
+        loop {
+            let Some(token) = self.ready.pop_front() else {
+                match poll_ready(self.epoll.get_ref(), &mut self.ready) {
+                    Ok(()) => continue,
+                    Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(None),
+                    Err(e) => return Err(e),
+                }
+            };
+            let Some(opened) = self.open.get(&token) else { continue };
+            match receive(opened, buf, &mut self.control) {
+                Ok((length, meta)) => {
+                    if !self.reaches_a_closer_socket(opened, &meta) {
+                        return Ok(Some((length, meta)));
+                    }
+                }
+                Err(e) if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
+                Err(e) => return Err(e),
+            }
+        }
     }
 
     /// [`Sockets::readable`] and [`Sockets::try_recv`] in one. Cancel-safe.
@@ -69,5 +231,234 @@ impl Sockets {
             }
             self.readable().await?;
         }
+    }
+
+    /// The kernel gives a datagram to every raw socket that fits. A unicast one is told once: by the socket bound to its
+    /// destination, and among those by the one bound to its interface.
+    fn reaches_a_closer_socket(&self, here: &Opened, meta: &RxMeta) -> bool {
+        let closeness = |port: &Port| {
+            let fits = port.family == here.port.family
+                && port.protocol == here.port.protocol
+                && port.ifindex.is_none_or(|index| index == meta.ifindex)
+                && port.local.is_none_or(|local| local == meta.destination)
+                && (port.group.is_none() || port.ifindex.is_some());
+            fits.then(|| (port.local.is_some(), port.ifindex.is_some()))
+        };
+        if meta.destination.is_multicast() {
+            return false;
+        }
+        let mine = closeness(&here.port);
+        self.open.values().any(|other| other.port != here.port && closeness(&other.port) > mine)
+    }
+
+    /// Of the instance's sockets the one on the interface to send from; else one of anybody on that interface; else
+    /// any of the instance's.
+    fn socket_for(&self, transmit: &Transmit) -> Option<&Opened> {
+        let family = Family::of(&transmit.destination);
+        let own = || {
+            self.by_instance
+                .get(&transmit.instance)
+                .into_iter()
+                .flatten()
+                .filter_map(|token| self.open.get(token))
+                .filter(|opened| opened.port.family == family)
+        };
+        let on_it = |opened: &&Opened| transmit.ifindex != 0 && opened.port.ifindex == Some(transmit.ifindex);
+        let same_protocol = |a: &Opened| own().next().is_none_or(|mine| mine.port.protocol == a.port.protocol);
+        own()
+            .find(on_it)
+            .or_else(|| {
+                let mut others = self.open.values().filter(|opened| opened.port.family == family);
+                others.find(|opened| on_it(opened) && same_protocol(opened))
+            })
+            .or_else(|| own().next())
+    }
+
+    fn open_port(&mut self, port: &Port, instances: usize) -> io::Result<u64> {
+        let socket = open(port, instances, &self.settings)?;
+        let token = self.next_token;
+        self.next_token += 1;
+        epoll::add(self.epoll.get_ref(), &socket, epoll::EventData::new_u64(token), epoll::EventFlags::IN)?;
+        self.open.insert(token, Opened { port: port.clone(), socket });
+        Ok(token)
+    }
+}
+
+/// Puts what is readable into `ready`; `WouldBlock` if nothing is.
+fn poll_ready(epoll: &OwnedFd, ready: &mut VecDeque<u64>) -> io::Result<()> {
+    let mut events = [epoll::Event { flags: epoll::EventFlags::empty(), data: epoll::EventData::new_u64(0) }; 64];
+    let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
+    let count = match epoll::wait(epoll, &mut events, Some(&at_once)) {
+        Ok(count) => count,
+        Err(rustix::io::Errno::INTR) => 0,
+        Err(e) => return Err(e.into()),
+    };
+    if count == 0 {
+        return Err(io::ErrorKind::WouldBlock.into());
+    }
+    ready.extend(events.iter().take(count).map(|event| event.data.u64()));
+    Ok(())
+}
+
+fn receive(opened: &Opened, buf: &mut [u8], control: &mut Vec<u8>) -> io::Result<(usize, RxMeta)> {
+    let unspecified = match opened.port.family {
+        Family::V4 => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        Family::V6 => IpAddr::V6(std::net::Ipv6Addr::UNSPECIFIED),
+    };
+    let mut meta = RxMeta { ifindex: 0, source: unspecified, destination: unspecified, ttl: None };
+    let mut slices = [IoSliceMut::new(buf)];
+    let capacity = control.capacity();
+    control.resize(capacity, 0);
+    let message = recvmsg::<SockaddrStorage>(
+        opened.socket.as_raw_fd(),
+        &mut slices,
+        Some(control.as_mut_slice()),
+        MsgFlags::MSG_DONTWAIT,
+    )?;
+    if let Some(address) = &message.address {
+        if let Some(v4) = address.as_sockaddr_in() {
+            meta.source = IpAddr::V4(v4.ip());
+        } else if let Some(v6) = address.as_sockaddr_in6() {
+            meta.source = IpAddr::V6(v6.ip());
+        }
+    }
+    for item in message.cmsgs()? {
+        match item {
+            ControlMessageOwned::Ipv4PacketInfo(info) => {
+                meta.ifindex = u32::try_from(info.ipi_ifindex).unwrap_or(0);
+                meta.destination = IpAddr::V4(Ipv4Addr::from(info.ipi_addr.s_addr.to_ne_bytes()));
+            }
+            ControlMessageOwned::Ipv6PacketInfo(info) => {
+                meta.ifindex = info.ipi6_ifindex;
+                meta.destination = IpAddr::V6(info.ipi6_addr.s6_addr.into());
+            }
+            ControlMessageOwned::Ipv4Ttl(ttl) | ControlMessageOwned::Ipv6HopLimit(ttl) => {
+                meta.ttl = u8::try_from(ttl).ok();
+            }
+            _ => {}
+        }
+    }
+    Ok((message.bytes, meta))
+}
+
+fn open(port: &Port, instances: usize, settings: &SocketSettings) -> io::Result<Socket> {
+    let domain = match port.family {
+        Family::V4 => Domain::IPV4,
+        Family::V6 => Domain::IPV6,
+    };
+    // A raw socket hears from its first moment on; what comes before filter and binding are in place is drained below.
+    let socket =
+        Socket::new(domain, Type::RAW.nonblocking().cloexec(), Some(Protocol::from(i32::from(port.protocol))))?;
+    socket.attach_filter(filter::adverts(port.family, port.protocol))?;
+    if let Some(index) = port.ifindex {
+        setsockopt(&socket, BindToIndex, &libc::c_int::try_from(index).unwrap_or(0))?;
+    }
+    receive_buffer(&socket, port, instances, settings);
+    match port.family {
+        Family::V4 => prepare_v4(&socket, port, settings)?,
+        Family::V6 => prepare_v6(&socket, port, settings)?,
+    }
+    // After the class, which sets a priority of its own.
+    socket.set_priority(PRIORITY)?;
+    if let Some(local) = port.local {
+        let scope = if is_scoped(&local) { port.ifindex.unwrap_or(0) } else { 0 };
+        let address = match local {
+            IpAddr::V4(v4) => SocketAddr::V4(SocketAddrV4::new(v4, 0)),
+            IpAddr::V6(v6) => SocketAddr::V6(SocketAddrV6::new(v6, 0, 0, scope)),
+        };
+        socket.bind(&address.into())?;
+    }
+    drain(&socket);
+    Ok(socket)
+}
+
+fn prepare_v4(socket: &Socket, port: &Port, settings: &SocketSettings) -> io::Result<()> {
+    socket.set_header_included_v4(true)?;
+    socket.set_tos_v4(CLASS)?;
+    socket.set_multicast_loop_v4(false)?;
+    setsockopt(socket, sockopt::Ipv4PacketInfo, &true)?;
+    setsockopt(socket, sockopt::Ipv4RecvTtl, &true)?;
+    socket.set_freebind_v4(true)?;
+    // Only groups joined by this very socket, not by any program on the machine.
+    socket.set_multicast_all_v4(settings.disable_local_igmp)?;
+    let Some(IpAddr::V4(group)) = port.group else { return Ok(()) };
+    let Some(index) = port.ifindex else { return Ok(()) };
+    socket.set_multicast_ttl_v4(255)?;
+    rustix::net::sockopt::set_ip_multicast_if_with_ifindex(
+        socket,
+        &Ipv4Addr::UNSPECIFIED,
+        &Ipv4Addr::UNSPECIFIED,
+        index,
+    )?;
+    if !settings.disable_local_igmp {
+        socket.join_multicast_v4_n(&group, &InterfaceIndexOrAddress::Index(index))?;
+    }
+    Ok(())
+}
+
+fn prepare_v6(socket: &Socket, port: &Port, settings: &SocketSettings) -> io::Result<()> {
+    socket.set_tclass_v6(CLASS)?;
+    socket.set_multicast_loop_v6(false)?;
+    setsockopt(socket, sockopt::Ipv6RecvPacketInfo, &true)?;
+    socket.set_recv_hoplimit_v6(true)?;
+    socket.set_freebind_v6(true)?;
+    socket.set_multicast_all_v6(settings.disable_local_igmp)?;
+    if port.protocol == crate::wire::PROTOCOL_VRRP {
+        setsockopt(socket, Ipv6Checksum, &CHECKSUM_OFFSET)?;
+    }
+    let Some(IpAddr::V6(group)) = port.group else { return Ok(()) };
+    let Some(index) = port.ifindex else { return Ok(()) };
+    socket.set_multicast_hops_v6(255)?;
+    socket.set_multicast_if_v6(index)?;
+    if !settings.disable_local_igmp {
+        socket.join_multicast_v6(&group, index)?;
+    }
+    Ok(())
+}
+
+/// Best effort: a buffer that stays small costs adverts only under load, a socket that is not opened costs all.
+fn receive_buffer(socket: &Socket, port: &Port, instances: usize, settings: &SocketSettings) {
+    /// Room for one queued advert with the kernel's own bookkeeping around it.
+    const QUEUED: u32 = 4096;
+    let instances = u32::try_from(instances).unwrap_or(u32::MAX).max(1);
+    let bytes = match settings.rx_buffer {
+        // The kernel's default holds some 50 adverts; where more instances share a socket it would lose some of a burst.
+        RxBuffer::Kernel if instances <= 50 => return,
+        RxBuffer::Kernel => QUEUED.saturating_mul(instances),
+        RxBuffer::Bytes(bytes) => bytes,
+        RxBuffer::Mtu { multiplier } => {
+            let mtu = port.ifindex.and_then(super::link_name).and_then(|name| super::mtu(&name)).unwrap_or(1500);
+            mtu.saturating_mul(multiplier).saturating_mul(instances)
+        }
+        // The longest legal advert of the family: 255 addresses and the longest trailer.
+        RxBuffer::Advert { multiplier } => {
+            let longest: u32 = match port.family {
+                Family::V4 => 20 + 24 + 8 + 255 * 4 + 8 + 28,
+                Family::V6 => 8 + 255 * 16 + 28,
+            };
+            longest.saturating_mul(multiplier).saturating_mul(instances)
+        }
+    };
+    let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
+    if setsockopt(socket, sockopt::RcvBufForce, &bytes).is_err() {
+        let _ = socket.set_recv_buffer_size(bytes);
+    }
+}
+
+/// Throws away what came between the opening of the socket and its filter and membership.
+fn drain(socket: &Socket) {
+    let mut scrap = [std::mem::MaybeUninit::<u8>::uninit(); 1];
+    for _ in 0..1024 {
+        if socket.recv_with_flags(&mut scrap, libc::MSG_DONTWAIT | libc::MSG_TRUNC).is_err() {
+            return;
+        }
+    }
+}
+
+/// Does the address mean something only together with an interface?
+fn is_scoped(address: &IpAddr) -> bool {
+    match address {
+        IpAddr::V4(_) => false,
+        IpAddr::V6(v6) => v6.is_unicast_link_local() || (v6.is_multicast() && v6.octets()[1] & 0x0f <= 2),
     }
 }
