@@ -5,13 +5,20 @@
 //! `block` make settings out of nodes, `resolve` makes the [`Spec`] out of settings. Each step complains into one
 //! [`Diagnostics`] and goes on with what it understood.
 
+pub mod address;
 #[macro_use]
 pub mod block;
 pub mod diagnostic;
+pub mod encap;
 pub mod expand;
 pub mod global;
 pub mod keywords;
 pub mod lexer;
+pub mod line;
+pub mod lists;
+pub mod names;
+pub mod route;
+pub mod rule;
 pub mod source;
 pub mod system;
 pub mod tree;

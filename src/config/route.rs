@@ -1,0 +1,641 @@
+//! Route lines: `virtual_routes` and `static_routes`.
+//!
+//! Like the arguments of `ip route`, in any order; the destination is whatever is no other word. A mistake costs the line
+//! unless it is said otherwise; a word without its value stops the reading of the configuration, as in keepalived 2.4.3
+//! (vrrp_iproute.c). Tunnels are in [`super::encap`].
+//!
+//! keepalived swallows the word after `inet` and `inet6` unread. Here it is read; that the line means something else to
+//! keepalived is complained about, since the other server of a pair may be one.
+
+use super::block::nearest;
+use super::diagnostic::{Class, Diagnostic};
+use super::encap::encap;
+use super::line::{LineCx, List, Words, address_and_prefix, ip, realms, unsigned_in, wrong};
+use super::lists::decimal;
+use super::source::Span;
+use super::tree::{Node, Word};
+use crate::engine::spec::{Insert, NextHop, Prefix, Route};
+use crate::wire::Family;
+
+/// rtm_protocol of routes and rules that are watched and put back (RTPROT_KEEPALIVED).
+pub const PROTOCOL_KEEPALIVED: u8 = 18;
+/// Routing table `main`.
+pub const TABLE_MAIN: u32 = 254;
+/// rtm_type unicast.
+pub const UNICAST: u8 = 1;
+
+/// A metric word: its RTAX number, largest value, whether `lock` may stand before the value.
+struct Metric {
+    word: &'static str,
+    number: u8,
+    most: u32,
+    lock: bool,
+    /// Kernel units a millisecond, for times.
+    per_millisecond: Option<u64>,
+}
+const fn metric(word: &'static str, number: u8, most: u32, lock: bool) -> Metric {
+    Metric { word, number, most, lock, per_millisecond: None }
+}
+const fn time(word: &'static str, number: u8, per_millisecond: u64) -> Metric {
+    Metric { word, number, most: u32::MAX, lock: true, per_millisecond: Some(per_millisecond) }
+}
+/// RTAX numbers of linux/rtnetlink.h.
+const METRICS: [Metric; 14] = [
+    metric("mtu", 2, u32::MAX, true),
+    metric("window", 3, u32::MAX, false),
+    time("rtt", 4, 8),
+    time("rttvar", 5, 4),
+    metric("ssthresh", 6, u32::MAX, true),
+    metric("cwnd", 7, u32::MAX, true),
+    metric("advmss", 8, u32::MAX, true),
+    metric("reordering", 9, u32::MAX, true),
+    metric("hoplimit", 10, 255, false),
+    metric("initcwnd", 11, u32::MAX, false),
+    time("rto_min", 13, 1),
+    metric("initrwnd", 14, u32::MAX, false),
+    metric("quickack", 15, 1, false),
+    metric("fastopen_no_cookie", 17, 1, false),
+];
+/// RTAX_FEATURES and its bit for explicit congestion notification.
+const FEATURES: u8 = 12;
+const FEATURE_ECN: u32 = 1;
+/// Limits of `rtt`, `rttvar` and `rto_min`, milliseconds.
+const TIME_MILLIS: (u64, u64) = (200, 120_000);
+
+/// Words with a meaning of their own, for hints.
+const WORDS: [&str; 35] = [
+    "src",
+    "via",
+    "from",
+    "tos",
+    "dsfield",
+    "table",
+    "vrf",
+    "protocol",
+    "scope",
+    "metric",
+    "priority",
+    "preference",
+    "dev",
+    "oif",
+    "onlink",
+    "encap",
+    "expires",
+    "mtu",
+    "advmss",
+    "reordering",
+    "cwnd",
+    "ssthresh",
+    "rtt",
+    "rttvar",
+    "rto_min",
+    "hoplimit",
+    "window",
+    "initcwnd",
+    "initrwnd",
+    "features",
+    "quickack",
+    "congctl",
+    "nexthop",
+    "no_track",
+    "track_group",
+];
+
+/// The family of a line as it becomes known, and what settled it.
+#[derive(Clone, Copy, Default)]
+pub(super) struct LineFamily {
+    known: Option<(Family, Span)>,
+}
+
+impl LineFamily {
+    /// Notes a family; a different one before is a mistake that costs the line.
+    pub(super) fn settle(&mut self, family: Family, at: Span, cx: &mut LineCx<'_>) -> Option<()> {
+        match self.known {
+            Some((known, first)) if known != family => {
+                cx.push(
+                    wrong(at, "IPv4 and IPv6 in one line; it is left out")
+                        .label(format!("this is {family}"))
+                        .related(first, format!("this makes it {known}")),
+                );
+                None
+            }
+            Some(_) => Some(()),
+            None => {
+                self.known = Some((family, at));
+                Some(())
+            }
+        }
+    }
+    pub(super) fn get(&self) -> Option<Family> {
+        self.known.map(|(family, _)| family)
+    }
+    pub(super) fn or_v4(&self) -> Family {
+        self.get().unwrap_or(Family::V4)
+    }
+    fn at(&self) -> Option<Span> {
+        self.known.map(|(_, span)| span)
+    }
+
+    /// `inet` or `inet6`. An unknown word that follows is the dummy that people put there for keepalived.
+    pub(super) fn word(
+        &mut self,
+        word: &Word<'_>,
+        words: &mut Words<'_, '_>,
+        known: impl Fn(&str) -> bool,
+        cx: &mut LineCx<'_>,
+    ) -> Option<()> {
+        let family = if word.text == "inet6" { Family::V6 } else { Family::V4 };
+        self.settle(family, word.span, cx)?;
+        let Some(next) = words.peek() else { return Some(()) };
+        let address = matches!(next.text, "default" | "any" | "all" | "default6") || prefix_shape(next.text);
+        if !address && !known(next.text) {
+            words.next();
+            cx.push(Diagnostic::new(Class::Note, next.span, format!("'{}' after {} is skipped", next.text, word.text)));
+        } else {
+            cx.push(
+                wrong(next.span, format!("keepalived skips the word after `{}` unread", word.text))
+                    .label("read here, lost on a keepalived")
+                    .help(format!("leave `{}` out: addresses tell the family", word.text)),
+            );
+        }
+        Some(())
+    }
+}
+
+fn prefix_shape(text: &str) -> bool {
+    ip(text.split('/').next().unwrap_or(text)).is_some()
+}
+
+/// A destination or source: `default`, `any`, `all` (no family of their own), `default6`, or ADDRESS[/PREFIX].
+pub(super) enum Network {
+    Everything(Option<Family>),
+    Prefix(Prefix),
+}
+
+/// Reads a network; `None`, with nothing said, if it is none.
+pub(super) fn network(word: &Word<'_>, cx: &mut LineCx<'_>) -> Option<Network> {
+    match word.text {
+        "default" | "any" | "all" => Some(Network::Everything(None)),
+        "default6" => {
+            let complaint = Diagnostic::new(Class::Note, word.span, "default6 is an old spelling");
+            cx.push(complaint.help("write ::/0"));
+            Some(Network::Everything(Some(Family::V6)))
+        }
+        _ => address_and_prefix(word, cx).map(|(address, length)| Network::Prefix(Prefix { address, length })),
+    }
+}
+
+/// Takes a network into a line: settles the family. `default` must come before anything that fixes the family.
+pub(super) fn place(
+    network: Network,
+    word: &Word<'_>,
+    family: &mut LineFamily,
+    cx: &mut LineCx<'_>,
+) -> Option<Option<Prefix>> {
+    match network {
+        Network::Prefix(prefix) => {
+            family.settle(Family::of(&prefix.address), word.span, cx)?;
+            Some(Some(prefix))
+        }
+        Network::Everything(Some(own)) => family.settle(own, word.span, cx).map(|()| None),
+        Network::Everything(None) => match family.at() {
+            Some(first) => {
+                let message =
+                    format!("'{}' stands after a word that fixes the family; the line is left out", word.text);
+                let all = if family.get() == Some(Family::V6) { "::/0" } else { "0.0.0.0/0" };
+                cx.push(
+                    wrong(word.span, message)
+                        .label("it has no family of its own")
+                        .related(first, "this fixes it")
+                        .help(format!("write {all}, or put '{}' first", word.text)),
+                );
+                None
+            }
+            None => Some(None),
+        },
+    }
+}
+
+/// Reads one route line; `None` if it cannot be used.
+pub fn route(node: &Node<'_>, cx: &mut LineCx<'_>) -> Option<Route> {
+    let mut new = Route {
+        family: Family::V4,
+        destination: None,
+        kind: UNICAST,
+        source: None,
+        via: None,
+        from: None,
+        tos: 0,
+        table: TABLE_MAIN,
+        vrf: None,
+        protocol: PROTOCOL_KEEPALIVED,
+        scope: None,
+        metric: None,
+        interface: None,
+        onlink: false,
+        encap: None,
+        expires: None,
+        metrics: Vec::new(),
+        congctl: None,
+        pref: None,
+        ttl_propagate: None,
+        realms: None,
+        insert: Insert::Prepend,
+        nexthops: Vec::new(),
+        no_track: false,
+        track_group: None,
+    };
+    let mut family = LineFamily::default();
+    let mut destination = false;
+    let (mut protocol, mut group_at) = (None, None);
+    let mut words = Words::of(node);
+
+    while let Some(word) = words.next() {
+        match word.text {
+            "inet" | "inet6" => family.word(word, &mut words, is_word, cx)?,
+            "src" => {
+                let value = words.value(word, cx)?;
+                new.source = Some(address(value, "source address", &mut family, cx)?);
+            }
+            "via" | "gw" => {
+                if word.text == "gw" {
+                    cx.push(deprecated(word, "via"));
+                }
+                new.via = Some(gateway(word, &mut words, &mut family, cx)?);
+            }
+            "from" => {
+                let value = words.value(word, cx)?;
+                match network(value, cx) {
+                    Some(Network::Prefix(prefix)) if prefix.address.is_ipv6() => {
+                        family.settle(Family::V6, value.span, cx)?;
+                        new.from = Some(prefix);
+                    }
+                    Some(Network::Everything(Some(_))) => family.settle(Family::V6, value.span, cx)?,
+                    _ => {
+                        cx.say(
+                            value,
+                            format!("'{}' is no IPv6 prefix; the route is left out", value.text),
+                            "IPv6 only",
+                        );
+                        return None;
+                    }
+                }
+            }
+            "tos" | "dsfield" => {
+                let value = words.value(word, cx)?;
+                let found = cx.names.dsfield(value.text);
+                new.tos = need(found, value, "a DS field", "expected 0 to 255 or a name of rt_dsfield", cx)?;
+            }
+            "table" => {
+                let value = words.value(word, cx)?;
+                new.table = table(value, cx)?;
+            }
+            "vrf" => {
+                let value = words.value(word, cx)?;
+                let found = cx.host.vrf_table(value.text);
+                new.table = need(found, value, "a VRF", "no VRF of this name is there", cx)?;
+                new.vrf = crate::engine::spec::IfName::new(value.text);
+            }
+            "protocol" => {
+                let value = words.value(word, cx)?;
+                let found = cx.names.protocol(value.text);
+                let number = need(found, value, "a routing protocol", "expected 0 to 255 or a name of rt_protos", cx)?;
+                protocol = Some((number, value.span));
+            }
+            "scope" => {
+                let value = words.value(word, cx)?;
+                let found = cx.names.scope(value.text);
+                new.scope = Some(need(found, value, "a scope", "expected 0 to 255 or a name of rt_scopes", cx)?);
+            }
+            "metric" | "priority" | "preference" => {
+                let value = words.value(word, cx)?;
+                new.metric = Some(number(value, u32::MAX, word.text, cx)?);
+            }
+            "dev" | "oif" => {
+                let value = words.value(word, cx)?;
+                new.interface = Some(cx.interface(value)?);
+            }
+            "onlink" => new.onlink = true,
+            "encap" => new.encap = encap(word, &mut words, cx).or(new.encap),
+            "expires" => {
+                let value = words.value(word, cx)?;
+                only_v6(word, &mut family, cx)?;
+                new.expires = Some(number(value, u32::MAX, word.text, cx)?);
+            }
+            "features" => {
+                let value = words.value(word, cx)?;
+                if value.text == "ecn" {
+                    new.metrics.push((FEATURES, FEATURE_ECN, false));
+                } else {
+                    cx.say(value, format!("'{}' is no feature of a route; it is ignored", value.text), "expected ecn");
+                }
+            }
+            "congctl" => {
+                let lock = words.take("lock");
+                new.congctl = Some((words.value(word, cx)?.text.into(), lock));
+            }
+            "pref" => {
+                let value = words.value(word, cx)?;
+                only_v6(word, &mut family, cx)?;
+                new.pref = Some(match value.text {
+                    "low" => 3,
+                    "medium" => 0,
+                    "high" => 1,
+                    _ => number(value, 255, "pref", cx)? as u8,
+                });
+            }
+            "ttl-propagate" => {
+                let value = words.value(word, cx)?;
+                match value.text {
+                    "enabled" => new.ttl_propagate = Some(true),
+                    "disabled" => new.ttl_propagate = Some(false),
+                    other => {
+                        cx.say(value, format!("ttl-propagate '{other}' is ignored"), "expected enabled or disabled")
+                    }
+                }
+            }
+            "realms" => {
+                let value = words.value(word, cx)?;
+                new.realms = Some(route_realms(word, value, &mut family, cx)?);
+            }
+            "as" => {
+                words.take("to");
+                words.value(word, cx)?;
+                cx.push(wrong(word.span, "`as to` is for MPLS only; it is ignored"));
+            }
+            "add" => new.insert = Insert::Add,
+            "append" => new.insert = Insert::Append,
+            "prepend" => new.insert = Insert::Prepend,
+            "or" => {
+                cx.push(deprecated(word, "nexthop"));
+                let value = words.value(word, cx)?;
+                if new.nexthops.is_empty() {
+                    let second = address(value, "gateway", &mut family, cx)?;
+                    let hop = |via| NextHop { via, weight: 1, ..NextHop::default() };
+                    new.nexthops = vec![hop(new.via.take()), hop(Some(second))];
+                }
+            }
+            "nexthop" => {
+                if new.nexthops.is_empty() {
+                    next_hops(&mut words, &mut new, &mut family, cx);
+                } else {
+                    cx.push(wrong(word.span, "`nexthop` and `or` in one route; the next hops are not read"));
+                    words.skip_rest();
+                }
+            }
+            "no_track" => new.no_track = true,
+            "track_group" if cx.list == List::Static => {
+                let value = words.value(word, cx)?;
+                if new.track_group.is_some() {
+                    cx.say(value, "a second track_group; the route is left out", "second group");
+                    return None;
+                }
+                new.track_group = cx.track_group(value);
+                group_at = Some(word.span);
+            }
+            other => {
+                if let Some(metric) = METRICS.iter().find(|m| m.word == other) {
+                    let value = metric_value(metric, word, &mut words, cx)?;
+                    new.metrics.retain(|known| known.0 != value.0);
+                    new.metrics.push(value);
+                    continue;
+                }
+                let mut target = word;
+                if other == "to" {
+                    target = words.value(word, cx)?;
+                } else if let Some(kind) = cx.names.route_type(other) {
+                    new.kind = kind;
+                    target = words.value(word, cx)?;
+                }
+                let Some(found) = network(target, cx) else {
+                    cx.push(unknown(target, &WORDS, "a route", "expected a destination or a word of `ip route`"));
+                    return None;
+                };
+                new.destination = place(found, target, &mut family, cx)?;
+                destination = true;
+            }
+        }
+    }
+
+    if !destination {
+        cx.push(
+            wrong(node.span, "a route needs a destination; the line is left out")
+                .help("add `default` or ADDRESS/PREFIX"),
+        );
+        return None;
+    }
+    match protocol {
+        Some((number, at)) if number != PROTOCOL_KEEPALIVED && !new.no_track => cx.push(
+            wrong(at, format!("a watched route has protocol {PROTOCOL_KEEPALIVED}, not {number}"))
+                .help("add `no_track` to keep the protocol, or leave it out"),
+        ),
+        Some((number, _)) => new.protocol = number,
+        None => {}
+    }
+    if new.track_group.is_some() && new.interface.is_none() {
+        new.track_group = None;
+        if let Some(at) = group_at {
+            cx.push(wrong(at, "track_group of a route without `dev` is ignored"));
+        }
+    }
+    new.family = family.or_v4();
+    Some(new)
+}
+
+fn is_word(text: &str) -> bool {
+    WORDS.contains(&text)
+        || matches!(text, "gw" | "as" | "to" | "add" | "append" | "prepend" | "or" | "pref" | "inet" | "inet6")
+        || matches!(text, "realms" | "ttl-propagate" | "fastopen_no_cookie")
+        || matches!(
+            text,
+            "unicast" | "local" | "broadcast" | "brd" | "anycast" | "multicast" | "blackhole" | "unreachable"
+        )
+        || matches!(text, "prohibit" | "throw" | "nat" | "xresolve")
+}
+
+/// A word that is nothing known.
+pub(super) fn unknown(word: &Word<'_>, known: &'static [&'static str], what: &str, label: &str) -> Diagnostic {
+    let complaint =
+        wrong(word.span, format!("'{}' is no word of {what}; the line is left out", word.text)).label(label);
+    match nearest(word.text, known.iter().copied()) {
+        Some(meant) => complaint.help(format!("did you mean {meant}?")),
+        None => complaint,
+    }
+}
+
+fn deprecated(word: &Word<'_>, instead: &str) -> Diagnostic {
+    wrong(word.span, format!("`{}` is an old spelling", word.text)).help(format!("write `{instead}`"))
+}
+
+/// `found`, or a complaint that costs the line.
+pub(super) fn need<T>(found: Option<T>, word: &Word<'_>, what: &str, label: &str, cx: &mut LineCx<'_>) -> Option<T> {
+    if found.is_none() {
+        cx.say(word, format!("'{}' is not {what}; the line is left out", word.text), label);
+    }
+    found
+}
+
+pub(super) fn number(word: &Word<'_>, most: u32, what: &str, cx: &mut LineCx<'_>) -> Option<u32> {
+    let found = unsigned_in(word.text, 0, u64::from(most)).map(|n| n as u32);
+    need(found, word, &format!("a value for {what}"), &format!("expected 0 to {most}"), cx)
+}
+
+pub(super) fn table(word: &Word<'_>, cx: &mut LineCx<'_>) -> Option<u32> {
+    let found = cx.names.table(word.text);
+    if found.is_none() {
+        let meant = nearest(word.text, cx.names.table_names()).map(str::to_owned);
+        let mut complaint =
+            wrong(word.span, format!("there is no routing table '{}'; the line is left out", word.text))
+                .label("expected a number or a name of rt_tables");
+        if let Some(meant) = meant {
+            complaint = complaint.help(format!("did you mean {meant}?"));
+        }
+        cx.push(complaint);
+    }
+    found
+}
+
+fn address(word: &Word<'_>, what: &str, family: &mut LineFamily, cx: &mut LineCx<'_>) -> Option<std::net::IpAddr> {
+    let found = need(ip(word.text), word, &format!("a {what}"), "expected an address without prefix", cx)?;
+    family.settle(Family::of(&found), word.span, cx)?;
+    Some(found)
+}
+
+/// `[inet|inet6] ADDRESS` after `via`.
+fn gateway(
+    word: &Word<'_>,
+    words: &mut Words<'_, '_>,
+    family: &mut LineFamily,
+    cx: &mut LineCx<'_>,
+) -> Option<std::net::IpAddr> {
+    let mut value = words.value(word, cx)?;
+    if let "inet" | "inet6" = value.text {
+        let said = if value.text == "inet6" { Family::V6 } else { Family::V4 };
+        family.settle(said, value.span, cx)?;
+        value = words.value(value, cx)?;
+    }
+    address(value, "gateway", family, cx)
+}
+
+fn only_v6(word: &Word<'_>, family: &mut LineFamily, cx: &mut LineCx<'_>) -> Option<()> {
+    if family.get() == Some(Family::V4) {
+        cx.say(word, format!("`{}` is for IPv6 only; the route is left out", word.text), "this is an IPv4 route");
+        return None;
+    }
+    family.settle(Family::V6, word.span, cx)
+}
+
+fn route_realms(word: &Word<'_>, value: &Word<'_>, family: &mut LineFamily, cx: &mut LineCx<'_>) -> Option<u32> {
+    let found = realms(value.text, cx.names);
+    let found = need(found, value, "a realm", "expected REALM or FROM/TO, each 0 to 255 or a name of rt_realms", cx)?;
+    if family.get() == Some(Family::V6) {
+        cx.say(word, "realms are for IPv4 only; the line is left out", "this is an IPv6 route");
+        return None;
+    }
+    family.settle(Family::V4, word.span, cx)?;
+    Some(found)
+}
+
+fn metric_value(
+    metric: &Metric,
+    word: &Word<'_>,
+    words: &mut Words<'_, '_>,
+    cx: &mut LineCx<'_>,
+) -> Option<(u8, u32, bool)> {
+    let lock = metric.lock && words.take("lock");
+    let value = words.value(word, cx)?;
+    let read = match metric.per_millisecond {
+        Some(units) => route_time(value, units, word.text, cx)?,
+        None => number(value, metric.most, word.text, cx)?,
+    };
+    Some((metric.number, read, lock))
+}
+
+/// `NUMBER[s|sec|secs|ms|msec|msecs]`, seconds and milliseconds into kernel units; a bare number is kernel units.
+fn route_time(word: &Word<'_>, units: u64, what: &str, cx: &mut LineCx<'_>) -> Option<u32> {
+    let label = "expected 0.2s to 120s, or 200ms to 120000ms, or kernel units";
+    let lower = word.text.trim_start_matches([' ', '\t']).to_ascii_lowercase();
+    let suffix = lower.find(|c: char| c != '.' && !c.is_ascii_digit()).unwrap_or(lower.len());
+    let (digits, suffix) = lower.split_at(suffix);
+    let (places, scale) = match suffix {
+        "" => (0, 1),
+        "s" | "sec" | "secs" => (3, units),
+        "ms" | "msec" | "msecs" => (0, units),
+        _ => {
+            cx.say(word, format!("{what} '{}' is no time; the route is left out", word.text), label);
+            return None;
+        }
+    };
+    let room = TIME_MILLIS.1 * units;
+    let read = decimal(digits, places).filter(|(value, _)| *value <= room);
+    let (value, exact) = need(read, word, &format!("a value for {what}"), label, cx)?;
+    if !exact {
+        cx.say(word, format!("{what} {} is finer than its unit and is rounded", word.text), "too many decimals");
+    }
+    let value = value.saturating_mul(scale);
+    let clamped = value.clamp(TIME_MILLIS.0 * units, room);
+    if clamped != value {
+        let message = format!("{what} {} is out of range; {} ms are used", word.text, clamped / units);
+        cx.say(word, message, label);
+    }
+    u32::try_from(clamped).ok()
+}
+
+/// `nexthop …`, as often as it comes. A mistake ends the reading of the line but keeps the route.
+fn next_hops(words: &mut Words<'_, '_>, new: &mut Route, family: &mut LineFamily, cx: &mut LineCx<'_>) {
+    while let Some(hop) = next_hop(words, family, cx) {
+        new.nexthops.push(hop);
+        match words.next() {
+            None => return,
+            Some(word) if word.text == "nexthop" => {}
+            Some(word) => {
+                let message = format!("'{}' cannot follow the next hops; the rest of the line is not read", word.text);
+                cx.say(word, message, "only via, dev, weight, onlink, encap and realms");
+                return words.skip_rest();
+            }
+        }
+    }
+    words.skip_rest();
+}
+
+fn next_hop(words: &mut Words<'_, '_>, family: &mut LineFamily, cx: &mut LineCx<'_>) -> Option<NextHop> {
+    let mut hop = NextHop { weight: 1, ..NextHop::default() };
+    while let Some(word) = words.peek() {
+        match word.text {
+            "via" => {
+                words.next();
+                hop.via = Some(gateway(word, words, family, cx)?);
+            }
+            "dev" => {
+                words.next();
+                let value = words.value(word, cx)?;
+                hop.interface = Some(cx.interface(value)?);
+            }
+            "weight" => {
+                words.next();
+                let value = words.value(word, cx)?;
+                let weight = unsigned_in(value.text, 1, 256).map(|n| n as u16);
+                hop.weight = need(weight, value, "a weight", "expected 1 to 256", cx)?;
+            }
+            "onlink" => {
+                words.next();
+                hop.onlink = true;
+            }
+            "encap" => {
+                words.next();
+                hop.encap = encap(word, words, cx);
+            }
+            "realms" => {
+                words.next();
+                let value = words.value(word, cx)?;
+                hop.realms = Some(route_realms(word, value, family, cx)?);
+            }
+            "as" => {
+                cx.push(wrong(word.span, "`as to` of a next hop is not possible; the next hop is left out"));
+                return None;
+            }
+            _ => break,
+        }
+    }
+    Some(hop)
+}
