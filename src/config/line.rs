@@ -11,9 +11,10 @@ use super::diagnostic::{Class, Diagnostic};
 use super::names::Names;
 use super::source::Span;
 use super::tree::{Node, Word};
+pub use super::values::ip_address as ip;
 use crate::engine::spec::IfName;
 use crate::wire::Family;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 
 /// What the language may ask about the machine it is read for.
 pub trait Host {
@@ -142,7 +143,7 @@ impl<'n, 's> Words<'n, 's> {
         (self.node.args.len() + 1).saturating_sub(self.at)
     }
     /// Takes the next word if it is `text`.
-    pub fn take(&mut self, text: &str) -> bool {
+    pub fn take_word(&mut self, text: &str) -> bool {
         let found = self.peek().is_some_and(|word| word.text == text);
         self.at += usize::from(found);
         found
@@ -211,15 +212,6 @@ pub fn any_base(text: &str) -> Option<u64> {
 }
 fn clean(digits: &str, base: u32) -> Option<u64> {
     if digits.starts_with(['+', '-']) { None } else { u64::from_str_radix(digits, base).ok() }
-}
-
-/// An address of either family; a colon makes it IPv6.
-pub fn ip(text: &str) -> Option<IpAddr> {
-    if text.contains(':') {
-        text.parse::<Ipv6Addr>().ok().map(IpAddr::V6)
-    } else {
-        text.parse::<Ipv4Addr>().ok().map(IpAddr::V4)
-    }
 }
 
 /// Length of a prefix that names one host.

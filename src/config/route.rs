@@ -331,7 +331,7 @@ pub fn route(node: &Node<'_>, cx: &mut LineCx<'_>) -> Option<Route> {
                 }
             }
             "congctl" => {
-                let lock = words.take("lock");
+                let lock = words.take_word("lock");
                 new.congctl = Some((words.value(word, cx)?.text.into(), lock));
             }
             "pref" => {
@@ -359,7 +359,7 @@ pub fn route(node: &Node<'_>, cx: &mut LineCx<'_>) -> Option<Route> {
                 new.realms = Some(route_realms(word, value, &mut family, cx)?);
             }
             "as" => {
-                words.take("to");
+                words.take_word("to");
                 words.value(word, cx)?;
                 cx.push(wrong(word.span, "`as to` is for MPLS only; it is ignored"));
             }
@@ -542,7 +542,7 @@ fn metric_value(
     words: &mut Words<'_, '_>,
     cx: &mut LineCx<'_>,
 ) -> Option<(u8, u32, bool)> {
-    let lock = metric.lock && words.take("lock");
+    let lock = metric.lock && words.take_word("lock");
     let value = words.value(word, cx)?;
     let read = match metric.per_millisecond {
         Some(units) => route_time(value, units, word.text, cx)?,
