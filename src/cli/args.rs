@@ -56,7 +56,7 @@ pub enum Verb {
     /// Read the configuration again, as SIGHUP does, and wait for the outcome
     Reload(Daemon),
     /// Put a new program in the place of the running one without giving an address up
-    Upgrade(Daemon),
+    Upgrade(Upgrade),
     /// Counters and states in the Prometheus text format
     Metrics(Daemon),
     /// Look for what makes virtual addresses vanish or failovers fail on this machine
@@ -219,8 +219,8 @@ pub struct LabNode {
 #[derive(Debug, Args)]
 pub struct Daemon {
     /// The daemon's control socket.
-    #[arg(long, value_name = "PATH", env = "VIPD_SOCKET")]
-    pub socket: Option<PathBuf>,
+    #[arg(long, value_name = "SOCKET", env = "VIPD_CONTROL")]
+    pub control: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -253,6 +253,15 @@ pub struct Explain {
 pub struct Which {
     /// One instance; all if not given.
     pub instance: Option<String>,
+    #[command(flatten)]
+    pub daemon: Daemon,
+}
+
+#[derive(Debug, Args)]
+pub struct Upgrade {
+    /// The new program; by default the file that the daemon was started from.
+    #[arg(value_name = "PATH")]
+    pub program: Option<PathBuf>,
     #[command(flatten)]
     pub daemon: Daemon,
 }

@@ -5,10 +5,19 @@
 //! are 0 for yes, 1 for no (a check that failed, a rehearsal that went wrong), 2 for "could not be asked".
 
 pub mod args;
-#[allow(dead_code)] // until the verbs that print have landed
-mod paint;
+mod client;
+mod clock;
+pub mod doctor;
+pub mod explain;
+pub mod files;
+pub mod paint;
+pub mod status;
+mod steer;
+mod table;
+pub mod view;
 pub mod vipd;
 
+use crate::daemon::control::Request;
 use args::{ColourChoice, Verb, Vipctl};
 use clap::Parser;
 use std::process::ExitCode;
@@ -68,5 +77,18 @@ pub fn vipctl() -> ExitCode {
 }
 
 fn run(verb: Verb) -> Outcome {
-    Err(Trouble::new(format!("{verb:?} is not built yet")))
+    match verb {
+        Verb::Status(args) => steer::status(&args),
+        Verb::Watch(args) => steer::watch(&args),
+        Verb::Explain(args) => steer::explain(&args),
+        Verb::Drain(which) => steer::each(which, |instance| Request::Drain { instance }),
+        Verb::Undrain(which) => steer::each(which, |instance| Request::Undrain { instance }),
+        Verb::Failover(which) => steer::each(which, |instance| Request::Failover { instance }),
+        Verb::Announce(which) => steer::each(which, |instance| Request::Announce { instance }),
+        Verb::Reload(daemon) => steer::ask(&daemon, &Request::Reload),
+        Verb::Upgrade(args) => steer::ask(&args.daemon, &Request::Upgrade { program: args.program }),
+        Verb::Metrics(daemon) => steer::ask(&daemon, &Request::Metrics),
+        Verb::Doctor(args) => doctor::run(&args),
+        other => Err(Trouble::new(format!("{other:?} is not built yet"))),
+    }
 }

@@ -1,0 +1,114 @@
+//! The machine that doctor looks at: files, links, commands. The real one may be mounted somewhere else.
+
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// What a command said.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Ran {
+    pub ok: bool,
+    pub stdout: String,
+}
+
+/// The questions that the checks ask.
+pub trait Machine {
+    /// A file's text; `None` when it is absent or may not be read.
+    fn read(&self, path: &str) -> Option<String>;
+    fn exists(&self, path: &str) -> bool;
+    /// Names in a directory, sorted; empty when it is absent.
+    fn list(&self, path: &str) -> Vec<String>;
+    /// Runs a command; `None` when it is not installed or must not be run.
+    fn run(&self, argv: &[&str]) -> Option<Ran>;
+    /// (interface, address) of everything configured.
+    fn addresses(&self) -> Vec<(String, IpAddr)>;
+    /// `None` when the kernel does not say.
+    fn clock_synchronised(&self) -> Option<bool>;
+    /// `uname -r`.
+    fn kernel(&self) -> String;
+}
+
+/// This machine, or one whose root is mounted at a directory (then nothing is run and no address is known).
+#[derive(Clone, Debug)]
+pub struct Mounted {
+    root: Option<PathBuf>,
+}
+
+impl Mounted {
+    pub fn new(root: Option<PathBuf>) -> Mounted {
+        Mounted { root }
+    }
+    fn path(&self, path: &str) -> PathBuf {
+        match &self.root {
+            Some(root) => root.join(path.trim_start_matches('/')),
+            None => Path::new(path).to_path_buf(),
+        }
+    }
+}
+
+impl Machine for Mounted {
+    fn read(&self, path: &str) -> Option<String> {
+        std::fs::read(self.path(path)).ok().map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+    }
+    fn exists(&self, path: &str) -> bool {
+        self.path(path).exists()
+    }
+    fn list(&self, path: &str) -> Vec<String> {
+        let mut names: Vec<String> = std::fs::read_dir(self.path(path))
+            .map(|list| list.flatten().map(|e| e.file_name().to_string_lossy().into_owned()).collect())
+            .unwrap_or_default();
+        names.sort();
+        names
+    }
+    fn run(&self, argv: &[&str]) -> Option<Ran> {
+        let (program, rest) = argv.split_first()?;
+        if self.root.is_some() {
+            return None;
+        }
+        let path = std::env::var("PATH").unwrap_or_default() + ":/usr/sbin:/sbin";
+        let output = Command::new(program)
+            .args(rest)
+            .env("PATH", path)
+            .env("LC_ALL", "C")
+            .stdin(Stdio::null())
+            .stderr(Stdio::null())
+            .output()
+            .ok()?;
+        Some(Ran { ok: output.status.success(), stdout: String::from_utf8_lossy(&output.stdout).into_owned() })
+    }
+    fn addresses(&self) -> Vec<(String, IpAddr)> {
+        if self.root.is_some() {
+            return Vec::new();
+        }
+        let Ok(list) = nix::ifaddrs::getifaddrs() else { return Vec::new() };
+        list.filter_map(|entry| {
+            let storage = entry.address?;
+            let address = match (storage.as_sockaddr_in(), storage.as_sockaddr_in6()) {
+                (Some(v4), _) => IpAddr::V4(v4.ip()),
+                (_, Some(v6)) => IpAddr::V6(v6.ip()),
+                _ => return None,
+            };
+            Some((entry.interface_name, address))
+        })
+        .collect()
+    }
+    fn clock_synchronised(&self) -> Option<bool> {
+        if self.root.is_some() {
+            return None;
+        }
+        // SAFETY: `timex` is plain data for which all zeroes is a value and means "read only"; the kernel writes it
+        // and keeps no pointer.
+        let (state, status) = unsafe {
+            let mut timex: libc::timex = std::mem::zeroed();
+            (libc::adjtimex(&mut timex), timex.status)
+        };
+        (state >= 0).then(|| state != libc::TIME_ERROR && status & libc::STA_UNSYNC == 0)
+    }
+    fn kernel(&self) -> String {
+        let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+        match &self.root {
+            None => release.trim().to_owned(),
+            Some(_) => self.list("/lib/modules").pop().unwrap_or_default(),
+        }
+    }
+}

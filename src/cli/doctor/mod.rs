@@ -1,0 +1,192 @@
+//! `vipctl doctor`: what on this machine makes virtual addresses vanish or failovers fail, each with its cure.
+//!
+//! A check is a function from the configuration and the machine to findings. It changes nothing, and it says only what
+//! it has seen: where it could not look, it says that. The machine is asked through [`Machine`], so that every check
+//! can be tried against a made-up one.
+
+mod firewall;
+mod machine;
+mod network;
+mod services;
+
+pub use machine::{Machine, Mounted, Ran};
+
+use super::args::Doctor;
+use super::files::{Where, load};
+use super::paint::Paint;
+use super::{Outcome, steer};
+use crate::config::diagnostic::{Class, Diagnostics, Level};
+use crate::engine::spec::{IfName, InstanceSpec, Spec};
+use std::collections::BTreeSet;
+use std::process::ExitCode;
+
+/// How much a finding matters.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Weight {
+    /// Looked at and found good.
+    Good,
+    /// Worth knowing.
+    Note,
+    /// Can lose an address or a failover one day.
+    Warning,
+    /// Will.
+    Problem,
+}
+
+/// What one check found.
+#[derive(Clone, PartialEq, Eq, Debug, serde::Serialize)]
+pub struct Finding {
+    pub weight: Weight,
+    /// Which check: a stable word for scripts.
+    pub check: &'static str,
+    pub what: String,
+    /// What follows from it for the virtual addresses.
+    pub why: Option<String>,
+    /// What to do, ready to be typed.
+    pub cure: Option<String>,
+}
+
+impl Finding {
+    pub fn new(weight: Weight, check: &'static str, what: impl Into<String>) -> Finding {
+        Finding { weight, check, what: what.into(), why: None, cure: None }
+    }
+    pub fn why(mut self, text: impl Into<String>) -> Finding {
+        self.why = Some(text.into());
+        self
+    }
+    pub fn cure(mut self, text: impl Into<String>) -> Finding {
+        self.cure = Some(text.into());
+        self
+    }
+}
+
+/// What the checks look at.
+pub struct Case<'a> {
+    pub spec: &'a Spec,
+    pub machine: &'a dyn Machine,
+}
+
+impl Case<'_> {
+    /// Every interface that an instance sends from or puts addresses on.
+    pub fn interfaces(&self) -> BTreeSet<IfName> {
+        let mut names = BTreeSet::new();
+        for instance in &self.spec.instances {
+            names.extend(instance.interface.clone());
+            names.extend(instance.claim.addresses.iter().filter_map(|a| a.interface.clone()));
+        }
+        names
+    }
+    pub fn instances(&self) -> &[InstanceSpec] {
+        &self.spec.instances
+    }
+    /// A number under /proc/sys.
+    pub fn sysctl(&self, name: &str) -> Option<i64> {
+        self.machine.read(&format!("/proc/sys/{name}"))?.trim().parse().ok()
+    }
+}
+
+type Check = fn(&Case<'_>, &mut Vec<Finding>);
+
+/// All checks, in the order in which they are shown.
+const CHECKS: &[Check] = &[
+    services::configuration_is_used,
+    services::other_daemon,
+    network::interfaces,
+    network::networkd,
+    network::network_manager,
+    network::ipv6_switched_off,
+    network::reverse_path,
+    network::arp_with_vmac,
+    network::already_there,
+    firewall::vrrp_may_pass,
+    services::nonlocal_bind,
+    services::clock,
+    services::modules,
+    services::confinement,
+];
+
+/// Runs every check.
+pub fn examine(spec: &Spec, machine: &dyn Machine) -> Vec<Finding> {
+    let case = Case { spec, machine };
+    let mut findings = Vec::new();
+    for check in CHECKS {
+        check(&case, &mut findings);
+    }
+    findings
+}
+
+pub fn run(args: &Doctor) -> Outcome {
+    let (spec, diagnostics) = load(&args.file, None, Where::Here)?;
+    let machine = Mounted::new(args.root.clone());
+    let mut findings = vec![configuration(&args.file.display().to_string(), &diagnostics)];
+    findings.extend(script_security(&diagnostics));
+    if let Some(spec) = &spec {
+        findings.extend(examine(spec, &machine));
+    }
+    let worst = findings.iter().map(|f| f.weight).max().unwrap_or(Weight::Good);
+    if args.json {
+        steer::print(&(serde_json::to_string_pretty(&findings).unwrap_or_default() + "\n"))?;
+    } else {
+        steer::print(&render(&findings, Paint::stdout()))?;
+    }
+    Ok(if worst >= Weight::Warning { ExitCode::from(1) } else { ExitCode::SUCCESS })
+}
+
+fn configuration(file: &str, diagnostics: &Diagnostics) -> Finding {
+    let errors = diagnostics.list.iter().filter(|d| d.class.level() == Level::Error).count();
+    let warnings = diagnostics.list.iter().filter(|d| d.class.level() == Level::Warning).count();
+    let say = |weight, what: String| Finding::new(weight, "configuration", what).cure(format!("vipctl check {file}"));
+    match (errors, warnings) {
+        (0, 0) => Finding::new(Weight::Good, "configuration", format!("{file} has no mistakes")),
+        (0, n) => say(Weight::Note, format!("{file}: {n} warnings")),
+        (n, _) => say(Weight::Problem, format!("{file}: {n} errors")),
+    }
+}
+
+/// Scripts that would not run: the most frequent reason for "it does not fail over".
+fn script_security(diagnostics: &Diagnostics) -> Vec<Finding> {
+    let about = diagnostics.list.iter().filter(|d| d.class == Class::Security);
+    about
+        .map(|d| {
+            let finding = Finding::new(Weight::Problem, "script-security", d.message.clone());
+            let finding = finding.why("the script does not run, so what it checks or notifies does not happen");
+            finding.cure(d.help.clone().unwrap_or_else(|| {
+                "every directory on the path and the file itself: owned by root, not writable by others".into()
+            }))
+        })
+        .collect()
+}
+
+/// For people: problems first, what is good in one line each at the end.
+pub fn render(findings: &[Finding], paint: Paint) -> String {
+    let mut sorted: Vec<&Finding> = findings.iter().collect();
+    sorted.sort_by_key(|f| std::cmp::Reverse(f.weight));
+    let mut out = String::new();
+    for finding in &sorted {
+        let mark = match finding.weight {
+            Weight::Problem => paint.bad("problem"),
+            Weight::Warning => paint.careful("warning"),
+            Weight::Note => paint.name("note   "),
+            Weight::Good => paint.good("good   "),
+        };
+        out += &format!("{mark}  {}\n", finding.what);
+        if let Some(why) = &finding.why {
+            out += &format!("         {why}\n");
+        }
+        if let Some(cure) = &finding.cure {
+            let mut label = "cure: ";
+            for line in cure.lines() {
+                out += &format!("         {}{line}\n", paint.dim(label));
+                label = "      ";
+            }
+        }
+    }
+    let count = |weight| findings.iter().filter(|f| f.weight == weight).count();
+    let (problems, warnings) = (count(Weight::Problem), count(Weight::Warning));
+    out += &match (problems, warnings) {
+        (0, 0) => "\nNothing stands in the way of a failover.\n".to_owned(),
+        _ => format!("\n{problems} problems, {warnings} warnings.\n"),
+    };
+    out
+}
