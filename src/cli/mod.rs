@@ -10,6 +10,8 @@ mod clock;
 pub mod doctor;
 pub mod explain;
 pub mod files;
+pub mod keywords;
+pub mod manual;
 pub mod paint;
 pub mod status;
 mod steer;
@@ -89,6 +91,9 @@ fn run(verb: Verb) -> Outcome {
         Verb::Upgrade(args) => steer::ask(&args.daemon, &Request::Upgrade { program: args.program }),
         Verb::Metrics(daemon) => steer::ask(&daemon, &Request::Metrics),
         Verb::Doctor(args) => doctor::run(&args),
+        Verb::Keywords(args) => keywords::run(&args),
+        Verb::Man { page } => manual::man(page),
+        Verb::Completions { shell, program } => manual::completions(shell, program),
         other => Err(Trouble::new(format!("{other:?} is not built yet"))),
     }
 }

@@ -35,6 +35,11 @@ pub fn main() -> ExitCode {
     }
 }
 
+/// The command line itself, for manual pages and completions.
+pub fn command() -> clap::Command {
+    Flags::command()
+}
+
 /// What the command line wants.
 #[derive(Debug)]
 pub enum Asked {

@@ -121,8 +121,13 @@ pub fn run(args: &Doctor) -> Outcome {
     let machine = Mounted::new(args.root.clone());
     let mut findings = vec![configuration(&args.file.display().to_string(), &diagnostics)];
     findings.extend(script_security(&diagnostics));
-    if let Some(spec) = &spec {
-        findings.extend(examine(spec, &machine));
+    match &spec {
+        Some(spec) => findings.extend(examine(spec, &machine)),
+        None => findings.push(
+            Finding::new(Weight::Problem, "configuration", "the daemon would not start with this configuration")
+                .why("nothing else could be looked at")
+                .cure(format!("vipctl check {}", args.file.display())),
+        ),
     }
     let worst = findings.iter().map(|f| f.weight).max().unwrap_or(Weight::Good);
     if args.json {
