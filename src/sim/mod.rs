@@ -1,1 +1,61 @@
-//! (to be written)
+//! The simulator: many real engines, one clock, and around them a modelled LAN, kernel and set of scripts.
+//!
+//! Two kinds of people use it. An operator plays a failure through before it happens (`vipctl simulate`): [`run`] takes
+//! the [`Spec`]s of the servers and a [`Scenario`] and gives a [`Report`]. The tests throw thousands of random worlds
+//! ([`weather`]) at the engine and let the [`oracle`](Law) judge; a world that breaks a law is made smaller ([`shrink`])
+//! and printed as configurations and scenario that `vipctl simulate` replays.
+//!
+//! It never opens a socket, a file or a clock. What a run does depends on specs, scenario and seed, and on nothing else.
+
+mod acts;
+mod bounds;
+pub mod build;
+mod circles;
+mod kernel;
+mod lan;
+mod node;
+mod oracle;
+pub mod pcap;
+mod random;
+mod rehearse;
+mod report;
+mod router;
+mod scenario;
+mod shrink;
+pub mod weather;
+mod world;
+
+pub use bounds::Bounds;
+pub use oracle::{Law, Violation};
+pub use random::Random;
+pub use rehearse::rehearse;
+pub use report::{Entry, Owner, Report};
+pub use router::{Make, Router, real};
+pub use scenario::{Act, Conduct, Edit, LanSettings, Mood, Scenario, ScenarioError, interval};
+pub use shrink::shrink;
+pub use world::World;
+
+use crate::engine::spec::Spec;
+use std::sync::Arc;
+
+/// Plays a scenario with one real engine for each of `specs` (name of the server, its configuration).
+///
+/// `seed`, if given, takes the place of the scenario's own. Errors: the scenario names something that is not there.
+pub fn run(specs: Vec<(String, Spec)>, scenario: &Scenario, seed: Option<u64>) -> Result<Report, String> {
+    let specs: Vec<_> = specs.into_iter().map(|(name, spec)| (name, Arc::new(spec))).collect();
+    let mut scenario = scenario.clone();
+    scenario.seed = seed.unwrap_or(scenario.seed);
+    play(&specs, &scenario, &real, true)
+}
+
+/// [`run`] with engines of one's own and, when `record` is false, without timeline and pcap.
+pub fn play(
+    specs: &[(String, Arc<Spec>)],
+    scenario: &Scenario,
+    make: &Make<'_>,
+    record: bool,
+) -> Result<Report, String> {
+    let mut world = World::new(specs, scenario, make, record)?;
+    world.play();
+    Ok(world.report())
+}

@@ -1,0 +1,75 @@
+//! How long things may take, from the settings of everybody involved. The derivation stands in `docs/bounds.md`; this
+//! file is its arithmetic, and the oracle holds every run to it.
+
+use super::kernel::Kernel;
+use super::scenario::{Act, Conduct, Scenario};
+use super::world::WAKE;
+use crate::engine::spec::Spec;
+use crate::time::Interval;
+use crate::wire::Version;
+
+/// The two bounds of a world.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Bounds {
+    /// After the last disturbance, until every connected set of healthy routers has exactly one master (T).
+    pub settle: Interval,
+    /// How long a virtual address may be on two healthy routers that hear each other (B).
+    pub overlap: Interval,
+    /// How late an advert may be against its cadence, by the model's own wake-ups.
+    pub late: Interval,
+}
+
+impl Bounds {
+    pub fn of(specs: &[&Spec], scenario: &Scenario) -> Bounds {
+        let mut latency = scenario.lan.latency.1;
+        let mut late = WAKE;
+        let mut hangs = false;
+        for (_, act) in &scenario.acts {
+            match act {
+                Act::Lan(settings) => latency = latency.max(settings.latency.1),
+                Act::Late { by, .. } => late = late.max(*by),
+                Act::Script { conduct: Conduct::Hang | Conduct::Stubborn, .. } => hangs = true,
+                _ => {}
+            }
+        }
+        // A duplicate takes up to three times as long as an original.
+        let arrival = latency.times(3) + late;
+        let instances = || specs.iter().flat_map(|spec| &spec.instances);
+        let longest = |of: &mut dyn FnMut(&Spec) -> Interval| specs.iter().map(|s| of(s)).max().unwrap_or_default();
+        let interval = instances().map(|i| i.interval).max().unwrap_or_default();
+        let adverts = instances().map(|i| i.down_adverts).max().unwrap_or(3);
+        let skew = instances()
+            .map(|i| if i.version == Version::V2 { Interval::from_secs(1) } else { interval })
+            .max()
+            .unwrap_or_default();
+        let down = interval.times(u64::from(adverts)) + skew + arrival;
+        let requests = specs.iter().map(|spec| spec.instances.len()).max().unwrap_or(1) as u64;
+        let addresses = instances().map(|i| i.claim.addresses.len()).max().unwrap_or(0) as u64;
+        let kernel = Kernel::patience(requests.saturating_mul(2), addresses);
+        let scripts = longest(&mut |spec| {
+            let one = |s: &crate::engine::spec::ScriptSpec| {
+                let ladder = if hangs { s.timeout + Interval::from_millis(2_200) } else { Interval::from_millis(20) };
+                (s.interval + ladder + late).times(u64::from(s.rise.max(s.fall)) + 1)
+            };
+            spec.scripts.iter().map(one).max().unwrap_or_default()
+        });
+        let processes = longest(&mut |spec| {
+            spec.processes.iter().map(|p| p.terminate_delay.max(p.fork_delay)).max().unwrap_or_default()
+        });
+        let debounce = longest(&mut |spec| spec.debounce.iter().map(|d| d.down.max(d.up)).max().unwrap_or_default());
+        let startup = longest(&mut |spec| spec.startup_delay);
+        let preempt = instances().map(|i| i.preempt_delay).max().unwrap_or_default();
+        let grouped = specs.iter().any(|spec| !spec.groups.is_empty());
+        let overlap = interval + arrival + kernel;
+        Bounds {
+            settle: startup
+                + debounce
+                + scripts.max(processes)
+                + preempt
+                + down.times(if grouped { 4 } else { 2 })
+                + overlap.times(2),
+            overlap,
+            late,
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! Specs made by hand: what the simulator's own worlds and the tests of the engine are written with. Every default is
+//! what the configuration language gives for an instance of which nothing is said.
+
+use crate::engine::spec::{
+    Auth, Checksum, Claim, Command, Garp, IfName, InstanceSpec, Notify, Peer, Run, ScriptSpec, Spec, Transport,
+    VirtualAddress,
+};
+use crate::time::Interval;
+use crate::wire::{Family, Priority, Version, Vrid};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
+
+/// 224.0.0.18 (RFC 9568 §5.1.1.2) or ff02::12 (§5.1.2.2).
+pub const fn multicast_group(family: Family) -> IpAddr {
+    match family {
+        Family::V4 => IpAddr::V4(Ipv4Addr::new(224, 0, 0, 18)),
+        Family::V6 => IpAddr::V6(Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0x12)),
+    }
+}
+
+const ONE: Vrid = match Vrid::new(1) {
+    Some(one) => one,
+    None => panic!("1 is a VRID"),
+};
+
+/// An instance on `eth0` of the family of its first address; IPv4 is VRRPv2, IPv6 is VRRPv3. VRID 0 counts as 1.
+pub fn instance(name: &str, vrid: u8, priority: u8, addresses: &[IpAddr]) -> InstanceSpec {
+    let family = addresses.first().map_or(Family::V4, Family::of);
+    let version = if family == Family::V4 { Version::V2 } else { Version::V3 };
+    InstanceSpec {
+        name: name.into(),
+        vrid: Vrid::new(vrid).unwrap_or(ONE),
+        family,
+        version,
+        interface: IfName::new("eth0"),
+        vrf: None,
+        virtual_link: None,
+        transmit_base: false,
+        priority: Priority(priority),
+        wants_master: priority == 255,
+        interval: Interval::from_secs(1),
+        down_adverts: 3,
+        preempt: true,
+        preempt_delay: Interval::ZERO,
+        accept: true,
+        strict: false,
+        source: None,
+        track_source: false,
+        transport: Transport::Multicast { group: multicast_group(family) },
+        auth: Auth::None,
+        checksum: Checksum::default(),
+        skip_check_adv_addr: false,
+        lower_prio_no_advert: false,
+        higher_prio_send_advert: false,
+        owner_ignore_adverts: false,
+        timer_expired_backup: None,
+        track_primary: true,
+        promote_secondaries: false,
+        claim: Arc::new(claim(addresses)),
+        garp: Garp::default(),
+        ties: Vec::new(),
+        group: None,
+        notify: Notify::default(),
+        config_fault: None,
+        debug: 0,
+    }
+}
+
+/// All of `addresses` advertised.
+pub fn claim(addresses: &[IpAddr]) -> Claim {
+    let plain = |a: &IpAddr| VirtualAddress::plain(*a, if a.is_ipv4() { 32 } else { 128 });
+    Claim { addresses: addresses.iter().map(plain).collect(), advertised: addresses.len(), ..Claim::default() }
+}
+
+/// A script that runs every `interval`.
+pub fn script(name: &str, interval: Interval, rise: u32, fall: u32) -> ScriptSpec {
+    let path: Box<str> = "/bin/true".into();
+    ScriptSpec {
+        name: name.into(),
+        run: Run { command: Command::Exec { argv: vec![path.clone()], path }, uid: 0, gid: 0, groups: None },
+        interval,
+        timeout: interval,
+        weight: 0,
+        reverse: false,
+        rise,
+        fall,
+        init_fail: false,
+        insecure: true,
+    }
+}
+
+/// A whole configuration of these instances.
+pub fn spec(instances: Vec<InstanceSpec>) -> Spec {
+    Spec { instances, ..Spec::default() }
+}
+
+/// Peers with any TTL.
+pub fn peers(addresses: impl IntoIterator<Item = IpAddr>) -> Transport {
+    let peer = |address| Peer { address, min_ttl: 0, max_ttl: 255 };
+    Transport::Unicast { peers: addresses.into_iter().map(peer).collect(), ttl: None, check_source: false }
+}

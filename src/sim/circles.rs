@@ -1,0 +1,174 @@
+//! Which instances of which nodes are one virtual router: same wire, same VRID, same language. Instances that cannot
+//! understand each other (version, v2 interval, authentication) are different circles, and no law speaks of them together.
+
+use super::node::Node;
+use super::oracle::{Law, connected, hears};
+use super::world::World;
+use crate::engine::io::Role;
+use crate::engine::snapshot::{InstanceView, Snapshot};
+use crate::engine::spec::{Auth, InstanceId, Transport};
+use crate::time::Interval;
+use crate::wire::{Family, Version, Vrid};
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+/// An instance of a node.
+type Member = (usize, InstanceId);
+
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+struct Key {
+    segment: usize,
+    family: Family,
+    vrid: Vrid,
+    version: Version,
+    /// v2 refuses another interval; v3 learns it.
+    interval: Option<Interval>,
+    auth: Vec<u8>,
+    /// `None` is unicast.
+    group: Option<IpAddr>,
+}
+
+#[derive(Default, Debug)]
+pub(super) struct Circles(BTreeMap<Key, Vec<Member>>);
+
+impl Circles {
+    pub fn of(nodes: &[Node]) -> Circles {
+        let mut circles: BTreeMap<Key, Vec<Member>> = BTreeMap::new();
+        for (number, node) in nodes.iter().enumerate() {
+            for position in 0..node.spec.instances.len() {
+                let member = (number, InstanceId(position as u32));
+                if let Some(key) = key(node, member.1) {
+                    circles.entry(key).or_default().push(member);
+                }
+            }
+        }
+        Circles(circles)
+    }
+
+    pub fn lists(&self) -> impl Iterator<Item = &Vec<Member>> {
+        self.0.values()
+    }
+
+    pub fn same(&self, x: Member, y: Member) -> bool {
+        self.0.values().any(|members| members.contains(&x) && members.contains(&y))
+    }
+}
+
+fn key(node: &Node, instance: InstanceId) -> Option<Key> {
+    let spec = node.spec.instances.get(instance.index())?;
+    let segment = node.interface_of(instance).and_then(|index| node.wire(index))?;
+    let auth = match &spec.auth {
+        Auth::None => Vec::new(),
+        Auth::Pass(word) => [&[1], &word[..]].concat(),
+        Auth::Ah(word) => [&[2], &word[..]].concat(),
+        Auth::Hmac(hmac) => format!("{hmac:?}").into_bytes(),
+    };
+    Some(Key {
+        segment,
+        family: spec.family,
+        vrid: spec.vrid,
+        version: spec.version,
+        interval: (spec.version == Version::V2).then_some(spec.interval),
+        auth,
+        group: match &spec.transport {
+            Transport::Multicast { group } => Some(*group),
+            Transport::Unicast { .. } => None,
+        },
+    })
+}
+
+/// Keys of all members of an instance's sync group: equal on every node, or groups pull in different directions.
+fn ties(world: &World<'_>, member: Member) -> Vec<Key> {
+    let Some(node) = world.nodes.get(member.0) else { return Vec::new() };
+    let group = node.spec.groups.iter().find(|group| group.members.contains(&member.1));
+    let mut keys: Vec<Key> = group.iter().flat_map(|g| &g.members).filter_map(|m| key(node, *m)).collect();
+    keys.sort();
+    keys
+}
+
+/// One master in each connected set of healthy members, and, where everybody preempts, a best one.
+pub(super) fn judge(
+    members: &[Member],
+    world: &World<'_>,
+    snapshots: &[Option<Snapshot>],
+) -> Result<(), (Law, String)> {
+    fn view(snapshots: &[Option<Snapshot>], member: Member) -> Option<&InstanceView> {
+        snapshots.get(member.0)?.as_ref()?.instances.get(member.1.index())
+    }
+    let here: Vec<Member> = members.iter().copied().filter(|m| view(snapshots, *m).is_some()).collect();
+    let groups: Vec<Vec<Key>> = here.iter().map(|m| ties(world, *m)).collect();
+    if groups.iter().any(|keys| groups.first() != Some(keys)) {
+        return Ok(());
+    }
+    let grouped = groups.first().is_some_and(|keys| !keys.is_empty());
+    // Members of a group go together: whoever is heard on one wire must be heard on all.
+    let whole = |x: Member, y: Member| -> Option<bool> {
+        let own = |m: Member| -> Vec<Member> {
+            let node = world.nodes.get(m.0);
+            let group = node.and_then(|n| n.spec.groups.iter().find(|g| g.members.contains(&m.1)));
+            group.map_or(vec![m], |g| g.members.iter().map(|i| (m.0, *i)).collect())
+        };
+        let mut answers = own(x).into_iter().map(|mine| {
+            let twin = own(y).into_iter().find(|theirs| {
+                world.nodes.get(x.0).zip(world.nodes.get(y.0)).is_some_and(|(a, b)| key(a, mine.1) == key(b, theirs.1))
+            });
+            twin.map_or((false, false), |twin| (hears(world, mine, twin), hears(world, twin, mine)))
+        });
+        let first = answers.next()?;
+        (answers.all(|answer| answer == first) && first.0 == first.1).then_some(first.0)
+    };
+    let mut left = here.clone();
+    while let Some(first) = left.first().copied() {
+        let faulty = |m: Member| view(snapshots, m).is_some_and(|v| v.state == Role::Fault);
+        let mut part = vec![first];
+        let mut clear = true;
+        for other in here.iter().copied().filter(|other| *other != first) {
+            if faulty(first) || faulty(other) {
+                continue;
+            }
+            match whole(first, other) {
+                Some(true) => part.push(other),
+                Some(false) => {}
+                None => clear = false,
+            }
+        }
+        left.retain(|m| !part.contains(m));
+        if !clear || !clique(world, &part, &here, &faulty) {
+            continue;
+        }
+        let healthy: Vec<(Member, &InstanceView)> =
+            part.iter().filter(|m| !faulty(**m)).filter_map(|m| view(snapshots, *m).map(|v| (*m, v))).collect();
+        let masters: Vec<_> = healthy.iter().filter(|(_, v)| v.state == Role::Master).collect();
+        let describe = || {
+            let one = |(m, v): &(Member, &InstanceView)| {
+                let name = world.nodes.get(m.0).map_or("?", |n| &n.name);
+                format!("{name} {} {} priority {} {:?}", v.name, v.state, v.effective_priority, v.faults)
+            };
+            healthy.iter().map(one).collect::<Vec<_>>().join(", ")
+        };
+        if !healthy.is_empty() && masters.len() != 1 {
+            return Err((Law::OneMaster, format!("{} masters among {}", masters.len(), describe())));
+        }
+        let preempting = |m: Member| {
+            let spec = world.nodes.get(m.0).and_then(|n| n.spec.instances.get(m.1.index()));
+            spec.is_some_and(|i| i.preempt)
+        };
+        let fair = !grouped && part.iter().all(|m| preempting(*m)) && healthy.iter().all(|(_, v)| !v.drained);
+        let best = healthy.iter().map(|(_, v)| v.effective_priority).max();
+        let rules = masters.first().map(|(_, v)| v.effective_priority);
+        if fair && best > rules {
+            return Err((Law::BestMaster, format!("the master is not the best of {}", describe())));
+        }
+    }
+    Ok(())
+}
+
+/// Everybody in the part hears everybody else in it, and nobody outside hears or is heard.
+fn clique(world: &World<'_>, part: &[Member], all: &[Member], faulty: &dyn Fn(Member) -> bool) -> bool {
+    let inside = |m: &Member| part.contains(m);
+    part.iter().all(|x| {
+        all.iter()
+            .filter(|y| *y != x && !faulty(**y) && !faulty(*x))
+            .all(|y| if inside(y) { connected(world, *x, *y) } else { !hears(world, *x, *y) && !hears(world, *y, *x) })
+    })
+}

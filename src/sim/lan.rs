@@ -1,0 +1,132 @@
+//! The modelled LAN: which interfaces share a wire, who hears whom, and how late, how often or whether a datagram
+//! arrives. Knows nothing of VRRP; a wire carries bytes.
+
+use super::random::Random;
+use super::scenario::LanSettings;
+use crate::engine::spec::{Spec, TieTarget};
+use crate::time::Interval;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Wires and what is wrong with them. Nodes and segments are positions in the world's lists.
+#[derive(Clone, Debug)]
+pub(super) struct Lan {
+    pub settings: LanSettings,
+    pub names: Vec<Box<str>>,
+    /// Segment of an interface, by node and interface name.
+    places: BTreeMap<(usize, Box<str>), usize>,
+    /// From, to, and the segment, if not all.
+    cuts: BTreeSet<(usize, usize, Option<usize>)>,
+    /// Part of each node while there is a partition.
+    parts: Option<Vec<usize>>,
+}
+
+impl Lan {
+    /// Joins interfaces as the scenario says; others by equal name, and by an instance of the same VRID and family
+    /// when the other node has no interface of that name at all.
+    pub fn new(settings: LanSettings, specs: &[&Spec], segments: &[(Box<str>, Vec<(usize, Box<str>)>)]) -> Lan {
+        let mut lan = Lan { settings, names: Vec::new(), places: BTreeMap::new(), cuts: BTreeSet::new(), parts: None };
+        for (name, ends) in segments {
+            let segment = lan.segment(name);
+            for (node, interface) in ends {
+                lan.places.insert((*node, interface.clone()), segment);
+            }
+        }
+        let interfaces: Vec<BTreeSet<Box<str>>> = specs.iter().map(|spec| interfaces(spec)).collect();
+        for (node, names) in interfaces.iter().enumerate() {
+            for interface in names {
+                if lan.places.contains_key(&(node, interface.clone())) {
+                    continue;
+                }
+                let twin = lan.twin(node, interface, specs, &interfaces);
+                let segment = twin.unwrap_or_else(|| lan.segment(interface));
+                lan.places.insert((node, interface.clone()), segment);
+            }
+        }
+        lan
+    }
+
+    /// Segment of another node's interface that carries the same virtual router under another interface name.
+    fn twin(&self, node: usize, interface: &str, specs: &[&Spec], interfaces: &[BTreeSet<Box<str>>]) -> Option<usize> {
+        let mine = specs.get(node)?;
+        let routers = |spec: &Spec, name: &str| -> Vec<_> {
+            let here =
+                |i: &&crate::engine::spec::InstanceSpec| i.interface.as_ref().is_some_and(|n| n.as_str() == name);
+            spec.instances.iter().filter(here).map(|i| (i.vrid, i.family)).collect()
+        };
+        let wanted = routers(mine, interface);
+        (0..node).find_map(|other| {
+            let names = interfaces.get(other).filter(|names| !names.contains(interface))?;
+            let name = names.iter().find(|n| {
+                !interfaces.get(node).is_some_and(|mine| mine.contains(*n))
+                    && specs.get(other).is_some_and(|spec| routers(spec, n).iter().any(|r| wanted.contains(r)))
+            })?;
+            self.places.get(&(other, name.clone())).copied()
+        })
+    }
+
+    fn segment(&mut self, name: &str) -> usize {
+        self.find(name).unwrap_or_else(|| {
+            self.names.push(name.into());
+            self.names.len() - 1
+        })
+    }
+
+    pub fn find(&self, name: &str) -> Option<usize> {
+        self.names.iter().position(|n| **n == *name)
+    }
+
+    /// Segment that an interface is on.
+    pub fn place(&self, node: usize, interface: &str) -> Option<usize> {
+        self.places.get(&(node, interface.into())).copied()
+    }
+
+    /// Would a datagram from one node reach another on this segment, loss aside?
+    pub fn hears(&self, from: usize, to: usize, segment: usize) -> bool {
+        let together = self.parts.as_ref().is_none_or(|parts| parts.get(from) == parts.get(to));
+        together && !self.cuts.contains(&(from, to, None)) && !self.cuts.contains(&(from, to, Some(segment)))
+    }
+
+    /// How long each copy of a datagram takes; none is lost, two is duplicated.
+    pub fn fates(&self, random: &mut Random) -> impl Iterator<Item = Interval> + use<> {
+        let (low, high) = self.settings.latency;
+        let arrives = !random.happens(self.settings.loss);
+        let again = arrives && random.happens(self.settings.duplicate);
+        let first = arrives.then(|| random.interval(low, high));
+        let second = again.then(|| random.interval(low, high.times(3)));
+        first.into_iter().chain(second)
+    }
+
+    pub fn cut(&mut self, from: usize, to: usize, segment: Option<usize>) {
+        self.cuts.insert((from, to, segment));
+    }
+
+    pub fn mend(&mut self, from: usize, to: usize, segment: Option<usize>) {
+        match segment {
+            Some(_) => self.cuts.retain(|cut| *cut != (from, to, segment)),
+            None => self.cuts.retain(|(f, t, _)| (*f, *t) != (from, to)),
+        }
+    }
+
+    pub fn partition(&mut self, parts: Vec<usize>) {
+        self.parts = Some(parts);
+    }
+
+    pub fn heal(&mut self) {
+        self.cuts.clear();
+        self.parts = None;
+    }
+}
+
+/// Every interface that a configuration speaks of.
+pub(super) fn interfaces(spec: &Spec) -> BTreeSet<Box<str>> {
+    let mut names = BTreeSet::new();
+    for instance in &spec.instances {
+        names.insert(instance.interface.as_ref().map_or("eth0", |n| n.as_str()).into());
+        names.extend(instance.claim.addresses.iter().filter_map(|a| a.interface.as_ref()).map(|n| n.as_str().into()));
+        names.extend(instance.ties.iter().filter_map(|tie| match &tie.on {
+            TieTarget::Interface(name) => Some(name.as_str().into()),
+            _ => None,
+        }));
+    }
+    names
+}

@@ -1,0 +1,142 @@
+//! One server of a world: its daemon's engine (or none, when it is dead), its modelled kernel and its modelled scripts.
+
+use super::kernel::Kernel;
+use super::lan::Lan;
+use super::router::Router;
+use super::scenario::Conduct;
+use crate::engine::io::{Exit, Input, LinkFact, Outcome, Port, RxMeta, TrackValue, Tracker};
+use crate::engine::spec::{InstanceId, ScriptId, Spec};
+use crate::time::{Interval, Time};
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+/// Datagrams that wait in the socket of a stopped process; the kernel drops what comes after.
+const SOCKET_BUFFER: usize = 256;
+
+pub(super) struct Node {
+    pub name: Box<str>,
+    pub spec: Arc<Spec>,
+    /// `None`: no daemon runs.
+    pub router: Option<Box<dyn Router>>,
+    pub paused: bool,
+    /// Counts lives: what was under way in an earlier one is void.
+    pub epoch: u64,
+    pub kernel: Kernel,
+    pub ports: Vec<Port>,
+    /// What waits while the process is stopped.
+    pub inbox: VecDeque<News>,
+    pub conduct: Vec<Conduct>,
+    pub runs: BTreeMap<ScriptId, Run>,
+    pub flip: bool,
+    pub files: Vec<i32>,
+    pub processes: Vec<u32>,
+    /// Wake-ups come late by up to this much.
+    pub late: Interval,
+    pub wake: Option<Time>,
+    pub deadline: Option<Time>,
+    /// Wall clock at world time zero, in microseconds since the epoch.
+    pub wall: u64,
+    /// Segment of each interface, by index.
+    wires: BTreeMap<u32, usize>,
+}
+
+/// A script under way.
+pub(super) struct Run {
+    pub number: u64,
+    pub conduct: Conduct,
+}
+
+/// An [`Input`] that can wait.
+#[derive(Clone, Debug)]
+pub(super) enum News {
+    Datagram { meta: RxMeta, bytes: Arc<[u8]> },
+    Link(LinkFact),
+    Tracked(Tracker, TrackValue),
+    Exited(ScriptId, Exit),
+    Applied(InstanceId, Outcome),
+}
+
+impl News {
+    pub fn input(&self) -> Input<'_> {
+        match self {
+            News::Datagram { meta, bytes } => Input::Datagram { meta: *meta, bytes },
+            News::Link(fact) => Input::Link(fact.clone()),
+            News::Tracked(tracker, value) => Input::Tracked { tracker: *tracker, value: *value },
+            News::Exited(script, exit) => Input::ScriptExited { script: *script, exit: *exit },
+            News::Applied(instance, outcome) => Input::Applied { instance: *instance, outcome: outcome.clone() },
+        }
+    }
+}
+
+impl Node {
+    pub fn new(number: usize, name: &str, spec: Arc<Spec>, lan: &Lan) -> Node {
+        let kernel = Kernel::new(number, &spec, lan);
+        let own = |index: u32| kernel.link(index).and_then(|link| lan.place(number, link.name.as_str()));
+        let wires = kernel
+            .links
+            .iter()
+            .filter_map(|l| own(if l.lower == 0 { l.index } else { l.lower }).map(|place| (l.index, place)))
+            .collect();
+        Node {
+            name: name.into(),
+            conduct: vec![Conduct::Succeed; spec.scripts.len()],
+            files: spec.files.iter().map(|file| file.init.map_or(0, |(value, _)| value)).collect(),
+            processes: spec.processes.iter().map(|process| process.quorum).collect(),
+            spec,
+            router: None,
+            paused: false,
+            epoch: 0,
+            kernel,
+            ports: Vec::new(),
+            inbox: VecDeque::new(),
+            runs: BTreeMap::new(),
+            flip: false,
+            late: Interval::ZERO,
+            wake: None,
+            deadline: None,
+            wall: 1_700_000_000_000_000,
+            wires,
+        }
+    }
+
+    /// A daemon runs and is not stopped.
+    pub fn awake(&self) -> bool {
+        self.router.is_some() && !self.paused
+    }
+
+    /// Segment that an interface is on.
+    pub fn wire(&self, index: u32) -> Option<usize> {
+        self.wires.get(&index).copied()
+    }
+
+    /// Interfaces on a segment, virtual ones left out: they hear through the one below.
+    pub fn on_wire(&self, segment: usize) -> impl Iterator<Item = u32> + '_ {
+        let base = |index: &u32| self.kernel.link(*index).is_some_and(|link| link.lower == 0);
+        self.wires.iter().filter(move |(_, place)| **place == segment).map(|(index, _)| *index).filter(base)
+    }
+
+    /// Can bytes go through this interface?
+    pub fn carries(&self, index: u32) -> bool {
+        let running = |index: u32| self.kernel.link(index).is_some_and(|link| link.running && link.up);
+        match self.kernel.link(index) {
+            Some(link) if link.lower != 0 => link.running && running(link.lower),
+            Some(link) => link.running && link.up,
+            None => false,
+        }
+    }
+
+    /// Index of the interface that an instance's adverts go through.
+    pub fn interface_of(&self, instance: InstanceId) -> Option<u32> {
+        let spec = self.spec.instances.get(instance.index())?;
+        self.kernel.index(spec.interface.as_ref().map_or("eth0", |name| name.as_str()))
+    }
+
+    /// Keeps news for a stopped process; a full socket drops datagrams.
+    pub fn keep(&mut self, news: News) {
+        let waiting = || self.inbox.iter().filter(|n| matches!(n, News::Datagram { .. })).count();
+        if matches!(news, News::Datagram { .. }) && waiting() >= SOCKET_BUFFER {
+            return;
+        }
+        self.inbox.push_back(news);
+    }
+}

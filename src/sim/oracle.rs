@@ -1,0 +1,399 @@
+//! What must always hold, whatever happens to a world. The laws are about what can be seen from outside: what engines
+//! report and send, what is on interfaces, who can hear whom. Each law can fail: `tests/simulate.rs` breaks an engine
+//! or the world for every one of them and sees it caught.
+
+use super::bounds::Bounds;
+use super::circles::Circles;
+use super::node::Node;
+use super::scenario::{Act, Conduct, Mood, Scenario};
+use super::world::World;
+use crate::engine::io::{Action, Announce, Event, Role};
+use crate::engine::spec::{InstanceId, Spec, Transport};
+use crate::time::{Interval, Time};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::IpAddr;
+
+/// The laws, in the order of their numbers in `docs/bounds.md`.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Law {
+    /// 1: once calm for T, every connected set of healthy routers has exactly one master.
+    OneMaster,
+    /// 2: no master while its interface is down or it has any other fault.
+    NoFaultyMaster,
+    /// 3: members of a sync group are in one state after every step.
+    GroupAgrees,
+    /// 4: after an engine was told the time, its next deadline is later; and it stops answering.
+    TimeAdvances,
+    /// 5: only addresses that are on the interface are announced.
+    AnnounceOwned,
+    /// 6: adverts per second are bounded.
+    Bounded,
+    /// 7: a reload without a change moves nothing.
+    ReloadMovesNothing,
+    /// 8: an address is not on two connected healthy servers longer than B.
+    OneHolder,
+    /// 9: once calm, exactly the masters have their addresses.
+    KernelFollows,
+    /// 10: a master's adverts keep their cadence.
+    Cadence,
+    /// 11: once calm, and with preemption everywhere, the master is a best router.
+    BestMaster,
+    /// 12: what was reported and what the snapshot says are the same.
+    ReportsAreTrue,
+}
+
+/// A law that did not hold.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Violation {
+    pub at: Time,
+    pub law: Law,
+    pub text: String,
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?} at {}s: {}", self.law, self.at - Time::ZERO, self.text)
+    }
+}
+
+/// What is known of one instance by what its engine said and did.
+#[derive(Clone, Debug)]
+pub(super) struct Watch {
+    pub role: Role,
+    interval: Interval,
+    peers: u64,
+    /// Since when adverts are due: last one sent, or the moment of becoming master.
+    beat: Option<Time>,
+    window: Time,
+    sent: u64,
+    allowed: u64,
+}
+
+#[derive(Default)]
+pub(super) struct Oracle {
+    pub bounds: Bounds,
+    pub violations: Vec<Violation>,
+    watches: Vec<Vec<Watch>>,
+    names: Vec<Vec<Box<str>>>,
+    circles: Circles,
+    stale: bool,
+    calm_since: Time,
+    checked_at: Time,
+    overlaps: BTreeMap<(IpAddr, usize, usize), Time>,
+    reloading: Option<bool>,
+    /// Calm checks made: a run in which nothing was ever checked proves little.
+    pub checks: u64,
+}
+
+/// Between two looks at the whole of a calm world.
+const EVERY: Interval = Interval::from_millis(700);
+
+impl Oracle {
+    pub fn new(specs: &[&Spec], scenario: &Scenario) -> Oracle {
+        Oracle {
+            bounds: Bounds::of(specs, scenario),
+            watches: specs.iter().map(|_| Vec::new()).collect(),
+            names: specs.iter().map(|spec| spec.instances.iter().map(|i| i.name.clone()).collect()).collect(),
+            stale: true,
+            ..Oracle::default()
+        }
+    }
+
+    pub fn broken(&self) -> bool {
+        !self.violations.is_empty()
+    }
+
+    fn blame(&mut self, law: Law, at: Time, text: String) {
+        // The first is the cause; what follows from it says nothing more.
+        if self.violations.is_empty() {
+            self.violations.push(Violation { at, law, text });
+        }
+    }
+
+    fn name(&self, node: usize, instance: InstanceId) -> &str {
+        self.names.get(node).and_then(|n| n.get(instance.index())).map_or("?", |name| name)
+    }
+
+    pub fn began(&mut self, node: usize, spec: &Spec, now: Time) {
+        self.stale = true;
+        if let Some(watches) = self.watches.get_mut(node) {
+            *watches = spec.instances.iter().map(|i| watch(i, now)).collect();
+        }
+    }
+
+    pub fn ended(&mut self, node: usize) {
+        self.stale = true;
+        if let Some(watches) = self.watches.get_mut(node) {
+            watches.clear();
+        }
+    }
+
+    pub fn resumed(&mut self, node: usize, now: Time) {
+        for watch in self.watches.get_mut(node).into_iter().flatten() {
+            watch.beat = watch.beat.map(|_| now);
+        }
+    }
+
+    pub fn disturbed(&mut self, act: &Act, now: Time) {
+        self.calm_since = now + act.aftermath();
+        for watch in self.watches.iter_mut().flatten() {
+            watch.allowed += 2 * watch.peers;
+        }
+    }
+
+    /// A datagram came to a node: a master may answer it.
+    pub fn heard(&mut self, node: usize) {
+        for watch in self.watches.get_mut(node).into_iter().flatten() {
+            watch.allowed += 2 * watch.peers;
+        }
+    }
+
+    pub fn reloading(&mut self, node: usize, spec: &Spec, same: bool) {
+        self.stale = true;
+        self.reloading = Some(same);
+        for (watch, instance) in self.watches.get_mut(node).into_iter().flatten().zip(&spec.instances) {
+            watch.interval = instance.interval;
+            watch.peers = peers(&instance.transport);
+        }
+    }
+
+    pub fn reloaded(&mut self, _node: usize) {
+        self.reloading = None;
+    }
+
+    /// An engine wants something.
+    pub fn answered(&mut self, node: usize, action: &Action, now: Time) {
+        let moves = matches!(
+            action,
+            Action::Own(..) | Action::Disown(_) | Action::Transmit(_) | Action::Report(Event::Became { .. })
+        );
+        if moves && self.reloading == Some(true) {
+            self.blame(Law::ReloadMovesNothing, now, format!("node {node}: a reload of the same gave {action:?}"));
+        }
+        let late = self.bounds.late;
+        match action {
+            Action::Transmit(transmit) => {
+                let instance = transmit.instance;
+                let Some(watch) = self.watches.get_mut(node).and_then(|w| w.get_mut(instance.index())) else { return };
+                if now.since(watch.window) > Interval::from_secs(1) {
+                    watch.window = now;
+                    watch.sent = 0;
+                    watch.allowed = watch.peers * (3 + 1_000_000 / watch.interval.as_micros().max(1));
+                }
+                watch.sent += 1;
+                let (sent, allowed) = (watch.sent, watch.allowed);
+                let gap = watch.beat.map(|beat| now.since(beat));
+                let most = watch.interval + late;
+                watch.beat = watch.beat.map(|_| now);
+                if sent > allowed {
+                    let text = format!("{} sent {sent} adverts in a second", self.name(node, instance));
+                    self.blame(Law::Bounded, now, text);
+                }
+                if let Some(gap) = gap.filter(|gap| *gap > most) {
+                    let text = format!("node {node} {}: {gap}s between two adverts", self.name(node, instance));
+                    self.blame(Law::Cadence, now, text);
+                }
+            }
+            Action::Report(Event::Became { instance, to, from, .. }) => {
+                let Some(watch) = self.watches.get_mut(node).and_then(|w| w.get_mut(instance.index())) else { return };
+                let known = watch.role;
+                watch.role = *to;
+                watch.beat = (*to == Role::Master).then_some(now);
+                watch.allowed += 3 * watch.peers;
+                if known != *from {
+                    let text = format!("{} was {known}, yet it left {from}", self.name(node, *instance));
+                    self.blame(Law::ReportsAreTrue, now, text);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    pub fn announced(&mut self, node: usize, announce: &Announce, count: usize, unowned: Option<IpAddr>, now: Time) {
+        let asked = announce.addresses.len();
+        if let Some(address) = unowned {
+            self.blame(Law::AnnounceOwned, now, format!("node {node} announced {address} without having it"));
+        } else if count != asked {
+            self.blame(Law::AnnounceOwned, now, format!("node {node} announced {asked} addresses, there are {count}"));
+        }
+    }
+
+    pub fn endless(&mut self, node: usize, now: Time) {
+        self.blame(Law::TimeAdvances, now, format!("node {node} never stops answering"));
+    }
+
+    /// An engine has answered all; `deadline` is when it wants to be woken.
+    pub fn drained(&mut self, node: usize, deadline: Option<Time>, now: Time) {
+        if let Some(at) = deadline.filter(|at| *at <= now) {
+            let text =
+                format!("node {node} was told {}s and wants to be woken at {}s", now - Time::ZERO, at - Time::ZERO);
+            self.blame(Law::TimeAdvances, now, text);
+        }
+    }
+
+    pub fn role(&self, node: usize, instance: InstanceId) -> Option<Role> {
+        self.watches.get(node).and_then(|w| w.get(instance.index())).map(|watch| watch.role)
+    }
+
+    /// Looks at the world as it has stood since the last step and stands until `world.now`.
+    pub fn look(&mut self, world: &World<'_>, last: bool) {
+        if self.stale {
+            self.circles = Circles::of(&world.nodes);
+            self.stale = false;
+        }
+        self.look_at_nodes(world);
+        self.look_at_holders(world);
+        if unsettled(world) {
+            self.calm_since = self.calm_since.max(world.now);
+        }
+        let calm = world.now.since(self.calm_since) > self.bounds.settle;
+        if calm && (last || world.now.since(self.checked_at) > EVERY) {
+            self.checked_at = world.now;
+            self.checks += 1;
+            self.look_at_calm(world);
+        }
+    }
+
+    fn look_at_nodes(&mut self, world: &World<'_>) {
+        for (number, node) in world.nodes.iter().enumerate().filter(|(_, node)| node.awake()) {
+            for position in 0..node.spec.instances.len() {
+                let instance = InstanceId(position as u32);
+                let watch = self.watches.get(number).and_then(|w| w.get(position));
+                let Some((spec, watch)) = node.spec.instances.get(position).zip(watch) else { continue };
+                if watch.role != Role::Master {
+                    continue;
+                }
+                let quiet = watch.beat.map(|beat| world.now.since(beat)).unwrap_or_default();
+                let most = watch.interval + self.bounds.late;
+                let down = node.interface_of(instance).is_some_and(|index| !node.carries(index));
+                if down && spec.track_primary && node.spec.debounce.is_empty() {
+                    let text = format!("{} {} is master on an interface that is down", node.name, spec.name);
+                    self.blame(Law::NoFaultyMaster, world.now, text);
+                } else if quiet > most {
+                    let text = format!("{} {}: master, and silent for {quiet}s", node.name, spec.name);
+                    self.blame(Law::Cadence, world.now, text);
+                }
+            }
+            for group in &node.spec.groups {
+                let mut roles = group.members.iter().filter_map(|member| self.role(number, *member));
+                let first = roles.next();
+                if let Some(other) = roles.find(|role| Some(*role) != first) {
+                    let text = format!("{}: group {} is split, {first:?} and {other:?}", node.name, group.name);
+                    self.blame(Law::GroupAgrees, world.now, text);
+                }
+            }
+        }
+    }
+
+    fn look_at_holders(&mut self, world: &World<'_>) {
+        let mut holders: BTreeMap<IpAddr, Vec<(usize, InstanceId)>> = BTreeMap::new();
+        for (number, node) in world.nodes.iter().enumerate() {
+            if node.awake() && node.kernel.mood == Mood::Well {
+                node.kernel.held.iter().for_each(|(a, i)| holders.entry(*a).or_default().push((number, *i)));
+            }
+        }
+        let mut overlaps = BTreeMap::new();
+        for (address, holders) in holders.into_iter().filter(|(_, holders)| holders.len() > 1) {
+            for (position, x) in holders.iter().enumerate() {
+                for y in holders.iter().skip(position + 1) {
+                    if world.lan.settings.loss > 0 || !self.circles.same(*x, *y) || !connected(world, *x, *y) {
+                        continue;
+                    }
+                    let key = (address, x.0, y.0);
+                    let since = self.overlaps.get(&key).copied().unwrap_or(world.now);
+                    overlaps.insert(key, since);
+                    let lasts = world.now.since(since);
+                    if lasts > self.bounds.overlap {
+                        let name = |n: usize| world.nodes.get(n).map_or("?", |n| &n.name);
+                        let text = format!("{address} on {} and {} for {lasts}s", name(x.0), name(y.0));
+                        self.blame(Law::OneHolder, world.now, text);
+                    }
+                }
+            }
+        }
+        self.overlaps = overlaps;
+    }
+
+    fn look_at_calm(&mut self, world: &World<'_>) {
+        let snapshots: Vec<_> = world
+            .nodes
+            .iter()
+            .map(|node| node.router.as_ref().filter(|_| !node.paused).map(|router| router.snapshot(world.now)))
+            .collect();
+        for (number, (node, snapshot)) in world.nodes.iter().zip(&snapshots).enumerate() {
+            let Some(snapshot) = snapshot else { continue };
+            for (position, view) in snapshot.instances.iter().enumerate() {
+                let instance = InstanceId(position as u32);
+                let role = self.role(number, instance).unwrap_or(Role::Init);
+                let at = |what: &str| format!("{} {}: {what}", node.name, view.name);
+                if role != view.state {
+                    self.blame(Law::ReportsAreTrue, world.now, at(&format!("reported {role}, shown {}", view.state)));
+                }
+                if !view.faults.is_empty() && view.state == Role::Master {
+                    self.blame(Law::NoFaultyMaster, world.now, at(&format!("master with faults {:?}", view.faults)));
+                }
+                let held = node.kernel.held.values().filter(|holder| **holder == instance).count();
+                let claimed = node.spec.instances.get(position).map_or(0, |i| i.claim.addresses.len());
+                let wanted = if view.state == Role::Master { claimed } else { 0 };
+                if held != wanted {
+                    let text = at(&format!("{} with {held} of {claimed} addresses", view.state));
+                    self.blame(Law::KernelFollows, world.now, text);
+                }
+            }
+        }
+        let circles = std::mem::take(&mut self.circles);
+        for circle in circles.lists() {
+            if let Err((law, text)) = super::circles::judge(circle, world, &snapshots) {
+                self.blame(law, world.now, text);
+            }
+        }
+        self.circles = circles;
+    }
+}
+
+fn watch(instance: &crate::engine::spec::InstanceSpec, now: Time) -> Watch {
+    let peers = peers(&instance.transport);
+    let allowed = peers * (5 + 1_000_000 / instance.interval.as_micros().max(1));
+    Watch { role: Role::Init, interval: instance.interval, peers, beat: None, window: now, sent: 0, allowed }
+}
+
+fn peers(transport: &Transport) -> u64 {
+    match transport {
+        Transport::Multicast { .. } => 1,
+        Transport::Unicast { peers, .. } => peers.len() as u64,
+    }
+}
+
+/// Something goes on by which no law about calm can be asked for.
+fn unsettled(world: &World<'_>) -> bool {
+    let restless =
+        |node: &Node| node.awake() && (node.kernel.mood != Mood::Well || node.conduct.contains(&Conduct::Flap));
+    world.lan.settings.loss > 0 || world.nodes.iter().any(restless)
+}
+
+/// Do these two instances hear each other, both ways?
+pub(super) fn connected(world: &World<'_>, x: (usize, InstanceId), y: (usize, InstanceId)) -> bool {
+    hears(world, x, y) && hears(world, y, x)
+}
+
+/// Does `to` hear what `from` says?
+pub(super) fn hears(world: &World<'_>, from: (usize, InstanceId), to: (usize, InstanceId)) -> bool {
+    let end = |(n, i): (usize, InstanceId)| {
+        let node = world.nodes.get(n)?;
+        let index = node.interface_of(i).filter(|index| node.carries(*index))?;
+        Some((node, index, node.wire(index)?))
+    };
+    let (Some((a, _, segment)), Some((b, index, other))) = (end(from), end(to)) else { return false };
+    if !world.lan.hears(from.0, to.0, segment) {
+        return false;
+    }
+    match a.spec.instances.get(from.1.index()).map(|i| &i.transport) {
+        Some(Transport::Multicast { .. }) => segment == other,
+        Some(Transport::Unicast { peers, .. }) => {
+            let has = |address: IpAddr| b.kernel.whose(address).is_some_and(|own| own == index);
+            peers.iter().any(|peer| has(peer.address))
+        }
+        None => false,
+    }
+}

@@ -1,0 +1,505 @@
+//! What is done to a world, as a text that people write and read: one line an act.
+//!
+//! ```text
+//! # the primary dies, comes back, and the cable is pulled
+//! run 60s
+//! seed 7
+//! segment office a.eth0 b.ens3
+//! lan latency 100us..1ms
+//! at 10s   kill a
+//! at 30s   start a
+//! at 40s   link a eth0 down
+//! ```
+//!
+//! The text and [`Scenario`] say the same: `to_string` of what was parsed parses to the same value, so a failing
+//! random world can be handed to `vipctl simulate` as it stands. This file knows words and times only; names are
+//! looked up by the world.
+
+use crate::time::{Interval, Time};
+use std::fmt;
+
+/// A run: how long, on what LAN, and what happens when.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Scenario {
+    /// Length of the run.
+    pub run: Interval,
+    pub seed: u64,
+    /// Which interfaces share a wire, by `node.interface`; interfaces not named here are joined by name.
+    pub segments: Vec<(Box<str>, Vec<(Box<str>, Box<str>)>)>,
+    pub lan: LanSettings,
+    /// Nodes that are not started at 0.
+    pub absent: Vec<Box<str>>,
+    pub acts: Vec<(Time, Act)>,
+}
+
+impl Default for Scenario {
+    fn default() -> Self {
+        Scenario {
+            run: Interval::from_secs(30),
+            seed: 1,
+            segments: Vec::new(),
+            lan: LanSettings::default(),
+            absent: Vec::new(),
+            acts: Vec::new(),
+        }
+    }
+}
+
+/// What the wire does to datagrams. Parts are parts in a million.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct LanSettings {
+    /// Drawn anew for each datagram and receiver: a range wider than the gap between datagrams reorders them.
+    pub latency: (Interval, Interval),
+    pub loss: u32,
+    pub duplicate: u32,
+}
+
+impl Default for LanSettings {
+    fn default() -> Self {
+        LanSettings { latency: (Interval::from_micros(100), Interval::from_micros(300)), loss: 0, duplicate: 0 }
+    }
+}
+
+/// One thing that happens to the world.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Act {
+    /// SIGKILL of the daemon: what it had put on interfaces stays there.
+    Kill(Box<str>),
+    /// The machine loses power.
+    Crash(Box<str>),
+    /// Starts the daemon (and the machine, if it was off); its first doing is to clear what an earlier life left.
+    Start(Box<str>),
+    /// SIGTERM.
+    Stop(Box<str>),
+    /// SIGSTOP: nothing is read, nothing is sent, addresses stay.
+    Pause(Box<str>),
+    /// SIGCONT.
+    Resume(Box<str>),
+    Link {
+        node: Box<str>,
+        interface: Box<str>,
+        up: bool,
+    },
+    /// Datagrams from one node do not reach another; `both` ways or one.
+    Cut {
+        from: Box<str>,
+        to: Box<str>,
+        both: bool,
+        segment: Option<Box<str>>,
+    },
+    Mend {
+        from: Box<str>,
+        to: Box<str>,
+        both: bool,
+        segment: Option<Box<str>>,
+    },
+    /// Only nodes of the same part hear each other; nodes not named are a part of their own together.
+    Partition(Vec<Vec<Box<str>>>),
+    /// All cuts and partitions end.
+    Heal,
+    Lan(LanSettings),
+    Script {
+        node: Box<str>,
+        script: Box<str>,
+        conduct: Conduct,
+    },
+    /// Number in a tracked file.
+    File {
+        node: Box<str>,
+        file: Box<str>,
+        value: i32,
+    },
+    /// How many matching processes run.
+    Process {
+        node: Box<str>,
+        process: Box<str>,
+        count: u32,
+    },
+    Netlink {
+        node: Box<str>,
+        mood: Mood,
+    },
+    /// The wall clock jumps; the monotonic clock does not.
+    Clock {
+        node: Box<str>,
+        forward: bool,
+        by: Interval,
+    },
+    /// Wake-ups come late by up to this much.
+    Late {
+        node: Box<str>,
+        by: Interval,
+    },
+    /// SIGHUP, with these changes of the configuration; none is a reload of the same files.
+    Reload {
+        node: Box<str>,
+        edits: Vec<Edit>,
+    },
+    /// Another program removes a virtual address.
+    Steal {
+        node: Box<str>,
+        address: std::net::IpAddr,
+    },
+    Drain(Box<str>),
+    Undrain(Box<str>),
+    Failover(Box<str>),
+}
+
+/// How a modelled script behaves when it is run.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Conduct {
+    #[default]
+    Succeed,
+    Fail,
+    /// Runs until it is killed.
+    Hang,
+    /// Runs until SIGKILL.
+    Stubborn,
+    /// Succeeds and fails in turn.
+    Flap,
+    /// Cannot be started.
+    Missing,
+}
+
+/// How the modelled kernel answers requests.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Mood {
+    #[default]
+    Well,
+    /// Each request takes this long.
+    Slow(Interval),
+    /// Each request is refused.
+    Failing,
+}
+
+/// A change of the configuration in a reload.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Edit {
+    Priority {
+        instance: Box<str>,
+        priority: u8,
+    },
+    Preempt {
+        instance: Box<str>,
+        preempt: bool,
+    },
+    /// Advertised at the end of the list.
+    Add {
+        instance: Box<str>,
+        address: std::net::IpAddr,
+    },
+    Remove {
+        instance: Box<str>,
+        address: std::net::IpAddr,
+    },
+}
+
+/// Why a scenario text cannot be used: line number from 1, and what is wrong.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("line {line}: {problem}")]
+pub struct ScenarioError {
+    pub line: usize,
+    pub problem: String,
+}
+
+const ACTS: &str = "kill, crash, start, stop, pause, resume, link, cut, mend, partition, heal, lan, script, file, \
+                    process, netlink, clock, late, reload, steal, drain, undrain, failover";
+
+impl std::str::FromStr for Scenario {
+    type Err = ScenarioError;
+
+    fn from_str(text: &str) -> Result<Self, ScenarioError> {
+        let mut scenario = Scenario::default();
+        for (number, line) in text.lines().enumerate() {
+            let line = line.split('#').next().unwrap_or_default();
+            let mut words = Words(line.split_whitespace());
+            read_line(&mut scenario, &mut words).map_err(|problem| ScenarioError { line: number + 1, problem })?;
+        }
+        scenario.acts.sort_by_key(|(at, _)| *at);
+        Ok(scenario)
+    }
+}
+
+struct Words<'a>(std::str::SplitWhitespace<'a>);
+
+impl<'a> Words<'a> {
+    fn next(&mut self, what: &str) -> Result<&'a str, String> {
+        self.0.next().ok_or_else(|| format!("{what} is missing"))
+    }
+    fn name(&mut self, what: &str) -> Result<Box<str>, String> {
+        self.next(what).map(Into::into)
+    }
+    fn number<T: std::str::FromStr>(&mut self, what: &str) -> Result<T, String> {
+        let word = self.next(what)?;
+        word.parse().map_err(|_| format!("{what}: {word} cannot be used"))
+    }
+    fn end(&mut self) -> Result<(), String> {
+        self.0.next().map_or(Ok(()), |word| Err(format!("{word} is one word too many")))
+    }
+}
+
+fn read_line(scenario: &mut Scenario, words: &mut Words<'_>) -> Result<(), String> {
+    let Some(first) = words.0.next() else { return Ok(()) };
+    match first {
+        "run" => scenario.run = interval(words.next("length")?)?,
+        "seed" => scenario.seed = words.number("seed")?,
+        "absent" => scenario.absent.extend(words.0.by_ref().map(Box::from)),
+        "lan" => scenario.lan = lan(words, scenario.lan)?,
+        "segment" => {
+            let name = words.name("name of the segment")?;
+            let mut ends = Vec::new();
+            for word in words.0.by_ref() {
+                let (node, interface) = word.split_once('.').ok_or_else(|| format!("{word} is not NODE.INTERFACE"))?;
+                ends.push((node.into(), interface.into()));
+            }
+            scenario.segments.push((name, ends));
+        }
+        "at" => {
+            let at = Time::ZERO + interval(words.next("time")?)?;
+            let act = act(words, scenario.lan)?;
+            scenario.acts.push((at, act));
+        }
+        other => return Err(format!("{other} is none of: run, seed, absent, lan, segment, at")),
+    }
+    words.end()
+}
+
+fn act(words: &mut Words<'_>, settings: LanSettings) -> Result<Act, String> {
+    let verb = words.next("what happens")?;
+    let node = |words: &mut Words<'_>| words.name("name of the node");
+    Ok(match verb {
+        "kill" => Act::Kill(node(words)?),
+        "crash" => Act::Crash(node(words)?),
+        "start" => Act::Start(node(words)?),
+        "stop" => Act::Stop(node(words)?),
+        "pause" => Act::Pause(node(words)?),
+        "resume" => Act::Resume(node(words)?),
+        "drain" => Act::Drain(node(words)?),
+        "undrain" => Act::Undrain(node(words)?),
+        "failover" => Act::Failover(node(words)?),
+        "heal" => Act::Heal,
+        "lan" => Act::Lan(lan(words, settings)?),
+        "link" => Act::Link {
+            node: node(words)?,
+            interface: words.name("interface")?,
+            up: match words.next("up or down")? {
+                "up" => true,
+                "down" => false,
+                other => return Err(format!("{other} is neither up nor down")),
+            },
+        },
+        "cut" | "mend" => {
+            let from = node(words)?;
+            let (both, to) = match words.next("name of the other node")? {
+                "->" => (false, words.name("name of the other node")?),
+                name => (true, name.into()),
+            };
+            let segment = match words.0.next() {
+                None => None,
+                Some("on") => Some(words.name("segment")?),
+                Some(other) => return Err(format!("{other}: expected on SEGMENT or nothing")),
+            };
+            if verb == "cut" { Act::Cut { from, to, both, segment } } else { Act::Mend { from, to, both, segment } }
+        }
+        "partition" => {
+            let mut parts = vec![Vec::new()];
+            for word in words.0.by_ref() {
+                match (word, parts.last_mut()) {
+                    ("|", _) => parts.push(Vec::new()),
+                    (name, Some(part)) => part.push(name.into()),
+                    (_, None) => {}
+                }
+            }
+            Act::Partition(parts)
+        }
+        "script" => Act::Script {
+            node: node(words)?,
+            script: words.name("script")?,
+            conduct: match words.next("ok, fail, hang, stubborn, flap or missing")? {
+                "ok" => Conduct::Succeed,
+                "fail" => Conduct::Fail,
+                "hang" => Conduct::Hang,
+                "stubborn" => Conduct::Stubborn,
+                "flap" => Conduct::Flap,
+                "missing" => Conduct::Missing,
+                other => return Err(format!("{other} is none of: ok, fail, hang, stubborn, flap, missing")),
+            },
+        },
+        "file" => Act::File { node: node(words)?, file: words.name("file")?, value: words.number("value")? },
+        "process" => {
+            Act::Process { node: node(words)?, process: words.name("process")?, count: words.number("count")? }
+        }
+        "netlink" => Act::Netlink {
+            node: node(words)?,
+            mood: match words.next("ok, slow or fail")? {
+                "ok" => Mood::Well,
+                "fail" => Mood::Failing,
+                "slow" => Mood::Slow(interval(words.next("how slow")?)?),
+                other => return Err(format!("{other} is none of: ok, slow TIME, fail")),
+            },
+        },
+        "clock" => {
+            let node = node(words)?;
+            let step = words.next("step")?;
+            let (forward, length) = match (step.strip_prefix('+'), step.strip_prefix('-')) {
+                (Some(length), _) => (true, length),
+                (_, Some(length)) => (false, length),
+                _ => return Err(format!("{step} begins with neither + nor -")),
+            };
+            Act::Clock { node, forward, by: interval(length)? }
+        }
+        "late" => Act::Late { node: node(words)?, by: interval(words.next("how late")?)? },
+        "steal" => Act::Steal { node: node(words)?, address: words.number("address")? },
+        "reload" => {
+            let node = node(words)?;
+            let mut edits = Vec::new();
+            while let Some(instance) = words.0.next() {
+                edits.push(edit(instance.into(), words)?);
+            }
+            Act::Reload { node, edits }
+        }
+        other => return Err(format!("{other} is none of: {ACTS}")),
+    })
+}
+
+fn edit(instance: Box<str>, words: &mut Words<'_>) -> Result<Edit, String> {
+    Ok(match words.next("priority, preempt, nopreempt, add or remove")? {
+        "priority" => Edit::Priority { instance, priority: words.number("priority")? },
+        "preempt" => Edit::Preempt { instance, preempt: true },
+        "nopreempt" => Edit::Preempt { instance, preempt: false },
+        "add" => Edit::Add { instance, address: words.number("address")? },
+        "remove" => Edit::Remove { instance, address: words.number("address")? },
+        other => return Err(format!("{other} is none of: priority, preempt, nopreempt, add, remove")),
+    })
+}
+
+fn lan(words: &mut Words<'_>, mut settings: LanSettings) -> Result<LanSettings, String> {
+    while let Some(word) = words.0.next() {
+        match word {
+            "latency" => {
+                let range = words.next("latency")?;
+                let (low, high) = range.split_once("..").unwrap_or((range, range));
+                settings.latency = (interval(low)?, interval(high)?);
+            }
+            "loss" => settings.loss = parts(words.next("loss")?)?,
+            "duplicate" => settings.duplicate = parts(words.next("duplicate")?)?,
+            other => return Err(format!("{other} is none of: latency, loss, duplicate")),
+        }
+    }
+    Ok(settings)
+}
+
+/// `5%`, `0.25%`: parts in a million.
+fn parts(word: &str) -> Result<u32, String> {
+    let wrong = || format!("{word} is not a share such as 5%");
+    let share: f64 = word.strip_suffix('%').ok_or_else(wrong)?.parse().map_err(|_| wrong())?;
+    if (0.0..=100.0).contains(&share) { Ok((share * 10_000.0).round() as u32) } else { Err(wrong()) }
+}
+
+/// `10s`, `1.5s`, `250ms`, `100us`; a bare number is seconds.
+pub fn interval(word: &str) -> Result<Interval, String> {
+    let wrong = || format!("{word} is not a time such as 10s, 250ms or 100us");
+    let (digits, unit) = match () {
+        () if word.ends_with("us") => (word.trim_end_matches("us"), 1.0),
+        () if word.ends_with("ms") => (word.trim_end_matches("ms"), 1e3),
+        () => (word.strip_suffix('s').unwrap_or(word), 1e6),
+    };
+    let length: f64 = digits.parse().map_err(|_| wrong())?;
+    if (0.0..1e9).contains(&length) { Ok(Interval::from_micros((length * unit).round() as u64)) } else { Err(wrong()) }
+}
+
+impl fmt::Display for Scenario {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "run {}s", self.run)?;
+        writeln!(f, "seed {}", self.seed)?;
+        for (name, ends) in &self.segments {
+            write!(f, "segment {name}")?;
+            for (node, interface) in ends {
+                write!(f, " {node}.{interface}")?;
+            }
+            writeln!(f)?;
+        }
+        writeln!(f, "lan {}", self.lan)?;
+        if !self.absent.is_empty() {
+            writeln!(f, "absent {}", self.absent.join(" "))?;
+        }
+        for (at, act) in &self.acts {
+            writeln!(f, "at {}s {act}", *at - Time::ZERO)?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for LanSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let share = |parts: u32| f64::from(parts) / 10_000.0;
+        write!(f, "latency {}s..{}s", self.latency.0, self.latency.1)?;
+        write!(f, " loss {}% duplicate {}%", share(self.loss), share(self.duplicate))
+    }
+}
+
+impl fmt::Display for Act {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let way = |both: bool| if both { "" } else { "-> " };
+        let on = |segment: &Option<Box<str>>| segment.as_ref().map(|s| format!(" on {s}")).unwrap_or_default();
+        match self {
+            Act::Kill(node) => write!(f, "kill {node}"),
+            Act::Crash(node) => write!(f, "crash {node}"),
+            Act::Start(node) => write!(f, "start {node}"),
+            Act::Stop(node) => write!(f, "stop {node}"),
+            Act::Pause(node) => write!(f, "pause {node}"),
+            Act::Resume(node) => write!(f, "resume {node}"),
+            Act::Drain(node) => write!(f, "drain {node}"),
+            Act::Undrain(node) => write!(f, "undrain {node}"),
+            Act::Failover(node) => write!(f, "failover {node}"),
+            Act::Link { node, interface, up } => {
+                write!(f, "link {node} {interface} {}", if *up { "up" } else { "down" })
+            }
+            Act::Cut { from, to, both, segment } => write!(f, "cut {from} {}{to}{}", way(*both), on(segment)),
+            Act::Mend { from, to, both, segment } => write!(f, "mend {from} {}{to}{}", way(*both), on(segment)),
+            Act::Partition(parts) => {
+                let parts: Vec<String> = parts.iter().map(|part| part.join(" ")).collect();
+                write!(f, "partition {}", parts.join(" | "))
+            }
+            Act::Heal => f.write_str("heal"),
+            Act::Lan(settings) => write!(f, "lan {settings}"),
+            Act::Script { node, script, conduct } => {
+                let conduct = match conduct {
+                    Conduct::Succeed => "ok",
+                    Conduct::Fail => "fail",
+                    Conduct::Hang => "hang",
+                    Conduct::Stubborn => "stubborn",
+                    Conduct::Flap => "flap",
+                    Conduct::Missing => "missing",
+                };
+                write!(f, "script {node} {script} {conduct}")
+            }
+            Act::File { node, file, value } => write!(f, "file {node} {file} {value}"),
+            Act::Process { node, process, count } => write!(f, "process {node} {process} {count}"),
+            Act::Netlink { node, mood } => match mood {
+                Mood::Well => write!(f, "netlink {node} ok"),
+                Mood::Failing => write!(f, "netlink {node} fail"),
+                Mood::Slow(by) => write!(f, "netlink {node} slow {by}s"),
+            },
+            Act::Clock { node, forward, by } => write!(f, "clock {node} {}{by}s", if *forward { '+' } else { '-' }),
+            Act::Late { node, by } => write!(f, "late {node} {by}s"),
+            Act::Steal { node, address } => write!(f, "steal {node} {address}"),
+            Act::Reload { node, edits } => {
+                write!(f, "reload {node}")?;
+                edits.iter().try_for_each(|edit| write!(f, " {edit}"))
+            }
+        }
+    }
+}
+
+impl fmt::Display for Edit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Edit::Priority { instance, priority } => write!(f, "{instance} priority {priority}"),
+            Edit::Preempt { instance, preempt: true } => write!(f, "{instance} preempt"),
+            Edit::Preempt { instance, preempt: false } => write!(f, "{instance} nopreempt"),
+            Edit::Add { instance, address } => write!(f, "{instance} add {address}"),
+            Edit::Remove { instance, address } => write!(f, "{instance} remove {address}"),
+        }
+    }
+}

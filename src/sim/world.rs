@@ -1,0 +1,451 @@
+//! Many engines, one clock: the loop that a daemon is, with everything around the engine modelled.
+//!
+//! A step takes the earliest of what is due (an arrival, a finished request, an act of the scenario, an engine's own
+//! deadline), tells it to whom it concerns, carries out what the engine answers, and asks the oracle. Nothing here
+//! depends on anything but the specs, the scenario and its seed.
+
+use super::kernel::{RETRY, Request, mac};
+use super::lan::Lan;
+use super::node::{News, Node, Run};
+use super::oracle::Oracle;
+use super::random::Random;
+use super::report::{Chronicle, Report};
+use super::router::Make;
+use super::scenario::{Conduct, Scenario};
+use crate::engine::io::{
+    Action, Announce, Exit, Input, KillSignal, LinkFact, Outcome, RxMeta, TrackValue, Tracker, Transmit, Wall,
+};
+use crate::engine::spec::{BfdId, FileId, InstanceId, ProcessId, ScriptId, Spec};
+use crate::time::{Interval, Time};
+use crate::wire::{Family, PROTOCOL_VRRP};
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+/// More answers than this to one fact is an engine that never stops talking.
+const ENDLESS: usize = 20_000;
+/// Until the daemon has put back an address that another program removed.
+const HEALING: Interval = Interval::from_millis(3);
+/// Every wake-up is late by up to this much, as on a real machine.
+pub(super) const WAKE: Interval = Interval::from_micros(80);
+
+/// The whole modelled installation.
+pub struct World<'m> {
+    pub(super) make: &'m Make<'m>,
+    pub(super) nodes: Vec<Node>,
+    pub(super) lan: Lan,
+    pub(super) now: Time,
+    pub(super) end: Time,
+    pub(super) random: Random,
+    pub(super) oracle: Oracle,
+    pub(super) chronicle: Chronicle,
+    pub(super) scenario: Scenario,
+    queue: BTreeMap<(Time, u64), Happening>,
+    sequence: u64,
+}
+
+pub(super) enum Happening {
+    Arrive { node: usize, index: u32, source: IpAddr, destination: IpAddr, ttl: Option<u8>, bytes: Arc<[u8]> },
+    Kernel { node: usize, epoch: u64, request: Request },
+    Heal { node: usize, epoch: u64, instance: InstanceId, position: u32 },
+    Exit { node: usize, epoch: u64, script: ScriptId, number: u64, exit: Exit },
+    Act(usize),
+}
+
+impl<'m> World<'m> {
+    /// A world of these nodes. Errors: a name in the scenario that no node, interface or tracker bears.
+    /// With `record`, a timeline and a pcap are kept.
+    pub fn new(
+        specs: &[(String, Arc<Spec>)],
+        scenario: &Scenario,
+        make: &'m Make<'m>,
+        record: bool,
+    ) -> Result<World<'m>, String> {
+        super::acts::check_names(specs, scenario)?;
+        let find = |name: &str| specs.iter().position(|(n, _)| n == name).unwrap_or_default();
+        let segments: Vec<_> = scenario
+            .segments
+            .iter()
+            .map(|(name, ends)| (name.clone(), ends.iter().map(|(n, i)| (find(n), i.clone())).collect()))
+            .collect();
+        let plain: Vec<&Spec> = specs.iter().map(|(_, spec)| &**spec).collect();
+        let lan = Lan::new(scenario.lan, &plain, &segments);
+        let nodes: Vec<Node> =
+            specs.iter().enumerate().map(|(n, (name, spec))| Node::new(n, name, spec.clone(), &lan)).collect();
+        let mut world = World {
+            make,
+            oracle: Oracle::new(&plain, scenario),
+            chronicle: Chronicle::new(&nodes),
+            nodes,
+            lan,
+            now: Time::ZERO,
+            end: Time::ZERO + scenario.run,
+            random: Random::new(scenario.seed),
+            scenario: scenario.clone(),
+            queue: BTreeMap::new(),
+            sequence: 0,
+        };
+        if record {
+            world.chronicle.turn_on();
+        }
+        for (position, (at, _)) in scenario.acts.iter().enumerate() {
+            world.at(*at, Happening::Act(position));
+        }
+        for (node, (name, _)) in specs.iter().enumerate() {
+            if !scenario.absent.iter().any(|absent| **absent == **name) {
+                world.start(node);
+            }
+        }
+        Ok(world)
+    }
+
+    pub fn now(&self) -> Time {
+        self.now
+    }
+
+    /// Takes the next step; false when the run is over or a law was broken.
+    pub fn step(&mut self) -> bool {
+        let queued = self.queue.first_key_value().map(|(key, _)| key.0);
+        let woken = self.nodes.iter().enumerate().filter_map(|(n, node)| node.wake.map(|at| (at, n))).min();
+        let next = match (queued, woken) {
+            (Some(q), Some((w, _))) => q.min(w),
+            (Some(q), None) => q,
+            (None, Some((w, _))) => w,
+            (None, None) => Time::NEVER,
+        };
+        if next > self.end || self.oracle.broken() {
+            self.now = if self.oracle.broken() { self.now } else { self.end };
+            self.judge(true);
+            return false;
+        }
+        self.now = self.now.max(next);
+        // What was so until this moment is judged before it changes.
+        self.judge(false);
+        match woken {
+            Some((at, node)) if queued.is_none_or(|q| at < q) => self.tell_now(node, Input::Tick),
+            _ => {
+                if let Some((_, happening)) = self.queue.pop_first() {
+                    self.happen(happening);
+                }
+            }
+        }
+        true
+    }
+
+    fn judge(&mut self, last: bool) {
+        let mut oracle = std::mem::take(&mut self.oracle);
+        oracle.look(self, last);
+        self.oracle = oracle;
+    }
+
+    /// Runs to the end.
+    pub fn play(&mut self) {
+        while self.step() {}
+    }
+
+    /// What came of it.
+    pub fn report(self) -> Report {
+        self.chronicle.report(self.now, self.oracle.violations, self.oracle.checks)
+    }
+
+    pub(super) fn at(&mut self, at: Time, happening: Happening) {
+        self.sequence += 1;
+        self.queue.insert((at, self.sequence), happening);
+    }
+
+    fn happen(&mut self, happening: Happening) {
+        match happening {
+            Happening::Arrive { node, index, source, destination, ttl, bytes } => {
+                self.arrive(node, index, source, destination, ttl, bytes);
+            }
+            Happening::Kernel { node, epoch, request } => self.carry_out(node, epoch, request),
+            Happening::Heal { node, epoch, instance, position } => {
+                let Some(n) = self.nodes.get_mut(node).filter(|n| n.epoch == epoch && n.awake()) else { return };
+                if n.kernel.heal(instance, position) {
+                    let addresses = position..position + 1;
+                    self.tell(node, News::Link(LinkFact::Healed { instance, addresses }));
+                }
+            }
+            Happening::Exit { node, epoch, script, number, exit } => {
+                let Some(n) = self.nodes.get_mut(node).filter(|n| n.epoch == epoch) else { return };
+                if n.runs.get(&script).is_some_and(|run| run.number == number) {
+                    n.runs.remove(&script);
+                    self.tell(node, News::Exited(script, exit));
+                }
+            }
+            Happening::Act(position) => self.act(position),
+        }
+    }
+
+    /// The daemon of a node begins its life.
+    pub(super) fn start(&mut self, node: usize) {
+        let (make, now) = (self.make, self.now);
+        let Some(n) = self.nodes.get_mut(node).filter(|n| n.router.is_none()) else { return };
+        n.epoch += 1;
+        n.paused = false;
+        n.inbox.clear();
+        n.runs.clear();
+        n.kernel.clear();
+        let router = make(n.spec.clone(), n.kernel.links.clone(), now);
+        n.router = Some(router);
+        let wall = Wall { at: now, unix_micros: n.wall + now.as_micros() };
+        let mut told: Vec<(Tracker, TrackValue)> = Vec::new();
+        for (i, value) in n.files.iter().enumerate() {
+            told.push((Tracker::File(FileId(i as u32)), TrackValue::Number(*value)));
+        }
+        for (i, count) in n.processes.iter().enumerate() {
+            told.push((Tracker::Process(ProcessId(i as u32)), TrackValue::Count(*count)));
+        }
+        for i in 0..n.spec.bfds.len() {
+            told.push((Tracker::Bfd(BfdId(i as u32)), TrackValue::Up(true)));
+        }
+        self.oracle.began(node, &n.spec, now);
+        self.chronicle.say(now, node, "the daemon starts");
+        self.tell_now(node, Input::WallClock(wall));
+        for (tracker, value) in told {
+            self.tell_now(node, Input::Tracked { tracker, value });
+        }
+        self.refresh_ports(node);
+    }
+
+    /// The daemon of a node is no more; nothing of it is tidied up here.
+    pub(super) fn end_life(&mut self, node: usize) {
+        let Some(n) = self.nodes.get_mut(node) else { return };
+        n.router = None;
+        n.paused = false;
+        n.wake = None;
+        n.deadline = None;
+        n.inbox.clear();
+        n.runs.clear();
+        self.oracle.ended(node);
+    }
+
+    pub(super) fn refresh_ports(&mut self, node: usize) {
+        let Some(n) = self.nodes.get_mut(node) else { return };
+        n.ports = n.router.iter().flat_map(|router| router.ports()).map(|(port, _)| port).collect();
+        n.ports.dedup();
+    }
+
+    /// Tells news, or keeps them for a stopped process; a dead one hears nothing.
+    pub(super) fn tell(&mut self, node: usize, news: News) {
+        let Some(n) = self.nodes.get_mut(node) else { return };
+        if n.router.is_none() {
+            return;
+        }
+        if n.paused {
+            return n.keep(news);
+        }
+        self.tell_now(node, news.input());
+        if matches!(news, News::Link(_)) {
+            self.refresh_ports(node);
+        }
+    }
+
+    pub(super) fn tell_now(&mut self, node: usize, input: Input<'_>) {
+        let now = self.now;
+        let Some(router) = self.nodes.get_mut(node).and_then(|n| n.router.as_mut()) else { return };
+        if let Input::Datagram { .. } = input {
+            self.oracle.heard(node);
+        }
+        router.handle(input, now);
+        self.drain(node);
+    }
+
+    /// Carries out everything the engine of a node wants.
+    pub(super) fn drain(&mut self, node: usize) {
+        for count in 0.. {
+            let Some(router) = self.nodes.get_mut(node).and_then(|n| n.router.as_mut()) else { return };
+            let Some(action) = router.poll() else { break };
+            if count > ENDLESS {
+                self.oracle.endless(node, self.now);
+                return;
+            }
+            self.carry(node, action);
+        }
+        let (now, random) = (self.now, &mut self.random);
+        let Some(n) = self.nodes.get_mut(node) else { return };
+        let deadline = n.router.as_ref().and_then(|router| router.deadline()).map(|(at, _)| at);
+        if deadline != n.deadline || n.wake.is_some_and(|wake| wake <= now) {
+            n.deadline = deadline;
+            n.wake = deadline.map(|at| at.max(now) + random.interval(Interval::ZERO, n.late.max(WAKE)));
+        }
+        if n.paused {
+            n.wake = None;
+        }
+        self.oracle.drained(node, deadline, now);
+    }
+
+    fn carry(&mut self, node: usize, action: Action) {
+        let now = self.now;
+        self.oracle.answered(node, &action, now);
+        match action {
+            Action::Transmit(transmit) => self.transmit(node, transmit),
+            Action::Own(instance, claim) => self.ask(node, instance, Some(claim)),
+            Action::Disown(instance) => self.ask(node, instance, None),
+            Action::Announce(announce) => self.announce(node, &announce),
+            Action::RunScript(script) => self.run_script(node, script),
+            Action::KillScript(script, signal) => self.kill_script(node, script, signal),
+            Action::Report(event) => {
+                if let Some(n) = self.nodes.get(node) {
+                    self.chronicle.event(now, node, &n.spec, &event);
+                }
+            }
+        }
+    }
+
+    fn ask(&mut self, node: usize, instance: InstanceId, claim: Option<Arc<crate::engine::spec::Claim>>) {
+        let now = self.now;
+        let Some(n) = self.nodes.get_mut(node) else { return };
+        let epoch = n.epoch;
+        let (at, request) = n.kernel.ask(instance, claim, now);
+        self.at(at, Happening::Kernel { node, epoch, request });
+    }
+
+    fn carry_out(&mut self, node: usize, epoch: u64, request: Request) {
+        let now = self.now;
+        let Some(n) = self.nodes.get_mut(node).filter(|n| n.epoch == epoch) else { return };
+        let done = n.kernel.carry_out(&request);
+        if done.again {
+            let at = n.kernel.schedule(&request, now + RETRY);
+            self.at(at, Happening::Kernel { node, epoch, request: request.clone() });
+        }
+        self.chronicle.holders(now, &self.nodes);
+        for fact in done.facts {
+            self.tell(node, News::Link(fact));
+        }
+        for outcome in done.outcomes {
+            if let Outcome::Failed { reason } = &outcome {
+                self.chronicle.say(now, node, &format!("the kernel refuses the claim: {reason}"));
+            }
+            self.tell(node, News::Applied(request.instance, outcome));
+        }
+    }
+
+    fn transmit(&mut self, node: usize, transmit: Transmit) {
+        let Transmit { ifindex, source, destination, ttl, bytes, .. } = transmit;
+        let Some(n) = self.nodes.get(node) else { return };
+        let index = if ifindex == 0 { n.kernel.whose(source).unwrap_or_default() } else { ifindex };
+        let (Some(segment), true) = (n.wire(index), n.carries(index)) else { return };
+        let from = mac(u8::try_from(node + 1).unwrap_or(u8::MAX), index);
+        self.chronicle.pcap.datagram(self.now, from, source, destination, ttl.unwrap_or(64), &bytes);
+        for other in 0..self.nodes.len() {
+            if other == node || !self.lan.hears(node, other, segment) {
+                continue;
+            }
+            let Some(o) = self.nodes.get(other) else { continue };
+            let ends: Vec<u32> = if destination.is_multicast() {
+                o.on_wire(segment).collect()
+            } else {
+                o.kernel.whose(destination).into_iter().collect()
+            };
+            for index in ends {
+                let delays: Vec<Interval> = self.lan.fates(&mut self.random).collect();
+                for delay in delays {
+                    let bytes = bytes.clone();
+                    let at = self.now + delay;
+                    self.at(at, Happening::Arrive { node: other, index, source, destination, ttl, bytes });
+                }
+            }
+        }
+    }
+
+    /// A datagram reaches an interface: every socket that fits gets it.
+    fn arrive(
+        &mut self,
+        node: usize,
+        index: u32,
+        source: IpAddr,
+        destination: IpAddr,
+        ttl: Option<u8>,
+        bytes: Arc<[u8]>,
+    ) {
+        let Some(n) = self.nodes.get(node) else { return };
+        if n.router.is_none() || !n.carries(index) {
+            return;
+        }
+        let family = Family::of(&destination);
+        let protocol = match (family, bytes.get(9)) {
+            (Family::V4, Some(protocol)) => *protocol,
+            _ => PROTOCOL_VRRP,
+        };
+        let below = |i: u32| n.kernel.link(i).map_or(0, |link| link.lower);
+        let mut ends: Vec<u32> = n
+            .ports
+            .iter()
+            .filter(|port| port.family == family && port.protocol == protocol)
+            .filter(|port| port.ifindex.is_none_or(|i| i == index || below(i) == index))
+            .filter(|port| match destination.is_multicast() {
+                true => port.group == Some(destination),
+                false => port.group.is_none() && port.local.is_none_or(|local| local == destination),
+            })
+            .map(|port| port.ifindex.unwrap_or(index))
+            .collect();
+        ends.sort_unstable();
+        ends.dedup();
+        for ifindex in ends {
+            let meta = RxMeta { ifindex, source, destination, ttl };
+            self.tell(node, News::Datagram { meta, bytes: bytes.clone() });
+        }
+    }
+
+    fn announce(&mut self, node: usize, announce: &Announce) {
+        let now = self.now;
+        let Some(n) = self.nodes.get(node) else { return };
+        let claim = n.spec.instances.get(announce.instance.index()).map(|spec| spec.claim.clone());
+        let range = announce.addresses.start as usize..announce.addresses.end as usize;
+        let addresses = claim.as_ref().and_then(|claim| claim.addresses.get(range)).unwrap_or_default();
+        let unowned = addresses.iter().find(|a| n.kernel.held.get(&a.address) != Some(&announce.instance));
+        self.oracle.announced(node, announce, addresses.len(), unowned.map(|a| a.address), now);
+        let index = n.interface_of(announce.instance).unwrap_or_default();
+        let from = mac(u8::try_from(node + 1).unwrap_or(u8::MAX), index);
+        for address in addresses {
+            self.chronicle.pcap.announcement(now, from, address.address);
+        }
+    }
+
+    fn run_script(&mut self, node: usize, script: ScriptId) {
+        let now = self.now;
+        let takes = self.random.interval(Interval::from_millis(2), Interval::from_millis(15));
+        self.sequence += 1;
+        let number = self.sequence;
+        let Some(n) = self.nodes.get_mut(node) else { return };
+        let mut conduct = n.conduct.get(script.index()).copied().unwrap_or_default();
+        if conduct == Conduct::Flap {
+            n.flip = !n.flip;
+            conduct = if n.flip { Conduct::Fail } else { Conduct::Succeed };
+        }
+        let epoch = n.epoch;
+        n.runs.insert(script, Run { number, conduct });
+        let (exit, takes) = match conduct {
+            Conduct::Succeed => (Exit::Code(0), takes),
+            Conduct::Fail => (Exit::Code(1), takes),
+            Conduct::Missing => (Exit::NotRun, Interval::ZERO),
+            Conduct::Hang | Conduct::Stubborn | Conduct::Flap => return,
+        };
+        self.at(now + takes, Happening::Exit { node, epoch, script, number, exit });
+    }
+
+    fn kill_script(&mut self, node: usize, script: ScriptId, signal: KillSignal) {
+        let at = self.now + Interval::from_millis(1);
+        let Some(n) = self.nodes.get(node) else { return };
+        let epoch = n.epoch;
+        let Some(run) = n.runs.get(&script) else { return };
+        let (number, exit) = match (signal, run.conduct) {
+            (KillSignal::Term, Conduct::Stubborn) => return,
+            (KillSignal::Term, _) => (run.number, Exit::Signal(15)),
+            (KillSignal::Kill, _) => (run.number, Exit::Signal(9)),
+        };
+        self.at(at, Happening::Exit { node, epoch, script, number, exit });
+    }
+
+    /// Another program removes an address; the daemon's kernel side notices a moment later.
+    pub(super) fn steal(&mut self, node: usize, address: IpAddr) {
+        let now = self.now;
+        let Some(n) = self.nodes.get_mut(node) else { return };
+        let epoch = n.epoch;
+        if let Some((instance, position)) = n.kernel.steal(address) {
+            self.at(now + HEALING, Happening::Heal { node, epoch, instance, position });
+        }
+        self.chronicle.holders(now, &self.nodes);
+    }
+}
