@@ -11,7 +11,11 @@
 use super::Env;
 use super::diagnostic::{Class, Diagnostic, Diagnostics};
 use super::global::Global;
+use super::line::{Host, LineCx, List};
+use super::names::Names;
+use super::rule::Preferences;
 use super::source::Span;
+use super::system::System;
 use super::tree::{Node, Word};
 use super::values::{Bool, Value};
 use std::borrow::Cow;
@@ -208,12 +212,70 @@ pub struct Cx<'a> {
     pub fatal: bool,
     /// Names defined so far, by the block that defines them: `vrrp_script`, `track_file`, … with their places.
     pub names: HashMap<&'static str, HashMap<Box<str>, Span>>,
+    /// Names of tables, scopes, groups.
+    pub iproute: Names<'a>,
+    /// The preferences that rules get which name none.
+    pub preferences: Preferences,
+    /// `track_group`s defined so far.
+    pub track_groups: Vec<Box<str>>,
+    /// An interface was named that does not exist: keepalived then stops before its checks across blocks.
+    pub missing_interface: bool,
     /// What was read and has no effect, one line each.
     pub idle: Vec<Box<str>>,
     /// Where a complaint about a whole block points: the line that opened it.
     pub block: Option<Span>,
     /// The name of the block being read, where it has one.
     pub name: Box<str>,
+}
+
+/// [`System`] as the line languages ask it.
+struct HostOf<'a>(&'a dyn System);
+impl Host for HostOf<'_> {
+    fn has_interface(&self, name: &str) -> bool {
+        self.0.interface(name).is_some()
+    }
+    fn vrf_table(&self, name: &str) -> Option<u32> {
+        self.0.interface(name).and_then(|link| link.vrf_table)
+    }
+}
+
+impl<'a> Cx<'a> {
+    pub fn new(env: &'a Env<'a>, iproute: Names<'a>, diagnostics: &'a mut Diagnostics) -> Self {
+        Cx {
+            env,
+            diagnostics,
+            global: Global::default(),
+            aborted: false,
+            fatal: false,
+            names: HashMap::new(),
+            iproute,
+            preferences: Preferences::default(),
+            track_groups: Vec::new(),
+            missing_interface: false,
+            idle: Vec::new(),
+            block: None,
+            name: "".into(),
+        }
+    }
+    /// Reads a line of a list: lends what the line languages need, and takes over what they found.
+    pub fn line<T>(&mut self, list: List, read: impl FnOnce(&mut LineCx<'_>) -> T) -> T {
+        let before = self.diagnostics.list.len();
+        let mut cx = LineCx {
+            list,
+            out: &mut self.diagnostics.list,
+            host: &HostOf(self.env.system),
+            names: &self.iproute,
+            dynamic_interfaces: self.global.dynamic_interfaces.is_some(),
+            default_interface: self.global.default_interface.as_ref().map(|set| set.value.as_str()),
+            track_groups: &self.track_groups,
+            missing_interface: false,
+        };
+        let value = read(&mut cx);
+        self.missing_interface |= cx.missing_interface;
+        let new = self.diagnostics.list.get(before..).unwrap_or_default();
+        self.aborted |= new.iter().any(|d| d.class == Class::Abort);
+        value
+    }
 }
 
 impl Cx<'_> {

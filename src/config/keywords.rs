@@ -2,6 +2,10 @@
 
 use super::block::{Block, Body, Entry, Repeat, Status};
 use super::global::Global;
+use super::group::{GarpGroup, SyncGroup, TrackGroup};
+use super::instance::{Authentication, Hmac, Instance};
+use super::top::Top;
+use super::tracker::{FileBlock, ProcessBlock, ScriptBlock};
 use super::tree::{Schema, Shape};
 use std::collections::HashMap;
 use std::sync::OnceLock;
@@ -46,7 +50,19 @@ fn collect<B: Block>(all: &mut Vec<Keyword>) {
 }
 
 /// Every block's table. A new block is listed here and nowhere else.
-const TABLES: &[fn(&mut Vec<Keyword>)] = &[collect::<Global>];
+const TABLES: &[fn(&mut Vec<Keyword>)] = &[
+    collect::<Top>,
+    collect::<Global>,
+    collect::<TrackGroup>,
+    collect::<SyncGroup>,
+    collect::<GarpGroup>,
+    collect::<Instance>,
+    collect::<Authentication>,
+    collect::<Hmac>,
+    collect::<ScriptBlock>,
+    collect::<ProcessBlock>,
+    collect::<FileBlock>,
+];
 
 /// All keywords, block by block, in the order of the tables.
 pub fn all() -> &'static [Keyword] {

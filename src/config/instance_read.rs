@@ -1,0 +1,565 @@
+//! Keywords of `vrrp_instance` with a grammar of their own, and those that depend on what stands before them.
+//!
+//! The first address of any kind settles the family of an instance; what does not fit it is left out where it stands.
+//! So these functions work on the whole [`Instance`], in the order of the text.
+
+use super::block::{Cx, Set, Setting, given, read_block};
+use super::diagnostic::{Class, Diagnostic};
+use super::global_read::GarpExtra;
+use super::instance::{Hmac, Instance};
+use super::line::List;
+use super::lists;
+use super::security::{ScriptLine, script_line};
+use super::source::Span;
+use super::tracker::{Named, named, only_name};
+use super::tree::{Node, Word};
+use super::values::{IFNAME, IPADDR, Value, int, ip_address, uint};
+use crate::engine::spec::{HmacMode, IfName, IpvlanMode, OldUnicast, Route, Rule};
+use crate::wire::Family;
+use std::net::IpAddr;
+
+/// `state`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Wanted {
+    Master,
+    Backup,
+}
+
+/// `use_vmac`.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct VmacLine {
+    pub name: Set<IfName>,
+    /// Configured address; with five octets the VRID is the sixth.
+    pub mac: Option<([u8; 6], bool)>,
+    pub netlink_notify: bool,
+    pub group: Option<u32>,
+    pub span: Option<Span>,
+}
+
+/// `use_ipvlan`.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct IpvlanLine {
+    pub name: Set<IfName>,
+    pub address: Option<(IpAddr, u8)>,
+    pub mode: Option<IpvlanMode>,
+    pub group: Option<u32>,
+    pub span: Option<Span>,
+}
+
+/// `auth_type`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum AuthKind {
+    Pass,
+    Ah,
+}
+pub const AUTH_KINDS: &[(&str, AuthKind)] = &[("PASS", AuthKind::Pass), ("AH", AuthKind::Ah)];
+pub const HMAC_MODES: &[(&str, HmacMode)] =
+    &[("enforce", HmacMode::Enforce), ("permissive", HmacMode::Permissive), ("receive-only", HmacMode::ReceiveOnly)];
+
+/// A key of `auth_hmac`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct KeyLine {
+    pub id: u8,
+    pub bytes: Box<[u8]>,
+    pub span: Span,
+}
+
+/// `vrrp_instance NAME`.
+pub fn read_instance(list: &mut Vec<Named<Instance>>, node: &Node<'_>, cx: &mut Cx<'_>) {
+    let Some(name) = only_name(node, cx) else { return };
+    if !cx.define("vrrp_instance", name) {
+        return;
+    }
+    let Some(mut instance) = named::<Instance>(node, cx) else { return };
+    let settings = &mut instance.settings;
+    let made = settings.vmac.as_ref().and_then(|v| v.span).or(settings.ipvlan.as_ref().and_then(|v| v.span));
+    if let (Some(_), Some(at), false) = (says_unicast(settings), made, cx.aborted) {
+        if settings.interface.is_none() {
+            cx.error(at, format!("{} has no interface to make a VMAC or ipvlan on; none is made", instance.name));
+            (settings.vmac, settings.ipvlan) = (None, None);
+        } else if settings.xmit_base.is_none() {
+            let message = format!("{} is unicast with a VMAC or ipvlan; vmac_xmit_base is set", instance.name);
+            cx.push(Diagnostic::new(Class::General, at, message).help("write vmac_xmit_base"));
+            settings.xmit_base = Some(Setting { value: (), span: at });
+        }
+    }
+    if settings.peers.is_empty()
+        && let Some(ttl) = settings.unicast_ttl.filter(|_| !cx.aborted)
+    {
+        let message = format!("`unicast_ttl` of {} has no effect without unicast peers", instance.name);
+        cx.push(Diagnostic::new(Class::General, ttl.span, message).help("add a unicast_peer block, or remove it"));
+        settings.unicast_ttl = None;
+    }
+    list.push(instance);
+}
+
+fn complain(cx: &mut Cx<'_>, word: Word<'_>, message: String) {
+    cx.error(word.span, message);
+}
+
+/// Six octets in hexadecimal, or five and the VRID.
+fn mac_address(text: &str) -> Option<([u8; 6], bool)> {
+    let parts: Vec<&str> = text.strip_suffix(':').unwrap_or(text).split(':').collect();
+    if !matches!(parts.len(), 5 | 6) || (text.ends_with(':') && parts.len() != 5) {
+        return None;
+    }
+    let mut mac = [0; 6];
+    for (octet, part) in mac.iter_mut().zip(&parts) {
+        if part.is_empty() || part.len() > 2 {
+            return None;
+        }
+        *octet = u8::from_str_radix(part, 16).ok()?;
+    }
+    Some((mac, parts.len() == 5))
+}
+
+fn valid_interface_name(name: &str) -> Option<IfName> {
+    let bad = name == "." || name == ".." || name.contains(['/', ':']) || name.contains(char::is_whitespace);
+    IfName::new(name).filter(|_| !bad)
+}
+
+/// Takes the name of an interface to be made; it must not be taken by another instance.
+fn new_interface(cx: &mut Cx<'_>, word: Word<'_>, keyword: &str, field: &mut Set<IfName>) {
+    if field.is_some() {
+        return complain(cx, word, format!("`{keyword}` names two interfaces; `{}` is ignored", word.text));
+    }
+    let Some(name) = valid_interface_name(word.text) else {
+        return complain(cx, word, format!("`{keyword}`: `{}` cannot be the name of an interface", word.text));
+    };
+    if let Some(first) = cx.names.get("made interface").and_then(|names| names.get(word.text)).copied() {
+        let message = format!("`{keyword}`: another instance makes `{name}` already; the name is ignored");
+        return cx.push(Diagnostic::new(Class::General, word.span, message).related(first, "there"));
+    }
+    if cx.env.system.interface(word.text).is_some_and(|link| !link.virtual_link) {
+        return complain(
+            cx,
+            word,
+            format!("`{keyword}`: `{name}` exists and was not made for this; the name is ignored"),
+        );
+    }
+    cx.names.entry("made interface").or_default().insert(word.text.into(), word.span);
+    *field = Some(Setting { value: name, span: word.span });
+}
+
+fn group_number(cx: &mut Cx<'_>, node: &Node<'_>, option: Word<'_>, value: Option<Word<'_>>) -> Option<u32> {
+    let Some(value) = value else {
+        cx.abort(node, "an interface group after group");
+        return None;
+    };
+    let found = cx.iproute.group(value.text);
+    if found.is_none() {
+        complain(cx, option, format!("`{}`: there is no interface group `{}`", node.keyword.text, value.text));
+    }
+    found
+}
+
+pub fn use_vmac(field: &mut Option<VmacLine>, node: &Node<'_>, cx: &mut Cx<'_>) {
+    let mut vmac = field.take().unwrap_or_default();
+    vmac.span.get_or_insert(node.span);
+    let mut words = node.args.iter().copied();
+    while let Some(word) = words.next() {
+        match word.text {
+            text if text.contains(':') => match mac_address(text) {
+                _ if vmac.mac.is_some() => complain(cx, word, "`use_vmac` has two MAC addresses".into()),
+                None => complain(cx, word, format!("`use_vmac`: `{text}` is no MAC address of five or six octets")),
+                Some((mac, _)) if mac[0] & 1 != 0 => {
+                    complain(cx, word, format!("`use_vmac`: `{text}` is a multicast address and is ignored"));
+                }
+                Some(([0, 0, 0x5e, 0, 1 | 2, _], _)) => {
+                    complain(
+                        cx,
+                        word,
+                        format!("`use_vmac`: `{text}` is reserved for the protocol itself and is ignored"),
+                    );
+                }
+                Some(mac) => vmac.mac = Some(mac),
+            },
+            "netlink_notify_msg" => vmac.netlink_notify = true,
+            "group" => match group_number(cx, node, word, words.next()) {
+                Some(group) => vmac.group = Some(group),
+                None if cx.aborted => return,
+                None => {}
+            },
+            "name" => match words.next() {
+                Some(name) => new_interface(cx, name, "use_vmac", &mut vmac.name),
+                None => return cx.abort(node, "an interface name after name"),
+            },
+            _ => new_interface(cx, word, "use_vmac", &mut vmac.name),
+        }
+    }
+    *field = Some(vmac);
+}
+
+pub fn use_ipvlan(instance: &mut Instance, node: &Node<'_>, cx: &mut Cx<'_>) {
+    if let Some(first) = instance.ipvlan.as_ref().and_then(|line| line.span) {
+        return cx.again(node.span, "use_ipvlan", first, "the first one holds");
+    }
+    let mut ipvlan = IpvlanLine { span: Some(node.span), ..IpvlanLine::default() };
+    let mut words = node.args.iter().copied();
+    while let Some(word) = words.next() {
+        let mode = match word.text {
+            "bridge" => Some(IpvlanMode::Bridge),
+            "private" => Some(IpvlanMode::Private),
+            "vepa" => Some(IpvlanMode::Vepa),
+            _ => None,
+        };
+        if mode.is_some() {
+            if ipvlan.mode.is_some() {
+                complain(cx, word, format!("`use_ipvlan` has two modes; `{}` is ignored", word.text));
+            } else {
+                ipvlan.mode = mode;
+            }
+            continue;
+        }
+        let (text, prefix) = word.text.split_once('/').map_or((word.text, None), |(a, p)| (a, Some(p)));
+        match (word.text, ip_address(text)) {
+            ("group", _) => match group_number(cx, node, word, words.next()) {
+                Some(group) => ipvlan.group = Some(group),
+                None if cx.aborted => return,
+                None => {}
+            },
+            ("name", _) => match words.next() {
+                Some(name) => new_interface(cx, name, "use_ipvlan", &mut ipvlan.name),
+                None => return cx.abort(node, "an interface name after name"),
+            },
+            (_, Some(address)) => {
+                let host = if address.is_ipv4() { 32 } else { 128 };
+                let length = prefix.map_or(Some(host), |p| p.parse().ok().filter(|p| *p <= host));
+                if ipvlan.address.is_some() {
+                    complain(cx, word, format!("`use_ipvlan` has two addresses; `{}` is ignored", word.text));
+                } else if fits(instance, Family::of(&address), word, "the address of use_ipvlan", cx) {
+                    ipvlan.address = Some((address, length.unwrap_or(host)));
+                    instance.source.get_or_insert(Setting { value: address, span: word.span });
+                }
+            }
+            _ => new_interface(cx, word, "use_ipvlan", &mut ipvlan.name),
+        }
+    }
+    instance.ipvlan = Some(ipvlan);
+}
+
+/// Does this family fit the instance? The first one settles it; another one is complained about.
+fn fits(instance: &mut Instance, family: Family, word: Word<'_>, what: &str, cx: &mut Cx<'_>) -> bool {
+    let own = *instance.family.get_or_insert(family);
+    if own != family {
+        let message = format!("{what} is {family}, but the instance is {own}; ignored");
+        cx.push(Diagnostic::new(Class::General, word.span, message).label(format!("expected {own}")));
+    }
+    own == family
+}
+
+pub fn unicast_peer(instance: &mut Instance, node: &Node<'_>, cx: &mut Cx<'_>) {
+    instance.unicast.get_or_insert(node.span);
+    for line in node.body.iter().flatten() {
+        let Some(peer) = cx.line(List::Virtual, |cx| lists::peer(line, cx)) else { continue };
+        let address = peer.peer.address;
+        if !fits(instance, Family::of(&address), line.keyword, "the peer", cx) {
+            continue;
+        }
+        if let Some((_, first)) = instance.peers.iter().find(|(known, _)| known.peer.address == address) {
+            let message = format!("peer {address} is listed twice; the first one holds");
+            let complaint = Diagnostic::new(Class::General, line.span, message).related(*first, "first here");
+            cx.push(complaint);
+            continue;
+        }
+        instance.peers.push((peer, line.span));
+    }
+}
+
+pub fn native_ipv6(instance: &mut Instance, node: &Node<'_>, cx: &mut Cx<'_>) {
+    if instance.family == Some(Family::V4) {
+        return cx.error(node.span, "`native_ipv6` comes after IPv4 addresses and is ignored");
+    }
+    instance.family = Some(Family::V6);
+    instance.version = Some(Setting { value: 3, span: node.span });
+}
+
+fn interface_word<'s>(node: &Node<'s>, cx: &mut Cx<'_>) -> Option<(Word<'s>, IfName)> {
+    let Some(word) = node.args.first().copied() else {
+        cx.abort(node, "an interface name");
+        return None;
+    };
+    let name = IFNAME.take(word, node.keyword.text, cx)?;
+    Some((word, name))
+}
+
+pub fn interface(instance: &mut Instance, node: &Node<'_>, cx: &mut Cx<'_>) {
+    instance.interface_line = Some(node.span);
+    let Some((word, name)) = interface_word(node, cx) else { return };
+    instance.interface = None;
+    match cx.env.system.interface(word.text) {
+        Some(link) if link.loopback => cx.push(
+            Diagnostic::new(
+                Class::General,
+                word.span,
+                format!("`{name}` is a loopback interface; VRRP cannot run on it"),
+            )
+            .help("name the interface that the other routers are on"),
+        ),
+        None if cx.global.dynamic_interfaces.is_none() => cx.push(
+            Diagnostic::new(Class::General, word.span, format!("interface `{name}` does not exist"))
+                .label("not on this machine")
+                .help("correct the name, or set `dynamic_interfaces` in global_defs if it is made later"),
+        ),
+        _ => instance.interface = Some(Setting { value: name, span: word.span }),
+    }
+    if instance.interface.is_none() && cx.env.system.interface(word.text).is_none() {
+        cx.missing_interface = true;
+    }
+}
+
+pub fn vrf(instance: &mut Instance, node: &Node<'_>, cx: &mut Cx<'_>) {
+    let Some((word, name)) = interface_word(node, cx) else { return };
+    if instance.interface.is_some() {
+        return cx.error(word.span, "`vrf` is for instances without `interface`; ignored");
+    }
+    if let Some(first) = &instance.vrf {
+        return cx.again(word.span, "vrf", first.span, "the first one holds");
+    }
+    match cx.env.system.interface(word.text) {
+        None if cx.global.dynamic_interfaces.is_none() => {
+            cx.missing_interface = true;
+            cx.error(word.span, format!("VRF interface `{name}` does not exist"));
+        }
+        Some(link) if link.loopback => cx.error(word.span, format!("`{name}` is a loopback interface; ignored")),
+        _ => instance.vrf = Some(Setting { value: name, span: word.span }),
+    }
+}
+
+pub fn source(instance: &mut Instance, node: &Node<'_>, cx: &mut Cx<'_>) {
+    let Some(word) = node.args.first().copied() else { return cx.abort(node, &IPADDR.expected()) };
+    let Some(address) = IPADDR.take(word, node.keyword.text, cx) else { return };
+    instance.source = None;
+    if fits(instance, Family::of(&address), word, "the source address", cx) {
+        instance.source = Some(Setting { value: address, span: word.span });
+    }
+}
+
+pub fn unicast_source(instance: &mut Instance, node: &Node<'_>, cx: &mut Cx<'_>) {
+    instance.unicast.get_or_insert(node.span);
+    source(instance, node, cx);
+}
+
+pub fn mcast_dst(instance: &mut Instance, node: &Node<'_>, cx: &mut Cx<'_>) {
+    let Some(word) = node.args.first().copied() else { return cx.abort(node, "a multicast address") };
+    let Some(address) = IPADDR.take(word, node.keyword.text, cx) else { return };
+    instance.group = None;
+    if !fits(instance, Family::of(&address), word, "the multicast group", cx) {
+        return;
+    }
+    let usable = match address {
+        IpAddr::V4(v4) => v4.is_multicast(),
+        IpAddr::V6(v6) => v6.segments()[0] & 0xff0f == 0xff02,
+    };
+    if !usable {
+        let expected = if address.is_ipv4() { "224.0.0.0 to 239.255.255.255" } else { "an address in ff02::/16" };
+        let message = format!("`mcast_dst_ip` cannot be {address}");
+        return cx.push(Diagnostic::new(Class::General, word.span, message).label(format!("expected {expected}")));
+    }
+    instance.group = Some(Setting { value: address, span: word.span });
+}
+
+pub fn old_unicast_checksum(field: &mut Set<OldUnicast>, node: &Node<'_>, cx: &mut Cx<'_>) {
+    let value = match node.args.first() {
+        None => OldUnicast::Always,
+        Some(w) if w.text == "never" => OldUnicast::Never,
+        Some(w) => {
+            let message = format!("`old_unicast_checksum` cannot be `{}` and is ignored", w.text);
+            return cx.push(Diagnostic::new(Class::General, w.span, message).label("expected never or nothing"));
+        }
+    };
+    *field = Some(Setting { value, span: node.span });
+}
+
+pub fn state(field: &mut Set<Wanted>, node: &Node<'_>, cx: &mut Cx<'_>) {
+    let Some(word) = node.args.first().copied() else { return cx.abort(node, "MASTER or BACKUP") };
+    let value = match word.text {
+        "MASTER" => Wanted::Master,
+        "BACKUP" => match field {
+            Some(first) if first.value == Wanted::Master => {
+                return cx.again(word.span, "state", first.span, "MASTER holds");
+            }
+            _ => Wanted::Backup,
+        },
+        other => {
+            let message = format!("`state` cannot be `{other}`; BACKUP is used");
+            cx.push(Diagnostic::new(Class::General, word.span, message).label("expected MASTER or BACKUP"));
+            Wanted::Backup
+        }
+    };
+    *field = Some(Setting { value, span: word.span });
+}
+
+/// The first version holds, and 2 cannot be chosen once the addresses are IPv6.
+pub fn version(instance: &mut Instance, node: &Node<'_>, cx: &mut Cx<'_>) {
+    let Some(word) = node.args.first().copied() else { return cx.abort(node, "2 or 3") };
+    let Some(value) = int(2, 3).take(word, "version", cx) else { return };
+    match instance.version {
+        Some(first) if first.value != value => cx.again(word.span, "version", first.span, "the first one holds"),
+        _ if value == 2 && instance.family == Some(Family::V6) => cx.push(
+            Diagnostic::new(Class::General, word.span, "`version 2` is ignored: the addresses before it are IPv6")
+                .help("VRRP for IPv6 is version 3"),
+        ),
+        _ => instance.version = Some(Setting { value, span: word.span }),
+    }
+}
+
+pub fn accept(field: &mut Set<bool>, node: &Node<'_>, _: &mut Cx<'_>) {
+    *field = Some(Setting { value: true, span: node.span });
+}
+pub fn no_accept(field: &mut Set<bool>, node: &Node<'_>, _: &mut Cx<'_>) {
+    *field = Some(Setting { value: false, span: node.span });
+}
+pub fn nopreempt(field: &mut Set<bool>, node: &Node<'_>, _: &mut Cx<'_>) {
+    *field = Some(Setting { value: true, span: node.span });
+}
+pub fn preempt(field: &mut Set<bool>, node: &Node<'_>, _: &mut Cx<'_>) {
+    *field = Some(Setting { value: false, span: node.span });
+}
+
+/// keepalived turns it on whatever valid word follows; that `off` does so is worth a word.
+pub fn skip_check(field: &mut Set<bool>, node: &Node<'_>, cx: &mut Cx<'_>) {
+    if let Some(word) = node.args.first().copied() {
+        match super::values::Bool.take(word, "skip_check_adv_addr", cx) {
+            None => return,
+            Some(true) => {}
+            Some(false) => {
+                cx.note(word.span, "`skip_check_adv_addr` is on in keepalived even with this word, so here too")
+            }
+        }
+    }
+    *field = Some(Setting { value: true, span: node.span });
+}
+
+pub fn notify_deleted(field: &mut Set<Option<ScriptLine>>, node: &Node<'_>, cx: &mut Cx<'_>) {
+    if let Some(first) = field {
+        return cx.again(node.span, "notify_deleted", first.span, "the first one holds");
+    }
+    let value = if node.args.is_empty() { None } else { script_line(node, cx) };
+    *field = Some(Setting { value, span: node.span });
+}
+
+pub fn garp_extra_if(field: &mut GarpExtra, node: &Node<'_>, cx: &mut Cx<'_>) {
+    super::global_read::garp_extra(field, node, cx, 0);
+}
+
+pub fn routes(field: &mut Vec<Route>, node: &Node<'_>, cx: &mut Cx<'_>) {
+    for line in node.body.iter().flatten() {
+        field.extend(cx.line(List::Virtual, |cx| super::route::route(line, cx)));
+        if cx.aborted {
+            return;
+        }
+    }
+}
+
+pub fn rules(field: &mut Vec<Rule>, node: &Node<'_>, cx: &mut Cx<'_>) {
+    read_rules(field, List::Virtual, node, cx);
+}
+
+/// Rules without a preference get one by counting down, over the whole configuration.
+pub fn read_rules(field: &mut Vec<Rule>, list: List, node: &Node<'_>, cx: &mut Cx<'_>) {
+    let mut preferences = std::mem::take(&mut cx.preferences);
+    for line in node.body.iter().flatten() {
+        field.extend(cx.line(list, |cx| super::rule::rule(line, &mut preferences, cx)));
+        if cx.aborted {
+            break;
+        }
+    }
+    cx.preferences = preferences;
+}
+
+pub fn virtual_ipaddress(instance: &mut Instance, node: &Node<'_>, cx: &mut Cx<'_>) {
+    for line in node.body.iter().flatten() {
+        let Some(new) = cx.line(List::Virtual, |cx| super::address::address(line, cx)) else {
+            if cx.aborted {
+                return;
+            }
+            continue;
+        };
+        instance.addresses.advertise(new, line.span, &mut instance.family, &mut cx.diagnostics.list);
+    }
+}
+
+pub fn virtual_ipaddress_excluded(instance: &mut Instance, node: &Node<'_>, cx: &mut Cx<'_>) {
+    for line in node.body.iter().flatten() {
+        let Some(new) = cx.line(List::Excluded, |cx| super::address::address(line, cx)) else {
+            if cx.aborted {
+                return;
+            }
+            continue;
+        };
+        instance.addresses.exclude(new, line.span, &mut cx.diagnostics.list);
+    }
+}
+
+pub fn auth_hmac(field: &mut Option<Hmac>, node: &Node<'_>, cx: &mut Cx<'_>) {
+    let hmac = field.get_or_insert_default();
+    hmac.opened.get_or_insert(node.span);
+    read_block(hmac, node.body.as_deref().unwrap_or_default(), cx);
+}
+
+/// Shortest and longest key, bytes.
+const KEY_LENGTHS: std::ops::RangeInclusive<usize> = 32..=64;
+
+pub fn hmac_key(field: &mut Vec<KeyLine>, node: &Node<'_>, cx: &mut Cx<'_>) {
+    let [id, value, ..] = node.args.as_slice() else { return cx.missing(node, "a number and a key") };
+    let Some(id) = uint(1, 255).take(*id, "key", cx) else { return };
+    let decoded = match value.text.strip_prefix("file:") {
+        Some(path) => key_file(path, *value, cx),
+        None => decode_key(value.text),
+    };
+    let Some(bytes) = decoded.filter(|b| KEY_LENGTHS.contains(&b.len())) else {
+        let message = format!("key {id} of auth_hmac is ignored: it must be 32 to 64 bytes long");
+        return cx.push(
+            Diagnostic::new(Class::General, value.span, message)
+                .label("expected 32 to 64 characters, hex: with twice as many digits, or file:PATH")
+                .help("`openssl rand -hex 32` makes one for hex:"),
+        );
+    };
+    if let Some(first) = field.iter().find(|key| u32::from(key.id) == id).map(|key| key.span) {
+        let message = format!("key {id} of auth_hmac is given twice; the first one holds");
+        return cx.push(Diagnostic::new(Class::General, node.span, message).related(first, "first given here"));
+    }
+    field.push(KeyLine { id: id as u8, bytes: bytes.into(), span: node.span });
+}
+
+fn key_file(path: &str, word: Word<'_>, cx: &mut Cx<'_>) -> Option<Vec<u8>> {
+    let Some(mut bytes) = cx.env.system.read_secret(path) else {
+        cx.note(word.span, format!("the key file `{path}` cannot be read"));
+        return None;
+    };
+    if super::security::stat(cx.env.system, path).is_some_and(|stat| stat.mode & 0o077 != 0) {
+        cx.push(
+            Diagnostic::new(Class::Security, word.span, format!("the key file `{path}` can be read by others"))
+                .help(format!("chmod 600 {path}")),
+        );
+    }
+    while matches!(bytes.last(), Some(b'\n' | b'\r')) {
+        bytes.pop();
+    }
+    decode_key(std::str::from_utf8(&bytes).ok()?)
+}
+
+/// `hex:` and pairs of digits, or the characters themselves.
+fn decode_key(text: &str) -> Option<Vec<u8>> {
+    let Some(hex) = text.strip_prefix("hex:") else { return Some(text.as_bytes().to_vec()) };
+    if hex.len() % 2 != 0 || !hex.is_ascii() {
+        return None;
+    }
+    (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(hex.get(at..at + 2)?, 16).ok()).collect()
+}
+
+/// Did the instance ask for unicast with any keyword?
+pub fn says_unicast(instance: &Instance) -> Option<Span> {
+    let flag = |set: &Set<()>| set.as_ref().map(|s| s.span);
+    instance
+        .unicast
+        .or(flag(&instance.fault_no_peer))
+        .or(flag(&instance.check_unicast_src))
+        .or(instance.old_checksum.as_ref().map(|s| s.span))
+}
+
+/// Is a boolean setting there and true?
+pub fn on(set: &Set<bool>) -> bool {
+    given(set, false)
+}

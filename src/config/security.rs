@@ -1,0 +1,392 @@
+//! Scripts: reading their lines, finding their users, and whether it is safe to run them.
+//!
+//! A script that runs as root must not be replaceable by others: every directory on its way and the file itself must be
+//! root's and not writable by others (semantics of keepalived 2.4.3, `check_security`: the configured path and the path
+//! that links lead to are both walked). All questions go through [`System`]; nothing is executed here.
+
+use super::block::{Body, Cx, Facts, Reader, Repeat, Set, Setting};
+use super::diagnostic::{Class, Diagnostic};
+use super::lexer;
+use super::source::Span;
+use super::system::{FileKind, Stat, System};
+use super::tree::Node;
+use crate::engine::spec::{Command, Run};
+
+/// A user, and a group that may begin with `:`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct UserLine {
+    pub user: Box<str>,
+    pub group: Option<Box<str>>,
+    pub span: Span,
+}
+
+/// A script option: command line, and who runs it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ScriptLine {
+    /// The command's arguments; at least one.
+    pub argv: Vec<Box<str>>,
+    pub user: Option<UserLine>,
+    pub span: Span,
+}
+
+/// A user found: ids and supplementary groups.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Account {
+    pub uid: u32,
+    pub gid: u32,
+    pub groups: Option<Vec<u32>>,
+}
+
+/// Reads `SCRIPT [USER [GROUP]]`; the first one is kept.
+#[derive(Clone, Copy, Debug)]
+pub struct Script {
+    abort: bool,
+    repeat: Repeat,
+}
+/// A script; a second one is an error, a missing argument too.
+pub const fn script() -> Script {
+    Script { abort: false, repeat: Repeat::FirstKept }
+}
+/// A script; a second one is an error; without an argument reading stops (exit code 2).
+pub const fn must_script() -> Script {
+    Script { abort: true, repeat: Repeat::FirstKept }
+}
+/// A script; the last one wins.
+pub const fn last_script() -> Script {
+    Script { abort: false, repeat: Repeat::LastWins }
+}
+impl Reader<Set<ScriptLine>> for Script {
+    fn read(&self, field: &mut Set<ScriptLine>, node: &Node<'_>, cx: &mut Cx<'_>) {
+        if node.args.is_empty() {
+            return if self.abort { cx.abort(node, "a command") } else { cx.missing(node, "a command") };
+        }
+        if let Some(first) = field
+            && self.repeat == Repeat::FirstKept
+        {
+            return cx.again(node.span, node.keyword.text, first.span, "the first one holds");
+        }
+        if let Some(value) = script_line(node, cx) {
+            *field = Some(Setting { value, span: node.raw_span });
+        }
+    }
+    fn facts(&self) -> Facts {
+        Facts { arguments: "SCRIPT [USER [GROUP]]".into(), repeat: self.repeat, body: Body::None }
+    }
+}
+
+/// Reads the line of a script option again, by the rules for commands.
+pub fn script_line(node: &Node<'_>, cx: &mut Cx<'_>) -> Option<ScriptLine> {
+    let span = node.raw_span;
+    let unreadable = |problem: lexer::Unreadable, cx: &mut Cx<'_>| {
+        cx.note(span, format!("`{}` is ignored: {}", node.keyword.text, problem.message));
+    };
+    let words = match lexer::script_words(node.raw) {
+        Ok(words) => words,
+        Err(problem) => {
+            unreadable(problem, cx);
+            return None;
+        }
+    };
+    let mut words = words.into_iter();
+    let argv = match words.next().map(|command| lexer::split_command(&command)) {
+        Some(Ok(argv)) if !argv.is_empty() => argv.into_iter().map(String::into_boxed_str).collect(),
+        Some(Err(problem)) => {
+            unreadable(problem, cx);
+            return None;
+        }
+        _ => {
+            cx.note(span, format!("`{}` is ignored: the command is empty", node.keyword.text));
+            return None;
+        }
+    };
+    let user = words.next().map(|user| UserLine { user: user.into(), group: words.next().map(Into::into), span });
+    Some(ScriptLine { argv, user, span })
+}
+
+/// Reads `USER [GROUP]`.
+#[derive(Clone, Copy, Debug)]
+pub struct User {
+    abort: bool,
+}
+/// A user with or without a group; a missing argument is an error.
+pub const fn user() -> User {
+    User { abort: false }
+}
+/// A user with or without a group; without an argument reading stops (exit code 2).
+pub const fn must_user() -> User {
+    User { abort: true }
+}
+impl Reader<Set<UserLine>> for User {
+    fn read(&self, field: &mut Set<UserLine>, node: &Node<'_>, cx: &mut Cx<'_>) {
+        let Some(name) = node.args.first() else {
+            let expected = "a user, with or without a group";
+            return if self.abort { cx.abort(node, expected) } else { cx.missing(node, expected) };
+        };
+        let group = node.args.get(1).map(|g| g.text.into());
+        let line = UserLine { user: name.text.into(), group, span: name.span };
+        if let Err(problem) = account(cx.env.system, &line, false) {
+            cx.push(
+                Diagnostic::new(Class::General, name.span, format!("`{}`: {problem}", node.keyword.text))
+                    .help("scripts that would run as this user are left out"),
+            );
+        }
+        *field = Some(Setting { value: line, span: name.span });
+    }
+    fn facts(&self) -> Facts {
+        Facts { arguments: "USER [GROUP]".into(), repeat: Repeat::LastWins, body: Body::None }
+    }
+}
+
+/// Looks a user up. `:GROUP` asks for the supplementary groups of the user as well, `:` alone for those only.
+pub fn account(system: &dyn System, line: &UserLine, supplementary: bool) -> Result<Account, String> {
+    let user = system.user(&line.user).ok_or_else(|| format!("there is no user `{}`", line.user))?;
+    let mut supplementary = supplementary;
+    let mut group = line.group.as_deref();
+    if let Some(rest) = group.and_then(|g| g.strip_prefix(':')) {
+        supplementary = true;
+        group = (!rest.is_empty()).then_some(rest);
+    }
+    let gid = match group {
+        Some(name) => system.group(name).ok_or_else(|| format!("there is no group `{name}`"))?,
+        None => user.gid,
+    };
+    let groups = supplementary.then(|| system.groups_of(&user.name, user.gid));
+    Ok(Account { uid: user.uid, gid, groups })
+}
+
+/// `stat`: links are followed.
+pub fn stat(system: &dyn System, path: &str) -> Option<Stat> {
+    system.lstat(&real_path(system, path)?)
+}
+
+/// The path without links, `.` and `..`; `None` if a part of it does not exist.
+pub fn real_path(system: &dyn System, path: &str) -> Option<String> {
+    let mut done = String::from("/");
+    let mut left: Vec<String> = path.rsplit('/').map(str::to_owned).collect();
+    let mut links = 0;
+    while let Some(part) = left.pop() {
+        match part.as_str() {
+            "" | "." => continue,
+            ".." => {
+                done.truncate(done.rfind('/').unwrap_or(0).max(1));
+                continue;
+            }
+            _ => {}
+        }
+        let next = if done == "/" { format!("/{part}") } else { format!("{done}/{part}") };
+        let stat = system.lstat(&next)?;
+        if stat.kind == FileKind::Link {
+            links += 1;
+            if links > 40 {
+                return None;
+            }
+            let target = system.read_link(&next)?;
+            if target.starts_with('/') {
+                done = "/".into();
+            }
+            left.extend(target.rsplit('/').map(str::to_owned));
+        } else if stat.kind != FileKind::Directory && left.iter().any(|p| !p.is_empty()) {
+            return None;
+        } else {
+            done = next;
+        }
+    }
+    Some(done)
+}
+
+/// A path without `//`, `/./` and `/../`; links stay.
+fn clean_path(path: &str) -> String {
+    let mut parts: Vec<&str> = Vec::new();
+    for part in path.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => drop(parts.pop()),
+            part => parts.push(part),
+        }
+    }
+    format!("/{}", parts.join("/"))
+}
+
+/// Why a script is not run, or not safely.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Danger {
+    /// Nothing is there, or it cannot be looked at.
+    NotFound(String),
+    /// It is there; it must not run.
+    Inhibited(String),
+    /// It is there and its user may not execute it.
+    NotExecutable(String),
+}
+impl Danger {
+    pub fn reason(&self) -> &str {
+        let (Danger::NotFound(reason) | Danger::Inhibited(reason) | Danger::NotExecutable(reason)) = self;
+        reason
+    }
+}
+
+/// Decides over scripts, and remembers what must be said once about all of them.
+pub struct Guard<'a> {
+    system: &'a dyn System,
+    /// `enable_script_security`.
+    pub enabled: bool,
+    pub use_symlinks: bool,
+    pub supplementary: bool,
+    /// `script_user`.
+    pub script_user: Option<UserLine>,
+    default: Option<Result<Account, String>>,
+    /// A script is configured: where. With security off this is a complaint.
+    pub first_script: Option<Span>,
+    /// The first script that others could change: why.
+    pub first_insecure: Option<(Span, String)>,
+}
+
+impl<'a> Guard<'a> {
+    pub fn new(system: &'a dyn System) -> Self {
+        Guard {
+            system,
+            enabled: false,
+            use_symlinks: false,
+            supplementary: false,
+            script_user: None,
+            default: None,
+            first_script: None,
+            first_insecure: None,
+        }
+    }
+
+    /// Who runs scripts that name nobody: `script_user`, else `keepalived_script`, else this process's user.
+    fn default_account(&mut self) -> Result<Account, String> {
+        if self.default.is_none() {
+            let found = match &self.script_user {
+                Some(line) => account(self.system, line, self.supplementary),
+                None => {
+                    let span = Span { file: super::source::FileId(0), start: 0, end: 0 };
+                    let line = UserLine { user: "keepalived_script".into(), group: None, span };
+                    match account(self.system, &line, self.supplementary) {
+                        Ok(found) => Ok(found),
+                        Err(_) if self.enabled => {
+                            Err("with enable_script_security, scripts need script_user or a user keepalived_script"
+                                .into())
+                        }
+                        Err(_) => {
+                            let (uid, gid) = self.system.identity();
+                            Ok(Account { uid, gid, groups: None })
+                        }
+                    }
+                }
+            };
+            self.default = Some(found);
+        }
+        self.default.clone().unwrap_or_else(|| Err("no user".into()))
+    }
+
+    /// Who runs this script. `Err` says why nobody can.
+    pub fn account_of(&mut self, user: Option<&UserLine>) -> Result<Account, String> {
+        match user {
+            Some(line) => account(self.system, line, self.supplementary),
+            None => self.default_account(),
+        }
+    }
+
+    /// May it run? The [`Run`] has everything decided; the flag says that others could change the script.
+    pub fn check(&mut self, argv: &[Box<str>], by: &Account, span: Span) -> Result<(Run, bool), Danger> {
+        let run = |command| Run { command, uid: by.uid, gid: by.gid, groups: by.groups.clone() };
+        let name: &str = argv.first().map_or("", |a| a);
+        if let Some(rest) = name.strip_prefix('<')
+            && rest.trim_start_matches([' ', '\t']).starts_with('/')
+        {
+            return Ok((run(Command::Shell(name.into())), false));
+        }
+        let given = if name.contains('/') { name.to_owned() } else { self.search(name, by)? };
+        let real = real_path(self.system, &given)
+            .ok_or_else(|| Danger::NotFound(format!("`{given}` does not exist or cannot be reached")))?;
+        let stat =
+            self.system.lstat(&real).ok_or_else(|| Danger::NotFound(format!("`{given}` cannot be looked at")))?;
+        let given = if self.use_symlinks || real != given { clean_path(&given) } else { given };
+        self.first_script.get_or_insert(span);
+        let mut insecure = false;
+        let executable = stat.kind == FileKind::Regular && self.system.executable(&real, by.uid, by.gid);
+        let set_id = (stat.uid == 0 && stat.mode & 0o4100 == 0o4100) || (stat.gid == 0 && stat.mode & 0o2010 == 0o2010);
+        if executable && (by.uid == 0 || by.gid == 0 || set_id) {
+            insecure |= self.walk(&given, span)?;
+            if real != given {
+                insecure |= self.walk(&real, span)?;
+            }
+        }
+        if !executable {
+            return Err(Danger::NotExecutable(format!(
+                "`{given}` cannot be executed by uid {} gid {}",
+                by.uid, by.gid
+            )));
+        }
+        let path = if self.use_symlinks { given.clone() } else { real };
+        let mut argv = argv.to_vec();
+        if let Some(first) = argv.first_mut() {
+            *first = given.into();
+        }
+        Ok((run(Command::Exec { path: path.into(), argv }), insecure))
+    }
+
+    /// Looks a name without a slash up in `PATH`, as a shell would.
+    fn search(&self, name: &str, by: &Account) -> Result<String, Danger> {
+        let path = self.system.search_path();
+        path.split(':')
+            .filter(|dir| !dir.is_empty())
+            .map(|dir| format!("{}/{name}", dir.trim_end_matches('/')))
+            .find(|candidate| {
+                stat(self.system, candidate).is_some_and(|s| s.kind == FileKind::Regular)
+                    && self.system.executable(candidate, by.uid, by.gid)
+            })
+            .ok_or_else(|| Danger::NotFound(format!("there is no command `{name}` in PATH")))
+    }
+
+    /// Walks a path from the root. True: others could change what is executed, and security is off.
+    fn walk(&mut self, path: &str, span: Span) -> Result<bool, Danger> {
+        let ends = path.match_indices('/').map(|(at, _)| at.max(1)).chain([path.len()]);
+        for end in ends {
+            let Some(part) = path.get(..end) else { continue };
+            let last = end == path.len();
+            let stat =
+                self.system.lstat(part).ok_or_else(|| Danger::NotFound(format!("`{part}` cannot be looked at")))?;
+            let right_kind = match last {
+                true => matches!(stat.kind, FileKind::Regular | FileKind::Link),
+                false => stat.kind == FileKind::Directory,
+            };
+            if !right_kind {
+                let reason = match stat.kind {
+                    FileKind::Link => format!("`{part}`, on its way, is a link; write the path that it leads to"),
+                    _ => format!("`{part}`, on its way, is not a directory"),
+                };
+                return Err(Danger::Inhibited(reason));
+            }
+            let sticky = stat.kind == FileKind::Directory && stat.mode & 0o1000 != 0;
+            let open = (stat.gid != 0 && stat.mode & 0o020 != 0) || stat.mode & 0o002 != 0;
+            if stat.uid != 0 || (open && !sticky && stat.kind != FileKind::Link) {
+                let who = if stat.uid != 0 {
+                    format!("belongs to uid {}", stat.uid)
+                } else {
+                    "can be written by others".into()
+                };
+                let reason = format!("`{part}` {who}, and the script would run as root");
+                if self.enabled {
+                    return Err(Danger::Inhibited(reason));
+                }
+                self.first_insecure.get_or_insert((span, reason));
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// The one complaint about scripts without script security: exit code 6.
+    pub fn settle(&self, cx: &mut Cx<'_>) {
+        let Some(span) = self.first_script.filter(|_| !self.enabled) else { return };
+        let mut complaint =
+            Diagnostic::new(Class::Security, span, "scripts are configured, but script security is off")
+                .help("put `enable_script_security` and `script_user USER` into global_defs");
+        if let Some((span, reason)) = &self.first_insecure {
+            complaint = complaint.related(*span, reason.clone());
+        }
+        cx.push(complaint);
+    }
+}

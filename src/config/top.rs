@@ -1,0 +1,132 @@
+//! The top level: process keywords, and which block is read by whom.
+//!
+//! keepalived reads `global_defs` and the process keywords first, in its parent, whatever stands before them; its children
+//! then read the rest. So reading takes two rounds over the tree: [`read`] does both.
+
+use super::block::{Cx, Repeat, Set, block_by, first, flag, list, must, read_node, sub};
+use super::global::Global;
+use super::group::{GarpGroup, SyncGroup, TrackGroup, read_garp_group, read_sync_group, read_track_group};
+use super::instance::Instance;
+use super::instance_read::{read_instance, read_rules};
+use super::line::List;
+use super::lists;
+use super::names::Names;
+use super::source::Loader;
+use super::tracker::{FileBlock, Named, ProcessBlock, ScriptBlock, read_file, read_process, read_script};
+use super::tree::Node;
+use super::values::{STR, uint};
+use crate::engine::spec::{Debounce, IfName, Route, Rule, VirtualAddress};
+use std::path::Path;
+
+block! {
+    /// Outside all blocks.
+    "" => Top {
+        /// Poll the link state of every interface used.
+        "linkbeat_use_polling" => linkbeat_polling: Set<()> = flag(), default "off";
+        /// Run in this network namespace.
+        "net_namespace" => net_namespace: Set<Box<str>> = first(STR), default "the daemon's own";
+        /// Namespace for IPVS.
+        "net_namespace_ipvs" => net_namespace_ipvs: Set<Box<str>> = first(STR).bare("".into()), default "net_namespace", idle "virtual servers are not run";
+        /// Allow ipsets in a namespace of an old kernel.
+        "namespace_with_ipsets" => namespace_with_ipsets: Set<()> = flag(), default "off", idle "ipsets are not used";
+        /// Put pid files into a directory of their own.
+        "use_pid_dir" => use_pid_dir: Set<()> = flag(), default "off";
+        /// Name of this daemon, if several run: it is part of the names of pid and dump files.
+        "instance" => instance: Set<Box<str>> = first(STR), default "none";
+        /// Seconds to wait for scripts at stop.
+        "child_wait_time" => child_wait_time: Set<u32> = must(uint(0, u32::MAX)), default "5";
+        /// Global settings; several blocks accumulate.
+        "global_defs" => global: Global = sub();
+        /// Instances whose interfaces keep static items alive.
+        "track_group" => track_groups: Vec<Named<TrackGroup>> = block_by("track_group", "STR BLOCK", Repeat::FirstKept, read_track_group);
+        /// Addresses that are kept always.
+        "static_ipaddress" => static_addresses: Vec<VirtualAddress> = list("LIST(address line)", Repeat::Accumulates, static_addresses);
+        /// Routes that are kept always.
+        "static_routes" => static_routes: Vec<Route> = list("LIST(route line)", Repeat::Accumulates, static_routes);
+        /// Policy rules that are kept always.
+        "static_rules" => static_rules: Vec<Rule> = list("LIST(rule line)", Repeat::Accumulates, static_rules);
+        /// Instances that change state together.
+        "vrrp_sync_group" => sync_groups: Vec<Named<SyncGroup>> = block_by("vrrp_sync_group", "STR BLOCK", Repeat::FirstKept, read_sync_group);
+        /// How far announcements on some interfaces are spaced.
+        "garp_group" => garp_groups: Vec<GarpGroup> = block_by("garp_group", "BLOCK", Repeat::Accumulates, read_garp_group);
+        /// Interfaces whose carrier is polled.
+        "linkbeat_interfaces" => linkbeat: Vec<IfName> = list("LIST(IFNAME [MII or ETHTOOL or IOCTL])", Repeat::Accumulates, linkbeat);
+        /// One virtual router on one interface.
+        "vrrp_instance" => instances: Vec<Named<Instance>> = block_by("vrrp_instance", "STR BLOCK", Repeat::FirstKept, read_instance);
+        /// Health script, run again and again.
+        "vrrp_script" => scripts: Vec<Named<ScriptBlock>> = block_by("vrrp_script", "STR BLOCK", Repeat::FirstKept, read_script);
+        /// How many processes of a kind run.
+        "vrrp_track_process" => processes: Vec<Named<ProcessBlock>> = block_by("vrrp_track_process", "STR BLOCK", Repeat::FirstKept, read_process);
+        /// How long an interface must be down, and up, before that counts.
+        "interface_up_down_delays" => debounce: Vec<Debounce> = list("LIST(IFNAME TIMER[0..255] [TIMER[0..255]])", Repeat::Accumulates, debounce);
+        /// A file that holds a number.
+        "track_file" => files: Vec<Named<FileBlock>> = block_by("track_file", "STR BLOCK", Repeat::Accumulates, read_file);
+    }
+    also {
+        /// As `track_file`.
+        "vrrp_track_file" => files: Vec<Named<FileBlock>> = block_by("track_file", "STR BLOCK", Repeat::Accumulates, read_file), renamed "use track_file";
+    }
+}
+
+/// What keepalived's parent reads.
+const FIRST: &[&str] = &[
+    "linkbeat_use_polling",
+    "net_namespace",
+    "net_namespace_ipvs",
+    "namespace_with_ipsets",
+    "use_pid_dir",
+    "instance",
+    "child_wait_time",
+    "global_defs",
+];
+
+/// Reads the whole tree; stops where keepalived stops ([`Cx::aborted`]).
+pub fn read<'a>(nodes: &[Node<'_>], files: &'a dyn Loader, cx: &mut Cx<'a>) -> Top {
+    let mut top = Top::default();
+    let (process, rest): (Vec<_>, Vec<_>) = nodes.iter().partition(|node| FIRST.contains(&node.keyword.text));
+    for node in process {
+        read_node(&mut top, node, cx);
+        if cx.aborted {
+            return top;
+        }
+    }
+    cx.global = std::mem::take(&mut top.global);
+    let directory = |set: &Set<Box<str>>| set.as_ref().map(|s| s.value.to_string());
+    let (etc, usr) = (directory(&cx.global.iproute_etc_dir), directory(&cx.global.iproute_usr_dir));
+    cx.iproute = Names::from_files(files, etc.as_deref().map(Path::new), usr.as_deref().map(Path::new));
+    for node in rest {
+        read_node(&mut top, node, cx);
+        if cx.aborted {
+            return top;
+        }
+    }
+    top
+}
+
+fn static_addresses(field: &mut Vec<VirtualAddress>, node: &Node<'_>, cx: &mut Cx<'_>) {
+    for line in node.body.iter().flatten() {
+        field.extend(cx.line(List::Static, |cx| super::address::address(line, cx)));
+    }
+}
+
+fn static_routes(field: &mut Vec<Route>, node: &Node<'_>, cx: &mut Cx<'_>) {
+    for line in node.body.iter().flatten() {
+        field.extend(cx.line(List::Static, |cx| super::route::route(line, cx)));
+    }
+}
+
+fn static_rules(field: &mut Vec<Rule>, node: &Node<'_>, cx: &mut Cx<'_>) {
+    read_rules(field, List::Static, node, cx);
+}
+
+fn linkbeat(field: &mut Vec<IfName>, node: &Node<'_>, cx: &mut Cx<'_>) {
+    for line in node.body.iter().flatten() {
+        field.extend(cx.line(List::Static, |cx| lists::linkbeat(line, cx)));
+    }
+}
+
+fn debounce(field: &mut Vec<Debounce>, node: &Node<'_>, cx: &mut Cx<'_>) {
+    for line in node.body.iter().flatten() {
+        field.extend(cx.line(List::Static, |cx| lists::interface_delay(line, cx)));
+    }
+}
