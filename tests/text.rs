@@ -318,7 +318,7 @@ fn quotes_that_stay_open() {
 fn bombs_end_in_a_complaint() {
     let out = |text: &str| expand(text).1.last().cloned().unwrap_or_default();
     let too_big = "the configuration grows out of bounds when it is expanded";
-    assert_eq!(out("~SEQ(i,1,4294967296) x\n"), format!("1:21 {too_big}"));
+    assert_eq!(out("~SEQ(i,1,4294967296) x\n"), format!("1:22 {too_big}"));
     assert!(out("~SEQ(i,9223372036854775807)\n").ends_with(too_big));
     let mut doubling = String::from("$M0=x \\\nx\n");
     for n in 1..60 {
