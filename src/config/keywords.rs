@@ -4,6 +4,7 @@ use super::block::{Block, Body, Entry, Repeat, Status};
 use super::global::Global;
 use super::group::{GarpGroup, SyncGroup, TrackGroup};
 use super::instance::{Authentication, Hmac, Instance};
+use super::lvs;
 use super::top::Top;
 use super::tracker::{FileBlock, ProcessBlock, ScriptBlock};
 use super::tree::{Schema, Shape};
@@ -49,6 +50,15 @@ fn collect<B: Block>(all: &mut Vec<Keyword>) {
     }));
 }
 
+/// As [`collect`], for a block that is read and checked, and nothing more.
+fn collect_idle<B: Block>(all: &mut Vec<Keyword>) {
+    let before = all.len();
+    collect::<B>(all);
+    for keyword in all.iter_mut().skip(before).filter(|keyword| keyword.status == "works") {
+        keyword.status = "no effect: checked, but not run".to_owned();
+    }
+}
+
 /// Every block's table. A new block is listed here and nowhere else.
 const TABLES: &[fn(&mut Vec<Keyword>)] = &[
     collect::<Top>,
@@ -62,6 +72,23 @@ const TABLES: &[fn(&mut Vec<Keyword>)] = &[
     collect::<ScriptBlock>,
     collect::<ProcessBlock>,
     collect::<FileBlock>,
+    collect_idle::<lvs::Ssl>,
+    collect_idle::<lvs::server::Service>,
+    collect_idle::<lvs::server::Server>,
+    collect_idle::<lvs::checkers::Misc>,
+    collect_idle::<lvs::checkers::Smtp>,
+    collect_idle::<lvs::checkers::SmtpHost>,
+    collect_idle::<lvs::checkers::Tcp>,
+    collect_idle::<lvs::checkers::Ping>,
+    collect_idle::<lvs::checkers::Udp>,
+    collect_idle::<lvs::http::HttpGet>,
+    collect_idle::<lvs::http::Url>,
+    collect_idle::<lvs::http::SslGet>,
+    collect_idle::<lvs::http::TlsUrl>,
+    collect_idle::<lvs::checkers::Dns>,
+    collect_idle::<lvs::checkers::File>,
+    collect_idle::<lvs::checkers::Bfd>,
+    collect_idle::<super::bfd::Bfd>,
 ];
 
 /// All keywords, block by block, in the order of the tables.

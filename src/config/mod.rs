@@ -8,6 +8,7 @@
 pub mod address;
 #[macro_use]
 pub mod block;
+pub mod bfd;
 pub mod diagnostic;
 pub mod encap;
 pub mod expand;
@@ -20,6 +21,7 @@ pub mod keywords;
 pub mod lexer;
 pub mod line;
 pub mod lists;
+pub mod lvs;
 pub mod names;
 pub mod route;
 pub mod rule;

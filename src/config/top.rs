@@ -3,6 +3,7 @@
 //! keepalived reads `global_defs` and the process keywords first, in its parent, whatever stands before them; its children
 //! then read the rest. So reading takes two rounds over the tree: [`read`] does both.
 
+use super::bfd::{Sessions, bfd_instance};
 use super::block::{Cx, Repeat, Set, block_by, first, flag, list, must, read_node, sub};
 use super::global::Global;
 use super::group::{GarpGroup, SyncGroup, TrackGroup, read_garp_group, read_sync_group, read_track_group};
@@ -10,6 +11,7 @@ use super::instance::Instance;
 use super::instance_read::{read_instance, read_rules};
 use super::line::List;
 use super::lists;
+use super::lvs::{self, Lvs};
 use super::names::Names;
 use super::source::Loader;
 use super::tracker::{FileBlock, Named, ProcessBlock, ScriptBlock, read_file, read_process, read_script};
@@ -61,8 +63,16 @@ block! {
         "interface_up_down_delays" => debounce: Vec<Debounce> = list("LIST(IFNAME TIMER[0..255] [TIMER[0..255]])", Repeat::Accumulates, debounce);
         /// A file that holds a number.
         "track_file" => files: Vec<Named<FileBlock>> = block_by("track_file", "STR BLOCK", Repeat::Accumulates, read_file);
+        /// One BFD session.
+        "bfd_instance" => bfd: Sessions = block_by("bfd_instance", "STR[<=31] BLOCK", Repeat::FirstKept, bfd_instance), idle "BFD sessions are checked, but do not run";
+        /// One load-balanced service.
+        "virtual_server" => lvs: Lvs = block_by("virtual_server", "(IPADDR [PORT] or fwmark UINT or group STR) BLOCK", Repeat::Accumulates, lvs::virtual_server), idle "virtual servers are checked, but not run";
     }
     also {
+        /// Addresses and firewall marks that make one service.
+        "virtual_server_group" => lvs: Lvs = list("STR LIST(ADDR [PORT] or ADDR/MASK [PORT] or ADDR-END [PORT] or fwmark UINT [inet or inet6])", Repeat::Accumulates, lvs::virtual_server_group), idle "virtual servers are checked, but not run";
+        /// TLS files of SSL_GET checkers.
+        "SSL" => lvs: Lvs = block_by("SSL", "BLOCK", Repeat::Replaced, lvs::ssl), idle "virtual servers are checked, but not run";
         /// As `track_file`.
         "vrrp_track_file" => files: Vec<Named<FileBlock>> = block_by("track_file", "STR BLOCK", Repeat::Accumulates, read_file), renamed "use track_file";
     }

@@ -1,0 +1,229 @@
+//! `bfd_instance`: BFD sessions. They are read and checked in full; no session runs yet.
+//!
+//! A session can be followed by VRRP (`track_bfd`), by checkers (`BFD_CHECK`) or both. Which, is remembered under the names
+//! [`FOR_VRRP`] and [`FOR_CHECKERS`], where the lists that refer to it look.
+
+use super::block::{Cx, Repeat, Set, Setting, by, flag, given, must, read_block, toggle};
+use super::diagnostic::{Class, Diagnostic};
+use super::line::signed_in;
+use super::lists::decimal;
+use super::source::Span;
+use super::tree::Node;
+use super::values::{IPADDR, int, ip_address, uint};
+use crate::engine::spec::BfdSpec;
+use crate::time::Interval;
+use crate::wire::Family;
+use std::net::IpAddr;
+
+/// Kind of name under which sessions are known that VRRP may follow.
+pub const FOR_VRRP: &str = "track_bfd";
+/// Kind of name under which sessions are known that checkers may follow.
+pub const FOR_CHECKERS: &str = "BFD_CHECK";
+/// Longest name, bytes.
+const NAME: usize = 31;
+/// Longest interval, microseconds: 4294.967 s.
+const LONGEST: u64 = 4_294_967_000;
+/// Above this an interval is hardly meant: 10 s.
+const SENSIBLE: Interval = Interval::from_secs(10);
+
+block! {
+    /// One BFD session.
+    "bfd_instance" => Bfd {
+        /// Local address.
+        "source_ip" => source: Set<IpAddr> = must(IPADDR), default "any";
+        /// Address of the peer.
+        "neighbor_ip" => neighbor: Neighbor = by("IPADDR", Repeat::LastWins, neighbor), default "required";
+        /// Milliseconds: shortest interval at which packets can be received.
+        "min_rx" => min_rx: Set<Interval> = by("DECIMAL[1..4294967] ms", Repeat::LastWins, milliseconds), default "10";
+        /// Milliseconds: wanted interval between packets.
+        "min_tx" => min_tx: Set<Interval> = by("DECIMAL[1..4294967] ms", Repeat::LastWins, milliseconds), default "10";
+        /// Milliseconds: interval between packets while the session is not up.
+        "idle_tx" => idle_tx: Set<Interval> = by("DECIMAL[1000..4294967] ms", Repeat::LastWins, idle), default "1000";
+        /// Packets missed before the session is down.
+        "multiplier" => multiplier: Set<u32> = must(uint(1, 255)), default "5";
+        /// Waits for the peer to begin.
+        "passive" => passive: Set<()> = flag(), default "off";
+        /// TTL of sent packets.
+        "ttl" => ttl: Set<u32> = must(uint(1, 255)), default "255 (IPv4), 64 (IPv6)";
+        /// Hops that a received packet may have made; -1 is any number.
+        "max_hops" => max_hops: Set<i32> = must(int(-1, 255)), default "0";
+        /// The port of RFC 5883 is used.
+        "multihop" => multihop: Set<bool> = toggle(), default "off";
+        /// Default weight of track_bfd.
+        "weight" => weight: Set<(i32, bool)> = by("INT[-253..253] [reverse]", Repeat::LastWins, weight), default "0";
+        /// VRRP follows it; checkers do not, unless `checker` is given too.
+        "vrrp" => vrrp: Set<()> = flag(), default "both";
+        /// Checkers follow it; VRRP does not, unless `vrrp` is given too.
+        "checker" => checker: Set<()> = flag(), default "both";
+    }
+    also {
+        /// The same as neighbor_ip.
+        "neighbour_ip" => neighbor: Neighbor = by("IPADDR", Repeat::LastWins, neighbor), default "required";
+        /// The same as ttl.
+        "hoplimit" => ttl: Set<u32> = must(uint(1, 255)), default "255 (IPv4), 64 (IPv6)";
+    }
+}
+
+/// The peer's address, or that it could not be read, which has been complained about.
+#[derive(Clone, Debug, Default)]
+pub struct Neighbor {
+    address: Set<IpAddr>,
+    malformed: bool,
+}
+
+/// A session with everything decided.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Session {
+    pub name: Box<str>,
+    pub source: Option<IpAddr>,
+    pub neighbor: IpAddr,
+    pub min_rx: Interval,
+    pub min_tx: Interval,
+    pub idle_tx: Interval,
+    pub multiplier: u8,
+    pub passive: bool,
+    pub ttl: u8,
+    /// `None`: received TTLs are not looked at.
+    pub max_hops: Option<u8>,
+    pub multihop: bool,
+    pub for_vrrp: bool,
+    pub for_checkers: bool,
+    pub at: Span,
+}
+
+/// Sessions as they are read.
+#[derive(Clone, Debug, Default)]
+pub struct Sessions {
+    /// What VRRP may refer to, usable or not: a session that cannot run still has a name and a weight.
+    pub trackable: Vec<BfdSpec>,
+    /// What could run.
+    pub usable: Vec<Session>,
+}
+
+/// Reads a `bfd_instance` block.
+pub fn bfd_instance(sessions: &mut Sessions, node: &Node<'_>, cx: &mut Cx<'_>) {
+    let Some(name) = node.args.first().copied() else { return cx.abort(node, "a name") };
+    if name.text.len() > NAME {
+        let message = format!("the name `{}` is too long; the bfd_instance is left out", name.text);
+        cx.push(Diagnostic::new(Class::General, name.span, message).label(format!("at most {NAME} bytes")));
+        return;
+    }
+    if !cx.define("bfd_instance", name) {
+        return;
+    }
+    let mut own = Bfd::default();
+    read_block(&mut own, node.body.as_deref().unwrap_or_default(), cx);
+    if cx.aborted {
+        return;
+    }
+    let both = own.vrrp.is_none() && own.checker.is_none();
+    let (for_vrrp, for_checkers) = (both || own.vrrp.is_some(), both || own.checker.is_some());
+    let (weight, reverse) = given(&own.weight, (0, false));
+    if for_vrrp {
+        cx.names.entry(FOR_VRRP).or_default().insert(name.text.into(), name.span);
+        sessions.trackable.push(BfdSpec { name: name.text.into(), weight, reverse });
+    }
+    if for_checkers {
+        cx.names.entry(FOR_CHECKERS).or_default().insert(name.text.into(), name.span);
+    }
+
+    let Some(neighbor) = own.neighbor.address.as_ref().map(|n| n.value) else {
+        if !own.neighbor.malformed {
+            cx.error(node.span, format!("bfd_instance {} has no neighbor_ip; it is left out", name.text));
+        }
+        return;
+    };
+    let source = own.source.as_ref().map(|source| source.value);
+    if let Some(other) = own.source.as_ref().filter(|s| Family::of(&s.value) != Family::of(&neighbor)) {
+        let message =
+            format!("bfd_instance {} is left out: {} and {neighbor} are of different families", name.text, other.value);
+        return cx.error(other.span, message);
+    }
+    let multihop = given(&own.multihop, false);
+    let same = |s: &&Session| s.neighbor == neighbor && s.source == source && s.multihop == multihop;
+    if let Some(twin) = sessions.usable.iter().find(same) {
+        let message = format!("bfd_instance {} is left out: {} has the same addresses", name.text, twin.name);
+        cx.push(Diagnostic::new(Class::General, node.span, message).related(twin.at, "the first one"));
+        return;
+    }
+    let ttl = given(&own.ttl, if neighbor.is_ipv4() { 255 } else { 64 }) as u8;
+    let mut max_hops = u8::try_from(given(&own.max_hops, 0)).ok();
+    if let (Some(hops), Some(set)) = (max_hops, &own.max_hops)
+        && hops > ttl
+    {
+        cx.error(set.span, format!("max_hops {hops} is above the TTL; {ttl} is used"));
+        max_hops = Some(ttl);
+    }
+    sessions.usable.push(Session {
+        name: name.text.into(),
+        source,
+        neighbor,
+        min_rx: given(&own.min_rx, Interval::from_millis(10)),
+        min_tx: given(&own.min_tx, Interval::from_millis(10)),
+        idle_tx: given(&own.idle_tx, Interval::from_secs(1)),
+        multiplier: given(&own.multiplier, 5) as u8,
+        passive: own.passive.is_some(),
+        ttl,
+        max_hops,
+        multihop,
+        for_vrrp,
+        for_checkers,
+        at: node.span,
+    });
+}
+
+fn neighbor(field: &mut Neighbor, node: &Node<'_>, cx: &mut Cx<'_>) {
+    let Some(word) = node.args.first() else { return cx.abort(node, "an address") };
+    match ip_address(word.text) {
+        Some(value) => field.address = Some(Setting { value, span: word.span }),
+        None => {
+            field.malformed = true;
+            field.address = None;
+            cx.error(word.span, format!("`{}` is no address; the bfd_instance is left out", word.text));
+        }
+    }
+}
+
+fn milliseconds(field: &mut Set<Interval>, node: &Node<'_>, cx: &mut Cx<'_>) {
+    interval(field, 1_000, node, cx);
+}
+fn idle(field: &mut Set<Interval>, node: &Node<'_>, cx: &mut Cx<'_>) {
+    interval(field, 1_000_000, node, cx);
+}
+
+/// Milliseconds with up to three decimals, `least` in microseconds.
+fn interval(field: &mut Set<Interval>, least: u64, node: &Node<'_>, cx: &mut Cx<'_>) {
+    let keyword = node.keyword.text;
+    let Some(word) = node.args.first() else { return cx.abort(node, "milliseconds") };
+    let Some((micros, exact)) = decimal(word.text, 3).filter(|(us, _)| (least..=LONGEST).contains(us)) else {
+        let message = format!("`{keyword}` cannot be `{}` and is ignored", word.text);
+        let label = format!("expected {} to {} milliseconds", least / 1000, LONGEST / 1000);
+        return cx.push(Diagnostic::new(Class::InvalidNumber, word.span, message).label(label));
+    };
+    let value = Interval::from_micros(micros);
+    if !exact {
+        let message = format!("`{keyword}` {} is finer than a microsecond and is rounded", word.text);
+        cx.push(Diagnostic::new(Class::InvalidNumber, word.span, message));
+    }
+    if value > SENSIBLE {
+        cx.note(word.span, format!("`{keyword}` of {value} s makes a failure slow to notice"));
+    }
+    *field = Some(Setting { value, span: word.span });
+}
+
+fn weight(field: &mut Set<(i32, bool)>, node: &Node<'_>, cx: &mut Cx<'_>) {
+    let Some(word) = node.args.first() else { return cx.abort(node, "-253 to 253") };
+    let Some(value) = signed_in(word.text, -253, 253) else {
+        let message = format!("weight `{}` is ignored", word.text);
+        return cx.push(Diagnostic::new(Class::InvalidNumber, word.span, message).label("expected -253 to 253"));
+    };
+    let reverse = match node.args.get(1) {
+        None => false,
+        Some(option) if option.text == "reverse" => true,
+        Some(option) => {
+            cx.error(option.span, format!("`{}` cannot follow a weight: expected reverse", option.text));
+            false
+        }
+    };
+    *field = Some(Setting { value: (value as i32, reverse), span: word.span });
+}
