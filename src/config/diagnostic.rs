@@ -3,7 +3,10 @@
 //! A [`Diagnostic`] carries a [`Class`]; the highest class of all reports gives `-t` its exit code, as in keepalived
 //! (semantics: the class with the largest number wins, not the first report).
 
+mod show;
+
 use super::source::{Sources, Span};
+pub use show::Style;
 
 /// Kinds of complaint, in keepalived's rank order: a later one outranks an earlier one.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, serde::Serialize)]
@@ -98,14 +101,31 @@ impl Diagnostic {
 pub struct Diagnostics {
     pub sources: Sources,
     pub list: Vec<Diagnostic>,
+    /// How many were not kept, so that a file of rubbish does not fill the memory with complaints.
+    more: usize,
+    /// The highest class among those.
+    worst_of_more: Option<Class>,
 }
 
+/// As many complaints are kept.
+const MOST: usize = 10_000;
+
 impl Diagnostics {
+    /// Takes a complaint; from the ten thousandth on only its class and the fact that there are more.
     pub fn push(&mut self, diagnostic: Diagnostic) {
-        self.list.push(diagnostic);
+        if self.list.len() < MOST {
+            self.list.push(diagnostic);
+        } else {
+            self.more += 1;
+            self.worst_of_more = self.worst_of_more.max(Some(diagnostic.class));
+        }
+    }
+    /// The highest class of all.
+    pub fn worst(&self) -> Option<Class> {
+        self.list.iter().map(|d| d.class).max().max(self.worst_of_more)
     }
     /// Exit code of `-t`: [`Class::Abort`] ends everything with 2, else the highest class decides.
     pub fn exit_code(&self) -> u8 {
-        self.list.iter().map(|d| d.class).max().map_or(0, Class::exit_code)
+        self.worst().map_or(0, Class::exit_code)
     }
 }
