@@ -43,6 +43,7 @@ pub fn load(file: &Path, config_id: Option<&str>, place: Where) -> Result<(Optio
             .collect(),
         random_seed: 0,
         strict_includes: false,
+        working_directory: std::env::current_dir().unwrap_or_default(),
     };
     Ok(config::load(&file.to_string_lossy(), &Env { text, system }, &Disk))
 }

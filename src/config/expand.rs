@@ -4,13 +4,29 @@
 //! [`FileId::EXPANDED`](super::source::FileId::EXPANDED); the table that leads back to the files is given to
 //! [`Sources`](super::source::Sources), so whoever holds a span needs nothing else to show it.
 //!
+//! Lines come from a stack: the file being read at the bottom, and on it whatever a line of it opened (an included file,
+//! the rest of a definition of several lines, a sequence that still has rounds). The top is always read first. Lines
+//! without anything to expand, nearly all, are copied as they are found; the others travel as a
+//! [`Line`](line::Line), which knows for each part where it came from.
+//!
 //! This layer never knows keywords, except the few that act on text: `include*`, `include_check`, `random_seed`.
+//! It never hangs: what is made out of little text is counted against a budget.
 
-use std::collections::BTreeMap;
-use std::path::Path;
+mod define;
+mod include;
+mod line;
+mod sequence;
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::path::PathBuf;
+use std::sync::Arc;
 
 use super::diagnostic::{Class, Diagnostic, Diagnostics};
-use super::source::{Found, Loader};
+use super::source::{FileId, Found, Loader, Origins, Place, Span, Through, is_stray};
+use define::{BUILTINS, Collecting, Definition, Random, Substituted, Value};
+use include::Checks;
+use line::{Line, decomment, is_blank};
+use sequence::{Fault, Rounds};
 
 /// What the text may depend on beside files. Nothing else: the same environment gives the same text.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -23,42 +39,523 @@ pub struct TextEnv {
     pub random_seed: u64,
     /// `-e`: every include must find what it names.
     pub strict_includes: bool,
+    /// Where relative names begin; seen in `${_PWD}` only.
+    pub working_directory: PathBuf,
 }
 
 /// The configuration as plain lines.
 #[derive(Clone, Debug, Default)]
 pub struct Text {
     buffer: String,
+    lines: Vec<Piece>,
     /// The main file (or the pattern given for it) does not exist: keepalived says so, and with `-t` calls that success.
     pub root_missing: bool,
+}
+
+/// One line of the expanded text; a line of a file is split at its braces.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Piece {
+    pub start: u32,
+    pub end: u32,
+    /// Its unpaired quote has been complained about.
+    pub complained: bool,
 }
 
 impl Text {
     pub fn buffer(&self) -> &str {
         &self.buffer
     }
+    /// Trimmed, not empty, without comments; a brace always stands alone.
     pub fn lines(&self) -> impl Iterator<Item = &str> {
-        self.buffer.lines()
+        self.pieces().map(|(text, _)| text)
+    }
+    pub(super) fn pieces(&self) -> impl Iterator<Item = (&str, Piece)> {
+        self.lines.iter().map(|p| (self.buffer.get(p.start as usize..p.end as usize).unwrap_or(""), *p))
     }
 }
 
 /// Reads the main file (`root` may be a pattern) and all that it includes.
-pub fn read(root: &str, _env: &TextEnv, loader: &dyn Loader, diagnostics: &mut Diagnostics) -> Text {
-    let mut text = Text::default();
-    match loader.read(Path::new(root)) {
-        Found::Text(bytes) => {
-            let file = String::from_utf8_lossy(&bytes).into_owned();
-            for line in file.lines() {
-                let end = line.find(['#', '!']).unwrap_or(line.len());
-                text.buffer.push_str(line.get(..end).unwrap_or(line).trim());
-                text.buffer.push('\n');
-            }
-            diagnostics.sources.add(root, file.into(), None);
-        }
-        _ => {
-            text.root_missing = true;
-            diagnostics.push(Diagnostic::new(Class::Note, None, format!("cannot read configuration file {root}")));
-        }
-    }
+pub fn read(root: &str, env: &TextEnv, loader: &dyn Loader, diagnostics: &mut Diagnostics) -> Text {
+    let builtin = |(name, builtin): &(&str, define::Builtin)| {
+        let name: Arc<str> = (*name).into();
+        (name.clone(), Arc::new(Definition { name, value: Value::Builtin(*builtin) }))
+    };
+    let mut reader = Reader {
+        env,
+        loader,
+        diagnostics,
+        text: Text::default(),
+        origins: Origins::default(),
+        definitions: BUILTINS.iter().map(builtin).collect(),
+        stack: Vec::new(),
+        collecting: None,
+        checks: if env.strict_includes { Checks::ALL } else { Checks::default() },
+        random: Random::new(env.random_seed as u32),
+        seen: HashSet::new(),
+        circles: HashSet::new(),
+        reading: HashSet::new(),
+        depth: 0,
+        in_globals: false,
+        steps: 1_000_000,
+        bytes: 32 << 20,
+        exhausted: false,
+    };
+    reader.root(root);
+    reader.run();
+    let Reader { text, origins, .. } = reader;
+    diagnostics.sources.set_origins(origins);
     text
 }
+
+/// Where lines come from.
+enum Frame {
+    File(FileFrame),
+    /// A file whose turn comes.
+    Open {
+        path: PathBuf,
+        found: Option<Found>,
+        at: Option<Span>,
+        checks: Checks,
+    },
+    /// The rest of a definition of several lines, used at `at`.
+    Lines {
+        definition: Arc<Definition>,
+        next: usize,
+        at: Span,
+        before: u32,
+    },
+    Sequence {
+        rounds: Rounds,
+        text: Line,
+        head: Span,
+    },
+}
+
+struct FileFrame {
+    file: FileId,
+    text: Arc<str>,
+    /// The next byte to be read.
+    at: usize,
+    path: PathBuf,
+    directory: PathBuf,
+    included_at: Option<Span>,
+    /// What `include_check` said when it was opened, to be so again when it ends.
+    checks: Checks,
+    /// End of the over-long line that has been complained about.
+    too_long_until: usize,
+}
+
+struct Reader<'r> {
+    env: &'r TextEnv,
+    loader: &'r dyn Loader,
+    diagnostics: &'r mut Diagnostics,
+    text: Text,
+    origins: Origins,
+    definitions: HashMap<Arc<str>, Arc<Definition>>,
+    stack: Vec<Frame>,
+    collecting: Option<Collecting>,
+    checks: Checks,
+    random: Random,
+    /// Files that have been read.
+    seen: HashSet<PathBuf>,
+    /// Definitions whose circle has been complained about.
+    circles: HashSet<usize>,
+    /// Definitions of several lines that are on the stack.
+    reading: HashSet<usize>,
+    depth: usize,
+    /// Inside `global_defs`.
+    in_globals: bool,
+    /// What may still be expanded.
+    steps: u64,
+    bytes: u64,
+    exhausted: bool,
+}
+
+/// The longest line that keepalived reads holds 1022 bytes and its end.
+const LINE_BUFFER: usize = 1024;
+
+impl Reader<'_> {
+    fn run(&mut self) {
+        loop {
+            let line = match self.stack.last_mut() {
+                None => break,
+                Some(Frame::File(_)) => match self.file_line() {
+                    Some(line) => line,
+                    None => continue,
+                },
+                Some(Frame::Open { .. }) => {
+                    if let Some(Frame::Open { path, found, at, checks }) = self.stack.pop() {
+                        self.open(path, found, at, checks);
+                    }
+                    continue;
+                }
+                Some(Frame::Lines { definition, next, at, before }) => {
+                    let (definition, at, before) = (definition.clone(), *at, *before);
+                    let Value::Lines(lines) = &definition.value else { break };
+                    let Some(line) = lines.get(*next) else {
+                        self.reading.remove(&(Arc::as_ptr(&definition) as usize));
+                        self.stack.pop();
+                        continue;
+                    };
+                    *next += 1;
+                    if !self.spend(1, line.text.len() as u64) {
+                        break;
+                    }
+                    self.moved(line, &definition, at, before)
+                }
+                Some(Frame::Sequence { rounds, text, head }) => {
+                    let Some(values) = rounds.next() else {
+                        self.stack.pop();
+                        continue;
+                    };
+                    let (line, head) = (text.clone(), *head);
+                    match self.round(values, line, head) {
+                        Some(line) => line,
+                        None => break,
+                    }
+                }
+            };
+            self.take(line);
+        }
+        self.collected();
+    }
+
+    /// One round of a sequence: its names take their values, and its text is a line.
+    fn round(&mut self, values: Vec<(Arc<str>, Arc<str>)>, mut line: Line, head: Span) -> Option<Line> {
+        if !self.spend(1, line.text.len() as u64) {
+            return None;
+        }
+        let (mut before, mut way) = (u32::MAX, 0);
+        for (_, place) in &mut line.runs {
+            if before != place.way {
+                before = place.way;
+                way = 0;
+                for (name, value) in &values {
+                    way = self.way(
+                        Through::Round(name.clone(), value.clone()),
+                        head,
+                        if way == 0 { before } else { way },
+                    );
+                }
+            }
+            place.way = way;
+        }
+        for (name, value) in values {
+            self.set(name, Value::Line(Line::computed(&value, head, 0)));
+        }
+        Some(line)
+    }
+
+    /// Counts work that the size of the files does not bound. `false` when there is too much: reading ends.
+    fn spend(&mut self, steps: u64, bytes: u64) -> bool {
+        if self.exhausted {
+            return false;
+        }
+        let left = self.steps.checked_sub(steps).and_then(|steps| Some((steps, self.bytes.checked_sub(bytes)?)));
+        let Some((steps, bytes)) = left else {
+            self.exhausted = true;
+            self.stack.clear();
+            let at = self.text.lines.last().map(|p| Span { file: FileId::EXPANDED, start: p.start, end: p.end });
+            self.diagnostics.push(
+                Diagnostic::new(Class::General, at, "the configuration grows out of bounds when it is expanded")
+                    .label("reading ends about here")
+                    .help("look for a ~SEQ with too many rounds, or definitions that use each other many times"),
+            );
+            return false;
+        };
+        (self.steps, self.bytes) = (steps, bytes);
+        true
+    }
+    /// Each byte of a file may be a reason to expand something once.
+    fn allow(&mut self, bytes: u64) {
+        self.steps = self.steps.saturating_add(bytes);
+    }
+
+    /// The next line of the file on top that needs a closer look; the others go straight to the text. `None` at the end.
+    fn file_line(&mut self) -> Option<Line> {
+        let Some(Frame::File(frame)) = self.stack.last() else { return None };
+        let (file, text, mut at) = (frame.file, frame.text.clone(), frame.at);
+        while at < text.len() {
+            let rest = text.get(at..).unwrap_or("");
+            let newline = rest.find('\n');
+            let len = newline.unwrap_or(rest.len());
+            let mut physical = rest.get(..len).unwrap_or("");
+            let mut next = at + len + 1;
+            if len + 1 >= LINE_BUFFER || physical.contains('\0') {
+                let Some((kept, read)) = self.odd_line(file, at, physical, newline.is_some()) else { return None };
+                (physical, next) = (kept, at + read);
+            }
+            let start = at;
+            at = next;
+            let physical = physical.trim_end_matches('\r');
+            if physical.is_empty() {
+                self.collected();
+                continue;
+            }
+            if self.collecting.is_none() && self.plain(file, start, physical) {
+                continue;
+            }
+            let mut line = Line::verbatim(physical, file, start as u32);
+            let odd_quote = decomment(&mut line).odd_quote;
+            if odd_quote {
+                self.report_quote(&line);
+            }
+            if line.text.is_empty() {
+                continue;
+            }
+            if let Some(Frame::File(frame)) = self.stack.last_mut() {
+                frame.at = at;
+            }
+            return Some(line);
+        }
+        if let Some(Frame::File(frame)) = self.stack.pop() {
+            self.checks = frame.checks;
+        }
+        None
+    }
+
+    /// A line that does not fit keepalived's buffer, or holds NUL: what of it is read, and where the next line begins.
+    fn odd_line<'t>(&mut self, file: FileId, at: usize, line: &'t str, ended: bool) -> Option<(&'t str, usize)> {
+        // As fgets would take it: 1023 bytes, or up to and with the newline.
+        let (mut bytes, mut cut) = (0, None);
+        for (index, c) in line.char_indices() {
+            if bytes >= LINE_BUFFER - 1 {
+                cut = Some(index);
+                break;
+            }
+            bytes += if is_stray(c) { 1 } else { c.len_utf8() };
+        }
+        if cut.is_none() && bytes == LINE_BUFFER - 1 {
+            cut = Some(line.len());
+        }
+        let chunk = line.get(..cut.unwrap_or(line.len())).unwrap_or(line);
+        let read = cut.unwrap_or(line.len() + 1);
+        let span = Span { file, start: at as u32, end: (at + chunk.len()) as u32 };
+        if let Some(nul) = chunk.find('\0') {
+            if cut.is_none() && !ended {
+                return Some((chunk.get(..nul).unwrap_or(""), read));
+            }
+            let nul = Span { file, start: (at + nul) as u32, end: (at + nul + 1) as u32 };
+            let message = "this line holds a NUL byte and is ignored";
+            self.diagnostics.push(Diagnostic::new(Class::General, nul, message).help("save the file as plain text"));
+            return Some(("", read));
+        }
+        if cut.is_none() {
+            return Some((chunk, read));
+        }
+        if let Some(Frame::File(frame)) = self.stack.last_mut() {
+            if at >= frame.too_long_until {
+                frame.too_long_until = at + line.len();
+                let message = "this line is longer than 1022 bytes";
+                self.diagnostics.push(
+                    Diagnostic::new(Class::General, span, message)
+                        .label("dropped; what follows is read as a line of its own")
+                        .help("break the line; in a comment, begin each line with #"),
+                );
+            }
+        }
+        Some(("", read))
+    }
+
+    /// Copies a line with nothing to expand, and says whether it was one.
+    fn plain(&mut self, file: FileId, start: usize, physical: &str) -> bool {
+        let trimmed = physical.trim_start_matches(is_blank);
+        let bytes = trimmed.as_bytes();
+        let Some(first) = bytes.first() else { return true };
+        if matches!(first, b'#' | b'!') {
+            return true;
+        }
+        let braces = match bytes.iter().fold(0, |seen, byte| seen | KIND[*byte as usize]) {
+            0 => false,
+            BRACE => true,
+            _ => return false,
+        };
+        if trimmed.starts_with("include") || (braces && trimmed.contains("include")) {
+            return false;
+        }
+        let mut at = start + physical.len() - trimmed.len();
+        let mut rest = trimmed;
+        while !rest.is_empty() {
+            let len = match braces.then(|| rest.find(['{', '}'])).flatten() {
+                Some(0) => 1,
+                Some(len) => len,
+                None => rest.len(),
+            };
+            let (piece, after) = rest.split_at(len);
+            let blanks = after.len() - after.trim_start_matches(is_blank).len();
+            let piece = piece.trim_end_matches(is_blank);
+            self.origins.runs.push((self.text.buffer.len() as u32, Place { file, start: at as u32, end: 0, way: 0 }));
+            self.push_piece(piece, false);
+            at += len + blanks;
+            rest = after.trim_start_matches(is_blank);
+        }
+        true
+    }
+
+    /// Expands one line and adds what comes out of it to the text.
+    fn take(&mut self, mut line: Line) {
+        if self.collecting.is_some() {
+            return self.collect(line);
+        }
+        loop {
+            if let Some(rest) = line.text.strip_prefix('@') {
+                let (id, reversed) = rest.strip_prefix('^').map_or((rest, false), |rest| (rest, true));
+                let Some((id, then)) = id.split_once(is_blank) else { return };
+                if (id == self.env.config_id) == reversed {
+                    return;
+                }
+                line.behead(line.text.len() - then.trim_start_matches(is_blank).len());
+            }
+            if line.text.is_empty() || self.define(&line) {
+                return;
+            }
+            if line.text.starts_with("~SEQ") || line.text.starts_with("~LST") {
+                if let Err((message, help)) = self.sequence(&line) {
+                    self.diagnostics.push(Diagnostic::new(Class::General, line.whole(), message).help(help));
+                }
+                return;
+            }
+            if line.text.contains('$') && !line.text.starts_with('~') {
+                match self.substitute(&mut line, LINE_BUFFER) {
+                    Substituted::Failed => return,
+                    Substituted::Nothing => {}
+                    Substituted::Changed => {
+                        let odd_quote = decomment(&mut line).odd_quote;
+                        if odd_quote {
+                            self.report_quote(&line);
+                        }
+                        if line.text.contains('$') || line.text.starts_with(['@', '~']) {
+                            continue;
+                        }
+                    }
+                }
+            }
+            if line.text.is_empty() || self.include(&line) {
+                return;
+            }
+            // The first piece is plain text or one brace; what follows is read as another line.
+            let brace = first_brace(&line.text);
+            let len = match brace {
+                Some(0) => 1,
+                Some(len) => len,
+                None => line.text.len(),
+            };
+            let rest = line.slice(len..line.text.len());
+            line.truncate(len);
+            line.trim_end();
+            line.record(self.text.buffer.len() as u32, &mut self.origins);
+            let complained = self.complained(&line);
+            self.push_piece(&line.text, complained);
+            line = rest;
+            line.behead(line.text.len() - line.text.trim_start_matches(is_blank).len());
+            if line.text.is_empty() {
+                return;
+            }
+        }
+    }
+
+    fn sequence(&mut self, line: &Line) -> Result<(), Fault> {
+        let (rounds, text) = if line.text.starts_with("~LST") {
+            sequence::lst(&line.text)?
+        } else {
+            let head = sequence::seq_head(&line.text)?;
+            let start = head.numbers.as_ptr() as usize - line.text.as_ptr() as usize;
+            let mut numbers = line.slice(start..start + head.numbers.len());
+            let depth = self.stack.len();
+            if self.substitute(&mut numbers, 64) == Substituted::Failed {
+                return Ok(());
+            }
+            if self.stack.len() > depth {
+                if let Some(Frame::Lines { definition, .. }) = self.stack.pop() {
+                    self.reading.remove(&(Arc::as_ptr(&definition) as usize));
+                }
+                return Err((
+                    "a number of a ~SEQ cannot be a definition of several lines",
+                    "give the number its own definition",
+                ));
+            }
+            (sequence::seq_rounds(head.name, head.hex, &numbers.text)?, head.text)
+        };
+        let start = line.text.len() - text.len();
+        let head_len = line.text.get(..start).unwrap_or("").trim_end_matches(is_blank).len();
+        let head = line.span(0..head_len);
+        let text = line.slice(start..line.text.len());
+        self.stack.push(Frame::Sequence { rounds, text, head });
+        Ok(())
+    }
+
+    fn push_piece(&mut self, piece: &str, complained: bool) {
+        match piece {
+            "{" => self.depth += 1,
+            "}" => self.depth = self.depth.saturating_sub(1),
+            _ if self.depth == 0 => self.in_globals = piece.split_whitespace().next() == Some("global_defs"),
+            _ if self.in_globals => self.obey(piece),
+            _ => {}
+        }
+        let start = self.text.buffer.len() as u32;
+        self.text.buffer.push_str(piece);
+        self.text.lines.push(Piece { start, end: self.text.buffer.len() as u32, complained });
+        self.text.buffer.push('\n');
+    }
+    /// The two keywords of `global_defs` that act while the text is read.
+    fn obey(&mut self, piece: &str) {
+        let words = |rest: &str| rest.split_whitespace().map(|w| w.trim_matches('"').to_string()).collect::<Vec<_>>();
+        if let Some(rest) = piece
+            .strip_prefix("include_check")
+            .filter(|rest| !rest.starts_with(|c| c == '_' || char::is_alphanumeric(c)))
+        {
+            let words = words(rest);
+            self.checks = self.checks.after(&words.iter().map(String::as_str).collect::<Vec<_>>());
+        } else if let Some(seed) = piece.strip_prefix("random_seed ").and_then(|rest| words(rest).first()?.parse().ok())
+        {
+            self.random = Random::new(seed);
+        }
+    }
+
+    fn report_quote(&mut self, line: &Line) {
+        let at = line.text.rfind('"').unwrap_or(0);
+        let span = line.span(at..line.text.len());
+        self.diagnostics.push(
+            Diagnostic::new(Class::Quote, span, "this quote is never closed")
+                .label("from here to the end of the line")
+                .help("quotes open and close on one line; a second `\"` is missing"),
+        );
+    }
+    /// Whether the unpaired quote of this line was the last complaint.
+    fn complained(&self, line: &Line) -> bool {
+        let last = self.diagnostics.list.last();
+        last.is_some_and(|d| {
+            d.class == Class::Quote
+                && d.span.is_some_and(|s| {
+                    let whole = line.whole();
+                    s.file == whole.file && s.start >= whole.start && s.start <= whole.end
+                })
+        })
+    }
+}
+
+/// The first brace that is not in quotes.
+fn first_brace(text: &str) -> Option<usize> {
+    let mut quoted = false;
+    text.bytes().position(|byte| {
+        quoted ^= byte == b'"';
+        !quoted && matches!(byte, b'{' | b'}')
+    })
+}
+
+const BRACE: u8 = 1;
+const ODD: u8 = 2;
+
+/// What a byte asks of the reader: nothing, to split the line, or a closer look.
+const KIND: [u8; 256] = {
+    let mut kind = [0; 256];
+    let odd = b"\"\\#!$@~";
+    let mut at = 0;
+    while at < odd.len() {
+        kind[odd[at] as usize] = ODD;
+        at += 1;
+    }
+    kind[b'{' as usize] = BRACE;
+    kind[b'}' as usize] = BRACE;
+    kind
+};

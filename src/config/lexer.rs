@@ -1,49 +1,55 @@
-//! Lines, words, quotes and braces.
+//! Words, quotes and escapes.
 //!
-//! Two readings of a line exist in the language. The first, for every keyword, knows double quotes only. The second, for
-//! options that name a command, reads the same line again with rules like a shell's: [`script_words`], [`split_command`].
+//! Two readings of a line exist in the language. The first, for every keyword, knows double quotes only: [`words`]. The
+//! second, for options that name a command, reads the same line again with rules like a shell's: [`script_words`] takes the
+//! line apart, [`split_command`] the command.
+//!
+//! Lines come from [`expand`](super::expand) without comments and split at braces; nothing here looks at them again.
 
-use super::expand::Text;
-use super::source::Span;
+use nom::branch::alt;
+use nom::bytes::complete::{take_till, take_till1, take_while, take_while_m_n};
+use nom::character::complete::{anychar, char, satisfy};
+use nom::combinator::recognize;
+use nom::sequence::{delimited, preceded};
+use nom::{IResult, Parser};
+
+use super::source::{FileId, Span};
 use super::tree::Word;
 
-/// A line is split at its braces; each piece is read as if it were a line.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Piece<'s> {
-    Words { words: Vec<Word<'s>>, raw: &'s str, raw_span: Span },
-    Open(Span),
-    Close(Span),
+/// What separates words: as isspace() of the C locale.
+pub fn is_space(c: char) -> bool {
+    matches!(c, ' ' | '\t' | '\x0c' | '\n' | '\r' | '\x0b')
 }
 
-/// All pieces of the text, in order.
-pub fn pieces(text: &Text) -> impl Iterator<Item = Piece<'_>> {
-    let mut all = Vec::new();
-    for line in text.lines() {
-        let base = line.as_ptr() as usize - text.buffer().as_ptr() as usize;
-        let span = |s: &str| {
-            let at = base + (s.as_ptr() as usize - line.as_ptr() as usize);
-            Span { file: super::source::FileId::EXPANDED, start: at as u32, end: (at + s.len()) as u32 }
-        };
-        let mut rest = line;
-        while !rest.is_empty() {
-            let cut = rest.find(['{', '}']).unwrap_or(rest.len());
-            let (part, after) = rest.split_at(cut);
-            let words: Vec<_> = part
-                .split_whitespace()
-                .map(|w| Word { text: w.trim_matches('"'), span: span(w), quoted: w.starts_with('"') })
-                .collect();
-            if let Some(first) = words.first() {
-                let raw = part.trim_start().get(first.span.len()..).unwrap_or("").trim();
-                let raw_span = span(raw);
-                all.push(Piece::Words { words, raw, raw_span });
-            }
-            if let Some(brace) = after.get(..1) {
-                all.push(if brace == "{" { Piece::Open(span(brace)) } else { Piece::Close(span(brace)) });
-            }
-            rest = after.get(1..).unwrap_or("");
+/// Adds the words of a line to `found`. `base` is where the line begins in the expanded text. Returns the place of a quote
+/// that is never closed; the word that it begins is lost.
+pub fn words<'s>(line: &'s str, base: u32, found: &mut Vec<Word<'s>>) -> Option<Span> {
+    let span = |from: usize, to: usize| Span {
+        file: FileId::EXPANDED,
+        start: base.saturating_add(from as u32),
+        end: base.saturating_add(to as u32),
+    };
+    let mut rest = line;
+    loop {
+        rest = rest.trim_start_matches(is_space);
+        if rest.is_empty() {
+            return None;
         }
+        let start = line.len() - rest.len();
+        let parsed: IResult<&str, (&str, bool)> =
+            alt((quoted.map(|text| (text, true)), plain.map(|text| (text, false)))).parse(rest);
+        let Ok((after, (text, quoted))) = parsed else { return Some(span(start, line.len())) };
+        found.push(Word { text, span: span(start, line.len() - after.len()), quoted });
+        rest = after;
     }
-    all.into_iter()
+}
+
+fn quoted(input: &str) -> IResult<&str, &str> {
+    delimited(char('"'), take_till(|c| c == '"'), char('"')).parse(input)
+}
+
+fn plain(input: &str) -> IResult<&str, &str> {
+    take_till1(|c| is_space(c) || c == '"').parse(input)
 }
 
 /// What is wrong in a line read with the shell-like rules.
@@ -57,31 +63,128 @@ pub struct Unreadable {
 }
 
 /// [`Node::raw`](super::tree::Node::raw) of a script option: the command line, the user, the group. Quotes are taken
-/// off; in the first word backslash escapes are kept for [`split_command`].
+/// off; backslash escapes are kept, for [`split_command`] reads the command line again.
 pub fn script_words(raw: &str) -> Result<Vec<String>, Unreadable> {
-    split_command(raw)
+    shell_words(raw, false)
 }
 
 /// A command line into its arguments: quotes taken off, escapes resolved.
 pub fn split_command(command: &str) -> Result<Vec<String>, Unreadable> {
+    shell_words(command, true)
+}
+
+/// keepalived's rules: `"` and `'` quote, also in the middle of a word, and a backslash escapes everywhere, in single
+/// quotes too.
+fn shell_words(line: &str, resolve: bool) -> Result<Vec<String>, Unreadable> {
     let mut words = Vec::new();
-    let mut word: Option<String> = None;
-    let mut quote: Option<(usize, char)> = None;
-    for (at, c) in command.char_indices() {
-        match (quote, c) {
-            (Some((_, q)), c) if c == q => quote = None,
-            (Some(_), c) => word.get_or_insert_default().push(c),
-            (None, '"' | '\'') => {
-                quote = Some((at, c));
-                word.get_or_insert_default();
-            }
-            (None, c) if c.is_whitespace() => words.extend(word.take()),
-            (None, c) => word.get_or_insert_default().push(c),
+    let mut rest = line.trim_start_matches(is_space);
+    while !rest.is_empty() {
+        let mut word = Vec::new();
+        let mut quote: Option<(char, usize)> = None;
+        while let Some(first) = rest.chars().next() {
+            let at = line.len() - rest.len();
+            rest = match (first, quote) {
+                ('\\', _) => {
+                    let escaped: IResult<&str, Option<u8>> = escape(rest);
+                    let Ok((after, byte)) = escaped else {
+                        return Err(Unreadable {
+                            start: at,
+                            end: line.len(),
+                            message: "nothing follows this backslash",
+                        });
+                    };
+                    let as_written = rest.get(..rest.len() - after.len()).unwrap_or("");
+                    match byte {
+                        _ if !resolve => keep_escape(as_written, &mut word),
+                        Some(byte) => word.push(byte),
+                        None => word.extend_from_slice(as_written.get(1..).unwrap_or("").as_bytes()),
+                    }
+                    if resolve { after } else { after_escape_kept(rest) }
+                }
+                (c, Some((open, _))) if c == open => {
+                    quote = None;
+                    rest.get(1..).unwrap_or("")
+                }
+                ('"' | '\'', None) => {
+                    quote = Some((first, at));
+                    rest.get(1..).unwrap_or("")
+                }
+                (c, None) if is_space(c) => break,
+                (c, _) => {
+                    word.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
+                    rest.get(c.len_utf8()..).unwrap_or("")
+                }
+            };
         }
+        if let Some((_, start)) = quote {
+            return Err(Unreadable { start, end: line.len(), message: "this quote is never closed" });
+        }
+        words.push(super::source::text_of(word));
+        rest = rest.trim_start_matches(is_space);
     }
-    if let Some((start, _)) = quote {
-        return Err(Unreadable { start, end: command.len(), message: "this quote is never closed" });
-    }
-    words.extend(word);
     Ok(words)
+}
+
+/// Unresolved, an escape is the backslash and one character, whatever follows.
+fn keep_escape(written: &str, word: &mut Vec<u8>) {
+    word.extend(written.chars().take(2).collect::<String>().into_bytes());
+}
+
+fn after_escape_kept(rest: &str) -> &str {
+    let mut chars = rest.chars();
+    chars.next();
+    chars.next();
+    chars.as_str()
+}
+
+/// A backslash and what it escapes: the byte meant, or `None` for a character that stands for itself.
+fn escape(input: &str) -> IResult<&str, Option<u8>> {
+    let is_hex = |c: char| c.is_ascii_hexdigit();
+    let is_octal = |c: char| c.is_digit(8);
+    let byte = |radix| move |digits: &str| Some(u16::from_str_radix(digits, radix).unwrap_or(0) as u8);
+    let hexadecimal = preceded(char('x'), take_while_m_n(1, 2, is_hex)).map(byte(16));
+    let control = preceded(char('c'), satisfy(|c| c.is_ascii())).map(|c| Some(c as u8 & 0x1f));
+    let octal = take_while_m_n(1, 3, is_octal).map(byte(8));
+    let named = satisfy(|c| "abEfnrtv".contains(c)).map(|c| {
+        Some(match c {
+            'a' => 0x07,
+            'b' => 0x08,
+            'E' => 0x1b,
+            'f' => 0x0c,
+            'n' => b'\n',
+            'r' => b'\r',
+            't' => b'\t',
+            _ => 0x0b,
+        })
+    });
+    let itself = recognize(anychar).map(|_| None);
+    preceded(char('\\'), alt((hexadecimal, control, octal, named, itself))).parse(input)
+}
+
+/// The escapes of [`split_command`] in a text that is not split: for `regex`, which is resolved once. A backslash at the end
+/// stays.
+pub fn unescape(text: &str) -> String {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while !rest.is_empty() {
+        let run: IResult<&str, &str> = take_while(|c| c != '\\').parse(rest);
+        let Ok((after, run)) = run else { break };
+        bytes.extend_from_slice(run.as_bytes());
+        let escaped: IResult<&str, Option<u8>> = escape(after);
+        rest = match escaped {
+            Ok((then, Some(byte))) => {
+                bytes.push(byte);
+                then
+            }
+            Ok((then, None)) => {
+                bytes.extend_from_slice(after.get(1..after.len() - then.len()).unwrap_or("").as_bytes());
+                then
+            }
+            Err(_) => {
+                bytes.extend_from_slice(after.as_bytes());
+                ""
+            }
+        };
+    }
+    super::source::text_of(bytes)
 }

@@ -2,14 +2,19 @@
 //!
 //! Which keyword opens a block, which holds a list of entries and which stands alone is the language's knowledge, asked
 //! through [`Schema`]; what a keyword means is not known here. Broken braces are taken as keepalived takes them (it never
-//! gives up at one), so that everything after the mistake means the same in both.
+//! gives up at one), so that everything after the mistake means the same in both:
+//!
+//! * a block without its `{` is read as if it were there; so is a list, which keepalived only mentions in its log;
+//! * a `{` where none belongs is passed over, and its `}` then ends the block around it. That goes for the block of an
+//!   unknown keyword too: its lines are read where the keyword stands;
+//! * a `}` is too many when more have closed than opened, whatever they belonged to.
 //!
 //! Nodes borrow from the [`Text`]; a word is a slice of it and copying one is free.
 
 use super::diagnostic::{Class, Diagnostic, Diagnostics};
 use super::expand::Text;
 use super::lexer;
-use super::source::Span;
+use super::source::{FileId, Span};
 
 /// One word of a line, quotes taken off.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -61,49 +66,224 @@ pub enum Shape {
 pub trait Schema {
     /// `block` is the path of the block that the keyword stands in; "" at the top level.
     fn shape(&self, block: &str, keyword: &str) -> Shape;
+
+    /// Whether the keyword names a command and so reads its line again with the rules of [`lexer::script_words`]:
+    /// a quote that looks open to the first reading is then no mistake.
+    fn reads_again(&self, _block: &str, keyword: &str) -> bool {
+        keyword == "script"
+            || keyword == "misc_path"
+            || keyword.starts_with("quorum_")
+            || keyword.starts_with("notify")
+            || keyword.ends_with("_script")
+    }
 }
 
 /// The tree of the whole text. Never fails: what is wrong goes to `diagnostics`. Unknown keywords are in the tree, as
 /// nodes without a body, and are not complained about here.
 pub fn parse<'s>(text: &'s Text, schema: &dyn Schema, diagnostics: &mut Diagnostics) -> Vec<Node<'s>> {
-    let mut top = Vec::new();
-    let mut open: Vec<(Node<'s>, Option<&'static str>)> = Vec::new();
-    let mut pending: Option<(Node<'s>, Option<&'static str>)> = None;
-    for piece in lexer::pieces(text) {
-        match piece {
-            lexer::Piece::Open(_) => {
-                if let Some(opened) = pending.take() {
-                    open.push(opened);
-                }
-            }
-            lexer::Piece::Close(span) => match open.pop() {
-                Some((node, _)) => open.last_mut().map_or(&mut top, |o| o.0.body.get_or_insert_default()).push(node),
-                None => diagnostics.push(Diagnostic::new(Class::Brace, span, "this `}` closes nothing")),
-            },
-            lexer::Piece::Words { words, raw, raw_span } => {
-                let Some((&keyword, rest)) = words.split_first() else { continue };
-                let block = open.last().map_or(Some(""), |o| o.1);
-                let shape = block.map_or(Shape::Leaf, |b| schema.shape(b, keyword.text));
-                let end = words.last().map_or(keyword.span.end, |w| w.span.end);
-                let span = Span { end, ..keyword.span };
-                let mut node = Node { keyword, args: rest.to_vec(), raw, raw_span, body: None, span };
-                match shape {
-                    Shape::Block(path) => {
-                        node.body = Some(Vec::new());
-                        pending = Some((node, Some(path)));
-                    }
-                    Shape::List => {
-                        node.body = Some(Vec::new());
-                        pending = Some((node, None));
-                    }
-                    _ => open.last_mut().map_or(&mut top, |o| o.0.body.get_or_insert_default()).push(node),
-                }
+    let mut builder =
+        Builder { schema, diagnostics, top: Vec::new(), open: Vec::new(), depth: 0, after_unknown: false, ignored: 0 };
+    let mut words = Vec::new();
+    for (line, piece) in text.pieces() {
+        let span = Span { file: FileId::EXPANDED, start: piece.start, end: piece.end };
+        match line {
+            "{" => builder.brace_opens(span),
+            "}" => builder.brace_closes(span),
+            _ => {
+                words.clear();
+                let unclosed = lexer::words(line, piece.start, &mut words);
+                builder.line(line, span, &words, unclosed.filter(|_| !piece.complained));
             }
         }
     }
-    while let Some((node, _)) = open.pop() {
-        diagnostics.push(Diagnostic::new(Class::Brace, node.keyword.span, "this block is never closed"));
-        open.last_mut().map_or(&mut top, |o| o.0.body.get_or_insert_default()).push(node);
+    builder.finish()
+}
+
+/// A block or list whose end has not come.
+struct Open<'s> {
+    node: Node<'s>,
+    kind: Kind,
+    brace: Brace,
+}
+
+enum Kind {
+    List,
+    Block(&'static str),
+}
+
+/// The `{` of an open block.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Brace {
+    Awaited,
+    Seen,
+    Missing,
+}
+
+struct Builder<'s, 'd> {
+    schema: &'d dyn Schema,
+    diagnostics: &'d mut Diagnostics,
+    top: Vec<Node<'s>>,
+    open: Vec<Open<'s>>,
+    /// Braces that opened minus braces that closed, whatever they belonged to: keepalived's own count.
+    depth: usize,
+    /// The last line was a keyword that nobody knows, so a `{` after it is its own.
+    after_unknown: bool,
+    /// Braces that were passed over, with or without a complaint, and whose `}` is still to come.
+    ignored: usize,
+}
+
+impl<'s> Builder<'s, '_> {
+    fn line(&mut self, line: &'s str, whole: Span, words: &[Word<'s>], unclosed: Option<Span>) {
+        let Some((&keyword, args)) = words.split_first() else {
+            if let Some(quote) = unclosed {
+                self.report_quote(quote);
+            }
+            return;
+        };
+        self.miss_brace(whole);
+        let block = match self.open.last().map(|open| &open.kind) {
+            None => Some(""),
+            Some(Kind::Block(path)) => Some(*path),
+            Some(Kind::List) => None,
+        };
+        if let Some(quote) = unclosed {
+            if args.is_empty() || !block.is_some_and(|block| self.schema.reads_again(block, keyword.text)) {
+                self.report_quote(quote);
+            }
+        }
+        let shape = block.map_or(Shape::Leaf, |block| self.schema.shape(block, keyword.text));
+        let raw_start = (keyword.span.end - whole.start) as usize;
+        let raw = line.get(raw_start..).unwrap_or("").trim_matches(lexer::is_space);
+        let raw_at = (line.len() - line.get(raw_start..).unwrap_or("").trim_start_matches(lexer::is_space).len())
+            as u32
+            + whole.start;
+        let end = args.last().map_or(keyword.span.end, |word| word.span.end);
+        let node = Node {
+            keyword,
+            args: args.to_vec(),
+            raw,
+            raw_span: Span { start: raw_at, end: raw_at + raw.len() as u32, ..whole },
+            body: None,
+            span: Span { end, ..keyword.span },
+        };
+        self.after_unknown = shape == Shape::Unknown;
+        match shape {
+            Shape::Leaf | Shape::Unknown => self.add(node),
+            Shape::List => self.start(node, Kind::List),
+            Shape::Block(path) => self.start(node, Kind::Block(path)),
+        }
     }
-    top
+
+    fn start(&mut self, mut node: Node<'s>, kind: Kind) {
+        node.body = Some(Vec::new());
+        self.open.push(Open { node, kind, brace: Brace::Awaited });
+    }
+    fn add(&mut self, node: Node<'s>) {
+        match self.open.last_mut().and_then(|open| open.node.body.as_mut()) {
+            Some(body) => body.push(node),
+            None => self.top.push(node),
+        }
+    }
+
+    fn brace_opens(&mut self, span: Span) {
+        self.depth += 1;
+        if let Some(open) = self.open.last_mut() {
+            if open.brace == Brace::Awaited {
+                open.brace = Brace::Seen;
+                return;
+            }
+        }
+        self.ignored += 1;
+        // Of a block that nobody knows, the keyword is complained about; that is enough.
+        if !std::mem::take(&mut self.after_unknown) {
+            let mut diagnostic = Diagnostic::new(Class::Brace, span, "this `{` opens nothing")
+                .label("ignored; its `}` will close the block around it");
+            if let Some(open) = self.open.last() {
+                diagnostic = diagnostic.related(open.node.keyword.span, "inside this block");
+            }
+            self.diagnostics.push(diagnostic);
+        }
+    }
+
+    fn brace_closes(&mut self, span: Span) {
+        self.miss_brace(span);
+        self.after_unknown = false;
+        let surplus = self.depth == 0;
+        self.depth = self.depth.saturating_sub(1);
+        match self.open.pop() {
+            Some(open) => {
+                if surplus {
+                    self.report_surplus(span, (open.brace == Brace::Missing).then_some(open.node.keyword.span));
+                }
+                self.add(open.node);
+            }
+            // The `}` of a `{` that was passed over has been explained there.
+            None if self.ignored > 0 && !surplus => self.ignored -= 1,
+            None => self.report_surplus(span, None),
+        }
+    }
+
+    /// Something other than `{` comes where a block has to begin.
+    fn miss_brace(&mut self, at: Span) {
+        let Some(open) = self.open.last_mut() else { return };
+        if open.brace != Brace::Awaited {
+            return;
+        }
+        open.brace = Brace::Missing;
+        let keyword = open.node.keyword;
+        // keepalived only mentions a list without braces in its log; the `}` that it lacks is the error.
+        let class = if let Kind::List = open.kind { Class::Note } else { Class::Brace };
+        let message = format!("`{}` is not followed by `{{`", keyword.text);
+        self.diagnostics.push(
+            Diagnostic::new(class, open.node.span, message)
+                .label("a block begins here")
+                .related(at, "read as if it were inside")
+                .help(format!("write `{} {{`", keyword.text)),
+        );
+    }
+
+    fn report_surplus(&mut self, span: Span, list: Option<Span>) {
+        let mut diagnostic = Diagnostic::new(Class::Brace, span, "this `}` closes nothing");
+        if let Some(list) = list {
+            diagnostic = diagnostic.related(list, "the `{` is missing here");
+        }
+        self.diagnostics.push(diagnostic.help("remove it, or look for a `{` that is missing above"));
+    }
+
+    fn report_quote(&mut self, span: Span) {
+        self.diagnostics.push(
+            Diagnostic::new(Class::Quote, span, "this quote is never closed")
+                .label("from here to the end of the line")
+                .help("quotes open and close on one line; a second `\"` is missing"),
+        );
+    }
+
+    fn finish(mut self) -> Vec<Node<'s>> {
+        if let Some(open) = self.open.last_mut() {
+            if open.brace == Brace::Awaited {
+                let span = open.node.span;
+                self.miss_brace(span);
+            }
+        }
+        // What was passed over has been complained about.
+        if self.depth > self.ignored {
+            let mut unclosed = self.open.iter().rev().filter(|open| open.brace == Brace::Seen);
+            if let Some(innermost) = unclosed.next() {
+                let message = match self.depth {
+                    1 => "this block is never closed".to_string(),
+                    depth => format!("this block is never closed; {depth} `}}` are missing at the end"),
+                };
+                let mut diagnostic =
+                    Diagnostic::new(Class::Brace, innermost.node.span, message).help("add the missing `}`");
+                for open in unclosed.take(8) {
+                    diagnostic = diagnostic.related(open.node.keyword.span, "nor is this one");
+                }
+                self.diagnostics.push(diagnostic);
+            }
+        }
+        while let Some(open) = self.open.pop() {
+            self.add(open.node);
+        }
+        self.top
+    }
 }
