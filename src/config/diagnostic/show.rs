@@ -25,6 +25,9 @@ pub enum Style {
 /// A line longer than this is not shown; the complaint is written as one line.
 const LONGEST_SHOWN: usize = 2000;
 
+/// As many includes are named between a file and the main file.
+const DEEPEST_SHOWN: usize = 5;
+
 /// Related places this near to the words complained of are shown in the same piece of the file.
 const NEAR: u32 = 6;
 
@@ -169,10 +172,12 @@ impl Diagnostics {
             }
             group = group.element(snippet);
         }
-        if let Some(at) =
-            diagnostic.span.and_then(|span| self.sources.get(self.sources.resolve(span).0.file)?.included_at)
-        {
+        let included = |span: Span| self.sources.get(span.file)?.included_at;
+        let mut file = diagnostic.span.and_then(|span| included(self.sources.resolve(span).0));
+        for _ in 0..DEEPEST_SHOWN {
+            let Some(at) = file else { break };
             group = group.element(Mark::NOTE.message(format!("included at {}", self.at(at))));
+            file = included(at);
         }
         if let Some(help) = &diagnostic.help {
             group = group.element(Mark::HELP.message(printable(help)));
