@@ -23,6 +23,10 @@ pub mod line;
 pub mod lists;
 pub mod lvs;
 pub mod names;
+pub mod resolve;
+mod resolve_daemon;
+mod resolve_instance;
+mod resolve_ties;
 pub mod route;
 pub mod rule;
 pub mod security;
@@ -34,7 +38,8 @@ pub mod tree;
 pub mod values;
 
 use crate::engine::spec::Spec;
-use diagnostic::Diagnostics;
+use block::Cx;
+use diagnostic::{Class, Diagnostics};
 use source::Loader;
 use system::System;
 
@@ -52,6 +57,14 @@ pub struct Env<'a> {
 /// Mere mistakes leave a `Spec` of what was understood. [`Diagnostics::exit_code`] is the exit code of `keepalived -t`.
 pub fn load(root: &str, env: &Env<'_>, files: &dyn Loader) -> (Option<Spec>, Diagnostics) {
     let mut diagnostics = Diagnostics::default();
-    let _text = expand::read(root, &env.text, files, &mut diagnostics);
-    (None, diagnostics)
+    let text = expand::read(root, &env.text, files, &mut diagnostics);
+    let nodes = tree::parse(&text, &keywords::Language, &mut diagnostics);
+    let include_failed = diagnostics.list.iter().any(|d| d.class == Class::Include);
+    let mut cx = Cx::new(env, names::Names::customary(), &mut diagnostics);
+    let top = top::read(&nodes, files, &mut cx);
+    if cx.aborted || include_failed || text.root_missing {
+        return (None, diagnostics);
+    }
+    let spec = resolve::resolve(top, &mut cx);
+    (spec, diagnostics)
 }

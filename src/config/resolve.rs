@@ -1,0 +1,519 @@
+//! Settings → [`Spec`]: names become indices, defaults are inherited, rules across blocks are applied.
+//!
+//! The order is that of keepalived's start (`start_vrrp`, `vrrp_complete_init`), because a rule that cannot be repaired
+//! ends everything that comes after it. Rules about one instance are in `resolve_instance`, about trackers in
+//! `resolve_ties`, about the process in `resolve_daemon`.
+
+use super::block::{Cx, Set, given};
+use super::diagnostic::{Class, Diagnostic};
+use super::group::SyncGroup;
+use super::instance::Instance;
+use super::instance_read::Wanted;
+use super::resolve_daemon::daemon;
+use super::resolve_instance::{Surroundings, complete, has_the_least};
+use super::resolve_ties::Trackers;
+use super::security::{Danger, Guard, ScriptLine};
+use super::source::Span;
+use super::top::Top;
+use super::tracker::{FileBlock, Named, ProcessBlock, ScriptBlock, Weight};
+use crate::engine::spec::*;
+use crate::time::Interval;
+use std::collections::HashMap;
+use std::net::IpAddr;
+
+/// Makes the [`Spec`]; `None` when the configuration cannot be run.
+pub fn resolve(mut top: Top, cx: &mut Cx<'_>) -> Option<Spec> {
+    let mut guard = Guard::new(cx.env.system);
+    guard.enabled = cx.global.script_security.is_some();
+    guard.use_symlinks = given(&cx.global.use_symlink_paths, false);
+    guard.supplementary = given(&cx.global.set_supplementary_groups, false);
+    guard.script_user = cx.global.script_user.as_ref().map(|set| set.value.clone());
+
+    let mut spec = Spec { daemon: daemon(&top, &mut guard, cx), ..Spec::default() };
+    if cx.missing_interface {
+        // Named where it stands; nothing across blocks can be judged without it.
+        guard.settle(cx);
+        return None;
+    }
+    let mut trackers = Trackers::default();
+    let mut notifies = Vec::new();
+    let mut group_notifies = Vec::new();
+    // Without an instance nothing runs a script, and keepalived does not look at them.
+    let run = !top.instances.is_empty();
+    for block in &top.scripts {
+        let made = run.then(|| script(block, &mut guard, cx)).flatten();
+        let entry = made.map(|(script, weight)| {
+            spec.scripts.push(script);
+            (ScriptId(spec.scripts.len() as u32 - 1), weight)
+        });
+        trackers.scripts.insert(block.name.clone(), entry);
+    }
+    if run {
+        notifies = top.instances.iter().map(|own| instance_notify(own, &mut guard, cx)).collect();
+        group_notifies = top.sync_groups.iter().map(|group| group_notify(group, &mut guard, cx)).collect();
+    }
+    guard.settle(cx);
+    for block in &top.files {
+        let weight = given(&block.settings.weight, Weight { weight: 1, reverse: false });
+        spec.files.push(file(block, weight));
+        trackers.files.insert(block.name.clone(), (FileId(spec.files.len() as u32 - 1), weight));
+    }
+    for block in &top.processes {
+        let weight = given(&block.settings.weight, Weight::default());
+        spec.processes.push(process(block, weight));
+        trackers.processes.insert(block.name.clone(), (ProcessId(spec.processes.len() as u32 - 1), weight));
+    }
+
+    for own in &top.instances {
+        if !has_the_least(own, cx) {
+            return None;
+        }
+    }
+    let ids: HashMap<Box<str>, InstanceId> =
+        top.instances.iter().enumerate().map(|(at, own)| (own.name.clone(), InstanceId(at as u32))).collect();
+    let membership = groups(&mut top, &ids, group_notifies, &mut spec, cx);
+
+    let mut firewall = false;
+    for (at, own) in top.instances.iter_mut().enumerate() {
+        let group = membership.of.get(at).copied().flatten();
+        let block = group.and_then(|id| top.sync_groups.get(membership.blocks.get(id.index()).copied()?));
+        let around = Surroundings {
+            group,
+            group_priority_changes: block.and_then(|b| b.settings.notify_priority_changes).map(|set| set.value),
+            notify: notifies.get_mut(at)?,
+            firewall: &mut firewall,
+        };
+        let mut instance = complete(own, around, cx)?;
+        let unweighted = block.is_some_and(|b| b.settings.tracking_weight.is_none());
+        instance.ties = trackers.of_instance(&own.settings.ties, &instance, unweighted, cx);
+        spec.instances.push(instance);
+    }
+    if firewall && spec.daemon.nftables.table.is_none() {
+        spec.daemon.nftables.table = Some("keepalived".into());
+    }
+    if clashes(&top, &mut spec, cx) {
+        return None;
+    }
+    for (at, block) in membership.blocks.iter().enumerate() {
+        let (Some(group), Some(block)) = (spec.groups.get_mut(at), top.sync_groups.get(*block)) else { continue };
+        group.ties = trackers.of_group(block, &group.members, &mut spec.instances, cx);
+        settle_start(group, &mut spec.instances);
+    }
+    unused_scripts(&mut spec, &top, cx);
+    around_instances(top, &ids, &mut spec, cx);
+    spec.daemon.without_effect = std::mem::take(&mut cx.idle);
+    Some(spec)
+}
+
+/// A notify script; one that cannot run is left out, which keepalived only logs.
+pub fn notify(line: &Set<ScriptLine>, what: &str, guard: &mut Guard<'_>, cx: &mut Cx<'_>) -> Option<Run> {
+    let line = &line.as_ref()?.value;
+    let checked = guard
+        .account_of(line.user.as_ref())
+        .map_err(Danger::Inhibited)
+        .and_then(|account| guard.check(&line.argv, &account, line.span));
+    match checked {
+        Ok((run, _)) => Some(run),
+        Err(danger) => {
+            cx.note(line.span, format!("{what} will not run: {}", danger.reason()));
+            None
+        }
+    }
+}
+
+fn instance_notify(own: &Named<Instance>, guard: &mut Guard<'_>, cx: &mut Cx<'_>) -> Notify {
+    let s = &own.settings;
+    let deleted = s.notify_deleted.as_ref().and_then(|set| {
+        let value = set.value.clone()?;
+        Some(super::block::Setting { value, span: set.span })
+    });
+    Notify {
+        backup: notify(&s.notify_backup, "notify_backup", guard, cx),
+        master: notify(&s.notify_master, "notify_master", guard, cx),
+        fault: notify(&s.notify_fault, "notify_fault", guard, cx),
+        stop: notify(&s.notify_stop, "notify_stop", guard, cx),
+        deleted: notify(&deleted, "notify_deleted", guard, cx),
+        any: notify(&s.notify, "notify", guard, cx),
+        master_rx_lower_pri: notify(&s.notify_rx_lower, "notify_master_rx_lower_pri", guard, cx),
+        tell_deleted: s.notify_deleted.is_some(),
+        // Settled with the defaults.
+        mail: false,
+        priority_changes: false,
+    }
+}
+
+fn group_notify(group: &Named<SyncGroup>, guard: &mut Guard<'_>, cx: &mut Cx<'_>) -> Notify {
+    let s = &group.settings;
+    Notify {
+        backup: notify(&s.notify_backup, "notify_backup", guard, cx),
+        master: notify(&s.notify_master, "notify_master", guard, cx),
+        fault: notify(&s.notify_fault, "notify_fault", guard, cx),
+        stop: notify(&s.notify_stop, "notify_stop", guard, cx),
+        any: notify(&s.notify, "notify", guard, cx),
+        mail: given(&s.smtp_alert.or(cx.global.smtp_alert_vrrp).or(cx.global.smtp_alert), false),
+        priority_changes: given(&s.notify_priority_changes.or(cx.global.notify_priority_changes), false),
+        ..Notify::default()
+    }
+}
+
+fn script(block: &Named<ScriptBlock>, guard: &mut Guard<'_>, cx: &mut Cx<'_>) -> Option<(ScriptSpec, Weight)> {
+    let s = &block.settings;
+    let line = &s.script.as_ref()?.value;
+    let user = s.user.as_ref().map(|set| &set.value);
+    let refuse = |reason: &str, class: Class, cx: &mut Cx<'_>| {
+        let message = format!("vrrp_script {} is not run and not tracked: {reason}", block.name);
+        cx.push(Diagnostic::new(class, line.span, message));
+        None
+    };
+    let account = match guard.account_of(user) {
+        Ok(account) => account,
+        Err(reason) => return refuse(&reason, Class::General, cx),
+    };
+    let (run, insecure) = match guard.check(&line.argv, &account, line.span) {
+        Ok(checked) => checked,
+        // keepalived says this in its log only.
+        Err(Danger::NotExecutable(reason)) => return refuse(&reason, Class::Note, cx),
+        Err(danger) => return refuse(danger.reason(), Class::General, cx),
+    };
+    let interval = s.interval.map_or(Interval::from_secs(1), |set| set.value);
+    let weight = given(&s.weight, Weight::default());
+    let spec = ScriptSpec {
+        name: block.name.clone(),
+        run,
+        interval,
+        timeout: s.timeout.map_or(interval, |set| set.value),
+        weight: weight.weight,
+        reverse: weight.reverse,
+        rise: given(&s.rise, 1),
+        fall: given(&s.fall, 1),
+        init_fail: s.init_fail.is_some(),
+        insecure,
+    };
+    Some((spec, weight))
+}
+
+fn file(block: &Named<FileBlock>, weight: Weight) -> FileSpec {
+    FileSpec {
+        name: block.name.clone(),
+        path: block.settings.file.as_ref().map_or("".into(), |set| set.value.clone()),
+        weight: weight.weight,
+        reverse: weight.reverse,
+        init: block.settings.init.map(|set| set.value),
+    }
+}
+
+fn process(block: &Named<ProcessBlock>, weight: Weight) -> ProcessSpec {
+    let s = &block.settings;
+    let mut words = s.process.iter().flat_map(|set| set.value.iter().cloned());
+    let process = words.next().unwrap_or_default();
+    let params: Vec<_> = words.collect();
+    let default = if params.is_empty() { ParamMatch::None } else { ParamMatch::Exact };
+    let quorum_max = s.quorum_max.map(|set| set.value);
+    ProcessSpec {
+        name: block.name.clone(),
+        process,
+        full_command: s.full_command.is_some() || s.param_match.is_some() || !params.is_empty(),
+        params,
+        param_match: given(&s.param_match, default),
+        weight: weight.weight,
+        reverse: weight.reverse,
+        quorum: if quorum_max == Some(0) { 0 } else { given(&s.quorum, 1) },
+        quorum_max,
+        terminate_delay: given(&s.terminate_delay, Interval::ZERO),
+        fork_delay: given(&s.fork_delay, Interval::ZERO),
+    }
+}
+
+/// Which instance is in which group, and which block each group came from.
+struct Membership {
+    of: Vec<Option<GroupId>>,
+    blocks: Vec<usize>,
+}
+
+fn groups(
+    top: &mut Top,
+    ids: &HashMap<Box<str>, InstanceId>,
+    notifies: Vec<Notify>,
+    spec: &mut Spec,
+    cx: &mut Cx<'_>,
+) -> Membership {
+    let mut membership = Membership { of: vec![None; top.instances.len()], blocks: Vec::new() };
+    for (at, (group, notify)) in top.sync_groups.iter().zip(notifies).enumerate() {
+        let id = GroupId(spec.groups.len() as u32);
+        let mut members = Vec::new();
+        let (mut all_owners, mut said) = (true, false);
+        for (name, span) in group.settings.members.iter().flat_map(|(names, _)| names) {
+            let Some(&member) = ids.get(name) else {
+                let mut complaint = Diagnostic::new(
+                    Class::General,
+                    *span,
+                    format!("there is no vrrp_instance `{name}`; {} goes without it", group.name),
+                );
+                if let Some(near) = cx.nearest("vrrp_instance", name) {
+                    complaint = complaint.help(format!("did you mean `{near}`?"));
+                }
+                cx.push(complaint);
+                continue;
+            };
+            let (Some(slot), Some(own)) = (membership.of.get_mut(member.index()), top.instances.get(member.index()))
+            else {
+                continue;
+            };
+            if slot.is_some() {
+                cx.error(*span, format!("`{name}` is in a sync group already; {} goes without it", group.name));
+                continue;
+            }
+            *slot = Some(id);
+            let state = own.settings.state.map(|set| set.value);
+            let owner = state == Some(Wanted::Master) && given(&own.settings.priority, 0) == 255;
+            if !members.is_empty() && all_owners && state == Some(Wanted::Backup) && !said {
+                said = true;
+                cx.error(
+                    *span,
+                    format!("{} has members with priority 255 and others; they cannot be master together", group.name),
+                );
+            }
+            all_owners &= owner;
+            members.push(member);
+        }
+        if members.is_empty() {
+            cx.error(group.span, format!("none of the members of {} exists; it is removed", group.name));
+            continue;
+        }
+        if members.len() == 1 {
+            cx.push(
+                Diagnostic::new(Class::General, group.span, format!("{} has only one member", group.name))
+                    .help("a sync group makes sense with two members or more"),
+            );
+        }
+        membership.blocks.push(at);
+        spec.groups.push(GroupSpec {
+            name: group.name.clone(),
+            members,
+            tracking_weight: group.settings.tracking_weight.is_some(),
+            notify,
+            ties: Vec::new(),
+        });
+    }
+    membership
+}
+
+/// If one member cannot start as master, none does.
+fn settle_start(group: &GroupSpec, instances: &mut [InstanceSpec]) {
+    let mut members = group.members.iter().filter_map(|id| instances.get(id.index()));
+    let backup = members.any(|i| !i.wants_master || i.priority.0 != 255);
+    if backup {
+        for id in &group.members {
+            if let Some(member) = instances.get_mut(id.index()) {
+                member.wants_master = false;
+            }
+        }
+    }
+}
+
+/// Two instances with one VRID in one place: true when that cannot be run.
+fn clashes(top: &Top, spec: &mut Spec, cx: &mut Cx<'_>) -> bool {
+    let mut clash = false;
+    let mut complain = |one: usize, other: usize, place: &str, cx: &mut Cx<'_>| {
+        let (Some(first), Some(second)) = (top.instances.get(one), top.instances.get(other)) else { return };
+        let span =
+            |own: &Named<Instance>| own.settings.vrid.map_or(own.span, |set: super::block::Setting<u32>| set.span);
+        let vrid = given(&second.settings.vrid, 0);
+        let message = format!("{} and {} both use VRID {vrid} {place}", first.name, second.name);
+        let complaint = Diagnostic::new(Class::General, span(second), message).related(span(first), "used here first");
+        cx.push(complaint.help("give one of them another virtual_router_id, on all routers alike"));
+        clash = true;
+    };
+    let mut multicast: HashMap<(u8, bool, IpAddr, Option<IfName>), usize> = HashMap::new();
+    let mut unicast: HashMap<(u8, bool), Vec<usize>> = HashMap::new();
+    for (at, instance) in spec.instances.iter().enumerate() {
+        let v4 = instance.family == crate::wire::Family::V4;
+        match &instance.transport {
+            Transport::Multicast { group } => {
+                let key = (instance.vrid.get(), v4, *group, instance.interface.clone());
+                let exists = instance.interface.as_ref().is_some_and(|i| cx.env.system.interface(i.as_str()).is_some());
+                match multicast.get(&key) {
+                    Some(first) if exists => {
+                        let place =
+                            format!("with {} on {}", instance.family, key.3.as_ref().map_or("", |i| i.as_str()));
+                        complain(*first, at, &place, cx);
+                    }
+                    Some(_) => {}
+                    None => drop(multicast.insert(key, at)),
+                }
+            }
+            Transport::Unicast { peers, .. } => {
+                let others = unicast.entry((instance.vrid.get(), v4)).or_default();
+                for &other in others.iter() {
+                    let Some(first) = spec.instances.get(other) else { continue };
+                    let apart = matches!((&first.interface, &instance.interface), (Some(a), Some(b)) if a != b);
+                    let Transport::Unicast { peers: theirs, .. } = &first.transport else { continue };
+                    let shared = peers.iter().find(|p| theirs.iter().any(|t| t.address == p.address));
+                    if !apart
+                        && first.source == instance.source
+                        && let Some(peer) = shared
+                    {
+                        complain(other, at, &format!("with the peer {}", peer.address), cx);
+                    }
+                }
+                others.push(at);
+            }
+        }
+    }
+    if !clash {
+        shared_vmacs(top, spec, cx);
+    }
+    clash
+}
+
+/// Instances that are not in one sync group must not put addresses on the same VMAC.
+fn shared_vmacs(top: &Top, spec: &mut Spec, cx: &mut Cx<'_>) {
+    let mut makers: HashMap<(u8, bool, IfName), Vec<usize>> = HashMap::new();
+    for (at, instance) in spec.instances.iter().enumerate() {
+        if let (Some(VirtualLink::Vmac { .. }), Some(base)) = (&instance.virtual_link, &instance.interface) {
+            let v4 = instance.family == crate::wire::Family::V4;
+            makers.entry((instance.vrid.get(), v4, base.clone())).or_default().push(at);
+        }
+    }
+    let mut faults: Vec<(usize, Span, String)> = Vec::new();
+    for (at, instance) in spec.instances.iter().enumerate() {
+        for address in instance.claim.addresses.iter().filter(|a| a.use_vmac) {
+            let Some(base) = address.interface.as_ref().or(instance.interface.as_ref()) else { continue };
+            let key = (instance.vrid.get(), address.address.is_ipv4(), base.clone());
+            for &maker in makers.get(&key).into_iter().flatten().filter(|maker| **maker != at) {
+                let Some(other) = spec.instances.get(maker) else { continue };
+                if other.group.is_some() && other.group == instance.group {
+                    continue;
+                }
+                let span = top.instances.get(at).map(|own| own.span);
+                let message = format!(
+                    "{} of {} is on the VMAC of {}, which stays in FAULT",
+                    address.address, instance.name, other.name
+                );
+                faults.extend(span.map(|span| (maker, span, message)));
+            }
+        }
+    }
+    for (at, span, message) in faults {
+        if let Some(instance) = spec.instances.get_mut(at).filter(|i| i.config_fault.is_none()) {
+            instance.config_fault = Some("another instance has addresses on its VMAC".into());
+            cx.error(span, message);
+        }
+    }
+}
+
+/// Scripts that nobody tracks are not run.
+fn unused_scripts(spec: &mut Spec, top: &Top, cx: &mut Cx<'_>) {
+    let mut used = vec![false; spec.scripts.len()];
+    for tie in spec.instances.iter().flat_map(|i| &i.ties) {
+        if let TieTarget::Script(id) = tie.on
+            && let Some(slot) = used.get_mut(id.index())
+        {
+            *slot = true;
+        }
+    }
+    if used.iter().all(|u| *u) {
+        return;
+    }
+    let mut next = 0;
+    let moved: Vec<ScriptId> = used
+        .iter()
+        .map(|used| {
+            let id = ScriptId(next);
+            next += u32::from(*used);
+            id
+        })
+        .collect();
+    let mut at = 0;
+    spec.scripts.retain(|script| {
+        let keep = used.get(at).copied().unwrap_or(true);
+        at += 1;
+        if !keep && let Some(block) = top.scripts.iter().find(|block| block.name == script.name) {
+            cx.note(block.span, format!("vrrp_script {} is tracked by nobody and is not run", script.name));
+        }
+        keep
+    });
+    let ties =
+        spec.instances.iter_mut().flat_map(|i| &mut i.ties).chain(spec.groups.iter_mut().flat_map(|g| &mut g.ties));
+    for tie in ties {
+        if let TieTarget::Script(id) = &mut tie.on
+            && let Some(new) = moved.get(id.index())
+        {
+            *id = *new;
+        }
+    }
+}
+
+/// What stands beside instances: statics, pacing, debounce, delays.
+fn around_instances(top: Top, ids: &HashMap<Box<str>, InstanceId>, spec: &mut Spec, cx: &mut Cx<'_>) {
+    let mut track_groups = Vec::new();
+    for group in top.track_groups {
+        let mut members = Vec::new();
+        for (name, span) in group.settings.members.iter().flat_map(|(names, _)| names) {
+            match ids.get(name) {
+                Some(id) => members.push(*id),
+                None => cx.note(
+                    *span,
+                    format!("there is no vrrp_instance `{name}`; track_group {} goes without it", group.name),
+                ),
+            }
+        }
+        if !members.is_empty() {
+            track_groups.push((group.name, members));
+        }
+    }
+    spec.statics = Statics {
+        addresses: top.static_addresses,
+        routes: top.static_routes,
+        rules: top.static_rules,
+        groups: track_groups,
+    };
+    let paced = |set: &Set<Interval>| given(set, Interval::ZERO);
+    spec.pacing = top
+        .garp_groups
+        .iter()
+        .map(|group| Pacing { interfaces: group.interfaces.clone(), garp: paced(&group.garp), gna: paced(&group.gna) })
+        .filter(|pacing| !pacing.interfaces.is_empty())
+        .collect();
+    let everywhere =
+        Pacing { interfaces: Vec::new(), garp: paced(&cx.global.garp_interval), gna: paced(&cx.global.gna_interval) };
+    if !everywhere.garp.is_zero() || !everywhere.gna.is_zero() {
+        spec.pacing.push(everywhere);
+    }
+    spec.linkbeat = top.linkbeat;
+    if top.linkbeat_polling.is_some() {
+        for name in spec.instances.iter().filter_map(|i| i.interface.clone()) {
+            if !spec.linkbeat.contains(&name) {
+                spec.linkbeat.push(name);
+            }
+        }
+    }
+    spec.debounce = top.debounce;
+    shorten_debounce(spec);
+    let after_boot = paced(&cx.global.delay_after_boot).less(cx.env.system.uptime());
+    spec.startup_delay = paced(&cx.global.startup_delay).max(after_boot);
+    spec.dynamic_interfaces = cx.global.dynamic_interfaces.is_some();
+    spec.allow_if_changes = given(&cx.global.dynamic_interfaces, false);
+    spec.log_unknown_vrids = cx.global.log_unknown_vrids.is_some();
+}
+
+/// Debounce must end before a backup would take over: it is cut to the adverts that may be missed but one.
+fn shorten_debounce(spec: &mut Spec) {
+    if spec.debounce.is_empty() {
+        return;
+    }
+    let mut limits: HashMap<&IfName, Interval> = HashMap::new();
+    for instance in &spec.instances {
+        let Some(name) = &instance.interface else { continue };
+        let whole = instance.interval.times(u64::from(instance.down_adverts.saturating_sub(1)));
+        let limit = whole.less(instance.interval.scaled(1, 256));
+        limits.entry(name).and_modify(|known| *known = limit.min(*known)).or_insert(limit);
+    }
+    for debounce in &mut spec.debounce {
+        let Some(&limit) = limits.get(&debounce.interface) else { continue };
+        if debounce.up > limit || (debounce.up == debounce.down && debounce.down > limit) {
+            debounce.up = limit;
+        }
+        debounce.down = debounce.down.min(limit);
+    }
+}

@@ -1,0 +1,119 @@
+//! What concerns the process: `global_defs` and the process keywords → [`Daemon`].
+
+use super::block::{Cx, Set, given};
+use super::global_read::FifoLine;
+use super::resolve::notify;
+use super::security::{Guard, ScriptLine};
+use super::top::Top;
+use crate::engine::spec::{Daemon, Dump, Fifo, Mail, NetlinkBuffers, Nftables, Run, RxBuffer};
+
+fn text(set: &Set<Box<str>>) -> Option<Box<str>> {
+    set.as_ref().map(|set| set.value.clone())
+}
+
+fn number<T: Copy>(set: &Set<T>) -> Option<T> {
+    set.as_ref().map(|set| set.value)
+}
+
+/// The process's settings; scripts of the parent are checked with `guard`.
+pub fn daemon(top: &Top, guard: &mut Guard<'_>, cx: &mut Cx<'_>) -> Daemon {
+    // Taken out while scripts are checked, which also complain through `cx`.
+    let global = std::mem::take(&mut cx.global);
+    let startup = notify(&global.startup_script, "startup_script", guard, cx);
+    let shutdown = notify(&global.shutdown_script, "shutdown_script", guard, cx);
+    let run_vrrp = !top.instances.is_empty();
+    let fifo_of =
+        |line: &Set<FifoLine>, script: &Set<ScriptLine>, what: &str, guard: &mut Guard<'_>, cx: &mut Cx<'_>| {
+            let line = line.as_ref()?;
+            let account = match guard.account_of(line.value.user.as_ref()) {
+                Ok(account) => account,
+                Err(problem) => {
+                    cx.note(line.span, format!("{what} is not made: {problem}"));
+                    return None;
+                }
+            };
+            let reader = if run_vrrp { notify(script, &format!("{what}_script"), guard, cx) } else { None };
+            let path = line.value.path.clone();
+            Some(Fifo { reader: reader.map(|run| with_argument(run, &path)), path, uid: account.uid, gid: account.gid })
+        };
+    let fifo = fifo_of(&global.fifo, &global.fifo_script, "notify_fifo", guard, cx);
+    let vrrp_fifo = fifo_of(&global.vrrp_fifo, &global.vrrp_fifo_script, "vrrp_notify_fifo", guard, cx);
+    let host = cx.env.system.host_name();
+    let rx_multiplier = given(&global.rx_multiplier, 3);
+    let rx_buffer = match (global.rx_policy.bytes, global.rx_policy.mtu, global.rx_policy.advert) {
+        (Some(bytes), _, _) => RxBuffer::Bytes(bytes),
+        (None, true, _) => RxBuffer::Mtu { multiplier: rx_multiplier },
+        (None, false, true) => RxBuffer::Advert { multiplier: rx_multiplier },
+        _ => RxBuffer::Kernel,
+    };
+    let server = global.smtp_server.as_ref().map(|set| &set.value);
+    let daemon = Daemon {
+        router_id: text(&global.router_id).unwrap_or_else(|| host.into()),
+        instance: text(&top.instance),
+        net_namespace: text(&top.net_namespace),
+        use_pid_dir: top.use_pid_dir.is_some() || top.instance.is_some() || top.net_namespace.is_some(),
+        child_wait_secs: given(&top.child_wait_time, 5),
+        process_name: text(&global.process_name),
+        rt_priority: number(&global.rt_priority),
+        nice: number(&global.nice).map(|nice| nice as i8),
+        cpu_affinity: global.cpu_affinity.as_ref().map_or(Vec::new(), |set| set.value.clone()),
+        no_swap: global.no_swap.is_some(),
+        // A hard limit of 1 leaves no room for the soft limit below it.
+        rlimit_rttime_us: number(&global.rlimit_rttime).map(|us| u64::from(us.max(2))),
+        umask: number(&global.umask),
+        mail: Mail {
+            server: server.map(|s| s.host.clone()),
+            port: server.map_or(25, |s| s.port),
+            from: text(&global.email_from),
+            to: global.emails.clone(),
+            helo: text(&global.smtp_helo),
+            timeout_secs: given(&global.smtp_timeout, 30),
+            no_faults: global.no_email_faults.is_some(),
+        },
+        fifo,
+        vrrp_fifo,
+        fifo_states_on_reload: global.fifo_states_on_reload.is_some(),
+        startup_script: startup.map(|run| (run, given(&global.startup_timeout, 10))),
+        shutdown_script: shutdown.map(|run| (run, given(&global.shutdown_timeout, 10))),
+        dump: Dump {
+            state: text(&global.state_dump),
+            stats: text(&global.stats_dump),
+            json: text(&global.json_dump),
+            json_version: given(&global.json_version, 1) as u8,
+            use_instance: given(&global.data_use_instance, false),
+        },
+        reload_check: text(&global.reload_check),
+        reload_time_file: text(&global.reload_time_file),
+        reload_repeat: global.reload_repeat.is_some(),
+        reload_file: text(&global.reload_file),
+        config_save_dir: text(&global.config_save_dir),
+        nftables: Nftables {
+            table: text(&global.nftables).or(global.iptables.map(|_| "keepalived".into())),
+            priority: number(&global.nftables_priority),
+            counters: global.nftables_counters.is_some(),
+            ifindex: global.nftables_ifindex.is_some(),
+        },
+        netlink: NetlinkBuffers {
+            command: number(&global.netlink_cmd).filter(|n| *n > 0),
+            command_force: given(&global.netlink_cmd_force, false),
+            monitor: number(&global.netlink_monitor).filter(|n| *n > 0),
+            monitor_force: given(&global.netlink_monitor_force, false),
+            process: number(&global.process_monitor).filter(|n| *n > 0),
+            process_force: given(&global.process_monitor_force, false),
+        },
+        rx_buffer,
+        disable_local_igmp: global.disable_local_igmp.is_some(),
+        without_effect: Vec::new(),
+    };
+    cx.global = global;
+    daemon
+}
+
+fn with_argument(mut run: Run, argument: &str) -> Run {
+    use crate::engine::spec::Command;
+    match &mut run.command {
+        Command::Exec { argv, .. } => argv.push(argument.into()),
+        Command::Shell(line) => *line = format!("{line} '{argument}'").into(),
+    }
+    run
+}

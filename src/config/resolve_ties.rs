@@ -1,0 +1,194 @@
+//! Who is tied to what: the trackers of instances and groups, with the weights that hold in the end.
+//!
+//! Weights and sync groups do not go together: members of a group fault together, so one member must not change its
+//! priority alone, and an address owner has a priority that is not its own to change. What gives way, and with which
+//! complaint, is keepalived's choice (`vrrp_complete_instance`, `sync_group_tracking_init`).
+
+use super::block::Cx;
+use super::source::Span;
+use super::tracker::{Named, TieLine, Ties, Weight};
+use crate::engine::spec::*;
+use std::collections::HashMap;
+
+/// Trackers by name, with their own weight.
+#[derive(Debug, Default)]
+pub struct Trackers {
+    /// `None`: removed, and what follows it with it.
+    pub scripts: HashMap<Box<str>, Option<(ScriptId, Weight)>>,
+    pub files: HashMap<Box<str>, (FileId, Weight)>,
+    pub processes: HashMap<Box<str>, (ProcessId, Weight)>,
+    pub bfds: HashMap<Box<str>, (BfdId, Weight)>,
+}
+
+/// A tie and the line that made it.
+struct Draft {
+    tie: Tie,
+    name: Box<str>,
+    span: Span,
+}
+
+fn weighed(line: &TieLine, own: Weight) -> Weight {
+    Weight { weight: line.weight.unwrap_or(own.weight), reverse: line.reverse.unwrap_or(own.reverse) }
+}
+
+impl Trackers {
+    fn drafts(&self, ties: &Ties, from_group: bool) -> Vec<Draft> {
+        let mut drafts = Vec::new();
+        let mut add = |line: &TieLine, on: TieTarget, own: Weight| {
+            let Weight { weight, reverse } = weighed(line, own);
+            let tie = Tie { on, weight, reverse, from_group };
+            drafts.push(Draft { tie, name: line.name.clone(), span: line.span });
+        };
+        for line in &ties.interfaces {
+            if let Some(name) = IfName::new(&line.name) {
+                add(line, TieTarget::Interface(name), Weight::default());
+            }
+        }
+        for line in &ties.scripts {
+            if let Some(Some((id, own))) = self.scripts.get(&line.name) {
+                add(line, TieTarget::Script(*id), *own);
+            }
+        }
+        for line in &ties.files {
+            if let Some((id, own)) = self.files.get(&line.name) {
+                add(line, TieTarget::File(*id), *own);
+            }
+        }
+        for line in &ties.processes {
+            if let Some((id, own)) = self.processes.get(&line.name) {
+                add(line, TieTarget::Process(*id), *own);
+            }
+        }
+        for line in &ties.bfds {
+            if let Some((id, own)) = self.bfds.get(&line.name) {
+                add(line, TieTarget::Bfd(*id), *own);
+            }
+        }
+        drafts
+    }
+
+    /// The ties of an instance itself. `unweighted`: it is in a group without sync_group_tracking_weight.
+    pub fn of_instance(&self, ties: &Ties, spec: &InstanceSpec, unweighted: bool, cx: &mut Cx<'_>) -> Vec<Tie> {
+        let owner = spec.priority.0 == 255;
+        let why = if unweighted { "its sync group has no sync_group_tracking_weight" } else { "its priority is 255" };
+        let mut kept: Vec<Tie> = Vec::new();
+        for Draft { mut tie, name, span } in self.drafts(ties, false) {
+            if matches!(&tie.on, TieTarget::Interface(name) if Some(name) == spec.interface.as_ref()) {
+                cx.error(span, format!("{}: {name} is its own interface, which is tracked anyhow; ignored", spec.name));
+                continue;
+            }
+            if tie.weight != 0 && (unweighted || owner) {
+                let say = |cx: &mut Cx<'_>, outcome: &str| {
+                    cx.error(
+                        span,
+                        format!("{}: {name} cannot count {} here, since {why}; {outcome}", spec.name, tie.weight),
+                    );
+                };
+                match &tie.on {
+                    TieTarget::Process(_) => {}
+                    TieTarget::Interface(_) if unweighted => {
+                        say(cx, "its loss is a fault instead");
+                        tie.weight = 0;
+                    }
+                    TieTarget::File(_) if tie.weight == 1 => {
+                        say(cx, "a number other than 0 is a fault instead");
+                        tie.weight = 0;
+                    }
+                    _ => {
+                        say(cx, "it is not tracked");
+                        continue;
+                    }
+                }
+            }
+            kept.push(tie);
+        }
+        watch_claim(spec, &mut kept);
+        kept
+    }
+
+    /// Adds the trackers of a group to its members; gives back the group's own.
+    pub fn of_group(
+        &self,
+        group: &Named<super::group::SyncGroup>,
+        members: &[InstanceId],
+        instances: &mut [InstanceSpec],
+        cx: &mut Cx<'_>,
+    ) -> Vec<Tie> {
+        let owner = members.iter().any(|id| instances.get(id.index()).is_some_and(|i| i.priority.0 == 255));
+        let mut ties = Vec::new();
+        for Draft { mut tie, name, span } in self.drafts(&group.settings.ties, true) {
+            if owner && tie.weight != 0 {
+                cx.error(
+                    span,
+                    format!(
+                        "{}: {name} cannot count {}, since a member has priority 255; its loss is a fault instead",
+                        group.name, tie.weight
+                    ),
+                );
+                tie.weight = 0;
+            }
+            for id in members {
+                if let Some(member) = instances.get_mut(id.index()) {
+                    add_to_member(&tie, member, &name, span, cx);
+                }
+            }
+            ties.push(tie);
+        }
+        ties
+    }
+}
+
+/// The group's weight takes the place of the member's, unless that is 0.
+fn add_to_member(tie: &Tie, member: &mut InstanceSpec, name: &str, span: Span, cx: &mut Cx<'_>) {
+    let own_interface = matches!(&tie.on, TieTarget::Interface(i) if Some(i) == member.interface.as_ref());
+    let Some(there) = member.ties.iter_mut().find(|there| there.on == tie.on) else {
+        if own_interface && member.track_primary {
+            cx.error(span, format!("{name} is the own interface of {}, which is tracked anyhow", member.name));
+            return;
+        }
+        return member.ties.push(tie.clone());
+    };
+    let message = format!("{} and its sync group both track {name}; ", member.name);
+    let outcome = if there.weight == 0 { "the instance's 0 holds" } else { "the group's weight holds" };
+    if matches!(tie.on, TieTarget::Interface(_)) {
+        cx.error(span, message + outcome);
+    } else {
+        cx.note(span, message + outcome);
+    }
+    if there.weight != 0 {
+        there.weight = tie.weight;
+        if !matches!(tie.on, TieTarget::Process(_)) {
+            there.reverse = tie.reverse;
+        }
+    }
+}
+
+/// Interfaces of addresses, routes and rules are watched: without them the claim cannot be kept.
+fn watch_claim(spec: &InstanceSpec, ties: &mut Vec<Tie>) {
+    let own = spec.interface.as_ref();
+    let mut watch = |name: &IfName, even_own: bool| {
+        if Some(name) == own && (spec.track_primary || !even_own) {
+            return;
+        }
+        let on = TieTarget::Interface(name.clone());
+        match ties.iter_mut().find(|tie| tie.on == on) {
+            Some(tie) => tie.weight = 0,
+            None => ties.push(Tie { on, weight: 0, reverse: false, from_group: false }),
+        }
+    };
+    for address in spec.claim.addresses.iter().filter(|a| !a.no_track) {
+        if let Some(name) = &address.interface {
+            watch(name, false);
+        }
+    }
+    for route in spec.claim.routes.iter().filter(|r| !r.no_track) {
+        if let Some(name) = &route.interface {
+            watch(name, true);
+        }
+    }
+    for rule in spec.claim.rules.iter().filter(|r| !r.no_track) {
+        for name in rule.iif.iter().chain(&rule.oif) {
+            watch(name, true);
+        }
+    }
+}
