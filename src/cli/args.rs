@@ -75,6 +75,9 @@ pub enum Verb {
     /// One server of `vipctl lab`; started by it, inside a namespace
     #[command(hide = true)]
     LabNode(LabNode),
+    /// The lab's own web server, where nginx is not installed
+    #[command(hide = true)]
+    LabWeb { name: String },
 }
 
 #[derive(Debug, Args)]
@@ -124,7 +127,7 @@ pub struct Simulate {
     /// The servers' configurations, the one that is to fail first.
     #[arg(required = true, num_args = 1.., value_name = "FILE")]
     pub files: Vec<PathBuf>,
-    /// kill, stop, link, script or script:NAME.
+    /// kill (power gone), crash (daemon killed), stop, link, script or script:NAME.
     #[arg(long, value_name = "HOW", default_value = "kill")]
     pub fail: Failure,
     /// Of the randomness: jitter of the modelled network.
@@ -146,8 +149,10 @@ pub struct Simulate {
 /// How the first server fails.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Failure {
-    /// SIGKILL, or the power is gone.
+    /// The power is gone: everything on the server is killed, its cable is dead.
     Kill,
+    /// SIGKILL to the daemon alone: the addresses stay behind.
+    Crash,
     /// SIGTERM.
     Stop,
     /// Its cable is pulled.
@@ -161,12 +166,13 @@ impl std::str::FromStr for Failure {
     fn from_str(text: &str) -> Result<Self, String> {
         match text {
             "kill" => Ok(Failure::Kill),
+            "crash" => Ok(Failure::Crash),
             "stop" => Ok(Failure::Stop),
             "link" => Ok(Failure::Link),
             "script" => Ok(Failure::Script(None)),
             _ => match text.strip_prefix("script:") {
                 Some(name) if !name.is_empty() => Ok(Failure::Script(Some(name.into()))),
-                _ => Err("expected kill, stop, link, script or script:NAME".into()),
+                _ => Err("expected kill, crash, stop, link, script or script:NAME".into()),
             },
         }
     }
@@ -177,6 +183,7 @@ impl Failure {
     pub fn word(&self) -> &'static str {
         match self {
             Failure::Kill => "kill",
+            Failure::Crash => "crash",
             Failure::Stop => "stop",
             Failure::Link => "link",
             Failure::Script(_) => "script",
@@ -189,7 +196,7 @@ pub struct Lab {
     /// A directory with one .conf file a server, or the files themselves; the first file's server is the one to fail.
     #[arg(required = true, num_args = 1.., value_name = "DIR|FILE")]
     pub files: Vec<PathBuf>,
-    /// kill, stop, link, script or script:NAME. Without it the lab only shows the start.
+    /// kill (power gone), crash (daemon killed), stop, link, script or script:NAME. Without it the lab only shows the start.
     #[arg(long, value_name = "HOW")]
     pub fail: Option<Failure>,
     /// The daemon to run, by default the vipd beside this program. keepalived works too.

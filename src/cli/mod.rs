@@ -11,6 +11,7 @@ pub mod doctor;
 pub mod explain;
 pub mod files;
 pub mod keywords;
+pub mod lab;
 pub mod manual;
 pub mod paint;
 pub mod status;
@@ -92,6 +93,9 @@ fn run(verb: Verb) -> Outcome {
         Verb::Metrics(daemon) => steer::ask(&daemon, &Request::Metrics),
         Verb::Doctor(args) => doctor::run(&args),
         Verb::Keywords(args) => keywords::run(&args),
+        Verb::Lab(args) => lab::run(&args),
+        Verb::LabNode(args) => lab::agent::run(&args.plan),
+        Verb::LabWeb { name } => lab::web::serve(&name),
         Verb::Man { page } => manual::man(page),
         Verb::Completions { shell, program } => manual::completions(shell, program),
         other => Err(Trouble::new(format!("{other:?} is not built yet"))),

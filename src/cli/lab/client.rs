@@ -1,0 +1,70 @@
+//! The client: asks the virtual address for a page at a steady pace and notes who answered, if anybody did.
+//!
+//! A request is sent on time whatever became of the ones before it, so a gap is measured and not stretched by waiting.
+
+use super::rehearsal::Fact;
+use crate::cli::Trouble;
+use nix::sched::{CloneFlags, setns};
+use std::fs::File;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::mpsc::UnboundedSender;
+
+/// From request to request.
+pub const PACE: Duration = Duration::from_millis(20);
+/// How long an answer may take before it counts as none.
+const PATIENCE: Duration = Duration::from_millis(1000);
+
+/// One request and what became of it.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    pub sent: Instant,
+    pub done: Instant,
+    /// Who answered.
+    pub by: Option<String>,
+}
+
+/// Starts the client on a thread of its own inside a network namespace. It ends when nobody listens any more.
+pub fn start(door: File, target: SocketAddr, tell: UnboundedSender<Fact>) -> Result<(), Trouble> {
+    std::thread::Builder::new().name("client".into()).spawn(move || {
+        if setns(door, CloneFlags::CLONE_NEWNET).is_err() {
+            return;
+        }
+        let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return };
+        runtime.block_on(async move {
+            let mut beat = tokio::time::interval(PACE);
+            beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+            while !tell.is_closed() {
+                beat.tick().await;
+                let tell = tell.clone();
+                let sent = Instant::now();
+                let _ = tell.send(Fact::Asked(sent));
+                tokio::spawn(async move {
+                    let by = tokio::time::timeout(PATIENCE, ask(target)).await.ok().flatten();
+                    let _ = tell.send(Fact::Answered(Answer { sent, done: Instant::now(), by }));
+                });
+            }
+        });
+    })?;
+    Ok(())
+}
+
+/// `GET /`; the name of the server that answered with 200, or `None`.
+async fn ask(target: SocketAddr) -> Option<String> {
+    let mut stream = tokio::net::TcpStream::connect(target).await.ok()?;
+    let request = format!("GET / HTTP/1.0\r\nHost: {}\r\nConnection: close\r\n\r\n", target.ip());
+    stream.write_all(request.as_bytes()).await.ok()?;
+    let mut answer = Vec::new();
+    stream.take(64 * 1024).read_to_end(&mut answer).await.ok()?;
+    let text = String::from_utf8_lossy(&answer);
+    let mut lines = text.lines();
+    if lines.next()?.split_whitespace().nth(1)? != "200" {
+        return None;
+    }
+    let header = lines.take_while(|l| !l.is_empty()).find_map(|line| {
+        let (name, value) = line.split_once(':')?;
+        name.eq_ignore_ascii_case("x-served-by").then(|| value.trim().to_owned())
+    });
+    Some(header.unwrap_or_default())
+}

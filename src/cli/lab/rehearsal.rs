@@ -1,0 +1,348 @@
+//! The rehearsal: start, wait until the address answers, break what was asked, see who takes over, mend it, see who
+//! has the address then.
+//!
+//! It judges by what the client got, not by what the daemons say of themselves.
+
+use super::client::{self, Answer};
+use super::expect::{Damage, holders};
+use super::plan::Plan;
+use super::server::Machine;
+use super::timeline::Timeline;
+use super::verdict::{Gap, Step};
+use super::web;
+use super::words::{Order, Who, Word};
+use crate::cli::Trouble;
+use crate::cli::args::Failure;
+use crate::engine::spec::{Command, TieTarget};
+use nix::sys::signal::Signal;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+use tokio::sync::mpsc::UnboundedReceiver;
+
+/// What reaches the rehearsal.
+#[derive(Debug)]
+pub enum Fact {
+    Said(usize, Word),
+    Gone(usize),
+    Asked(Instant),
+    Answered(Answer),
+}
+
+/// A holder counts when it has answered for so long without anybody between.
+const STEADY: Duration = Duration::from_millis(1500);
+
+pub struct Rehearsal {
+    pub plan: Plan,
+    pub machines: Vec<Machine>,
+    pub switch: super::wires::Net,
+    pub facts: UnboundedReceiver<Fact>,
+    pub timeline: Timeline,
+    pub answers: Vec<Answer>,
+    pub daemon: PathBuf,
+    pub webs: Vec<web::Web>,
+    pub damage: Damage,
+}
+
+impl Rehearsal {
+    /// Web servers and daemons up, agents ready.
+    pub async fn start(&mut self) -> Result<(), Trouble> {
+        let mut ready = 0;
+        while ready < self.machines.len() {
+            match self.facts.recv().await {
+                Some(Fact::Said(_, Word::Ready)) => ready += 1,
+                Some(Fact::Said(at, Word::Trouble { text })) => {
+                    return Err(Trouble::new(format!("{}: {text}", self.machines[at].name)));
+                }
+                Some(Fact::Gone(at)) => {
+                    return Err(Trouble::new(format!("the agent of {} ended", self.machines[at].name)));
+                }
+                Some(_) => {}
+                None => return Err(Trouble::new("the agents are gone")),
+            }
+        }
+        for at in 0..self.machines.len() {
+            self.start_web(at).await?;
+        }
+        self.pass(Duration::from_millis(300)).await?;
+        for at in 0..self.machines.len() {
+            self.start_daemon(at).await?;
+        }
+        let what = format!(
+            "{} and {} are started on every server",
+            self.daemon_name(),
+            self.webs.first().map_or("", |w| w.name)
+        );
+        self.timeline.act(Instant::now(), "lab", &what);
+        Ok(())
+    }
+
+    fn daemon_name(&self) -> String {
+        self.daemon.file_name().map_or_else(String::new, |n| n.to_string_lossy().into_owned())
+    }
+
+    async fn start_web(&mut self, at: usize) -> Result<(), Trouble> {
+        let web = &self.webs[at];
+        if let Some((path, text)) = &web.file {
+            self.machines[at].order(&Order::Write { path: path.clone(), text: text.clone() }).await?;
+        }
+        let start = Order::Start { who: Who::Web, argv: web.argv.clone(), environment: BTreeMap::new() };
+        self.machines[at].order(&start).await
+    }
+
+    async fn start_daemon(&mut self, at: usize) -> Result<(), Trouble> {
+        let argv = ["-n", "-l", "-D", "-G", "-f", "/etc/keepalived/keepalived.conf"].map(str::to_owned);
+        let argv = std::iter::once(self.daemon.to_string_lossy().into_owned()).chain(argv).collect();
+        self.machines[at].order(&Order::Start { who: Who::Daemon, argv, environment: BTreeMap::new() }).await
+    }
+
+    /// Waits until one of the right servers answers steadily. Returns who, and how the step went.
+    pub async fn settle(&mut self, before: Option<usize>) -> Result<Step, Trouble> {
+        let right = holders(&self.plan, &self.damage, before);
+        let patience = self.plan.patience().to_std();
+        let start = Instant::now();
+        let from = self.answers.len();
+        let mut holder = None;
+        while start.elapsed() < patience {
+            self.pass(Duration::from_millis(20)).await?;
+            if let Some(steady) = self.steady(start) {
+                holder = Some(steady);
+                if right.contains(&steady) {
+                    break;
+                }
+            }
+        }
+        let first = holder.and_then(|h| self.first_by(from, h, start));
+        Ok(Step { holder, right, after: first.map(|at| at.saturating_duration_since(start)), start })
+    }
+
+    /// Who has given every answer of the last [`STEADY`], since `start` at the earliest.
+    fn steady(&self, start: Instant) -> Option<usize> {
+        let since = Instant::now().checked_sub(STEADY)?;
+        if since < start {
+            return None;
+        }
+        let recent: Vec<&Answer> = self.answers.iter().rev().take(500).filter(|a| a.sent >= since).collect();
+        let by = recent.first()?.by.as_deref()?;
+        let enough = recent.len() >= (STEADY.as_millis() / client::PACE.as_millis() / 4) as usize;
+        (enough && recent.iter().all(|a| a.by.as_deref() == Some(by))).then(|| self.number(by)).flatten()
+    }
+
+    fn first_by(&self, from: usize, server: usize, start: Instant) -> Option<Instant> {
+        let fresh = self.answers.get(from..)?.iter().filter(|a| a.sent >= start);
+        fresh.filter(|a| a.by.as_deref().and_then(|b| self.number(b)) == Some(server)).map(|a| a.done).min()
+    }
+
+    fn number(&self, name: &str) -> Option<usize> {
+        self.machines.iter().position(|m| m.name == name)
+    }
+
+    /// The longest time without an answer between two moments.
+    pub fn gap(&self, from: Instant, to: Instant) -> Gap {
+        let window = || self.answers.iter().filter(|a| a.sent >= from && a.sent < to);
+        let failed = window().filter(|a| a.by.is_none()).count();
+        let mut good: Vec<Instant> = window().filter(|a| a.by.is_some()).map(|a| a.done).collect();
+        good.sort();
+        // The last answer before the window counts as its beginning: silence may already have begun there.
+        let edges = std::iter::once(from).chain(good.iter().copied()).chain(good.is_empty().then_some(to));
+        let edges: Vec<Instant> = edges.collect();
+        let longest = edges.windows(2).map(|w| w[1].saturating_duration_since(w[0])).max().unwrap_or_default();
+        // As long as answers come at the pace of the requests there is no gap.
+        let longest = if failed == 0 { Duration::ZERO } else { longest };
+        Gap { longest, failed, requests: window().count() }
+    }
+
+    /// Lets time pass and takes in what happens.
+    pub async fn pass(&mut self, length: Duration) -> Result<(), Trouble> {
+        let end = tokio::time::Instant::now() + length;
+        while let Ok(fact) = tokio::time::timeout_at(end, self.facts.recv()).await {
+            match fact {
+                Some(fact) => self.take(fact)?,
+                None => return Err(Trouble::new("the lab is gone")),
+            }
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, fact: Fact) -> Result<(), Trouble> {
+        let now = Instant::now();
+        self.timeline.show(now);
+        match fact {
+            Fact::Asked(at) => self.timeline.asked(at),
+            Fact::Answered(answer) => {
+                self.timeline.answer(&answer);
+                self.answers.push(answer);
+            }
+            Fact::Said(at, Word::Line { who, text }) => {
+                let machine = &mut self.machines[at];
+                if let Some((instance, state)) = machine.hear(who, &text) {
+                    self.timeline.state(now, &machine.name, &instance, &state);
+                }
+            }
+            Fact::Said(at, Word::Address { address, present }) => {
+                let ours = self.plan.virtual_addresses(at).contains(&address);
+                let machine = &mut self.machines[at];
+                let news = if present { machine.addresses.insert(address) } else { machine.addresses.remove(&address) };
+                if ours && news {
+                    self.timeline.address(now, &machine.name, address, present);
+                }
+            }
+            Fact::Said(at, Word::Ended { who, code, signal }) => {
+                let machine = &mut self.machines[at];
+                machine.running.remove(&who);
+                machine.states.clear();
+                let how = match (code, signal) {
+                    (Some(code), _) => format!("with exit code {code}"),
+                    (_, Some(signal)) => format!("by signal {signal}"),
+                    _ => String::new(),
+                };
+                let name = machine.name.clone();
+                let expected = self.damage.out.contains(&at) || self.damage.failing.iter().any(|(s, _)| *s == at);
+                let what = if who == Who::Daemon { self.daemon_name() } else { self.webs[at].name.to_owned() };
+                self.timeline.note(now, &name, &format!("{what} has ended {how}"));
+                if who == Who::Daemon && !expected {
+                    let log = self.machines[at].log.iter().map(|l| format!("  {l}")).collect::<Vec<_>>().join("\n");
+                    return Err(Trouble::new(format!("the daemon of {name} ended {how}"))
+                        .help(format!("its last words:\n{log}")));
+                }
+            }
+            Fact::Said(at, Word::Trouble { text }) => {
+                let name = self.machines[at].name.clone();
+                self.timeline.note(now, &name, &text);
+            }
+            Fact::Said(_, Word::Ready) => {}
+            Fact::Gone(at) => {
+                return Err(Trouble::new(format!("the agent of {} ended", self.machines[at].name)));
+            }
+        }
+        Ok(())
+    }
+
+    /// Breaks what was asked on the server `at`. What was done comes back in words.
+    pub async fn fail(&mut self, at: usize, how: &Failure) -> Result<String, Trouble> {
+        let name = self.machines[at].name.clone();
+        let script = match how {
+            Failure::Script(wanted) => Some(self.script(at, wanted.as_deref())?),
+            _ => None,
+        };
+        match script {
+            Some(script) => drop(self.damage.failing.insert((at, script))),
+            None => drop(self.damage.out.insert(at)),
+        }
+        let what = match how {
+            Failure::Kill => "power is lost: everything is killed, the cable is dead".to_owned(),
+            Failure::Crash => format!("{} is killed (SIGKILL), the server goes on", self.daemon_name()),
+            Failure::Stop => format!("{} is stopped (SIGTERM)", self.daemon_name()),
+            Failure::Link => "the cables are pulled".to_owned(),
+            Failure::Script(_) => {
+                let spec = script.and_then(|s| self.plan.servers[at].spec.scripts.get(s));
+                let name = spec.map_or("", |s| &*s.name);
+                match self.asks_the_web(at, script) {
+                    true => format!("{} is stopped, which {name} checks", self.webs[at].name),
+                    false => format!("{name} is made to fail"),
+                }
+            }
+        };
+        self.timeline.act(Instant::now(), &name, &what);
+        match how {
+            Failure::Kill => {
+                self.carrier(at, false).await?;
+                self.machines[at].signal(Who::Daemon, Signal::SIGKILL).await?;
+                self.machines[at].signal(Who::Web, Signal::SIGKILL).await?;
+            }
+            Failure::Crash => self.machines[at].signal(Who::Daemon, Signal::SIGKILL).await?,
+            Failure::Stop => self.machines[at].signal(Who::Daemon, Signal::SIGTERM).await?,
+            Failure::Link => self.carrier(at, false).await?,
+            Failure::Script(_) if self.asks_the_web(at, script) => {
+                self.machines[at].signal(Who::Web, Signal::SIGTERM).await?;
+            }
+            Failure::Script(_) => {
+                let path = self.program(at, script)?;
+                self.machines[at].order(&Order::Break { path }).await?;
+            }
+        }
+        Ok(format!("on {name}: {what}"))
+    }
+
+    /// Undoes [`Rehearsal::fail`].
+    pub async fn mend(&mut self, at: usize, how: &Failure) -> Result<(), Trouble> {
+        let name = self.machines[at].name.clone();
+        let failing = self.damage.failing.iter().next().map(|(_, script)| *script);
+        self.damage = Damage::default();
+        match how {
+            Failure::Kill => {
+                self.timeline.act(Instant::now(), &name, "power is back, everything starts");
+                // What a machine that was off cannot have.
+                let addresses = self.plan.virtual_addresses(at);
+                self.machines[at].net.forget(&addresses).await?;
+                self.carrier(at, true).await?;
+                self.start_web(at).await?;
+                self.start_daemon(at).await
+            }
+            Failure::Crash | Failure::Stop => {
+                let what = format!("{} is started again", self.daemon_name());
+                self.timeline.act(Instant::now(), &name, &what);
+                self.start_daemon(at).await
+            }
+            Failure::Link => {
+                self.timeline.act(Instant::now(), &name, "the cables are plugged in again");
+                self.carrier(at, true).await
+            }
+            Failure::Script(_) if self.asks_the_web(at, failing) => {
+                let what = format!("{} is started again", self.webs[at].name);
+                self.timeline.act(Instant::now(), &name, &what);
+                self.start_web(at).await
+            }
+            Failure::Script(_) => {
+                self.timeline.act(Instant::now(), &name, "the check works again");
+                let path = self.program(at, failing)?;
+                self.machines[at].order(&Order::Mend { path }).await
+            }
+        }
+    }
+
+    async fn carrier(&self, at: usize, on: bool) -> Result<(), Trouble> {
+        for cable in &self.machines[at].cables {
+            self.switch.carrier(cable, on).await?;
+        }
+        Ok(())
+    }
+
+    /// The script to fail: by name, else the first that the instance is tied to.
+    fn script(&self, at: usize, wanted: Option<&str>) -> Result<usize, Trouble> {
+        let scripts = &self.plan.servers[at].spec.scripts;
+        if let Some(wanted) = wanted {
+            return scripts.iter().position(|s| &*s.name == wanted).ok_or_else(|| {
+                let names: Vec<&str> = scripts.iter().map(|s| &*s.name).collect();
+                Trouble::new(format!("there is no vrrp_script {wanted}"))
+                    .help(format!("there are: {}", names.join(", ")))
+            });
+        }
+        let tied = self.plan.instance(at).and_then(|i| {
+            i.ties.iter().find_map(|tie| match tie.on {
+                TieTarget::Script(id) => Some(id.index()),
+                _ => None,
+            })
+        });
+        tied.ok_or_else(|| Trouble::new("the instance tracks no script").help("--fail kill, crash, stop or link work"))
+    }
+
+    /// Does the check look at the web server? Then that is what fails, as it would in life.
+    fn asks_the_web(&self, at: usize, script: Option<usize>) -> bool {
+        let Some(script) = script.and_then(|s| self.plan.servers[at].spec.scripts.get(s)) else { return false };
+        let line = script.run.line();
+        let file = line.split_whitespace().next().and_then(|path| path.rsplit('/').next());
+        let directory = self.plan.servers[at].config.parent();
+        let body = directory.zip(file).and_then(|(d, f)| std::fs::read_to_string(d.join(f)).ok()).unwrap_or_default();
+        ["nginx", "http", "/80", ":80", "curl", "wget"].iter().any(|mark| line.contains(mark) || body.contains(mark))
+    }
+
+    fn program(&self, at: usize, script: Option<usize>) -> Result<PathBuf, Trouble> {
+        let script = script.and_then(|s| self.plan.servers[at].spec.scripts.get(s));
+        match script.map(|s| &s.run.command) {
+            Some(Command::Exec { path, .. }) => Ok(PathBuf::from(&**path)),
+            _ => Err(Trouble::new("a check that is a shell command line cannot be made to fail")
+                .help("put it into a file of its own")),
+        }
+    }
+}

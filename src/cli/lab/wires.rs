@@ -1,0 +1,162 @@
+//! The lab's network: a namespace a server, one for the client, and one with a bridge a segment in the middle.
+//!
+//! Made by netlink alone. The namespaces have no names: they live as long as this process holds them or something runs
+//! inside, so that nothing is left behind however the rehearsal ends.
+
+use crate::cli::Trouble;
+use futures_util::TryStreamExt;
+use netlink_packet_route::address::AddressAttribute;
+use netlink_packet_route::link::{InfoData, InfoVeth, LinkMessage};
+use nix::sched::{CloneFlags, unshare};
+use rtnetlink::{Handle, LinkBridge, LinkUnspec, LinkVeth, new_connection};
+use std::fs::File;
+use std::net::IpAddr;
+use std::os::fd::AsRawFd;
+use std::path::PathBuf;
+
+/// One network namespace, with a netlink connection into it.
+#[derive(Debug)]
+pub struct Net {
+    file: File,
+    handle: Handle,
+}
+
+/// A cable: the port of the switch that it is plugged into.
+#[derive(Clone, Debug)]
+pub struct Cable {
+    port: u32,
+}
+
+impl Net {
+    /// A new, empty namespace with its loopback up. Must be called inside a tokio runtime.
+    ///
+    /// # Errors
+    /// Not root, or the kernel refuses.
+    pub async fn new() -> Result<Net, Trouble> {
+        let runtime = tokio::runtime::Handle::current();
+        // A thread of its own enters the namespace; what it opens there stays there.
+        let made = std::thread::spawn(move || -> Result<_, Trouble> {
+            let _reactor = runtime.enter();
+            unshare(CloneFlags::CLONE_NEWNET).map_err(|e| {
+                Trouble::new(format!("cannot make a network namespace: {e}")).help("the lab needs root")
+            })?;
+            let file = File::open("/proc/thread-self/ns/net")?;
+            // IPv6 addresses are there at once, not after a second of duplicate address detection.
+            for place in ["default", "all"] {
+                let _ = std::fs::write(format!("/proc/sys/net/ipv6/conf/{place}/accept_dad"), "0");
+            }
+            let (connection, handle, _) = new_connection()?;
+            Ok((file, connection, handle))
+        })
+        .join();
+        let (file, connection, handle) = match made {
+            Ok(made) => made?,
+            Err(_) => return Err(Trouble::new("cannot make a network namespace")),
+        };
+        tokio::spawn(connection);
+        let net = Net { file, handle };
+        let lo = net.index("lo").await?;
+        net.set(LinkUnspec::new_with_index(lo).up().build()).await?;
+        Ok(net)
+    }
+
+    /// A path that leads into the namespace while this process lives.
+    pub fn path(&self) -> PathBuf {
+        PathBuf::from(format!("/proc/{}/fd/{}", std::process::id(), self.file.as_raw_fd()))
+    }
+
+    /// Lets another thread enter.
+    ///
+    /// # Errors
+    /// Those of dup(2).
+    pub fn door(&self) -> Result<File, Trouble> {
+        Ok(self.file.try_clone()?)
+    }
+
+    /// Makes a switch.
+    ///
+    /// # Errors
+    /// The kernel has no bridges.
+    pub async fn bridge(&self, name: &str) -> Result<u32, Trouble> {
+        self.handle.link().add(LinkBridge::new(name).build()).execute().await.map_err(|e| netlink("bridge", &e))?;
+        self.index(name).await
+    }
+
+    /// Runs a cable from the switch `bridge` here to `interface` in `there`, and gives that its addresses.
+    ///
+    /// # Errors
+    /// Those of netlink.
+    pub async fn plug(
+        &self,
+        bridge: u32,
+        there: &Net,
+        interface: &str,
+        addresses: &[(IpAddr, u8)],
+        port_name: &str,
+    ) -> Result<Cable, Trouble> {
+        let mut message: LinkMessage = LinkVeth::new(port_name, interface).controller(bridge).up().build();
+        // The far end is born in the other namespace: its name cannot meet another one here.
+        for attribute in &mut message.attributes {
+            use netlink_packet_route::link::{LinkAttribute, LinkInfo};
+            let LinkAttribute::LinkInfo(infos) = attribute else { continue };
+            for info in infos {
+                if let LinkInfo::Data(InfoData::Veth(InfoVeth::Peer(peer))) = info {
+                    peer.attributes.push(LinkAttribute::NetNsFd(there.file.as_raw_fd()));
+                }
+            }
+        }
+        self.handle.link().add(message).execute().await.map_err(|e| netlink(interface, &e))?;
+        let index = there.index(interface).await?;
+        there.set(LinkUnspec::new_with_index(index).up().build()).await?;
+        for (address, prefix) in addresses {
+            let add = there.handle.address().add(index, *address, *prefix);
+            add.execute().await.map_err(|e| netlink(&address.to_string(), &e))?;
+        }
+        Ok(Cable { port: self.index(port_name).await? })
+    }
+
+    /// Pulls a cable out of its switch here, or puts it back.
+    ///
+    /// # Errors
+    /// Those of netlink.
+    pub async fn carrier(&self, cable: &Cable, on: bool) -> Result<(), Trouble> {
+        let link = LinkUnspec::new_with_index(cable.port);
+        self.set(if on { link.up() } else { link.down() }.build()).await
+    }
+
+    /// Takes addresses off, wherever they are; those that are not there are no trouble.
+    ///
+    /// # Errors
+    /// Those of netlink.
+    pub async fn forget(&self, addresses: &[IpAddr]) -> Result<(), Trouble> {
+        let mut all = self.handle.address().get().execute();
+        let mut gone = Vec::new();
+        while let Some(message) = all.try_next().await.map_err(|e| netlink("addresses", &e))? {
+            let is = |a: &AddressAttribute| matches!(a, AddressAttribute::Local(ip) | AddressAttribute::Address(ip) if addresses.contains(ip));
+            if message.attributes.iter().any(is) {
+                gone.push(message);
+            }
+        }
+        for message in gone {
+            let _ = self.handle.address().del(message).execute().await;
+        }
+        Ok(())
+    }
+
+    async fn index(&self, name: &str) -> Result<u32, Trouble> {
+        let mut found = self.handle.link().get().match_name(name.to_owned()).execute();
+        match found.try_next().await {
+            Ok(Some(link)) => Ok(link.header.index),
+            Ok(None) => Err(Trouble::new(format!("interface {name} is not there"))),
+            Err(e) => Err(netlink(name, &e)),
+        }
+    }
+
+    async fn set(&self, message: LinkMessage) -> Result<(), Trouble> {
+        self.handle.link().set(message).execute().await.map_err(|e| netlink("link", &e))
+    }
+}
+
+fn netlink(what: &str, e: &rtnetlink::Error) -> Trouble {
+    Trouble::new(format!("the lab's network, {what}: {e}"))
+}
