@@ -261,6 +261,11 @@ pub enum Cause {
     MasterLeft,
     /// We hold the addresses themselves (priority 255).
     Owner,
+    /// A master was heard that is worse than we are, for the whole down timer.
+    Preempts {
+        over: IpAddr,
+        priority: Priority,
+    },
     /// A better router was heard.
     Outranked {
         by: IpAddr,

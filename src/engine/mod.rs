@@ -2,71 +2,473 @@
 //!
 //! The engine is told facts with a time ([`Engine::handle`]) and answers with actions ([`Engine::poll`]). It has no
 //! socket, no clock, no randomness and no log: what it answers depends on what it was told and on nothing else.
+//!
+//! Inside, one road for everything: time first ([`agenda`] says what is due), then the news (an advert goes through
+//! [`receive`] and [`admit`] to an [`instance`]; a link or tracker fact marks whom it concerns), then [`settle`], which
+//! recomputes what was marked and applies the table of [`group`]. Announcements follow their own plans ([`garp`]).
 
+mod admit;
+mod agenda;
+mod bind;
+mod command;
+pub mod election;
+mod garp;
+pub mod group;
+mod index;
+mod instance;
 pub mod io;
+mod links;
+mod ports;
+mod receive;
+mod reload;
+mod script;
+mod settle;
 pub mod snapshot;
 pub mod spec;
+mod state;
+pub mod track;
+mod transmit;
+mod view;
 
-use crate::time::Time;
-use io::{Action, Input, Link, Port, Wake};
+use crate::time::{Interval, Time};
+use agenda::{Agenda, Slot};
+use garp::{Lanes, Rounds};
+use index::Index;
+use instance::{Cx, Instance};
+use io::{Action, Announce, Event, Input, Link, LinkFact, Outcome, Port, Refusal, Role, Tracker, Wake, Wall};
+use links::Links;
+use script::Monitor;
 use snapshot::Snapshot;
-use spec::{InstanceId, Spec};
+use spec::{GroupId, IfName, InstanceId, ProcessId, ScriptId, Spec};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
+use track::Board;
 
 /// All virtual routers of one process.
+#[derive(Debug)]
 pub struct Engine {
     spec: Arc<Spec>,
+    instances: Vec<Instance>,
+    /// Shown state of each group.
+    groups: Vec<Role>,
+    scripts: Vec<Monitor>,
+    board: Board,
+    links: Links,
+    lanes: Lanes,
+    index: Index,
+    agenda: Agenda,
+    out: VecDeque<Action>,
+    now: Time,
+    wall: Wall,
+    /// End of the start-up delay.
+    not_before: Time,
+    /// Whose standing has to be computed anew.
+    unsettled: BTreeSet<InstanceId>,
+    /// Groups of which a member changed.
+    stirred: BTreeSet<GroupId>,
+    /// Whose change stirred the groups.
+    leader: Option<InstanceId>,
+    /// Datagrams that belong to no instance.
+    refused: BTreeMap<Refusal, u64>,
+    /// When each kind of stray datagram was last told.
+    told: BTreeMap<Refusal, Time>,
+    stopped: bool,
+}
+
+/// What a slot of the agenda stands for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Alarm {
+    Instance(InstanceId),
+    Plan(InstanceId),
+    Script(ScriptId),
+    Process(ProcessId),
+    Lanes,
+    Debounce,
 }
 
 impl Engine {
     /// Starts every instance of `spec` with `links` as the whole truth about the interfaces.
     pub fn new(spec: Arc<Spec>, links: Vec<Link>, now: Time) -> Engine {
-        let _ = (links, now);
-        Engine { spec }
+        let mut engine = Engine {
+            instances: spec.instances.iter().map(|instance| Instance::new(instance, now)).collect(),
+            groups: vec![Role::Init; spec.groups.len()],
+            scripts: spec.scripts.iter().map(|script| Monitor::new(script, now, false)).collect(),
+            board: Board::new(&spec),
+            links: Links::new(links),
+            lanes: Lanes::default(),
+            index: Index::default(),
+            agenda: Agenda::default(),
+            out: VecDeque::new(),
+            now,
+            wall: Wall::default(),
+            not_before: now + spec.startup_delay,
+            unsettled: BTreeSet::new(),
+            stirred: BTreeSet::new(),
+            leader: None,
+            refused: BTreeMap::new(),
+            told: BTreeMap::new(),
+            stopped: false,
+            spec,
+        };
+        engine.rebuild();
+        engine.settle();
+        engine.fire();
+        engine
     }
 
-    /// Fires everything that is due up to `now`, in order, then takes the news.
+    /// Fires everything that is due up to `now`, in order, then takes the news. A time that lies before one that was
+    /// given already counts as that one: time does not go back.
     pub fn handle(&mut self, input: Input<'_>, now: Time) {
-        let _ = (input, now);
+        self.now = self.now.max(now);
+        if self.stopped {
+            return;
+        }
+        self.fire();
+        match input {
+            Input::Tick => {}
+            Input::Datagram { meta, bytes } => self.receive(meta, bytes),
+            Input::Link(fact) => self.link(fact),
+            Input::Tracked { tracker, value } => {
+                if self.board.tell(&self.spec, tracker, value, self.now) {
+                    self.out.push_back(Action::Report(Event::TrackerChanged { tracker, value }));
+                    self.unsettled.extend(self.index.of_tracker(tracker));
+                    if let Tracker::Process(id) = tracker {
+                        let at = self.board.process_deadline(id.index());
+                        self.agenda.set(self.slot(Alarm::Process(id)), at);
+                    }
+                }
+            }
+            Input::ScriptExited { script, exit } => {
+                if let (Some(monitor), Some(spec)) =
+                    (self.scripts.get_mut(script.index()), self.spec.scripts.get(script.index()))
+                {
+                    if monitor.ended(script, spec, exit, &mut self.out) {
+                        self.unsettled.extend(self.index.of_tracker(Tracker::Script(script)));
+                    }
+                    let at = monitor.deadline();
+                    self.agenda.set(self.slot(Alarm::Script(script)), at);
+                }
+            }
+            Input::Applied { instance, outcome } => self.applied(instance, outcome),
+            Input::WallClock(wall) => self.wall = wall,
+            Input::Command(command) => self.command(command),
+        }
+        self.settle();
     }
 
     /// The next thing to do; to be called until `None`. The order is the order that the world must see.
     pub fn poll(&mut self) -> Option<Action> {
-        None
+        self.out.pop_front()
     }
 
     /// When to come back, and why. `None`: only news can change anything.
     pub fn deadline(&self) -> Option<(Time, Wake)> {
-        None
+        let (at, slot) = self.agenda.next()?;
+        let wake = match self.alarm(slot) {
+            Some(Alarm::Instance(id)) => {
+                let spec = self.spec.instances.get(id.index());
+                let instance = self.instances.get(id.index());
+                instance
+                    .zip(spec)
+                    .and_then(|(instance, spec)| instance.deadline(id, spec))
+                    .map_or(Wake::Other, |(_, wake)| wake)
+            }
+            Some(Alarm::Plan(_) | Alarm::Lanes) => Wake::Announce,
+            Some(Alarm::Script(id)) => Wake::Script(id),
+            Some(Alarm::Process(id)) => Wake::Process(id),
+            Some(Alarm::Debounce) => Wake::Debounce,
+            None => Wake::Other,
+        };
+        Some((at, wake))
     }
 
-    /// Goes over to another Spec: what is the same router by identity keeps its state, counters and deadlines.
+    /// Goes over to another Spec: what is the same router by identity keeps its state, counters and deadlines. Ids in
+    /// the actions up to the first `Own` or `Disown` that this causes, and in those themselves, are plain keys: a master
+    /// whose id changed is owned under its new id first, then every key that no master has is disowned. They are meant to
+    /// be handed to the kernel layer together.
     pub fn reload(&mut self, spec: Arc<Spec>, now: Time) {
-        let _ = now;
-        self.spec = spec;
+        self.now = self.now.max(now);
+        if self.stopped {
+            return;
+        }
+        self.fire();
+        self.go_over(spec);
+        self.settle();
     }
 
     /// The read model at `now`.
     pub fn snapshot(&self, now: Time) -> Snapshot {
-        Snapshot {
-            now,
-            unix_micros: 0,
-            instances: Vec::new(),
-            groups: Vec::new(),
-            scripts: Vec::new(),
-            trackers: Vec::new(),
-            refused: Default::default(),
-            startup_delay_left: None,
-        }
+        self.view(now)
     }
 
     /// The sockets that Spec and links call for, each with the instances that hear and speak through it.
     pub fn ports(&self) -> Vec<(Port, Vec<InstanceId>)> {
-        Vec::new()
+        ports::ports(&self.spec, &self.instances)
     }
 
     /// What the engine is told to be at present.
     pub fn spec(&self) -> &Arc<Spec> {
         &self.spec
+    }
+
+    /// Lets `act` work on one instance, and sees to it afterwards that the agenda and the group know.
+    fn with<R>(&mut self, id: InstanceId, act: impl FnOnce(&mut Instance, &mut Cx<'_>) -> R) -> Option<R> {
+        let instance = self.instances.get_mut(id.index())?;
+        let spec = self.spec.instances.get(id.index())?;
+        let mut cx = Cx { id, spec, now: self.now, wall: self.wall, not_before: self.not_before, out: &mut self.out };
+        let (before, plan_before) = ((instance.role(), instance.wants_master()), instance.plan.deadline());
+        let result = act(instance, &mut cx);
+        let after = (instance.role(), instance.wants_master());
+        let plan_at = instance.plan.deadline();
+        self.agenda.set(id.0, instance.deadline(id, spec).map(|(at, _)| at));
+        if before != after {
+            if let Some(group) = spec.group {
+                self.stirred.insert(group);
+                self.leader = Some(id);
+            }
+            if before.0 == Role::Master && self.index.is_paced(id) {
+                self.lanes.remove(id);
+                let at = self.lanes.deadline();
+                self.agenda.set(self.slot(Alarm::Lanes), at);
+            }
+        }
+        if plan_at != plan_before {
+            self.agenda.set(self.slot(Alarm::Plan(id)), plan_at);
+        }
+        Some(result)
+    }
+
+    /// Everything that is due, in the order of its time.
+    fn fire(&mut self) {
+        while let Some((at, slot)) = self.agenda.next() {
+            if at > self.now {
+                break;
+            }
+            match self.alarm(slot) {
+                Some(Alarm::Instance(id)) => {
+                    let grouped = self.spec.instances.get(id.index()).is_some_and(|spec| spec.group.is_some());
+                    self.with(id, |instance, cx| instance.on_deadline(grouped, cx));
+                }
+                Some(Alarm::Plan(id)) => {
+                    let now = self.now;
+                    let due =
+                        self.with(id, |instance, cx| (instance.plan.due(&cx.spec.garp, now), instance.plan.deadline()));
+                    let (rounds, at) = due.unwrap_or_default();
+                    self.agenda.set(slot, at);
+                    for rounds in rounds {
+                        self.announce(id, &rounds);
+                    }
+                }
+                Some(Alarm::Script(id)) => {
+                    let at = match (self.scripts.get_mut(id.index()), self.spec.scripts.get(id.index())) {
+                        (Some(monitor), Some(spec)) => {
+                            monitor.due(id, spec, self.now, &mut self.out);
+                            monitor.deadline()
+                        }
+                        _ => None,
+                    };
+                    self.agenda.set(slot, at);
+                }
+                Some(Alarm::Process(id)) => {
+                    self.board.process_due(&self.spec, id.index(), self.now);
+                    self.agenda.set(slot, self.board.process_deadline(id.index()));
+                    self.unsettled.extend(self.index.of_tracker(Tracker::Process(id)));
+                }
+                Some(Alarm::Lanes) => self.run_lanes(),
+                Some(Alarm::Debounce) => {
+                    let changed = self.links.flip(self.now);
+                    self.links_changed(changed);
+                }
+                None => self.agenda.set(slot, None),
+            }
+            self.settle();
+            if self.agenda.next().is_some_and(|next| next == (at, slot)) {
+                debug_assert!(false, "{slot} is due again at {at:?} after it was served");
+                self.agenda.set(slot, Some(self.now + Interval::from_micros(1)));
+            }
+        }
+    }
+
+    fn slot(&self, alarm: Alarm) -> Slot {
+        let (instances, scripts) = (self.spec.instances.len() as u32, self.spec.scripts.len() as u32);
+        let processes = self.spec.processes.len() as u32;
+        match alarm {
+            Alarm::Instance(id) => id.0,
+            Alarm::Plan(id) => instances + id.0,
+            Alarm::Script(id) => 2 * instances + id.0,
+            Alarm::Process(id) => 2 * instances + scripts + id.0,
+            Alarm::Lanes => 2 * instances + scripts + processes,
+            Alarm::Debounce => 2 * instances + scripts + processes + 1,
+        }
+    }
+
+    fn alarm(&self, slot: Slot) -> Option<Alarm> {
+        let blocks = [
+            self.spec.instances.len(),
+            self.spec.instances.len(),
+            self.spec.scripts.len(),
+            self.spec.processes.len(),
+            1,
+            1,
+        ];
+        let mut rest = slot;
+        for (block, length) in blocks.into_iter().enumerate() {
+            if (rest as usize) < length {
+                return Some(match block {
+                    0 => Alarm::Instance(InstanceId(rest)),
+                    1 => Alarm::Plan(InstanceId(rest)),
+                    2 => Alarm::Script(ScriptId(rest)),
+                    3 => Alarm::Process(ProcessId(rest)),
+                    4 => Alarm::Lanes,
+                    _ => Alarm::Debounce,
+                });
+            }
+            rest -= length as u32;
+        }
+        None
+    }
+
+    /// Makes what follows from Spec and links anew: tables, agenda, everybody's standing.
+    fn rebuild(&mut self) {
+        self.index = Index::new(&self.spec, &mut self.lanes);
+        for known in self.links.iter() {
+            self.index.note_running(&known.link.name, known.running);
+        }
+        self.agenda.clear();
+        for (position, instance) in self.instances.iter().enumerate() {
+            let id = InstanceId(position as u32);
+            let spec = self.spec.instances.get(position);
+            if let Some(spec) = spec {
+                settle::hear(&mut self.index, id, spec, &instance.binding);
+            }
+            self.agenda.set(id.0, spec.and_then(|spec| instance.deadline(id, spec)).map(|(at, _)| at));
+            self.agenda.set(self.slot(Alarm::Plan(id)), instance.plan.deadline());
+            self.unsettled.insert(id);
+        }
+        for (position, monitor) in self.scripts.iter().enumerate() {
+            self.agenda.set(self.slot(Alarm::Script(ScriptId(position as u32))), monitor.deadline());
+        }
+        for position in 0..self.spec.processes.len() {
+            let slot = self.slot(Alarm::Process(ProcessId(position as u32)));
+            self.agenda.set(slot, self.board.process_deadline(position));
+        }
+        self.agenda.set(self.slot(Alarm::Lanes), self.lanes.deadline());
+        self.agenda.set(self.slot(Alarm::Debounce), self.links.deadline());
+        self.stirred.extend((0..self.spec.groups.len() as u32).map(GroupId));
+    }
+
+    fn link(&mut self, fact: LinkFact) {
+        if let LinkFact::Healed { instance, addresses } = fact {
+            return self.healed(instance, addresses);
+        }
+        let (spec, instances) = (&self.spec, &self.instances);
+        let delays = |name: &IfName| settle::debounce(spec, instances, name);
+        let changed = self.links.apply(fact, self.now, &delays);
+        self.links_changed(changed);
+    }
+
+    /// Something is different about these interfaces.
+    fn links_changed(&mut self, names: BTreeSet<IfName>) {
+        self.agenda.set(self.slot(Alarm::Debounce), self.links.deadline());
+        for name in names {
+            let running = self.links.is_running(&name);
+            if self.index.note_running(&name, running) {
+                self.out.push_back(Action::Report(Event::LinkChanged { name: name.clone(), running }));
+            }
+            self.unsettled.extend(self.index.of_interface(&name));
+        }
+    }
+
+    fn applied(&mut self, id: InstanceId, outcome: Outcome) {
+        let Some(spec) = self.spec.instances.get(id.index()) else { return };
+        let (total, garp) = (spec.claim.addresses.len() as u32, spec.garp);
+        if let Outcome::Failed { reason } = &outcome {
+            self.out.push_back(Action::Report(Event::ClaimFailed { instance: id, reason: reason.clone() }));
+        }
+        let rounds = self.with(id, |instance, _| {
+            if !instance.is_master() {
+                return Rounds::default();
+            }
+            match outcome {
+                Outcome::Ready { addresses } => instance.plan.arrived(addresses, total, &garp),
+                Outcome::Complete => {
+                    instance.set_owned(true);
+                    instance.plan.complete(total, false, &garp)
+                }
+                Outcome::Failed { .. } => {
+                    instance.set_owned(false);
+                    instance.plan.complete(total, true, &garp)
+                }
+            }
+        });
+        self.announce(id, &rounds.unwrap_or_default());
+    }
+
+    /// Another program took addresses away and the kernel layer has put them back: the LAN has to hear of it.
+    fn healed(&mut self, id: InstanceId, addresses: std::ops::Range<u32>) {
+        let Some(spec) = self.spec.instances.get(id.index()) else { return };
+        let repeat = spec.garp.repeat;
+        let known = self.with(id, |instance, _| {
+            instance.counters.healed += 1;
+            let mut known = garp::Ranges::default();
+            for position in addresses.clone().take(u16::MAX.into()).filter(|p| instance.plan.ready.contains(*p)) {
+                known.add(position..position + 1);
+            }
+            known
+        });
+        self.out.push_back(Action::Report(Event::Healed { instance: id, addresses }));
+        self.announce(id, &Rounds { over: known.unwrap_or_default(), times: repeat, extra: false });
+    }
+
+    /// Puts rounds of announcements out, spaced where that is asked for.
+    fn announce(&mut self, id: InstanceId, rounds: &Rounds) {
+        if rounds.times == 0 || rounds.over.is_empty() {
+            return;
+        }
+        let paced = self.index.is_paced(id);
+        let Some((instance, spec)) = self.instances.get_mut(id.index()).zip(self.spec.instances.get(id.index())) else {
+            return;
+        };
+        let mut single = Vec::new();
+        if rounds.extra {
+            single = settle::one_each_interface(spec, &rounds.over);
+        } else if paced {
+            single = rounds.over.iter().flatten().collect();
+        }
+        if single.is_empty() && !rounds.extra {
+            for _ in 0..rounds.times {
+                for addresses in rounds.over.iter() {
+                    instance.counters.garps_sent += u64::from(addresses.end - addresses.start);
+                    self.out.push_back(Action::Announce(Announce { instance: id, addresses }));
+                }
+            }
+            return;
+        }
+        for position in single {
+            match self.index.lane(id, position) {
+                Some(lane) => self.lanes.add(lane, id, position, rounds.times),
+                None => {
+                    for _ in 0..rounds.times {
+                        instance.counters.garps_sent += 1;
+                        self.out
+                            .push_back(Action::Announce(Announce { instance: id, addresses: position..position + 1 }));
+                    }
+                }
+            }
+        }
+        if paced {
+            self.run_lanes();
+        }
+    }
+
+    fn run_lanes(&mut self) {
+        let instances = &mut self.instances;
+        self.lanes.run(self.now, &mut self.out, |id| {
+            if let Some(instance) = instances.get_mut(id.index()) {
+                instance.counters.garps_sent += 1;
+            }
+        });
+        let at = self.lanes.deadline();
+        self.agenda.set(self.slot(Alarm::Lanes), at);
     }
 }

@@ -96,9 +96,10 @@ pub struct Advert<'a> {
 }
 
 impl Advert<'_> {
-    /// True when the bytes behind the advert can only be Ethernet padding, or there are none. Frames are filled up to
-    /// 46 bytes of payload, so only an advert whose datagram is shorter than that may be followed by anything; and a
-    /// length that would fit further addresses is taken for a wrong count instead.
+    /// True when there is nothing behind the advert, or nothing but Ethernet padding. A frame is filled up to 46 bytes
+    /// of payload, less 4 for each VLAN tag, and everything in a VRRP datagram is a multiple of 4 long; so padding
+    /// follows only a datagram shorter than 46 and is 2 more than a multiple of 4. `before` is the length of the headers
+    /// in front of the advert.
     pub fn padding_is_plausible(&self, before: usize) -> bool {
         let expected = self.body.len() + before;
         self.surplus.is_empty() || (expected < ETHERNET_MINIMUM && self.surplus.len() % 4 == 2)

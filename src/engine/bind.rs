@@ -1,0 +1,171 @@
+//! Where an instance stands in the world of interfaces: which links it uses, which address it speaks from, and what is
+//! wrong with that.
+//!
+//! Computed anew from the present picture of the links whenever that changes; nothing is remembered, so that every
+//! fault can be left again.
+
+use super::io::{Fault, Link};
+use super::links::{Known, Links};
+use super::spec::{IfName, InstanceSpec, VirtualLink};
+use crate::wire::{Family, Priority};
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+/// Links and address of an instance at the moment.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(super) struct Binding {
+    /// Index of the configured interface (or of the VRF of a unicast instance without interface); 0 if there is none.
+    pub(super) base: u32,
+    /// Index of the link that addresses are put on: the VMAC or ipvlan, else `base`.
+    pub(super) link: u32,
+    /// Index of the link that adverts go through.
+    pub(super) transmit: u32,
+    /// Name of the virtual link, if the instance has one and it is there.
+    pub(super) link_name: Option<IfName>,
+    /// Where adverts are sent from.
+    pub(super) source: Option<IpAddr>,
+    /// Adverts have a link to go through, if they need one.
+    pub(super) can_send: bool,
+}
+
+/// Binds `spec` to the links that are there, and names what stands against it. `claimed`: addresses that are virtual
+/// somewhere in this configuration and are therefore nobody's own.
+pub(super) fn bind(
+    spec: &InstanceSpec,
+    links: &Links,
+    claimed: &BTreeSet<IpAddr>,
+    before: Option<IpAddr>,
+) -> (Binding, Vec<Fault>) {
+    let mut faults = Vec::new();
+    let mut binding = Binding::default();
+    let base = spec.interface.as_ref().or(spec.vrf.as_ref()).and_then(|name| match links.named(name) {
+        Some(known) => Some(known),
+        None => {
+            faults.push(Fault::InterfaceMissing(name.clone()));
+            None
+        }
+    });
+    binding.base = base.map_or(0, |known| known.link.index);
+    binding.link = binding.base;
+    let mut link = base;
+    if let (Some(kind), Some(known)) = (&spec.virtual_link, base) {
+        link = virtual_link(spec, kind, &known.link, links);
+        match link {
+            Some(own) => {
+                binding.link = own.link.index;
+                binding.link_name = Some(own.link.name.clone());
+                if spec.track_primary && !own.running {
+                    faults.push(Fault::InterfaceDown(own.link.name.clone()));
+                }
+            }
+            None => {
+                binding.link = 0;
+                faults.extend(expected_name(spec, kind).map(Fault::InterfaceMissing));
+            }
+        }
+        if spec.track_primary && !known.running {
+            faults.push(Fault::BaseInterfaceDown(known.link.name.clone()));
+        }
+    } else if let (Some(known), true) = (base, spec.track_primary)
+        && !known.running
+    {
+        faults.push(Fault::InterfaceDown(known.link.name.clone()));
+    }
+    binding.transmit = if spec.transmit_base { binding.base } else { binding.link };
+    binding.can_send = binding.transmit != 0 || (spec.interface.is_none() && spec.vrf.is_none());
+    binding.source = source(spec, base, link, claimed, before);
+    match spec.source {
+        None if binding.source.is_none() && base.is_some() => faults.push(Fault::NoSourceAddress),
+        Some(address) if spec.track_source && !links.has_address(address) => faults.push(Fault::NoSourceAddress),
+        _ => {}
+    }
+    for name in watched(spec) {
+        match links.named(name) {
+            None => faults.push(Fault::InterfaceMissing(name.clone())),
+            Some(known) if !known.running => faults.push(Fault::InterfaceDown(name.clone())),
+            Some(_) => {}
+        }
+    }
+    (binding, faults)
+}
+
+/// Interfaces other than the instance's own that its addresses, routes and rules need, unless told `no_track`.
+pub(super) fn watched(spec: &InstanceSpec) -> BTreeSet<&IfName> {
+    let claim = &spec.claim;
+    let addresses = claim.addresses.iter().filter(|a| !a.no_track).filter_map(|a| a.interface.as_ref());
+    let routes = claim.routes.iter().filter(|r| !r.no_track);
+    let routes =
+        routes.flat_map(|r| r.interface.iter().chain(r.nexthops.iter().filter_map(|hop| hop.interface.as_ref())));
+    let rules = claim.rules.iter().filter(|r| !r.no_track).flat_map(|r| r.iif.iter().chain(r.oif.iter()));
+    let all = addresses.chain(routes).chain(rules);
+    all.filter(|name| Some(*name) != spec.interface.as_ref() && Some(*name) != configured_name(spec)).collect()
+}
+
+fn configured_name(spec: &InstanceSpec) -> Option<&IfName> {
+    match spec.virtual_link.as_ref()? {
+        VirtualLink::Vmac { name, .. } | VirtualLink::Ipvlan { name, .. } => name.as_ref(),
+    }
+}
+
+/// The name that a virtual link without a configured one is given first.
+fn expected_name(spec: &InstanceSpec, kind: &VirtualLink) -> Option<IfName> {
+    let (VirtualLink::Vmac { name, prefix, .. } | VirtualLink::Ipvlan { name, prefix, .. }) = kind;
+    match name {
+        Some(name) => Some(name.clone()),
+        None => {
+            let tail = format!(".{}", spec.vrid);
+            let middle = if spec.family == Family::V6 { "6" } else { "" };
+            let room = 15_usize.saturating_sub(tail.len() + middle.len());
+            let front: String = prefix.chars().take(room).collect();
+            IfName::new(&format!("{front}{middle}{tail}"))
+        }
+    }
+}
+
+/// The virtual link of an instance among those that are there. A VMAC is known by its parent and its address whatever
+/// its name; anything is known by the name that it was told to have.
+fn virtual_link<'a>(spec: &InstanceSpec, kind: &VirtualLink, base: &Link, links: &'a Links) -> Option<&'a Known> {
+    if let VirtualLink::Vmac { mac, .. } = kind {
+        let mut own = links.iter().filter(|known| &*known.link.kind == "macvlan" && known.link.lower == base.index);
+        if let Some(known) = own.find(|known| known.link.mac == Some(*mac)) {
+            return Some(known);
+        }
+    }
+    let name = expected_name(spec, kind)?;
+    links.named(&name).filter(|known| known.link.lower == base.index || known.link.lower == 0)
+}
+
+/// The address that adverts come from: as configured, else the first own one of the interface (link-local for IPv6).
+fn source(
+    spec: &InstanceSpec,
+    base: Option<&Known>,
+    link: Option<&Known>,
+    claimed: &BTreeSet<IpAddr>,
+    before: Option<IpAddr>,
+) -> Option<IpAddr> {
+    if let Some(address) = spec.source {
+        return Some(address);
+    }
+    if let Some(VirtualLink::Ipvlan { address: Some((address, _)), .. }) = &spec.virtual_link {
+        return Some(*address);
+    }
+    let of = |known: &Known| {
+        let fitting = |address: &IpAddr| match (spec.family, address) {
+            (Family::V4, IpAddr::V4(_)) => true,
+            (Family::V6, IpAddr::V6(a)) => a.is_unicast_link_local(),
+            _ => false,
+        };
+        let own = || known.link.addresses.iter().filter(|a| a.usable && fitting(&a.address)).map(|a| a.address);
+        let free = || own().filter(|a| !claimed.contains(a));
+        let kept = before.filter(|old| free().any(|a| a == *old));
+        // The address owner's virtual addresses are its real ones.
+        kept.or_else(|| free().next()).or_else(|| (spec.priority == Priority::OWNER).then(|| own().next()).flatten())
+    };
+    match (spec.family, link, base) {
+        // What leaves through a virtual link needs that link's own link-local address.
+        (Family::V6, Some(link), Some(base)) if !spec.transmit_base => of(link).or_else(|| of(base)),
+        (_, _, Some(base)) => of(base),
+        // Unicast without interface always has a configured source; a missing interface has none.
+        _ => None,
+    }
+}

@@ -1,0 +1,530 @@
+//! One virtual router: its state, and what it makes of adverts, time and its own standing.
+//!
+//! The state is written in one place, [`Instance::enter`], and what a state needs to know lives in its variant. Faults are
+//! facts, recomputed elsewhere and only handed in; a router follows them in both directions. Deadlines are derived from
+//! when something happened, never counted down, so a change of priority or interval moves them by itself.
+
+use super::admit::{Admitted, ReplayTable};
+use super::bind::Binding;
+use super::election::{self, Claimant, Verdict};
+use super::garp::{Plan, following};
+use super::io::{Action, Cause, Event, Fault, Refusal, Role, Wake, Wall};
+use super::snapshot::Counters;
+use super::spec::{Auth, InstanceId, InstanceSpec};
+use super::state::{Backup, Complaint, Heard, Master, Patience, Rival, State};
+use super::transmit::{Sender, Speaker, unix_micros};
+use crate::time::{Interval, Time};
+use crate::wire::{Priority, Version};
+use std::collections::VecDeque;
+use std::net::IpAddr;
+
+/// Two owners: how long the better one waits for the other to give in, as a multiple of the longer interval (12/10).
+const RIVAL_PATIENCE: (u64, u64) = (12, 10);
+/// Adverts of our own that a rival owner is given before that.
+const RIVAL_ADVERTS: u8 = 2;
+
+/// What happens around a virtual router while it acts.
+pub(super) struct Cx<'a> {
+    pub(super) id: InstanceId,
+    pub(super) spec: &'a InstanceSpec,
+    pub(super) now: Time,
+    pub(super) wall: Wall,
+    /// No router becomes master before this.
+    pub(super) not_before: Time,
+    pub(super) out: &'a mut VecDeque<Action>,
+}
+
+impl Cx<'_> {
+    fn report(&mut self, event: Event) {
+        self.out.push_back(Action::Report(event));
+    }
+}
+
+/// What others have to know of what an advert did.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Aftermath {
+    Nothing,
+    /// A master heard a worse one: announcements are called for, for the whole group.
+    HeardLower,
+}
+
+/// One virtual router.
+#[derive(Debug)]
+pub(super) struct Instance {
+    state: State,
+    pub(super) since: Time,
+    pub(super) why: Cause,
+    pub(super) binding: Binding,
+    /// What of its own holds it in FAULT.
+    pub(super) own_faults: Vec<Fault>,
+    /// A faulty member of its group.
+    pub(super) group_fault: Option<Box<str>>,
+    /// What was last told about its faults.
+    told_faults: Vec<Fault>,
+    /// In FAULT only because a script has not reported: nobody was told.
+    silent: bool,
+    /// As computed from base and trackers.
+    pub(super) standing: (Priority, i32),
+    /// An owner that met another owner which would not give in.
+    lowered: bool,
+    pub(super) drained: bool,
+    /// The master's interval: learned from a version 3 master, else our own.
+    pub(super) learned: Interval,
+    /// Whoever spoke as master last, in whatever state.
+    pub(super) last_heard: Option<Heard>,
+    pub(super) last_sent: Option<Time>,
+    pub(super) sender: Sender,
+    pub(super) replay: ReplayTable,
+    pub(super) plan: Plan,
+    pub(super) counters: Counters,
+    /// Kinds of complaint that have been made since the last change of role or master.
+    complained: u64,
+}
+
+impl Instance {
+    pub(super) fn new(spec: &InstanceSpec, now: Time) -> Instance {
+        Instance {
+            state: State::Init,
+            since: now,
+            why: Cause::Start,
+            binding: Binding::default(),
+            own_faults: Vec::new(),
+            group_fault: None,
+            told_faults: Vec::new(),
+            silent: false,
+            standing: (spec.priority, i32::from(spec.priority.0)),
+            lowered: false,
+            drained: false,
+            learned: spec.interval,
+            last_heard: None,
+            last_sent: None,
+            sender: Sender::default(),
+            replay: ReplayTable::default(),
+            plan: Plan::default(),
+            counters: Counters::default(),
+            complained: 0,
+        }
+    }
+
+    pub(super) const fn state(&self) -> &State {
+        &self.state
+    }
+    pub(super) const fn role(&self) -> Role {
+        self.state.role()
+    }
+    pub(super) const fn is_master(&self) -> bool {
+        matches!(self.state, State::Master(_))
+    }
+    /// Ready to be master as soon as its group is.
+    pub(super) fn wants_master(&self) -> bool {
+        matches!(&self.state, State::Backup(Backup { wants: Some(_), .. }))
+    }
+
+    /// Everything that holds it in FAULT.
+    pub(super) fn faults(&self) -> Vec<Fault> {
+        self.own_faults.iter().cloned().chain(self.group_fault.clone().map(Fault::Group)).collect()
+    }
+
+    /// The priority that it speaks with.
+    pub(super) fn priority(&self) -> Priority {
+        match self.standing.0 {
+            // Anybody who lives is better.
+            _ if self.drained => Priority(1),
+            Priority::OWNER if self.lowered => Priority(254),
+            other => other,
+        }
+    }
+
+    /// The priority that its patience goes by: an owner stays an owner there although lowered.
+    fn patience_priority(&self) -> Priority {
+        if self.standing.0 == Priority::OWNER && !self.drained { Priority::OWNER } else { self.priority() }
+    }
+
+    /// The down timer's whole length.
+    pub(super) fn master_down(&self, spec: &InstanceSpec) -> Interval {
+        election::master_down(spec.version, self.patience_priority(), self.learned, spec.down_adverts)
+    }
+
+    /// When a backup's patience ends.
+    pub(super) fn down_at(&self, backup: &Backup, spec: &InstanceSpec) -> Time {
+        backup.since
+            + match backup.patience {
+                Patience::Full => self.master_down(spec),
+                Patience::Skew => election::skew(spec.version, self.patience_priority(), self.learned),
+                Patience::Owners => spec.interval + election::skew(spec.version, Priority::OWNER, spec.interval),
+            }
+    }
+
+    /// What it waits for.
+    pub(super) fn deadline(&self, id: InstanceId, spec: &InstanceSpec) -> Option<(Time, Wake)> {
+        match &self.state {
+            State::Init | State::Fault => None,
+            State::Backup(backup) => {
+                let wake = if backup.worse.is_some() { Wake::Preempt(id) } else { Wake::MasterDown(id) };
+                Some((self.down_at(backup, spec), wake))
+            }
+            State::Master(master) => Some((master.advert_at, Wake::Advert(id))),
+        }
+    }
+
+    /// Puts one advert out. False when there is nothing to send it from.
+    pub(super) fn advertise(&mut self, priority: Priority, cx: &mut Cx<'_>) -> bool {
+        let Some(source) = self.binding.source.filter(|_| self.binding.can_send) else { return false };
+        let speaker = Speaker {
+            id: cx.id,
+            spec: cx.spec,
+            priority,
+            source,
+            ifindex: self.binding.transmit,
+            unix_micros: unix_micros(cx.wall, cx.now),
+        };
+        self.sender.send(&speaker, cx.out);
+        self.last_sent = Some(cx.now);
+        self.counters.advert_sent += 1;
+        if priority == Priority::LEAVING {
+            self.counters.pri_zero_sent += 1;
+        }
+        true
+    }
+
+    /// The one writer of the state. Leaving MASTER gives everything up; entering it says so first, then takes.
+    pub(super) fn enter(&mut self, next: State, why: Cause, cx: &mut Cx<'_>) {
+        let (from, to) = (self.role(), next.role());
+        if from == Role::Master && to != Role::Master {
+            self.counters.release_master += 1;
+            self.plan.end();
+        }
+        self.state = next;
+        self.since = cx.now;
+        self.why = why.clone();
+        self.complained = 0;
+        if to == Role::Master && from != Role::Master {
+            self.counters.become_master += 1;
+            self.learned = cx.spec.interval;
+            self.lowered = false;
+            self.sender.take_over();
+            self.plan.begin(&cx.spec.garp, cx.now);
+            self.advertise(self.priority(), cx);
+            cx.out.push_back(Action::Own(cx.id, cx.spec.claim.clone()));
+        } else if from == Role::Master && to != Role::Master {
+            cx.out.push_back(Action::Disown(cx.id));
+        }
+        let silent = to == Role::Fault && from == Role::Init && self.only_pending();
+        if to == Role::Fault {
+            self.silent = silent;
+            self.told_faults = self.faults();
+        } else {
+            self.told_faults.clear();
+        }
+        if !silent {
+            cx.report(Event::Became { instance: cx.id, from, to, why });
+        }
+    }
+
+    fn only_pending(&self) -> bool {
+        self.faults().iter().all(|fault| matches!(fault, Fault::Pending(_)))
+    }
+
+    pub(super) fn become_master(&mut self, why: Cause, cx: &mut Cx<'_>) {
+        // What enters MASTER speaks at once and then in steps from here.
+        let advert_at = cx.now + cx.spec.interval;
+        self.enter(State::Master(Master { advert_at, owned: false, rival: None }), why, cx);
+    }
+
+    /// BACKUP with a fresh timer, which does not begin before the start-up delay has ended.
+    pub(super) fn become_backup(&mut self, why: Cause, heard: Option<Heard>, cx: &mut Cx<'_>) {
+        let backup = Backup { heard, ..Backup::fresh(cx.now.max(cx.not_before)) };
+        self.enter(State::Backup(backup), why, cx);
+    }
+
+    /// Goes where its faults want it: into FAULT, out of it, or out of INIT. `at_once`: an owner that may start as master.
+    pub(super) fn follow_faults(&mut self, at_once: bool, patience: Patience, cx: &mut Cx<'_>) {
+        let faults = self.faults();
+        match (self.role(), faults.is_empty()) {
+            (Role::Init, true) if at_once && cx.now >= cx.not_before => self.become_master(Cause::Owner, cx),
+            (Role::Init, true) => {
+                let backup = Backup { patience, ..Backup::fresh(cx.now.max(cx.not_before)) };
+                self.enter(State::Backup(backup), Cause::Start, cx);
+            }
+            (Role::Fault, true) => {
+                self.learned = cx.spec.interval;
+                self.become_backup(Cause::Recovered, None, cx);
+            }
+            (Role::Fault, false) => {
+                if faults != self.told_faults {
+                    if self.silent && !self.only_pending() {
+                        self.silent = false;
+                        let why = Cause::Faulted(faults.clone());
+                        cx.report(Event::Became { instance: cx.id, from: Role::Init, to: Role::Fault, why });
+                    } else if !self.silent {
+                        cx.report(Event::FaultsChanged { instance: cx.id, faults: faults.clone() });
+                    }
+                    self.told_faults = faults;
+                }
+            }
+            (role, false) => {
+                if role == Role::Master {
+                    self.advertise(Priority::LEAVING, cx);
+                }
+                self.enter(State::Fault, Cause::Faulted(faults), cx);
+            }
+            (Role::Backup | Role::Master, true) => {}
+        }
+    }
+
+    /// Trackers or base priority changed. The next advert carries it, and a backup's deadline moves by itself.
+    pub(super) fn set_standing(&mut self, standing: (Priority, i32), cx: &mut Cx<'_>) {
+        let before = self.priority();
+        self.standing = standing;
+        let after = self.priority();
+        if before != after && self.role() != Role::Init {
+            cx.report(Event::PriorityChanged { instance: cx.id, from: before, to: after });
+        }
+    }
+
+    /// Hand over and stay behind, or come back.
+    pub(super) fn set_drained(&mut self, drained: bool, cx: &mut Cx<'_>) {
+        if drained && !self.drained && self.is_master() {
+            self.advertise(Priority::LEAVING, cx);
+            self.become_backup(Cause::Drained, None, cx);
+        }
+        let before = self.priority();
+        self.drained = drained;
+        let after = self.priority();
+        if before != after {
+            cx.report(Event::PriorityChanged { instance: cx.id, from: before, to: after });
+        }
+    }
+
+    /// Its time has come.
+    pub(super) fn on_deadline(&mut self, grouped: bool, cx: &mut Cx<'_>) {
+        match &self.state {
+            State::Backup(backup) if self.down_at(backup, cx.spec) <= cx.now => {
+                let why = match (backup.patience, backup.worse) {
+                    (Patience::Skew, _) => Cause::MasterLeft,
+                    (_, Some(worse)) => Cause::Preempts { over: worse.from, priority: worse.priority },
+                    (_, None) => Cause::MasterSilent,
+                };
+                match &mut self.state {
+                    State::Backup(backup) if grouped => {
+                        (backup.since, backup.patience, backup.wants) = (cx.now, Patience::Full, Some(why));
+                    }
+                    _ => self.become_master(why, cx),
+                }
+            }
+            State::Master(master) if master.advert_at <= cx.now => self.advert_due(master.advert_at, cx),
+            _ => {}
+        }
+    }
+
+    fn advert_due(&mut self, due: Time, cx: &mut Cx<'_>) {
+        let (spec, late) = (cx.spec, cx.now.since(due));
+        if let Some(assumed) = spec.timer_expired_backup.filter(|_| !spec.preempt) {
+            let patience = election::master_down(spec.version, Priority(assumed), spec.interval, 3);
+            if late >= patience.less(spec.interval) {
+                // The backups have lost their patience meanwhile, and with nopreempt one of them is to stay master.
+                cx.report(Event::Late { by: late });
+                self.become_backup(Cause::Stalled, None, cx);
+                return;
+            }
+        }
+        if late >= spec.interval {
+            cx.report(Event::Late { by: late });
+        }
+        self.advertise(self.priority(), cx);
+        let State::Master(master) = &mut self.state else { return };
+        master.advert_at =
+            if late >= spec.interval { following(due, spec.interval, cx.now) } else { due + spec.interval };
+        master.rival = match master.rival {
+            Some(Rival::Warned { adverts, interval }) if adverts <= 1 => {
+                let (n, d) = RIVAL_PATIENCE;
+                Some(Rival::Watched { until: cx.now + interval.max(spec.interval).scaled(n, d) })
+            }
+            Some(Rival::Warned { adverts, interval }) => Some(Rival::Warned { adverts: adverts - 1, interval }),
+            Some(Rival::Watched { until }) if until < cx.now => None,
+            other => other,
+        };
+    }
+
+    /// An advert that may speak.
+    pub(super) fn on_advert(&mut self, admitted: &Admitted<'_>, from: IpAddr, cx: &mut Cx<'_>) -> Aftermath {
+        let heard = Heard { from, priority: admitted.advert.priority, at: cx.now };
+        if self.last_heard.is_none_or(|last| last.from != from) {
+            self.complained = 0;
+        }
+        if heard.priority == Priority::LEAVING {
+            self.counters.pri_zero_rcvd += 1;
+        }
+        self.learn(admitted, from, cx);
+        let aftermath = match self.role() {
+            Role::Backup => {
+                self.heard_as_backup(heard, admitted.advert.interval, cx);
+                Aftermath::Nothing
+            }
+            Role::Master => self.heard_as_master(heard, admitted, cx),
+            Role::Init | Role::Fault => Aftermath::Nothing,
+        };
+        self.last_heard = Some(heard);
+        aftermath
+    }
+
+    /// Takes what seals and checksum of an admitted advert teach.
+    fn learn(&mut self, admitted: &Admitted<'_>, from: IpAddr, cx: &mut Cx<'_>) {
+        let theirs = admitted.advert.interval;
+        if cx.spec.version == Version::V3 && theirs != cx.spec.interval && self.complain(Complaint::Interval) {
+            cx.report(Event::IntervalLearned { instance: cx.id, from, theirs });
+        }
+        if admitted.old_style {
+            self.sender.learn_old_style(from);
+        }
+        if let Some(sequence) = admitted.hmac_sequence {
+            self.replay.accept(cx.spec, from, sequence);
+        }
+        if let Some(sequence) = admitted.ah_sequence {
+            self.sender.ah_sequence = sequence;
+        }
+    }
+
+    fn heard_as_backup(&mut self, heard: Heard, interval: Interval, cx: &mut Cx<'_>) {
+        let spec = cx.spec;
+        let stranger = self.last_heard.is_none_or(|last| last.from != heard.from);
+        if self.lowered && (stranger || heard.priority != Priority::OWNER) {
+            let before = self.priority();
+            self.lowered = false;
+            let after = self.priority();
+            cx.report(Event::PriorityChanged { instance: cx.id, from: before, to: after });
+        }
+        let mine = self.priority();
+        let State::Backup(backup) = &mut self.state else { return };
+        if heard.priority == Priority::LEAVING {
+            (backup.since, backup.patience, backup.worse) = (cx.now, Patience::Skew, None);
+            return;
+        }
+        let delayed = !spec.preempt_delay.is_zero() && backup.preempt_at.is_none_or(|at| at > cx.now);
+        if !spec.preempt || heard.priority >= mine || delayed {
+            if heard.priority >= mine {
+                backup.preempt_at = None;
+            } else if !spec.preempt_delay.is_zero() && backup.preempt_at.is_none() {
+                backup.preempt_at = Some(cx.now + spec.preempt_delay);
+            }
+            (backup.since, backup.patience) = (cx.now, Patience::Full);
+            (backup.heard, backup.worse, backup.wants) = (Some(heard), None, None);
+            if spec.version == Version::V3 {
+                self.learned = interval;
+            }
+        } else {
+            let first = backup.worse.is_none_or(|worse| worse.from != heard.from);
+            backup.worse = Some(heard);
+            if first {
+                let Heard { from, priority, .. } = heard;
+                cx.report(Event::WillPreempt { instance: cx.id, from, priority });
+            }
+        }
+    }
+
+    fn heard_as_master(&mut self, heard: Heard, admitted: &Admitted<'_>, cx: &mut Cx<'_>) -> Aftermath {
+        let (spec, Heard { from, priority, .. }) = (cx.spec, heard);
+        let theirs = Claimant { priority, address: Some(from) };
+        let mine = |me: &Instance| Claimant { priority: me.priority(), address: me.binding.source };
+        let mut verdict = election::judge(mine(self), theirs);
+        if verdict == Verdict::WeWin && priority == Priority::OWNER {
+            self.rival_owner(heard, admitted.advert.interval, cx);
+            verdict = election::judge(mine(self), theirs);
+        } else if verdict == Verdict::TheyWin && priority == self.priority() && priority == Priority::OWNER {
+            cx.report(Event::RivalMaster { instance: cx.id, from, priority });
+        }
+        match verdict {
+            Verdict::TheyLeave => {
+                self.advertise(self.priority(), cx);
+            }
+            Verdict::Mirror => {
+                if self.complain(Complaint::Mirror) {
+                    cx.report(Event::RivalMaster { instance: cx.id, from, priority });
+                }
+            }
+            Verdict::WeWin => {
+                if let (Auth::Ah(_), Some(sequence)) = (&spec.auth, admitted.ah_sequence) {
+                    self.sender.ah_sequence = sequence.saturating_add(1);
+                }
+                cx.report(Event::HeardLower { instance: cx.id, from, priority });
+                if !spec.lower_prio_no_advert {
+                    self.advertise(self.priority(), cx);
+                }
+                return Aftermath::HeardLower;
+            }
+            Verdict::TheyWin => {
+                if spec.higher_prio_send_advert {
+                    self.advertise(self.priority(), cx);
+                }
+                if spec.version == Version::V3 {
+                    self.learned = admitted.advert.interval;
+                }
+                self.become_backup(Cause::Outranked { by: from, priority }, Some(heard), cx);
+            }
+        }
+        Aftermath::Nothing
+    }
+
+    /// Another owner with a lower address: it has to give in, and if it does not, we do.
+    fn rival_owner(&mut self, heard: Heard, interval: Interval, cx: &mut Cx<'_>) {
+        let State::Master(master) = &mut self.state else { return };
+        match master.rival {
+            Some(Rival::Watched { until }) if cx.now <= until => {
+                let before = self.priority();
+                self.lowered = true;
+                let after = self.priority();
+                cx.report(Event::PriorityChanged { instance: cx.id, from: before, to: after });
+            }
+            Some(Rival::Warned { .. }) => {}
+            _ => {
+                master.rival = Some(Rival::Warned { adverts: RIVAL_ADVERTS, interval });
+                cx.report(Event::RivalMaster { instance: cx.id, from: heard.from, priority: heard.priority });
+            }
+        }
+    }
+
+    /// A refused datagram is counted and told once; nothing else changes.
+    pub(super) fn on_refusal(&mut self, why: Refusal, from: IpAddr, ifindex: u32, cx: &mut Cx<'_>) {
+        self.counters.count(why);
+        if why != Refusal::NotListening && self.complain(Complaint::Refused(why)) {
+            let (instance, vrid) = (Some(cx.id), Some(cx.spec.vrid));
+            cx.report(Event::Refused { instance, from, ifindex, vrid, why });
+        }
+    }
+
+    /// True the first time since the role changed or another router was heard.
+    pub(super) fn complain(&mut self, complaint: Complaint) -> bool {
+        let first = self.complained & complaint.bit() == 0;
+        self.complained |= complaint.bit();
+        first
+    }
+
+    /// The kernel has everything of the claim, or has not.
+    pub(super) fn set_owned(&mut self, all: bool) {
+        if let State::Master(master) = &mut self.state {
+            master.owned = all;
+        }
+    }
+
+    /// The configuration is another. `changed`: something that adverts say or how they are timed is different.
+    pub(super) fn reloaded(&mut self, before: &InstanceSpec, changed: bool, cx: &mut Cx<'_>) {
+        let spec = cx.spec;
+        self.sender.forget();
+        if spec.version == Version::V2 || self.learned == before.interval {
+            self.learned = spec.interval;
+        }
+        if let State::Backup(backup) = &mut self.state
+            && spec.preempt_delay != before.preempt_delay
+        {
+            backup.preempt_at = None;
+        }
+        if changed && self.is_master() {
+            self.advertise(self.priority(), cx);
+            if let State::Master(master) = &mut self.state
+                && spec.interval != before.interval
+            {
+                master.advert_at = cx.now + spec.interval;
+            }
+        }
+    }
+}

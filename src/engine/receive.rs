@@ -1,0 +1,168 @@
+//! From a datagram to the instance that it is for. What belongs to nobody is counted here; everything else is the
+//! instance's to judge.
+
+use super::Engine;
+use super::admit::{self, Admitted, Datagram, Listener};
+use super::garp::Rounds;
+use super::instance::{Aftermath, Instance};
+use super::io::{Action, Event, Refusal, Role, RxMeta};
+use super::snapshot::Counters;
+use super::spec::{InstanceId, InstanceSpec, Transport};
+use super::state::Complaint;
+use super::transmit::{is_group, unix_micros};
+use crate::time::Interval;
+use crate::wire::Vrid;
+use crate::wire::advert::Head;
+use std::net::IpAddr;
+
+/// Stray datagrams of one kind are told about at most this often.
+const STRAYS_TOLD_EVERY: Interval = Interval::from_secs(1);
+
+impl Engine {
+    /// A datagram came in.
+    pub(super) fn receive(&mut self, meta: RxMeta, bytes: &[u8]) {
+        let datagram = match Datagram::open(meta, bytes) {
+            Ok(datagram) => datagram,
+            Err(malformed) => return self.stray(malformed.into(), &meta, None),
+        };
+        let Some(head) = Head::read(datagram.payload) else { return self.stray(Refusal::Truncated, &meta, None) };
+        let Some(id) = self.addressee(&datagram, head.vrid) else {
+            return self.stray(Refusal::UnknownVrid, &meta, Vrid::new(head.vrid));
+        };
+        let Some((instance, spec)) = self.instances.get(id.index()).zip(self.spec.instances.get(id.index())) else {
+            return;
+        };
+        let listener = Listener {
+            spec,
+            role: instance.role(),
+            deaf: self.now < self.not_before,
+            priority: instance.priority(),
+            ah_sequence: instance.sender.ah_sequence,
+            replay: &instance.replay,
+            unix_micros: unix_micros(self.wall, self.now),
+        };
+        let (from, ifindex) = (datagram.meta.source, datagram.meta.ifindex);
+        let aftermath = match admit::admit(&listener, &datagram) {
+            Err(why) => self.with(id, |instance, cx| {
+                instance.on_refusal(why, from, ifindex, cx);
+                Aftermath::Nothing
+            }),
+            Ok(admitted) => self.with(id, |instance, cx| {
+                instance.counters.advert_rcvd += 1;
+                if let Err(why) = admit::admit_source(cx.spec, &datagram.meta) {
+                    instance.on_refusal(why, from, ifindex, cx);
+                    return Aftermath::Nothing;
+                }
+                if !lists_agree(instance, cx.spec, &admitted, from) {
+                    instance.counters.addr_list_err += 1;
+                    if instance.complain(Complaint::AddressList) {
+                        cx.out.push_back(Action::Report(Event::AddressListDiffers { instance: id, from }));
+                    }
+                }
+                instance.on_advert(&admitted, from, cx)
+            }),
+        };
+        if aftermath == Some(Aftermath::HeardLower) {
+            self.lower_heard(id);
+        }
+    }
+
+    /// Who is meant. Several instances may have one VRID on one interface: they differ by unicast and multicast, by
+    /// group, or by peers.
+    fn addressee(&self, datagram: &Datagram<'_>, vrid: u8) -> Option<InstanceId> {
+        let candidates = self.index.hearers(datagram.meta.ifindex, datagram.family, vrid);
+        if candidates.len() <= 1 {
+            return candidates.first().copied();
+        }
+        let to = datagram.meta.destination;
+        let fits = |spec: &InstanceSpec| match &spec.transport {
+            Transport::Multicast { group } if *group == to => 3,
+            Transport::Unicast { peers, .. } if !is_group(&to) => {
+                match peers.iter().any(|p| p.address == datagram.meta.source) {
+                    true => 3,
+                    false => 1,
+                }
+            }
+            Transport::Multicast { .. } if is_group(&to) => 1,
+            _ => 0,
+        };
+        let rank = |id: &InstanceId| self.spec.instances.get(id.index()).map_or(0, fits);
+        // The first among the best.
+        let best = candidates.iter().map(rank).max()?;
+        candidates.iter().find(|id| rank(id) == best).copied()
+    }
+
+    /// A datagram that belongs to nobody.
+    fn stray(&mut self, why: Refusal, meta: &RxMeta, vrid: Option<Vrid>) {
+        *self.refused.entry(why).or_default() += 1;
+        let wanted = why != Refusal::UnknownVrid || self.spec.log_unknown_vrids;
+        let due = self.told.get(&why).is_none_or(|last| self.now.since(*last) >= STRAYS_TOLD_EVERY);
+        if wanted && due {
+            self.told.insert(why, self.now);
+            let (from, ifindex) = (meta.source, meta.ifindex);
+            self.out.push_back(Action::Report(Event::Refused { instance: None, from, ifindex, vrid, why }));
+        }
+    }
+
+    /// Somebody worse spoke as master, which may have led the LAN astray: about this instance, and, since the other side
+    /// has a group as well, about all of the group.
+    fn lower_heard(&mut self, id: InstanceId) {
+        let group = self.spec.instances.get(id.index()).and_then(|spec| spec.group);
+        let group = group.and_then(|group| self.spec.groups.get(group.index()));
+        let members = group.map_or_else(|| vec![id], |group| group.members.clone());
+        for member in members {
+            let rounds = self.with(member, |instance, cx| match instance.is_master() {
+                true => instance.plan.lower_heard(&cx.spec.garp, cx.now),
+                false => Rounds::default(),
+            });
+            self.announce(member, &rounds.unwrap_or_default());
+        }
+    }
+}
+
+/// Do the addresses in an advert agree with ours, in whatever order? With `skip_check_adv_addr` a backup looks at them
+/// only when the sender is another than the last.
+fn lists_agree(instance: &Instance, spec: &InstanceSpec, admitted: &Admitted<'_>, from: IpAddr) -> bool {
+    let ours = || spec.claim.addresses.iter().take(spec.claim.advertised).map(|a| a.address);
+    let theirs = admitted.advert.addresses;
+    if theirs.len() != ours().count() {
+        return false;
+    }
+    let known = instance.last_heard.is_some_and(|last| last.from == from);
+    if spec.skip_check_adv_addr && known && instance.role() == Role::Backup {
+        return true;
+    }
+    theirs.iter().eq(ours()) || ours().all(|own| theirs.iter().any(|other| other == own))
+}
+
+impl Counters {
+    /// Counts a refusal, by its own name and under the counter that keepalived has for it, if it has one.
+    pub(super) fn count(&mut self, why: Refusal) {
+        *self.refused.entry(why).or_default() += 1;
+        let counter = match why {
+            Refusal::Length => &mut self.packet_len_err,
+            Refusal::Ttl => &mut self.ip_ttl_err,
+            Refusal::Type => &mut self.invalid_type_rcvd,
+            Refusal::AuthTypeInvalid => &mut self.invalid_authtype,
+            Refusal::AuthTypeMismatch => &mut self.authtype_mismatch,
+            Refusal::AuthFailure => &mut self.auth_failure,
+            Refusal::AuthExtMissing => &mut self.auth_ext_missing,
+            Refusal::AuthExtMalformed => &mut self.auth_ext_malformed,
+            Refusal::AuthExtUnknownKey => &mut self.auth_ext_unknown_key,
+            Refusal::AuthExtInvalidHmac => &mut self.auth_ext_invalid_hmac,
+            Refusal::AuthExtStale => &mut self.auth_ext_stale,
+            Refusal::AuthExtReplay => &mut self.auth_ext_replay,
+            Refusal::AdvertInterval => &mut self.advert_interval_err,
+            Refusal::Destination => &mut self.addr_list_err,
+            Refusal::Truncated
+            | Refusal::UnknownVrid
+            | Refusal::NotListening
+            | Refusal::Version
+            | Refusal::Checksum
+            | Refusal::UnknownPeer
+            | Refusal::OwnerIgnores
+            | Refusal::Own => return,
+        };
+        *counter += 1;
+    }
+}

@@ -1,0 +1,217 @@
+//! Going over to another Spec without anybody noticing more than the difference.
+//!
+//! Instances pair by identity, which is what the other routers know them by: VRID, family, interface, manner of
+//! transport. The name is not part of it. A pair keeps state, counters and deadlines; trackers keep their readings when
+//! they watch the same thing.
+
+use super::Engine;
+use super::garp::Ranges;
+use super::instance::{Cx, Instance};
+use super::io::{Action, Event, Role};
+use super::script::Monitor;
+use super::settle::same_medium;
+use super::spec::{InstanceId, InstanceSpec, ScriptId, ScriptSpec, Spec};
+use super::track::Board;
+use crate::wire::Priority;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+/// Which position of the old list each position of the new one continues.
+type Pairs = Vec<Option<usize>>;
+
+/// Pairs the entries of two lists: `exact` matches first, then `loose` ones. No entry is continued twice.
+fn pair<T>(old: &[T], new: &[T], exact: impl Fn(&T, &T) -> bool, loose: impl Fn(&T, &T) -> bool) -> Pairs {
+    let mut taken = vec![false; old.len()];
+    let mut pairs = vec![None; new.len()];
+    for strict in [true, false] {
+        let fits = |a: &T, b: &T| if strict { exact(a, b) } else { loose(a, b) };
+        for (position, entry) in new.iter().enumerate() {
+            if pairs.get(position) != Some(&None) {
+                continue;
+            }
+            // Configurations mostly keep their order: the same position is tried first.
+            let free =
+                |at: &usize| taken.get(*at) == Some(&false) && old.get(*at).is_some_and(|other| fits(other, entry));
+            let found = Some(position).filter(free).or_else(|| (0..old.len()).find(free));
+            if let (Some(at), Some(pair)) = (found, pairs.get_mut(position)) {
+                *pair = Some(at);
+                if let Some(taken) = taken.get_mut(at) {
+                    *taken = true;
+                }
+            }
+        }
+    }
+    pairs
+}
+
+/// Are these the same virtual router to the rest of the world?
+fn same_router(a: &InstanceSpec, b: &InstanceSpec) -> bool {
+    a.vrid == b.vrid && a.family == b.family && a.interface == b.interface && same_medium(a, b)
+}
+
+fn same_script(a: &ScriptSpec, b: &ScriptSpec) -> bool {
+    a.run == b.run
+}
+
+/// Do adverts, or their timing, come out differently?
+fn speaks_differently(a: &InstanceSpec, b: &InstanceSpec) -> bool {
+    let said = |spec: &InstanceSpec| -> Vec<_> {
+        spec.claim.addresses.iter().take(spec.claim.advertised).map(|a| a.address).collect()
+    };
+    a.version != b.version
+        || a.priority != b.priority
+        || a.interval != b.interval
+        || a.source != b.source
+        || a.transport != b.transport
+        || a.auth != b.auth
+        || a.checksum != b.checksum
+        || a.transmit_base != b.transmit_base
+        || said(a) != said(b)
+}
+
+impl Engine {
+    pub(super) fn go_over(&mut self, new: Arc<Spec>) {
+        if *new == *self.spec {
+            self.spec = new;
+            return;
+        }
+        let old = std::mem::replace(&mut self.spec, new);
+        let new = Arc::clone(&self.spec);
+        if self.now < self.not_before {
+            self.not_before = self.not_before.before(old.startup_delay) + new.startup_delay;
+        }
+        self.lanes.clear();
+        self.go_over_trackers(&old, &new);
+        let changed = self.go_over_instances(&old, &new);
+        let shown = |name: &str| old.groups.iter().position(|group| &*group.name == name);
+        let before = std::mem::take(&mut self.groups);
+        self.groups = new
+            .groups
+            .iter()
+            .map(|group| shown(&group.name).and_then(|at| before.get(at)).copied().unwrap_or(Role::Init))
+            .collect();
+        self.unsettled.clear();
+        self.stirred.clear();
+        self.rebuild();
+        self.settle();
+        for (id, before) in changed {
+            let Some(before) = old.instances.get(before) else { continue };
+            self.with(id, |instance, cx| {
+                let differently = speaks_differently(before, cx.spec);
+                instance.reloaded(before, differently, cx);
+            });
+        }
+    }
+
+    /// Moves the instances over; answers with the changed ones and where they were.
+    fn go_over_instances(&mut self, old: &Spec, new: &Spec) -> Vec<(InstanceId, usize)> {
+        let pairs = pair(&old.instances, &new.instances, |a, b| a.name == b.name && same_router(a, b), same_router);
+        let mut before: Vec<Option<Instance>> = std::mem::take(&mut self.instances).into_iter().map(Some).collect();
+        let masters = |instances: &[Option<Instance>]| -> BTreeSet<u32> {
+            let ids = (0..).zip(instances);
+            ids.filter(|(_, instance)| instance.as_ref().is_some_and(Instance::is_master)).map(|(id, _)| id).collect()
+        };
+        let owned_before = masters(&before);
+        let kept: BTreeSet<usize> = pairs.iter().flatten().copied().collect();
+        for (position, spec) in old.instances.iter().enumerate().filter(|(position, _)| !kept.contains(position)) {
+            let Some(Some(instance)) = before.get_mut(position) else { continue };
+            if instance.is_master() {
+                let id = InstanceId(position as u32);
+                let (now, wall, not_before, out) = (self.now, self.wall, self.not_before, &mut self.out);
+                instance.advertise(Priority::LEAVING, &mut Cx { id, spec, now, wall, not_before, out });
+            }
+            self.out.push_back(Action::Report(Event::Deleted { name: spec.name.clone(), was: instance.role() }));
+        }
+        let mut changed = Vec::new();
+        let mut owned_after = BTreeSet::new();
+        for ((position, spec), pair) in new.instances.iter().enumerate().zip(&pairs) {
+            let id = InstanceId(position as u32);
+            let continued = pair.and_then(|at| Some((at, old.instances.get(at)?, before.get_mut(at)?.take()?)));
+            let Some((at, old_spec, mut instance)) = continued else {
+                self.instances.push(Instance::new(spec, self.now));
+                continue;
+            };
+            if old_spec != spec {
+                changed.push((id, at));
+                if instance.is_master() {
+                    let kept = carried(old_spec, spec, &instance.plan.ready);
+                    instance.plan.reloaded(&old_spec.garp, &spec.garp, kept, self.now);
+                }
+            }
+            if instance.is_master() {
+                owned_after.insert(id.0);
+                if at != position || old_spec.claim != spec.claim {
+                    self.out.push_back(Action::Own(id, spec.claim.clone()));
+                }
+            }
+            self.instances.push(instance);
+        }
+        let stale = owned_before.difference(&owned_after).map(|id| Action::Disown(InstanceId(*id)));
+        self.out.extend(stale);
+        changed
+    }
+
+    fn go_over_trackers(&mut self, old: &Spec, new: &Spec) {
+        let pairs = pair(&old.scripts, &new.scripts, |a, b| a.name == b.name && same_script(a, b), same_script);
+        let mut before: Vec<Option<Monitor>> = std::mem::take(&mut self.scripts).into_iter().map(Some).collect();
+        for ((position, spec), pair) in new.scripts.iter().enumerate().zip(&pairs) {
+            let continued = pair.and_then(|at| Some((at, old.scripts.get(at)?, before.get_mut(at)?.take()?)));
+            let monitor = match continued {
+                Some((at, was, mut monitor)) => {
+                    if at != position {
+                        // Its run is known outside under another number.
+                        monitor.abandon(ScriptId(at as u32), &mut self.out);
+                    }
+                    if was != spec {
+                        monitor.reloaded(was, spec, self.now);
+                    }
+                    monitor
+                }
+                None => Monitor::new(spec, self.now, true),
+            };
+            self.scripts.push(monitor);
+        }
+        for (position, monitor) in before.iter_mut().enumerate() {
+            if let Some(monitor) = monitor {
+                monitor.stop(ScriptId(position as u32), &mut self.out);
+            }
+        }
+        let board = std::mem::replace(&mut self.board, Board::new(new));
+        let files = pair(&old.files, &new.files, |a, b| a.name == b.name && a.path == b.path, |a, b| a.path == b.path);
+        carry(&files, &board.files, &mut self.board.files);
+        let same = |a: &super::spec::ProcessSpec, b: &super::spec::ProcessSpec| {
+            (&a.process, &a.params, a.param_match, a.full_command, a.quorum, a.quorum_max)
+                == (&b.process, &b.params, b.param_match, b.full_command, b.quorum, b.quorum_max)
+        };
+        let processes = pair(&old.processes, &new.processes, |a, b| a.name == b.name && same(a, b), same);
+        carry(&processes, &board.processes, &mut self.board.processes);
+        let bfds = pair(&old.bfds, &new.bfds, |a, b| a.name == b.name, |_, _| false);
+        carry(&bfds, &board.bfds, &mut self.board.bfds);
+    }
+}
+
+/// Copies what is continued.
+fn carry<T: Clone>(pairs: &Pairs, old: &[T], new: &mut [T]) {
+    for (entry, pair) in new.iter_mut().zip(pairs) {
+        if let Some(value) = pair.and_then(|at| old.get(at)) {
+            entry.clone_from(value);
+        }
+    }
+}
+
+/// Positions in the new claim of addresses that were ready under the old one.
+fn carried(old: &InstanceSpec, new: &InstanceSpec, ready: &Ranges) -> Ranges {
+    let there: BTreeSet<_> = ready
+        .iter()
+        .flatten()
+        .filter_map(|position| old.claim.addresses.get(position as usize))
+        .map(|a| (a.address, a.prefix, a.interface.clone()))
+        .collect();
+    let mut kept = Ranges::default();
+    for (position, address) in (0_u32..).zip(&new.claim.addresses) {
+        if there.contains(&(address.address, address.prefix, address.interface.clone())) {
+            kept.add(position..position + 1);
+        }
+    }
+    kept
+}

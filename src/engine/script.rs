@@ -1,0 +1,174 @@
+//! Health scripts: when to run, when to give up waiting, and what rise and fall make of the results.
+//!
+//! The monitor only decides; running, signalling and waiting happen outside and come back as facts. Cadence is from start
+//! to start and absolute, so a slow script does not shift the ones after it.
+
+use super::io::{Action, Event, Exit, KillSignal};
+use super::spec::{ScriptId, ScriptSpec};
+use crate::time::{Interval, Time};
+use std::collections::VecDeque;
+
+/// How long a signalled script may take to die before the next signal.
+const PATIENCE: Interval = Interval::from_secs(2);
+/// The same, after two KILLs.
+const RESIGNED: Interval = Interval::from_secs(10);
+
+/// A run in progress.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Run {
+    Idle,
+    Running {
+        gives_up_at: Time,
+    },
+    /// It took too long and was signalled so many times.
+    Dying {
+        signals: u32,
+        again_at: Time,
+    },
+}
+
+/// One script's schedule and health.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Monitor {
+    run: Run,
+    next_start: Option<Time>,
+    pub(super) last_started: Option<Time>,
+    pub(super) last_exit: Option<Exit>,
+    /// Position in 0..rise+fall; good from `rise` up.
+    pub(super) result: u32,
+    /// No result yet.
+    pub(super) pending: bool,
+}
+
+impl Monitor {
+    /// A script that begins at `now`. At start one success is enough and the first failure acts at once; a script that a
+    /// reload brought is taken for good until it reports; `init_fail` is bad until it has risen.
+    pub(super) fn new(spec: &ScriptSpec, now: Time, at_reload: bool) -> Monitor {
+        let (result, pending) = match (spec.init_fail, at_reload) {
+            (true, _) => (0, false),
+            (false, true) => (spec.rise, false),
+            (false, false) => (spec.rise.saturating_sub(1), true),
+        };
+        Monitor { run: Run::Idle, next_start: Some(now), last_started: None, last_exit: None, result, pending }
+    }
+
+    /// `None`: not known yet.
+    pub(super) fn good(&self, spec: &ScriptSpec) -> Option<bool> {
+        (!self.pending).then_some(self.result >= spec.rise)
+    }
+
+    pub(super) fn running(&self) -> bool {
+        self.run != Run::Idle
+    }
+
+    pub(super) fn deadline(&self) -> Option<Time> {
+        let ladder = match self.run {
+            Run::Idle => None,
+            Run::Running { gives_up_at } => Some(gives_up_at),
+            Run::Dying { again_at, .. } => Some(again_at),
+        };
+        match (ladder, self.next_start) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (a, b) => a.or(b),
+        }
+    }
+
+    /// Something is due.
+    pub(super) fn due(&mut self, id: ScriptId, spec: &ScriptSpec, now: Time, out: &mut VecDeque<Action>) {
+        match self.run {
+            Run::Running { gives_up_at } if gives_up_at <= now => {
+                out.push_back(Action::Report(Event::ScriptTimedOut { script: id }));
+                out.push_back(Action::KillScript(id, KillSignal::Term));
+                self.run = Run::Dying { signals: 1, again_at: now + PATIENCE };
+            }
+            Run::Dying { signals, again_at } if again_at <= now => {
+                out.push_back(Action::KillScript(id, KillSignal::Kill));
+                let patience = if signals < 2 { PATIENCE } else { RESIGNED };
+                self.run = Run::Dying { signals: signals.saturating_add(1), again_at: now + patience };
+            }
+            _ => {}
+        }
+        let Some(at) = self.next_start.filter(|at| *at <= now) else { return };
+        let interval = spec.interval.max(Interval::from_millis(1));
+        let mut next = at + interval;
+        if next <= now {
+            // Late by whole intervals: keep the cadence, drop what was missed.
+            let missed = now.since(at).as_micros() / interval.as_micros();
+            next = at + interval.times(missed + 1);
+        }
+        self.next_start = Some(next);
+        if self.run == Run::Idle {
+            self.run =
+                Run::Running { gives_up_at: if spec.timeout.is_zero() { Time::NEVER } else { now + spec.timeout } };
+            self.last_started = Some(now);
+            out.push_back(Action::RunScript(id));
+        } else {
+            out.push_back(Action::Report(Event::ScriptOverrun { script: id }));
+        }
+    }
+
+    /// The run has ended. True when the health that others see is different from before.
+    pub(super) fn ended(&mut self, id: ScriptId, spec: &ScriptSpec, exit: Exit, out: &mut VecDeque<Action>) -> bool {
+        let timed_out = match self.run {
+            Run::Idle => return false,
+            Run::Running { .. } => false,
+            Run::Dying { signals, .. } => {
+                if signals == 1 {
+                    // TERM ended the script itself; what it left behind in its group has to go as well.
+                    out.push_back(Action::KillScript(id, KillSignal::Kill));
+                }
+                true
+            }
+        };
+        self.run = Run::Idle;
+        let before = self.good(spec);
+        let exit_before = self.last_exit.replace(exit);
+        self.pending = false;
+        let top = spec.rise.saturating_add(spec.fall).saturating_sub(1);
+        let (rise, result) = (spec.rise, self.result);
+        self.result = if exit == Exit::Code(0) && !timed_out {
+            if result.saturating_add(1) >= rise { top } else { result + 1 }
+        } else if result > rise {
+            result - 1
+        } else {
+            0
+        };
+        let after = self.good(spec);
+        if before != after || exit_before != Some(exit) {
+            out.push_back(Action::Report(Event::ScriptChanged { script: id, good: after == Some(true), exit }));
+        }
+        before != after
+    }
+
+    /// Ends the schedule; a run in progress is told to end.
+    pub(super) fn stop(&mut self, id: ScriptId, out: &mut VecDeque<Action>) {
+        self.next_start = None;
+        if self.running() {
+            out.push_back(Action::KillScript(id, KillSignal::Term));
+            self.run = Run::Idle;
+        }
+    }
+
+    /// A reload gave the script another number: a run in progress is told to end and its result will not count.
+    pub(super) fn abandon(&mut self, id: ScriptId, out: &mut VecDeque<Action>) {
+        if self.running() {
+            out.push_back(Action::KillScript(id, KillSignal::Term));
+            self.run = Run::Idle;
+        }
+    }
+
+    /// The same command under other settings: health is kept, the schedule follows the new interval.
+    pub(super) fn reloaded(&mut self, before: &ScriptSpec, spec: &ScriptSpec, now: Time) {
+        if (before.rise, before.fall) != (spec.rise, spec.fall) {
+            let top = spec.rise.saturating_add(spec.fall).saturating_sub(1);
+            self.result = match (self.pending, self.result >= before.rise) {
+                (true, _) => spec.rise.saturating_sub(1),
+                (false, true) => top,
+                (false, false) => 0,
+            };
+        }
+        if before.interval != spec.interval {
+            self.next_start = Some(self.last_started.map_or(now, |last| (last + spec.interval).max(now)));
+        }
+    }
+}

@@ -1,0 +1,289 @@
+//! Making everybody's standing agree with the facts, after every input, in one pass.
+//!
+//! Whoever was marked is bound to its links anew, its faults and priority are recomputed from nothing but the present
+//! picture, and then the table of [`super::group`] is applied to every group with a changed member. Since an instance is
+//! in one group at most, one pass over the groups is enough.
+
+use super::Engine;
+use super::bind::{Binding, bind};
+use super::election;
+use super::garp::Ranges;
+use super::group::{self, Member, Verdict};
+use super::index::Index;
+use super::instance::Instance;
+use super::io::{Action, Cause, Event, Fault};
+use super::spec::{GroupId, IfName, InstanceId, InstanceSpec, Spec, Tie, TieTarget, Transport};
+use super::state::{Patience, State};
+use super::track::{Contribution, Reading, name_of, weigh};
+use crate::time::Interval;
+use crate::wire::Priority;
+use std::collections::BTreeSet;
+
+impl Engine {
+    /// Applies what follows from everything that was marked.
+    pub(super) fn settle(&mut self) {
+        let mut follow = BTreeSet::new();
+        // Rebinding one instance may concern another (a duplicate VRID), which is then marked; its own rebinding
+        // changes nothing further, so the second round is the last.
+        while !self.unsettled.is_empty() {
+            for id in std::mem::take(&mut self.unsettled) {
+                self.recompute(id);
+                follow.insert(id);
+            }
+        }
+        for group in self.stirred.clone() {
+            self.spread_faults(group, &mut follow);
+        }
+        for id in follow {
+            let at_once = self.may_start_at_once(id);
+            let patience = self.first_patience(id);
+            self.with(id, |instance, cx| instance.follow_faults(at_once, patience, cx));
+        }
+        if self.stirred.is_empty() {
+            return;
+        }
+        for group in std::mem::take(&mut self.stirred) {
+            self.apply_table(group);
+        }
+        self.stirred.clear();
+        self.leader = None;
+    }
+
+    /// Binds an instance to the links that are there, and computes its faults and priority.
+    fn recompute(&mut self, id: InstanceId) {
+        let Some((instance, spec)) = self.instances.get(id.index()).zip(self.spec.instances.get(id.index())) else {
+            return;
+        };
+        let (binding, mut faults) = bind(spec, &self.links, &self.index.claimed, instance.binding.source);
+        if let Some(reason) = &spec.config_fault {
+            faults.insert(0, Fault::Config(reason.clone()));
+        }
+        if self.is_duplicate(id, spec, &binding) {
+            faults.push(Fault::DuplicateVrid);
+        }
+        let mut parts = 0_i32;
+        for tie in &spec.ties {
+            let contribution = self.contribution(tie);
+            parts = parts.saturating_add(contribution.amount);
+            if contribution.pending {
+                faults.push(Fault::Pending(name_of(&self.spec, tie).into()));
+            } else if contribution.fault {
+                faults.push(match &tie.on {
+                    TieTarget::Interface(name) if self.links.named(name).is_none() => {
+                        Fault::InterfaceMissing(name.clone())
+                    }
+                    TieTarget::Interface(name) => Fault::InterfaceDown(name.clone()),
+                    _ => Fault::Tracker(name_of(&self.spec, tie).into()),
+                });
+            }
+        }
+        let mut seen = BTreeSet::new();
+        faults.retain(|fault| seen.insert(fault.clone()));
+        let standing = election::effective(spec.priority, std::iter::once(parts));
+        if instance.binding != binding {
+            let before = instance.binding.clone();
+            let own = ears(spec, &before).into_iter().chain(ears(spec, &binding)).flatten();
+            let concerned = own.flat_map(|ifindex| self.index.hearers(ifindex, spec.family, spec.vrid.get()).to_vec());
+            self.unsettled.extend(concerned.filter(|other| *other != id));
+            for ifindex in ears(spec, &before).into_iter().flatten() {
+                self.index.unhear(ifindex, spec.family, spec.vrid, id);
+            }
+            hear(&mut self.index, id, spec, &binding);
+        }
+        let group = spec.group;
+        let stirs = self.with(id, |instance, cx| {
+            instance.binding = binding;
+            instance.set_standing(standing, cx);
+            let stirs = instance.own_faults.is_empty() != faults.is_empty();
+            instance.own_faults = faults;
+            stirs
+        });
+        self.stirred.extend(group.filter(|_| stirs == Some(true)));
+    }
+
+    /// What a tie adds at the moment.
+    pub(super) fn contribution(&self, tie: &Tie) -> Contribution {
+        let reading = match &tie.on {
+            TieTarget::Interface(name) => Reading::Good(self.links.is_running(name)),
+            TieTarget::Script(id) => match self.scripts.get(id.index()).zip(self.spec.scripts.get(id.index())) {
+                Some((monitor, script)) => monitor.good(script).map_or(Reading::Pending, Reading::Good),
+                None => Reading::Unknown,
+            },
+            other => self.board.reading(other),
+        };
+        weigh(tie.weight, tie.reverse, reading)
+    }
+
+    /// Does an instance before this one use the same VRID in the same place? That can come about only when interfaces
+    /// change under a configuration that was right when it was read.
+    fn is_duplicate(&self, id: InstanceId, spec: &InstanceSpec, binding: &Binding) -> bool {
+        let Transport::Multicast { group } = &spec.transport else { return false };
+        if binding.base == 0 {
+            return false;
+        }
+        let earlier =
+            self.index.hearers(binding.base, spec.family, spec.vrid.get()).iter().filter(|other| **other < id);
+        let others =
+            earlier.filter_map(|other| self.spec.instances.get(other.index()).zip(self.instances.get(other.index())));
+        others.filter(|(_, other)| other.binding.base == binding.base).any(|(other, _)| match &other.transport {
+            Transport::Multicast { group: theirs } => {
+                theirs == group && other.virtual_link.is_some() == spec.virtual_link.is_some()
+            }
+            Transport::Unicast { .. } => false,
+        })
+    }
+
+    /// A faulty member holds all others; its going lets them go.
+    fn spread_faults(&mut self, group: GroupId, follow: &mut BTreeSet<InstanceId>) {
+        let Some(group) = self.spec.groups.get(group.index()) else { return };
+        let faulty: Vec<InstanceId> = group
+            .members
+            .iter()
+            .filter(|id| self.instances.get(id.index()).is_some_and(|member| !member.own_faults.is_empty()))
+            .copied()
+            .collect();
+        for id in &group.members {
+            let because =
+                faulty.iter().find(|other| *other != id).and_then(|other| self.spec.instances.get(other.index()));
+            if let Some(member) = self.instances.get_mut(id.index()) {
+                member.group_fault = because.map(|spec| spec.name.clone());
+            }
+            follow.insert(*id);
+        }
+    }
+
+    /// Brings a group to one state.
+    fn apply_table(&mut self, group: GroupId) {
+        let Some(members) = self.spec.groups.get(group.index()).map(|group| group.members.clone()) else { return };
+        let facts = members.iter().filter_map(|id| self.instances.get(id.index())).map(|member| Member {
+            role: member.role(),
+            faulty: !member.own_faults.is_empty(),
+            wants: member.wants_master(),
+        });
+        let verdict = group::judge(facts);
+        let content = members.iter().find(|id| {
+            self.instances.get(id.index()).is_some_and(|member| !member.is_master() && !member.wants_master())
+        });
+        let led_by = self.leader.filter(|id| members.contains(id)).or(content.copied());
+        for id in &members {
+            let Some(member) = self.instances.get(id.index()) else { continue };
+            match (verdict, member.state()) {
+                (Verdict::AllBackup, State::Master(_)) => {
+                    let why = led_by.map_or(Cause::Start, |led_by| Cause::Group { led_by });
+                    self.with(*id, |instance, cx| instance.become_backup(why, None, cx));
+                }
+                (Verdict::AllMaster, State::Backup(backup)) => {
+                    let why = match (&backup.wants, led_by) {
+                        (Some(own), leader) if leader.is_none_or(|leader| leader == *id) => own.clone(),
+                        (_, Some(led_by)) => Cause::Group { led_by },
+                        (_, None) => Cause::MasterSilent,
+                    };
+                    self.with(*id, |instance, cx| instance.become_master(why, cx));
+                }
+                _ => {}
+            }
+        }
+        let after = group::role(members.iter().filter_map(|id| self.instances.get(id.index())).map(Instance::role));
+        if let Some(shown) = self.groups.get_mut(group.index()).filter(|shown| **shown != after) {
+            let from = std::mem::replace(shown, after);
+            self.out.push_back(Action::Report(Event::GroupBecame { group, from, to: after }));
+        }
+    }
+
+    /// An owner that was told to start as master starts at once, if its whole group is like that.
+    fn may_start_at_once(&self, id: InstanceId) -> bool {
+        let Some(spec) = self.spec.instances.get(id.index()) else { return false };
+        starts_as_master(spec) && self.group_members(spec).all(starts_as_master)
+    }
+
+    /// A group of owners which was not told to start as master still does not wait long.
+    fn first_patience(&self, id: InstanceId) -> Patience {
+        let Some(spec) = self.spec.instances.get(id.index()) else { return Patience::Full };
+        let mut members = self.group_members(spec);
+        let owners = spec.group.is_some() && members.all(|member| member.priority == Priority::OWNER);
+        if owners { Patience::Owners } else { Patience::Full }
+    }
+
+    fn group_members<'a>(&'a self, spec: &InstanceSpec) -> impl Iterator<Item = &'a InstanceSpec> {
+        let group = spec.group.and_then(|group| self.spec.groups.get(group.index()));
+        group.into_iter().flat_map(|group| &group.members).filter_map(|id| self.spec.instances.get(id.index()))
+    }
+}
+
+fn starts_as_master(spec: &InstanceSpec) -> bool {
+    spec.priority == Priority::OWNER && spec.wants_master
+}
+
+/// Interfaces whose adverts are for an instance; 0 is any.
+fn ears(spec: &InstanceSpec, binding: &Binding) -> [Option<u32>; 3] {
+    let some = |index: u32| (index != 0).then_some(index);
+    let anywhere = spec.interface.is_none().then_some(0);
+    [some(binding.transmit), some(binding.base).filter(|base| *base != binding.transmit), anywhere]
+}
+
+/// Enters an instance into the receive table.
+pub(super) fn hear(index: &mut Index, id: InstanceId, spec: &InstanceSpec, binding: &Binding) {
+    for ifindex in ears(spec, binding).into_iter().flatten() {
+        index.hear(ifindex, spec.family, spec.vrid, id);
+    }
+}
+
+/// The delays (down, up) of an interface, cut to what the instances on it can bear.
+pub(super) fn debounce(spec: &Spec, instances: &[Instance], name: &IfName) -> (Interval, Interval) {
+    if spec.debounce.is_empty() {
+        return (Interval::ZERO, Interval::ZERO);
+    }
+    let on_it = || {
+        spec.instances.iter().zip(instances).filter(move |(spec, instance)| {
+            spec.interface.as_ref() == Some(name) || instance.binding.link_name.as_ref() == Some(name)
+        })
+    };
+    // A virtual link goes by its parent's delays.
+    let parent = on_it().find_map(|(spec, _)| spec.interface.clone());
+    let entry = spec.debounce.iter().find(|line| line.interface == *name);
+    let Some(line) = entry.or_else(|| spec.debounce.iter().find(|line| Some(&line.interface) == parent.as_ref()))
+    else {
+        return (Interval::ZERO, Interval::ZERO);
+    };
+    let (mut down, mut up) = (line.down, line.up);
+    for (spec, instance) in on_it() {
+        if spec.down_adverts <= 1 {
+            return (Interval::ZERO, Interval::ZERO);
+        }
+        let longest = election::longest_debounce(spec.interval.min(instance.learned), spec.down_adverts);
+        if down > longest {
+            if up == down {
+                up = longest;
+            }
+            down = longest;
+        }
+    }
+    (down, up)
+}
+
+/// The first ready address of each interface other than the instance's own: what `vmac_garp_intvl` keeps fresh.
+pub(super) fn one_each_interface(spec: &InstanceSpec, ready: &Ranges) -> Vec<u32> {
+    let mut seen: BTreeSet<&IfName> = BTreeSet::new();
+    let mut chosen = Vec::new();
+    for position in ready.iter().flatten() {
+        let Some(address) = spec.claim.addresses.get(position as usize) else { continue };
+        let Some(name) = address.interface.as_ref().filter(|name| Some(*name) != spec.interface.as_ref()) else {
+            continue;
+        };
+        if (spec.garp.extra_all || address.use_vmac) && seen.insert(name) {
+            chosen.push(position);
+        }
+    }
+    chosen
+}
+
+/// Are adverts of these two sent and heard in the same manner?
+pub(super) fn same_medium(a: &InstanceSpec, b: &InstanceSpec) -> bool {
+    match (&a.transport, &b.transport) {
+        (Transport::Multicast { group: one }, Transport::Multicast { group: other }) => {
+            one == other && a.virtual_link.is_some() == b.virtual_link.is_some()
+        }
+        (Transport::Unicast { .. }, Transport::Unicast { .. }) => a.source == b.source,
+        _ => false,
+    }
+}
