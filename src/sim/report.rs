@@ -243,6 +243,7 @@ fn reason(spec: &Spec, why: &Cause) -> String {
         Cause::MasterSilent => "no master heard for the whole down timer".into(),
         Cause::MasterLeft => "the master left".into(),
         Cause::Owner => "address owner".into(),
+        Cause::Preempts { over, priority } => format!("{over} is worse, with priority {priority}"),
         Cause::Outranked { by, priority } => format!("outranked by {by} with priority {priority}"),
         Cause::Faulted(faults) => format!("faults {faults:?}"),
         Cause::Recovered => "no fault is left".into(),
