@@ -16,7 +16,7 @@ use crate::wire::Family;
 use std::net::IpAddr;
 
 /// Kind of name under which sessions are known that VRRP may follow.
-pub const FOR_VRRP: &str = "track_bfd";
+pub const FOR_VRRP: &str = "bfd_instance";
 /// Kind of name under which sessions are known that checkers may follow.
 pub const FOR_CHECKERS: &str = "BFD_CHECK";
 /// Longest name, bytes.
@@ -108,7 +108,7 @@ pub fn bfd_instance(sessions: &mut Sessions, node: &Node<'_>, cx: &mut Cx<'_>) {
         cx.push(Diagnostic::new(Class::General, name.span, message).label(format!("at most {NAME} bytes")));
         return;
     }
-    if !cx.define("bfd_instance", name) {
+    if !cx.define("BFD session", name) {
         return;
     }
     let mut own = Bfd::default();

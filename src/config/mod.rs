@@ -23,6 +23,7 @@ pub mod line;
 pub mod lists;
 pub mod lvs;
 pub mod names;
+pub mod pair;
 pub mod resolve;
 mod resolve_daemon;
 mod resolve_instance;
@@ -50,21 +51,42 @@ pub struct Env<'a> {
     pub system: &'a dyn System,
 }
 
-/// Reads a configuration.
-///
-/// The [`Spec`] is `None` exactly when keepalived 2.4.3 would not start with it: an argument that it cannot do without is
-/// missing, an include that must not fail failed, the main file is not there, or the settings together cannot be run.
-/// Mere mistakes leave a `Spec` of what was understood. [`Diagnostics::exit_code`] is the exit code of `keepalived -t`.
+/// Everything that a configuration says.
+#[derive(Clone, Debug, Default)]
+pub struct Loaded {
+    /// What VRRP is told; `None` exactly when keepalived 2.4.3 would not start with it: an argument that it cannot do
+    /// without is missing, an include that must not fail failed, the main file is not there, or the settings together
+    /// cannot be run. Mere mistakes leave a `Spec` of what was understood.
+    pub spec: Option<Spec>,
+    /// What load balancing would be told.
+    pub lvs: lvs::spec::LvsSpec,
+    /// BFD sessions that could run.
+    pub sessions: Vec<bfd::Session>,
+    pub diagnostics: Diagnostics,
+}
+
+/// Reads a configuration. [`Diagnostics::exit_code`] is the exit code of `keepalived -t`; when the [`Spec`] is `None`
+/// is said at [`Loaded::spec`].
 pub fn load(root: &str, env: &Env<'_>, files: &dyn Loader) -> (Option<Spec>, Diagnostics) {
-    let mut diagnostics = Diagnostics::default();
-    let text = expand::read(root, &env.text, files, &mut diagnostics);
-    let nodes = tree::parse(&text, &keywords::Language, &mut diagnostics);
+    let loaded = load_all(root, env, files);
+    (loaded.spec, loaded.diagnostics)
+}
+
+/// Reads a configuration with the parts that nothing acts on yet.
+pub fn load_all(root: &str, env: &Env<'_>, files: &dyn Loader) -> Loaded {
+    let mut loaded = Loaded::default();
+    let diagnostics = &mut loaded.diagnostics;
+    let text = expand::read(root, &env.text, files, diagnostics);
+    let nodes = tree::parse(&text, &keywords::Language, diagnostics);
     let include_failed = diagnostics.list.iter().any(|d| d.class == Class::Include);
-    let mut cx = Cx::new(env, names::Names::customary(), &mut diagnostics);
-    let top = top::read(&nodes, files, &mut cx);
+    let mut cx = Cx::new(env, names::Names::customary(), diagnostics);
+    let mut top = top::read(&nodes, files, &mut cx);
     if cx.aborted || include_failed || text.root_missing {
-        return (None, diagnostics);
+        return loaded;
     }
-    let spec = resolve::resolve(top, &mut cx);
-    (spec, diagnostics)
+    let lvs = std::mem::take(&mut top.lvs);
+    loaded.sessions = std::mem::take(&mut top.bfd.usable);
+    loaded.spec = resolve::resolve(top, &mut cx);
+    loaded.lvs = lvs::resolve::resolve(lvs, &mut cx);
+    loaded
 }

@@ -64,6 +64,12 @@ pub fn resolve(mut top: Top, cx: &mut Cx<'_>) -> Option<Spec> {
         trackers.processes.insert(block.name.clone(), (ProcessId(spec.processes.len() as u32 - 1), weight));
     }
 
+    for session in std::mem::take(&mut top.bfd.trackable) {
+        let weight = Weight { weight: session.weight, reverse: session.reverse };
+        trackers.bfds.insert(session.name.clone(), (BfdId(spec.bfds.len() as u32), weight));
+        spec.bfds.push(session);
+    }
+
     for own in &top.instances {
         if !has_the_least(own, cx) {
             return None;

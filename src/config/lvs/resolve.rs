@@ -12,6 +12,7 @@ use super::spec::{
     RealServer, ServerGroup, SorryServer, Target, Timing, TunnelChecksum, TunnelKind, VirtualServer,
 };
 use crate::config::block::{Cx, Set, given};
+use crate::config::diagnostic::Class;
 use crate::config::security::{Guard, ScriptLine, UserLine};
 use crate::config::source::Span;
 use crate::engine::spec::Run;
@@ -34,9 +35,20 @@ impl MailDefault {
 const NAT: Forwarding = Forwarding { method: Method::Nat, tunnel: TunnelKind::Ipip, checksum: TunnelChecksum::None };
 
 /// What was read, resolved. Mistakes leave out what they concern and nothing else.
-pub fn resolve(lvs: Lvs, mail: MailDefault, guard: &mut Guard<'_>, cx: &mut Cx<'_>) -> LvsSpec {
+pub fn resolve(lvs: Lvs, cx: &mut Cx<'_>) -> LvsSpec {
     let Lvs { tls, groups, services } = lvs;
-    let services = services.into_iter().filter_map(|s| service(s, &groups, mail, guard, cx)).collect();
+    let value = |set: &Set<bool>| set.as_ref().map(|set| set.value);
+    let mail = MailDefault { checker: value(&cx.global.smtp_alert_checker), all: value(&cx.global.smtp_alert) };
+    let mut guard = Guard::new(cx.env.system);
+    guard.enabled = cx.global.script_security.is_some();
+    guard.use_symlinks = given(&cx.global.use_symlink_paths, false);
+    guard.supplementary = given(&cx.global.set_supplementary_groups, false);
+    guard.script_user = cx.global.script_user.as_ref().map(|set| set.value.clone());
+    let services = services.into_iter().filter_map(|s| service(s, &groups, mail, &mut guard, cx)).collect();
+    // VRRP's scripts are judged by a guard of their own; that script security is off is said once.
+    if !cx.diagnostics.list.iter().any(|d| d.class == Class::Security) {
+        guard.settle(cx);
+    }
     LvsSpec { tls: tls.map(Into::into), groups, services }
 }
 
