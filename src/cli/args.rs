@@ -88,6 +88,9 @@ pub struct Check {
     /// Fail on warnings too.
     #[arg(long)]
     pub strict: bool,
+    /// Take every interface, user and script to be there, as with several files: the file is for another machine.
+    #[arg(long)]
+    pub anywhere: bool,
     #[arg(long, value_enum, default_value_t = Format::Text)]
     pub format: Format,
     /// The name that `@id` lines compare with, as `keepalived -i`.
@@ -124,15 +127,16 @@ pub struct Fmt {
 
 #[derive(Debug, Args)]
 pub struct Simulate {
-    /// The servers' configurations, the one that is to fail first.
+    /// The servers' configurations; each server is called like its file.
     #[arg(required = true, num_args = 1.., value_name = "FILE")]
     pub files: Vec<PathBuf>,
-    /// kill (power gone), crash (daemon killed), stop, link, script or script:NAME.
-    #[arg(long, value_name = "HOW", default_value = "kill")]
-    pub fail: Failure,
-    /// Of the randomness: jitter of the modelled network.
-    #[arg(long, default_value_t = 1)]
-    pub seed: u64,
+    /// crash (power gone), kill (daemon killed), stop, pause, cut, link[:INTERFACE] or script[:NAME]; @SERVER behind it
+    /// if another server than the one with the highest priority is meant.
+    #[arg(long, value_name = "HOW", default_value = "crash")]
+    pub fail: String,
+    /// Of the randomness: delays of the modelled network.
+    #[arg(long)]
+    pub seed: Option<u64>,
     /// Seconds of virtual time.
     #[arg(long = "for", value_name = "SECONDS")]
     pub seconds: Option<f64>,
@@ -149,10 +153,12 @@ pub struct Simulate {
 /// How the first server fails.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Failure {
-    /// The power is gone: everything on the server is killed, its cable is dead.
+    /// SIGKILL to the daemon: the addresses stay behind.
     Kill,
-    /// SIGKILL to the daemon alone: the addresses stay behind.
+    /// The power is gone: everything on the server is killed, its cable is dead.
     Crash,
+    /// SIGSTOP: the daemon is there and does nothing.
+    Pause,
     /// SIGTERM.
     Stop,
     /// Its cable is pulled.
@@ -167,12 +173,13 @@ impl std::str::FromStr for Failure {
         match text {
             "kill" => Ok(Failure::Kill),
             "crash" => Ok(Failure::Crash),
+            "pause" => Ok(Failure::Pause),
             "stop" => Ok(Failure::Stop),
             "link" => Ok(Failure::Link),
             "script" => Ok(Failure::Script(None)),
             _ => match text.strip_prefix("script:") {
                 Some(name) if !name.is_empty() => Ok(Failure::Script(Some(name.into()))),
-                _ => Err("expected kill, crash, stop, link, script or script:NAME".into()),
+                _ => Err("expected crash, kill, pause, stop, link, script or script:NAME".into()),
             },
         }
     }
@@ -184,6 +191,7 @@ impl Failure {
         match self {
             Failure::Kill => "kill",
             Failure::Crash => "crash",
+            Failure::Pause => "pause",
             Failure::Stop => "stop",
             Failure::Link => "link",
             Failure::Script(_) => "script",
@@ -196,7 +204,7 @@ pub struct Lab {
     /// A directory with one .conf file a server, or the files themselves; the first file's server is the one to fail.
     #[arg(required = true, num_args = 1.., value_name = "DIR|FILE")]
     pub files: Vec<PathBuf>,
-    /// kill (power gone), crash (daemon killed), stop, link, script or script:NAME. Without it the lab only shows the start.
+    /// crash (power gone), kill (daemon killed), stop, pause, link, script or script:NAME. Without it the lab only shows the start.
     #[arg(long, value_name = "HOW")]
     pub fail: Option<Failure>,
     /// The daemon to run, by default the vipd beside this program. keepalived works too.

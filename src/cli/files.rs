@@ -4,13 +4,14 @@ use super::Trouble;
 use crate::config::diagnostic::Diagnostics;
 use crate::config::expand::TextEnv;
 use crate::config::source::{Found, Loader};
-use crate::config::system::{Link, Stat, System, TableSystem, User};
+use crate::config::system::{FileKind, Link, Stat, System, TableSystem, User};
 use crate::config::{self, Env};
 use crate::engine::spec::Spec;
+use crate::kernel::files::OsLoader;
 use crate::time::Interval;
-use std::io::ErrorKind;
+use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::net::IpAddr;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 /// Which machine a configuration is for.
@@ -30,9 +31,10 @@ pub fn load(file: &Path, config_id: Option<&str>, place: Where) -> Result<(Optio
     if let Err(e) = std::fs::File::open(file) {
         return Err(Trouble::new(format!("{}: {e}", file.display())));
     }
-    let system: &dyn System = match place {
-        Where::Here => &Anywhere::new(),
-        Where::Anywhere => &Anywhere::new(),
+    let anywhere = Anywhere::new();
+    let (system, files): (&dyn System, &dyn Loader) = match place {
+        Where::Here => (&anywhere, &Learning(&anywhere)),
+        Where::Anywhere => (&anywhere, &Learning(&anywhere)),
     };
     let host = system.host_name();
     let name = config_id.map_or_else(|| host.split('.').next().unwrap_or_default().to_owned(), str::to_owned);
@@ -45,48 +47,56 @@ pub fn load(file: &Path, config_id: Option<&str>, place: Where) -> Result<(Optio
         strict_includes: false,
         working_directory: std::env::current_dir().unwrap_or_default(),
     };
-    Ok(config::load(&file.to_string_lossy(), &Env { text, system }, &Disk))
+    Ok(config::load(&file.to_string_lossy(), &Env { text, system }, files))
 }
 
-/// Files as they are on disk.
-#[derive(Clone, Copy, Debug)]
-pub struct Disk;
-
-impl Loader for Disk {
-    fn read(&self, path: &Path) -> Found {
-        let meta = match std::fs::metadata(path) {
-            Ok(meta) => meta,
-            Err(e) if e.kind() == ErrorKind::NotFound => return Found::Missing,
-            Err(e) => return Found::Unreadable(e.to_string()),
-        };
-        if !meta.is_file() {
-            return Found::NotRegular;
-        }
-        if meta.permissions().mode() & 0o111 != 0 {
-            return Found::Executable;
-        }
-        match std::fs::read(path) {
-            Ok(bytes) => Found::Text(bytes),
-            Err(e) => Found::Unreadable(e.to_string()),
-        }
-    }
-    fn glob(&self, pattern: &str) -> Vec<PathBuf> {
-        glob::glob(pattern).map(|found| found.flatten().collect()).unwrap_or_default()
-    }
-}
-
-/// A machine on which everything is there that a configuration names.
+/// A machine on which everything is there that a configuration names. Which paths are directories it learns from the
+/// files as they are read: what stands before another part of a path is one.
 #[derive(Clone, Debug)]
-pub struct Anywhere(TableSystem);
+pub struct Anywhere {
+    table: TableSystem,
+    directories: RefCell<BTreeSet<String>>,
+}
 
 impl Anywhere {
     pub fn new() -> Anywhere {
-        Anywhere(TableSystem::anywhere())
+        let anywhere = Anywhere { table: TableSystem::anywhere(), directories: RefCell::default() };
+        for place in anywhere.table.search_path().split(':') {
+            anywhere.learn(&format!("{place}/"));
+        }
+        anywhere
+    }
+
+    /// Takes note of every path in a text.
+    fn learn(&self, text: &str) {
+        let mut known = self.directories.borrow_mut();
+        for word in text.split(|c: char| c.is_whitespace() || "\"'`<>|;&()=".contains(c)) {
+            let path = word.find('/').and_then(|at| word.get(at..)).unwrap_or_default();
+            for (at, _) in path.match_indices('/').filter(|(at, _)| *at > 0) {
+                known.extend(path.get(..at).map(str::to_owned));
+            }
+        }
     }
 }
 impl Default for Anywhere {
     fn default() -> Self {
         Anywhere::new()
+    }
+}
+
+/// Files from disk; what they say is learnt.
+struct Learning<'a>(&'a Anywhere);
+
+impl Loader for Learning<'_> {
+    fn read(&self, path: &Path) -> Found {
+        let found = OsLoader.read(path);
+        if let Found::Text(bytes) = &found {
+            self.0.learn(&String::from_utf8_lossy(bytes));
+        }
+        found
+    }
+    fn glob(&self, pattern: &str) -> Vec<PathBuf> {
+        OsLoader.glob(pattern)
     }
 }
 
@@ -105,40 +115,44 @@ impl System for Anywhere {
         Some(if name == "root" { 0 } else { NOBODY })
     }
     fn groups_of(&self, user: &str, gid: u32) -> Vec<u32> {
-        self.0.groups_of(user, gid)
+        self.table.groups_of(user, gid)
     }
     fn identity(&self) -> (u32, u32) {
         (0, 0)
     }
     fn lstat(&self, path: &str) -> Option<Stat> {
-        self.0.lstat(path)
+        let mut stat = self.table.lstat(path)?;
+        if self.directories.borrow().contains(path) || Path::new(path).is_dir() {
+            stat.kind = FileKind::Directory;
+        }
+        Some(stat)
     }
     fn read_link(&self, path: &str) -> Option<String> {
-        self.0.read_link(path)
+        self.table.read_link(path)
     }
     fn executable(&self, path: &str, uid: u32, gid: u32) -> bool {
-        self.0.executable(path, uid, gid)
+        self.table.executable(path, uid, gid)
     }
     fn read_secret(&self, path: &str) -> Option<Vec<u8>> {
-        self.0.read_secret(path)
+        self.table.read_secret(path)
     }
     fn search_path(&self) -> String {
-        self.0.search_path()
+        self.table.search_path()
     }
     fn interface(&self, name: &str) -> Option<Link> {
-        self.0.interface(name)
+        self.table.interface(name)
     }
     fn host_name(&self) -> String {
         nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok()).unwrap_or_default()
     }
     fn resolve(&self, host: &str) -> Option<IpAddr> {
-        self.0.resolve(host)
+        self.table.resolve(host)
     }
     fn uptime(&self) -> Interval {
-        self.0.uptime()
+        self.table.uptime()
     }
     fn cpus(&self) -> u32 {
-        self.0.cpus()
+        self.table.cpus()
     }
     fn iproute_names(&self, file: &str, directories: &[&str]) -> String {
         directories

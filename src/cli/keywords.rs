@@ -53,6 +53,11 @@ pub fn repetition(repeat: Repeat) -> &'static str {
     }
 }
 
+/// What follows the keyword; nothing for a switch.
+pub fn arguments(k: &Keyword) -> &str {
+    if k.arguments == "none" { "" } else { &k.arguments }
+}
+
 /// A block's name as a title.
 pub fn title(block: &str) -> String {
     if block.is_empty() { "top level".to_owned() } else { block.replace('/', " / ") }
@@ -69,12 +74,12 @@ fn render(list: &[&Keyword], paint: Paint) -> String {
             out += &format!("{}\n", paint.strong(&title(k.block)));
             block = Some(k.block);
         }
-        out += &format!("  {} {}\n", paint.name(k.keyword), k.arguments);
+        out += &format!("  {} {}\n", paint.name(k.keyword), arguments(k));
         for line in k.doc.lines().map(str::trim).filter(|l| !l.is_empty()) {
             out += &format!("      {line}\n");
         }
         let mut facts = vec![repetition(k.repeat).to_owned()];
-        if !k.default.is_empty() {
+        if !matches!(k.default, "" | "-") {
             facts.insert(0, format!("default: {}", k.default));
         }
         out += &format!("      {}\n", paint.dim(&facts.join("; ")));

@@ -1,7 +1,7 @@
 //! Manual pages and completions: made from the command lines and the keyword table, so that they cannot lag behind.
 
 use super::args::{ManPage, Program, Vipctl};
-use super::keywords::{repetition, title};
+use super::keywords::{arguments, repetition, title};
 use super::{Outcome, Trouble, steer};
 use crate::config::keywords::{Keyword, all};
 use clap::{Command, CommandFactory};
@@ -250,7 +250,7 @@ fn conf() -> String {
 fn keyword(k: &Keyword) -> String {
     let mut text = roff(&k.doc);
     let mut sentences = Vec::new();
-    if !k.default.is_empty() {
+    if !matches!(k.default, "" | "-") {
         sentences.push(format!("Default: {}.", k.default));
     }
     sentences.push(format!("Repetition: {}.", repetition(k.repeat)));
@@ -258,7 +258,7 @@ fn keyword(k: &Keyword) -> String {
         sentences.push(format!("Status: {}.", k.status));
     }
     text += &format!("{}{}", if text.is_empty() { "" } else { "\n" }, roff(&sentences.join(" ")));
-    format!(".TP\n\\fB{}\\fR {}\n{text}\n", roff(k.keyword), roff(&k.arguments))
+    format!(".TP\n\\fB{}\\fR {}\n{text}\n", roff(k.keyword), roff(arguments(k)))
 }
 
 const EXAMPLE: &str = "\

@@ -5,6 +5,7 @@
 //! are 0 for yes, 1 for no (a check that failed, a rehearsal that went wrong), 2 for "could not be asked".
 
 pub mod args;
+pub mod check;
 mod client;
 mod clock;
 pub mod doctor;
@@ -14,6 +15,7 @@ pub mod keywords;
 pub mod lab;
 pub mod manual;
 pub mod paint;
+pub mod simulate;
 pub mod status;
 mod steer;
 mod table;
@@ -93,6 +95,8 @@ fn run(verb: Verb) -> Outcome {
         Verb::Metrics(daemon) => steer::ask(&daemon, &Request::Metrics),
         Verb::Doctor(args) => doctor::run(&args),
         Verb::Keywords(args) => keywords::run(&args),
+        Verb::Check(args) => check::run(&args),
+        Verb::Simulate(args) => simulate::run(&args),
         Verb::Lab(args) => lab::run(&args),
         Verb::LabNode(args) => lab::agent::run(&args.plan),
         Verb::LabWeb { name } => lab::web::serve(&name),

@@ -230,8 +230,9 @@ impl Rehearsal {
             None => drop(self.damage.out.insert(at)),
         }
         let what = match how {
-            Failure::Kill => "power is lost: everything is killed, the cable is dead".to_owned(),
-            Failure::Crash => format!("{} is killed (SIGKILL), the server goes on", self.daemon_name()),
+            Failure::Crash => "power is lost: everything is killed, the cable is dead".to_owned(),
+            Failure::Kill => format!("{} is killed (SIGKILL), the server goes on", self.daemon_name()),
+            Failure::Pause => format!("{} is paused (SIGSTOP)", self.daemon_name()),
             Failure::Stop => format!("{} is stopped (SIGTERM)", self.daemon_name()),
             Failure::Link => "the cables are pulled".to_owned(),
             Failure::Script(_) => {
@@ -245,12 +246,13 @@ impl Rehearsal {
         };
         self.timeline.act(Instant::now(), &name, &what);
         match how {
-            Failure::Kill => {
+            Failure::Crash => {
                 self.carrier(at, false).await?;
                 self.machines[at].signal(Who::Daemon, Signal::SIGKILL).await?;
                 self.machines[at].signal(Who::Web, Signal::SIGKILL).await?;
             }
-            Failure::Crash => self.machines[at].signal(Who::Daemon, Signal::SIGKILL).await?,
+            Failure::Kill => self.machines[at].signal(Who::Daemon, Signal::SIGKILL).await?,
+            Failure::Pause => self.machines[at].signal(Who::Daemon, Signal::SIGSTOP).await?,
             Failure::Stop => self.machines[at].signal(Who::Daemon, Signal::SIGTERM).await?,
             Failure::Link => self.carrier(at, false).await?,
             Failure::Script(_) if self.asks_the_web(at, script) => {
@@ -270,7 +272,7 @@ impl Rehearsal {
         let failing = self.damage.failing.iter().next().map(|(_, script)| *script);
         self.damage = Damage::default();
         match how {
-            Failure::Kill => {
+            Failure::Crash => {
                 self.timeline.act(Instant::now(), &name, "power is back, everything starts");
                 // What a machine that was off cannot have.
                 let addresses = self.plan.virtual_addresses(at);
@@ -279,10 +281,15 @@ impl Rehearsal {
                 self.start_web(at).await?;
                 self.start_daemon(at).await
             }
-            Failure::Crash | Failure::Stop => {
+            Failure::Kill | Failure::Stop => {
                 let what = format!("{} is started again", self.daemon_name());
                 self.timeline.act(Instant::now(), &name, &what);
                 self.start_daemon(at).await
+            }
+            Failure::Pause => {
+                let what = format!("{} goes on (SIGCONT)", self.daemon_name());
+                self.timeline.act(Instant::now(), &name, &what);
+                self.machines[at].signal(Who::Daemon, Signal::SIGCONT).await
             }
             Failure::Link => {
                 self.timeline.act(Instant::now(), &name, "the cables are plugged in again");
