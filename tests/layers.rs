@@ -20,7 +20,7 @@ const RULES: &[(&str, &[&str], &[&str])] = &[
     ("config", &["engine::spec", "engine::election", "wire", "time"], &["tokio", "std::fs", "nix::", "Instant::now"]),
     (
         "kernel",
-        &["engine::io", "engine::spec", "wire", "time", "config::source", "config::security"],
+        &["engine::io", "engine::spec", "wire", "time", "config::source", "config::security", "config::system"],
         &["engine::Engine"],
     ),
     (

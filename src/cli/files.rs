@@ -154,12 +154,4 @@ impl System for Anywhere {
     fn cpus(&self) -> u32 {
         self.table.cpus()
     }
-    fn iproute_names(&self, file: &str, directories: &[&str]) -> String {
-        directories
-            .iter()
-            .copied()
-            .chain(["/etc/iproute2", "/usr/share/iproute2", "/usr/lib/iproute2"])
-            .find_map(|d| std::fs::read_to_string(Path::new(d).join(file)).ok())
-            .unwrap_or_default()
-    }
 }

@@ -454,7 +454,7 @@ pub fn include_check(field: &mut Set<()>, node: &Node<'_>, cx: &mut Cx<'_>) {
 pub fn config_save_dir(field: &mut Set<Box<str>>, node: &Node<'_>, cx: &mut Cx<'_>) {
     let Some(dir) = node.args.first() else { return cx.abort(node, "a directory") };
     if let Some(stat) = super::security::stat(cx.env.system, dir.text)
-        && stat.kind != super::system::FileKind::Directory
+        && !stat.kind.is_directory()
     {
         return cx.error(dir.span, format!("`config_save_dir`: `{}` is no directory", dir.text));
     }

@@ -185,7 +185,7 @@ pub fn real_path(system: &dyn System, path: &str) -> Option<String> {
                 done = "/".into();
             }
             left.extend(target.rsplit('/').map(str::to_owned));
-        } else if stat.kind != FileKind::Directory && left.iter().any(|p| !p.is_empty()) {
+        } else if !stat.kind.is_directory() && left.iter().any(|p| !p.is_empty()) {
             return None;
         } else {
             done = next;
@@ -305,7 +305,7 @@ impl<'a> Guard<'a> {
         let given = if self.use_symlinks || real != given { clean_path(&given) } else { given };
         self.first_script.get_or_insert(span);
         let mut insecure = false;
-        let executable = stat.kind == FileKind::Regular && self.system.executable(&real, by.uid, by.gid);
+        let executable = stat.kind.is_file() && self.system.executable(&real, by.uid, by.gid);
         let set_id = (stat.uid == 0 && stat.mode & 0o4100 == 0o4100) || (stat.gid == 0 && stat.mode & 0o2010 == 0o2010);
         if executable && (by.uid == 0 || by.gid == 0 || set_id) {
             insecure |= self.walk(&given, span)?;
@@ -334,7 +334,7 @@ impl<'a> Guard<'a> {
             .filter(|dir| !dir.is_empty())
             .map(|dir| format!("{}/{name}", dir.trim_end_matches('/')))
             .find(|candidate| {
-                stat(self.system, candidate).is_some_and(|s| s.kind == FileKind::Regular)
+                stat(self.system, candidate).is_some_and(|s| s.kind.is_file())
                     && self.system.executable(candidate, by.uid, by.gid)
             })
             .ok_or_else(|| Danger::NotFound(format!("there is no command `{name}` in PATH")))
@@ -349,8 +349,8 @@ impl<'a> Guard<'a> {
             let stat =
                 self.system.lstat(part).ok_or_else(|| Danger::NotFound(format!("`{part}` cannot be looked at")))?;
             let right_kind = match last {
-                true => matches!(stat.kind, FileKind::Regular | FileKind::Link),
-                false => stat.kind == FileKind::Directory,
+                true => stat.kind.is_file() || stat.kind == FileKind::Link,
+                false => stat.kind.is_directory(),
             };
             if !right_kind {
                 let reason = match stat.kind {

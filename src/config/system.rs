@@ -24,6 +24,8 @@ pub enum FileKind {
     Link,
     Fifo,
     Other,
+    /// Away from its machine: whatever it has to be.
+    Any,
 }
 
 /// `lstat` of one path: links are not followed.
@@ -49,6 +51,15 @@ pub struct Link {
     pub virtual_link: bool,
     /// The routing table if it is a VRF device.
     pub vrf_table: Option<u32>,
+}
+
+impl FileKind {
+    pub fn is_directory(self) -> bool {
+        matches!(self, FileKind::Directory | FileKind::Any)
+    }
+    pub fn is_file(self) -> bool {
+        matches!(self, FileKind::Regular | FileKind::Any)
+    }
 }
 
 impl Link {
@@ -85,9 +96,6 @@ pub trait System {
     fn uptime(&self) -> Interval;
     /// How many CPUs there are.
     fn cpus(&self) -> u32;
-    /// Names of iproute2's tables: `rt_tables`, `rt_scopes`, `rt_dsfield`, `rt_protos`, `rt_realms`, `group`, as the
-    /// text of the file, from `iproute_etc_dir` or `iproute_usr_dir` when given; empty when absent.
-    fn iproute_names(&self, file: &str, directories: &[&str]) -> String;
 }
 
 /// A machine out of tables: what is not in them does not exist. `assume_interfaces` makes every interface exist.
@@ -142,8 +150,7 @@ impl System for TableSystem {
         if self.links.contains_key(path) {
             return root_owned(FileKind::Link, 0o777);
         }
-        // Away from its machine every path could be either; what holds an extension or is asked for last is a file.
-        self.assume_scripts.then(|| root_owned(FileKind::Regular, 0o755)).flatten()
+        self.assume_scripts.then(|| root_owned(FileKind::Any, 0o755)).flatten()
     }
     fn read_link(&self, path: &str) -> Option<String> {
         self.links.get(path).cloned()
@@ -176,8 +183,5 @@ impl System for TableSystem {
     }
     fn cpus(&self) -> u32 {
         1024
-    }
-    fn iproute_names(&self, _file: &str, _directories: &[&str]) -> String {
-        String::new()
     }
 }

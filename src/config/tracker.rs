@@ -6,7 +6,6 @@ use super::line::List;
 use super::lists::{Tracked, track_line};
 use super::security::{ScriptLine, UserLine, last_script, must_user};
 use super::source::Span;
-use super::system::FileKind;
 use super::tree::Node;
 use super::values::{PATH, Value, decimal, int, timer, uint};
 use crate::engine::spec::ParamMatch;
@@ -384,8 +383,8 @@ pub fn read_file(list: &mut Vec<Named<FileBlock>>, node: &Node<'_>, cx: &mut Cx<
         Some(at) => file.value.get(..at).unwrap_or("/"),
         None => ".",
     };
-    let found = super::security::stat(cx.env.system, directory).map(|s| s.kind);
-    if directory != "." && found != Some(FileKind::Directory) {
+    let found = super::security::stat(cx.env.system, directory).is_some_and(|s| s.kind.is_directory());
+    if directory != "." && !found {
         let message = format!("track_file `{}` is removed: there is no directory `{directory}`", block.name);
         return cx.push(
             Diagnostic::new(Class::General, file.span, message)

@@ -16,6 +16,7 @@ pub mod privilege;
 pub mod process;
 mod readiness;
 pub mod socket;
+pub mod system;
 pub mod timer;
 pub mod trackfile;
 pub mod trackprocess;
