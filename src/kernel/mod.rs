@@ -7,20 +7,25 @@
 //!
 //! Nothing here decides about the protocol: wishes come in as [`crate::engine::io`] vocabulary and facts go out so.
 
+mod announce;
 pub mod clock;
 pub mod files;
 mod filter;
+pub mod firewall;
 pub mod namespace;
 pub mod netlink;
 pub mod privilege;
 pub mod process;
 mod readiness;
+pub mod reconcile;
 pub mod socket;
+mod sysctl;
 pub mod system;
 pub mod timer;
 pub mod trackfile;
 pub mod trackprocess;
 
+use std::io;
 use std::os::fd::AsRawFd;
 
 /// The name of an interface, if there is one of that index.
@@ -29,22 +34,44 @@ pub fn link_name(index: u32) -> Option<String> {
 }
 
 nix::ioctl_readwrite_bad!(get_mtu, libc::SIOCGIFMTU, libc::ifreq);
+nix::ioctl_readwrite_bad!(get_flags, libc::SIOCGIFFLAGS, libc::ifreq);
+nix::ioctl_write_ptr_bad!(set_flags, libc::SIOCSIFFLAGS, libc::ifreq);
 
 /// The MTU of an interface.
 pub fn mtu(name: &str) -> Option<u32> {
-    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::DGRAM, None).ok()?;
-    // SAFETY: ifreq is plain data, for which all zeroes is a value.
-    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
-    if name.len() >= request.ifr_name.len() {
-        return None;
-    }
-    for (to, from) in request.ifr_name.iter_mut().zip(name.bytes()) {
-        *to = libc::c_char::from_ne_bytes([from]);
-    }
+    let (socket, mut request) = interface_request(name).ok()?;
     // SAFETY: SIOCGIFMTU reads the zero-terminated name and fills ifru_mtu of the ifreq that it is given.
     let mtu = unsafe {
         get_mtu(socket.as_raw_fd(), &mut request).ok()?;
         request.ifr_ifru.ifru_mtu
     };
     u32::try_from(mtu).ok()
+}
+
+/// Sets an interface of the calling thread's namespace up.
+///
+/// # Errors
+/// No such interface, or no permission.
+pub fn bring_up(name: &str) -> io::Result<()> {
+    let (socket, mut request) = interface_request(name)?;
+    // SAFETY: both read the zero-terminated name; the first fills ifru_flags, the second reads it.
+    unsafe {
+        get_flags(socket.as_raw_fd(), &mut request)?;
+        request.ifr_ifru.ifru_flags |= libc::IFF_UP as libc::c_short;
+        set_flags(socket.as_raw_fd(), &request)?;
+    }
+    Ok(())
+}
+
+fn interface_request(name: &str) -> io::Result<(socket2::Socket, libc::ifreq)> {
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::DGRAM, None)?;
+    // SAFETY: ifreq is plain data, for which all zeroes is a value.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    if name.len() >= request.ifr_name.len() {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    for (to, from) in request.ifr_name.iter_mut().zip(name.bytes()) {
+        *to = libc::c_char::from_ne_bytes([from]);
+    }
+    Ok((socket, request))
 }

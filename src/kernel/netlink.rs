@@ -4,6 +4,19 @@
 //! sendmsg under RTNL: claiming 2,000 addresses would stall whoever asks. It resolves interface names itself, from the
 //! [`Spec`] and from its own picture of the links.
 
+pub mod address;
+mod channel;
+mod claims;
+mod configure;
+mod events;
+mod links;
+mod resolve;
+pub mod route;
+pub mod rule;
+mod thread;
+mod virtual_link;
+mod watch;
+
 use crate::engine::io::{Announce, LinkFact, Outcome};
 use crate::engine::spec::{Claim, IfName, InstanceId, NetlinkBuffers, Spec};
 use std::sync::Arc;
@@ -12,9 +25,10 @@ use tokio::sync::mpsc;
 /// What the kernel thread is asked to do, in order.
 #[derive(Clone, Debug)]
 pub enum Order {
-    /// A new configuration: makes VMACs and ipvlans, sets sysctls, puts statics there. The first one removes addresses,
-    /// routes and rules that an earlier run left behind. `carried` says which instance of the last Spec is which of this
-    /// one, (old, new); the claims of all others are withdrawn. Answered by [`Report::Configured`].
+    /// A new configuration: makes VMACs and ipvlans, sets sysctls, puts statics there. `carried` says which instance of
+    /// the last Spec is which of this one, (old, new); the claims of all others are withdrawn. The first one removes
+    /// addresses, routes and rules that an earlier run left behind, unless something is carried from that run. Answered
+    /// by [`Report::Configured`].
     Configure {
         spec: Arc<Spec>,
         carried: Vec<(InstanceId, InstanceId)>,
@@ -24,8 +38,8 @@ pub enum Order {
     Disown(InstanceId),
     /// One round of gratuitous ARPs or neighbour advertisements, sent between the batches of a claim.
     Announce(Announce),
-    /// Withdraws everything (claims only with `release`), removes virtual links, restores sysctls, answers
-    /// [`Report::Stopped`] and ends the thread.
+    /// Withdraws statics; with `release` also claims and virtual links. Restores sysctls, answers [`Report::Stopped`]
+    /// and ends the thread. If every sender of orders is dropped instead, the thread ends and leaves all as it is.
     Stop {
         release: bool,
     },
@@ -64,6 +78,8 @@ pub struct Settings {
     pub buffers: NetlinkBuffers,
     /// Name of the OS thread, at most 15 bytes; empty is "kernel".
     pub thread_name: Box<str>,
+    /// What an earlier run left behind is not removed at the first configuration.
+    pub keep_leftovers: bool,
 }
 
 /// The owner's end of the kernel thread.
@@ -93,17 +109,28 @@ impl Kernel {
     /// # Errors
     /// The netlink sockets cannot be opened, or the thread not started.
     pub fn start(settings: Settings) -> Result<(Kernel, mpsc::UnboundedReceiver<Report>), NetlinkError> {
-        let (orders, mut inbox) = mpsc::unbounded_channel();
+        let (orders, inbox) = mpsc::unbounded_channel();
         let (reports, outbox) = mpsc::unbounded_channel();
+        let (started, answer) = std::sync::mpsc::channel();
         let name = if settings.thread_name.is_empty() { "kernel" } else { &settings.thread_name };
         let thread = std::thread::Builder::new().name(name.to_owned()).spawn(move || {
-            while let Some(order) = inbox.blocking_recv() {
-                if matches!(order, Order::Stop { .. }) {
-                    let _ = reports.send(Report::Stopped);
-                    return;
+            // A signal is somebody else's business; here it would only interrupt.
+            let _ = nix::sys::signal::SigSet::all().thread_block();
+            let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+                Ok(runtime) => runtime,
+                Err(e) => return drop(started.send(Err(e.into()))),
+            };
+            runtime.block_on(async move {
+                match thread::Thread::open(settings, inbox, reports) {
+                    Ok(thread) => {
+                        let _ = started.send(Ok(()));
+                        thread.run().await;
+                    }
+                    Err(e) => drop(started.send(Err(e))),
                 }
-            }
+            });
         })?;
+        answer.recv().unwrap_or(Err(NetlinkError::Silent))?;
         Ok((Kernel { orders, thread: Some(thread) }, outbox))
     }
 
@@ -117,9 +144,11 @@ impl Kernel {
         self.orders.clone()
     }
 
-    /// Waits for the thread to end; send [`Order::Stop`] first.
-    pub fn join(mut self) {
-        if let Some(thread) = self.thread.take() {
+    /// Waits for the thread to end; send [`Order::Stop`] first, or drop every sender of orders.
+    pub fn join(self) {
+        let Kernel { orders, thread } = self;
+        drop(orders);
+        if let Some(thread) = thread {
             let _ = thread.join();
         }
     }

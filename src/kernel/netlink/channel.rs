@@ -1,0 +1,321 @@
+//! Requests to the kernel: many messages to a buffer, their acknowledgements read together.
+//!
+//! Blocking on purpose. The kernel carries a request out inside sendmsg and has queued the answer when it returns, so
+//! there is nothing to wait for that a runtime could shorten; and this is the thread that may block. Not used for
+//! events: a socket that listens to groups may lose acknowledgements.
+
+use super::NetlinkError;
+use netlink_packet_core::{
+    NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, NetlinkDeserializable, NetlinkHeader, NetlinkMessage, NetlinkPayload,
+    NetlinkSerializable, NlasIterator,
+};
+use nix::sys::socket::{MsgFlags, recv, send, setsockopt, sockopt};
+use std::io;
+use std::os::fd::AsRawFd;
+use std::time::Duration;
+
+/// Messages to one sendmsg, at most: a default receive buffer holds 256 acknowledgements.
+pub const LARGEST_BATCH: usize = 128;
+const RECEIVE_BUFFER: usize = 1 << 20;
+const TIME_LIMIT: Duration = Duration::from_secs(5);
+/// The kernel fills a dump's messages up to 32 KiB if the reader takes as much.
+const READ: usize = 1 << 16;
+
+/// One netlink socket for requests.
+#[derive(Debug)]
+pub struct Channel {
+    socket: netlink_sys::Socket,
+    sequence: u32,
+    buffer: Vec<u8>,
+}
+
+/// A message and what becomes of equals that are there already (NLM_F_CREATE, NLM_F_EXCL, …).
+#[derive(Clone, Debug)]
+pub struct Request<T> {
+    pub message: T,
+    pub flags: u16,
+}
+
+impl Channel {
+    /// `protocol` is one of NETLINK_ROUTE, NETLINK_NETFILTER.
+    ///
+    /// # Errors
+    /// No such protocol in this kernel, or out of descriptors.
+    pub fn open(protocol: isize, receive_buffer: Option<u32>) -> Result<Channel, NetlinkError> {
+        let mut socket = netlink_sys::Socket::new(protocol)?;
+        socket.bind_auto()?;
+        let _ = socket.set_cap_ack(true);
+        let _ = socket.set_ext_ack(true);
+        let _ = socket.set_netlink_get_strict_chk(true);
+        let bytes = receive_buffer.and_then(|n| usize::try_from(n).ok()).unwrap_or(0).max(RECEIVE_BUFFER);
+        if setsockopt(&borrow(&socket), sockopt::RcvBufForce, &bytes).is_err() {
+            let _ = socket.set_rx_buf_sz(i32::try_from(bytes).unwrap_or(i32::MAX));
+        }
+        let limit = nix::sys::time::TimeVal::new(i64::try_from(TIME_LIMIT.as_secs()).unwrap_or(5), 0);
+        setsockopt(&borrow(&socket), sockopt::ReceiveTimeout, &limit).map_err(io::Error::from)?;
+        Ok(Channel { socket, sequence: 0, buffer: vec![0; READ] })
+    }
+
+    /// Sends all at once and answers what became of each, in order.
+    pub fn batch<T>(&mut self, requests: Vec<Request<T>>) -> Vec<Result<(), NetlinkError>>
+    where
+        T: NetlinkSerializable + NetlinkDeserializable + std::fmt::Debug,
+    {
+        let mut outcomes = Vec::with_capacity(requests.len());
+        let mut requests = requests.into_iter().peekable();
+        while requests.peek().is_some() {
+            let part: Vec<Request<T>> = requests.by_ref().take(LARGEST_BATCH).collect();
+            outcomes.extend(self.one_batch(part));
+        }
+        outcomes
+    }
+
+    /// One request, its outcome only.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn request<T>(&mut self, message: T, flags: u16) -> Result<(), NetlinkError>
+    where
+        T: NetlinkSerializable + NetlinkDeserializable + std::fmt::Debug,
+    {
+        self.batch(vec![Request { message, flags }]).pop().unwrap_or(Err(NetlinkError::Silent))
+    }
+
+    /// Asks for a whole table.
+    ///
+    /// # Errors
+    /// What the kernel says; a dump that was disturbed by changes is asked for again, three times at most.
+    pub fn dump<T>(&mut self, message: T) -> Result<Vec<T>, NetlinkError>
+    where
+        T: NetlinkSerializable + NetlinkDeserializable + std::fmt::Debug + Clone,
+    {
+        for _ in 0..3 {
+            match self.exchange(message.clone(), NLM_F_DUMP) {
+                Err(NetlinkError::Overrun) => {}
+                other => return other,
+            }
+        }
+        self.exchange(message, NLM_F_DUMP)
+    }
+
+    /// Asks for one object.
+    ///
+    /// # Errors
+    /// What the kernel says; ENODEV if there is no such object.
+    pub fn get<T>(&mut self, message: T) -> Result<Vec<T>, NetlinkError>
+    where
+        T: NetlinkSerializable + NetlinkDeserializable + std::fmt::Debug + Clone,
+    {
+        self.exchange(message, NLM_F_ACK)
+    }
+
+    /// Sends a prepared buffer of messages (nftables batches) and reads until each of `expected` sequence numbers is
+    /// answered. Answers the first refusal.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn transaction(&mut self, bytes: &[u8], expected: std::ops::Range<u32>) -> Result<(), NetlinkError> {
+        self.write(bytes)?;
+        let mut open: std::collections::BTreeSet<u32> = expected.collect();
+        let mut first = Ok(());
+        while !open.is_empty() {
+            let length = self.read()?;
+            for (header, payload) in Messages::new(self.buffer.get(..length).unwrap_or_default()) {
+                if header.message_type == netlink_packet_core::NLMSG_ERROR {
+                    let outcome = acknowledgement(&header, payload);
+                    if outcome.is_err() && first.is_ok() {
+                        first = outcome;
+                        // A refused batch answers nothing for what was not looked at.
+                        open.clear();
+                    }
+                    open.remove(&header.sequence_number);
+                }
+            }
+        }
+        first
+    }
+
+    /// Reserves `count` sequence numbers for a buffer made elsewhere.
+    pub fn sequences(&mut self, count: u32) -> u32 {
+        let first = self.sequence.wrapping_add(1);
+        self.sequence = self.sequence.wrapping_add(count);
+        first
+    }
+
+    fn one_batch<T>(&mut self, requests: Vec<Request<T>>) -> Vec<Result<(), NetlinkError>>
+    where
+        T: NetlinkSerializable + NetlinkDeserializable + std::fmt::Debug,
+    {
+        let count = requests.len();
+        let first = self.sequences(u32::try_from(count).unwrap_or(0));
+        let mut bytes = Vec::with_capacity(count * 96);
+        for (sequence, request) in (first..).zip(requests) {
+            append(&mut bytes, request.message, request.flags | NLM_F_ACK, sequence);
+        }
+        let mut outcomes: Vec<Option<Result<(), NetlinkError>>> = Vec::new();
+        outcomes.resize_with(count, || None);
+        let mut open = count;
+        let mut trouble = self.write(&bytes).err();
+        while open > 0 && trouble.is_none() {
+            let length = match self.read() {
+                Ok(length) => length,
+                Err(e) => {
+                    trouble = Some(e);
+                    break;
+                }
+            };
+            for (header, payload) in Messages::new(self.buffer.get(..length).unwrap_or_default()) {
+                let position = usize::try_from(header.sequence_number.wrapping_sub(first)).unwrap_or(usize::MAX);
+                let Some(slot) = outcomes.get_mut(position) else { continue };
+                if header.message_type == netlink_packet_core::NLMSG_ERROR && slot.is_none() {
+                    *slot = Some(acknowledgement(&header, payload));
+                    open -= 1;
+                }
+            }
+        }
+        let reason = || match &trouble {
+            Some(NetlinkError::Io(e)) => NetlinkError::Io(io::Error::new(e.kind(), e.to_string())),
+            Some(NetlinkError::Overrun) => NetlinkError::Overrun,
+            _ => NetlinkError::Silent,
+        };
+        outcomes.into_iter().map(|outcome| outcome.unwrap_or_else(|| Err(reason()))).collect()
+    }
+
+    fn exchange<T>(&mut self, message: T, flags: u16) -> Result<Vec<T>, NetlinkError>
+    where
+        T: NetlinkSerializable + NetlinkDeserializable + std::fmt::Debug,
+    {
+        let sequence = self.sequences(1);
+        let mut bytes = Vec::new();
+        append(&mut bytes, message, flags, sequence);
+        self.write(&bytes)?;
+        let mut found = Vec::new();
+        let mut disturbed = false;
+        loop {
+            let length = self.read()?;
+            let mut done = None;
+            for (header, payload) in Messages::new(self.buffer.get(..length).unwrap_or_default()) {
+                if header.sequence_number != sequence {
+                    continue;
+                }
+                disturbed |= header.flags & netlink_packet_core::NLM_F_DUMP_INTR != 0;
+                match header.message_type {
+                    netlink_packet_core::NLMSG_DONE => done = Some(dump_end(payload)),
+                    netlink_packet_core::NLMSG_ERROR => done = Some(acknowledgement(&header, payload)),
+                    // What this library cannot read (a foreign attribute gone wrong) must not hide the rest.
+                    _ => found.extend(T::deserialize(&header, payload).ok()),
+                }
+            }
+            match done {
+                Some(Err(e)) => return Err(e),
+                Some(Ok(())) if disturbed => return Err(NetlinkError::Overrun),
+                Some(Ok(())) => return Ok(found),
+                None => {}
+            }
+        }
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> Result<(), NetlinkError> {
+        loop {
+            match send(self.socket.as_raw_fd(), bytes, MsgFlags::empty()) {
+                Ok(_) => return Ok(()),
+                Err(nix::Error::EINTR) => {}
+                Err(e) => return Err(io::Error::from(e).into()),
+            }
+        }
+    }
+
+    fn read(&mut self) -> Result<usize, NetlinkError> {
+        loop {
+            match recv(self.socket.as_raw_fd(), &mut self.buffer, MsgFlags::empty()) {
+                Ok(length) => return Ok(length),
+                Err(nix::Error::EINTR) => {}
+                Err(nix::Error::EAGAIN) => return Err(NetlinkError::Silent),
+                Err(nix::Error::ENOBUFS) => return Err(NetlinkError::Overrun),
+                Err(e) => return Err(io::Error::from(e).into()),
+            }
+        }
+    }
+}
+
+/// Lends a netlink-sys socket to what asks for `AsFd`.
+pub fn borrow(socket: &netlink_sys::Socket) -> std::os::fd::BorrowedFd<'_> {
+    // SAFETY: the socket owns its descriptor and outlives the loan.
+    unsafe { std::os::fd::BorrowedFd::borrow_raw(socket.as_raw_fd()) }
+}
+
+fn append<T>(bytes: &mut Vec<u8>, message: T, flags: u16, sequence: u32)
+where
+    T: NetlinkSerializable,
+{
+    let mut header = NetlinkHeader::default();
+    header.flags = flags | NLM_F_REQUEST;
+    header.sequence_number = sequence;
+    let mut message = NetlinkMessage::new(header, NetlinkPayload::InnerMessage(message));
+    message.finalize();
+    let at = bytes.len();
+    bytes.resize(at + message.buffer_len().next_multiple_of(4), 0);
+    if let Some(room) = bytes.get_mut(at..) {
+        message.serialize(room);
+    }
+}
+
+/// NLMSG_DONE carries the outcome of a dump as a negative errno.
+fn dump_end(payload: &[u8]) -> Result<(), NetlinkError> {
+    let code = payload.get(..4).and_then(|b| b.try_into().ok()).map_or(0, i32::from_ne_bytes);
+    if code < 0 { Err(NetlinkError::Refused { errno: -code, words: "".into() }) } else { Ok(()) }
+}
+
+/// Reads an NLMSG_ERROR: errno 0 is an acknowledgement; with extended acknowledgements the kernel's own words follow.
+fn acknowledgement(header: &NetlinkHeader, payload: &[u8]) -> Result<(), NetlinkError> {
+    const CAPPED: u16 = netlink_packet_core::NLM_F_CAPPED;
+    const TLVS: u16 = netlink_packet_core::NLM_F_ACK_TLVS;
+    const MESSAGE: u16 = 1;
+    let code = payload.get(..4).and_then(|b| b.try_into().ok()).map_or(0, i32::from_ne_bytes);
+    if code == 0 {
+        return Ok(());
+    }
+    let mut words = String::new();
+    if header.flags & TLVS != 0 {
+        // Behind the errno stands the header of the request, and unless capped the whole request.
+        let request = payload.get(4..8).and_then(|b| b.try_into().ok()).map_or(16, u32::from_ne_bytes);
+        let request = usize::try_from(request).unwrap_or(16).next_multiple_of(4);
+        let skip = 4 + if header.flags & CAPPED != 0 { 16 } else { request };
+        for attribute in NlasIterator::new(payload.get(skip..).unwrap_or_default()).flatten() {
+            if attribute.kind() == MESSAGE {
+                words = String::from_utf8_lossy(attribute.value()).trim_end_matches('\0').to_owned();
+            }
+        }
+    }
+    Err(NetlinkError::Refused { errno: code.saturating_neg(), words: words.into() })
+}
+
+/// Cuts a buffer into netlink messages; stops at the first that does not fit.
+pub struct Messages<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Messages<'a> {
+    pub fn new(bytes: &'a [u8]) -> Self {
+        Messages { rest: bytes }
+    }
+}
+
+impl<'a> Iterator for Messages<'a> {
+    type Item = (NetlinkHeader, &'a [u8]);
+    fn next(&mut self) -> Option<Self::Item> {
+        const HEADER: usize = 16;
+        let head: [u8; HEADER] = self.rest.get(..HEADER)?.try_into().ok()?;
+        let [l0, l1, l2, l3, t0, t1, f0, f1, s0, s1, s2, s3, p0, p1, p2, p3] = head;
+        let mut header = NetlinkHeader::default();
+        header.length = u32::from_ne_bytes([l0, l1, l2, l3]);
+        header.message_type = u16::from_ne_bytes([t0, t1]);
+        header.flags = u16::from_ne_bytes([f0, f1]);
+        header.sequence_number = u32::from_ne_bytes([s0, s1, s2, s3]);
+        header.port_number = u32::from_ne_bytes([p0, p1, p2, p3]);
+        let length = usize::try_from(header.length).ok()?;
+        let payload = self.rest.get(HEADER..length)?;
+        self.rest = self.rest.get(length.next_multiple_of(4)..).unwrap_or_default();
+        Some((header, payload))
+    }
+}

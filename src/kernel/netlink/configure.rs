@@ -1,0 +1,304 @@
+//! A configuration comes, interfaces come and go, the thread ends: the slow changes of the kernel thread.
+
+use super::claims::Owner;
+use super::events::{dump_links, dump_routes, dump_rules};
+use super::resolve;
+use super::route::RouteKey;
+use super::rule::RuleKey;
+use super::thread::{Thread, describe};
+use super::virtual_link::{self, Kind, Wanted};
+use super::{NetlinkError, Report, Trouble, address, route};
+use crate::engine::io::LinkFact;
+use crate::engine::spec::{IfName, InstanceId, Spec};
+use crate::kernel::firewall::Screen;
+use crate::kernel::reconcile::{Item, Key};
+use crate::kernel::sysctl;
+use crate::wire::Family;
+use netlink_packet_route::RouteNetlinkMessage as Message;
+use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressHeaderFlags};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+impl Thread {
+    pub(super) fn configure(&mut self, spec: Arc<Spec>, carried: &[(InstanceId, InstanceId)]) {
+        let first = !self.configured;
+        self.configured = true;
+        if !first {
+            self.carry_over(carried);
+        }
+        self.spec = spec;
+        let mut troubles = Vec::new();
+        self.make_links(&mut troubles);
+        self.set_sysctls(&mut troubles);
+        if first && carried.is_empty() && !self.settings.keep_leftovers {
+            self.remove_leftovers();
+        }
+        let statics = &self.spec.statics;
+        let claims = || self.spec.instances.iter().map(|instance| &instance.claim);
+        let routes = claims().flat_map(|c| &c.routes).chain(&statics.routes).any(|route| !route.no_track);
+        let rules = claims().flat_map(|c| &c.rules).chain(&statics.rules).any(|rule| !rule.no_track);
+        if let Err(e) = self.watch.follow(routes, rules) {
+            let text = format!("routes and rules cannot be watched: {e}").into();
+            troubles.push(Trouble { instance: None, text });
+        }
+        self.refresh_all();
+        self.refresh(None);
+        self.flush();
+        self.screen();
+        // The engine is to begin with the virtual links, the statics and without leftovers.
+        self.watch.forget();
+        if let Ok(links) = dump_links(&mut self.channel) {
+            self.links = links;
+        }
+        self.report(Report::Link(LinkFact::Dump(self.links.all())));
+        let of_instances = self.names.iter().filter(|((_, address), _)| address.is_none());
+        let links = of_instances.map(|((id, _), name)| (*id, name.clone())).collect();
+        self.report(Report::Configured { links, troubles });
+    }
+
+    /// Instances have new numbers; those that are no more give up what they own.
+    fn carry_over(&mut self, carried: &[(InstanceId, InstanceId)]) {
+        let map: BTreeMap<InstanceId, InstanceId> = carried.iter().copied().collect();
+        for owner in self.claims.owners() {
+            if let Some(id) = owner
+                && !map.contains_key(&id)
+            {
+                self.claims.clear(owner);
+            }
+        }
+        self.claims.renumber(&map);
+        let owned = std::mem::take(&mut self.owned);
+        self.owned = owned.into_iter().filter_map(|(id, claim)| Some((*map.get(&id)?, claim))).collect();
+    }
+
+    /// Interfaces came or went: virtual links that were waiting for their parent, or went with it.
+    pub(super) fn remake_links(&mut self) {
+        let wants_any = self.spec.instances.iter().any(|instance| {
+            instance.virtual_link.is_some() || instance.claim.addresses.iter().any(|address| address.use_vmac)
+        });
+        if !wants_any {
+            return;
+        }
+        let mut troubles = Vec::new();
+        let before = self.names.clone();
+        self.make_links(&mut troubles);
+        if self.names != before {
+            for trouble in troubles {
+                self.report(Report::Trouble(trouble));
+            }
+        }
+    }
+
+    /// Makes every virtual link that the Spec wants and removes those of ours that it does not.
+    fn make_links(&mut self, troubles: &mut Vec<Trouble>) {
+        let mut made = BTreeMap::new();
+        let mut taken = BTreeSet::new();
+        let mut wishes: Vec<((InstanceId, Option<(IfName, Family)>), Wanted)> = Vec::new();
+        for (number, instance) in (0u32..).zip(&self.spec.instances) {
+            let id = InstanceId(number);
+            wishes.extend(virtual_link::wanted(instance).map(|wanted| ((id, None), wanted)));
+            for address in instance.claim.addresses.iter().filter(|address| address.use_vmac) {
+                let Some(parent) = address.interface.as_ref().or(instance.interface.as_ref()) else { continue };
+                let family = Family::of(&address.address);
+                let key = (id, Some((parent.clone(), family)));
+                if !wishes.iter().any(|(other, _)| *other == key) {
+                    wishes.push((key, virtual_link::wanted_by_address(instance, parent, family)));
+                }
+            }
+        }
+        let mut shared: Vec<(Wanted, IfName)> = Vec::new();
+        let mut anew = false;
+        for (key, wanted) in wishes {
+            // Two addresses, or an instance and its address, with the same parent and MAC live on one VMAC.
+            let same = |other: &Wanted| other.parent == wanted.parent && other.kind == wanted.kind;
+            if let Some((_, name)) = shared.iter().find(|(other, _)| same(other)) {
+                made.insert(key, name.clone());
+                continue;
+            }
+            match virtual_link::ensure(&wanted, &self.links, &taken, &mut self.channel, &mut self.sysctls) {
+                Ok(result) => {
+                    let text = result.note.map(|note| format!("{}: {note}", result.name).into());
+                    troubles.extend(text.map(|text| Trouble { instance: Some(key.0), text }));
+                    anew |= result.new;
+                    taken.insert(result.name.clone());
+                    shared.push((wanted, result.name.clone()));
+                    made.insert(key, result.name);
+                }
+                Err(e) => {
+                    let text = format!("its virtual interface on {} cannot be made: {e}", wanted.parent).into();
+                    troubles.push(Trouble { instance: Some(key.0), text });
+                }
+            }
+        }
+        self.names = made;
+        if anew || !self.virtual_links.is_empty() {
+            match dump_links(&mut self.channel) {
+                Ok(links) => self.links = links,
+                Err(e) => {
+                    let text = format!("the interfaces cannot be read: {e}").into();
+                    troubles.push(Trouble { instance: None, text });
+                }
+            }
+        }
+        for (wanted, name) in &shared {
+            if let Err(e) = self.give_own_addresses(wanted, name) {
+                let text = format!("{name} gets no address of its own: {e}").into();
+                troubles.push(Trouble { instance: None, text });
+            }
+        }
+        let unwanted: Vec<u32> =
+            self.virtual_links.iter().filter(|(name, _)| !taken.contains(*name)).map(|(_, index)| *index).collect();
+        for index in unwanted {
+            if let Err(e) = virtual_link::remove(index, &mut self.channel) {
+                let text = format!("virtual interface {index} cannot be removed: {e}").into();
+                troubles.push(Trouble { instance: None, text });
+            }
+        }
+        self.virtual_links =
+            taken.into_iter().filter_map(|name| Some((name.clone(), self.links.index(&name)?))).collect();
+    }
+
+    /// An IPv6 VMAC speaks with a link-local address made of its parent's MAC address; an ipvlan with the one configured.
+    fn give_own_addresses(&mut self, wanted: &Wanted, name: &IfName) -> Result<(), NetlinkError> {
+        let (Some(index), Some(parent)) = (self.links.index(name), self.links.named(&wanted.parent)) else {
+            return Ok(());
+        };
+        let mut own = Vec::new();
+        if wanted.family == Family::V6
+            && wanted.speaks
+            && let Some(mac) = parent.link.mac
+        {
+            own.push((virtual_link::link_local(mac).into(), 64));
+        }
+        if let Kind::Ipvlan { address: Some(address), .. } = &wanted.kind {
+            own.push(*address);
+        }
+        for (ip, prefix) in own {
+            let mut message = address::message(&crate::engine::spec::VirtualAddress::plain(ip, prefix), index);
+            // Of the interface's own, not one of the virtual ones: without our mark.
+            message.attributes.retain(|attribute| !matches!(attribute, AddressAttribute::Protocol(_)));
+            if ip.is_ipv6() {
+                message.header.flags |= AddressHeaderFlags::from_bits_retain(AddressFlags::Nodad.bits() as u8);
+            }
+            let flags = netlink_packet_core::NLM_F_CREATE | netlink_packet_core::NLM_F_EXCL;
+            match self.channel.request(Message::NewAddress(message), flags) {
+                Err(NetlinkError::Refused { errno: libc::EEXIST, .. }) | Ok(()) => {}
+                Err(e) => return Err(e),
+            }
+        }
+        Ok(())
+    }
+
+    fn set_sysctls(&mut self, troubles: &mut Vec<Trouble>) {
+        for (number, instance) in (0u32..).zip(&self.spec.instances) {
+            let Some(interface) = instance.interface.as_ref().filter(|_| instance.promote_secondaries) else {
+                continue;
+            };
+            let path = sysctl::path("ipv4", interface.as_str(), "promote_secondaries");
+            if let Err(e) = self.sysctls.set(&path, "1") {
+                let text = format!("promote_secondaries cannot be set on {interface}: {e}").into();
+                troubles.push(Trouble { instance: Some(InstanceId(number)), text });
+            }
+        }
+    }
+
+    /// What an earlier run that died has left: addresses of the claims wherever they are, and routes and rules of ours.
+    fn remove_leftovers(&mut self) {
+        let mut wanted = Vec::new();
+        for (number, instance) in (0u32..).zip(&self.spec.instances) {
+            let id = InstanceId(number);
+            let resolved = resolve::claim(id, instance, &instance.claim, &self.names, &self.links);
+            wanted.extend(resolved.wants.into_iter().map(|want| want.item));
+        }
+        let statics = resolve::statics(&self.spec.statics, &self.links);
+        let kept: BTreeSet<Key> = statics.wants.iter().map(|want| want.item.key()).collect();
+        let any = |which: fn(&Item) -> bool| wanted.iter().any(which);
+        let mut there: BTreeSet<Key> = BTreeSet::new();
+        if any(|item| matches!(item, Item::Route(..)))
+            && let Ok(routes) = dump_routes(&mut self.channel)
+        {
+            there.extend(routes.iter().map(|route| Key::Route(RouteKey::of(route))));
+        }
+        if any(|item| matches!(item, Item::Rule(_)))
+            && let Ok(rules) = dump_rules(&mut self.channel)
+        {
+            there.extend(rules.iter().map(|rule| Key::Rule(RuleKey::of(rule))));
+        }
+        let left: Vec<Item> = wanted
+            .into_iter()
+            .filter(|item| {
+                let key = item.key();
+                !kept.contains(&key)
+                    && match &key {
+                        Key::Address(address) => self.links.has_address(address),
+                        key => there.contains(key),
+                    }
+            })
+            .collect();
+        // In the order of removal: rules, routes, addresses.
+        let mut left: Vec<(Key, Item)> = left.into_iter().map(|item| (item.key(), item)).collect();
+        left.sort_by(|(a, _), (b, _)| b.cmp(a));
+        let requests = left.iter().map(|(_, item)| super::channel::Request {
+            message: match item {
+                Item::Address(message) => Message::DelAddress(address::removal(&address::AddressKey::of(message))),
+                Item::Route(message, _) => Message::DelRoute(route::removal(message)),
+                Item::Rule(message) => Message::DelRule(message.clone()),
+            },
+            flags: 0,
+        });
+        let outcomes = self.channel.batch(requests.collect());
+        for ((_, item), outcome) in left.iter().zip(outcomes) {
+            match outcome {
+                Ok(()) => self.trouble(None, format!("{} was left by an earlier run; removed", describe(item))),
+                Err(e) => self.trouble(None, format!("{} of an earlier run cannot be removed: {e}", describe(item))),
+            }
+        }
+    }
+
+    /// Brings the firewall up to what is owned and what virtual links there are.
+    pub(super) fn screen(&mut self) {
+        let mut wanted = Screen::default();
+        for (id, claim) in self.owned.iter().filter(|(_, claim)| claim.deny) {
+            let Some(instance) = self.spec.instances.get(id.index()) else { continue };
+            for address in &claim.addresses {
+                let index = resolve::link_of(*id, instance, address, &self.names)
+                    .and_then(|name| self.links.index(&name))
+                    .unwrap_or(0);
+                wanted.denied.insert((address.address, index));
+            }
+        }
+        for index in self.virtual_links.values() {
+            if let Some(known) = self.links.get(*index)
+                && &*known.link.kind == "macvlan"
+            {
+                wanted.vmacs.insert((*index, known.link.lower));
+            }
+        }
+        if let Err(e) = self.firewall.hold(&self.spec.daemon.nftables, wanted) {
+            self.trouble(None, format!("nftables: {e}"));
+        }
+    }
+
+    pub(super) fn stop(mut self, release: bool) {
+        let owners: Vec<Owner> = self.claims.owners();
+        for owner in owners {
+            if owner.is_none() || release {
+                self.claims.clear(owner);
+            } else {
+                self.claims.abandon(owner);
+            }
+        }
+        self.flush();
+        if release {
+            // With -V the addresses stay, so the interfaces that carry them must.
+            for index in self.virtual_links.values() {
+                if let Err(e) = virtual_link::remove(*index, &mut self.channel) {
+                    self.trouble(None, format!("virtual interface {index} cannot be removed: {e}"));
+                }
+            }
+            self.firewall.remove();
+        }
+        self.sysctls.restore();
+        self.report(Report::Stopped);
+    }
+}

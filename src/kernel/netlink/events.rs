@@ -1,0 +1,239 @@
+//! What the kernel tells, and what the kernel thread makes of it: facts for the engine, and the healing of claims.
+
+use super::address::{self, AddressKey};
+use super::channel::Channel;
+use super::claims::State;
+use super::links::Links;
+use super::route::RouteKey;
+use super::rule::RuleKey;
+use super::thread::Thread;
+use super::{NetlinkError, Report};
+use crate::engine::io::LinkFact;
+use crate::kernel::reconcile::Key;
+use netlink_packet_route::RouteNetlinkMessage as Message;
+use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressMessage};
+use netlink_packet_route::link::LinkMessage;
+use netlink_packet_route::route::{RouteMessage, RouteProtocol};
+use netlink_packet_route::rule::RuleMessage;
+use netlink_packet_route::{AddressFamily, link};
+use std::collections::HashSet;
+
+/// The interfaces with their addresses, all of them.
+pub(super) fn dump_links(channel: &mut Channel) -> Result<Links, NetlinkError> {
+    let links: Vec<LinkMessage> = channel
+        .dump(Message::GetLink(LinkMessage::default()))?
+        .into_iter()
+        .filter_map(|message| match message {
+            Message::NewLink(link) => Some(link),
+            _ => None,
+        })
+        .collect();
+    let addresses: Vec<AddressMessage> = channel
+        .dump(Message::GetAddress(AddressMessage::default()))?
+        .into_iter()
+        .filter_map(|message| match message {
+            Message::NewAddress(address) => Some(address),
+            _ => None,
+        })
+        .collect();
+    Ok(Links::new(&links, &addresses))
+}
+
+/// All routes of the protocol that marks ours: the kernel filters, so a full Internet table costs nothing.
+pub(super) fn dump_routes(channel: &mut Channel) -> Result<Vec<RouteMessage>, NetlinkError> {
+    let mut found = Vec::new();
+    for family in [AddressFamily::Inet, AddressFamily::Inet6] {
+        let mut wanted = RouteMessage::default();
+        wanted.header.address_family = family;
+        wanted.header.protocol = RouteProtocol::from(super::route::PROTOCOL);
+        let routes = channel.dump(Message::GetRoute(wanted))?;
+        found.extend(routes.into_iter().filter_map(|message| match message {
+            Message::NewRoute(route) if u8::from(route.header.protocol) == super::route::PROTOCOL => Some(route),
+            _ => None,
+        }));
+    }
+    Ok(found)
+}
+
+pub(super) fn dump_rules(channel: &mut Channel) -> Result<Vec<RuleMessage>, NetlinkError> {
+    let mut found = Vec::new();
+    for family in [AddressFamily::Inet, AddressFamily::Inet6] {
+        let mut wanted = RuleMessage::default();
+        wanted.header.family = family;
+        let rules = channel.dump(Message::GetRule(wanted))?;
+        found.extend(rules.into_iter().filter_map(|message| match message {
+            Message::NewRule(rule) => Some(rule),
+            _ => None,
+        }));
+    }
+    Ok(found)
+}
+
+impl Thread {
+    pub(super) fn event(&mut self, message: Message) {
+        match message {
+            Message::NewLink(link) => self.link_event(&link),
+            Message::DelLink(link) if link.header.interface_family == AddressFamily::Unspec => {
+                self.link_gone(link.header.index);
+            }
+            Message::NewAddress(address) => self.address_event(&address),
+            Message::DelAddress(address) => self.address_gone(&address),
+            Message::DelRoute(route) => self.gone(&Key::Route(RouteKey::of(&route))),
+            Message::DelRule(rule) => self.gone(&Key::Rule(RuleKey::of(&rule))),
+            _ => {}
+        }
+    }
+
+    /// Everything anew from a dump: events were lost, and with them every certainty.
+    pub(super) fn start_over(&mut self) {
+        // What is queued is older than the dump that follows.
+        self.watch.forget();
+        match dump_links(&mut self.channel) {
+            Ok(links) => self.links = links,
+            Err(e) => return self.trouble(None, format!("the interfaces cannot be read: {e}")),
+        }
+        self.report(Report::Link(LinkFact::Dump(self.links.all())));
+        let lost: Vec<Key> = self
+            .claims
+            .wanted()
+            .filter(|(_, state, _)| *state != State::Absent)
+            .filter(|(key, _, _)| matches!(key, Key::Address(address) if !self.links.has_address(address)))
+            .map(|(key, _, _)| key.clone())
+            .collect();
+        for key in lost {
+            self.lost(&key);
+        }
+        self.remake_links();
+        self.refresh_all();
+        self.doubtful = true;
+    }
+
+    /// Compares tracked routes and rules with what is there: some go without a word (IPv4 routes of an interface that
+    /// goes down or loses the address they stand on).
+    pub(super) fn verify(&mut self) {
+        let routes: Vec<Key> = self.present(|key| matches!(key, Key::Route(_)));
+        if !routes.is_empty()
+            && let Ok(found) = dump_routes(&mut self.channel)
+        {
+            let found: HashSet<Key> = found.iter().map(|route| Key::Route(RouteKey::of(route))).collect();
+            for key in routes.iter().filter(|key| !found.contains(key)) {
+                self.lost(key);
+            }
+        }
+        let rules: Vec<Key> = self.present(|key| matches!(key, Key::Rule(_)));
+        if !rules.is_empty()
+            && let Ok(found) = dump_rules(&mut self.channel)
+        {
+            let found: HashSet<Key> = found.iter().map(|rule| Key::Rule(RuleKey::of(rule))).collect();
+            for key in rules.iter().filter(|key| !found.contains(key)) {
+                self.lost(key);
+            }
+        }
+    }
+
+    fn present(&self, which: impl Fn(&Key) -> bool) -> Vec<Key> {
+        let wanted = self.claims.wanted().filter(|(_, state, _)| *state == State::Present);
+        wanted.filter(|(key, _, _)| which(key)).map(|(key, _, _)| key.clone()).collect()
+    }
+
+    fn gone(&mut self, key: &Key) {
+        if self.claims.state(key).is_some_and(|state| state != State::Absent) {
+            self.lost(key);
+        }
+    }
+
+    fn link_event(&mut self, message: &link::LinkMessage) {
+        let Some((before, now)) = self.links.take(message) else { return };
+        let known_before = before.is_some();
+        let came_up = now.link.up && !before.as_ref().is_some_and(|before| before.link.up);
+        let renamed = before.as_ref().is_some_and(|before| before.link.name != now.link.name);
+        self.report(Report::Link(LinkFact::Changed(now.link)));
+        if !known_before || renamed {
+            self.remake_links();
+        }
+        if came_up || renamed || !known_before {
+            // The kernel drops IPv6 addresses and routes of an interface that goes down.
+            self.refresh_all();
+            self.doubtful = true;
+        }
+    }
+
+    fn link_gone(&mut self, index: u32) {
+        if self.links.forget(index).is_none() {
+            return;
+        }
+        self.report(Report::Link(LinkFact::Gone { index }));
+        let lost: Vec<Key> = self.present(|key| matches!(key, Key::Address(address) if address.index == index));
+        for key in lost {
+            // Not to be put back: the interface is no more.
+            self.claims.set_state(&key, State::Absent);
+        }
+        self.remake_links();
+        self.refresh_all();
+        self.doubtful = true;
+    }
+
+    fn address_event(&mut self, message: &AddressMessage) {
+        let key = AddressKey::of(message);
+        let fact = address::fact(message);
+        if self.links.put_address(key, fact) {
+            self.report(Report::Link(LinkFact::Address { index: key.index, address: fact }));
+        }
+        let wanted = Key::Address(key);
+        match self.claims.state(&wanted) {
+            Some(State::Tentative) if fact.usable => {
+                for (owner, position) in self.claims.set_state(&wanted, State::Present) {
+                    let news = self.claims.report(owner, Some(position.into_iter().collect()));
+                    self.tell(news);
+                }
+            }
+            Some(State::Tentative) if has_failed(message) => {
+                for (owner, _) in self.claims.set_state(&wanted, State::Tentative) {
+                    self.fail(
+                        owner,
+                        format!("address {} is in use by another host (IPv6 duplicate address)", key.address),
+                    );
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn address_gone(&mut self, message: &AddressMessage) {
+        let key = AddressKey::of(message);
+        if self.links.drop_address(&key) {
+            let (index, address, prefix) = (key.index, key.address, key.prefix);
+            self.report(Report::Link(LinkFact::AddressGone { index, address, prefix }));
+        }
+        let wanted = Key::Address(key);
+        if self.claims.state(&wanted).is_none_or(|state| state == State::Absent) {
+            return;
+        }
+        if key.address.is_ipv6() && !self.is_up(key.index) {
+            // Taken by the kernel because the interface went down: comes back with it.
+            self.claims.set_state(&wanted, State::Absent);
+            return;
+        }
+        self.lost(&wanted);
+        self.doubtful = true;
+    }
+
+    /// Asks the kernel: the event that says so may still be on its way.
+    fn is_up(&mut self, index: u32) -> bool {
+        let mut wanted = LinkMessage::default();
+        wanted.header.index = index;
+        match self.channel.get(Message::GetLink(wanted)) {
+            Ok(found) => found.iter().any(
+                |message| matches!(message, Message::NewLink(link) if link.header.flags.contains(link::LinkFlags::Up)),
+            ),
+            Err(_) => false,
+        }
+    }
+}
+
+fn has_failed(message: &AddressMessage) -> bool {
+    message
+        .attributes
+        .iter()
+        .any(|attribute| matches!(attribute, AddressAttribute::Flags(flags) if flags.contains(AddressFlags::Dadfailed)))
+}

@@ -1,0 +1,170 @@
+//! The kernel thread's own picture of the interfaces, from dumps and events.
+
+use super::address::{self, AddressKey};
+use crate::engine::io::{Link, LinkAddress};
+use crate::engine::spec::IfName;
+use netlink_packet_route::AddressFamily;
+use netlink_packet_route::address::AddressMessage;
+use netlink_packet_route::link::{
+    InfoData, InfoKind, InfoMacVlan, InfoVrf, LinkAttribute, LinkFlags, LinkInfo, LinkMessage, MacVlanMode,
+};
+use std::collections::BTreeMap;
+
+/// An interface, with what the engine need not know.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Known {
+    pub link: Link,
+    /// Routing table, for a VRF.
+    pub vrf_table: Option<u32>,
+    /// For a macvlan: is it of the mode "private"?
+    pub private: bool,
+    /// Device group.
+    pub group: u32,
+}
+
+/// All interfaces by index.
+#[derive(Clone, Debug, Default)]
+pub struct Links {
+    by_index: BTreeMap<u32, Known>,
+}
+
+impl Links {
+    /// From a dump of links and one of addresses.
+    pub fn new(links: &[LinkMessage], addresses: &[AddressMessage]) -> Links {
+        let by_index = links.iter().filter_map(read).map(|known| (known.link.index, known)).collect();
+        let mut links = Links { by_index };
+        for message in addresses {
+            links.put_address(AddressKey::of(message), address::fact(message));
+        }
+        links
+    }
+
+    pub fn all(&self) -> Vec<Link> {
+        self.by_index.values().map(|known| known.link.clone()).collect()
+    }
+
+    pub fn known(&self) -> impl Iterator<Item = &Known> {
+        self.by_index.values()
+    }
+
+    pub fn get(&self, index: u32) -> Option<&Known> {
+        self.by_index.get(&index)
+    }
+
+    pub fn named(&self, name: &IfName) -> Option<&Known> {
+        self.by_index.values().find(|known| known.link.name == *name)
+    }
+
+    pub fn index(&self, name: &IfName) -> Option<u32> {
+        self.named(name).map(|known| known.link.index)
+    }
+
+    pub fn vrf_table(&self, name: &IfName) -> Option<u32> {
+        self.named(name).and_then(|known| known.vrf_table)
+    }
+
+    pub fn has_address(&self, key: &AddressKey) -> bool {
+        self.get(key.index)
+            .is_some_and(|k| k.link.addresses.iter().any(|a| a.address == key.address && a.prefix == key.prefix))
+    }
+
+    /// Takes what a message says; the link as it was and is, if anything that counts has changed.
+    pub fn take(&mut self, message: &LinkMessage) -> Option<(Option<Known>, Known)> {
+        let mut now = read(message)?;
+        let before = self.by_index.get(&now.link.index).cloned();
+        if let Some(before) = &before {
+            now.link.addresses.clone_from(&before.link.addresses);
+            if *before == now {
+                return None;
+            }
+        }
+        self.by_index.insert(now.link.index, now.clone());
+        Some((before, now))
+    }
+
+    pub fn forget(&mut self, index: u32) -> Option<Known> {
+        self.by_index.remove(&index)
+    }
+
+    /// True if this is news.
+    pub fn put_address(&mut self, key: AddressKey, address: LinkAddress) -> bool {
+        let Some(known) = self.by_index.get_mut(&key.index) else { return false };
+        let addresses = &mut known.link.addresses;
+        match addresses.iter_mut().find(|a| a.address == key.address && a.prefix == key.prefix) {
+            Some(old) if *old == address => return false,
+            Some(old) => *old = address,
+            None => addresses.push(address),
+        }
+        true
+    }
+
+    pub fn drop_address(&mut self, key: &AddressKey) -> bool {
+        let Some(known) = self.by_index.get_mut(&key.index) else { return false };
+        let before = known.link.addresses.len();
+        known.link.addresses.retain(|a| a.address != key.address || a.prefix != key.prefix);
+        known.link.addresses.len() != before
+    }
+}
+
+/// Reads a link message; `None` for those of bridge ports and other families, which tell nothing about the link itself.
+fn read(message: &LinkMessage) -> Option<Known> {
+    if message.header.interface_family != AddressFamily::Unspec {
+        return None;
+    }
+    let flags = message.header.flags;
+    let has = |flag: LinkFlags| flags.contains(flag);
+    let mut link = Link {
+        index: message.header.index,
+        name: IfName::new("?")?,
+        running: has(LinkFlags::Up) && has(LinkFlags::Running),
+        up: has(LinkFlags::Up),
+        mtu: 0,
+        mac: None,
+        loopback: has(LinkFlags::Loopback),
+        multicast: has(LinkFlags::Multicast),
+        arp: false,
+        master: 0,
+        lower: 0,
+        kind: "".into(),
+        addresses: Vec::new(),
+    };
+    let (mut vrf_table, mut private, mut group, mut elsewhere) = (None, false, 0, false);
+    for attribute in &message.attributes {
+        match attribute {
+            LinkAttribute::IfName(name) => link.name = IfName::new(name)?,
+            LinkAttribute::Mtu(mtu) => link.mtu = *mtu,
+            LinkAttribute::Address(bytes) => link.mac = <[u8; 6]>::try_from(bytes.as_slice()).ok(),
+            LinkAttribute::Controller(index) => link.master = *index,
+            LinkAttribute::Link(index) => link.lower = *index,
+            LinkAttribute::LinkNetNsId(_) => elsewhere = true,
+            LinkAttribute::Group(number) => group = *number,
+            LinkAttribute::LinkInfo(infos) => {
+                for info in infos {
+                    match info {
+                        LinkInfo::Kind(kind) => {
+                            elsewhere |= *kind == InfoKind::Veth;
+                            link.kind = kind.to_string().into();
+                        }
+                        LinkInfo::Data(InfoData::Vrf(data)) => {
+                            vrf_table = data.iter().find_map(|item| match item {
+                                InfoVrf::TableId(table) => Some(*table),
+                                _ => None,
+                            });
+                        }
+                        LinkInfo::Data(InfoData::MacVlan(data)) => {
+                            private = data.contains(&InfoMacVlan::Mode(MacVlanMode::Private));
+                        }
+                        _ => {}
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+    if elsewhere {
+        // A veth's peer, or an index of another namespace: nothing is below in this one.
+        link.lower = 0;
+    }
+    link.arp = !has(LinkFlags::Noarp) && link.mac.is_some() && !link.loopback;
+    Some(Known { link, vrf_table, private, group })
+}

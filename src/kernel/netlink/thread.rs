@@ -1,0 +1,432 @@
+//! The kernel thread's loop: orders, one batch of steps, events, and again; it sleeps only when there is nothing of
+//! each.
+//!
+//! Orders are looked at between batches, so an announcement of addresses that are there goes out while the rest of a
+//! large claim is still on its way; batches shrink when the kernel is slow with them (IPv6 addresses on an interface
+//! that has thousands).
+
+use super::channel::{Channel, LARGEST_BATCH, Request};
+use super::claims::{Claims, News, Owner, State, Step};
+use super::links::Links;
+use super::resolve::{self, Names, Resolved};
+use super::watch::{Heard, Watch};
+use super::{NetlinkError, Order, Report, Settings, Trouble, address, route};
+use crate::engine::io::{Announce, LinkFact, Outcome};
+use crate::engine::spec::{Claim, InstanceId, Spec};
+use crate::kernel::announce::{Announcer, From};
+use crate::kernel::reconcile::{Item, Key};
+use crate::kernel::sysctl::{self, Sysctls};
+use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
+use netlink_packet_route::RouteNetlinkMessage as Message;
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::mpsc;
+
+/// A batch is to take about this long: the time for which an announcement may have to wait.
+const BATCH_TIME: Duration = Duration::from_millis(4);
+const SMALLEST_BATCH: usize = 8;
+const FIRST_BATCH: usize = 64;
+/// A claim that could not be carried out is tried again after this, and then after twice as long each time.
+const RETRY: Duration = Duration::from_secs(1);
+const LONGEST_RETRY: Duration = Duration::from_secs(30);
+/// After a fight for an item it is left alone this long.
+const TRUCE: Duration = Duration::from_secs(1);
+/// Buffers of events read before orders get their turn again.
+const BUFFERS_A_ROUND: usize = 64;
+
+pub(super) struct Thread {
+    pub(super) channel: Channel,
+    pub(super) watch: Watch,
+    pub(super) links: Links,
+    pub(super) claims: Claims,
+    pub(super) spec: Arc<Spec>,
+    pub(super) names: Names,
+    pub(super) sysctls: Sysctls,
+    pub(super) virtual_links: BTreeMap<crate::engine::spec::IfName, u32>,
+    pub(super) firewall: crate::kernel::firewall::Firewall,
+    pub(super) settings: Settings,
+    /// What each instance was last told to own.
+    pub(super) owned: BTreeMap<InstanceId, Arc<Claim>>,
+    pub(super) configured: bool,
+    announcer: Option<Announcer>,
+    inbox: mpsc::UnboundedReceiver<Order>,
+    reports: mpsc::UnboundedSender<Report>,
+    batch: usize,
+    /// When to try an owner again, and how long to wait after that.
+    retries: BTreeMap<Owner, (Instant, Duration)>,
+    /// Routes or rules may have gone without a word; when to look.
+    pub(super) doubtful: bool,
+}
+
+impl Thread {
+    pub(super) fn open(
+        settings: Settings,
+        inbox: mpsc::UnboundedReceiver<Order>,
+        reports: mpsc::UnboundedSender<Report>,
+    ) -> Result<Thread, NetlinkError> {
+        let watch = Watch::open(&settings)?;
+        let mut channel = Channel::open(netlink_sys::protocols::NETLINK_ROUTE, settings.buffers.command)?;
+        let links = super::events::dump_links(&mut channel)?;
+        let announcer = Announcer::open();
+        if let Err(e) = &announcer {
+            let text = format!("no packet socket, so nothing can be announced: {e}");
+            let _ = reports.send(Report::Trouble(Trouble { instance: None, text: text.into() }));
+        }
+        let _ = reports.send(Report::Link(LinkFact::Dump(links.all())));
+        Ok(Thread {
+            channel,
+            watch,
+            links,
+            claims: Claims::default(),
+            spec: Arc::default(),
+            names: Names::new(),
+            sysctls: Sysctls::default(),
+            virtual_links: BTreeMap::new(),
+            firewall: crate::kernel::firewall::Firewall::default(),
+            settings,
+            owned: BTreeMap::new(),
+            configured: false,
+            announcer: announcer.ok(),
+            inbox,
+            reports,
+            batch: FIRST_BATCH,
+            retries: BTreeMap::new(),
+            doubtful: false,
+        })
+    }
+
+    pub(super) async fn run(mut self) {
+        loop {
+            loop {
+                match self.inbox.try_recv() {
+                    Ok(Order::Stop { release }) => return self.stop(release),
+                    Ok(order) => self.carry_out(order),
+                    Err(mpsc::error::TryRecvError::Empty) => break,
+                    Err(mpsc::error::TryRecvError::Disconnected) => return,
+                }
+            }
+            self.hear();
+            self.due();
+            if !self.claims.idle() {
+                self.step();
+                continue;
+            }
+            let wake = self.retries.values().map(|(at, _)| *at).min();
+            let wake = wake.map_or_else(|| tokio::time::Instant::now() + Duration::from_secs(3600), Into::into);
+            tokio::select! {
+                order = self.inbox.recv() => match order {
+                    Some(Order::Stop { release }) => return self.stop(release),
+                    Some(order) => self.carry_out(order),
+                    None => return,
+                },
+                heard = self.watch.readable() => match heard {
+                    Err(e) if e.raw_os_error() == Some(libc::ENOBUFS) => self.start_over(),
+                    Err(_) => return,
+                    Ok(()) => {}
+                },
+                () = tokio::time::sleep_until(wake) => {}
+            }
+        }
+    }
+
+    pub(super) fn report(&self, report: Report) {
+        let _ = self.reports.send(report);
+    }
+
+    pub(super) fn trouble(&self, instance: Option<InstanceId>, text: String) {
+        self.report(Report::Trouble(Trouble { instance, text: text.into() }));
+    }
+
+    fn carry_out(&mut self, order: Order) {
+        match order {
+            Order::Configure { spec, carried } => self.configure(spec, &carried),
+            Order::Own(instance, claim) => {
+                self.owned.insert(instance, claim);
+                self.retries.remove(&Some(instance));
+                self.refresh(Some(instance));
+                self.screen();
+            }
+            Order::Disown(instance) => {
+                self.owned.remove(&instance);
+                self.retries.remove(&Some(instance));
+                self.claims.clear(Some(instance));
+                self.screen();
+            }
+            Order::Announce(announce) => self.announce(&announce),
+            Order::Stop { .. } => {}
+        }
+    }
+
+    /// Works out anew what an owner wants, with the interfaces as they are.
+    pub(super) fn refresh(&mut self, owner: Owner) {
+        let resolved = match owner {
+            None => resolve::statics(&self.spec.statics, &self.links),
+            Some(id) => {
+                let (Some(claim), Some(instance)) = (self.owned.get(&id), self.spec.instances.get(id.index())) else {
+                    self.claims.clear(owner);
+                    return;
+                };
+                resolve::claim(id, instance, claim, &self.names, &self.links)
+            }
+        };
+        let Resolved { wants, problems } = resolved;
+        let reason = problems.first().cloned();
+        let news = self.claims.set(owner, wants, problems);
+        self.tell(news);
+        if let Some(reason) = reason {
+            self.fail(owner, reason);
+        }
+    }
+
+    pub(super) fn refresh_all(&mut self) {
+        for owner in self.claims.owners() {
+            self.refresh(owner);
+        }
+    }
+
+    pub(super) fn tell(&mut self, news: Vec<News>) {
+        for item in news {
+            match item {
+                News::Ready(Some(instance), addresses) => {
+                    self.report(Report::Applied { instance, outcome: Outcome::Ready { addresses } });
+                }
+                News::Complete(owner) => {
+                    self.retries.remove(&owner);
+                    if let Some(instance) = owner {
+                        self.report(Report::Applied { instance, outcome: Outcome::Complete });
+                    }
+                }
+                News::Ready(None, _) => {}
+            }
+        }
+    }
+
+    /// Tells a failure, once for each new reason, and sets a time to try again.
+    pub(super) fn fail(&mut self, owner: Owner, reason: String) {
+        let now = Instant::now();
+        let wait = match self.retries.get(&owner) {
+            Some((at, wait)) if *at > now => *wait,
+            Some((_, wait)) => (*wait * 2).min(LONGEST_RETRY),
+            None => RETRY,
+        };
+        self.retries.insert(owner, (now + wait, wait));
+        if self.claims.failed(owner, reason.clone()) {
+            match owner {
+                Some(instance) => {
+                    self.report(Report::Applied { instance, outcome: Outcome::Failed { reason: reason.into() } });
+                }
+                None => self.trouble(None, format!("static: {reason}")),
+            }
+        }
+    }
+
+    fn due(&mut self) {
+        let now = Instant::now();
+        let due: Vec<Owner> = self.retries.iter().filter(|(_, (at, _))| *at <= now).map(|(owner, _)| *owner).collect();
+        for owner in due {
+            if self.claims.is_whole(owner) {
+                self.retries.remove(&owner);
+            } else {
+                self.refresh(owner);
+                self.claims.requeue(owner);
+                // Whatever comes of it sets the next time; nothing at all does too.
+                if let Some((at, wait)) = self.retries.get_mut(&owner)
+                    && *at <= now
+                {
+                    *wait = (*wait * 2).min(LONGEST_RETRY);
+                    *at = now + *wait;
+                }
+            }
+        }
+        if self.doubtful {
+            self.doubtful = false;
+            self.verify();
+        }
+    }
+
+    /// One batch of steps and what came of it.
+    pub(super) fn step(&mut self) {
+        let steps = self.claims.next(self.batch);
+        if steps.is_empty() {
+            return;
+        }
+        let requests = steps.iter().map(|(step, item)| request(step, item)).collect();
+        let begun = Instant::now();
+        let outcomes = self.channel.batch(requests);
+        let took = begun.elapsed();
+        if took > BATCH_TIME {
+            self.batch = (self.batch / 2).max(SMALLEST_BATCH);
+        } else if took < BATCH_TIME / 2 {
+            self.batch = (self.batch * 2).min(LARGEST_BATCH);
+        }
+
+        let mut ready: BTreeMap<Owner, Vec<u32>> = BTreeMap::new();
+        let mut healed: BTreeMap<Owner, Vec<u32>> = BTreeMap::new();
+        let mut failures: BTreeMap<Owner, String> = BTreeMap::new();
+        for ((step, item), outcome) in steps.into_iter().zip(outcomes) {
+            match (step, outcome) {
+                (Step::Remove { .. }, Ok(())) => {}
+                (Step::Remove { item, .. }, Err(e)) => {
+                    if !is_gone(&e) {
+                        self.trouble(None, format!("{} cannot be removed: {e}", describe(&item)));
+                    }
+                }
+                (Step::Add { key, heal }, Ok(())) => {
+                    let state = first_state(&item);
+                    for (owner, position) in self.claims.set_state(&key, state) {
+                        let of = ready.entry(owner).or_default();
+                        if state == State::Present {
+                            of.extend(position);
+                        }
+                        if heal {
+                            healed.entry(owner).or_default().extend(position);
+                            if position.is_none() {
+                                self.trouble(
+                                    owner,
+                                    format!("{} was removed by another program; put back", describe(&item)),
+                                );
+                            }
+                        }
+                    }
+                }
+                (Step::Add { key, heal }, Err(e)) if is_there(&e) => {
+                    if heal {
+                        self.claims.not_a_heal(&key);
+                    }
+                    for (owner, position) in self.claims.set_state(&key, State::Present) {
+                        ready.entry(owner).or_default().extend(position);
+                    }
+                }
+                (Step::Add { key, .. }, Err(e)) => {
+                    for (owner, _) in self.claims.set_state(&key, State::Absent) {
+                        failures.entry(owner).or_insert_with(|| format!("{}: {e}", describe(&item)));
+                    }
+                }
+            }
+        }
+        for (owner, positions) in ready {
+            let news = self.claims.report(owner, Some(positions));
+            self.tell(news);
+        }
+        for (owner, mut positions) in healed {
+            positions.sort_unstable();
+            if let (Some(instance), Some(first), Some(last)) = (owner, positions.first(), positions.last()) {
+                let addresses = *first..last.saturating_add(1);
+                self.report(Report::Link(LinkFact::Healed { instance, addresses }));
+            }
+        }
+        for (owner, reason) in failures {
+            self.fail(owner, reason);
+        }
+    }
+
+    /// Carries out everything that is queued.
+    pub(super) fn flush(&mut self) {
+        while !self.claims.idle() {
+            self.step();
+        }
+    }
+
+    fn hear(&mut self) {
+        for _ in 0..BUFFERS_A_ROUND {
+            match self.watch.hear() {
+                Heard::Messages(messages) => {
+                    for message in messages {
+                        self.event(message);
+                    }
+                }
+                Heard::Lost => self.start_over(),
+                Heard::Nothing => return,
+            }
+        }
+    }
+
+    /// An item went without our doing.
+    pub(super) fn lost(&mut self, key: &Key) {
+        if let Some(owner) = self.claims.lost(key, Instant::now()) {
+            self.retries.entry(owner).or_insert((Instant::now() + TRUCE, TRUCE));
+            self.fail(owner, "another program keeps removing what is claimed".to_owned());
+        }
+    }
+
+    fn announce(&mut self, announce: &Announce) {
+        let Some(announcer) = &self.announcer else { return };
+        let mut senders: BTreeMap<u32, Option<From>> = BTreeMap::new();
+        for key in self.claims.addresses(Some(announce.instance), &announce.addresses) {
+            let sender = senders.entry(key.index).or_insert_with(|| {
+                let link = &self.links.get(key.index)?.link;
+                let mac = link.mac.filter(|_| link.arp && link.up)?;
+                let forwarding = sysctl::path("ipv6", link.name.as_str(), "forwarding");
+                let router = key.address.is_ipv6() && sysctl::read(&forwarding).is_some_and(|value| value != "0");
+                Some(From { ifindex: key.index, mac, router })
+            });
+            let Some(from) = sender else { continue };
+            for _ in 0..3 {
+                match announcer.announce(from, key.address) {
+                    Err(e) if e.kind() == io::ErrorKind::WouldBlock || e.raw_os_error() == Some(libc::ENOBUFS) => {
+                        // The interface's queue is full of announcements; it drains within milliseconds.
+                        std::thread::sleep(Duration::from_micros(500));
+                    }
+                    _ => break,
+                }
+            }
+        }
+    }
+}
+
+fn request(step: &Step, item: &Item) -> Request<Message> {
+    match (step, item) {
+        (Step::Add { .. }, Item::Address(message)) => {
+            Request { message: Message::NewAddress(message.clone()), flags: NLM_F_CREATE | NLM_F_EXCL }
+        }
+        (Step::Add { .. }, Item::Route(message, insert)) => {
+            Request { message: Message::NewRoute(message.clone()), flags: route::insert_flags(*insert) }
+        }
+        (Step::Add { .. }, Item::Rule(message)) => {
+            Request { message: Message::NewRule(message.clone()), flags: NLM_F_CREATE | NLM_F_EXCL }
+        }
+        (Step::Remove { .. }, Item::Address(message)) => {
+            let key = address::AddressKey::of(message);
+            Request { message: Message::DelAddress(address::removal(&key)), flags: 0 }
+        }
+        (Step::Remove { .. }, Item::Route(message, _)) => {
+            Request { message: Message::DelRoute(route::removal(message)), flags: 0 }
+        }
+        (Step::Remove { .. }, Item::Rule(message)) => Request { message: Message::DelRule(message.clone()), flags: 0 },
+    }
+}
+
+/// Where an item stands when the kernel has taken it: an IPv6 address with duplicate address detection is not usable yet.
+fn first_state(item: &Item) -> State {
+    use netlink_packet_route::address::AddressHeaderFlags;
+    match item {
+        Item::Address(message)
+            if message.header.family == netlink_packet_route::AddressFamily::Inet6
+                && !message.header.flags.contains(AddressHeaderFlags::Nodad) =>
+        {
+            State::Tentative
+        }
+        _ => State::Present,
+    }
+}
+
+fn is_gone(error: &NetlinkError) -> bool {
+    const GONE: [i32; 5] = [libc::ENOENT, libc::EADDRNOTAVAIL, libc::ESRCH, libc::ENODEV, libc::ENXIO];
+    matches!(error, NetlinkError::Refused { errno, .. } if GONE.contains(errno))
+}
+
+fn is_there(error: &NetlinkError) -> bool {
+    matches!(error, NetlinkError::Refused { errno: libc::EEXIST, .. })
+}
+
+/// In words, for messages.
+pub(super) fn describe(item: &Item) -> String {
+    match item.key() {
+        Key::Address(key) => format!("address {}/{}", key.address, key.prefix),
+        Key::Route(key) if key.length == 0 => format!("default route in table {}", key.table),
+        Key::Route(key) => format!("route {}/{} in table {}", key.destination, key.length, key.table),
+        Key::Rule(key) => format!("rule with preference {}", key.priority),
+    }
+}

@@ -1,0 +1,309 @@
+//! Interfaces that the daemon makes for an instance: the VMAC, a private macvlan with the virtual router's MAC
+//! address (RFC 9568 §7.3), and the ipvlan.
+//!
+//! Made when a configuration is taken or when their parent appears, removed when no configuration wants them. An
+//! existing private macvlan with the right parent and MAC is taken over, whatever its name: it is what an earlier run
+//! left.
+
+use super::NetlinkError;
+use super::channel::Channel;
+use super::links::{Known, Links};
+use crate::engine::spec::{IfName, InstanceSpec, IpvlanMode, VirtualLink};
+use crate::kernel::sysctl::{Sysctls, path, read};
+use crate::wire::{Family, Vrid};
+use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
+use netlink_packet_route::RouteNetlinkMessage;
+use netlink_packet_route::link::{
+    AfSpecInet6, AfSpecUnspec, In6AddrGenMode, InfoData, InfoIpVlan, InfoKind, InfoMacVlan, IpVlanFlags, IpVlanMode,
+    LinkAttribute, LinkFlags, LinkInfo, LinkMessage, MacVlanMode,
+};
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv6Addr};
+
+/// An interface that an instance wants.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Wanted {
+    pub parent: IfName,
+    pub kind: Kind,
+    /// As configured.
+    pub name: Option<IfName>,
+    pub prefix: Box<str>,
+    pub vrid: Vrid,
+    pub family: Family,
+    /// Addresses of the other family may live on it too.
+    pub both_families: bool,
+    pub group: Option<u32>,
+    /// Adverts leave by it, so an IPv6 one needs a link-local address.
+    pub speaks: bool,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Kind {
+    Vmac { mac: [u8; 6] },
+    Ipvlan { mode: IpvlanMode, address: Option<(IpAddr, u8)> },
+}
+
+/// What the instance itself wants; `None` if it lives on its interface.
+pub fn wanted(instance: &InstanceSpec) -> Option<Wanted> {
+    let parent = instance.interface.clone()?;
+    let other = |a: &crate::engine::spec::VirtualAddress| Family::of(&a.address) != instance.family;
+    let base = Wanted {
+        parent,
+        kind: Kind::Vmac { mac: [0; 6] },
+        name: None,
+        prefix: "vrrp".into(),
+        vrid: instance.vrid,
+        family: instance.family,
+        both_families: instance.claim.addresses.iter().any(|a| other(a) && a.use_vmac),
+        group: None,
+        speaks: !instance.transmit_base,
+    };
+    Some(match instance.virtual_link.clone()? {
+        VirtualLink::Vmac { name, prefix, mac, group, netlink_notify: _ } => {
+            Wanted { kind: Kind::Vmac { mac }, name, prefix, group, ..base }
+        }
+        VirtualLink::Ipvlan { name, prefix, address, mode, group } => {
+            Wanted { kind: Kind::Ipvlan { mode, address }, name, prefix, group, ..base }
+        }
+    })
+}
+
+/// What an address with `use_vmac` of its own wants: a VMAC on the interface that it names.
+pub fn wanted_by_address(instance: &InstanceSpec, parent: &IfName, family: Family) -> Wanted {
+    let fifth = if family == Family::V4 { 1 } else { 2 };
+    Wanted {
+        parent: parent.clone(),
+        kind: Kind::Vmac { mac: [0, 0, 0x5e, 0, fifth, instance.vrid.get()] },
+        name: None,
+        prefix: "vrrp".into(),
+        vrid: instance.vrid,
+        family,
+        both_families: false,
+        group: None,
+        speaks: false,
+    }
+}
+
+/// What came of [`ensure`].
+#[derive(Debug)]
+pub struct Made {
+    pub name: IfName,
+    /// False: it was there and has been taken over.
+    pub new: bool,
+    /// The name that was configured could not be had.
+    pub note: Option<String>,
+}
+
+/// Makes the interface, or takes over the one that is there. `taken` are names given to others in this configuration.
+///
+/// # Errors
+/// The parent is missing (ENODEV), or the kernel refuses.
+pub fn ensure(
+    wanted: &Wanted,
+    links: &Links,
+    taken: &BTreeSet<IfName>,
+    channel: &mut Channel,
+    sysctls: &mut Sysctls,
+) -> Result<Made, NetlinkError> {
+    let missing =
+        || NetlinkError::Refused { errno: libc::ENODEV, words: format!("no interface {}", wanted.parent).into() };
+    let parent = links.named(&wanted.parent).ok_or_else(missing)?;
+    let mut note = None;
+    let found = links.known().find(|known| !taken.contains(&known.link.name) && fits(known, wanted, parent));
+    let (name, new) = match found {
+        Some(known) => {
+            if let Some(name) = &wanted.name
+                && *name != known.link.name
+            {
+                note = Some(format!("{} is already there as {}", name, known.link.name));
+            }
+            (known.link.name.clone(), false)
+        }
+        None => {
+            let name = match &wanted.name {
+                Some(name) => match links.named(name) {
+                    // A macvlan that an earlier run left with other settings: made anew.
+                    Some(old) if &*old.link.kind == "macvlan" && !taken.contains(name) => {
+                        remove(old.link.index, channel)?;
+                        name.clone()
+                    }
+                    None if !taken.contains(name) => name.clone(),
+                    _ => {
+                        note = Some(format!("the name {name} belongs to another interface"));
+                        free_name(wanted, links, taken)
+                    }
+                },
+                None => free_name(wanted, links, taken),
+            };
+            create(wanted, parent, &name, channel)?;
+            (name, true)
+        }
+    };
+    prepare(wanted, parent, &name, sysctls);
+    let vrf = links.get(parent.link.master).is_some_and(|master| master.vrf_table.is_some());
+    set_up(&name, wanted, parent, vrf, channel)?;
+    Ok(Made { name, new, note })
+}
+
+/// # Errors
+/// What the kernel says; an interface that is gone already is none.
+pub fn remove(index: u32, channel: &mut Channel) -> Result<(), NetlinkError> {
+    let mut message = LinkMessage::default();
+    message.header.index = index;
+    match channel.request(RouteNetlinkMessage::DelLink(message), 0) {
+        Err(NetlinkError::Refused { errno: libc::ENODEV, .. }) => Ok(()),
+        other => other,
+    }
+}
+
+/// fe80::/64 with the modified EUI-64 of a MAC address (RFC 4291 appendix A).
+pub fn link_local(mac: [u8; 6]) -> Ipv6Addr {
+    let [a, b, c, d, e, f] = mac;
+    Ipv6Addr::from([0xfe, 0x80, 0, 0, 0, 0, 0, 0, a ^ 2, b, c, 0xff, 0xfe, d, e, f])
+}
+
+fn fits(known: &Known, wanted: &Wanted, parent: &Known) -> bool {
+    if known.link.lower != parent.link.index {
+        return false;
+    }
+    match &wanted.kind {
+        Kind::Vmac { mac } => &*known.link.kind == "macvlan" && known.private && known.link.mac == Some(*mac),
+        // ipvlans all have the parent's MAC: only the name tells them apart.
+        Kind::Ipvlan { .. } => {
+            &*known.link.kind == "ipvlan"
+                && match &wanted.name {
+                    Some(name) => known.link.name == *name,
+                    None => known.link.name.as_str() == format!("{}.{}", wanted.prefix, wanted.vrid),
+                }
+        }
+    }
+}
+
+/// `vrrp.VRID`; if that is taken `vrrpN.VRID` with N = 1, 2, …, for IPv6 6 first.
+fn free_name(wanted: &Wanted, links: &Links, taken: &BTreeSet<IfName>) -> IfName {
+    let numbers = std::iter::once(None).chain(
+        (wanted.family == Family::V6)
+            .then_some(6)
+            .into_iter()
+            .chain((1..u32::MAX).filter(|n| wanted.family == Family::V4 || *n != 6))
+            .map(Some),
+    );
+    for number in numbers {
+        let tail = format!("{}.{}", number.map(|n| n.to_string()).unwrap_or_default(), wanted.vrid);
+        let room = 15usize.saturating_sub(tail.len());
+        let front: String = wanted.prefix.chars().take(room).collect();
+        if let Some(name) = IfName::new(&format!("{front}{tail}"))
+            && links.named(&name).is_none()
+            && !taken.contains(&name)
+        {
+            return name;
+        }
+    }
+    wanted.parent.clone()
+}
+
+fn create(wanted: &Wanted, parent: &Known, name: &IfName, channel: &mut Channel) -> Result<(), NetlinkError> {
+    let mut message = LinkMessage::default();
+    let attributes = &mut message.attributes;
+    attributes.push(LinkAttribute::IfName(name.as_str().to_owned()));
+    attributes.push(LinkAttribute::Link(parent.link.index));
+    match &wanted.kind {
+        Kind::Vmac { mac } => {
+            attributes.push(LinkAttribute::Address(mac.to_vec()));
+            attributes.push(LinkAttribute::LinkInfo(vec![
+                LinkInfo::Kind(InfoKind::MacVlan),
+                LinkInfo::Data(InfoData::MacVlan(vec![InfoMacVlan::Mode(MacVlanMode::Private)])),
+            ]));
+        }
+        Kind::Ipvlan { mode, .. } => {
+            let flags = match mode {
+                IpvlanMode::Bridge => IpVlanFlags::empty(),
+                IpvlanMode::Private => IpVlanFlags::Private,
+                IpvlanMode::Vepa => IpVlanFlags::Vepa,
+            };
+            attributes.push(LinkAttribute::LinkInfo(vec![
+                LinkInfo::Kind(InfoKind::IpVlan),
+                LinkInfo::Data(InfoData::IpVlan(vec![InfoIpVlan::Mode(IpVlanMode::L2), InfoIpVlan::Flags(flags)])),
+            ]));
+        }
+    }
+    channel.request(RouteNetlinkMessage::NewLink(message), NLM_F_CREATE | NLM_F_EXCL)
+}
+
+/// No addresses of the kernel's own making, then group, VRF and up.
+fn set_up(
+    name: &IfName,
+    wanted: &Wanted,
+    parent: &Known,
+    vrf: bool,
+    channel: &mut Channel,
+) -> Result<(), NetlinkError> {
+    let named = |attributes: Vec<LinkAttribute>| {
+        let mut message = LinkMessage::default();
+        message.attributes.push(LinkAttribute::IfName(name.as_str().to_owned()));
+        message.attributes.extend(attributes);
+        message
+    };
+    let silent =
+        LinkAttribute::AfSpecUnspec(vec![AfSpecUnspec::Inet6(vec![AfSpecInet6::AddrGenMode(In6AddrGenMode::None)])]);
+    // Refused where IPv6 is off altogether, and then not needed.
+    let _ = channel.request(RouteNetlinkMessage::SetLink(named(vec![silent])), 0);
+    let group = wanted.group.unwrap_or(parent.group);
+    if group != 0 {
+        channel.request(RouteNetlinkMessage::SetLink(named(vec![LinkAttribute::Group(group)])), 0)?;
+    }
+    if vrf {
+        // A parent in a VRF takes its VMAC along; a parent in a bridge or bond does not.
+        let _ = channel
+            .request(RouteNetlinkMessage::SetLink(named(vec![LinkAttribute::Controller(parent.link.master)])), 0);
+    }
+    let mut up = named(Vec::new());
+    up.header.flags = LinkFlags::Up;
+    up.header.change_mask = LinkFlags::Up;
+    channel.request(RouteNetlinkMessage::SetLink(up), 0)
+}
+
+/// Settings of the VMAC and of its parent, so that the parent does not answer for the VMAC's addresses, nor with its own
+/// MAC address.
+fn prepare(wanted: &Wanted, parent: &Known, name: &IfName, sysctls: &mut Sysctls) {
+    let own = |family: &str, setting: &str, value: &str| {
+        let _ = Sysctls::set_for_good(&path(family, name.as_str(), setting), value);
+    };
+    if matches!(wanted.kind, Kind::Ipvlan { .. }) {
+        return;
+    }
+    own("ipv4", "arp_ignore", "1");
+    if wanted.family == Family::V4 || wanted.both_families {
+        own("ipv4", "accept_local", "1");
+        // Raises every interface's own value first, this one's too.
+        lower_global_rp_filter(sysctls);
+        own("ipv4", "rp_filter", "0");
+        own("ipv4", "promote_secondaries", "1");
+        let parent = parent.link.name.as_str();
+        let _ = sysctls.set(&path("ipv4", parent, "arp_ignore"), "1");
+        let _ = sysctls.set(&path("ipv4", parent, "arp_filter"), "1");
+    }
+    if wanted.family == Family::V4 && !wanted.both_families {
+        own("ipv6", "disable_ipv6", "1");
+    } else {
+        own("ipv6", "disable_ipv6", "0");
+        own("ipv6", "accept_ra", "0");
+    }
+}
+
+/// The kernel takes the larger of `all` and the interface's own value, so a VMAC's 0 counts only when `all` is 0; what
+/// `all` asked for is given to each interface instead.
+fn lower_global_rp_filter(sysctls: &mut Sysctls) {
+    let all = path("ipv4", "all", "rp_filter");
+    let Some(value) = read(&all).and_then(|value| value.parse::<u8>().ok()).filter(|value| *value != 0) else { return };
+    let Ok(folder) = std::fs::read_dir("/proc/sys/net/ipv4/conf") else { return };
+    for entry in folder.flatten() {
+        let Ok(link) = entry.file_name().into_string() else { continue };
+        let setting = path("ipv4", &link, "rp_filter");
+        let now = read(&setting).and_then(|value| value.parse::<u8>().ok()).unwrap_or(0);
+        if link != "all" && now < value {
+            let _ = sysctls.set(&setting, &value.to_string());
+        }
+    }
+    let _ = sysctls.set(&all, "0");
+}

@@ -1,0 +1,179 @@
+//! Adverts between two namespaces: what is sent arrives whole, with TTL, interface and destination.
+
+use crate::ground::{Pair, ready, within};
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+use vipd::engine::io::{Port, RxMeta, Transmit};
+use vipd::engine::spec::InstanceId;
+use vipd::kernel::namespace;
+use vipd::kernel::socket::{SocketSettings, Sockets};
+use vipd::lab::wire;
+use vipd::wire::{Family, PROTOCOL_VRRP, frames};
+
+const VRRP_V3: [u8; 12] = [0x31, 51, 100, 1, 0, 100, 0, 0, 10, 0, 0, 100];
+
+fn ip(text: &str) -> IpAddr {
+    text.parse().unwrap()
+}
+
+fn port(family: Family, ifindex: u32, group: Option<&str>, local: Option<&str>) -> Port {
+    let (group, local) = (group.map(ip), local.map(ip));
+    Port { family, ifindex: Some(ifindex), group, local, protocol: PROTOCOL_VRRP, version: None }
+}
+
+fn datagram(source: Ipv4Addr, destination: Ipv4Addr, ttl: u8, payload: &[u8]) -> Arc<[u8]> {
+    let mut bytes = frames::ipv4_header(source, destination, PROTOCOL_VRRP, ttl, 7, payload.len()).to_vec();
+    bytes.extend_from_slice(payload);
+    bytes.into()
+}
+
+/// Opens sockets in a namespace and sends from there, on a thread of its own.
+fn send_from(namespace: &str, ports: Vec<Port>, transmits: Vec<Transmit>) {
+    namespace::inside(namespace, || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(async {
+            let mut sockets = Sockets::new(SocketSettings::default())?;
+            let ports = ports.into_iter().map(|port| (port, vec![InstanceId(0)])).collect();
+            assert!(sockets.sync(ports).is_empty());
+            transmits.iter().try_for_each(|transmit| sockets.send(transmit))
+        })
+    })
+    .unwrap();
+}
+
+async fn next(sockets: &mut Sockets, buffer: &mut [u8]) -> (usize, RxMeta) {
+    tokio::time::timeout(std::time::Duration::from_secs(20), sockets.recv(buffer)).await.expect("a datagram").unwrap()
+}
+
+#[test]
+fn ipv4_multicast_arrives_with_ttl_interface_and_destination() {
+    if !ready("ipv4_multicast") {
+        return;
+    }
+    let pair = Pair::new();
+    wire::add_address(&pair.here, "eth0", ip("192.0.2.1"), 24).unwrap();
+    wire::add_address(&pair.there, "eth0", ip("192.0.2.2"), 24).unwrap();
+    let (here, there) = (wire::index(&pair.here, "eth0").unwrap(), wire::index(&pair.there, "eth0").unwrap());
+    within(&pair.here, async || {
+        let mut sockets = Sockets::new(SocketSettings::default()).unwrap();
+        let failed = sockets.sync(vec![(port(Family::V4, here, Some("224.0.0.18"), None), vec![InstanceId(0)])]);
+        assert!(failed.is_empty(), "{failed:?}");
+        let (source, group) = (Ipv4Addr::new(192, 0, 2, 2), Ipv4Addr::new(224, 0, 0, 18));
+        let transmit = |ttl, payload: &[u8]| Transmit {
+            instance: InstanceId(0),
+            ifindex: there,
+            source: source.into(),
+            destination: group.into(),
+            ttl: Some(ttl),
+            bytes: datagram(source, group, ttl, payload),
+        };
+        let mut foreign = VRRP_V3;
+        foreign[0] = 0x11;
+        // Version 1 and a stump never get past the filter; the others do, in order.
+        let sent =
+            vec![transmit(255, &foreign), transmit(255, &VRRP_V3[..4]), transmit(255, &VRRP_V3), transmit(9, &VRRP_V3)];
+        send_from(&pair.there, vec![port(Family::V4, there, Some("224.0.0.18"), None)], sent);
+
+        let mut buffer = [0; 2048];
+        let (length, meta) = next(&mut sockets, &mut buffer).await;
+        assert_eq!(&buffer[20..length], VRRP_V3);
+        let expected = RxMeta { ifindex: here, source: source.into(), destination: group.into(), ttl: Some(255) };
+        assert_eq!(meta, expected);
+        let (_, meta) = next(&mut sockets, &mut buffer).await;
+        assert_eq!(meta.ttl, Some(9));
+        assert!(sockets.try_recv(&mut buffer).unwrap().is_none());
+    });
+}
+
+#[test]
+fn ipv6_multicast_arrives_with_its_checksum_made_and_checked_by_the_kernel() {
+    if !ready("ipv6_multicast") {
+        return;
+    }
+    let pair = Pair::new();
+    wire::add_address(&pair.here, "eth0", ip("fe80::1"), 64).unwrap();
+    wire::add_address(&pair.there, "eth0", ip("fe80::2"), 64).unwrap();
+    let (here, there) = (wire::index(&pair.here, "eth0").unwrap(), wire::index(&pair.there, "eth0").unwrap());
+    within(&pair.here, async || {
+        let mut sockets = Sockets::new(SocketSettings::default()).unwrap();
+        let failed = sockets.sync(vec![(port(Family::V6, here, Some("ff02::12"), None), vec![InstanceId(0)])]);
+        assert!(failed.is_empty(), "{failed:?}");
+        let transmit = Transmit {
+            instance: InstanceId(0),
+            ifindex: there,
+            source: ip("fe80::2"),
+            destination: ip("ff02::12"),
+            ttl: Some(255),
+            bytes: VRRP_V3.to_vec().into(),
+        };
+        send_from(&pair.there, vec![port(Family::V6, there, Some("ff02::12"), None)], vec![transmit]);
+        let mut buffer = [0; 2048];
+        let (length, meta) = next(&mut sockets, &mut buffer).await;
+        assert_eq!(&buffer[..6], &VRRP_V3[..6]);
+        assert_ne!(&buffer[6..8], &[0, 0], "the kernel fills the checksum");
+        assert_eq!(length, VRRP_V3.len());
+        let expected = RxMeta { ifindex: here, source: ip("fe80::2"), destination: ip("ff02::12"), ttl: Some(255) };
+        assert_eq!(meta, expected);
+    });
+}
+
+#[test]
+fn unicast_is_told_once_by_the_socket_bound_to_its_destination() {
+    if !ready("unicast") {
+        return;
+    }
+    let pair = Pair::new();
+    wire::add_address(&pair.here, "eth0", ip("192.0.2.1"), 24).unwrap();
+    wire::add_address(&pair.there, "eth0", ip("192.0.2.2"), 24).unwrap();
+    let (here, there) = (wire::index(&pair.here, "eth0").unwrap(), wire::index(&pair.there, "eth0").unwrap());
+    within(&pair.here, async || {
+        let mut sockets = Sockets::new(SocketSettings::default()).unwrap();
+        let failed = sockets.sync(vec![
+            (port(Family::V4, here, Some("224.0.0.18"), None), vec![InstanceId(0)]),
+            (port(Family::V4, here, None, Some("192.0.2.1")), vec![InstanceId(1)]),
+            // An address that is not there yet: bound all the same.
+            (port(Family::V4, here, None, Some("192.0.2.77")), vec![InstanceId(2)]),
+        ]);
+        assert!(failed.is_empty(), "{failed:?}");
+        assert_eq!(sockets.len(), 3);
+        let (source, to) = (Ipv4Addr::new(192, 0, 2, 2), Ipv4Addr::new(192, 0, 2, 1));
+        let transmit = |ttl| Transmit {
+            instance: InstanceId(0),
+            ifindex: there,
+            source: source.into(),
+            destination: to.into(),
+            ttl: Some(ttl),
+            bytes: datagram(source, to, ttl, &VRRP_V3),
+        };
+        let from = vec![port(Family::V4, there, None, Some("192.0.2.2"))];
+        send_from(&pair.there, from, vec![transmit(64), transmit(65)]);
+        let mut buffer = [0; 2048];
+        let (_, meta) = next(&mut sockets, &mut buffer).await;
+        assert_eq!((meta.destination, meta.ttl), (to.into(), Some(64)));
+        let (_, meta) = next(&mut sockets, &mut buffer).await;
+        assert_eq!(meta.ttl, Some(65), "not the first one again through another socket");
+        // What is gone is closed, what stays is kept.
+        assert!(sockets.sync(vec![(port(Family::V4, here, None, Some("192.0.2.1")), vec![InstanceId(1)])]).is_empty());
+        assert_eq!(sockets.len(), 1);
+    });
+}
+
+#[test]
+fn ports_that_cannot_be_opened_are_named_and_tried_again() {
+    if !ready("ports_that_cannot_be_opened") {
+        return;
+    }
+    let pair = Pair::new();
+    let here = wire::index(&pair.here, "eth0").unwrap();
+    within(&pair.here, async || {
+        let mut sockets = Sockets::new(SocketSettings::default()).unwrap();
+        let good = port(Family::V4, here, Some("224.0.0.18"), None);
+        let bad = port(Family::V4, here + 1000, Some("224.0.0.18"), None);
+        for _ in 0..2 {
+            let failed = sockets.sync(vec![(bad.clone(), vec![InstanceId(0)]), (good.clone(), vec![InstanceId(1)])]);
+            assert_eq!(failed.len(), 1);
+            assert_eq!(failed[0].0, bad);
+            assert_eq!(sockets.len(), 1);
+        }
+    });
+}
