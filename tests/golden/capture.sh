@@ -58,7 +58,7 @@ capture() {
             -f "$dir/frr.conf" >"$work/log" 2>&1 &
         pids+=($!)
     fi
-    sleep 7
+    sleep 10
     local pid
     for ((pid = ${#pids[@]} - 1; pid >= 0; pid--)); do kill -TERM "${pids[pid]}"; sleep 1; done
     wait "${pids[@]}" 2>/dev/null
