@@ -8,13 +8,15 @@ use crate::engine::spec::Spec;
 use crate::time::Interval;
 use crate::wire::Version;
 
-/// The two bounds of a world.
+/// The bounds of a world.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Bounds {
     /// After the last disturbance, until every connected set of healthy routers has exactly one master (T).
     pub settle: Interval,
     /// How long a virtual address may be on two healthy routers that hear each other (B).
     pub overlap: Interval,
+    /// After a master's goodbye, until one of the backups that heard it has taken over.
+    pub handover: Interval,
     /// How late an advert may be against its cadence, by the model's own wake-ups.
     pub late: Interval,
 }
@@ -69,6 +71,7 @@ impl Bounds {
                 + down.times(if grouped { 4 } else { 2 })
                 + overlap.times(2),
             overlap,
+            handover: skew + arrival,
             late,
         }
     }

@@ -41,6 +41,8 @@ pub enum Law {
     BestMaster,
     /// 12: what was reported and what the snapshot says are the same.
     ReportsAreTrue,
+    /// 13: after a master said that it leaves, a backup that heard it takes over within its skew.
+    SwiftHandover,
 }
 
 /// A law that did not hold.
@@ -82,6 +84,10 @@ pub(super) struct Oracle {
     checked_at: Time,
     overlaps: BTreeMap<(IpAddr, usize, usize), Time>,
     reloading: Option<bool>,
+    /// Backups that must take over, each list since when.
+    handovers: Vec<(Time, Vec<(usize, InstanceId)>)>,
+    /// The scenario drains somebody: who is drained need not take over.
+    drains: bool,
     /// Calm checks made: a run in which nothing was ever checked proves little.
     pub checks: u64,
 }
@@ -96,6 +102,7 @@ impl Oracle {
             watches: specs.iter().map(|_| Vec::new()).collect(),
             names: specs.iter().map(|spec| spec.instances.iter().map(|i| i.name.clone()).collect()).collect(),
             stale: true,
+            drains: scenario.acts.iter().any(|(_, act)| matches!(act, Act::Drain(_))),
             ..Oracle::default()
         }
     }
@@ -137,6 +144,7 @@ impl Oracle {
 
     pub fn disturbed(&mut self, act: &Act, now: Time) {
         self.calm_since = now + act.aftermath();
+        self.handovers.clear();
         for watch in self.watches.iter_mut().flatten() {
             watch.allowed += 2 * watch.peers;
         }
@@ -243,6 +251,7 @@ impl Oracle {
             self.stale = false;
         }
         self.look_at_nodes(world);
+        self.look_at_handovers(world);
         self.look_at_holders(world);
         if unsettled(world) {
             self.calm_since = self.calm_since.max(world.now);
@@ -284,6 +293,52 @@ impl Oracle {
                 }
             }
         }
+    }
+
+    /// Somebody says that it leaves: which backups hear that, and must take over?
+    pub fn leaves(&mut self, world: &World<'_>, node: usize, instance: InstanceId) {
+        let grouped = |n: &Node| !n.spec.groups.is_empty() || !n.spec.startup_delay.is_zero();
+        if self.drains || unsettled(world) || world.nodes.iter().any(grouped) {
+            return;
+        }
+        if self.stale {
+            self.circles = Circles::of(&world.nodes);
+            self.stale = false;
+        }
+        let from = (node, instance);
+        let hear = |to: &&(usize, InstanceId)| {
+            to.0 != node
+                && world.nodes.get(to.0).is_some_and(Node::awake)
+                && self.role(to.0, to.1) == Some(Role::Backup)
+                && hears(world, from, **to)
+        };
+        let circle = self.circles.lists().find(|members| members.contains(&from));
+        let heirs: Vec<_> = circle.into_iter().flatten().filter(hear).copied().collect();
+        if !heirs.is_empty() {
+            self.handovers.push((world.now, heirs));
+        }
+    }
+
+    fn look_at_handovers(&mut self, world: &World<'_>) {
+        let mut open = std::mem::take(&mut self.handovers);
+        open.retain(|(since, heirs)| {
+            // One of them having become something else, or a master anywhere among them, settles it.
+            let waiting = heirs.iter().all(|(n, i)| self.role(*n, *i) == Some(Role::Backup));
+            let circle = self.circles.lists().find(|members| heirs.iter().all(|heir| members.contains(heir)));
+            let master = circle.into_iter().flatten().any(|(n, i)| self.role(*n, *i) == Some(Role::Master));
+            if !waiting || master {
+                return false;
+            }
+            let lasts = world.now.since(*since);
+            if lasts > self.bounds.handover {
+                let names: Vec<&str> =
+                    heirs.iter().filter_map(|(n, _)| world.nodes.get(*n)).map(|n| &*n.name).collect();
+                let text = format!("{} heard a goodbye and waited {lasts}s", names.join(", "));
+                self.blame(Law::SwiftHandover, world.now, text);
+            }
+            true
+        });
+        self.handovers = open;
     }
 
     fn look_at_holders(&mut self, world: &World<'_>) {

@@ -17,7 +17,7 @@ use crate::engine::io::{
 };
 use crate::engine::spec::{BfdId, FileId, InstanceId, ProcessId, ScriptId, Spec};
 use crate::time::{Interval, Time};
-use crate::wire::{Family, PROTOCOL_VRRP};
+use crate::wire::{Family, PROTOCOL_VRRP, Priority, advert, frames};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -279,7 +279,14 @@ impl<'m> World<'m> {
         let now = self.now;
         self.oracle.answered(node, &action, now);
         match action {
-            Action::Transmit(transmit) => self.transmit(node, transmit),
+            Action::Transmit(transmit) => {
+                if says_goodbye(&transmit) {
+                    let mut oracle = std::mem::take(&mut self.oracle);
+                    oracle.leaves(self, node, transmit.instance);
+                    self.oracle = oracle;
+                }
+                self.transmit(node, transmit);
+            }
             Action::Own(instance, claim) => self.ask(node, instance, Some(claim)),
             Action::Disown(instance) => self.ask(node, instance, None),
             Action::Announce(announce) => self.announce(node, &announce),
@@ -448,4 +455,16 @@ impl<'m> World<'m> {
         }
         self.chronicle.holders(now, &self.nodes);
     }
+}
+
+/// Is this an advert of priority 0?
+fn says_goodbye(transmit: &Transmit) -> bool {
+    let payload = match transmit.source {
+        IpAddr::V4(_) => frames::ipv4(&transmit.bytes).map(|ip| match ip.protocol {
+            PROTOCOL_VRRP => ip.payload,
+            _ => ip.payload.get(24..).unwrap_or_default(),
+        }),
+        IpAddr::V6(_) => Ok(&transmit.bytes[..]),
+    };
+    payload.ok().and_then(advert::Head::read).is_some_and(|head| head.priority == Priority::LEAVING)
 }

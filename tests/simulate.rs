@@ -1,0 +1,366 @@
+//! Random worlds against the oracle, and the oracle against broken engines.
+//!
+//! `VIPD_SEED=N cargo test --test simulate one_seed -- --ignored --nocapture` shows one world;
+//! `VIPD_SEEDS=1000000 cargo test --release --test simulate many -- --ignored --nocapture` plays as many as one likes.
+#![allow(clippy::unwrap_used)]
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use vipd::engine::Engine;
+use vipd::engine::io::{Action, Announce, Event, Input, Link, Port, Role, Wake};
+use vipd::engine::snapshot::Snapshot;
+use vipd::engine::spec::{GroupId, GroupSpec, IfName, InstanceId, Spec};
+use vipd::sim::{Law, Make, Report, Router, Scenario, build, play, real, shrink, weather};
+use vipd::time::{Interval, Time};
+use vipd::wire::Version;
+
+/// Plays one random world; on a broken law, a text with everything needed to see it again.
+fn try_seed(seed: u64) -> Result<u64, String> {
+    let world = weather::world(seed);
+    let report = play(&world.specs, &world.scenario, &real, false).map_err(|e| format!("seed {seed}: {e}"))?;
+    let Some(violation) = report.violations.first() else { return Ok(report.checks) };
+    let law = violation.law;
+    let fails = |scenario: &Scenario| {
+        let report = play(&world.specs, scenario, &real, false);
+        report.is_ok_and(|report| report.violations.first().is_some_and(|v| v.law == law))
+    };
+    let small = shrink(&world.scenario, &mut { fails });
+    let report = play(&world.specs, &small, &real, true).map_err(|e| format!("seed {seed}: {e}"))?;
+    let mut text = format!("seed {seed} breaks a law: {violation}\n\n--- scenario\n{small}");
+    for (name, configuration) in world.configurations() {
+        text += &format!("\n--- {name}.conf\n{configuration}");
+    }
+    Err(format!("{text}\n--- timeline\n{report}"))
+}
+
+/// Plays many seeds on all processors; gives how often calm worlds were looked at, or the first failures.
+fn sweep(seeds: std::ops::Range<u64>) -> Result<u64, Vec<String>> {
+    let next = AtomicU64::new(seeds.start);
+    let checks = AtomicU64::new(0);
+    let failures = std::sync::Mutex::new(Vec::new());
+    let workers = std::thread::available_parallelism().map_or(1, |n| n.get());
+    std::thread::scope(|scope| {
+        for _ in 0..workers {
+            scope.spawn(|| {
+                loop {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed >= seeds.end || failures.lock().unwrap().len() >= 3 {
+                        return;
+                    }
+                    match try_seed(seed) {
+                        Ok(looked) => _ = checks.fetch_add(looked, Ordering::Relaxed),
+                        Err(text) => failures.lock().unwrap().push(text),
+                    }
+                }
+            });
+        }
+    });
+    let failures = failures.into_inner().unwrap();
+    if failures.is_empty() { Ok(checks.into_inner()) } else { Err(failures) }
+}
+
+#[test]
+fn a_thousand_random_worlds_keep_all_laws() {
+    match sweep(0..1_000) {
+        // A sweep in which calm worlds were hardly ever looked at would prove nothing.
+        Ok(checks) => assert!(checks > 1_000, "only {checks} looks at calm worlds"),
+        Err(failures) => panic!("{}", failures.join("\n\n")),
+    }
+}
+
+#[test]
+#[ignore = "as many seeds as VIPD_SEEDS says, a million if unset"]
+fn many_random_worlds_keep_all_laws() {
+    let count = std::env::var("VIPD_SEEDS").ok().and_then(|n| n.parse().ok()).unwrap_or(1_000_000);
+    let first = std::env::var("VIPD_SEED").ok().and_then(|n| n.parse().ok()).unwrap_or(1_000);
+    let began = std::time::Instant::now();
+    match sweep(first..first + count) {
+        Ok(checks) => println!("{count} worlds, {checks} looks at calm ones, {:.0?}", began.elapsed()),
+        Err(failures) => panic!("{}", failures.join("\n\n")),
+    }
+}
+
+#[test]
+#[ignore = "shows the world of VIPD_SEED"]
+fn one_seed() {
+    let seed = std::env::var("VIPD_SEED").ok().and_then(|n| n.parse().ok()).unwrap_or(0);
+    let world = weather::world(seed);
+    println!("{}", world.scenario);
+    let report = play(&world.specs, &world.scenario, &real, true).unwrap();
+    println!("{report}");
+    if let Err(text) = try_seed(seed) {
+        println!("{text}");
+    }
+}
+
+#[test]
+fn a_seed_always_gives_the_same_run() {
+    for seed in 0..40 {
+        let world = weather::world(seed);
+        let once = play(&world.specs, &world.scenario, &real, true).unwrap();
+        let twice = play(&world.specs, &world.scenario, &real, true).unwrap();
+        assert_eq!(once.timeline, twice.timeline, "seed {seed}");
+        assert_eq!(once.pcap, twice.pcap, "seed {seed}");
+    }
+}
+
+#[test]
+fn scenarios_survive_being_written_and_read() {
+    for seed in 0..1_000 {
+        let scenario = weather::world(seed).scenario;
+        let text = scenario.to_string();
+        assert_eq!(text.parse::<Scenario>().unwrap(), scenario, "seed {seed}:\n{text}");
+    }
+}
+
+#[test]
+fn scenario_mistakes_are_named() {
+    for (text, problem) in [
+        ("run 10s\nat 3s explode a", "line 2: explode is none of: kill, crash"),
+        ("at soon kill a", "line 1: soon is not a time"),
+        ("lan loss 5", "line 1: 5 is not a share"),
+        ("at 1s link a eth0 sideways", "line 1: sideways is neither up nor down"),
+        ("at 1s kill a b", "line 1: b is one word too many"),
+        ("segment office a", "line 1: a is not NODE.INTERFACE"),
+    ] {
+        let error = text.parse::<Scenario>().unwrap_err().to_string();
+        assert!(error.starts_with(problem), "{text:?} gave {error:?}");
+    }
+    let specs = pair(Version::V2);
+    let stranger: Scenario = "at 1s kill nobody".parse().unwrap();
+    let error = play(&specs, &stranger, &real, false).unwrap_err();
+    assert!(error.contains("no node is named nobody; there are: a, b"), "{error}");
+}
+
+// ── The oracle notices ──────────────────────────────────────────────────────────────────────────────────────────────
+
+/// Ways in which an engine can be wrong, one for each law.
+#[derive(Clone, Copy, PartialEq, Debug)]
+enum Flaw {
+    Asleep,
+    BlindToLinks,
+    AnnouncesAtOnce,
+    Babbles,
+    ReloadsByDroppingAll,
+    Deaf,
+    KeepsAddresses,
+    SkipsAdverts,
+    DeadlineStands,
+    HidesBackup,
+    DeafToGoodbyes,
+    NeverStopsTalking,
+}
+
+/// A real engine with something wrong around it.
+struct Flawed {
+    inner: Engine,
+    flaw: Flaw,
+    extra: VecDeque<Action>,
+    count: u64,
+    now: Time,
+}
+
+impl Router for Flawed {
+    fn handle(&mut self, input: Input<'_>, now: Time) {
+        self.now = now;
+        let goodbye = match &input {
+            Input::Datagram { bytes, .. } => bytes.get(22) == Some(&0),
+            _ => false,
+        };
+        let lost = match (self.flaw, &input) {
+            (Flaw::Asleep, Input::Tick | Input::Datagram { .. }) => true,
+            (Flaw::Deaf, Input::Datagram { .. }) => true,
+            (Flaw::DeafToGoodbyes, Input::Datagram { .. }) => goodbye,
+            (Flaw::BlindToLinks, Input::Link(_)) => true,
+            _ => false,
+        };
+        if !lost {
+            self.inner.handle(input, now);
+        }
+    }
+
+    fn poll(&mut self) -> Option<Action> {
+        if let Some(action) = self.extra.pop_front() {
+            return Some(action);
+        }
+        let action = self.inner.poll();
+        match (self.flaw, action?) {
+            (Flaw::AnnouncesAtOnce, Action::Own(instance, claim)) => {
+                self.extra.push_back(Action::Announce(Announce { instance, addresses: 0..1 }));
+                Some(Action::Own(instance, claim))
+            }
+            (Flaw::Babbles, Action::Transmit(transmit)) => {
+                self.extra.extend((0..40).map(|_| Action::Transmit(transmit.clone())));
+                Some(Action::Transmit(transmit))
+            }
+            (Flaw::NeverStopsTalking, Action::Transmit(transmit)) => {
+                self.extra.push_back(Action::Transmit(transmit.clone()));
+                self.extra.extend((0..100_000).map(|_| Action::Report(Event::Reloaded)));
+                Some(Action::Transmit(transmit))
+            }
+            (Flaw::KeepsAddresses, Action::Disown(_)) => self.poll(),
+            (Flaw::SkipsAdverts, Action::Transmit(transmit)) => {
+                self.count += 1;
+                if self.count.is_multiple_of(3) { self.poll() } else { Some(Action::Transmit(transmit)) }
+            }
+            (Flaw::HidesBackup, Action::Report(Event::Became { to: Role::Backup, .. })) => self.poll(),
+            (_, action) => Some(action),
+        }
+    }
+
+    fn deadline(&self) -> Option<(Time, Wake)> {
+        let (at, wake) = self.inner.deadline()?;
+        match self.flaw {
+            Flaw::DeadlineStands => Some((self.now, wake)),
+            Flaw::Asleep => None,
+            _ => Some((at, wake)),
+        }
+    }
+
+    fn reload(&mut self, spec: Arc<Spec>, now: Time) {
+        if self.flaw == Flaw::ReloadsByDroppingAll {
+            self.extra.push_back(Action::Disown(InstanceId(0)));
+            let claim = spec.instances[0].claim.clone();
+            self.extra.push_back(Action::Own(InstanceId(0), claim));
+        }
+        self.inner.reload(spec, now);
+    }
+
+    fn snapshot(&self, now: Time) -> Snapshot {
+        self.inner.snapshot(now)
+    }
+
+    fn ports(&self) -> Vec<(Port, Vec<InstanceId>)> {
+        self.inner.ports()
+    }
+}
+
+type Specs = Vec<(String, Arc<Spec>)>;
+
+fn pair(version: Version) -> Specs {
+    let node = |name: &str, priority| {
+        let address: IpAddr = "192.0.2.100".parse().unwrap();
+        let mut instance = build::instance("V1", 51, priority, &[address]);
+        instance.version = version;
+        if version == Version::V3 {
+            instance.interval = Interval::from_millis(200);
+        }
+        (name.to_string(), Arc::new(build::spec(vec![instance])))
+    };
+    vec![node("a", 150), node("b", 100)]
+}
+
+/// Two instances on two interfaces in one sync group.
+fn grouped() -> Specs {
+    let node = |name: &str, priority| {
+        let instances = (0..2).map(|n| {
+            let address: IpAddr = format!("192.0.2.{}", 100 + n).parse().unwrap();
+            let mut instance = build::instance(&format!("V{n}"), 51 + n, priority, &[address]);
+            instance.interface = IfName::new(&format!("eth{n}"));
+            instance.group = Some(GroupId(0));
+            instance
+        });
+        let mut spec = build::spec(instances.collect());
+        let members = vec![InstanceId(0), InstanceId(1)];
+        spec.groups.push(GroupSpec { name: "G".into(), members, ..GroupSpec::default() });
+        (name.to_string(), Arc::new(spec))
+    };
+    vec![node("a", 150), node("b", 100)]
+}
+
+fn first_law(specs: &Specs, scenario: &str, make: &Make<'_>) -> Option<Law> {
+    let report = play(specs, &scenario.parse().unwrap(), make, true).unwrap();
+    report.violations.first().map(|v| v.law)
+}
+
+/// The world is right with a real engine, and the law trips with the flawed one.
+fn caught(flaw: Flaw, specs: &Specs, scenario: &str) -> Option<Law> {
+    assert_eq!(first_law(specs, scenario, &real), None, "{flaw:?}: a real engine is blamed");
+    let make = |spec: Arc<Spec>, links: Vec<Link>, now: Time| -> Box<dyn Router> {
+        let inner = Engine::new(spec, links, now);
+        Box::new(Flawed { inner, flaw, extra: VecDeque::new(), count: 0, now })
+    };
+    first_law(specs, scenario, &make)
+}
+
+#[test]
+fn every_law_can_be_broken_and_is_then_noticed() {
+    let (v2, v3) = (pair(Version::V2), pair(Version::V3));
+    assert_eq!(caught(Flaw::Asleep, &v2, "run 60s"), Some(Law::OneMaster));
+    assert_eq!(caught(Flaw::BlindToLinks, &v2, "run 60s\nat 15s link a eth0 down"), Some(Law::NoFaultyMaster));
+    assert_eq!(caught(Flaw::DeadlineStands, &v3, "run 20s"), Some(Law::TimeAdvances));
+    assert_eq!(caught(Flaw::NeverStopsTalking, &v3, "run 20s"), Some(Law::TimeAdvances));
+    assert_eq!(caught(Flaw::AnnouncesAtOnce, &v3, "run 20s"), Some(Law::AnnounceOwned));
+    assert_eq!(caught(Flaw::Babbles, &v3, "run 20s"), Some(Law::Bounded));
+    assert_eq!(caught(Flaw::ReloadsByDroppingAll, &v3, "run 20s\nat 10s reload a"), Some(Law::ReloadMovesNothing));
+    assert_eq!(caught(Flaw::Deaf, &v2, "run 60s"), Some(Law::OneHolder));
+    assert_eq!(caught(Flaw::KeepsAddresses, &v3, "run 60s\nat 15s link a eth0 down"), Some(Law::KernelFollows));
+    assert_eq!(caught(Flaw::SkipsAdverts, &v3, "run 20s"), Some(Law::Cadence));
+    assert_eq!(caught(Flaw::HidesBackup, &v3, "run 20s"), Some(Law::ReportsAreTrue));
+    assert_eq!(caught(Flaw::DeafToGoodbyes, &v2, "run 60s\nat 20s stop a"), Some(Law::SwiftHandover));
+}
+
+#[test]
+fn a_group_that_splits_is_noticed() {
+    let scenario = "run 40s\nat 20s link a eth1 down";
+    assert_eq!(first_law(&grouped(), scenario, &real), None);
+    let forgets_groups = |spec: Arc<Spec>, links: Vec<Link>, now: Time| -> Box<dyn Router> {
+        let mut spec = (*spec).clone();
+        spec.groups.clear();
+        spec.instances.iter_mut().for_each(|instance| instance.group = None);
+        Box::new(Engine::new(Arc::new(spec), links, now))
+    };
+    assert_eq!(first_law(&grouped(), scenario, &forgets_groups), Some(Law::GroupAgrees));
+}
+
+#[test]
+fn a_master_that_is_not_the_best_is_noticed() {
+    let scenario = "run 60s\nabsent a\nat 10s start a";
+    assert_eq!(first_law(&pair(Version::V2), scenario, &real), None);
+    let never_preempts = |spec: Arc<Spec>, links: Vec<Link>, now: Time| -> Box<dyn Router> {
+        let mut spec = (*spec).clone();
+        spec.instances.iter_mut().for_each(|instance| instance.preempt = false);
+        Box::new(Engine::new(Arc::new(spec), links, now))
+    };
+    assert_eq!(first_law(&pair(Version::V2), scenario, &never_preempts), Some(Law::BestMaster));
+}
+
+#[test]
+fn two_masters_that_cannot_hear_each_other_are_nobodys_fault() {
+    for cut in ["cut a b", "partition a | b"] {
+        let scenario = format!("run 60s\nat 15s {cut}\nat 40s heal");
+        let report = play(&pair(Version::V2), &scenario.parse().unwrap(), &real, true).unwrap();
+        assert_eq!(report.violations, vec![], "{report}");
+        let both = report.timeline.iter().any(|entry| entry.text.ends_with("is on a and b"));
+        assert!(both, "the cut cut nothing:\n{report}");
+        assert_eq!(holders(&report), BTreeMap::from([("192.0.2.100".into(), vec!["a".into()])]));
+    }
+}
+
+#[test]
+fn a_failing_scenario_is_made_small() {
+    let scenario: Scenario =
+        "run 90s\nlan latency 1ms..5ms\nat 3s late b 5ms\nat 4s clock a +5s\nat 15s link a eth0 down\n\
+                              at 16s reload b\nat 20s steal b 192.0.2.100\nat 25s pause a\nat 26s resume a"
+            .parse()
+            .unwrap();
+    let make = |spec: Arc<Spec>, links: Vec<Link>, now: Time| -> Box<dyn Router> {
+        let inner = Engine::new(spec, links, now);
+        Box::new(Flawed { inner, flaw: Flaw::BlindToLinks, extra: VecDeque::new(), count: 0, now })
+    };
+    let mut fails = |scenario: &Scenario| {
+        let report = play(&pair(Version::V2), scenario, &make, false).unwrap();
+        report.violations.first().is_some_and(|v| v.law == Law::NoFaultyMaster)
+    };
+    assert!(fails(&scenario));
+    let small = shrink(&scenario, &mut fails);
+    assert_eq!(small.acts.len(), 1, "{small}");
+    assert!(small.to_string().contains("link a eth0 down"), "{small}");
+}
+
+fn holders(report: &Report) -> BTreeMap<String, Vec<String>> {
+    let names = |names: &[Box<str>]| names.iter().map(|name| name.to_string()).collect();
+    report.owners.iter().map(|owner| (owner.address.to_string(), names(&owner.holders))).collect()
+}
