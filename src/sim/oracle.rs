@@ -378,6 +378,10 @@ impl Oracle {
             .collect();
         for (number, (node, snapshot)) in world.nodes.iter().zip(&snapshots).enumerate() {
             let Some(snapshot) = snapshot else { continue };
+            if snapshot.instances.len() != node.spec.instances.len() {
+                let text = format!("{} shows {} instances", node.name, snapshot.instances.len());
+                self.blame(Law::ReportsAreTrue, world.now, text);
+            }
             for (position, view) in snapshot.instances.iter().enumerate() {
                 let instance = InstanceId(position as u32);
                 let role = self.role(number, instance).unwrap_or(Role::Init);
