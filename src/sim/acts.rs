@@ -29,6 +29,11 @@ impl World<'_> {
                 self.end_life(node);
                 self.forget(node, true);
             }
+            (Act::Stop(_), Some(node)) if self.nodes.get(node).is_some_and(|n| n.paused) => {
+                if let Some(n) = self.nodes.get_mut(node) {
+                    n.terminate = true;
+                }
+            }
             (Act::Stop(_), Some(node)) => {
                 self.tell_now(node, Input::Command(Command::Stop { release: true }));
                 self.end_life(node);
@@ -155,6 +160,10 @@ impl World<'_> {
             self.tell(node, news);
         }
         self.tell_now(node, Input::Tick);
+        if self.nodes.get(node).is_some_and(|n| n.terminate) {
+            self.tell_now(node, Input::Command(Command::Stop { release: true }));
+            self.end_life(node);
+        }
     }
 
     fn link(&mut self, node: usize, interface: &str, up: bool) {
@@ -174,7 +183,7 @@ impl World<'_> {
 
     fn reload(&mut self, node: usize, edits: &[Edit]) {
         let now = self.now;
-        let Some(n) = self.nodes.get_mut(node) else { return };
+        let Some(n) = self.nodes.get_mut(node).filter(|n| !n.paused) else { return };
         let mut spec = (*n.spec).clone();
         edits.iter().for_each(|edit| apply(&mut spec, edit));
         let same = spec == *n.spec;

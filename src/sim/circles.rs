@@ -49,6 +49,12 @@ impl Circles {
         self.0.values()
     }
 
+    /// Nodes that can be this virtual router together with a member.
+    fn nodes(&self, member: Member) -> Vec<usize> {
+        let circle = self.0.values().find(|members| members.contains(&member));
+        circle.into_iter().flatten().map(|(node, _)| *node).collect()
+    }
+
     pub fn same(&self, x: Member, y: Member) -> bool {
         self.0.values().any(|members| members.contains(&x) && members.contains(&y))
     }
@@ -88,6 +94,7 @@ fn ties(world: &World<'_>, member: Member) -> Vec<Key> {
 
 /// One master in each connected set of healthy members, and, where everybody preempts, a best one.
 pub(super) fn judge(
+    circles: &Circles,
     members: &[Member],
     world: &World<'_>,
     snapshots: &[Option<Snapshot>],
@@ -98,6 +105,17 @@ pub(super) fn judge(
     let here: Vec<Member> = members.iter().copied().filter(|m| view(snapshots, *m).is_some()).collect();
     let groups: Vec<Vec<Key>> = here.iter().map(|m| ties(world, *m)).collect();
     if groups.iter().any(|keys| groups.first() != Some(keys)) {
+        return Ok(());
+    }
+    // A group whose members have different partners may have to wait for ever.
+    let partners = |m: &Member| {
+        let node = world.nodes.get(m.0);
+        let group = node.and_then(|n| n.spec.groups.iter().find(|g| g.members.contains(&m.1)));
+        let mut all = group.into_iter().flat_map(|g| &g.members).map(|i| circles.nodes((m.0, *i)));
+        let first = all.next();
+        all.all(|nodes| Some(&nodes) == first.as_ref())
+    };
+    if !here.iter().all(partners) {
         return Ok(());
     }
     let grouped = groups.first().is_some_and(|keys| !keys.is_empty());

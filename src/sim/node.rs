@@ -19,6 +19,8 @@ pub(super) struct Node {
     /// `None`: no daemon runs.
     pub router: Option<Box<dyn Router>>,
     pub paused: bool,
+    /// SIGTERM came while it was stopped: it takes effect when it goes on.
+    pub terminate: bool,
     /// Counts lives: what was under way in an earlier one is void.
     pub epoch: u64,
     pub kernel: Kernel,
@@ -85,6 +87,7 @@ impl Node {
             spec,
             router: None,
             paused: false,
+            terminate: false,
             epoch: 0,
             kernel,
             ports: Vec::new(),

@@ -209,7 +209,9 @@ impl Oracle {
                 watch.role = *to;
                 watch.beat = (*to == Role::Master).then_some(now);
                 watch.allowed += 3 * watch.peers;
-                if known != *from {
+                // FAULT while a script has not reported yet is entered without a word, as keepalived does.
+                let silent = known == Role::Init && *from == Role::Fault;
+                if known != *from && !silent {
                     let text = format!("{} was {known}, yet it left {from}", self.name(node, *instance));
                     self.blame(Law::ReportsAreTrue, now, text);
                 }
@@ -386,7 +388,7 @@ impl Oracle {
                 let instance = InstanceId(position as u32);
                 let role = self.role(number, instance).unwrap_or(Role::Init);
                 let at = |what: &str| format!("{} {}: {what}", node.name, view.name);
-                if role != view.state {
+                if role != view.state && (role, view.state) != (Role::Init, Role::Fault) {
                     self.blame(Law::ReportsAreTrue, world.now, at(&format!("reported {role}, shown {}", view.state)));
                 }
                 if !view.faults.is_empty() && view.state == Role::Master {
@@ -403,7 +405,7 @@ impl Oracle {
         }
         let circles = std::mem::take(&mut self.circles);
         for circle in circles.lists() {
-            if let Err((law, text)) = super::circles::judge(circle, world, &snapshots) {
+            if let Err((law, text)) = super::circles::judge(&circles, circle, world, &snapshots) {
                 self.blame(law, world.now, text);
             }
         }

@@ -183,6 +183,7 @@ impl<'m> World<'m> {
         let Some(n) = self.nodes.get_mut(node).filter(|n| n.router.is_none()) else { return };
         n.epoch += 1;
         n.paused = false;
+        n.terminate = false;
         n.inbox.clear();
         n.runs.clear();
         n.kernel.clear();

@@ -174,7 +174,7 @@ impl Lab {
                     &namespace,
                     &format!(
                         "link set lo up\nlink set eth{s} addrgenmode none\naddr add {v4}.{host}/24 dev eth{s}\n\
-                         -6 addr add {low}:{host}/64 dev eth{s} nodad\n-6 addr add {v6}:{host}/64 dev eth{s} nodad\n\
+                         addr add {low}:{host}/64 dev eth{s} nodad\naddr add {v6}:{host}/64 dev eth{s} nodad\n\
                          link set eth{s} up\n"
                     ),
                 );
@@ -202,6 +202,10 @@ impl Lab {
     pub fn start(&mut self, node: usize) {
         let lab = &mut self.nodes[node];
         let directory = lab.directory.display().to_string();
+        // A zombie that nobody has reaped counts as running for keepalived.
+        for name in ["pid", "vrrp.pid"] {
+            let _ = std::fs::remove_file(lab.directory.join(name));
+        }
         let program = match lab.kind {
             Kind::Vipd => env!("CARGO_BIN_EXE_vipd"),
             Kind::Keepalived => "keepalived",
