@@ -154,6 +154,8 @@ impl Engine {
             Input::Command(command) => self.command(command),
         }
         self.settle();
+        // News can move a deadline into the past: a priority that rises shortens a patience that has almost ended.
+        self.fire();
     }
 
     /// The next thing to do; to be called until `None`. The order is the order that the world must see.
@@ -194,6 +196,7 @@ impl Engine {
         self.fire();
         self.go_over(spec);
         self.settle();
+        self.fire();
     }
 
     /// The read model at `now`.

@@ -160,8 +160,11 @@ impl<'m> World<'m> {
             }
             Happening::Kernel { node, epoch, request } => self.carry_out(node, epoch, request),
             Happening::Heal { node, epoch, instance, position } => {
-                let Some(n) = self.nodes.get_mut(node).filter(|n| n.epoch == epoch && n.awake()) else { return };
-                if n.kernel.heal(instance, position) {
+                let Some(n) = self.nodes.get_mut(node).filter(|n| n.epoch == epoch && n.router.is_some()) else { return };
+                if n.paused {
+                    let at = self.now + HEALING;
+                    self.at(at, Happening::Heal { node, epoch, instance, position });
+                } else if n.kernel.heal(instance, position) {
                     let addresses = position..position + 1;
                     self.tell(node, News::Link(LinkFact::Healed { instance, addresses }));
                 }
