@@ -154,6 +154,7 @@ impl World<'_> {
         let now = self.now;
         let Some(n) = self.nodes.get_mut(node).filter(|n| n.paused) else { return };
         n.paused = false;
+        n.deadline = None;
         self.oracle.resumed(node, now);
         let inbox = std::mem::take(&mut n.inbox);
         for news in inbox {

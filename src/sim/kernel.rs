@@ -6,7 +6,7 @@ use super::scenario::Mood;
 use crate::engine::io::{Link, LinkAddress, LinkFact, Outcome};
 use crate::engine::spec::{Claim, IfName, InstanceId, Spec, VirtualLink};
 use crate::time::{Interval, Time};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
@@ -44,7 +44,12 @@ pub(super) struct Kernel {
     wishes: BTreeMap<InstanceId, (u64, Option<Arc<Claim>>)>,
     busy_until: Time,
     generation: u64,
+    /// Refused, and to be tried again.
+    refused: BTreeSet<InstanceId>,
 }
+
+/// More work ahead than this is a kernel that cannot keep up.
+const BACKLOG: Interval = Interval::from_millis(20);
 
 impl Kernel {
     pub fn new(node: usize, spec: &Spec, lan: &Lan) -> Kernel {
@@ -55,7 +60,13 @@ impl Kernel {
             wishes: BTreeMap::new(),
             busy_until: Time::ZERO,
             generation: 0,
+            refused: BTreeSet::new(),
         }
+    }
+
+    /// Nothing is refused or held up.
+    pub fn is_well(&self, now: Time) -> bool {
+        self.mood == Mood::Well && self.refused.is_empty() && self.busy_until.since(now) < BACKLOG
     }
 
     /// Takes a request; it is carried out at the time given back.
@@ -90,11 +101,13 @@ impl Kernel {
         }
         if self.mood == Mood::Failing {
             done.again = true;
+            self.refused.insert(request.instance);
             if request.claim.is_some() {
                 done.outcomes.push(Outcome::Failed { reason: "the modelled kernel refuses".into() });
             }
             return done;
         }
+        self.refused.remove(&request.instance);
         let wanted: Vec<IpAddr> =
             request.claim.iter().flat_map(|claim| claim.addresses.iter().map(|a| a.address)).collect();
         let gone: Vec<IpAddr> = self
@@ -176,6 +189,7 @@ impl Kernel {
     /// Requests that the daemon had made die with it.
     pub fn forget(&mut self) {
         self.wishes.clear();
+        self.refused.clear();
         self.busy_until = Time::ZERO;
     }
 

@@ -5,7 +5,7 @@
 use super::bounds::Bounds;
 use super::circles::Circles;
 use super::node::Node;
-use super::scenario::{Act, Conduct, Mood, Scenario};
+use super::scenario::{Act, Conduct, Scenario};
 use super::world::World;
 use crate::engine::io::{Action, Announce, Event, Role};
 use crate::engine::spec::{InstanceId, Spec, Transport};
@@ -346,7 +346,7 @@ impl Oracle {
     fn look_at_holders(&mut self, world: &World<'_>) {
         let mut holders: BTreeMap<IpAddr, Vec<(usize, InstanceId)>> = BTreeMap::new();
         for (number, node) in world.nodes.iter().enumerate() {
-            if node.awake() && node.kernel.mood == Mood::Well {
+            if node.awake() && node.kernel.is_well(world.now) {
                 node.kernel.held.iter().for_each(|(a, i)| holders.entry(*a).or_default().push((number, *i)));
             }
         }
@@ -429,7 +429,7 @@ fn peers(transport: &Transport) -> u64 {
 /// Something goes on by which no law about calm can be asked for.
 fn unsettled(world: &World<'_>) -> bool {
     let restless =
-        |node: &Node| node.awake() && (node.kernel.mood != Mood::Well || node.conduct.contains(&Conduct::Flap));
+        |node: &Node| node.awake() && (!node.kernel.is_well(world.now) || node.conduct.contains(&Conduct::Flap));
     world.lan.settings.loss > 0 || world.nodes.iter().any(restless)
 }
 

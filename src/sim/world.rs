@@ -160,7 +160,9 @@ impl<'m> World<'m> {
             }
             Happening::Kernel { node, epoch, request } => self.carry_out(node, epoch, request),
             Happening::Heal { node, epoch, instance, position } => {
-                let Some(n) = self.nodes.get_mut(node).filter(|n| n.epoch == epoch && n.router.is_some()) else { return };
+                let Some(n) = self.nodes.get_mut(node).filter(|n| n.epoch == epoch && n.router.is_some()) else {
+                    return;
+                };
                 if n.paused {
                     let at = self.now + HEALING;
                     self.at(at, Happening::Heal { node, epoch, instance, position });
