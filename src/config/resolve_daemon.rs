@@ -103,6 +103,7 @@ pub fn daemon(top: &Top, guard: &mut Guard<'_>, cx: &mut Cx<'_>) -> Daemon {
         },
         rx_buffer,
         disable_local_igmp: global.disable_local_igmp.is_some(),
+        virtual_servers: top.lvs.services.len() as u32,
         without_effect: Vec::new(),
     };
     cx.global = global;

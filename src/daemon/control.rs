@@ -1,5 +1,7 @@
 //! The control socket: what `vipctl` talks to.
 
 mod protocol;
+mod server;
 
 pub use protocol::*;
+pub(super) use server::{Answer, Question, Server};

@@ -1,17 +1,30 @@
 //! The loop that carries facts into the engine and wishes out of it, and everything a daemon needs around that loop:
 //! start-up and shut-down order, files, signals, reload, control socket.
 //!
-//! Three threads. *engine* ([`driver`]) owns the [`Engine`](crate::engine), the VRRP sockets and one timer, and does
-//! nothing that may block. *kernel* writes and watches netlink. *services* runs scripts, logs, dumps, reads
-//! configuration, and may be slow.
+//! Three threads. *engine* ([`driver`]) owns the [`Engine`](crate::engine::Engine), the VRRP sockets and one timer, and
+//! does nothing that may block. *kernel* ([`crate::kernel::netlink`]) writes and watches netlink. *services*
+//! ([`services`]), the first thread of the process, runs scripts, writes dumps, reads configuration, and may be slow. A
+//! fourth writes log lines.
 
+mod answers;
 pub mod control;
+mod coredump;
+mod driver;
+pub mod dumps;
+mod fork;
+mod http;
+mod log;
+pub mod machine;
 mod options;
+pub mod pidfile;
+mod programs;
+pub mod reading;
+pub mod reload;
+mod services;
+mod signals;
+mod start;
+mod systemd;
+mod trackers;
 
 pub use options::*;
-
-/// Runs the daemon (or the configuration test) to its end; the exit code of the process comes back.
-pub fn start(options: Options) -> u8 {
-    let _ = options;
-    0
-}
+pub use start::start;

@@ -1,1 +1,150 @@
-//! (to be written)
+//! Who is told what happens: log, notify programs, FIFOs, mail; and how the state is written down: keepalived's dumps,
+//! JSON, metrics.
+//!
+//! An [`Observer`] sees the stream of [`Event`]s and nothing else of the engine; it never changes what the engine does.
+//! What has to be done for it by others (programs to start, mail to send) it puts into [`Wishes`].
+
+pub mod calendar;
+pub mod describe;
+pub mod dump;
+pub mod explain;
+mod fifo;
+pub mod json;
+pub mod log;
+pub mod mail;
+pub mod metrics;
+mod notify;
+
+pub use fifo::Fifos;
+pub use notify::Notifier;
+
+use crate::engine::io::{Event, Role};
+use crate::engine::snapshot::Snapshot;
+use crate::engine::spec::{GroupId, InstanceId, InstanceSpec, Run, Spec};
+use crate::wire::Priority;
+use std::sync::Arc;
+
+/// Something that wants to know what happens.
+pub trait Observer {
+    fn event(&mut self, event: &Event, cx: &Context<'_>, wishes: &mut Wishes);
+    /// Identifiers from here on belong to `cx.spec`.
+    fn reconfigured(&mut self, cx: &Context<'_>) {
+        let _ = cx;
+    }
+    /// The engine has stopped: the last thing to be told.
+    fn stopped(&mut self, cx: &Context<'_>, wishes: &mut Wishes) {
+        let _ = (cx, wishes);
+    }
+}
+
+/// What an observer may look at beside the event.
+pub struct Context<'a> {
+    pub spec: &'a Spec,
+    /// The Spec before the last reload, in which deleted instances stand.
+    pub former: Option<&'a Spec>,
+    /// Effective priority of each instance of `spec`.
+    priorities: &'a [Priority],
+    roles: &'a [Role],
+}
+
+impl Context<'_> {
+    pub fn instance(&self, id: InstanceId) -> Option<&InstanceSpec> {
+        self.spec.instances.get(id.index())
+    }
+    /// Name of an instance; a number of no instance has a question mark.
+    pub fn name(&self, id: InstanceId) -> &str {
+        self.instance(id).map_or("?", |instance| &instance.name)
+    }
+    pub fn group_name(&self, id: GroupId) -> &str {
+        self.spec.groups.get(id.index()).map_or("?", |group| &group.name)
+    }
+    pub fn priority(&self, id: InstanceId) -> Priority {
+        self.priorities.get(id.index()).copied().unwrap_or(Priority::LEAVING)
+    }
+    pub fn role(&self, id: InstanceId) -> Role {
+        self.roles.get(id.index()).copied().unwrap_or(Role::Init)
+    }
+}
+
+/// What observers want done.
+#[derive(Debug, Default)]
+pub struct Wishes {
+    pub runs: Vec<NotifyRun>,
+    pub mails: Vec<mail::Message>,
+}
+
+/// A notify program to start.
+#[derive(Clone, PartialEq, Debug)]
+pub struct NotifyRun {
+    pub run: Run,
+    /// Appended to its arguments.
+    pub arguments: Vec<String>,
+    /// It is killed after a second (STOP notifications); others may run as long as they like.
+    pub limited: bool,
+}
+
+/// All observers, and what they need to know between events.
+pub struct Hub {
+    observers: Vec<Box<dyn Observer + Send>>,
+    spec: Arc<Spec>,
+    former: Option<Arc<Spec>>,
+    priorities: Vec<Priority>,
+    roles: Vec<Role>,
+}
+
+impl Hub {
+    /// keepalived's order: scripts, FIFOs, mail; the log before them all.
+    pub fn new(observers: Vec<Box<dyn Observer + Send>>) -> Hub {
+        Hub { observers, spec: Arc::default(), former: None, priorities: Vec::new(), roles: Vec::new() }
+    }
+
+    pub fn spec(&self) -> &Arc<Spec> {
+        &self.spec
+    }
+
+    /// Identifiers from here on belong to `spec`; `snapshot` is the state right after the change.
+    pub fn reconfigure(&mut self, spec: Arc<Spec>, snapshot: &Snapshot) {
+        self.former = Some(std::mem::replace(&mut self.spec, spec));
+        self.priorities = snapshot.instances.iter().map(|view| view.effective_priority).collect();
+        self.roles = snapshot.instances.iter().map(|view| view.state).collect();
+        self.tell(|observer, cx| observer.reconfigured(cx));
+    }
+
+    pub fn event(&mut self, event: &Event, wishes: &mut Wishes) {
+        match event {
+            Event::PriorityChanged { instance, to, .. } => {
+                if let Some(priority) = self.priorities.get_mut(instance.index()) {
+                    *priority = *to;
+                }
+            }
+            Event::Became { instance, to, .. } => {
+                if let Some(role) = self.roles.get_mut(instance.index()) {
+                    *role = *to;
+                }
+            }
+            _ => {}
+        }
+        self.tell(|observer, cx| observer.event(event, cx, wishes));
+    }
+
+    pub fn stopped(&mut self, wishes: &mut Wishes) {
+        self.tell(|observer, cx| observer.stopped(cx, wishes));
+    }
+
+    /// For those who look at events without being an [`Observer`].
+    pub fn context(&self) -> Context<'_> {
+        Context { spec: &self.spec, former: self.former.as_deref(), priorities: &self.priorities, roles: &self.roles }
+    }
+
+    fn tell(&mut self, mut say: impl FnMut(&mut dyn Observer, &Context<'_>)) {
+        let cx = Context {
+            spec: &self.spec,
+            former: self.former.as_deref(),
+            priorities: &self.priorities,
+            roles: &self.roles,
+        };
+        for observer in &mut self.observers {
+            say(observer.as_mut(), &cx);
+        }
+    }
+}

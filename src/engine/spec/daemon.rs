@@ -41,6 +41,8 @@ pub struct Daemon {
     pub rx_buffer: RxBuffer,
     /// `disable_local_igmp`.
     pub disable_local_igmp: bool,
+    /// How many `virtual_server`s there are: keepalived would have a checker process.
+    pub virtual_servers: u32,
     /// Keywords that were read and have no effect in this program, each with its line: told once at start.
     pub without_effect: Vec<Box<str>>,
 }

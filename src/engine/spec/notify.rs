@@ -51,7 +51,7 @@ pub struct Fifo {
     pub path: Box<str>,
     pub uid: u32,
     pub gid: u32,
-    /// Started with the path appended as last argument.
+    /// The program that reads it; its last argument is the path already.
     pub reader: Option<Run>,
 }
 

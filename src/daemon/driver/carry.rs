@@ -1,0 +1,320 @@
+//! What the engine thread does with each fact and each wish: the loop around it is [`super::start`]'s.
+
+use super::{DATAGRAMS_A_ROUND, News, PORT_RETRY, Punctuality, Steer, Told, WALL_EVERY};
+use crate::daemon::reload::carried;
+use crate::engine::Engine;
+use crate::engine::io::{Action, Command, Event, Input, LinkFact, Port, TrackValue, Tracker};
+use crate::engine::spec::{FileId, IfName, InstanceId, ProcessId, ScriptId, Spec, VirtualLink};
+use crate::kernel::clock;
+use crate::kernel::netlink::{Order, Report, Trouble};
+use crate::kernel::socket::Sockets;
+use crate::kernel::timer::Timer;
+use crate::time::Time;
+use std::collections::HashSet;
+use std::sync::Arc;
+use tokio::sync::mpsc;
+
+/// The engine and its surroundings.
+pub(super) struct Driver {
+    pub(super) engine: Engine,
+    pub(super) sockets: Sockets,
+    pub(super) timer: Timer,
+    pub(super) orders: mpsc::UnboundedSender<Order>,
+    pub(super) services: mpsc::UnboundedSender<Told>,
+    pub(super) punctuality: Arc<Punctuality>,
+    pub(super) log_addresses: bool,
+    /// As last given to the sockets.
+    pub(super) ports: Vec<(Port, Vec<InstanceId>)>,
+    pub(super) ports_stale: bool,
+    pub(super) ports_retry: Time,
+    /// Instances whose last datagram could not be sent: said once, until one goes out again.
+    pub(super) mute: HashSet<InstanceId>,
+    /// Ports that could not be opened: said once.
+    pub(super) closed: HashSet<Port>,
+    pub(super) switching: Option<Switch>,
+    /// A Spec that came while another switch was under way; the last one wins.
+    pub(super) waiting: Option<Arc<Spec>>,
+    pub(super) wall_told: Time,
+    /// `Stop` has been given; whether claims are to be given up.
+    pub(super) stopping: Option<bool>,
+}
+
+/// A reload on its way: the kernel thread already speaks the new identifiers, the engine still the old ones.
+pub(super) struct Switch {
+    spec: Arc<Spec>,
+    /// (old, new)
+    carried: Vec<(InstanceId, InstanceId)>,
+}
+
+impl Switch {
+    fn new_id(&self, old: InstanceId) -> Option<InstanceId> {
+        self.carried.iter().find(|(was, _)| *was == old).map(|(_, is)| *is)
+    }
+}
+
+impl Driver {
+    /// Arms the timer for the next thing to do and answers when that is.
+    pub(super) fn arm(&mut self) -> std::io::Result<Time> {
+        let engine = self.engine.deadline().map_or(Time::NEVER, |(at, _)| at);
+        let due = engine.min(self.ports_retry);
+        self.timer.arm(due)?;
+        Ok(due)
+    }
+
+    pub(super) fn receive(&mut self, buffer: &mut [u8]) {
+        for _ in 0..DATAGRAMS_A_ROUND {
+            match self.sockets.try_recv(buffer) {
+                Ok(Some((length, meta))) => {
+                    let bytes = buffer.get(..length).unwrap_or_default();
+                    self.engine.handle(Input::Datagram { meta, bytes }, clock::now());
+                    self.settle();
+                }
+                Ok(None) => break,
+                // The socket is told of trouble that the link watch tells better (network down).
+                Err(_) => {}
+            }
+        }
+    }
+
+    pub(super) fn report(&mut self, report: Report) {
+        let now = clock::now();
+        match report {
+            Report::Link(fact) => {
+                if self.log_addresses {
+                    self.tell_address(&fact);
+                }
+                self.ports_stale = true;
+                self.engine.handle(Input::Link(fact), now);
+            }
+            Report::Applied { instance, outcome } => self.engine.handle(Input::Applied { instance, outcome }, now),
+            Report::Configured { links, troubles } => {
+                tell_troubles(&self.services, troubles);
+                if let Some(switch) = self.switching.take() {
+                    self.switch(named_links(&switch.spec, &links), now);
+                }
+                if let Some(next) = self.waiting.take() {
+                    self.begin_switch(next);
+                }
+            }
+            Report::Trouble(trouble) => tell_troubles(&self.services, vec![trouble]),
+            Report::Stopped => {}
+        }
+    }
+
+    pub(super) fn news(&mut self, news: News) {
+        let now = clock::now();
+        match news {
+            News::ClearCounters => self.engine.handle(Input::Command(Command::ClearCounters), now),
+            News::Steer(steer, name) => self.steer(steer, name.as_deref(), now),
+            News::ScriptExited(name, exit) => {
+                if let Some(script) = position(&self.engine.spec().scripts, |s| s.name == name).map(ScriptId) {
+                    self.engine.handle(Input::ScriptExited { script, exit }, now);
+                }
+            }
+            News::FileSays(name, number) => {
+                if let Some(file) = position(&self.engine.spec().files, |f| f.name == name).map(FileId) {
+                    self.tracked(Tracker::File(file), TrackValue::Number(number), now);
+                }
+            }
+            News::ProcessesRun(name, count) => {
+                if let Some(process) = position(&self.engine.spec().processes, |p| p.name == name).map(ProcessId) {
+                    self.tracked(Tracker::Process(process), TrackValue::Count(count), now);
+                }
+            }
+            News::Ping(answer) => {
+                let _ = answer.send(());
+            }
+            News::Reload(spec) if self.switching.is_some() => self.waiting = Some(spec),
+            News::Reload(spec) => self.begin_switch(spec),
+            News::Snapshot(answer) => {
+                self.tell_wall(now, true);
+                let _ = answer.send(Box::new(self.engine.snapshot(now)));
+            }
+            News::Stop { release } => {
+                self.stopping = Some(release);
+                self.engine.handle(Input::Command(Command::Stop { release }), now);
+                self.settle();
+                let _ = self.orders.send(Order::Stop { release });
+            }
+        }
+    }
+
+    fn tracked(&mut self, tracker: Tracker, value: TrackValue, now: Time) {
+        self.engine.handle(Input::Tracked { tracker, value }, now);
+    }
+
+    fn steer(&mut self, steer: Steer, name: Option<&str>, now: Time) {
+        let instance = match name {
+            None => None,
+            Some(name) => match position(&self.engine.spec().instances, |i| *i.name == *name) {
+                Some(index) => Some(InstanceId(index)),
+                None => return,
+            },
+        };
+        let command = match steer {
+            Steer::Drain => Command::Drain { instance },
+            Steer::Undrain => Command::Undrain { instance },
+            Steer::Failover => Command::Failover { instance },
+            Steer::Announce => Command::Announce { instance },
+        };
+        self.engine.handle(Input::Command(command), now);
+    }
+
+    /// Tells the kernel thread first; the engine follows when that has answered.
+    fn begin_switch(&mut self, spec: Arc<Spec>) {
+        let carried = carried(self.engine.spec(), &spec);
+        let _ = self.orders.send(Order::Configure { spec: spec.clone(), carried: carried.clone() });
+        self.switching = Some(Switch { spec, carried });
+    }
+
+    fn switch(&mut self, spec: Arc<Spec>, now: Time) {
+        self.tell_wall(now, true);
+        self.engine.reload(spec, now);
+        self.mute.clear();
+        self.closed.clear();
+        self.tell_spec();
+        self.ports_stale = true;
+        self.settle();
+    }
+
+    pub(super) fn tell_spec(&self) {
+        let snapshot = Box::new(self.engine.snapshot(clock::now()));
+        let _ = self.services.send(Told::Spec { spec: self.engine.spec().clone(), snapshot });
+    }
+
+    /// Sockets first, then everything the engine wishes.
+    pub(super) fn settle(&mut self) {
+        let now = clock::now();
+        self.tell_wall(now, false);
+        if self.ports_stale || self.ports_retry <= now {
+            self.sync_ports(now);
+        }
+        while let Some(action) = self.engine.poll() {
+            self.carry_out(action, now);
+        }
+    }
+
+    fn tell_wall(&mut self, now: Time, at_once: bool) {
+        if at_once || now.since(self.wall_told) >= WALL_EVERY {
+            self.wall_told = now;
+            self.engine.handle(Input::WallClock(clock::wall()), now);
+        }
+    }
+
+    fn sync_ports(&mut self, now: Time) {
+        self.ports_stale = false;
+        let ports = self.engine.ports();
+        let again = self.ports_retry <= now;
+        self.ports_retry = Time::NEVER;
+        if ports == self.ports && !again {
+            return;
+        }
+        self.ports.clone_from(&ports);
+        let mut open: HashSet<Port> = std::mem::take(&mut self.closed);
+        for (port, error) in self.sockets.sync(ports) {
+            self.ports_retry = now + PORT_RETRY;
+            if !open.remove(&port) {
+                let text = format!("Unable to open a {} socket{}: {error}", port.family, on_interface(&port));
+                let _ = self.services.send(Told::Trouble(None, text.into()));
+            }
+            self.closed.insert(port);
+        }
+    }
+
+    fn carry_out(&mut self, action: Action, now: Time) {
+        match action {
+            Action::Transmit(transmit) => match self.sockets.send(&transmit) {
+                Ok(()) => {
+                    self.mute.remove(&transmit.instance);
+                }
+                Err(error) => {
+                    if self.mute.insert(transmit.instance) {
+                        let event = Event::SendFailed { instance: transmit.instance, reason: error.to_string().into() };
+                        let _ = self.services.send(Told::Event(event, now));
+                    }
+                }
+            },
+            Action::Own(instance, claim) => {
+                if let Some(instance) = self.kernel_id(instance) {
+                    let _ = self.orders.send(Order::Own(instance, claim));
+                }
+            }
+            Action::Disown(instance) => {
+                if let Some(instance) = self.kernel_id(instance) {
+                    let _ = self.orders.send(Order::Disown(instance));
+                }
+            }
+            Action::Announce(mut announce) => {
+                if let Some(instance) = self.kernel_id(announce.instance) {
+                    announce.instance = instance;
+                    let _ = self.orders.send(Order::Announce(announce));
+                }
+            }
+            Action::RunScript(script) => {
+                let _ = self.services.send(Told::Run(script));
+            }
+            Action::KillScript(script, signal) => {
+                let _ = self.services.send(Told::Kill(script, signal));
+            }
+            Action::Report(event) => {
+                // A change of state may change what a unicast or owner instance needs to hear.
+                if matches!(event, Event::Became { .. }) {
+                    self.ports_stale = true;
+                }
+                let _ = self.services.send(Told::Event(event, now));
+            }
+        }
+    }
+
+    /// The identifier that the kernel thread knows an instance by; `None` if it has withdrawn it already.
+    fn kernel_id(&self, instance: InstanceId) -> Option<InstanceId> {
+        match &self.switching {
+            None => Some(instance),
+            Some(switch) => switch.new_id(instance),
+        }
+    }
+
+    fn tell_address(&self, fact: &LinkFact) {
+        let (added, index, address) = match fact {
+            LinkFact::Address { index, address } => (true, *index, address.address),
+            LinkFact::AddressGone { index, address, .. } => (false, *index, *address),
+            _ => return,
+        };
+        let text = format!("{address} {} interface index {index}", if added { "added to" } else { "removed from" });
+        let _ = self.services.send(Told::Address(text));
+    }
+
+    pub(super) fn finish(self) {
+        let _ = self.services.send(Told::Stopped);
+    }
+}
+
+fn position<T>(list: &[T], is: impl Fn(&T) -> bool) -> Option<u32> {
+    list.iter().position(is).and_then(|index| u32::try_from(index).ok())
+}
+
+fn on_interface(port: &Port) -> String {
+    port.ifindex.map_or(String::new(), |index| format!(" on interface index {index}"))
+}
+
+pub(super) fn tell_troubles(services: &mpsc::UnboundedSender<Told>, troubles: Vec<Trouble>) {
+    for trouble in troubles {
+        let _ = services.send(Told::Trouble(trouble.instance, trouble.text));
+    }
+}
+
+/// The Spec with the names that the kernel layer chose for virtual links without one.
+pub(super) fn named_links(spec: &Arc<Spec>, links: &[(InstanceId, IfName)]) -> Arc<Spec> {
+    if links.is_empty() {
+        return spec.clone();
+    }
+    let mut spec = Spec::clone(spec);
+    for (instance, chosen) in links {
+        let Some(instance) = spec.instances.get_mut(instance.index()) else { continue };
+        match &mut instance.virtual_link {
+            Some(VirtualLink::Vmac { name, .. } | VirtualLink::Ipvlan { name, .. }) => *name = Some(chosen.clone()),
+            None => {}
+        }
+    }
+    Arc::new(spec)
+}

@@ -1,0 +1,262 @@
+//! The engine thread: the one loop that carries facts into the [`Engine`] and its wishes out.
+//!
+//! It waits for a datagram, the timer, the kernel thread or the inbox, tells the engine, and carries out what the engine
+//! answers before it waits again: datagrams are sent here and now, claims and announcements go to the kernel thread,
+//! scripts and events to the services thread. It never opens a file, writes a log line, resolves a name or writes
+//! netlink: whoever is late here makes every virtual router late.
+//!
+//! Identifiers change with a reload. Orders and reports cross between threads, so the switch is made in this order: the
+//! kernel thread is told the new Spec ([`Order::Configure`]); from then on what the old engine wishes is translated;
+//! when the kernel thread has answered, the engine goes over, and [`Told::Spec`] tells the services thread that the
+//! identifiers behind it are new.
+
+mod carry;
+
+use crate::engine::Engine;
+use crate::engine::io::{Command, Event, Exit, Input, KillSignal, LinkFact};
+use crate::engine::snapshot::Snapshot;
+use crate::engine::spec::{InstanceId, ScriptId, Spec};
+use crate::kernel::netlink::{Order, Report};
+use crate::kernel::socket::{SocketSettings, Sockets};
+use crate::kernel::timer::Timer;
+use crate::kernel::{clock, privilege};
+use crate::time::{Interval, Time};
+use carry::{Driver, named_links, tell_troubles};
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use tokio::sync::{mpsc, oneshot};
+
+/// How often the engine is told where the wall clock stands, at most: only when it is awake anyway.
+const WALL_EVERY: Interval = Interval::from_millis(100);
+/// A port that could not be opened is tried again after this.
+const PORT_RETRY: Interval = Interval::from_secs(1);
+/// Datagrams taken in one go before everything else gets its turn.
+const DATAGRAMS_A_ROUND: usize = 256;
+/// Reports and news taken in one go.
+const NEWS_A_ROUND: usize = 256;
+/// Longest datagram: the largest IPv4 packet.
+const DATAGRAM: usize = 65_536;
+
+/// What the engine thread is asked.
+#[derive(Debug)]
+pub enum News {
+    ClearCounters,
+    /// An operator's wish about one instance, or all.
+    Steer(Steer, Option<Box<str>>),
+    /// News of trackers come by name: an identifier could have changed its meaning on the way.
+    ScriptExited(Box<str>, Exit),
+    FileSays(Box<str>, i32),
+    ProcessesRun(Box<str>, u32),
+    /// Go over to another Spec. Answered by [`Told::Spec`].
+    Reload(Arc<Spec>),
+    Snapshot(oneshot::Sender<Box<Snapshot>>),
+    /// Answered when the loop comes round: the watchdog's question.
+    Ping(oneshot::Sender<()>),
+    /// Give everything up, in order; answered by [`Told::Stopped`]. `release` false leaves addresses in place.
+    Stop {
+        release: bool,
+    },
+}
+
+/// What an operator can ask of an instance.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Steer {
+    Drain,
+    Undrain,
+    Failover,
+    Announce,
+}
+
+/// What the engine thread tells the services thread, in order.
+#[derive(Debug)]
+pub enum Told {
+    /// Identifiers behind this one belong to `spec`. The first one says that the engine runs.
+    Spec {
+        spec: Arc<Spec>,
+        snapshot: Box<Snapshot>,
+    },
+    Run(ScriptId),
+    Kill(ScriptId, KillSignal),
+    Event(Event, Time),
+    Trouble(Option<InstanceId>, Box<str>),
+    /// A line for `-a`.
+    Address(String),
+    /// Nothing more comes from the engine; the kernel thread has given up what was to be given up.
+    Stopped,
+    /// The kernel thread ended by itself: nothing can be claimed any more.
+    KernelLost,
+}
+
+/// How punctual the loop is; read by metrics.
+#[derive(Debug, Default)]
+pub struct Punctuality {
+    pub wakes: AtomicU64,
+    /// Microseconds between a deadline and the moment it was acted on: greatest, and sum.
+    pub latest_us: AtomicU64,
+    pub sum_us: AtomicU64,
+    pub late_over_1ms: AtomicU64,
+}
+
+impl Punctuality {
+    fn note(&self, late: Interval) {
+        self.wakes.fetch_add(1, Ordering::Relaxed);
+        self.sum_us.fetch_add(late.as_micros(), Ordering::Relaxed);
+        self.latest_us.fetch_max(late.as_micros(), Ordering::Relaxed);
+        if late > Interval::from_millis(1) {
+            self.late_over_1ms.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Everything that the thread owns from the start.
+pub struct Setup {
+    pub spec: Arc<Spec>,
+    pub orders: mpsc::UnboundedSender<Order>,
+    pub reports: mpsc::UnboundedReceiver<Report>,
+    pub inbox: mpsc::UnboundedReceiver<News>,
+    pub services: mpsc::UnboundedSender<Told>,
+    pub punctuality: Arc<Punctuality>,
+    pub log_addresses: bool,
+}
+
+/// Starts the engine thread. It ends after [`News::Stop`] or [`News::HandOver`], or with a panic, which the caller sees
+/// when it joins.
+///
+/// # Errors
+/// The thread or its runtime cannot be started.
+pub fn start(setup: Setup) -> std::io::Result<std::thread::JoinHandle<()>> {
+    std::thread::Builder::new().name("engine".into()).spawn(move || {
+        block_signals();
+        let failures = privilege::engine_thread(&setup.spec.daemon);
+        for (what, error) in failures {
+            let _ = setup.services.send(Told::Trouble(None, format!("Unable to set {what}: {error}").into()));
+        }
+        let runtime = match tokio::runtime::Builder::new_current_thread().enable_io().build() {
+            Ok(runtime) => runtime,
+            Err(error) => {
+                let _ = setup.services.send(Told::Trouble(None, format!("No runtime for the engine: {error}").into()));
+                return;
+            }
+        };
+        if let Err(error) = runtime.block_on(run(setup)) {
+            tracing::error!(target: "vrrp", "The engine's loop cannot go on: {error}");
+        }
+    })
+}
+
+/// Signals are the services thread's business; here they would only interrupt.
+fn block_signals() {
+    let _ = nix::sys::signal::SigSet::all().thread_block();
+}
+
+async fn run(setup: Setup) -> std::io::Result<()> {
+    let Setup { spec, orders, mut reports, mut inbox, services, punctuality, log_addresses } = setup;
+    let timer = Timer::new()?;
+    let settings =
+        SocketSettings { rx_buffer: spec.daemon.rx_buffer, disable_local_igmp: spec.daemon.disable_local_igmp };
+
+    // Virtual links and statics first; what an earlier run left behind goes now.
+    let (mut links, mut early) = (Vec::new(), Vec::new());
+    let _ = orders.send(Order::Configure { spec: spec.clone(), carried: Vec::new() });
+    let spec = loop {
+        match reports.recv().await {
+            Some(Report::Link(LinkFact::Dump(dump))) => {
+                links = dump;
+                early.clear();
+            }
+            Some(Report::Link(fact)) => early.push(fact),
+            Some(Report::Configured { links, troubles }) => {
+                tell_troubles(&services, troubles);
+                break named_links(&spec, &links);
+            }
+            Some(Report::Trouble(trouble)) => tell_troubles(&services, vec![trouble]),
+            Some(Report::Applied { .. }) => {}
+            Some(Report::Stopped) | None => {
+                let _ = services.send(Told::KernelLost);
+                return Ok(());
+            }
+        }
+    };
+    let now = clock::now();
+    let mut engine = Engine::new(spec.clone(), links, now);
+    engine.handle(Input::WallClock(clock::wall()), now);
+    let mut driver = Driver {
+        sockets: Sockets::new(settings)?,
+        engine,
+        timer,
+        orders,
+        services,
+        punctuality,
+        log_addresses,
+        ports: Vec::new(),
+        ports_stale: true,
+        ports_retry: Time::NEVER,
+        mute: HashSet::new(),
+        closed: HashSet::new(),
+        switching: None,
+        waiting: None,
+        wall_told: now,
+        stopping: None,
+    };
+    for fact in early {
+        driver.engine.handle(Input::Link(fact), now);
+    }
+    driver.tell_spec();
+    driver.settle();
+
+    let mut buffer = vec![0u8; DATAGRAM];
+    loop {
+        let due = driver.arm()?;
+        let (mut report, mut news) = (None, None);
+        tokio::select! {
+            biased;
+            r = driver.timer.fired() => r?,
+            r = driver.sockets.readable() => r?,
+            r = reports.recv() => match r {
+                Some(r) => report = Some(r),
+                None if driver.stopping.is_some() => {
+                    driver.finish();
+                    return Ok(());
+                }
+                None => {
+                    let _ = driver.services.send(Told::KernelLost);
+                    // Whoever hears us must know that the addresses are not served any more.
+                    driver.engine.handle(Input::Command(Command::Stop { release: true }), clock::now());
+                    driver.settle();
+                    return Ok(());
+                }
+            },
+            n = inbox.recv() => match n {
+                Some(n) => news = Some(n),
+                None => return Ok(()),
+            },
+        }
+        let now = clock::now();
+        if due <= now {
+            driver.punctuality.note(now.since(due));
+        }
+        // Time first: what was due is due whatever else came.
+        driver.engine.handle(Input::Tick, now);
+        driver.settle();
+        driver.receive(&mut buffer);
+
+        let mut room = NEWS_A_ROUND;
+        while let Some(r) = report.take().or_else(|| reports.try_recv().ok()) {
+            if matches!(r, Report::Stopped) {
+                driver.finish();
+                return Ok(());
+            }
+            driver.report(r);
+            room -= 1;
+            if room == 0 {
+                break;
+            }
+        }
+        driver.settle();
+        while let Some(n) = news.take().or_else(|| inbox.try_recv().ok()) {
+            driver.news(n);
+            driver.settle();
+        }
+    }
+}

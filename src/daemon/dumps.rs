@@ -1,0 +1,107 @@
+//! Dump files: where they stand and how they are written.
+//!
+//! The order of writing serves everybody who watches (inotify on the exact name, pollers of the content): a file under
+//! another name is written and closed, renamed over the old one, then opened for writing and closed once more. So the
+//! final name is never partial, and sees a close-after-write event.
+
+use crate::engine::snapshot::Snapshot;
+use crate::engine::spec::Spec;
+use crate::observe::{dump, json};
+use std::fs::OpenOptions;
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kind {
+    Data,
+    Stats,
+    Json,
+}
+
+/// Writes one dump; trouble is logged.
+pub fn write(kind: Kind, spec: &Spec, snapshot: &Snapshot) {
+    let text = text(kind, spec, snapshot);
+    // keepalived writes no JSON when there is nothing to say.
+    if kind == Kind::Json && snapshot.instances.is_empty() {
+        return;
+    }
+    let path = path(kind, spec);
+    if let Err(error) = replace(&path, text.as_bytes()) {
+        tracing::warn!(target: "vrrp", "Can't open {} ({error})", path.display());
+    }
+}
+
+/// The text of a dump.
+pub fn text(kind: Kind, spec: &Spec, snapshot: &Snapshot) -> String {
+    match kind {
+        Kind::Data => dump::data(spec, snapshot),
+        Kind::Stats => dump::stats(snapshot),
+        Kind::Json => json::dump(spec, snapshot),
+    }
+}
+
+/// `/tmp/keepalived.data` and so on: `TMPDIR` moves the directory, `state_dump_file` names another place for the first,
+/// `data_use_instance` adds the network namespace and the instance name.
+pub fn path(kind: Kind, spec: &Spec) -> PathBuf {
+    let dump = &spec.daemon.dump;
+    let (default, chosen) = match kind {
+        Kind::Data => ("keepalived.data", &dump.state),
+        Kind::Stats => ("keepalived.stats", &dump.stats),
+        Kind::Json => ("keepalived.json", &dump.json),
+    };
+    let path = match chosen.as_deref() {
+        Some(chosen) if chosen.ends_with('/') => Path::new(chosen).join(default),
+        Some(chosen) => temporary_directory().join(chosen),
+        None => temporary_directory().join(default),
+    };
+    if !dump.use_instance {
+        return path;
+    }
+    let mut between = String::new();
+    if let Some(namespace) = &spec.daemon.net_namespace {
+        between.push_str(namespace);
+    }
+    if let Some(instance) = &spec.daemon.instance {
+        between.push('_');
+        between.push_str(instance);
+    }
+    if between.is_empty() {
+        return path;
+    }
+    let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    let extension = path.extension().map(|e| format!(".{}", e.to_string_lossy())).unwrap_or_default();
+    path.with_file_name(format!("{stem}.{between}{extension}"))
+}
+
+/// `TMPDIR` if it is an absolute path of a directory, else `/tmp`.
+pub fn temporary_directory() -> PathBuf {
+    std::env::var_os("TMPDIR")
+        .map(PathBuf::from)
+        .filter(|path| path.is_absolute() && path.is_dir())
+        .unwrap_or_else(|| "/tmp".into())
+}
+
+/// # Errors
+/// The directory is not there, not writable or full.
+pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    // Exporters clear away everything that begins with the final name: begin otherwise.
+    let temporary = path.with_file_name(format!(".vipd-{}-{name}", std::process::id()));
+    let written = || {
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o644)
+            .custom_flags(libc::O_NOFOLLOW | libc::O_CLOEXEC)
+            .open(&temporary)?;
+        file.write_all(bytes)
+    };
+    let _ = std::fs::remove_file(&temporary);
+    if let Err(error) = written().and_then(|()| std::fs::rename(&temporary, path)) {
+        let _ = std::fs::remove_file(&temporary);
+        return Err(error);
+    }
+    drop(OpenOptions::new().write(true).custom_flags(libc::O_NOFOLLOW | libc::O_CLOEXEC).open(path)?);
+    Ok(())
+}

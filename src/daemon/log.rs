@@ -1,0 +1,278 @@
+//! Where log lines go: console, syslog, file.
+//!
+//! Any thread may log through `tracing`; a line is made there and put into a bounded queue, and a thread of its own
+//! writes it. A stuck syslog daemon or a full disk therefore costs lines (they are counted and the loss is logged), never
+//! an advert. Before the process has forked there is no thread: lines are written at once.
+//!
+//! Lines of the target `parent` carry the name "Keepalived", all others "Keepalived_vrrp", as rsyslog rules expect it of
+//! keepalived's processes.
+
+use super::options::LogOptions;
+use crate::observe::calendar::Local;
+use std::fmt::Write as _;
+use std::fs::{File, OpenOptions};
+use std::io::Write as _;
+use std::os::unix::net::UnixDatagram;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::{Mutex, OnceLock, PoisonError};
+use std::time::Duration;
+use tracing::field::{Field, Visit};
+use tracing::{Event, Level, Metadata, Subscriber};
+use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
+
+/// Lines that may wait: a burst of state changes of a thousand instances.
+const QUEUE: usize = 8_192;
+const DEV_LOG: &str = "/dev/log";
+/// How long the end of the program waits for the last lines.
+const LAST_LINES: Duration = Duration::from_secs(1);
+
+static LOG: OnceLock<Log> = OnceLock::new();
+
+struct Log {
+    sinks: Mutex<Sinks>,
+    queue: OnceLock<SyncSender<Line>>,
+    lost: AtomicU64,
+    detail: u8,
+}
+
+enum Line {
+    Text {
+        level: Level,
+        parent: bool,
+        text: String,
+    },
+    /// Everything before this has been written when the answer comes.
+    Flush(SyncSender<()>),
+    Rename(String),
+}
+
+/// Opens what the command line asks for and makes it the destination of all `tracing` events. Once a process.
+pub fn open(options: &LogOptions) {
+    let log = Log {
+        sinks: Mutex::new(Sinks::open(options)),
+        queue: OnceLock::new(),
+        lost: AtomicU64::new(0),
+        detail: options.detail,
+    };
+    if LOG.set(log).is_ok() {
+        let _ = tracing::subscriber::set_global_default(tracing_subscriber::registry().with(Queue));
+    }
+}
+
+/// From here on lines are written by a thread. To be called after the last fork.
+pub fn start_thread() {
+    let Some(log) = LOG.get() else { return };
+    let (sender, receiver) = sync_channel(QUEUE);
+    let started = std::thread::Builder::new().name("log".into()).spawn(move || drain(&receiver));
+    if started.is_ok() {
+        let _ = log.queue.set(sender);
+    }
+}
+
+/// The name in front of every line changes with `instance` and `net_namespace`: `Keepalived_vrrp_NAME`.
+pub fn rename(suffix: &str) {
+    let Some(log) = LOG.get() else { return };
+    if put(log, Line::Rename(suffix.to_owned())).is_err() {
+        lock(&log.sinks).suffix = suffix.to_owned();
+    }
+}
+
+/// Waits until what has been logged is written, a second at most.
+pub fn flush() {
+    let Some(log) = LOG.get() else { return };
+    let (answer, answered) = sync_channel(1);
+    if put(log, Line::Flush(answer)).is_ok() {
+        let _ = answered.recv_timeout(LAST_LINES);
+    }
+}
+
+/// Lines that could not be queued since the start.
+pub fn lost() -> u64 {
+    LOG.get().map_or(0, |log| log.lost.load(Ordering::Relaxed))
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Err: there is no thread (yet), or no room.
+fn put(log: &Log, line: Line) -> Result<(), Line> {
+    match log.queue.get() {
+        None => Err(line),
+        Some(queue) => match queue.try_send(line) {
+            Ok(()) => Ok(()),
+            Err(TrySendError::Full(line) | TrySendError::Disconnected(line)) => {
+                log.lost.fetch_add(1, Ordering::Relaxed);
+                Err(line)
+            }
+        },
+    }
+}
+
+fn drain(receiver: &Receiver<Line>) {
+    let Some(log) = LOG.get() else { return };
+    let mut told = 0;
+    while let Ok(line) = receiver.recv() {
+        let mut sinks = lock(&log.sinks);
+        match line {
+            Line::Text { level, parent, text } => sinks.write(level, parent, &text),
+            Line::Flush(answer) => {
+                let _ = answer.send(());
+            }
+            Line::Rename(suffix) => sinks.suffix = suffix,
+        }
+        let lost = log.lost.load(Ordering::Relaxed);
+        if lost > told {
+            sinks.write(Level::WARN, true, &format!("{} log lines were lost", lost - told));
+            told = lost;
+        }
+    }
+}
+
+/// The layer between `tracing` and the queue.
+struct Queue;
+
+impl<S: Subscriber> Layer<S> for Queue {
+    fn enabled(&self, metadata: &Metadata<'_>, _: Context<'_, S>) -> bool {
+        let detail = LOG.get().map_or(0, |log| log.detail);
+        *metadata.level()
+            <= if detail > 1 {
+                Level::TRACE
+            } else if detail == 1 {
+                Level::DEBUG
+            } else {
+                Level::INFO
+            }
+    }
+
+    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+        let Some(log) = LOG.get() else { return };
+        let mut text = Sentence(String::new());
+        event.record(&mut text);
+        let (level, parent) = (*event.metadata().level(), event.metadata().target() == "parent");
+        let line = Line::Text { level, parent, text: text.0 };
+        let threaded = log.queue.get().is_some();
+        if let Err(Line::Text { text, .. }) = put(log, line)
+            && !threaded
+        {
+            lock(&log.sinks).write(level, parent, &text);
+        }
+    }
+}
+
+/// The message, and whatever fields come with it behind it.
+struct Sentence(String);
+
+impl Visit for Sentence {
+    fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
+        if field.name() == "message" {
+            let rest = std::mem::take(&mut self.0);
+            let _ = write!(self.0, "{value:?}{rest}");
+        } else {
+            let _ = write!(self.0, " {}={value:?}", field.name());
+        }
+    }
+}
+
+struct Sinks {
+    console: bool,
+    syslog: Option<Syslog>,
+    /// keepalived writes the lines of its VRRP process to a file of their own beside the first.
+    file: Option<LogFile>,
+    vrrp_file: Option<LogFile>,
+    suffix: String,
+}
+
+impl Sinks {
+    fn open(options: &LogOptions) -> Sinks {
+        let file = options.file.as_deref();
+        Sinks {
+            console: options.console,
+            syslog: (!options.no_syslog).then(|| Syslog { facility: options.facility, socket: None }),
+            file: file.map(|path| LogFile::open(path.to_owned())),
+            vrrp_file: file.map(|path| LogFile::open(beside(path, "_vrrp"))),
+            suffix: String::new(),
+        }
+    }
+
+    fn write(&mut self, level: Level, parent: bool, text: &str) {
+        let now = Local::now();
+        let name = if parent { "Keepalived" } else { "Keepalived_vrrp" };
+        for line in text.lines() {
+            if self.console {
+                let _ = writeln!(std::io::stderr(), "{}: {line}", now.ctime());
+            }
+            if let Some(file) = if parent { &mut self.file } else { &mut self.vrrp_file } {
+                file.write(&format!("{}: {line}\n", now.ctime()));
+            }
+            if let Some(syslog) = &mut self.syslog {
+                syslog.write(level, &now, &format!("{name}{}", self.suffix), line);
+            }
+        }
+    }
+}
+
+/// `dir/name.log` → `dir/name_vrrp.log`.
+fn beside(path: &Path, insert: &str) -> PathBuf {
+    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+    let extension = path.extension().map(|e| format!(".{}", e.to_string_lossy())).unwrap_or_default();
+    path.with_file_name(format!("{stem}{insert}{extension}"))
+}
+
+struct LogFile {
+    path: PathBuf,
+    file: Option<File>,
+}
+
+impl LogFile {
+    fn open(path: PathBuf) -> LogFile {
+        let file = OpenOptions::new().append(true).create(true).open(&path).ok();
+        LogFile { path, file }
+    }
+    fn write(&mut self, line: &str) {
+        let written = self.file.as_mut().is_some_and(|file| file.write_all(line.as_bytes()).is_ok());
+        if !written {
+            self.file = OpenOptions::new().append(true).create(true).open(&self.path).ok();
+        }
+    }
+}
+
+/// The datagram protocol of /dev/log (RFC 3164 without host name), which syslog daemons and journald speak. libc's
+/// syslog(3) would do the same, but has one name for the whole process.
+struct Syslog {
+    facility: u8,
+    socket: Option<UnixDatagram>,
+}
+
+impl Syslog {
+    fn write(&mut self, level: Level, now: &Local, name: &str, text: &str) {
+        let severity = match level {
+            Level::ERROR => 3,
+            Level::WARN => 4,
+            Level::INFO => 6,
+            _ => 7,
+        };
+        let priority = u32::from(self.facility) * 8 + severity;
+        let datagram = format!("<{priority}>{} {name}[{}]: {text}", now.syslog(), std::process::id());
+        for _ in 0..2 {
+            if self.socket.is_none() {
+                self.socket = connect();
+            }
+            let Some(socket) = &self.socket else { return };
+            if socket.send(datagram.as_bytes()).is_ok() {
+                return;
+            }
+            // The syslog daemon has been restarted: its socket is another one.
+            self.socket = None;
+        }
+    }
+}
+
+fn connect() -> Option<UnixDatagram> {
+    let socket = UnixDatagram::unbound().ok()?;
+    socket.connect(DEV_LOG).ok()?;
+    let _ = socket.set_write_timeout(Some(LAST_LINES));
+    Some(socket)
+}

@@ -1,0 +1,108 @@
+//! Reading the configuration: from the command line's wishes to a [`Spec`] and its diagnostics, and how these are shown.
+
+use super::machine::{Files, Machine};
+use super::options::Options;
+use crate::config::diagnostic::{Class, Diagnostics};
+use crate::config::expand::TextEnv;
+use crate::config::{Env, load};
+use crate::engine::spec::Spec;
+use crate::kernel::clock;
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+/// Reads the configuration that `options` name, on this machine, as it is.
+pub fn read(options: &Options) -> (Option<Spec>, Diagnostics) {
+    let machine = Machine::look();
+    let env = Env {
+        text: TextEnv {
+            config_id: config_id(options),
+            environment: std::env::vars_os()
+                .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+                .collect(),
+            random_seed: clock::wall().unix_micros,
+            strict_includes: options.all_config,
+            working_directory: std::env::current_dir().unwrap_or_default(),
+        },
+        system: &machine,
+    };
+    load(&options.config.to_string_lossy(), &env, &Files)
+}
+
+/// `-i`, or the host name up to the first dot.
+pub fn config_id(options: &Options) -> String {
+    options.config_id.clone().unwrap_or_else(|| {
+        let host = nix::unistd::gethostname().unwrap_or_default();
+        let host = host.to_string_lossy();
+        host.split('.').next().unwrap_or("").to_owned()
+    })
+}
+
+/// What is left of a configuration when parts of the daemon are switched off (`-P`, `-C`, `-B`, `-s`).
+pub fn within(mut spec: Spec, options: &Options) -> Spec {
+    if let Some(namespace) = &options.namespace {
+        if let Some(configured) = spec.daemon.net_namespace.as_deref().filter(|configured| *configured != namespace) {
+            tracing::info!(
+                target: "parent",
+                "Overriding config net_namespace '{configured}' with command line namespace '{namespace}'"
+            );
+        }
+        spec.daemon.net_namespace = Some(namespace.as_str().into());
+    }
+    if !options.parts.vrrp {
+        spec = Spec { daemon: spec.daemon, ..Spec::default() };
+    }
+    spec
+}
+
+/// Exit code of a daemon that cannot use its configuration: 2 when an argument is missing or the whole makes no sense, 6
+/// when a file is not there.
+pub fn exit_code(diagnostics: &Diagnostics) -> u8 {
+    let highest = diagnostics.list.iter().map(|d| d.class).max();
+    match highest {
+        Some(Class::Include | Class::FileNotFound) => 6,
+        _ => 2,
+    }
+}
+
+/// The reports, one a line or more, without colour: for logs.
+pub fn plain(diagnostics: &Diagnostics) -> String {
+    let mut out = String::new();
+    for diagnostic in &diagnostics.list {
+        let place = diagnostic.span.map_or(String::new(), |span| {
+            let (span, _) = diagnostics.sources.resolve(span);
+            let (line, column) = diagnostics.sources.position(span);
+            let name = diagnostics.sources.get(span.file).map_or("", |source| &source.name);
+            format!("{name}:{line}:{column}: ")
+        });
+        let label = diagnostic.label.as_ref().map_or(String::new(), |label| format!(" ({label})"));
+        let help = diagnostic.help.as_ref().map_or(String::new(), |help| format!("; {help}"));
+        out.push_str(&format!("{place}{}{label}{help}\n", diagnostic.message));
+    }
+    out
+}
+
+/// `reload_check_config`'s file.
+pub fn save_report(path: &str, report: &str) {
+    if let Err(error) = std::fs::write(path, report) {
+        tracing::warn!(target: "parent", "Unable to write {path}: {error}");
+    }
+}
+
+/// `-t`: reads, shows the reports on stderr or appends them to a file, and answers the exit code.
+pub fn test(options: &Options, file: Option<&Path>) -> u8 {
+    let output = file.map(|path| {
+        std::fs::OpenOptions::new().append(true).create(true).mode(0o644).custom_flags(libc::O_NOFOLLOW).open(path)
+    });
+    let mut output: Box<dyn Write> = match output {
+        None => Box::new(std::io::stderr()),
+        Some(Ok(file)) => Box::new(file),
+        Some(Err(error)) => {
+            eprintln!("Unable to open config-test log file {} - {error}", file.unwrap_or(Path::new("")).display());
+            return 1;
+        }
+    };
+    let (_, diagnostics) = read(options);
+    let _ = output.write_all(plain(&diagnostics).as_bytes());
+    diagnostics.exit_code()
+}

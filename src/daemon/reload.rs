@@ -1,0 +1,147 @@
+//! SIGHUP: another configuration for a daemon that goes on working.
+//!
+//! The files are read on a thread of their own, since they may be long and name hosts. A configuration that is worse than
+//! the one that runs is refused, with its diagnostics in the log, and so is one that changes what only a restart can
+//! change. While one reload is under way a further wish is remembered and carried out afterwards.
+
+use super::options::Options;
+use super::reading;
+use crate::config::diagnostic::Class;
+use crate::config::diagnostic::{Diagnostic, Diagnostics, Level};
+use crate::engine::spec::{InstanceId, InstanceSpec, Spec, Transport, VirtualLink};
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use tokio::sync::oneshot;
+
+/// A configuration that has been read.
+#[derive(Debug)]
+pub struct Read {
+    pub spec: Option<Spec>,
+    pub diagnostics: Diagnostics,
+    /// How long it took.
+    pub took: std::time::Duration,
+}
+
+/// Reads on another thread; `marker` exists while it does (`reload_file`).
+pub fn read_aside(options: Arc<Options>, marker: Option<PathBuf>) -> oneshot::Receiver<Read> {
+    let (answer, answered) = oneshot::channel();
+    let work = move || {
+        let begun = std::time::Instant::now();
+        let marker = marker.map(Marker::set);
+        let (spec, diagnostics) = reading::read(&options);
+        drop(marker);
+        let _ = answer.send(Read { spec, diagnostics, took: begun.elapsed() });
+    };
+    // Without a thread the sender is dropped, which the receiver sees as an error.
+    let _ = std::thread::Builder::new().name("config".into()).spawn(work);
+    answered
+}
+
+/// The file that says "configuration files are being read"; gone when dropped.
+#[derive(Debug)]
+pub struct Marker(PathBuf);
+
+impl Marker {
+    pub fn set(path: PathBuf) -> Marker {
+        use std::os::unix::fs::PermissionsExt;
+        if std::fs::write(&path, b"").is_ok() {
+            let _ = std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644));
+        }
+        Marker(path)
+    }
+}
+
+impl Drop for Marker {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+/// `reload_file`: the path given, or the pid file with `.reload` for `.pid`.
+pub fn marker_path(spec: &Spec, pid_file: &Path) -> Option<PathBuf> {
+    match spec.daemon.reload_file.as_deref()? {
+        "" => Some(pid_file.with_extension("reload")),
+        path => Some(path.into()),
+    }
+}
+
+/// Mistakes by which two readings are compared: wording and class, not the place, which moves when lines are added.
+pub fn mistakes(diagnostics: &Diagnostics) -> BTreeSet<(Class, String)> {
+    diagnostics.list.iter().filter(|d| spoils(d)).map(|d| (d.class, d.message.clone())).collect()
+}
+
+/// What makes a configuration worse: not warnings, not the security of scripts, and not an interface that happens to be
+/// missing, all of which a running daemon lives with.
+fn spoils(diagnostic: &Diagnostic) -> bool {
+    diagnostic.class.level() == Level::Error
+        && !matches!(diagnostic.class, Class::BadInterface | Class::FileNotFound | Class::Security)
+}
+
+/// Why the running configuration must go on, if it must.
+pub fn refuse(running: &Spec, known: &BTreeSet<(Class, String)>, read: &Read) -> Option<String> {
+    let Some(new) = &read.spec else { return Some("the configuration cannot be used".into()) };
+    if running.daemon.reload_check.is_some() && read.diagnostics.exit_code() != 0 {
+        return Some(format!("the check of the configuration gives {}", read.diagnostics.exit_code()));
+    }
+    let added = mistakes(&read.diagnostics).difference(known).count();
+    if added > 0 {
+        return Some(format!("the configuration has {added} new mistake{}", if added == 1 { "" } else { "s" }));
+    }
+    let (old, new) = (&running.daemon, &new.daemon);
+    let fixed = [
+        ("net_namespace", old.net_namespace == new.net_namespace),
+        ("instance", old.instance == new.instance),
+        ("the nftables table", old.nftables.table == new.nftables.table),
+        ("disable_local_igmp", old.disable_local_igmp == new.disable_local_igmp),
+    ];
+    let changed: Vec<&str> = fixed.iter().filter(|(_, same)| !same).map(|(name, _)| *name).collect();
+    (!changed.is_empty()).then(|| format!("{} cannot change without a restart", changed.join(" and ")))
+}
+
+/// Which instance of `old` is which of `new`, by what keepalived takes for the identity of a virtual router: VRID,
+/// family, interface, unicast or not and its source, or the kind of VMAC and the multicast group. The name is no part of
+/// it.
+pub fn carried(old: &Spec, new: &Spec) -> Vec<(InstanceId, InstanceId)> {
+    let ids = |spec: &Spec| 0..spec.instances.len() as u32;
+    let mut taken = BTreeSet::new();
+    let mut pairs = Vec::new();
+    let by_identity: std::collections::HashMap<_, Vec<u32>> = ids(new).fold(Default::default(), |mut map, id| {
+        if let Some(instance) = new.instances.get(id as usize) {
+            let list: &mut Vec<u32> = std::collections::HashMap::entry(&mut map, identity(instance)).or_default();
+            list.push(id);
+        }
+        map
+    });
+    for (index, instance) in ids(old).zip(&old.instances) {
+        let same = by_identity.get(&identity(instance)).and_then(|list| list.iter().find(|id| !taken.contains(*id)));
+        if let Some(same) = same {
+            taken.insert(*same);
+            pairs.push((InstanceId(index), InstanceId(*same)));
+        }
+    }
+    pairs
+}
+
+type Identity = (
+    crate::wire::Vrid,
+    crate::wire::Family,
+    Option<crate::engine::spec::IfName>,
+    Option<std::net::IpAddr>,
+    Option<(u8, std::net::IpAddr)>,
+);
+
+fn identity(instance: &InstanceSpec) -> Identity {
+    let (source, multicast) = match &instance.transport {
+        Transport::Unicast { .. } => (instance.source, None),
+        Transport::Multicast { group } => {
+            let link = match &instance.virtual_link {
+                None => 0,
+                Some(VirtualLink::Vmac { .. }) => 1,
+                Some(VirtualLink::Ipvlan { .. }) => 2,
+            };
+            (None, Some((link, *group)))
+        }
+    };
+    (instance.vrid, instance.family, instance.interface.clone(), source, multicast)
+}

@@ -1,0 +1,403 @@
+//! The services thread's loop: everything that may be slow. Signals, programs, trackers, observers, reload, the control
+//! socket and the watchdog meet here; the engine thread never waits for any of it.
+
+use super::control::{Answer, Question, Reply, Request};
+use super::driver::{News, Punctuality, Steer, Told};
+use super::options::Options;
+use super::programs::Programs;
+use super::reload::{self, Read};
+use super::signals::{Signals, Wish};
+use super::trackers::Trackers;
+use super::{answers, dumps, reading, systemd};
+use crate::config::diagnostic::Class;
+use crate::engine::snapshot::Snapshot;
+use crate::engine::spec::Spec;
+use crate::kernel::clock;
+use crate::observe::{Hub, Wishes, json, mail};
+use std::collections::BTreeSet;
+use std::future::pending;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until};
+
+/// How long an orderly stop may take before it is cut short: thousands of addresses take seconds to go.
+const STOP_PATIENCE: Duration = Duration::from_secs(30);
+/// How long STOP notifications and mail may take after everything has been given up.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+/// Exit code of a daemon that has lost a part of itself (sysexits' EX_SOFTWARE, as keepalived has it).
+pub const EXIT_INTERNAL: u8 = 70;
+
+/// What the thread is made of.
+pub struct Setup {
+    pub options: Arc<Options>,
+    pub hub: Hub,
+    pub programs: Programs,
+    pub trackers: Trackers,
+    pub signals: Signals,
+    pub told: mpsc::UnboundedReceiver<Told>,
+    pub questions: mpsc::Receiver<Question>,
+    pub engine: mpsc::UnboundedSender<News>,
+    pub punctuality: Arc<Punctuality>,
+    /// Mistakes of the configuration that the daemon starts with.
+    pub mistakes: BTreeSet<(Class, String)>,
+    pub pid_file: PathBuf,
+}
+
+pub struct Services {
+    parts: Setup,
+    watchers: Vec<mpsc::Sender<Reply>>,
+    reading: Option<oneshot::Receiver<Read>>,
+    /// Mistakes of a configuration on its way to the engine: the known ones as soon as it is in force.
+    on_its_way: Option<BTreeSet<(Class, String)>>,
+    /// Who is to be told how the reload under way ends.
+    askers: Vec<oneshot::Sender<Reply>>,
+    /// A reload was asked for while one was under way.
+    again: bool,
+    mails: JoinSet<()>,
+    answers: JoinSet<()>,
+    watchdog: Option<systemd::Watchdog>,
+    phase: Phase,
+    /// It has said its last word.
+    engine_gone: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Debug)]
+enum Phase {
+    Starting,
+    Running,
+    /// The engine gives everything up.
+    Stopping {
+        until: Instant,
+    },
+    /// Only STOP notifications are left.
+    LastWords {
+        until: Instant,
+    },
+    Over(u8),
+}
+
+impl Services {
+    pub fn new(parts: Setup) -> Services {
+        Services {
+            parts,
+            watchers: Vec::new(),
+            reading: None,
+            on_its_way: None,
+            askers: Vec::new(),
+            again: false,
+            mails: JoinSet::new(),
+            answers: JoinSet::new(),
+            watchdog: systemd::Watchdog::from_environment(),
+            phase: Phase::Starting,
+            engine_gone: false,
+        }
+    }
+
+    /// Runs until the daemon has stopped; the exit code comes back. May be called again after a panic.
+    pub async fn run(&mut self) -> u8 {
+        loop {
+            match self.phase {
+                Phase::Over(code) => return code,
+                Phase::LastWords { .. } if self.parts.programs.finished() && self.mails.is_empty() => return 0,
+                _ => {}
+            }
+            let limit = match self.phase {
+                Phase::Stopping { until } | Phase::LastWords { until } => Some(until),
+                _ => None,
+            };
+            let reading = async {
+                match &mut self.reading {
+                    Some(reading) => reading.await,
+                    None => pending().await,
+                }
+            };
+            let watchdog = async {
+                match &mut self.watchdog {
+                    Some(watchdog) => watchdog.due(&self.parts.engine).await,
+                    None => pending().await,
+                }
+            };
+            let out_of_time = async {
+                match limit {
+                    Some(at) => sleep_until(at).await,
+                    None => pending().await,
+                }
+            };
+            tokio::select! {
+                told = self.parts.told.recv(), if !self.engine_gone => match told {
+                    Some(told) => self.told(told),
+                    None => self.engine_is_gone(),
+                },
+                wish = self.parts.signals.next() => self.wish(wish),
+                Some(question) = self.parts.questions.recv() => self.question(question),
+                () = self.parts.programs.attend() => {}
+                () = self.parts.trackers.attend() => {}
+                read = reading => {
+                    self.reading = None;
+                    match read {
+                        Ok(read) => self.read(read),
+                        Err(_) => self.reload_refused("the configuration could not be read", None),
+                    }
+                }
+                () = watchdog => {}
+                () = out_of_time => self.out_of_time(),
+                Some(_) = self.mails.join_next() => {}
+                Some(_) = self.answers.join_next() => {}
+            }
+        }
+    }
+
+    /// Gives everything up and ends; for signals and for whoever has lost a part of the daemon.
+    pub fn stop(&mut self) {
+        if matches!(self.phase, Phase::Starting | Phase::Running) {
+            tracing::info!(target: "parent", "Stopping");
+            systemd::stopping();
+            self.parts.programs.stop_scripts();
+            let _ = self.parts.engine.send(News::Stop { release: !self.parts.options.keep_claims });
+            self.phase = Phase::Stopping { until: Instant::now() + STOP_PATIENCE };
+        }
+    }
+
+    fn told(&mut self, told: Told) {
+        match told {
+            Told::Spec { spec, snapshot } => self.in_force(spec, &snapshot),
+            Told::Run(script) => self.parts.programs.run_script(self.parts.hub.spec(), script),
+            Told::Kill(script, signal) => self.parts.programs.kill_script(self.parts.hub.spec(), script, signal),
+            Told::Event(event, at) => {
+                let mut wishes = Wishes::default();
+                self.parts.hub.event(&event, &mut wishes);
+                self.fulfil(wishes);
+                if !self.watchers.is_empty() {
+                    let wall = clock::wall();
+                    let ago = wall.at.since(at).as_micros();
+                    let unix_micros = wall.unix_micros.saturating_sub(ago);
+                    let event = json::event(&event, &self.parts.hub.context());
+                    let reply = Reply::Event { unix_micros, event };
+                    // Who does not keep up is hung up on.
+                    self.watchers.retain(|watcher| watcher.try_send(reply.clone()).is_ok());
+                }
+            }
+            Told::Trouble(instance, text) => match instance {
+                Some(id) => tracing::warn!(target: "vrrp", "({}) {text}", self.parts.hub.context().name(id)),
+                None => tracing::warn!(target: "vrrp", "{text}"),
+            },
+            Told::Address(text) => tracing::info!(target: "vrrp", "Netlink reflector reports IP {text}"),
+            Told::Stopped => {
+                let mut wishes = Wishes::default();
+                self.parts.hub.stopped(&mut wishes);
+                self.fulfil(wishes);
+                self.parts.programs.stop();
+                self.watchers.clear();
+                self.phase = Phase::LastWords { until: Instant::now() + LAST_WORDS };
+            }
+            Told::KernelLost => {
+                tracing::error!(target: "parent", "The kernel thread has ended: nothing can be owned any more. Exiting");
+                self.phase = Phase::Over(EXIT_INTERNAL);
+            }
+        }
+    }
+
+    fn fulfil(&mut self, wishes: Wishes) {
+        for run in &wishes.runs {
+            self.parts.programs.notify(run);
+        }
+        for message in wishes.mails {
+            self.mails.spawn(async move {
+                if let Err(error) = mail::send(&message).await {
+                    tracing::warn!(target: "vrrp", "mail \"{}\" not sent: {error}", message.subject);
+                }
+            });
+        }
+    }
+
+    /// A Spec is in force: the first, or another one after a reload.
+    fn in_force(&mut self, spec: Arc<Spec>, snapshot: &Snapshot) {
+        self.parts.hub.reconfigure(spec.clone(), snapshot);
+        self.parts.programs.readers(&spec);
+        self.parts.trackers.configure(&spec);
+        if self.phase == Phase::Starting {
+            self.phase = Phase::Running;
+            tracing::info!(target: "parent", "Startup complete");
+        } else if let Some(mistakes) = self.on_its_way.take() {
+            self.parts.mistakes = mistakes;
+            tracing::info!(target: "parent", "Reload complete");
+            self.tell_askers(&Reply::Done { message: format!("{} instances", spec.instances.len()) });
+        }
+        systemd::ready(&spec);
+        if std::mem::take(&mut self.again) {
+            self.reload(None);
+        }
+    }
+
+    fn wish(&mut self, wish: Wish) {
+        match wish {
+            Wish::Stop => self.stop(),
+            Wish::Reload => self.reload(None),
+            Wish::Data => {
+                tracing::info!(target: "vrrp", "Printing VRRP data for process({}) on signal", std::process::id());
+                self.dump(dumps::Kind::Data);
+            }
+            Wish::Stats => {
+                tracing::info!(target: "vrrp", "Printing VRRP stats for process({}) on signal", std::process::id());
+                self.dump(dumps::Kind::Stats);
+            }
+            Wish::StatsClear => {
+                tracing::info!(target: "vrrp", "Printing and clearing VRRP stats for process({}) on signal", std::process::id());
+                self.dump(dumps::Kind::Stats);
+                let _ = self.parts.engine.send(News::ClearCounters);
+            }
+            Wish::Json => self.dump(dumps::Kind::Json),
+        }
+    }
+
+    fn dump(&mut self, kind: dumps::Kind) {
+        let (spec, snapshot) = (self.parts.hub.spec().clone(), self.snapshot());
+        self.answers.spawn(async move {
+            if let Ok(snapshot) = snapshot.await {
+                dumps::write(kind, &spec, &snapshot);
+            }
+        });
+    }
+
+    fn snapshot(&self) -> oneshot::Receiver<Box<Snapshot>> {
+        let (answer, answered) = oneshot::channel();
+        let _ = self.parts.engine.send(News::Snapshot(answer));
+        answered
+    }
+
+    fn reload(&mut self, asker: Option<oneshot::Sender<Reply>>) {
+        self.askers.extend(asker);
+        if self.reading.is_some() || self.on_its_way.is_some() || self.phase == Phase::Starting {
+            self.again = true;
+            return;
+        }
+        if self.phase != Phase::Running {
+            return;
+        }
+        tracing::info!(target: "parent", "Reloading ...");
+        systemd::reloading();
+        let marker = reload::marker_path(self.parts.hub.spec(), &self.parts.pid_file);
+        self.reading = Some(reload::read_aside(self.parts.options.clone(), marker));
+    }
+
+    fn read(&mut self, read: Read) {
+        let running = self.parts.hub.spec().clone();
+        let report = reading::plain(&read.diagnostics);
+        if let Some(path) = &running.daemon.reload_check {
+            reading::save_report(path, &report);
+        }
+        for line in report.lines() {
+            tracing::warn!(target: "parent", "{line}");
+        }
+        if let Some(reason) = reload::refuse(&running, &self.parts.mistakes, &read) {
+            self.reload_refused(&reason, (!report.is_empty()).then_some(report));
+            return;
+        }
+        tracing::debug!(target: "parent", "The configuration was read in {:?}", read.took);
+        self.on_its_way = Some(reload::mistakes(&read.diagnostics));
+        if let Some(spec) = read.spec {
+            let spec = Arc::new(reading::within(spec, &self.parts.options));
+            let _ = self.parts.engine.send(News::Reload(spec));
+        }
+    }
+
+    fn reload_refused(&mut self, reason: &str, diagnostics: Option<String>) {
+        let event = crate::engine::io::Event::ReloadRefused { reason: reason.into() };
+        self.told(Told::Event(event, clock::now()));
+        self.tell_askers(&Reply::Refused { reason: reason.to_owned(), diagnostics });
+        systemd::ready(&self.parts.hub.spec().clone());
+        if std::mem::take(&mut self.again) {
+            self.reload(None);
+        }
+    }
+
+    fn tell_askers(&mut self, reply: &Reply) {
+        for asker in self.askers.drain(..) {
+            let _ = asker.send(reply.clone());
+        }
+    }
+
+    fn question(&mut self, question: Question) {
+        let Question { request, answer } = question;
+        let answer = match (request, answer) {
+            (Request::Reload, Answer::Once(asker)) => return self.reload(Some(asker)),
+            (_, Answer::Stream(stream)) => {
+                let (snapshot, view) = (self.snapshot(), self.view());
+                self.watchers.push(stream.clone());
+                self.answers.spawn(async move {
+                    if let Ok(snapshot) = snapshot.await {
+                        let _ = stream.send(answers::status(&view, &snapshot)).await;
+                    }
+                });
+                return;
+            }
+            (request, Answer::Once(answer)) => (request, answer),
+        };
+        let (request, answer) = answer;
+        let done = |message: &str| Reply::Done { message: message.to_owned() };
+        let reply = match request {
+            Request::Hello => answers::hello(&self.parts.options),
+            Request::Drain { instance } => self.steer(Steer::Drain, instance),
+            Request::Undrain { instance } => self.steer(Steer::Undrain, instance),
+            Request::Failover { instance } => self.steer(Steer::Failover, instance),
+            Request::Announce { instance } => self.steer(Steer::Announce, instance),
+            Request::ClearCounters => {
+                let _ = self.parts.engine.send(News::ClearCounters);
+                done("the counters are zero")
+            }
+            Request::Upgrade { .. } => Reply::Refused { reason: "not built yet".into(), diagnostics: None },
+            request => {
+                let (snapshot, view) = (self.snapshot(), self.view());
+                self.answers.spawn(async move {
+                    let reply = match snapshot.await {
+                        Ok(snapshot) => answers::to(&request, &view, &snapshot),
+                        Err(_) => Reply::Refused { reason: "the daemon is stopping".into(), diagnostics: None },
+                    };
+                    let _ = answer.send(reply);
+                });
+                return;
+            }
+        };
+        let _ = answer.send(reply);
+    }
+
+    fn steer(&self, steer: Steer, instance: Option<String>) -> Reply {
+        let spec = self.parts.hub.spec();
+        if let Some(name) = &instance
+            && !spec.instances.iter().any(|i| *i.name == **name)
+        {
+            let names: Vec<&str> = spec.instances.iter().map(|i| &*i.name).collect();
+            let reason = format!("there is no instance {name}; there are {}", names.join(", "));
+            return Reply::Refused { reason, diagnostics: None };
+        }
+        let message = instance.clone().unwrap_or_else(|| format!("{} instances", spec.instances.len()));
+        let _ = self.parts.engine.send(News::Steer(steer, instance.map(Into::into)));
+        Reply::Done { message }
+    }
+
+    fn view(&self) -> answers::View {
+        answers::View {
+            spec: self.parts.hub.spec().clone(),
+            options: self.parts.options.clone(),
+            punctuality: self.parts.punctuality.clone(),
+        }
+    }
+
+    fn engine_is_gone(&mut self) {
+        self.engine_gone = true;
+        if matches!(self.phase, Phase::Starting | Phase::Running | Phase::Stopping { .. }) {
+            tracing::error!(target: "parent", "The engine has ended unexpectedly: everything is given up. Exiting");
+            self.phase = Phase::Over(EXIT_INTERNAL);
+        }
+    }
+
+    fn out_of_time(&mut self) {
+        if matches!(self.phase, Phase::Stopping { .. }) {
+            tracing::error!(target: "parent", "Not everything could be given up within {} s", STOP_PATIENCE.as_secs());
+        }
+        self.phase = Phase::Over(0);
+    }
+}

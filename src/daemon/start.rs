@@ -1,0 +1,341 @@
+//! From the command line to a running daemon and back: the order in which things begin and end, and exit codes.
+//!
+//! What can fail for reasons of the user (configuration, permissions, "already running") comes before the fork, so that
+//! whoever started the daemon sees it.
+
+use super::control::Server;
+use super::driver::{self, Punctuality};
+use super::fork::{self, Ready, Side};
+use super::options::Options;
+use super::pidfile::{self, Paths, PidError, PidFile};
+use super::programs::Programs;
+use super::reload::Marker;
+use super::services::{self, EXIT_INTERNAL, Services};
+use super::signals::Signals;
+use super::trackers::Trackers;
+use super::{control, http, log, reading, reload};
+use crate::cli::vipd::COMPATIBLE;
+use crate::engine::spec::{Daemon, Run, Spec};
+use crate::kernel::netlink::{Kernel, Order, Settings};
+use crate::kernel::trackprocess::ProcessWatch;
+use crate::kernel::{namespace, privilege};
+use crate::observe::{Fifos, Hub, Notifier, mail::Mailer};
+use std::os::unix::fs::DirBuilderExt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc;
+
+const EXIT_FATAL: u8 = 1;
+const DEFAULT_UMASK: u32 = 0o177;
+/// The services thread is started again this often after a panic; a fault that comes back at once is not survived.
+const LIVES: u32 = 5;
+const QUESTIONS: usize = 64;
+
+/// Runs the daemon (or the configuration test) to its end; the exit code of the process comes back.
+pub fn start(options: Options) -> u8 {
+    if let Some(file) = options.test.clone() {
+        return reading::test(&options, file.as_deref());
+    }
+    set_umask(options.umask.unwrap_or(DEFAULT_UMASK));
+    log::open(&options.log);
+    tracing::info!(
+        target: "parent",
+        "Starting Keepalived {COMPATIBLE}, as {} {}",
+        env!("CARGO_PKG_NAME"),
+        env!("CARGO_PKG_VERSION")
+    );
+    tracing::info!(target: "parent", "Command line:{}", command_line());
+    let code = prepare(Arc::new(options));
+    log::flush();
+    code
+}
+
+/// Up to the fork.
+fn prepare(options: Arc<Options>) -> u8 {
+    let (spec, diagnostics) = reading::read(&options);
+    let report = reading::plain(&diagnostics);
+    for line in report.lines() {
+        tracing::warn!(target: "parent", "{line}");
+    }
+    let Some(spec) = spec else {
+        tracing::error!(target: "parent", "The configuration cannot be used. Exiting");
+        return reading::exit_code(&diagnostics);
+    };
+    let mut spec = reading::within(spec, &options);
+    if options.umask.is_none()
+        && let Some(umask) = spec.daemon.umask
+    {
+        set_umask(umask);
+    }
+    if let Some(name) = &spec.daemon.process_name
+        && let Ok(name) = std::ffi::CString::new(&**name)
+    {
+        let _ = nix::sys::prctl::set_name(&name);
+    }
+    if spec.daemon.instance.is_some() || spec.daemon.net_namespace.is_some() {
+        log::rename(&suffix(&spec.daemon));
+    }
+    // Asked for before the namespace is entered: the kernel tells about processes only in the first.
+    let processes = (!spec.processes.is_empty() && spec.daemon.net_namespace.is_some())
+        .then(|| ProcessWatch::open(&spec.daemon.netlink).ok())
+        .flatten();
+    if let Err(error) = enter_namespace(&spec.daemon) {
+        tracing::error!(target: "parent", "Unable to set network namespace: {error} - exiting");
+        return EXIT_FATAL;
+    }
+    if spec.daemon.net_namespace.is_some() {
+        // Interfaces are others here.
+        if let (Some(again), _) = reading::read(&options) {
+            spec = reading::within(again, &options);
+        }
+    }
+    let paths = Paths::of(&spec.daemon, &options.pids);
+    if pidfile::uses_directory(&spec.daemon) {
+        let made = std::fs::DirBuilder::new().recursive(true).mode(0o755).create(pidfile::PID_DIRECTORY);
+        if let Err(error) = made {
+            tracing::error!(target: "parent", "Unable to make {}: {error}", pidfile::PID_DIRECTORY);
+        }
+        open_to_all(pidfile::PID_DIRECTORY);
+    }
+    let main_file = match PidFile::lock(&paths.main) {
+        Ok(file) => file,
+        Err(PidError::Running) => {
+            tracing::info!(target: "parent", "daemon is already running");
+            return 0;
+        }
+        Err(error) => {
+            tracing::error!(target: "parent", "{error}");
+            return EXIT_FATAL;
+        }
+    };
+    let missing = privilege::missing_capabilities();
+    if !missing.is_empty() {
+        tracing::error!(target: "parent", "Cannot run without the capabilities {}", missing.join(" "));
+        return 4;
+    }
+    let ready = if options.foreground {
+        Ready::nobody()
+    } else {
+        match fork::detach() {
+            Ok(Side::Starter(code)) => {
+                // The lock and the files belong to the daemon.
+                std::mem::forget(main_file);
+                return code;
+            }
+            Ok(Side::Daemon(ready)) => ready,
+            Err(error) => {
+                tracing::error!(target: "parent", "Unable to become a daemon: {error}");
+                return EXIT_FATAL;
+            }
+        }
+    };
+    log::start_thread();
+    let code = live(&options, spec, &diagnostics, processes, main_file, &paths, ready);
+    tracing::info!(target: "parent", "Stopped Keepalived {COMPATIBLE}");
+    code
+}
+
+/// From the pid files to the last of them.
+fn live(
+    options: &Arc<Options>,
+    spec: Spec,
+    diagnostics: &crate::config::diagnostic::Diagnostics,
+    processes: Option<ProcessWatch>,
+    mut main_file: PidFile,
+    paths: &Paths,
+    ready: Ready,
+) -> u8 {
+    let marker = reload::marker_path(&spec, main_file.path()).map(Marker::set);
+    if let Err(error) = main_file.write() {
+        tracing::error!(target: "parent", "{error}");
+        return EXIT_FATAL;
+    }
+    let mut others = Vec::new();
+    for path in paths.of_children(&spec, options) {
+        match PidFile::lock(&path).and_then(|mut file| file.write().map(|()| file)) {
+            Ok(file) => others.push(file),
+            Err(error) => tracing::warn!(target: "parent", "{}: {error}", path.display()),
+        }
+    }
+    drop(marker);
+    ready.tell(0);
+    for (what, error) in privilege::process(&spec.daemon) {
+        tracing::warn!(target: "parent", "Unable to set {what}: {error}");
+    }
+    if !spec.daemon.without_effect.is_empty() {
+        tracing::info!(target: "parent", "Accepted, without effect here: {}", spec.daemon.without_effect.join("; "));
+    }
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            tracing::error!(target: "parent", "No runtime: {error}");
+            return EXIT_FATAL;
+        }
+    };
+    let core_pattern = super::coredump::arrange(&options.core);
+    let shutdown = spec.daemon.shutdown_script.clone();
+    if let Some((script, seconds)) = &spec.daemon.startup_script {
+        alone(&runtime, "Startup", script, *seconds);
+    }
+    let code = serve(options, spec, diagnostics, processes, main_file.path().to_owned(), &runtime);
+    if let Some((script, seconds)) = &shutdown {
+        alone(&runtime, "Shutdown", script, *seconds);
+    }
+    drop(core_pattern);
+    drop(others);
+    drop(main_file);
+    runtime.shutdown_background();
+    code
+}
+
+/// Starts the threads and is the services thread until all is over.
+fn serve(
+    options: &Arc<Options>,
+    spec: Spec,
+    diagnostics: &crate::config::diagnostic::Diagnostics,
+    processes: Option<ProcessWatch>,
+    pid_file: std::path::PathBuf,
+    runtime: &tokio::runtime::Runtime,
+) -> u8 {
+    let _inside = runtime.enter();
+    let signals = match Signals::new(options.ignore_sigint) {
+        Ok(signals) => signals,
+        Err(error) => {
+            tracing::error!(target: "parent", "No signal handlers: {error}");
+            return EXIT_FATAL;
+        }
+    };
+    let settings = Settings { buffers: spec.daemon.netlink, ..Settings::default() };
+    let (kernel, reports) = match Kernel::start(settings) {
+        Ok(started) => started,
+        Err(error) => {
+            tracing::error!(target: "parent", "The kernel cannot be spoken to: {error}");
+            return EXIT_FATAL;
+        }
+    };
+    let spec = Arc::new(spec);
+    let (engine, inbox) = mpsc::unbounded_channel();
+    let (services, told) = mpsc::unbounded_channel();
+    let punctuality = Arc::new(Punctuality::default());
+    let driver = driver::start(driver::Setup {
+        spec: spec.clone(),
+        orders: kernel.orders(),
+        reports,
+        inbox,
+        services,
+        punctuality: punctuality.clone(),
+        log_addresses: options.log_addresses,
+    });
+    let driver = match driver {
+        Ok(driver) => driver,
+        Err(error) => {
+            tracing::error!(target: "parent", "The engine thread cannot be started: {error}");
+            kernel.order(Order::Stop { release: true });
+            kernel.join();
+            return EXIT_FATAL;
+        }
+    };
+    let (ask, questions) = mpsc::channel(QUESTIONS);
+    let socket = options
+        .control
+        .clone()
+        .unwrap_or_else(|| control::socket_path(spec.daemon.net_namespace.as_deref(), spec.daemon.instance.as_deref()));
+    let server = Server::start(&socket, ask.clone())
+        .map_err(|error| {
+            tracing::warn!(target: "parent", "No control socket at {}: {error}", socket.display());
+        })
+        .ok();
+    if let Some(address) = options.metrics {
+        http::start(address, ask);
+    }
+    let observers: Vec<Box<dyn crate::observe::Observer + Send>> = vec![
+        Box::new(crate::observe::log::Log::default()),
+        Box::new(Notifier::default()),
+        Box::new(Fifos::default()),
+        Box::new(Mailer::default()),
+    ];
+    let mut services = Services::new(services::Setup {
+        options: options.clone(),
+        hub: Hub::new(observers),
+        programs: Programs::new(engine.clone()),
+        trackers: Trackers::new(processes, engine.clone()),
+        signals,
+        told,
+        questions,
+        engine: engine.clone(),
+        punctuality,
+        mistakes: reload::mistakes(diagnostics),
+        pid_file,
+    });
+    let code = survive(&mut services, runtime, options.no_respawn);
+    drop(server);
+    drop(services);
+    drop(engine);
+    if driver.is_finished() && driver.join().is_err() {
+        tracing::error!(target: "parent", "The engine thread panicked");
+    }
+    // In order this has been done already, and the second time does nothing.
+    kernel.order(Order::Stop { release: !options.keep_claims });
+    kernel.join();
+    code
+}
+
+/// Runs the services loop; a panic there is logged and survived a few times, since the engine works without it.
+fn survive(services: &mut Services, runtime: &tokio::runtime::Runtime, no_respawn: bool) -> u8 {
+    let mut lives = if no_respawn { 0 } else { LIVES };
+    loop {
+        match catch_unwind(AssertUnwindSafe(|| runtime.block_on(services.run()))) {
+            Ok(code) => return code,
+            Err(_) if lives > 0 => {
+                lives -= 1;
+                tracing::error!(target: "parent", "The services thread panicked and goes on");
+            }
+            Err(_) => {
+                tracing::error!(target: "parent", "The services thread panicked: stopping in order");
+                let ended = catch_unwind(AssertUnwindSafe(|| {
+                    services.stop();
+                    runtime.block_on(services.run())
+                }));
+                let _ = ended;
+                return EXIT_INTERNAL;
+            }
+        }
+    }
+}
+
+fn alone(runtime: &tokio::runtime::Runtime, what: &str, script: &Run, seconds: u32) {
+    tracing::info!(target: "parent", "{what} script: {}", script.line());
+    let (nobody, _) = mpsc::unbounded_channel();
+    runtime.block_on(async {
+        let limit = Duration::from_secs(u64::from(if seconds == 0 { 10 } else { seconds }));
+        match Programs::new(nobody).run_alone(script, limit).await {
+            Some(exit) => tracing::info!(target: "parent", "{what} script ended: {exit:?}"),
+            None => tracing::warn!(target: "parent", "{what} script timed out"),
+        }
+    });
+}
+
+fn enter_namespace(daemon: &Daemon) -> std::io::Result<()> {
+    let Some(name) = &daemon.net_namespace else { return Ok(()) };
+    namespace::enter(name)?;
+    namespace::private_run_directory(name)
+}
+
+fn open_to_all(directory: &str) {
+    use std::os::unix::fs::PermissionsExt;
+    let _ = std::fs::set_permissions(directory, std::fs::Permissions::from_mode(0o755));
+}
+
+fn set_umask(mask: u32) {
+    nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(mask));
+}
+
+/// What is added to the name in log lines: `_NAMESPACE_INSTANCE`.
+fn suffix(daemon: &Daemon) -> String {
+    [&daemon.net_namespace, &daemon.instance].into_iter().flatten().map(|name| format!("_{name}")).collect()
+}
+
+fn command_line() -> String {
+    std::env::args_os().map(|arg| format!(" '{}'", arg.to_string_lossy())).collect()
+}

@@ -1,0 +1,60 @@
+//! What systemd is told (sd_notify), and its watchdog. Without systemd all of it does nothing.
+
+use super::driver::News;
+use crate::engine::spec::Spec;
+use sd_notify::NotifyState;
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, sleep_until};
+
+/// The configuration is in force.
+pub fn ready(spec: &Spec) {
+    let status = format!("{} VRRP instances", spec.instances.len());
+    let _ = sd_notify::notify(&[NotifyState::Ready, NotifyState::Status(&status)]);
+}
+
+/// Another configuration is being read; `Type=notify-reload` wants to know since when.
+pub fn reloading() {
+    let mut states = vec![NotifyState::Reloading];
+    states.extend(NotifyState::monotonic_usec_now().ok());
+    let _ = sd_notify::notify(&states);
+}
+
+pub fn stopping() {
+    let _ = sd_notify::notify(&[NotifyState::Stopping]);
+}
+
+/// Tells systemd that the engine is alive, as long as it answers.
+#[derive(Debug)]
+pub struct Watchdog {
+    every: Duration,
+    next: Instant,
+    /// The engine has been asked.
+    asked: Option<oneshot::Receiver<()>>,
+}
+
+impl Watchdog {
+    /// `None` when the unit has no `WatchdogSec=`.
+    pub fn from_environment() -> Option<Watchdog> {
+        let every = sd_notify::watchdog_enabled()? / 3;
+        Some(Watchdog { every, next: Instant::now(), asked: None })
+    }
+
+    /// Waits until it is time, asks the engine, and reports when it has answered. Cancel-safe.
+    pub async fn due(&mut self, engine: &mpsc::UnboundedSender<News>) {
+        sleep_until(self.next).await;
+        let answered = match &mut self.asked {
+            Some(asked) => asked,
+            None => {
+                let (answer, answered) = oneshot::channel();
+                let _ = engine.send(News::Ping(answer));
+                self.asked.insert(answered)
+            }
+        };
+        if answered.await.is_ok() {
+            let _ = sd_notify::notify(&[NotifyState::Watchdog]);
+        }
+        self.asked = None;
+        self.next = Instant::now() + self.every;
+    }
+}

@@ -1,0 +1,86 @@
+//! Tracked files and processes: watched on the services thread, told to the engine by name.
+
+use super::driver::News;
+use crate::engine::spec::{FileId, ProcessId, Spec};
+use crate::kernel::trackfile::FileWatch;
+use crate::kernel::trackprocess::ProcessWatch;
+use std::sync::Arc;
+use tokio::sync::mpsc;
+
+/// What is watched for the present configuration.
+pub struct Trackers {
+    spec: Arc<Spec>,
+    files: Option<FileWatch>,
+    /// Opened before a network namespace is entered: the kernel tells about processes only in the first.
+    processes: Option<ProcessWatch>,
+    engine: mpsc::UnboundedSender<News>,
+}
+
+impl Trackers {
+    pub fn new(processes: Option<ProcessWatch>, engine: mpsc::UnboundedSender<News>) -> Trackers {
+        Trackers { spec: Arc::default(), files: None, processes, engine }
+    }
+
+    /// Watches what `spec` names and tells the engine how things stand.
+    pub fn configure(&mut self, spec: &Arc<Spec>) {
+        self.spec = spec.clone();
+        self.files = None;
+        if !spec.files.is_empty() {
+            match FileWatch::new(&spec.files) {
+                Ok((watch, values, unwatched)) => {
+                    for (file, error) in unwatched {
+                        let name = spec.files.get(file.index()).map_or("?", |f| &f.name);
+                        tracing::warn!(target: "vrrp", "track file {name} cannot be watched: {error}");
+                    }
+                    self.files = Some(watch);
+                    for (file, value) in values {
+                        self.file_says(file, value);
+                    }
+                }
+                Err(error) => tracing::warn!(target: "vrrp", "track files cannot be watched: {error}"),
+            }
+        }
+        if !spec.processes.is_empty() && self.processes.is_none() {
+            match ProcessWatch::open(&spec.daemon.netlink) {
+                Ok(watch) => self.processes = Some(watch),
+                Err(error) => tracing::warn!(target: "vrrp", "processes cannot be tracked: {error}"),
+            }
+        }
+        let counts = self.processes.as_mut().map(|watch| watch.configure(&spec.processes)).unwrap_or_default();
+        for (process, count) in counts {
+            self.processes_run(process, count);
+        }
+    }
+
+    fn file_says(&self, file: FileId, value: i32) {
+        if let Some(file) = self.spec.files.get(file.index()) {
+            let _ = self.engine.send(News::FileSays(file.name.clone(), value));
+        }
+    }
+
+    fn processes_run(&self, process: ProcessId, count: u32) {
+        if let Some(process) = self.spec.processes.get(process.index()) {
+            let _ = self.engine.send(News::ProcessesRun(process.name.clone(), count));
+        }
+    }
+
+    /// Passes on the next change. Cancel-safe.
+    pub async fn attend(&mut self) {
+        let files = async {
+            match &mut self.files {
+                Some(watch) => watch.next().await,
+                None => std::future::pending().await,
+            }
+        };
+        let processes = async {
+            match &mut self.processes {
+                Some(watch) => watch.next().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            (file, value) = files => self.file_says(file, value),
+            (process, count) = processes => self.processes_run(process, count),
+        }
+    }
+}

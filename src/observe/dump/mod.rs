@@ -1,0 +1,340 @@
+//! keepalived's text dumps: `keepalived.data` ([`data`]) and `keepalived.stats` ([`stats`]).
+//!
+//! Labels, indents and order are what exporters, VyOS and OpenShift read, down to keepalived's spelling. What vipd has no
+//! such thing for (file descriptors of a pair of sockets) is left out rather than invented.
+
+mod instance;
+
+use super::describe;
+use crate::engine::io::{Exit, Fault};
+use crate::engine::snapshot::{GroupView, InstanceView, ScriptView, Snapshot, TrackerView};
+use crate::engine::spec::{GroupSpec, ParamMatch, ProcessSpec, ScriptSpec, Spec, Tie, TieTarget};
+use crate::time::Interval;
+use instance::{instance, programs, ties};
+use std::fmt::Write as _;
+
+/// Lines with an indent.
+struct Page(String);
+
+impl Page {
+    fn line(&mut self, indent: usize, text: std::fmt::Arguments<'_>) {
+        // Writing to a String cannot fail.
+        let _ = writeln!(self.0, "{:indent$}{text}", "");
+    }
+}
+
+/// A line of the page: indent in spaces, then a format.
+macro_rules! put {
+    ($page:expr, $indent:expr, $($text:tt)*) => { $page.line($indent, format_args!($($text)*)) };
+}
+use put;
+
+/// Everything about the state, for people and for programs that grep.
+pub fn data(spec: &Spec, snapshot: &Snapshot) -> String {
+    let mut page = Page(String::new());
+    globals(&mut page, spec);
+    statics(&mut page, spec);
+    if !spec.instances.is_empty() {
+        put!(page, 0, "------< VRRP Topology >------");
+    }
+    for ((index, one), view) in spec.instances.iter().enumerate().zip(&snapshot.instances) {
+        instance(&mut page, spec, snapshot, index, one, view);
+    }
+    if !spec.groups.is_empty() {
+        put!(page, 0, "------< VRRP Sync groups >------");
+    }
+    for (one, view) in spec.groups.iter().zip(&snapshot.groups) {
+        group(&mut page, spec, snapshot, one, view);
+    }
+    if !spec.scripts.is_empty() {
+        put!(page, 0, "------< VRRP Scripts >------");
+    }
+    for (index, one) in spec.scripts.iter().enumerate() {
+        let view = snapshot.scripts.iter().find(|view| view.name == one.name);
+        let on = |on: &TieTarget| matches!(on, TieTarget::Script(id) if id.index() == index);
+        script(&mut page, one, view, &tied(spec, on));
+    }
+    trackers(&mut page, spec, snapshot);
+    page.0
+}
+
+/// The counters. Every value is a whole number, or exporters give up.
+pub fn stats(snapshot: &Snapshot) -> String {
+    let mut page = Page(String::new());
+    for view in &snapshot.instances {
+        let c = &view.counters;
+        put!(page, 0, "VRRP Instance: {}", view.name);
+        put!(page, 2, "Advertisements:");
+        put!(page, 4, "Received: {}", c.advert_rcvd);
+        put!(page, 4, "Sent: {}", c.advert_sent);
+        put!(page, 2, "Became master: {}", c.become_master);
+        put!(page, 2, "Released master: {}", c.release_master);
+        put!(page, 2, "Packet Errors:");
+        put!(page, 4, "Length: {}", c.packet_len_err);
+        put!(page, 4, "TTL: {}", c.ip_ttl_err);
+        put!(page, 4, "Invalid Type: {}", c.invalid_type_rcvd);
+        put!(page, 4, "Advertisement Interval: {}", c.advert_interval_err);
+        put!(page, 4, "Address List: {}", c.addr_list_err);
+        put!(page, 2, "Authentication Errors:");
+        put!(page, 4, "Invalid Type: {}", c.invalid_authtype);
+        put!(page, 4, "Type Mismatch: {}", c.authtype_mismatch);
+        put!(page, 4, "Failure: {}", c.auth_failure);
+        put!(page, 2, "Authentication Extension Errors:");
+        put!(page, 4, "Missing: {}", c.auth_ext_missing);
+        put!(page, 4, "Malformed: {}", c.auth_ext_malformed);
+        put!(page, 4, "Unknown Key: {}", c.auth_ext_unknown_key);
+        put!(page, 4, "Invalid HMAC: {}", c.auth_ext_invalid_hmac);
+        put!(page, 4, "Stale: {}", c.auth_ext_stale);
+        put!(page, 4, "Replay: {}", c.auth_ext_replay);
+        put!(page, 2, "Priority Zero:");
+        put!(page, 4, "Received: {}", c.pri_zero_rcvd);
+        put!(page, 4, "Sent: {}", c.pri_zero_sent);
+    }
+    page.0
+}
+
+fn yes(on: bool) -> &'static str {
+    if on { "yes" } else { "no" }
+}
+fn truth(on: bool) -> &'static str {
+    if on { "true" } else { "false" }
+}
+fn enabled(on: bool) -> &'static str {
+    if on { "enabled" } else { "disabled" }
+}
+
+fn globals(page: &mut Page, spec: &Spec) {
+    let d = &spec.daemon;
+    put!(page, 0, "------< Global definitions >------");
+    put!(page, 1, "Network namespace = {}", d.net_namespace.as_deref().unwrap_or("(default)"));
+    if let Some(instance) = &d.instance {
+        put!(page, 1, "Instance name = {instance}");
+    }
+    if let Some(name) = &d.process_name {
+        put!(page, 1, "Parent process name = {name}");
+    }
+    put!(page, 1, "Router ID = {}", d.router_id);
+    if let Some(server) = &d.mail.server {
+        put!(page, 1, "Smtp server = {server}");
+        put!(page, 1, "Smtp server port = {}", if d.mail.port == 0 { 25 } else { d.mail.port });
+    }
+    if let Some(helo) = &d.mail.helo {
+        put!(page, 1, "Smtp HELO name = {helo}");
+    }
+    if d.mail.server.is_some() {
+        put!(page, 1, "Smtp server connection timeout = {}", d.mail.timeout_secs);
+    }
+    if let Some(from) = &d.mail.from {
+        put!(page, 1, "Email notification from = {from}");
+    }
+    if !d.mail.to.is_empty() {
+        put!(page, 1, "Email notification to:");
+        for to in &d.mail.to {
+            put!(page, 3, "{to}");
+        }
+    }
+    match &d.reload_check {
+        Some(file) => put!(page, 1, "Test config before reload, log to {file}"),
+        None => put!(page, 1, "No test config before reload"),
+    }
+    if let Some(file) = &d.reload_time_file {
+        put!(page, 1, "Reload time file = {file}{}", if d.reload_repeat { " (repeat)" } else { "" });
+    }
+    put!(page, 1, "Dynamic interfaces = {}", truth(spec.dynamic_interfaces));
+    if spec.dynamic_interfaces {
+        put!(page, 1, "Allow interface changes = {}", truth(spec.allow_if_changes));
+    }
+    if d.mail.no_faults {
+        put!(page, 1, "Send emails for fault transitions = off");
+    }
+    put!(page, 1, "Disable local IGMP = {}", yes(d.disable_local_igmp));
+    for (label, fifo) in [("Global", &d.fifo), ("VRRP", &d.vrrp_fifo)] {
+        if let Some(fifo) = fifo {
+            put!(page, 1, "{label} notify fifo = {}, uid:gid {}:{}", fifo.path, fifo.uid, fifo.gid);
+        }
+    }
+    put!(page, 1, "FIFO write vrrp states on reload = {}", truth(d.fifo_states_on_reload));
+    if let Some(table) = &d.nftables.table {
+        put!(page, 1, "nftables table name = {table}");
+    }
+    put!(page, 1, "nftables with{} counters", if d.nftables.counters { "" } else { "out" });
+    put!(page, 1, "VRRP don't swap = {}", truth(d.no_swap));
+    put!(page, 1, "VRRP realtime priority = {}", d.rt_priority.unwrap_or(0));
+    if !spec.startup_delay.is_zero() {
+        put!(page, 1, "vrrp_startup_delay = {}", describe::short(spec.startup_delay.as_secs_f64()));
+    }
+    if spec.log_unknown_vrids {
+        put!(page, 1, "log_unknown_vrids");
+    }
+    put!(page, 1, "json_version {}", d.dump.json_version.max(1));
+}
+
+fn statics(page: &mut Page, spec: &Spec) {
+    let s = &spec.statics;
+    if !s.addresses.is_empty() {
+        put!(page, 0, "------< Static Addresses >------");
+        for item in &s.addresses {
+            put!(page, 5, "{}", describe::address(item, "(null)", false));
+        }
+    }
+    if !s.routes.is_empty() {
+        put!(page, 0, "------< Static Routes >------");
+        for item in &s.routes {
+            put!(page, 5, "{}", describe::route(item));
+        }
+    }
+    if !s.rules.is_empty() {
+        put!(page, 0, "------< Static Rules >------");
+        for item in &s.rules {
+            put!(page, 5, "{}", describe::rule(item));
+        }
+    }
+    if !s.groups.is_empty() {
+        put!(page, 0, "------< Static Track groups >------");
+        for (name, members) in &s.groups {
+            put!(page, 1, "Static track group = {name}");
+            put!(page, 3, "VRRP member instances = {}", members.len());
+            for member in members {
+                put!(page, 5, "{}", spec.instances.get(member.index()).map_or("?", |i| &i.name));
+            }
+        }
+    }
+}
+
+fn group(page: &mut Page, spec: &Spec, now: &Snapshot, one: &GroupSpec, view: &GroupView) {
+    put!(page, 1, "VRRP Sync Group = {}, {}", one.name, view.state);
+    let members: Vec<&InstanceView> = one.members.iter().filter_map(|id| now.instances.get(id.index())).collect();
+    let own = |f: &Fault| !matches!(f, Fault::Group(_) | Fault::Pending(_));
+    let faulty = members.iter().filter(|m| m.faults.iter().any(own)).count();
+    let init = members.iter().filter(|m| m.faults.iter().any(|f| matches!(f, Fault::Pending(_)))).count();
+    put!(page, 3, "Num member fault {faulty}, num member init {init}");
+    put!(page, 3, "VRRP member instances :");
+    for member in &members {
+        put!(page, 5, "{}", member.name);
+    }
+    if one.tracking_weight {
+        put!(page, 3, "sync group tracking weight set");
+    }
+    put!(page, 3, "Using smtp notification = {}", yes(one.notify.mail));
+    let ours: Vec<Tie> = one.ties.iter().map(|tie| Tie { from_group: false, ..tie.clone() }).collect();
+    ties(page, spec, &ours);
+    programs(page, &one.notify);
+}
+
+/// Instances tied to a tracker, each with its weight.
+fn tied(spec: &Spec, on: impl Fn(&TieTarget) -> bool) -> Vec<String> {
+    let mut out = Vec::new();
+    for instance in &spec.instances {
+        for tie in instance.ties.iter().filter(|tie| on(&tie.on)) {
+            out.push(format!("{}, weight {}{}", instance.name, tie.weight, if tie.reverse { " reverse" } else { "" }));
+        }
+    }
+    out
+}
+
+fn seconds(interval: Interval) -> String {
+    match interval.as_micros() % 1_000_000 {
+        0 => format!("{} sec", interval.as_secs()),
+        part => format!("{}.{:03} sec", interval.as_secs(), part / 1_000),
+    }
+}
+
+fn script(page: &mut Page, one: &ScriptSpec, view: Option<&ScriptView>, tied: &[String]) {
+    let reverse = if one.reverse { " reverse" } else { "" };
+    put!(page, 1, "VRRP Script = {}", one.name);
+    put!(page, 3, "Command = {}", describe::command(&one.run));
+    put!(page, 3, "Interval = {}", seconds(one.interval));
+    put!(page, 3, "Timeout = {}", seconds(one.timeout));
+    put!(page, 3, "Weight = {}{reverse}", one.weight);
+    put!(page, 3, "Rise = {}", one.rise);
+    put!(page, 3, "Fall = {}", one.fall);
+    let result = view.map_or(0, |view| view.result);
+    put!(page, 3, "Result = {result}");
+    put!(page, 3, "Insecure = {}", yes(one.insecure));
+    let reported = view.and_then(|view| view.good).is_some();
+    put!(
+        page,
+        3,
+        "Init state = {}",
+        match (reported, one.init_fail) {
+            (true, _) => "unknown",
+            (false, true) => "INIT/FAILED",
+            (false, false) => "INIT",
+        }
+    );
+    put!(page, 3, "Status = {}", if result >= one.rise { "GOOD" } else { "BAD" });
+    put!(page, 3, "Script uid:gid = {}:{}", one.run.uid, one.run.gid);
+    put!(page, 3, "VRRP instances :");
+    for line in tied {
+        put!(page, 5, "{line}");
+    }
+    put!(page, 3, "State = {}", if view.is_some_and(|view| view.running) { "running" } else { "idle" });
+    if let Some(Exit::Code(code)) = view.and_then(|view| view.last_exit) {
+        put!(page, 3, "Last status = {code}");
+    }
+}
+
+fn trackers(page: &mut Page, spec: &Spec, now: &Snapshot) {
+    let view = |kind: &str, name: &str| now.trackers.iter().find(|v: &&TrackerView| v.kind == kind && *v.name == *name);
+    if !spec.files.is_empty() {
+        put!(page, 0, "------< VRRP Track files >------");
+    }
+    for (index, one) in spec.files.iter().enumerate() {
+        put!(page, 1, "Track file = {}", one.name);
+        put!(page, 3, "File = {}", one.path);
+        put!(page, 3, "Status = {}", view("file", &one.name).and_then(|v| v.value).unwrap_or(0));
+        put!(page, 3, "Weight = {}{}", one.weight, if one.reverse { " reverse" } else { "" });
+        put!(page, 3, "Tracking instances :");
+        for line in tied(spec, |on| matches!(on, TieTarget::File(id) if id.index() == index)) {
+            put!(page, 5, "{line}");
+        }
+    }
+    if !spec.processes.is_empty() {
+        put!(page, 0, "------< VRRP Track processes >------");
+    }
+    for (index, one) in spec.processes.iter().enumerate() {
+        let lines = tied(spec, |on| matches!(on, TieTarget::Process(id) if id.index() == index));
+        process(page, one, view("process", &one.name), &lines);
+    }
+    if !spec.bfds.is_empty() {
+        put!(page, 0, "------< VRRP Track BFDs >------");
+    }
+    for (index, one) in spec.bfds.iter().enumerate() {
+        put!(page, 1, "VRRP Track BFD = {}", one.name);
+        put!(page, 3, "Weight = {}{}", one.weight, if one.reverse { " reverse" } else { "" });
+        let up = view("bfd", &one.name).and_then(|v| v.good).unwrap_or(false);
+        put!(page, 3, "Bfd is {}", if up { "up" } else { "down" });
+        put!(page, 3, "Tracking VRRP instances :");
+        for line in tied(spec, |on| matches!(on, TieTarget::Bfd(id) if id.index() == index)) {
+            put!(page, 5, "{line}");
+        }
+    }
+}
+
+fn process(page: &mut Page, one: &ProcessSpec, view: Option<&TrackerView>, tied: &[String]) {
+    put!(page, 1, "VRRP Track process = {}", one.name);
+    put!(page, 3, "Process = {}", one.process);
+    if !one.params.is_empty() {
+        put!(page, 3, "Parameters = {}", one.params.join(" "));
+    }
+    match one.param_match {
+        ParamMatch::None => {}
+        ParamMatch::Exact => put!(page, 3, "Param match"),
+        ParamMatch::Partial => put!(page, 3, "Param match = partial"),
+        ParamMatch::Initial => put!(page, 3, "Param match = initial"),
+    }
+    put!(page, 3, "Min processes = {}", one.quorum);
+    if let Some(most) = one.quorum_max {
+        put!(page, 3, "Max processes = {most}");
+    }
+    put!(page, 3, "Current processes = {}", view.and_then(|v| v.value).unwrap_or(0));
+    put!(page, 3, "Have quorum = {}", truth(view.and_then(|v| v.good).unwrap_or(false)));
+    put!(page, 3, "Weight = {}{}", one.weight, if one.reverse { " reverse" } else { "" });
+    put!(page, 3, "Terminate delay = {:.6}s", one.terminate_delay.as_secs_f64());
+    put!(page, 3, "Fork delay = {:.6}s", one.fork_delay.as_secs_f64());
+    put!(page, 3, "Full command = {}", truth(one.full_command));
+    put!(page, 3, "Tracking instances :");
+    for line in tied {
+        put!(page, 5, "{line}");
+    }
+}

@@ -1,0 +1,186 @@
+//! Named pipes: one line an event, for programs that listen all the time.
+//!
+//! Opened for reading and writing and without blocking, so that a missing reader neither stops us nor gives EPIPE; what
+//! does not fit into the pipe is lost, as with keepalived. A pipe that we made is removed at the end. The programs that
+//! read them are started by the daemon ([`Fifos::readers`]).
+
+use super::notify::{Gate, Told, deleted_word};
+use super::{Context, Observer, Wishes};
+use crate::engine::io::{Event, Role};
+use crate::engine::spec::{Fifo, Run, Spec};
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+/// `notify_fifo` and `vrrp_notify_fifo`.
+#[derive(Debug, Default)]
+pub struct Fifos {
+    pipes: Vec<Pipe>,
+    gate: Gate,
+    /// Effective priority is repeated after a reload (`fifo_write_vrrp_states_on_reload`).
+    started: bool,
+}
+
+#[derive(Debug)]
+struct Pipe {
+    path: PathBuf,
+    file: File,
+    ours: bool,
+}
+
+impl Fifos {
+    /// The programs that read the pipes of `spec`, each with the path that it reads.
+    pub fn readers(spec: &Spec) -> Vec<(Run, String)> {
+        distinct(spec).into_iter().filter_map(|fifo| Some((fifo.reader.clone()?, fifo.path.to_string()))).collect()
+    }
+
+    /// Closes and removes the pipes of the last configuration and makes those of `spec`, in keepalived's order: the
+    /// global one first. Must be called before [`Fifos::readers`] are started.
+    fn open(&mut self, spec: &Spec) {
+        self.close();
+        for fifo in distinct(spec) {
+            match Pipe::open(fifo) {
+                Ok(pipe) => self.pipes.push(pipe),
+                Err(error) => tracing::warn!(target: "vrrp", "Unable to open notify fifo {}: {error}", fifo.path),
+            }
+        }
+    }
+
+    fn close(&mut self) {
+        for pipe in self.pipes.drain(..) {
+            if pipe.ours {
+                let _ = std::fs::remove_file(&pipe.path);
+            }
+        }
+    }
+
+    fn write(&mut self, line: &str) {
+        for pipe in &mut self.pipes {
+            match pipe.file.write(line.as_bytes()) {
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => {
+                    tracing::warn!(target: "vrrp", "notify fifo {} write error: {error}", pipe.path.display());
+                }
+            }
+        }
+    }
+
+    fn write_states(&mut self, cx: &Context<'_>) {
+        for (index, instance) in cx.spec.instances.iter().enumerate() {
+            let id = crate::engine::spec::InstanceId(index as u32);
+            if let Some(told) = Told::of(cx.role(id)) {
+                self.write(&instance_line(&instance.name, told.word(), cx.priority(id).0));
+            }
+        }
+    }
+}
+
+/// A second pipe of the same name is ignored.
+fn distinct(spec: &Spec) -> Vec<&Fifo> {
+    let mut out: Vec<&Fifo> = Vec::new();
+    for fifo in [&spec.daemon.fifo, &spec.daemon.vrrp_fifo].into_iter().flatten() {
+        if out.iter().all(|other| other.path != fifo.path) {
+            out.push(fifo);
+        }
+    }
+    out
+}
+
+/// The line of an instance.
+pub fn instance_line(name: &str, state: &str, priority: u8) -> String {
+    format!("INSTANCE \"{name}\" {state} {priority}\n")
+}
+
+/// The line of a sync group, whose priority is always 0.
+pub fn group_line(name: &str, state: &str) -> String {
+    format!("GROUP \"{name}\" {state} 0\n")
+}
+
+/// The line or nothing that an event puts into the pipes, if [`Gate`] lets it through.
+pub fn line(event: &Event, cx: &Context<'_>) -> Option<String> {
+    match event {
+        Event::Became { instance, to, .. } => {
+            Some(instance_line(cx.name(*instance), Told::of(*to)?.word(), cx.priority(*instance).0))
+        }
+        Event::GroupBecame { group, to, .. } => Some(group_line(cx.group_name(*group), Told::of(*to)?.word())),
+        Event::HeardLower { instance, .. } => {
+            Some(instance_line(cx.name(*instance), "MASTER_RX_LOWER_PRI", cx.priority(*instance).0))
+        }
+        Event::PriorityChanged { instance, to, .. } => {
+            cx.instance(*instance).filter(|i| i.notify.priority_changes)?;
+            let word = match cx.role(*instance) {
+                Role::Master => "MASTER_PRIORITY",
+                _ => "BACKUP_PRIORITY",
+            };
+            Some(instance_line(cx.name(*instance), word, to.0))
+        }
+        Event::Stopped { instance } => Some(instance_line(cx.name(*instance), "STOP", cx.priority(*instance).0)),
+        Event::Deleted { name, was } => {
+            let instance = cx.former?.instances.iter().find(|i| i.name == *name)?;
+            Some(instance_line(name, deleted_word(&instance.notify, *was)?.word(), instance.priority.0))
+        }
+        _ => None,
+    }
+}
+
+impl Observer for Fifos {
+    fn event(&mut self, event: &Event, cx: &Context<'_>, _: &mut Wishes) {
+        if self.gate.open(event, cx)
+            && !self.pipes.is_empty()
+            && let Some(line) = line(event, cx)
+        {
+            self.write(&line);
+        }
+    }
+
+    fn reconfigured(&mut self, cx: &Context<'_>) {
+        self.gate.reconfigured(cx.spec);
+        self.open(cx.spec);
+        if std::mem::replace(&mut self.started, true) && cx.spec.daemon.fifo_states_on_reload {
+            self.write_states(cx);
+        }
+    }
+
+    fn stopped(&mut self, cx: &Context<'_>, _: &mut Wishes) {
+        for group in &cx.spec.groups {
+            self.write(&group_line(&group.name, "STOP"));
+        }
+    }
+}
+
+impl Drop for Fifos {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+impl Pipe {
+    fn open(fifo: &Fifo) -> io::Result<Pipe> {
+        let path = Path::new(&*fifo.path);
+        let mode = nix::sys::stat::Mode::from_bits_truncate(0o644);
+        let ours = match nix::unistd::mkfifo(path, mode) {
+            Ok(()) => true,
+            Err(nix::errno::Errno::EEXIST) => false,
+            Err(error) => return Err(error.into()),
+        };
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .custom_flags(libc::O_NONBLOCK | libc::O_NOFOLLOW | libc::O_CLOEXEC)
+            .open(path)?;
+        let meta = file.metadata()?;
+        if !meta.file_type().is_fifo() {
+            return Err(io::Error::other("it exists and is not a FIFO"));
+        }
+        let owners = [fifo.uid, nix::unistd::geteuid().as_raw()];
+        if !ours && !owners.contains(&meta.uid()) {
+            return Err(io::Error::other(format!("it belongs to another user (uid {})", meta.uid())));
+        }
+        if ours {
+            std::os::unix::fs::fchown(&file, Some(fifo.uid), Some(fifo.gid))?;
+        }
+        Ok(Pipe { path: path.to_owned(), file, ours })
+    }
+}

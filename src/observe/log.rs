@@ -1,0 +1,263 @@
+//! The sentences of the log. State changes read as keepalived writes them, because people and programs grep for them;
+//! what keepalived does not say is said in the same tone.
+//!
+//! [`sentences`] is pure; [`Log`] decides what has been said already: a refusal is logged once an instance and kind until
+//! something changes there, so that a misconfigured neighbour costs a line and not a line a second.
+
+use super::{Context, Observer, Wishes};
+use crate::engine::io::{Cause, Event, Exit, Fault, Refusal, Role, Tracker};
+use crate::engine::spec::InstanceId;
+use crate::wire::Vrid;
+use std::collections::HashSet;
+use tracing::Level;
+
+/// Writes events to the log.
+#[derive(Debug, Default)]
+pub struct Log {
+    said: HashSet<Said>,
+}
+
+/// What a refusal is about: repeated, it is not news.
+#[derive(PartialEq, Eq, Hash, Debug)]
+struct Said {
+    instance: Option<InstanceId>,
+    stranger: Option<(u32, Option<Vrid>)>,
+    why: Refusal,
+}
+
+impl Observer for Log {
+    fn event(&mut self, event: &Event, cx: &Context<'_>, _: &mut Wishes) {
+        match event {
+            Event::Became { instance, .. } => self.said.retain(|said| said.instance != Some(*instance)),
+            Event::Refused { instance, ifindex, vrid, why, .. } => {
+                let stranger = instance.is_none().then_some((*ifindex, *vrid));
+                if !self.said.insert(Said { instance: *instance, stranger, why: *why }) {
+                    return;
+                }
+            }
+            _ => {}
+        }
+        for (level, text) in sentences(event, cx) {
+            write(level, &text);
+        }
+    }
+
+    fn reconfigured(&mut self, _: &Context<'_>) {
+        self.said.clear();
+    }
+}
+
+fn write(level: Level, text: &str) {
+    match level {
+        Level::ERROR => tracing::error!(target: "vrrp", "{text}"),
+        Level::WARN => tracing::warn!(target: "vrrp", "{text}"),
+        Level::INFO => tracing::info!(target: "vrrp", "{text}"),
+        _ => tracing::debug!(target: "vrrp", "{text}"),
+    }
+}
+
+/// What is to be said about an event.
+pub fn sentences(event: &Event, cx: &Context<'_>) -> Vec<(Level, String)> {
+    let info = |text: String| vec![(Level::INFO, text)];
+    let warn = |text: String| vec![(Level::WARN, text)];
+    let detail = |text: String| vec![(Level::DEBUG, text)];
+    match event {
+        Event::Became { instance, from, to, why } => became(cx, *instance, *from, *to, why),
+        Event::GroupBecame { group, to, .. } => {
+            info(format!("VRRP_Group({}) Syncing instances to {to} state", cx.group_name(*group)))
+        }
+        Event::PriorityChanged { instance, from, to } => {
+            info(format!("({}) Changing effective priority from {from} to {to}", cx.name(*instance)))
+        }
+        Event::HeardLower { instance, from, priority } => info(format!(
+            "({}) Received advert from {from} with lower priority {priority}, ours {}{}",
+            cx.name(*instance),
+            cx.priority(*instance),
+            if cx.instance(*instance).is_some_and(|i| i.lower_prio_no_advert) { "" } else { ", forcing new election" }
+        )),
+        Event::WillPreempt { instance, from, priority } => detail(format!(
+            "({}) received lower priority ({priority}) advert from {from} - discarding",
+            cx.name(*instance)
+        )),
+        Event::Refused { instance, from, ifindex, vrid, why } => refused(cx, *instance, from, *ifindex, *vrid, *why),
+        Event::AddressListDiffers { instance, from } => {
+            warn(format!("({}) the addresses in the advert of {from} are not ours", cx.name(*instance)))
+        }
+        Event::IntervalLearned { instance, from, theirs } => info(format!(
+            "({}) advertisement interval updated to {}ms by master {from}",
+            cx.name(*instance),
+            theirs.as_millis()
+        )),
+        Event::RivalMaster { instance, from, priority } => warn(format!(
+            "({}) CONFIGURATION ERROR: {from} also claims to be the address owner (priority {priority}), please resolve",
+            cx.name(*instance)
+        )),
+        Event::ScriptChanged { script, good, exit } => {
+            let name = script_name(cx, script.index());
+            info(match (good, exit) {
+                (true, _) => format!("VRRP_Script({name}) succeeded"),
+                (false, Exit::Code(code)) => format!("VRRP_Script({name}) failed (exited with status {code})"),
+                (false, Exit::Signal(signal)) => format!("VRRP_Script({name}) failed (due to signal {signal})"),
+                (false, Exit::NotRun) => format!("VRRP_Script({name}) failed (it could not be started)"),
+            })
+        }
+        Event::ScriptTimedOut { script } => info(format!("VRRP_Script({}) timed_out", script_name(cx, script.index()))),
+        Event::ScriptOverrun { script } => detail(format!(
+            "Track script {} is already running, expect idle - skipping run",
+            script_name(cx, script.index())
+        )),
+        Event::FaultsChanged { instance, faults } => match cx.role(*instance) {
+            Role::Fault if !faults.is_empty() => detail(format!("({}) faults: {}", cx.name(*instance), listed(faults))),
+            _ => Vec::new(),
+        },
+        Event::Healed { instance, addresses } => {
+            let claim = cx.instance(*instance).map(|instance| &instance.claim);
+            let range = addresses.start as usize..addresses.end as usize;
+            let gone = claim.and_then(|claim| claim.addresses.get(range)).unwrap_or_default();
+            let names: Vec<String> = gone.iter().take(4).map(|a| format!("{}/{}", a.address, a.prefix)).collect();
+            let more = if gone.len() > 4 { format!(" and {} more", gone.len() - 4) } else { String::new() };
+            warn(format!("({}) {}{more} removed by another program, put back", cx.name(*instance), names.join(" ")))
+        }
+        Event::ClaimFailed { instance, reason } => {
+            warn(format!("({}) cannot set what it owns: {reason}", cx.name(*instance)))
+        }
+        Event::TrackerChanged { tracker, value } => detail(format!("{} is {value:?}", tracker_name(cx, *tracker))),
+        Event::LinkChanged { name, running } => {
+            info(format!("Netlink reports {name} {}", if *running { "up" } else { "down" }))
+        }
+        Event::Deleted { name, was } => {
+            info(format!("({name}) is not in the configuration any longer, was in {was} state"))
+        }
+        Event::Stopped { instance } => detail(format!("({}) Stopped", cx.name(*instance))),
+        Event::Late { by } => {
+            warn(format!("VRRP thread timer expired {}.{:06} seconds ago", by.as_secs(), by.as_micros() % 1_000_000))
+        }
+        Event::SendFailed { instance, reason } => warn(format!("({}) send advert error: {reason}", cx.name(*instance))),
+        Event::ReloadRefused { reason } => warn(format!("Reload refused, the running configuration goes on: {reason}")),
+        Event::Reloaded => info("Configuration reloaded".into()),
+    }
+}
+
+fn became(cx: &Context<'_>, id: InstanceId, from: Role, to: Role, why: &Cause) -> Vec<(Level, String)> {
+    let (name, ours) = (cx.name(id), cx.priority(id));
+    let mut out = Vec::new();
+    let reason = match why {
+        Cause::Outranked { by, priority } if from == Role::Master && *priority > ours => Some((
+            Level::INFO,
+            format!("Master received advert from {by} with higher priority {priority}, ours {ours}"),
+        )),
+        Cause::Outranked { by, priority } if from == Role::Master => Some((
+            Level::INFO,
+            format!("Master received advert from {by} with same priority {priority} but higher IP address than ours"),
+        )),
+        Cause::MasterLeft => Some((Level::INFO, "Backup received priority 0 advertisement".into())),
+        Cause::MasterSilent => Some((Level::DEBUG, "Receive advertisement timeout".into())),
+        Cause::Faulted(faults) if !faults.is_empty() => {
+            Some((Level::INFO, format!("entering FAULT state ({})", listed(faults))))
+        }
+        Cause::Group { led_by } => Some((Level::DEBUG, format!("follows {} in its sync group", cx.name(*led_by)))),
+        Cause::Stalled => Some((Level::WARN, "was stalled for longer than the other routers wait".into())),
+        Cause::Drained => Some((Level::INFO, "hands over: drained by the operator".into())),
+        Cause::Failover => Some((Level::INFO, "hands over: asked to by the operator".into())),
+        _ => None,
+    };
+    if let Some((level, text)) = reason {
+        out.push((level, format!("({name}) {text}")));
+    }
+    let init = if *why == Cause::Start || from == Role::Init { " (init)" } else { "" };
+    match to {
+        Role::Master => out.push((Level::INFO, format!("({name}) Entering MASTER STATE"))),
+        Role::Backup => out.push((Level::INFO, format!("({name}) Entering BACKUP STATE{init}"))),
+        Role::Fault => out.push((Level::INFO, format!("({name}) Entering FAULT STATE{init}"))),
+        Role::Init => {}
+    }
+    out
+}
+
+fn refused(
+    cx: &Context<'_>,
+    instance: Option<InstanceId>,
+    from: &std::net::IpAddr,
+    ifindex: u32,
+    vrid: Option<Vrid>,
+    why: Refusal,
+) -> Vec<(Level, String)> {
+    // Of these the operator has nothing to learn.
+    if matches!(why, Refusal::NotListening | Refusal::Own | Refusal::OwnerIgnores) {
+        return Vec::new();
+    }
+    let words = refusal(why);
+    match (instance, vrid) {
+        (Some(id), _) => vec![(Level::WARN, format!("({}) advert from {from} refused: {words}", cx.name(id)))],
+        (None, Some(vrid)) if why == Refusal::UnknownVrid => {
+            let level = if cx.spec.log_unknown_vrids { Level::INFO } else { Level::DEBUG };
+            vec![(
+                level,
+                format!("Unknown VRID({vrid}) received on interface index {ifindex} from {from}. ignoring..."),
+            )]
+        }
+        (None, _) => {
+            vec![(Level::DEBUG, format!("datagram from {from} on interface index {ifindex} refused: {words}"))]
+        }
+    }
+}
+
+/// Why an advert was not taken, for people.
+pub fn refusal(why: Refusal) -> &'static str {
+    match why {
+        Refusal::Truncated => "shorter than a VRRP packet",
+        Refusal::UnknownVrid => "no instance here has this VRID",
+        Refusal::NotListening => "the instance is not listening",
+        Refusal::Length => "its length does not fit its contents",
+        Refusal::Ttl => "its TTL is not 255, so it may come from another network",
+        Refusal::Version => "it speaks another VRRP version than this instance",
+        Refusal::Type => "it is not an advertisement",
+        Refusal::Checksum => "its checksum is wrong",
+        Refusal::AuthTypeInvalid => "its authentication type is unknown",
+        Refusal::AuthTypeMismatch => "it is authenticated in another way than configured here",
+        Refusal::AuthFailure => "its password or key is not ours",
+        Refusal::AuthExtMissing => "it has no authentication extension",
+        Refusal::AuthExtMalformed => "its authentication extension cannot be read",
+        Refusal::AuthExtUnknownKey => "it is signed with a key id that is not configured here",
+        Refusal::AuthExtInvalidHmac => "its signature is wrong",
+        Refusal::AuthExtStale => "it is older than the replay window allows; are the clocks right?",
+        Refusal::AuthExtReplay => "it has been heard before",
+        Refusal::AdvertInterval => "its advertisement interval is not ours",
+        Refusal::Destination => "it is multicast where unicast is configured, or the reverse",
+        Refusal::UnknownPeer => "its sender is not one of the unicast peers, or outside their TTL range",
+        Refusal::OwnerIgnores => "the address owner ignores adverts",
+        Refusal::Own => "it is our own",
+    }
+}
+
+/// What keeps an instance in FAULT, for people.
+pub fn fault(fault: &Fault) -> String {
+    match fault {
+        Fault::InterfaceMissing(name) => format!("interface {name} does not exist"),
+        Fault::InterfaceDown(name) => format!("interface {name} down"),
+        Fault::BaseInterfaceDown(name) => format!("base interface {name} down"),
+        Fault::NoSourceAddress => "no address of its own on the interface".into(),
+        Fault::Tracker(name) => format!("tracked {name}"),
+        Fault::Pending(name) => format!("{name} has not reported yet"),
+        Fault::DuplicateVrid => "another instance here has the same VRID on the same link".into(),
+        Fault::Config(why) => format!("configuration: {why}"),
+        Fault::Group(name) => format!("{name} of the same sync group is in FAULT"),
+    }
+}
+
+fn listed(faults: &[Fault]) -> String {
+    faults.iter().map(fault).collect::<Vec<_>>().join(", ")
+}
+
+fn script_name<'a>(cx: &Context<'a>, index: usize) -> &'a str {
+    cx.spec.scripts.get(index).map_or("?", |script| &script.name)
+}
+
+fn tracker_name(cx: &Context<'_>, tracker: Tracker) -> String {
+    match tracker {
+        Tracker::Script(id) => format!("script {}", script_name(cx, id.index())),
+        Tracker::File(id) => format!("file {}", cx.spec.files.get(id.index()).map_or("?", |file| &file.name)),
+        Tracker::Process(id) => format!("process {}", cx.spec.processes.get(id.index()).map_or("?", |p| &p.name)),
+        Tracker::Bfd(id) => format!("bfd {}", cx.spec.bfds.get(id.index()).map_or("?", |bfd| &bfd.name)),
+    }
+}

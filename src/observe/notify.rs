@@ -1,0 +1,163 @@
+//! Notify programs: which are run for an event, in keepalived's order and with its arguments.
+//!
+//! For a change of an instance or group the specific program comes first, then the generic one with `INSTANCE NAME STATE
+//! PRIORITY` or `GROUP NAME STATE 0` appended. An instance whose sync group is in the same state already, and which has
+//! notified before, stays silent: the group speaks for it. This module starts nothing; it puts [`NotifyRun`]s into
+//! [`Wishes`].
+
+use super::{Context, NotifyRun, Observer, Wishes};
+use crate::engine::io::{Event, Role};
+use crate::engine::spec::{GroupId, InstanceId, Notify, Spec};
+use std::collections::HashMap;
+
+/// A state as notifications name it: the three roles, and two ends.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Told {
+    Master,
+    Backup,
+    Fault,
+    Stop,
+    Deleted,
+}
+
+impl Told {
+    pub const fn of(role: Role) -> Option<Told> {
+        match role {
+            Role::Master => Some(Told::Master),
+            Role::Backup => Some(Told::Backup),
+            Role::Fault => Some(Told::Fault),
+            Role::Init => None,
+        }
+    }
+    pub const fn word(self) -> &'static str {
+        match self {
+            Told::Master => "MASTER",
+            Told::Backup => "BACKUP",
+            Told::Fault => "FAULT",
+            Told::Stop => "STOP",
+            Told::Deleted => "DELETED",
+        }
+    }
+}
+
+/// Which instance changes are told at all: shared by notify programs, FIFOs and mail, which keepalived gates together.
+#[derive(Debug, Default)]
+pub struct Gate {
+    groups: HashMap<Box<str>, Role>,
+    told: HashMap<Box<str>, bool>,
+}
+
+impl Gate {
+    /// To be asked once an event, before it is told.
+    pub fn open(&mut self, event: &Event, cx: &Context<'_>) -> bool {
+        match event {
+            Event::GroupBecame { group, to, .. } => {
+                self.groups.insert(cx.group_name(*group).into(), *to);
+                true
+            }
+            Event::Became { instance, to, .. } => {
+                let name: Box<str> = cx.name(*instance).into();
+                let group = cx.instance(*instance).and_then(|i| i.group).map(|g| cx.group_name(g));
+                let group_is_there = group.is_some_and(|g| self.groups.get(g) == Some(to));
+                let told = self.told.insert(name, true).unwrap_or(false);
+                !(told && group_is_there)
+            }
+            _ => true,
+        }
+    }
+
+    /// What is not in the configuration any longer is forgotten.
+    pub fn reconfigured(&mut self, spec: &Spec) {
+        self.told.retain(|name, _| spec.instances.iter().any(|i| i.name == *name));
+        self.groups.retain(|name, _| spec.groups.iter().any(|g| g.name == *name));
+    }
+}
+
+/// Wishes for notify programs.
+#[derive(Debug, Default)]
+pub struct Notifier {
+    gate: Gate,
+}
+
+impl Observer for Notifier {
+    fn event(&mut self, event: &Event, cx: &Context<'_>, wishes: &mut Wishes) {
+        if !self.gate.open(event, cx) {
+            return;
+        }
+        match event {
+            Event::Became { instance, to, .. } => {
+                if let Some(told) = Told::of(*to) {
+                    instance_told(cx, *instance, told, wishes);
+                }
+            }
+            Event::GroupBecame { group, to, .. } => {
+                if let Some(told) = Told::of(*to) {
+                    group_told(cx, *group, told, wishes);
+                }
+            }
+            Event::HeardLower { instance, .. } => {
+                let program = cx.instance(*instance).and_then(|i| i.notify.master_rx_lower_pri.clone());
+                wishes.runs.extend(program.map(|run| NotifyRun { run, arguments: Vec::new(), limited: false }));
+            }
+            Event::Stopped { instance } => instance_told(cx, *instance, Told::Stop, wishes),
+            Event::Deleted { name, was } => deleted(cx, name, *was, wishes),
+            _ => {}
+        }
+    }
+
+    fn reconfigured(&mut self, cx: &Context<'_>) {
+        self.gate.reconfigured(cx.spec);
+    }
+
+    fn stopped(&mut self, cx: &Context<'_>, wishes: &mut Wishes) {
+        for group in 0..cx.spec.groups.len() as u32 {
+            group_told(cx, GroupId(group), Told::Stop, wishes);
+        }
+    }
+}
+
+/// What an instance that a reload removed is told to be: DELETED if it asked for that, else FAULT, and nothing if it was
+/// in FAULT already.
+pub(super) fn deleted_word(notify: &Notify, was: Role) -> Option<Told> {
+    match (notify.tell_deleted, was) {
+        (true, _) => Some(Told::Deleted),
+        (false, Role::Fault) => None,
+        (false, _) => Some(Told::Fault),
+    }
+}
+
+fn instance_told(cx: &Context<'_>, id: InstanceId, told: Told, wishes: &mut Wishes) {
+    let Some(instance) = cx.instance(id) else { return };
+    let priority = cx.priority(id).0.to_string();
+    run(&instance.notify, told, ["INSTANCE", &instance.name, told.word(), &priority], wishes);
+}
+
+fn group_told(cx: &Context<'_>, id: GroupId, told: Told, wishes: &mut Wishes) {
+    let Some(group) = cx.spec.groups.get(id.index()) else { return };
+    run(&group.notify, told, ["GROUP", &group.name, told.word(), "0"], wishes);
+}
+
+fn deleted(cx: &Context<'_>, name: &str, was: Role, wishes: &mut Wishes) {
+    let Some(instance) = cx.former.and_then(|spec| spec.instances.iter().find(|i| *i.name == *name)) else { return };
+    let Some(told) = deleted_word(&instance.notify, was) else { return };
+    let priority = instance.priority.0.to_string();
+    run(&instance.notify, told, ["INSTANCE", name, told.word(), &priority], wishes);
+}
+
+fn run(notify: &Notify, told: Told, arguments: [&str; 4], wishes: &mut Wishes) {
+    let limited = told == Told::Stop;
+    let specific = match told {
+        Told::Master => &notify.master,
+        Told::Backup => &notify.backup,
+        Told::Fault => &notify.fault,
+        Told::Stop => &notify.stop,
+        Told::Deleted => &notify.deleted,
+    };
+    if let Some(run) = specific.clone() {
+        wishes.runs.push(NotifyRun { run, arguments: Vec::new(), limited });
+    }
+    if let Some(run) = notify.any.clone() {
+        let arguments = arguments.iter().map(ToString::to_string).collect();
+        wishes.runs.push(NotifyRun { run, arguments, limited });
+    }
+}
