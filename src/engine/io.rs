@@ -444,6 +444,7 @@ pub enum Event {
     ReloadRefused {
         reason: Box<str>,
     },
+    /// Another Spec is in force: identifiers in actions behind this one are its own.
     Reloaded,
 }
 

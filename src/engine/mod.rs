@@ -20,7 +20,7 @@ pub mod io;
 mod links;
 mod ports;
 mod receive;
-mod reload;
+pub mod reload;
 mod script;
 mod settle;
 pub mod snapshot;

@@ -69,6 +69,18 @@ fn speaks_differently(a: &InstanceSpec, b: &InstanceSpec) -> bool {
         || said(a) != said(b)
 }
 
+/// Which instance of `old` goes on as which of `new` when an engine goes over: for those who keep something beside the
+/// engine under an instance's id.
+pub fn continued(old: &Spec, new: &Spec) -> Vec<(InstanceId, InstanceId)> {
+    let pairs = pair(&old.instances, &new.instances, same_name_and_router, same_router);
+    let ids = pairs.iter().enumerate().filter_map(|(to, from)| Some(((*from)?, to)));
+    ids.map(|(from, to)| (InstanceId(from as u32), InstanceId(to as u32))).collect()
+}
+
+fn same_name_and_router(a: &InstanceSpec, b: &InstanceSpec) -> bool {
+    a.name == b.name && same_router(a, b)
+}
+
 impl Engine {
     pub(super) fn go_over(&mut self, new: Arc<Spec>) {
         if *new == *self.spec {
@@ -83,6 +95,8 @@ impl Engine {
         self.lanes.clear();
         self.go_over_trackers(&old, &new);
         let changed = self.go_over_instances(&old, &new);
+        // Ids behind this one are those of the new Spec.
+        self.out.push_back(Action::Report(Event::Reloaded));
         let shown = |name: &str| old.groups.iter().position(|group| &*group.name == name);
         let before = std::mem::take(&mut self.groups);
         self.groups = new
@@ -105,7 +119,7 @@ impl Engine {
 
     /// Moves the instances over; answers with the changed ones and where they were.
     fn go_over_instances(&mut self, old: &Spec, new: &Spec) -> Vec<(InstanceId, usize)> {
-        let pairs = pair(&old.instances, &new.instances, |a, b| a.name == b.name && same_router(a, b), same_router);
+        let pairs = pair(&old.instances, &new.instances, same_name_and_router, same_router);
         let mut before: Vec<Option<Instance>> = std::mem::take(&mut self.instances).into_iter().map(Some).collect();
         let masters = |instances: &[Option<Instance>]| -> BTreeSet<u32> {
             let ids = (0..).zip(instances);
