@@ -14,7 +14,6 @@ pub mod dumps;
 mod fork;
 mod http;
 mod log;
-pub mod machine;
 mod options;
 pub mod pidfile;
 mod programs;

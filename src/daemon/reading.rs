@@ -1,19 +1,20 @@
 //! Reading the configuration: from the command line's wishes to a [`Spec`] and its diagnostics, and how these are shown.
 
-use super::machine::{Files, Machine};
 use super::options::Options;
-use crate::config::diagnostic::{Class, Diagnostics};
+use crate::config::diagnostic::{Class, Diagnostics, Style};
 use crate::config::expand::TextEnv;
 use crate::config::{Env, load};
 use crate::engine::spec::Spec;
 use crate::kernel::clock;
-use std::io::Write;
+use crate::kernel::files::OsLoader;
+use crate::kernel::system::LinuxSystem;
+use std::io::{IsTerminal, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 /// Reads the configuration that `options` name, on this machine, as it is.
 pub fn read(options: &Options) -> (Option<Spec>, Diagnostics) {
-    let machine = Machine::look();
+    let machine = LinuxSystem::new();
     let env = Env {
         text: TextEnv {
             config_id: config_id(options),
@@ -26,7 +27,7 @@ pub fn read(options: &Options) -> (Option<Spec>, Diagnostics) {
         },
         system: &machine,
     };
-    load(&options.config.to_string_lossy(), &env, &Files)
+    load(&options.config.to_string_lossy(), &env, &OsLoader)
 }
 
 /// `-i`, or the host name up to the first dot.
@@ -58,28 +59,15 @@ pub fn within(mut spec: Spec, options: &Options) -> Spec {
 /// Exit code of a daemon that cannot use its configuration: 2 when an argument is missing or the whole makes no sense, 6
 /// when a file is not there.
 pub fn exit_code(diagnostics: &Diagnostics) -> u8 {
-    let highest = diagnostics.list.iter().map(|d| d.class).max();
-    match highest {
+    match diagnostics.worst() {
         Some(Class::Include | Class::FileNotFound) => 6,
         _ => 2,
     }
 }
 
-/// The reports, one a line or more, without colour: for logs.
+/// The reports, one a line, without colour: for logs.
 pub fn plain(diagnostics: &Diagnostics) -> String {
-    let mut out = String::new();
-    for diagnostic in &diagnostics.list {
-        let place = diagnostic.span.map_or(String::new(), |span| {
-            let (span, _) = diagnostics.sources.resolve(span);
-            let (line, column) = diagnostics.sources.position(span);
-            let name = diagnostics.sources.get(span.file).map_or("", |source| &source.name);
-            format!("{name}:{line}:{column}: ")
-        });
-        let label = diagnostic.label.as_ref().map_or(String::new(), |label| format!(" ({label})"));
-        let help = diagnostic.help.as_ref().map_or(String::new(), |help| format!("; {help}"));
-        out.push_str(&format!("{place}{}{label}{help}\n", diagnostic.message));
-    }
-    out
+    diagnostics.show(Style::Plain)
 }
 
 /// `reload_check_config`'s file.
@@ -103,6 +91,11 @@ pub fn test(options: &Options, file: Option<&Path>) -> u8 {
         }
     };
     let (_, diagnostics) = read(options);
-    let _ = output.write_all(plain(&diagnostics).as_bytes());
+    let style = if file.is_none() && std::io::stderr().is_terminal() {
+        Style::Full { colour: std::env::var_os("NO_COLOR").is_none() }
+    } else {
+        Style::Plain
+    };
+    let _ = output.write_all(diagnostics.show(style).as_bytes());
     diagnostics.exit_code()
 }

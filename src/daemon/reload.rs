@@ -6,9 +6,8 @@
 
 use super::options::Options;
 use super::reading;
-use crate::config::diagnostic::Class;
-use crate::config::diagnostic::{Diagnostic, Diagnostics, Level};
-use crate::engine::spec::{InstanceId, InstanceSpec, Spec, Transport, VirtualLink};
+use crate::config::diagnostic::{Class, Diagnostic, Diagnostics, Level};
+use crate::engine::spec::Spec;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -97,51 +96,4 @@ pub fn refuse(running: &Spec, known: &BTreeSet<(Class, String)>, read: &Read) ->
     ];
     let changed: Vec<&str> = fixed.iter().filter(|(_, same)| !same).map(|(name, _)| *name).collect();
     (!changed.is_empty()).then(|| format!("{} cannot change without a restart", changed.join(" and ")))
-}
-
-/// Which instance of `old` is which of `new`, by what keepalived takes for the identity of a virtual router: VRID,
-/// family, interface, unicast or not and its source, or the kind of VMAC and the multicast group. The name is no part of
-/// it.
-pub fn carried(old: &Spec, new: &Spec) -> Vec<(InstanceId, InstanceId)> {
-    let ids = |spec: &Spec| 0..spec.instances.len() as u32;
-    let mut taken = BTreeSet::new();
-    let mut pairs = Vec::new();
-    let by_identity: std::collections::HashMap<_, Vec<u32>> = ids(new).fold(Default::default(), |mut map, id| {
-        if let Some(instance) = new.instances.get(id as usize) {
-            let list: &mut Vec<u32> = std::collections::HashMap::entry(&mut map, identity(instance)).or_default();
-            list.push(id);
-        }
-        map
-    });
-    for (index, instance) in ids(old).zip(&old.instances) {
-        let same = by_identity.get(&identity(instance)).and_then(|list| list.iter().find(|id| !taken.contains(*id)));
-        if let Some(same) = same {
-            taken.insert(*same);
-            pairs.push((InstanceId(index), InstanceId(*same)));
-        }
-    }
-    pairs
-}
-
-type Identity = (
-    crate::wire::Vrid,
-    crate::wire::Family,
-    Option<crate::engine::spec::IfName>,
-    Option<std::net::IpAddr>,
-    Option<(u8, std::net::IpAddr)>,
-);
-
-fn identity(instance: &InstanceSpec) -> Identity {
-    let (source, multicast) = match &instance.transport {
-        Transport::Unicast { .. } => (instance.source, None),
-        Transport::Multicast { group } => {
-            let link = match &instance.virtual_link {
-                None => 0,
-                Some(VirtualLink::Vmac { .. }) => 1,
-                Some(VirtualLink::Ipvlan { .. }) => 2,
-            };
-            (None, Some((link, *group)))
-        }
-    };
-    (instance.vrid, instance.family, instance.interface.clone(), source, multicast)
 }

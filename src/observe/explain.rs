@@ -65,6 +65,7 @@ fn cause(spec: &Spec, why: &Cause) -> String {
         Cause::MasterSilent => "the master had not been heard for the whole down timer".into(),
         Cause::MasterLeft => "the master said that it leaves (priority 0)".into(),
         Cause::Owner => "it owns the addresses (priority 255)".into(),
+        Cause::Preempts { over, priority } => format!("the master {over} has only priority {priority}"),
         Cause::Outranked { by, priority } => format!("{by} has the better priority, {priority}"),
         Cause::Faulted(faults) => faults.iter().map(fault).collect::<Vec<_>>().join(", "),
         Cause::Recovered => "the last fault is gone".into(),

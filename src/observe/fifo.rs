@@ -118,7 +118,7 @@ pub fn line(event: &Event, cx: &Context<'_>) -> Option<String> {
         }
         Event::Stopped { instance } => Some(instance_line(cx.name(*instance), "STOP", cx.priority(*instance).0)),
         Event::Deleted { name, was } => {
-            let instance = cx.former?.instances.iter().find(|i| i.name == *name)?;
+            let instance = cx.deleted(name)?;
             Some(instance_line(name, deleted_word(&instance.notify, *was)?.word(), instance.priority.0))
         }
         _ => None,

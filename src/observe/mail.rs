@@ -114,7 +114,7 @@ impl Observer for Mailer {
                 self.instance(cx, cx.name(*instance), wanted, Told::Stop, wishes);
             }
             Event::Deleted { name, was } => {
-                let Some(gone) = cx.former.and_then(|spec| spec.instances.iter().find(|i| i.name == *name)) else {
+                let Some(gone) = cx.deleted(name) else {
                     return;
                 };
                 if let Some(told) = deleted_word(&gone.notify, *was) {

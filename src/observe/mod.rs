@@ -40,8 +40,8 @@ pub trait Observer {
 /// What an observer may look at beside the event.
 pub struct Context<'a> {
     pub spec: &'a Spec,
-    /// The Spec before the last reload, in which deleted instances stand.
-    pub former: Option<&'a Spec>,
+    /// The Spec before the last reload.
+    former: Option<&'a Spec>,
     /// Effective priority of each instance of `spec`.
     priorities: &'a [Priority],
     roles: &'a [Role],
@@ -54,6 +54,13 @@ impl Context<'_> {
     /// Name of an instance; a number of no instance has a question mark.
     pub fn name(&self, id: InstanceId) -> &str {
         self.instance(id).map_or("?", |instance| &instance.name)
+    }
+    /// An instance that a reload removes, or has just removed.
+    pub fn deleted(&self, name: &str) -> Option<&InstanceSpec> {
+        let named = |spec: &'_ Spec| spec.instances.iter().position(|instance| *instance.name == *name);
+        let in_force = named(self.spec).and_then(|at| self.spec.instances.get(at));
+        let former = || self.former.and_then(|spec| spec.instances.get(named(spec)?));
+        in_force.or_else(former)
     }
     pub fn group_name(&self, id: GroupId) -> &str {
         self.spec.groups.get(id.index()).map_or("?", |group| &group.name)

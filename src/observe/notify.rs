@@ -138,7 +138,7 @@ fn group_told(cx: &Context<'_>, id: GroupId, told: Told, wishes: &mut Wishes) {
 }
 
 fn deleted(cx: &Context<'_>, name: &str, was: Role, wishes: &mut Wishes) {
-    let Some(instance) = cx.former.and_then(|spec| spec.instances.iter().find(|i| *i.name == *name)) else { return };
+    let Some(instance) = cx.deleted(name) else { return };
     let Some(told) = deleted_word(&instance.notify, was) else { return };
     let priority = instance.priority.0.to_string();
     run(&instance.notify, told, ["INSTANCE", name, told.word(), &priority], wishes);

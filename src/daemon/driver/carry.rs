@@ -1,10 +1,9 @@
 //! What the engine thread does with each fact and each wish: the loop around it is [`super::start`]'s.
 
 use super::{DATAGRAMS_A_ROUND, News, PORT_RETRY, Punctuality, Steer, Told, WALL_EVERY};
-use crate::daemon::reload::carried;
-use crate::engine::Engine;
 use crate::engine::io::{Action, Command, Event, Input, LinkFact, Port, TrackValue, Tracker};
 use crate::engine::spec::{FileId, IfName, InstanceId, ProcessId, ScriptId, Spec, VirtualLink};
+use crate::engine::{Engine, reload};
 use crate::kernel::clock;
 use crate::kernel::netlink::{Order, Report, Trouble};
 use crate::kernel::socket::Sockets;
@@ -162,7 +161,7 @@ impl Driver {
 
     /// Tells the kernel thread first; the engine follows when that has answered.
     fn begin_switch(&mut self, spec: Arc<Spec>) {
-        let carried = carried(self.engine.spec(), &spec);
+        let carried = reload::continued(self.engine.spec(), &spec);
         let _ = self.orders.send(Order::Configure { spec: spec.clone(), carried: carried.clone() });
         self.switching = Some(Switch { spec, carried });
     }
@@ -170,6 +169,14 @@ impl Driver {
     fn switch(&mut self, spec: Arc<Spec>, now: Time) {
         self.tell_wall(now, true);
         self.engine.reload(spec, now);
+        // What goes is said goodbye to over the old sockets and under the old identifiers.
+        while let Some(action) = self.engine.poll() {
+            let all = action == Action::Report(Event::Reloaded);
+            self.carry_out(action, now);
+            if all {
+                break;
+            }
+        }
         self.mute.clear();
         self.closed.clear();
         self.tell_spec();
