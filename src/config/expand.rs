@@ -24,6 +24,7 @@ use std::sync::Arc;
 use super::diagnostic::{Class, Diagnostic, Diagnostics};
 use super::source::{FileId, Found, Loader, Origins, Place, Span, Through, is_stray};
 use define::{BUILTINS, Collecting, Definition, Random, Substituted, Value};
+pub(super) use define::{definition, include_head};
 use include::Checks;
 use line::{Line, decomment, is_blank};
 use sequence::{Fault, Rounds};
@@ -532,6 +533,25 @@ impl Reader<'_> {
                 })
         })
     }
+}
+
+/// A line of a file without its comment and the blanks around, and where the comment begins: what the formatter sees.
+pub(super) fn decommented(line: &str) -> (String, Option<usize>) {
+    let mut kept = Line::verbatim(line, FileId(0), 0);
+    decomment(&mut kept);
+    let bytes = line.as_bytes();
+    let (mut at, mut quoted) = (0, false);
+    while let Some(byte) = bytes.get(at) {
+        match (byte, bytes.get(at + 1)) {
+            (b'"', _) => quoted = !quoted,
+            (b'\\', Some(b'#' | b'!')) if !quoted => break,
+            (b'\\', Some(_)) => at += 1,
+            (b'#' | b'!', _) if !quoted => return (kept.text, Some(at)),
+            _ => {}
+        }
+        at += 1;
+    }
+    (kept.text, None)
 }
 
 /// The first brace that is not in quotes.

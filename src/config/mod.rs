@@ -12,6 +12,7 @@ pub mod bfd;
 pub mod diagnostic;
 pub mod encap;
 pub mod expand;
+pub mod fmt;
 pub mod global;
 pub mod global_read;
 pub mod group;

@@ -72,7 +72,7 @@ fn name(input: &str) -> IResult<&str, &str> {
 }
 
 /// `$NAME=` at the start of a line: the name, and what follows the sign and its blanks.
-pub(super) fn definition(line: &str) -> Option<(&str, &str)> {
+pub(in crate::config) fn definition(line: &str) -> Option<(&str, &str)> {
     let head: IResult<&str, &str> = delimited(char('$'), name, pair(char('='), take_while(is_blank))).parse(line);
     head.ok().map(|(rest, name)| (name, rest))
 }
@@ -395,7 +395,7 @@ impl Random {
 
 /// Whether `text` begins with the word `include` or one of its variants; which checks that word asks for, and where the
 /// name of the file begins.
-pub(super) fn include_head(text: &str) -> Option<(char, usize)> {
+pub(in crate::config) fn include_head(text: &str) -> Option<(char, usize)> {
     let parsed: IResult<&str, (char, &str)> = (
         delimited(
             nom::bytes::complete::tag("include"),
