@@ -55,7 +55,7 @@ pub(super) struct Listener<'a> {
     /// A start-up delay is running.
     pub(super) deaf: bool,
     pub(super) priority: Priority,
-    pub(super) ah_sequence: u32,
+    pub(super) ah_heard: u32,
     pub(super) replay: &'a ReplayTable,
     /// Wall clock in microseconds.
     pub(super) unix_micros: u64,
@@ -183,7 +183,7 @@ fn check_v2_auth(
             }
             let rest = ip.payload.get(..ip.total_length.saturating_sub(ip.header.len())).unwrap_or(ip.payload);
             let genuine = auth::verify_ah(ip.header, rest, key, unicast);
-            if genuine && ah.spi == ip.source.octets() && ah.sequence > me.ah_sequence {
+            if genuine && ah.spi == ip.source.octets() && ah.sequence > me.ah_heard {
                 Ok(Some(ah.sequence))
             } else {
                 Err(Refusal::AuthFailure)

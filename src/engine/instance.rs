@@ -381,7 +381,8 @@ impl Instance {
             self.replay.accept(cx.spec, from, sequence);
         }
         if let Some(sequence) = admitted.ah_sequence {
-            self.sender.ah_sequence = sequence;
+            self.sender.ah_heard = sequence;
+            self.sender.ah_sequence = self.sender.ah_sequence.max(sequence);
         }
     }
 
@@ -444,7 +445,7 @@ impl Instance {
             }
             Verdict::WeWin => {
                 if let (Auth::Ah(_), Some(sequence)) = (&spec.auth, admitted.ah_sequence) {
-                    self.sender.ah_sequence = sequence.saturating_add(1);
+                    self.sender.ah_sequence = self.sender.ah_sequence.max(sequence.saturating_add(1));
                 }
                 cx.report(Event::HeardLower { instance: cx.id, from, priority });
                 if !spec.lower_prio_no_advert {

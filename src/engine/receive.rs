@@ -37,7 +37,7 @@ impl Engine {
             role: instance.role(),
             deaf: self.now < self.not_before,
             priority: instance.priority(),
-            ah_sequence: instance.sender.ah_sequence,
+            ah_heard: instance.sender.ah_heard,
             replay: &instance.replay,
             unix_micros: unix_micros(self.wall, self.now),
         };

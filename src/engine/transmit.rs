@@ -38,7 +38,11 @@ struct Packet {
 pub(super) struct Sender {
     kept: Option<(Says, Vec<Packet>)>,
     ip_id: u16,
+    /// Last sequence sent, or heard if that was higher.
     pub(super) ah_sequence: u32,
+    /// Highest sequence heard. Our own sending does not raise it: of two masters that began together each would else take
+    /// the other's adverts for replays, for ever.
+    pub(super) ah_heard: u32,
     cycled: bool,
     hmac_sequence: u64,
     /// Unicast peers that were heard to use keepalived's old checksum.
@@ -77,6 +81,7 @@ impl Sender {
     pub(super) fn take_over(&mut self) {
         if std::mem::take(&mut self.cycled) {
             self.ah_sequence = 0;
+            self.ah_heard = 0;
         }
     }
 

@@ -17,6 +17,8 @@ pub struct Bounds {
     pub overlap: Interval,
     /// After a master's goodbye, until one of the backups that heard it has taken over.
     pub handover: Interval,
+    /// Longest time from sending to having heard.
+    pub arrival: Interval,
     /// How late an advert may be against its cadence, by the model's own wake-ups.
     pub late: Interval,
 }
@@ -71,6 +73,7 @@ impl Bounds {
                 + down.times(if grouped { 4 } else { 2 })
                 + overlap.times(2),
             overlap,
+            arrival,
             handover: skew + arrival,
             late,
         }

@@ -44,6 +44,8 @@ pub(super) struct Kernel {
     wishes: BTreeMap<InstanceId, (u64, Option<Arc<Claim>>)>,
     busy_until: Time,
     generation: u64,
+    /// Removed by another program, and not yet put back.
+    pub stolen: BTreeMap<IpAddr, InstanceId>,
     /// Refused, and to be tried again.
     refused: BTreeSet<InstanceId>,
 }
@@ -60,6 +62,7 @@ impl Kernel {
             wishes: BTreeMap::new(),
             busy_until: Time::ZERO,
             generation: 0,
+            stolen: BTreeMap::new(),
             refused: BTreeSet::new(),
         }
     }
@@ -158,6 +161,7 @@ impl Kernel {
     /// Another program removes an address. Gives who held it and where it stands in its claim.
     pub fn steal(&mut self, address: IpAddr) -> Option<(InstanceId, u32)> {
         let holder = self.held.remove(&address)?;
+        self.stolen.insert(address, holder);
         let _ = self.tell_gone(address);
         let claim = self.wishes.get(&holder)?.1.as_ref()?;
         let position = claim.addresses.iter().position(|a| a.address == address)?;
@@ -170,6 +174,7 @@ impl Kernel {
         let Some(address) = wish.and_then(|claim| claim.addresses.get(position as usize)).map(|a| a.address) else {
             return false;
         };
+        self.stolen.remove(&address);
         let back = self.held.insert(address, instance).is_none();
         if back {
             let _ = self.tell_come(address);
@@ -190,6 +195,7 @@ impl Kernel {
     pub fn forget(&mut self) {
         self.wishes.clear();
         self.refused.clear();
+        self.stolen.clear();
         self.busy_until = Time::ZERO;
     }
 

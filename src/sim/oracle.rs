@@ -67,6 +67,8 @@ pub(super) struct Watch {
     peers: u64,
     /// Since when adverts are due: last one sent, or the moment of becoming master.
     beat: Option<Time>,
+    /// The last two adverts.
+    spoke: [Option<Time>; 2],
     window: Time,
     sent: u64,
     allowed: u64,
@@ -190,6 +192,7 @@ impl Oracle {
                     watch.allowed = watch.peers * (3 + 1_000_000 / watch.interval.as_micros().max(1));
                 }
                 watch.sent += 1;
+                watch.spoke = [watch.spoke[1], Some(now)];
                 let (sent, allowed) = (watch.sent, watch.allowed);
                 let gap = watch.beat.map(|beat| now.since(beat));
                 let most = watch.interval + late;
@@ -308,6 +311,11 @@ impl Oracle {
             self.stale = false;
         }
         let from = (node, instance);
+        // On a wire that reorders, an advert sent just before may come after, and take the goodbye back.
+        let before = self.watches.get(node).and_then(|w| w.get(instance.index())).and_then(|watch| watch.spoke[0]);
+        if before.is_some_and(|before| world.now.since(before) <= self.bounds.arrival) {
+            return;
+        }
         let hear = |to: &&(usize, InstanceId)| {
             to.0 != node
                 && world.nodes.get(to.0).is_some_and(Node::awake)
@@ -416,7 +424,16 @@ impl Oracle {
 fn watch(instance: &crate::engine::spec::InstanceSpec, now: Time) -> Watch {
     let peers = peers(&instance.transport);
     let allowed = peers * (5 + 1_000_000 / instance.interval.as_micros().max(1));
-    Watch { role: Role::Init, interval: instance.interval, peers, beat: None, window: now, sent: 0, allowed }
+    Watch {
+        role: Role::Init,
+        interval: instance.interval,
+        peers,
+        beat: None,
+        spoke: [None; 2],
+        window: now,
+        sent: 0,
+        allowed,
+    }
 }
 
 fn peers(transport: &Transport) -> u64 {

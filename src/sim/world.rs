@@ -407,7 +407,8 @@ impl<'m> World<'m> {
         let claim = n.spec.instances.get(announce.instance.index()).map(|spec| spec.claim.clone());
         let range = announce.addresses.start as usize..announce.addresses.end as usize;
         let addresses = claim.as_ref().and_then(|claim| claim.addresses.get(range)).unwrap_or_default();
-        let unowned = addresses.iter().find(|a| n.kernel.held.get(&a.address) != Some(&announce.instance));
+        let has = |a: &IpAddr| n.kernel.held.get(a).or(n.kernel.stolen.get(a)) == Some(&announce.instance);
+        let unowned = addresses.iter().find(|a| !has(&a.address));
         self.oracle.announced(node, announce, addresses.len(), unowned.map(|a| a.address), now);
         let index = n.interface_of(announce.instance).unwrap_or_default();
         let from = mac(u8::try_from(node + 1).unwrap_or(u8::MAX), index);
