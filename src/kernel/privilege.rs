@@ -2,24 +2,124 @@
 //! otherwise; the order of calls is the daemon's business.
 
 use crate::engine::spec::Daemon;
+use caps::{CapSet, Capability};
+use nix::sched::{CpuSet, sched_setaffinity};
+use nix::sys::mman::{MlockAllFlags, mlockall};
+use nix::sys::resource::{RLIM_INFINITY, Resource, setrlimit};
+use nix::sys::signal::{SigHandler, Signal, signal};
+use nix::unistd::Pid;
 use std::io;
 
 /// What could not be set, and why: the daemon logs it and runs on, as keepalived does.
 pub type Failures = Vec<(&'static str, io::Error)>;
 
-/// For the engine thread: SCHED_RR with reset-on-fork (or nice), CPU affinity, RLIMIT_RTTIME, timer slack 1 ns.
+/// For the engine thread: SCHED_RR with reset-on-fork (or else nice), CPU affinity, RLIMIT_RTTIME, timer slack 1 ns.
 pub fn engine_thread(daemon: &Daemon) -> Failures {
-    let _ = daemon;
-    Failures::new()
+    let mut failures = Failures::new();
+    let mut note = |what, done: io::Result<()>| {
+        if let Err(error) = done {
+            failures.push((what, error));
+        }
+    };
+    // Timers may be late by the slack; the default is 50 µs.
+    note("timer slack", nix::sys::prctl::set_timerslack(1).map_err(Into::into));
+    if let Some(limit) = daemon.rlimit_rttime_us {
+        note("RLIMIT_RTTIME", limit_realtime(limit));
+    }
+    match (daemon.rt_priority, daemon.nice) {
+        (Some(priority), _) => note("real-time priority", realtime(priority)),
+        (None, Some(nice)) => note("nice value", set_nice(nice)),
+        (None, None) => {}
+    }
+    if !daemon.cpu_affinity.is_empty() {
+        note("CPU affinity", set_affinity(&daemon.cpu_affinity));
+    }
+    failures
 }
 
-/// For the whole process: memory lock (`vrrp_no_swap`), umask.
+/// For the whole process: memory lock (`vrrp_no_swap`).
 pub fn process(daemon: &Daemon) -> Failures {
-    let _ = daemon;
-    Failures::new()
+    let mut failures = Failures::new();
+    if daemon.no_swap
+        && let Err(error) = mlockall(MlockAllFlags::MCL_CURRENT | MlockAllFlags::MCL_FUTURE)
+    {
+        failures.push(("memory lock", error.into()));
+    }
+    failures
 }
 
-/// The capabilities of which the daemon cannot do without that are missing, by name (CAP_NET_ADMIN, CAP_NET_RAW …).
+/// The capabilities of which the daemon cannot do without that are missing, by name (CAP_NET_ADMIN, CAP_NET_RAW).
 pub fn missing_capabilities() -> Vec<&'static str> {
-    Vec::new()
+    let needed = [(Capability::CAP_NET_ADMIN, "CAP_NET_ADMIN"), (Capability::CAP_NET_RAW, "CAP_NET_RAW")];
+    needed
+        .into_iter()
+        .filter(|(capability, _)| !caps::has_cap(None, CapSet::Effective, *capability).unwrap_or(false))
+        .map(|(_, name)| name)
+        .collect()
+}
+
+/// One step more of SCHED_RR for the calling thread, `highest` at most (`max_auto_priority`). Answers the new priority.
+///
+/// # Errors
+/// No CAP_SYS_NICE.
+pub fn raise_realtime(highest: u8) -> io::Result<u8> {
+    // SAFETY: sched_param is plain data; the call fills it.
+    let mut now: libc::sched_param = unsafe { std::mem::zeroed() };
+    // SAFETY: 0 is the calling thread; `now` is valid for the call.
+    if unsafe { libc::sched_getparam(0, &mut now) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    let next = u8::try_from(now.sched_priority).unwrap_or(0).saturating_add(1).min(highest);
+    realtime(next)?;
+    Ok(next)
+}
+
+/// SCHED_RR, 1..=99, for the calling thread; what it forks is ordinary again.
+fn realtime(priority: u8) -> io::Result<()> {
+    schedule(libc::SCHED_RR | libc::SCHED_RESET_ON_FORK, priority)
+}
+
+fn schedule(policy: libc::c_int, priority: u8) -> io::Result<()> {
+    // SAFETY: sched_param is plain data.
+    let mut parameter: libc::sched_param = unsafe { std::mem::zeroed() };
+    parameter.sched_priority = priority.into();
+    // SAFETY: 0 is the calling thread; `parameter` is valid for the call.
+    if unsafe { libc::sched_setscheduler(0, policy, &parameter) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
+}
+
+fn set_nice(nice: i8) -> io::Result<()> {
+    // SAFETY: takes numbers only; 0 is the calling thread on Linux.
+    if unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, nice.into()) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
+}
+
+fn set_affinity(cpus: &[u32]) -> io::Result<()> {
+    let mut set = CpuSet::new();
+    for cpu in cpus {
+        set.set(usize::try_from(*cpu).unwrap_or(usize::MAX))?;
+    }
+    sched_setaffinity(Pid::from_raw(0), &set)?;
+    Ok(())
+}
+
+/// Hard limit as given, soft limit half of it. The signal at the soft limit is ignored: its default would end the
+/// daemon before the hard limit does.
+fn limit_realtime(micros: u64) -> io::Result<()> {
+    // SAFETY: ignoring runs no code of ours.
+    unsafe { signal(Signal::SIGXCPU, SigHandler::SigIgn) }?;
+    setrlimit(Resource::RLIMIT_RTTIME, micros / 2, micros)?;
+    Ok(())
+}
+
+/// Undoes for a child what the daemon set for itself. Called between fork and exec: system calls only.
+pub(super) fn ordinary() {
+    let _ = schedule(libc::SCHED_OTHER, 0);
+    let _ = set_nice(0);
+    let _ = setrlimit(Resource::RLIMIT_RTTIME, RLIM_INFINITY, RLIM_INFINITY);
+    let _ = nix::sys::prctl::set_timerslack(0);
 }

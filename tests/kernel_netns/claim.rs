@@ -9,6 +9,10 @@ use vipd::kernel::netlink::{Order, Report, Settings};
 use vipd::lab::wire;
 use vipd::wire::Family;
 
+fn is_local(address: &IpAddr) -> bool {
+    matches!(address, IpAddr::V6(v6) if v6.is_unicast_link_local())
+}
+
 fn many(count: u32) -> Claim {
     let v4 = (0..count).map(|n| VirtualAddress::plain(IpAddr::V4(Ipv4Addr::from(0x0a00_0001 + n)), 32));
     let v6 = (0..count).map(|n| {
@@ -158,31 +162,38 @@ fn lost_events_lead_to_a_dump_and_the_right_state() {
         running.configure(spec(vec![instance(Family::V4, (*claim).clone())]), Vec::new()).await;
         running.own(&claim).await;
         running.log.clear();
-        let here = pair.here.clone();
-        // 2,000 foreign addresses, and ours removed in the middle of it.
-        let foe = std::thread::spawn(move || {
-            wire::netlink(&here, async |handle| {
-                let index = 2u32.max(nix::net::if_::if_nametoindex("eth0").unwrap());
-                for n in 0..2000u32 {
-                    let address = IpAddr::V4(Ipv4Addr::from(0xac10_0001 + n));
-                    handle.address().add(index, address, 32).execute().await?;
-                }
-                Ok(())
-            })
-            .unwrap();
-            for n in 0..20u32 {
-                let address = IpAddr::V4(Ipv4Addr::from(0x0a00_0001 + n));
-                let _ = wire::remove_address(&here, "eth0", address, 32);
-            }
-        });
-        foe.join().unwrap();
-        let whole = |r: &Report| match r {
-            Report::Link(LinkFact::Dump(links)) => links.iter().any(|link| link.addresses.len() > 2000),
-            _ => false,
-        };
-        running.until(whole).await;
+        // Somebody else claims 2,000 addresses, 128 to a request, and then removes ours.
+        let foreign = (0..2000).map(|n| VirtualAddress::plain(IpAddr::V4(Ipv4Addr::from(0xac10_0001 + n)), 32));
+        let foreign = Arc::new(Claim { addresses: foreign.collect(), ..Claim::default() });
+        let mut other = Running::configured(spec(vec![instance(Family::V4, (*foreign).clone())])).await;
+        other.own(&foreign).await;
+        for address in &claim.addresses[..20] {
+            let _ = wire::remove_address(&pair.here, "eth0", address.address, 32);
+        }
         let there = eventually(|| Some(addresses(&pair.here, "eth0")).filter(|there| there.len() == 2040)).await;
         assert!(claim.addresses.iter().all(|address| there.contains(&address.address)));
+        // What the engine is told adds up to the same.
+        let mut told = std::collections::BTreeSet::new();
+        let mut dumps = 0;
+        while told.len() < 2040 {
+            match running.until(|r| matches!(r, Report::Link(_))).await {
+                Report::Link(LinkFact::Dump(links)) => {
+                    dumps += 1;
+                    let addresses = links.iter().filter(|link| link.name.as_str() == "eth0").flat_map(|l| &l.addresses);
+                    told = addresses.filter(|a| !is_local(&a.address)).map(|a| a.address).collect();
+                }
+                Report::Link(LinkFact::Address { address, .. }) if !is_local(&address.address) => {
+                    told.insert(address.address);
+                }
+                Report::Link(LinkFact::AddressGone { address, .. }) => {
+                    told.remove(&address);
+                }
+                _ => {}
+            }
+        }
+        assert!(dumps > 0, "the buffer was meant to be too small");
+        assert_eq!(told, there.into_iter().collect());
+        other.kernel.join();
         running.stop().await;
         assert_eq!(addresses(&pair.here, "eth0").len(), 2000);
     });
@@ -300,7 +311,7 @@ fn an_address_with_duplicate_detection_is_ready_only_when_it_has_passed() {
         running.own(&claim).await;
         let position = |wanted: &dyn Fn(&Report) -> bool| running.log.iter().position(wanted).unwrap();
         let usable = position(
-            &|r| matches!(r, Report::Link(LinkFact::Address { address, .. }) if address.usable && address.prefix == 64 && !matches!(address.address, IpAddr::V6(a) if a.is_unicast_link_local())),
+            &|r| matches!(r, Report::Link(LinkFact::Address { address, .. }) if address.usable && address.prefix == 64 && !is_local(&address.address)),
         );
         let tentative = position(&|r| matches!(r, Report::Link(LinkFact::Address { address, .. }) if !address.usable));
         let told = position(&|r| matches!(r, Report::Applied { outcome: Outcome::Ready { .. }, .. }));

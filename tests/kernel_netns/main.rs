@@ -5,4 +5,6 @@
 
 mod claim;
 mod ground;
+mod process;
 mod sockets;
+mod trackers;

@@ -1,0 +1,153 @@
+//! Tracked files and processes.
+
+use crate::ground::ready;
+use std::path::PathBuf;
+use std::time::Duration;
+use vipd::engine::spec::*;
+use vipd::kernel::trackfile::{FileWatch, number};
+use vipd::kernel::trackprocess::{ProcessWatch, Seen};
+use vipd::time::Interval;
+
+#[test]
+fn numbers_are_read_as_c_reads_them() {
+    let cases: [(&[u8], Option<i32>); 13] = [
+        (b"", Some(0)),
+        (b"\n", Some(0)),
+        (b"12\n", Some(12)),
+        (b"  -7 rest", Some(-7)),
+        (b"+5", Some(5)),
+        (b"0x1fZ", Some(31)),
+        (b"0x", Some(0)),
+        (b"010", Some(8)),
+        (b"09", Some(0)),
+        (b"text", Some(0)),
+        (b"2147483647", Some(i32::MAX)),
+        (b"-2147483648", Some(i32::MIN)),
+        (b"2147483648", None),
+    ];
+    for (text, expected) in cases {
+        assert_eq!(number(text), expected, "{}", String::from_utf8_lossy(text));
+    }
+}
+
+fn file(path: &str, init: Option<(i32, bool)>) -> FileSpec {
+    FileSpec { name: "f".into(), path: path.into(), weight: 1, reverse: false, init }
+}
+
+async fn within<T>(what: impl Future<Output = T>) -> T {
+    tokio::time::timeout(Duration::from_secs(20), what).await.expect("an event")
+}
+
+#[test]
+fn files_tell_what_is_written_moved_and_deleted() {
+    let folder: PathBuf = std::env::temp_dir().join(format!("vipdk-files-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let path = |name: &str| folder.join(name).to_str().unwrap().to_owned();
+    std::fs::write(path("there"), "4\n").unwrap();
+    std::fs::write(path("kept"), "9\n").unwrap();
+    std::os::unix::fs::symlink(path("there"), path("link")).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let specs = [
+            file(&path("there"), None),
+            file(&path("missing"), None),
+            file(&path("made"), Some((3, false))),
+            file(&path("kept"), Some((3, false))),
+            file(&path("link"), None),
+            file("/nonexistent/folder/file", None),
+        ];
+        let (mut watch, values, failed) = FileWatch::new(&specs).unwrap();
+        let expected = [(0, 4), (1, 0), (2, 3), (3, 9), (4, 4)].map(|(id, value)| (FileId(id), value));
+        assert_eq!(values, expected);
+        assert_eq!(failed.len(), 1);
+        assert_eq!(failed[0].0, FileId(5));
+
+        std::fs::write(path("missing"), "-20 comment\n").unwrap();
+        assert_eq!(within(watch.next()).await, (FileId(1), -20));
+        // Outside 32 bits: the old value stays; a new file moved into place counts.
+        std::fs::write(path("missing"), "99999999999\n").unwrap();
+        std::fs::write(path("new"), "0x10\n").unwrap();
+        std::fs::rename(path("new"), path("missing")).unwrap();
+        assert_eq!(within(watch.next()).await, (FileId(1), 16));
+        // A file and the link to it are two trackers of one.
+        std::fs::write(path("there"), "5\n").unwrap();
+        assert_eq!(within(watch.next()).await, (FileId(0), 5));
+        assert_eq!(within(watch.next()).await, (FileId(4), 5));
+        std::fs::remove_file(path("made")).unwrap();
+        assert_eq!(within(watch.next()).await, (FileId(2), 0));
+        std::fs::rename(path("kept"), path("elsewhere")).unwrap();
+        assert_eq!(within(watch.next()).await, (FileId(3), 0));
+    });
+    std::fs::remove_dir_all(&folder).unwrap();
+}
+
+fn process(name: &str, params: &[&str], param_match: ParamMatch) -> ProcessSpec {
+    ProcessSpec {
+        name: name.into(),
+        process: name.into(),
+        params: params.iter().map(|p| (*p).into()).collect(),
+        param_match,
+        weight: 0,
+        reverse: false,
+        quorum: 1,
+        quorum_max: None,
+        terminate_delay: Interval::ZERO,
+        fork_delay: Interval::ZERO,
+        full_command: false,
+    }
+}
+
+#[test]
+fn processes_match_by_name_or_by_words() {
+    let seen = |words: &[&str]| Seen {
+        comm: b"haproxy".to_vec(),
+        words: words.iter().map(|w| w.as_bytes().to_vec()).collect(),
+    };
+    let haproxy = seen(&["/usr/sbin/haproxy", "-Ws", "-f", "/etc/haproxy.cfg"]);
+    assert!(haproxy.fits(&process("haproxy", &[], ParamMatch::None)));
+    assert!(!haproxy.fits(&process("nginx", &[], ParamMatch::None)));
+    let by_words = |params: &[&str], how| haproxy.fits(&process("/usr/sbin/haproxy", params, how));
+    assert!(by_words(&["-Ws", "-f", "/etc/haproxy.cfg"], ParamMatch::Exact));
+    assert!(!by_words(&["-Ws"], ParamMatch::Exact));
+    assert!(by_words(&["-Ws", "-f"], ParamMatch::Initial));
+    assert!(!by_words(&["-Ws", "-"], ParamMatch::Initial));
+    assert!(by_words(&["-Ws", "-"], ParamMatch::Partial));
+    assert!(!by_words(&["-f"], ParamMatch::Partial));
+    // The kernel keeps 15 bytes of a name.
+    let long = Seen { comm: b"a-very-long-pro".to_vec(), words: Vec::new() };
+    assert!(long.fits(&process("a-very-long-program-name", &[], ParamMatch::None)));
+}
+
+#[test]
+fn processes_are_counted_as_they_come_and_go() {
+    if !ready("processes_are_counted") {
+        return;
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let mut watch = match ProcessWatch::open(&Default::default()) {
+            Ok(watch) => watch,
+            Err(e) => {
+                // The kernel gives process events only in the first network and user namespaces.
+                eprintln!("processes_are_counted: skipped, {e}");
+                return;
+            }
+        };
+        let name = format!("vk{}", std::process::id());
+        let program = std::env::temp_dir().join(&name);
+        std::fs::copy("/bin/sleep", &program).unwrap();
+        let start = || std::process::Command::new(&program).arg("1000").spawn().unwrap();
+        let mut first = start();
+        // exec has happened when spawn returns.
+        assert_eq!(watch.configure(&[process(&name, &[], ParamMatch::None)]), [(ProcessId(0), 1)]);
+        let mut second = start();
+        assert_eq!(within(watch.next()).await, (ProcessId(0), 2));
+        first.kill().unwrap();
+        assert_eq!(within(watch.next()).await, (ProcessId(0), 1), "a zombie does not count");
+        second.kill().unwrap();
+        assert_eq!(within(watch.next()).await, (ProcessId(0), 0));
+        first.wait().unwrap();
+        second.wait().unwrap();
+        std::fs::remove_file(&program).unwrap();
+    });
+}
