@@ -2,65 +2,22 @@
 //!
 //! Like the arguments of `ip route`, in any order; the destination is whatever is no other word. A mistake costs the line
 //! unless it is said otherwise; a word without its value stops the reading of the configuration, as in keepalived 2.4.3
-//! (vrrp_iproute.c). Tunnels are in [`super::encap`].
-//!
-//! keepalived swallows the word after `inet` and `inet6` unread. Here it is read; that the line means something else to
-//! keepalived is complained about, since the other server of a pair may be one.
+//! (vrrp_iproute.c). What rules have in common with it is in [`super::family`], tunnels in [`super::encap`], metrics in
+//! [`super::metric`].
 
-use super::block::nearest;
-use super::diagnostic::{Class, Diagnostic};
+use super::diagnostic::Diagnostic;
 use super::encap::encap;
-use super::line::{LineCx, List, Words, address_and_prefix, ip, realms, unsigned_in, wrong};
-use super::lists::decimal;
-use super::source::Span;
+use super::family::{LineFamily, Network, PROTOCOL_KEEPALIVED, need, network, number, place, table, unknown};
+use super::line::{LineCx, List, Words, ip, realms, unsigned_in, wrong};
+use super::metric::{FEATURE_ECN, FEATURES, metric_of};
 use super::tree::{Node, Word};
-use crate::engine::spec::{Insert, NextHop, Prefix, Route};
+use crate::engine::spec::{Insert, NextHop, Route};
 use crate::wire::Family;
 
-/// rtm_protocol of routes and rules that are watched and put back (RTPROT_KEEPALIVED).
-pub const PROTOCOL_KEEPALIVED: u8 = 18;
 /// Routing table `main`.
 pub const TABLE_MAIN: u32 = 254;
 /// rtm_type unicast.
 pub const UNICAST: u8 = 1;
-
-/// A metric word: its RTAX number, largest value, whether `lock` may stand before the value.
-struct Metric {
-    word: &'static str,
-    number: u8,
-    most: u32,
-    lock: bool,
-    /// Kernel units a millisecond, for times.
-    per_millisecond: Option<u64>,
-}
-const fn metric(word: &'static str, number: u8, most: u32, lock: bool) -> Metric {
-    Metric { word, number, most, lock, per_millisecond: None }
-}
-const fn time(word: &'static str, number: u8, per_millisecond: u64) -> Metric {
-    Metric { word, number, most: u32::MAX, lock: true, per_millisecond: Some(per_millisecond) }
-}
-/// RTAX numbers of linux/rtnetlink.h.
-const METRICS: [Metric; 14] = [
-    metric("mtu", 2, u32::MAX, true),
-    metric("window", 3, u32::MAX, false),
-    time("rtt", 4, 8),
-    time("rttvar", 5, 4),
-    metric("ssthresh", 6, u32::MAX, true),
-    metric("cwnd", 7, u32::MAX, true),
-    metric("advmss", 8, u32::MAX, true),
-    metric("reordering", 9, u32::MAX, true),
-    metric("hoplimit", 10, 255, false),
-    metric("initcwnd", 11, u32::MAX, false),
-    time("rto_min", 13, 1),
-    metric("initrwnd", 14, u32::MAX, false),
-    metric("quickack", 15, 1, false),
-    metric("fastopen_no_cookie", 17, 1, false),
-];
-/// RTAX_FEATURES and its bit for explicit congestion notification.
-const FEATURES: u8 = 12;
-const FEATURE_ECN: u32 = 1;
-/// Limits of `rtt`, `rttvar` and `rto_min`, milliseconds.
-const TIME_MILLIS: (u64, u64) = (200, 120_000);
 
 /// Words with a meaning of their own, for hints.
 const WORDS: [&str; 35] = [
@@ -100,121 +57,6 @@ const WORDS: [&str; 35] = [
     "no_track",
     "track_group",
 ];
-
-/// The family of a line as it becomes known, and what settled it.
-#[derive(Clone, Copy, Default)]
-pub(super) struct LineFamily {
-    known: Option<(Family, Span)>,
-}
-
-impl LineFamily {
-    /// Notes a family; a different one before is a mistake that costs the line.
-    pub(super) fn settle(&mut self, family: Family, at: Span, cx: &mut LineCx<'_>) -> Option<()> {
-        match self.known {
-            Some((known, first)) if known != family => {
-                cx.push(
-                    wrong(at, "IPv4 and IPv6 in one line; it is left out")
-                        .label(format!("this is {family}"))
-                        .related(first, format!("this makes it {known}")),
-                );
-                None
-            }
-            Some(_) => Some(()),
-            None => {
-                self.known = Some((family, at));
-                Some(())
-            }
-        }
-    }
-    pub(super) fn get(&self) -> Option<Family> {
-        self.known.map(|(family, _)| family)
-    }
-    pub(super) fn or_v4(&self) -> Family {
-        self.get().unwrap_or(Family::V4)
-    }
-    fn at(&self) -> Option<Span> {
-        self.known.map(|(_, span)| span)
-    }
-
-    /// `inet` or `inet6`. An unknown word that follows is the dummy that people put there for keepalived.
-    pub(super) fn word(
-        &mut self,
-        word: &Word<'_>,
-        words: &mut Words<'_, '_>,
-        known: impl Fn(&str) -> bool,
-        cx: &mut LineCx<'_>,
-    ) -> Option<()> {
-        let family = if word.text == "inet6" { Family::V6 } else { Family::V4 };
-        self.settle(family, word.span, cx)?;
-        let Some(next) = words.peek() else { return Some(()) };
-        let address = matches!(next.text, "default" | "any" | "all" | "default6") || prefix_shape(next.text);
-        if !address && !known(next.text) {
-            words.next();
-            cx.push(Diagnostic::new(Class::Note, next.span, format!("'{}' after {} is skipped", next.text, word.text)));
-        } else {
-            cx.push(
-                wrong(next.span, format!("keepalived skips the word after `{}` unread", word.text))
-                    .label("read here, lost on a keepalived")
-                    .help(format!("leave `{}` out: addresses tell the family", word.text)),
-            );
-        }
-        Some(())
-    }
-}
-
-fn prefix_shape(text: &str) -> bool {
-    ip(text.split('/').next().unwrap_or(text)).is_some()
-}
-
-/// A destination or source: `default`, `any`, `all` (no family of their own), `default6`, or ADDRESS[/PREFIX].
-pub(super) enum Network {
-    Everything(Option<Family>),
-    Prefix(Prefix),
-}
-
-/// Reads a network; `None`, with nothing said, if it is none.
-pub(super) fn network(word: &Word<'_>, cx: &mut LineCx<'_>) -> Option<Network> {
-    match word.text {
-        "default" | "any" | "all" => Some(Network::Everything(None)),
-        "default6" => {
-            let complaint = Diagnostic::new(Class::Note, word.span, "default6 is an old spelling");
-            cx.push(complaint.help("write ::/0"));
-            Some(Network::Everything(Some(Family::V6)))
-        }
-        _ => address_and_prefix(word, cx).map(|(address, length)| Network::Prefix(Prefix { address, length })),
-    }
-}
-
-/// Takes a network into a line: settles the family. `default` must come before anything that fixes the family.
-pub(super) fn place(
-    network: Network,
-    word: &Word<'_>,
-    family: &mut LineFamily,
-    cx: &mut LineCx<'_>,
-) -> Option<Option<Prefix>> {
-    match network {
-        Network::Prefix(prefix) => {
-            family.settle(Family::of(&prefix.address), word.span, cx)?;
-            Some(Some(prefix))
-        }
-        Network::Everything(Some(own)) => family.settle(own, word.span, cx).map(|()| None),
-        Network::Everything(None) => match family.at() {
-            Some(first) => {
-                let message =
-                    format!("'{}' stands after a word that fixes the family; the line is left out", word.text);
-                let all = if family.get() == Some(Family::V6) { "::/0" } else { "0.0.0.0/0" };
-                cx.push(
-                    wrong(word.span, message)
-                        .label("it has no family of its own")
-                        .related(first, "this fixes it")
-                        .help(format!("write {all}, or put '{}' first", word.text)),
-                );
-                None
-            }
-            None => Some(None),
-        },
-    }
-}
 
 /// Reads one route line; `None` if it cannot be used.
 pub fn route(node: &Node<'_>, cx: &mut LineCx<'_>) -> Option<Route> {
@@ -394,10 +236,10 @@ pub fn route(node: &Node<'_>, cx: &mut LineCx<'_>) -> Option<Route> {
                 group_at = Some(word.span);
             }
             other => {
-                if let Some(metric) = METRICS.iter().find(|m| m.word == other) {
-                    let value = metric_value(metric, word, &mut words, cx)?;
-                    new.metrics.retain(|known| known.0 != value.0);
-                    new.metrics.push(value);
+                if let Some(metric) = metric_of(word, &mut words, cx) {
+                    let metric = metric?;
+                    new.metrics.retain(|known| known.0 != metric.0);
+                    new.metrics.push(metric);
                     continue;
                 }
                 let mut target = word;
@@ -453,46 +295,8 @@ fn is_word(text: &str) -> bool {
         || matches!(text, "prohibit" | "throw" | "nat" | "xresolve")
 }
 
-/// A word that is nothing known.
-pub(super) fn unknown(word: &Word<'_>, known: &'static [&'static str], what: &str, label: &str) -> Diagnostic {
-    let complaint =
-        wrong(word.span, format!("'{}' is no word of {what}; the line is left out", word.text)).label(label);
-    match nearest(word.text, known.iter().copied()) {
-        Some(meant) => complaint.help(format!("did you mean {meant}?")),
-        None => complaint,
-    }
-}
-
 fn deprecated(word: &Word<'_>, instead: &str) -> Diagnostic {
     wrong(word.span, format!("`{}` is an old spelling", word.text)).help(format!("write `{instead}`"))
-}
-
-/// `found`, or a complaint that costs the line.
-pub(super) fn need<T>(found: Option<T>, word: &Word<'_>, what: &str, label: &str, cx: &mut LineCx<'_>) -> Option<T> {
-    if found.is_none() {
-        cx.say(word, format!("'{}' is not {what}; the line is left out", word.text), label);
-    }
-    found
-}
-
-pub(super) fn number(word: &Word<'_>, most: u32, what: &str, cx: &mut LineCx<'_>) -> Option<u32> {
-    let found = unsigned_in(word.text, 0, u64::from(most)).map(|n| n as u32);
-    need(found, word, &format!("a value for {what}"), &format!("expected 0 to {most}"), cx)
-}
-
-pub(super) fn table(word: &Word<'_>, cx: &mut LineCx<'_>) -> Option<u32> {
-    let found = cx.names.table(word.text);
-    if found.is_none() {
-        let meant = nearest(word.text, cx.names.table_names()).map(str::to_owned);
-        let mut complaint =
-            wrong(word.span, format!("there is no routing table '{}'; the line is left out", word.text))
-                .label("expected a number or a name of rt_tables");
-        if let Some(meant) = meant {
-            complaint = complaint.help(format!("did you mean {meant}?"));
-        }
-        cx.push(complaint);
-    }
-    found
 }
 
 fn address(word: &Word<'_>, what: &str, family: &mut LineFamily, cx: &mut LineCx<'_>) -> Option<std::net::IpAddr> {
@@ -534,51 +338,6 @@ fn route_realms(word: &Word<'_>, value: &Word<'_>, family: &mut LineFamily, cx: 
     }
     family.settle(Family::V4, word.span, cx)?;
     Some(found)
-}
-
-fn metric_value(
-    metric: &Metric,
-    word: &Word<'_>,
-    words: &mut Words<'_, '_>,
-    cx: &mut LineCx<'_>,
-) -> Option<(u8, u32, bool)> {
-    let lock = metric.lock && words.take_word("lock");
-    let value = words.value(word, cx)?;
-    let read = match metric.per_millisecond {
-        Some(units) => route_time(value, units, word.text, cx)?,
-        None => number(value, metric.most, word.text, cx)?,
-    };
-    Some((metric.number, read, lock))
-}
-
-/// `NUMBER[s|sec|secs|ms|msec|msecs]`, seconds and milliseconds into kernel units; a bare number is kernel units.
-fn route_time(word: &Word<'_>, units: u64, what: &str, cx: &mut LineCx<'_>) -> Option<u32> {
-    let label = "expected 0.2s to 120s, or 200ms to 120000ms, or kernel units";
-    let lower = word.text.trim_start_matches([' ', '\t']).to_ascii_lowercase();
-    let suffix = lower.find(|c: char| c != '.' && !c.is_ascii_digit()).unwrap_or(lower.len());
-    let (digits, suffix) = lower.split_at(suffix);
-    let (places, scale) = match suffix {
-        "" => (0, 1),
-        "s" | "sec" | "secs" => (3, units),
-        "ms" | "msec" | "msecs" => (0, units),
-        _ => {
-            cx.say(word, format!("{what} '{}' is no time; the route is left out", word.text), label);
-            return None;
-        }
-    };
-    let room = TIME_MILLIS.1 * units;
-    let read = decimal(digits, places).filter(|(value, _)| *value <= room);
-    let (value, exact) = need(read, word, &format!("a value for {what}"), label, cx)?;
-    if !exact {
-        cx.say(word, format!("{what} {} is finer than its unit and is rounded", word.text), "too many decimals");
-    }
-    let value = value.saturating_mul(scale);
-    let clamped = value.clamp(TIME_MILLIS.0 * units, room);
-    if clamped != value {
-        let message = format!("{what} {} is out of range; {} ms are used", word.text, clamped / units);
-        cx.say(word, message, label);
-    }
-    u32::try_from(clamped).ok()
 }
 
 /// `nexthop …`, as often as it comes. A mistake ends the reading of the line but keeps the route.

@@ -4,8 +4,8 @@
 //! otherwise (keepalived 2.4.3, vrrp_iprule.c). Without a preference a rule gets one from 16384 downward, counted apart
 //! for the families by [`Preferences`], with a complaint each time.
 
+use super::family::{LineFamily, PROTOCOL_KEEPALIVED, need, network, place, table, unknown};
 use super::line::{LineCx, List, Words, any_base, realms, unsigned, unsigned_in, wrong};
-use super::route::{LineFamily, PROTOCOL_KEEPALIVED, need, network, place, table, unknown};
 use super::tree::{Node, Word};
 use crate::engine::spec::{Rule, RuleAction};
 use crate::wire::Family;
