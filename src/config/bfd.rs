@@ -129,7 +129,7 @@ pub fn bfd_instance(sessions: &mut Sessions, node: &Node<'_>, cx: &mut Cx<'_>) {
 
     let Some(neighbor) = own.neighbor.address.as_ref().map(|n| n.value) else {
         if !own.neighbor.malformed {
-            cx.error(node.span, format!("bfd_instance {} has no neighbor_ip; it is left out", name.text));
+            cx.error_of(node, format!("bfd_instance {} has no neighbor_ip; it is left out", name.text));
         }
         return;
     };

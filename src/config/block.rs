@@ -286,6 +286,14 @@ impl Cx<'_> {
     pub fn error(&mut self, span: Span, message: impl Into<String>) {
         self.push(Diagnostic::new(Class::General, span, message));
     }
+    /// A mistake of a whole block, seen at its end, which is where keepalived reports it.
+    pub fn error_of(&mut self, block: &Node<'_>, message: impl Into<String>) {
+        let complaint = Diagnostic::new(Class::General, block.span, message);
+        self.push(match block.close {
+            Some(close) => complaint.related(close, "the block ends here"),
+            None => complaint,
+        });
+    }
     /// Worth a word, no mistake.
     pub fn note(&mut self, span: Span, message: impl Into<String>) {
         self.push(Diagnostic::new(Class::Note, span, message));
@@ -381,12 +389,26 @@ pub fn read_node<B: Block>(block: &mut B, node: &Node<'_>, cx: &mut Cx<'_>) {
                 ),
                 Status::Idle(why) => cx.idle.push(format!("`{keyword}` has no effect: {why}").into()),
             }
+            if node.body.is_some() && !node.args.is_empty() && (entry.facts)().body == Body::List {
+                words_before_list(node, cx);
+            }
             (entry.read)(block, node, cx);
         }
         None => {
             let names: Vec<_> = B::entries().iter().map(|e| e.keyword).collect();
             cx.unknown(B::PATH, node, &names);
         }
+    }
+}
+
+/// A list has no name (but for one): words between its keyword and its `{` are an error and ignored.
+fn words_before_list(node: &Node<'_>, cx: &mut Cx<'_>) {
+    let name = usize::from(node.keyword.text == "virtual_server_group");
+    if let Some(word) = node.args.get(name) {
+        cx.error(
+            word.span,
+            format!("`{}` after `{}` is ignored: its list begins with `{{`", word.text, node.keyword.text),
+        );
     }
 }
 

@@ -40,6 +40,8 @@ pub struct Node<'s> {
     pub body: Option<Vec<Node<'s>>>,
     /// The line from the keyword to its last word (not the body).
     pub span: Span,
+    /// The `}` of a block or list, where there is one.
+    pub close: Option<Span>,
 }
 
 impl<'s> Node<'s> {
@@ -165,6 +167,7 @@ impl<'s> Builder<'s, '_> {
             raw_span: Span { start: raw_at, end: raw_at + raw.len() as u32, ..whole },
             body: None,
             span: Span { end, ..keyword.span },
+            close: None,
         };
         self.after_unknown = shape == Shape::Unknown;
         match shape {
@@ -211,7 +214,8 @@ impl<'s> Builder<'s, '_> {
         let surplus = self.depth == 0;
         self.depth = self.depth.saturating_sub(1);
         match self.open.pop() {
-            Some(open) => {
+            Some(mut open) => {
+                open.node.close = Some(span);
                 if surplus {
                     self.report_surplus(span, (open.brace == Brace::Missing).then_some(open.node.keyword.span));
                 }

@@ -32,6 +32,8 @@ pub struct Draft {
     pub log_all_failures: bool,
     /// What a MISC_CHECK runs.
     pub command: Option<Command>,
+    /// The end of the block.
+    pub close: Option<Span>,
 }
 
 /// A command line and who runs it.
@@ -53,6 +55,7 @@ impl Draft {
             alpha: None,
             log_all_failures: false,
             command: None,
+            close: None,
         }
     }
     pub fn timed(mut self, timing: TimingSettings) -> Self {
@@ -137,7 +140,7 @@ block! {
     /// Follows a track_file: its value times the weight is added to the server's weight.
     "virtual_server/real_server/FILE_CHECK" => File {
         /// The file to follow.
-        "track_file" => file: Set<Box<str>> = by("NAME", Repeat::LastWins, track_file), default "required";
+        "track_file" => file: FileName = by("NAME", Repeat::LastWins, track_file), default "required";
         /// What the file's value is multiplied with.
         "weight" => weight: Option<(i32, bool)> =
             by("INT[-2147483647..2147483647] [reverse or noreverse]", Repeat::LastWins, file_weight),
@@ -166,6 +169,13 @@ const RECORDS: &[(&str, &str)] = &[
     ("RRSIG", "RRSIG"),
     ("DNSKEY", "DNSKEY"),
 ];
+
+/// The file of a FILE_CHECK, or that there is none of that name, which has been complained about.
+#[derive(Clone, Debug, Default)]
+pub struct FileName {
+    name: Set<Box<str>>,
+    unknown: bool,
+}
 
 /// The session of a BFD_CHECK, or that its name was wrong, which costs the checker.
 #[derive(Clone, Debug, Default)]
@@ -290,36 +300,37 @@ pub fn misc(node: &Node<'_>, _: Endpoint, out: &mut Vec<Draft>, cx: &mut Cx<'_>)
     let mut own = Misc::default();
     read_block(&mut own, body(node), cx);
     let Some(path) = own.path else {
-        return cx.error(node.span, "MISC_CHECK has no misc_path; it is left out");
+        return cx.error_of(node, "MISC_CHECK has no misc_path; it is left out");
     };
     let command = Command { line: path.value, user: own.user.map(|user| user.value) };
     let timeout = own.timeout.map(|seconds| Interval::from_secs(u64::from(seconds.value)));
     // The command becomes a program to run when users and paths are looked at, in `resolve`.
     let kind = CheckerKind::Misc { run: None, timeout: timeout.unwrap_or_default(), dynamic: own.dynamic.is_some() };
     let draft = Draft::new(kind, node.span).timed(own.timing);
-    out.push(Draft { retry: 0, command: Some(command), ..draft });
+    out.push(Draft { retry: 0, command: Some(command), close: node.close, ..draft });
 }
 
 /// FILE_CHECK
 pub fn file(node: &Node<'_>, _: Endpoint, out: &mut Vec<Draft>, cx: &mut Cx<'_>) {
     let mut own = File::default();
-    let before = cx.diagnostics.list.len();
     read_block(&mut own, body(node), cx);
-    let Some(file) = own.file else {
-        if cx.diagnostics.list.len() == before {
-            cx.error(node.span, "FILE_CHECK has no track_file; it is left out");
+    let Some(file) = own.file.name else {
+        // A name that is not known has been complained about.
+        if !own.file.unknown {
+            cx.error_of(node, "FILE_CHECK has no track_file; it is left out");
         }
         return;
     };
     let (weight, reverse) = own.weight.map_or((None, false), |(weight, reverse)| (Some(weight), reverse));
     out.push(Draft::new(CheckerKind::File { file: file.value, weight, reverse }, node.span));
 }
-fn track_file(field: &mut Set<Box<str>>, node: &Node<'_>, cx: &mut Cx<'_>) {
+fn track_file(field: &mut FileName, node: &Node<'_>, cx: &mut Cx<'_>) {
     let Some(word) = node.args.first() else { return cx.abort(node, "the name of a track_file") };
     if !cx.defined("track_file", word.text) {
+        field.unknown = true;
         return unknown(word.text, "track_file", word.span, cx);
     }
-    *field = Some(Setting { value: word.text.into(), span: word.span });
+    field.name = Some(Setting { value: word.text.into(), span: word.span });
 }
 fn unknown(name: &str, kind: &str, at: Span, cx: &mut Cx<'_>) {
     let hint = cx.names.get(kind).and_then(|names| nearest(name, names.keys().map(|k| &**k)));
@@ -348,7 +359,7 @@ pub fn bfd(node: &Node<'_>, _: Endpoint, out: &mut Vec<Draft>, cx: &mut Cx<'_>) 
     read_block(&mut own, body(node), cx);
     let Some(session) = own.session.name.filter(|_| !own.session.spoilt) else {
         if !own.session.spoilt {
-            cx.error(node.span, "BFD_CHECK has no name; it is left out");
+            cx.error_of(node, "BFD_CHECK has no name; it is left out");
         }
         return;
     };

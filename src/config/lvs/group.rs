@@ -49,14 +49,14 @@ pub fn group(groups: &mut Vec<ServerGroup>, node: &Node<'_>, cx: &mut Cx<'_>) {
         return;
     }
     if group.entries.is_empty() {
-        return cx.error(node.span, format!("virtual_server_group {} has no usable entry and is left out", name.text));
+        return cx.error_of(node, format!("virtual_server_group {} has no usable entry and is left out", name.text));
     }
     if group.families() == (true, true, true) {
         let message = format!(
             "virtual_server_group {} is left out: IPv4, IPv6 and a mark without family cannot be in one group",
             name.text
         );
-        return cx.error(node.span, message);
+        return cx.error_of(node, message);
     }
     groups.push(group);
 }

@@ -6,7 +6,6 @@ use super::spec::{CheckerKind, Endpoint, Http, HttpProtocol, Page, Pattern};
 use crate::config::block::{Cx, Repeat, Set, Setting, block_by, by, flag, given, last, must, read_block, toggle};
 use crate::config::lexer::script_words;
 use crate::config::line::unsigned;
-use crate::config::source::Span;
 use crate::config::tree::Node;
 use crate::config::values::{IFNAME, LONGEST_US, STR, one_of, timer, uint};
 use crate::time::Interval;
@@ -151,7 +150,7 @@ pub fn http_get(node: &Node<'_>, server: Endpoint, out: &mut Vec<Draft>, cx: &mu
         pages: own.pages,
         tls_compliant: false,
     };
-    finish(common, own.timing, own.connection, node.span, server, out, cx);
+    finish(common, own.timing, own.connection, node, server, out, cx);
 }
 
 /// SSL_GET
@@ -168,7 +167,7 @@ pub fn ssl_get(node: &Node<'_>, server: Endpoint, out: &mut Vec<Draft>, cx: &mut
         pages: own.pages,
         tls_compliant: given(&own.tls_compliant, false),
     };
-    finish(common, own.timing, own.connection, node.span, server, out, cx);
+    finish(common, own.timing, own.connection, node, server, out, cx);
 }
 
 struct Common {
@@ -186,16 +185,16 @@ fn finish(
     common: Common,
     timing: TimingSettings,
     connection: ConnectionSettings,
-    at: Span,
+    node: &Node<'_>,
     server: Endpoint,
     out: &mut Vec<Draft>,
     cx: &mut Cx<'_>,
 ) {
     let mut pages = common.pages;
     if pages.is_empty() {
-        return cx.error(at, "the check has no url with a path; it is left out");
+        return cx.error_of(node, "the check has no url with a path; it is left out");
     }
-    if !reachable(&connection, server, at, cx) {
+    if !reachable(&connection, server, node.span, cx) {
         return;
     }
     let host = common.virtual_host.map(|host| host.value);
@@ -207,7 +206,7 @@ fn finish(
     let server_name = if common.sni.unwrap_or(named.is_some()) { Some(named.unwrap_or_default()) } else { None };
     let (tls, protocol, fast_recovery) = (common.tls, common.protocol, common.fast_recovery);
     let kind = CheckerKind::Http(Http { tls, protocol, server_name, fast_recovery, pages });
-    let draft = Draft::new(kind, at).timed(timing).connected(connection);
+    let draft = Draft::new(kind, node.span).timed(timing).connected(connection);
     out.push(Draft { pause: Some(Interval::from_secs(3)), ..draft });
 }
 
@@ -231,7 +230,7 @@ where
     read_block(&mut own, node.body.as_deref().unwrap_or_default(), cx);
     let own: Settings = own.into();
     let Some(path) = own.path else {
-        return cx.error(node.span, "the url has no path; it is left out");
+        return cx.error_of(node, "the url has no path; it is left out");
     };
     if own.regex.is_none() && (own.no_match || own.min_offset.is_some() || own.max_offset.is_some()) {
         cx.note(node.span, "options of a regex without `regex` have no effect");

@@ -97,7 +97,7 @@ pub fn virtual_server(lvs: &mut Lvs, node: &Node<'_>, cx: &mut Cx<'_>) {
         return;
     }
     if service.servers.is_empty() {
-        return cx.error(node.span, format!("virtual_server {name} has no real_server and is left out"));
+        return cx.error_of(node, format!("virtual_server {name} has no real_server and is left out"));
     }
     settle_family(&mut service, grouped, cx);
     lvs.services.push(service);

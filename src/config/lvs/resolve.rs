@@ -12,7 +12,7 @@ use super::spec::{
     RealServer, ServerGroup, SorryServer, Target, Timing, TunnelChecksum, TunnelKind, VirtualServer,
 };
 use crate::config::block::{Cx, Set, given};
-use crate::config::diagnostic::Class;
+use crate::config::diagnostic::{Class, Diagnostic};
 use crate::config::security::{Guard, ScriptLine, UserLine};
 use crate::config::source::Span;
 use crate::engine::spec::Run;
@@ -140,8 +140,8 @@ fn service(
         omega: own.omega.is_some(),
         quorum,
         hysteresis,
-        quorum_up: run(&own.quorum_up, None, guard, cx),
-        quorum_down: run(&own.quorum_down, None, guard, cx),
+        quorum_up: run(&own.quorum_up, guard, cx),
+        quorum_down: run(&own.quorum_down, guard, cx),
         sorry: sorry.map(|(sorry, _)| sorry),
         servers,
         target,
@@ -344,8 +344,8 @@ fn real_server(
         alpha,
         mail: own.mail.as_ref().map_or_else(|| mail.or(true), |mail| mail.value),
         snmp_name: text(&own.snmp_name),
-        notify_up: run(&own.notify_up, None, guard, cx),
-        notify_down: run(&own.notify_down, None, guard, cx),
+        notify_up: run(&own.notify_up, guard, cx),
+        notify_down: run(&own.notify_down, guard, cx),
         checkers,
     }
 }
@@ -368,7 +368,7 @@ fn checker(draft: &Draft, above: &Above, guard: &mut Guard<'_>, cx: &mut Cx<'_>)
     match &mut kind {
         CheckerKind::Misc { run: slot, timeout, .. } => {
             let command = draft.command.as_ref()?;
-            *slot = Some(program(&command.line, command.user.as_ref(), guard, cx)?);
+            *slot = Some(program(&command.line, command.user.as_ref(), draft.close, guard, cx)?);
             if timeout.is_zero() {
                 *timeout = above.delay_loop;
             }
@@ -415,16 +415,26 @@ fn connection(own: &ConnectionSettings, above: &Above) -> Connection {
     }
 }
 
-fn run(script: &Set<ScriptLine>, user: Option<&UserLine>, guard: &mut Guard<'_>, cx: &mut Cx<'_>) -> Option<Run> {
-    program(&script.as_ref()?.value, user, guard, cx)
+fn run(script: &Set<ScriptLine>, guard: &mut Guard<'_>, cx: &mut Cx<'_>) -> Option<Run> {
+    program(&script.as_ref()?.value, None, None, guard, cx)
 }
 
 /// A program that may run; what may not is left out with a note, as keepalived only logs it.
-fn program(line: &ScriptLine, user: Option<&UserLine>, guard: &mut Guard<'_>, cx: &mut Cx<'_>) -> Option<Run> {
+fn program(
+    line: &ScriptLine,
+    user: Option<&UserLine>,
+    close: Option<Span>,
+    guard: &mut Guard<'_>,
+    cx: &mut Cx<'_>,
+) -> Option<Run> {
     let account = match guard.account_of(user.or(line.user.as_ref())) {
         Ok(account) => account,
         Err(problem) => {
-            cx.error(line.span, format!("{problem}; the script is left out"));
+            let complaint = Diagnostic::new(Class::General, line.span, format!("{problem}; the script is left out"));
+            cx.push(match close {
+                Some(close) => complaint.related(close, "the check ends here"),
+                None => complaint,
+            });
             return None;
         }
     };

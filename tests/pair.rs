@@ -1,0 +1,127 @@
+//! Two servers' files against each other: each rule finds its difference, and no other; the outlook's times are right.
+
+#![allow(clippy::unwrap_used)]
+
+use std::path::{Path, PathBuf};
+use vipd::config::pair::{compare, outlook};
+use vipd::config::source::{Found, Loader};
+use vipd::config::system::TableSystem;
+use vipd::config::{Env, expand::TextEnv, load};
+use vipd::engine::spec::Spec;
+
+struct One(String);
+impl Loader for One {
+    fn read(&self, path: &Path) -> Found {
+        if path == Path::new("/k.conf") { Found::Text(self.0.clone().into_bytes()) } else { Found::Missing }
+    }
+    fn glob(&self, _: &str) -> Vec<PathBuf> {
+        Vec::new()
+    }
+}
+
+fn spec(text: &str) -> Spec {
+    let system = TableSystem::anywhere();
+    let env = Env { text: TextEnv::default(), system: &system };
+    let (spec, diagnostics) = load("/k.conf", &env, &One(text.into()));
+    let said: Vec<String> = diagnostics.list.iter().map(|d| d.message.clone()).collect();
+    spec.unwrap_or_else(|| panic!("{said:?}\n{text}"))
+}
+
+const SCRIPTS: &str = "global_defs {\n enable_script_security\n script_user root\n}\n\
+    vrrp_script chk {\n script /usr/bin/chk\n interval 2\n fall 2\n}\n";
+
+/// A server with one instance; `more` stands inside it.
+fn server(priority: u8, more: &str) -> String {
+    let addresses = if more.contains("virtual_ipaddress") { "" } else { "virtual_ipaddress {\n 10.0.0.10/24\n }" };
+    let id = if more.contains("virtual_router_id") { "" } else { "virtual_router_id 51" };
+    format!("{SCRIPTS}vrrp_instance VI {{\n interface eth0\n {id}\n priority {priority}\n {addresses}\n {more}\n}}\n")
+}
+
+fn found(left: &str, right: &str) -> Vec<&'static str> {
+    let (a, b) = (spec(left), spec(right));
+    let mut rules: Vec<_> =
+        compare(&[("primary.conf".into(), &a), ("secondary.conf".into(), &b)]).into_iter().map(|f| f.rule).collect();
+    rules.sort_unstable();
+    rules
+}
+fn story(left: &str, right: &str) -> String {
+    let (a, b) = (spec(left), spec(right));
+    outlook(&[("/etc/primary.conf".into(), &a), ("/etc/secondary.conf".into(), &b)]).join("\n")
+}
+
+#[test]
+fn a_good_pair_has_no_findings() {
+    assert_eq!(found(&server(150, ""), &server(100, "")), [] as [&str; 0]);
+}
+
+#[test]
+fn each_difference_is_found_alone() {
+    let unicast = |own: &str, peer: &str| format!("unicast_src_ip {own}\n unicast_peer {{\n {peer}\n }}");
+    let pass = |word: &str| format!("authentication {{\n auth_type PASS\n auth_pass {word}\n }}");
+    let rows: Vec<(String, String, &[&str])> = vec![
+        (server(150, "virtual_router_id 51"), server(100, "virtual_router_id 52"), &["vrid-differs"]),
+        (server(150, "version 3"), server(100, "version 2"), &["version-differs"]),
+        (server(150, "advert_int 1"), server(100, "advert_int 2"), &["interval-differs"]),
+        (server(150, &pass("a")), server(100, &pass("b")), &["authentication-differs"]),
+        (server(150, &pass("a")), server(100, ""), &["authentication-differs"]),
+        (server(150, &unicast("10.0.0.1", "10.0.0.2")), server(100, ""), &["transport-differs"]),
+        (server(150, &unicast("10.0.0.1", "10.0.0.2")), server(100, &unicast("10.0.0.2", "10.0.0.1")), &[]),
+        (
+            server(150, &unicast("10.0.0.1", "10.0.0.3")),
+            server(100, &unicast("10.0.0.2", "10.0.0.1")),
+            &["peer-missing"],
+        ),
+        (server(150, "virtual_ipaddress {\n 10.0.0.10/24\n 10.0.0.11/24\n }"), server(100, ""), &["addresses-differ"]),
+        (server(150, "virtual_ipaddress {\n 10.0.0.10/25\n }"), server(100, ""), &["prefix-differs"]),
+        (server(100, ""), server(100, ""), &["equal-priority"]),
+        (server(150, "state MASTER"), server(100, "state MASTER"), &["two-masters"]),
+        (server(150, "state MASTER"), server(100, "state BACKUP\n nopreempt"), &["nopreempt-idle"]),
+        (server(150, "track_script {\n chk weight -20\n }"), server(100, ""), &["weight-idle"]),
+        (server(150, "track_script {\n chk weight -60\n }"), server(100, ""), &[]),
+        (server(150, "track_script {\n chk\n }"), server(100, ""), &[]),
+        (server(150, "use_vmac"), server(100, ""), &["mac-differs"]),
+        (server(150, "down_timer_adverts 1"), server(100, "down_timer_adverts 1"), &["impatient", "impatient"]),
+    ];
+    for (left, right, expected) in rows {
+        assert_eq!(found(&left, &right), expected, "{left}{right}");
+    }
+}
+
+#[test]
+fn one_identifier_for_two_routers() {
+    let other = |name: &str, id: u8, address: &str| {
+        format!(
+            "vrrp_instance {name} {{\n interface eth0\n virtual_router_id {id}\n priority 90\n virtual_ipaddress {{\n {address}/24\n }}\n}}\n"
+        )
+    };
+    let left = other("A", 51, "10.0.0.10") + &other("B", 52, "10.0.0.20");
+    let right = other("A", 52, "10.0.0.10") + &other("B", 51, "10.0.0.20");
+    let rules = found(&left, &right);
+    assert_eq!(rules.iter().filter(|r| **r == "vrid-differs").count(), 2, "{rules:?}");
+    assert_eq!(rules.iter().filter(|r| **r == "vrid-twice").count(), 2, "{rules:?}");
+    assert_eq!(found(&other("A", 51, "10.0.0.10"), ""), ["no-counterpart"]);
+}
+
+#[test]
+fn the_outlook_computes() {
+    // Three adverts of 1 s and a skew of (256 - 100)/256 s.
+    let text = story(&server(150, "track_script {\n chk\n }"), &server(100, ""));
+    for part in [
+        "primary holds 10.0.0.10 (priority 150 against 100 of secondary).",
+        "if primary dies or is cut off, secondary takes over at most 3.6 s later; if it is stopped, 0.61 s later.",
+        "if chk (noticed within 6.0 s) fails on primary, secondary takes over 0.61 s later.",
+        "when primary comes back, it takes 10.0.0.10 back 3.4 s later.",
+    ] {
+        assert!(text.contains(part), "{part}\nnot in\n{text}");
+    }
+    let weak = story(&server(150, "track_script {\n chk weight -60\n }"), &server(100, ""));
+    assert!(weak.contains("fails on primary, secondary takes over at most 3.6 s later"), "{weak}");
+    let idle = story(&server(150, "track_script {\n chk weight -10\n }"), &server(100, ""));
+    assert!(idle.contains("fails on primary, nothing moves."), "{idle}");
+    let stays = story(&server(150, "nopreempt"), &server(100, ""));
+    assert!(stays.contains("secondary keeps 10.0.0.10 (nopreempt)"), "{stays}");
+    let split = story(&server(150, "version 3"), &server(100, "version 2"));
+    assert!(split.contains("both hold 10.0.0.10: their versions differ"), "{split}");
+    let quick = story(&server(150, "version 3\n advert_int 0.1"), &server(100, "version 3\n advert_int 0.1"));
+    assert!(quick.contains("takes over at most 0.36 s later; if it is stopped, 0.061 s later"), "{quick}");
+}
