@@ -32,6 +32,14 @@ pub fn write(kind: Kind, spec: &Spec, snapshot: &Snapshot) {
     }
 }
 
+/// `config_save_dir`: the state as it is with a configuration just read.
+pub fn save(directory: &str, number: u32, spec: &Spec, snapshot: &Snapshot) {
+    let path = Path::new(directory).join(format!("keepalived.data.{}.{number}", std::process::id()));
+    if let Err(error) = replace(&path, dump::data(spec, snapshot).as_bytes()) {
+        tracing::warn!(target: "parent", "Unable to write {}: {error}", path.display());
+    }
+}
+
 /// The text of a dump.
 pub fn text(kind: Kind, spec: &Spec, snapshot: &Snapshot) -> String {
     match kind {

@@ -19,6 +19,7 @@ pub mod pidfile;
 mod programs;
 pub mod reading;
 pub mod reload;
+pub mod schedule;
 mod services;
 mod signals;
 mod start;

@@ -2,7 +2,7 @@
 
 use super::options::Options;
 use crate::config::diagnostic::{Class, Diagnostics, Style};
-use crate::config::expand::TextEnv;
+use crate::config::expand::{self, TextEnv};
 use crate::config::{Env, load};
 use crate::engine::spec::Spec;
 use crate::kernel::clock;
@@ -14,20 +14,33 @@ use std::path::Path;
 
 /// Reads the configuration that `options` name, on this machine, as it is.
 pub fn read(options: &Options) -> (Option<Spec>, Diagnostics) {
-    let machine = LinuxSystem::new();
-    let env = Env {
-        text: TextEnv {
-            config_id: config_id(options),
-            environment: std::env::vars_os()
-                .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-                .collect(),
-            random_seed: clock::wall().unix_micros,
-            strict_includes: options.all_config,
-            working_directory: std::env::current_dir().unwrap_or_default(),
-        },
-        system: &machine,
-    };
+    let system = LinuxSystem::new();
+    let env = Env { text: text_environment(options), system: &system };
     load(&options.config.to_string_lossy(), &env, &OsLoader)
+}
+
+fn text_environment(options: &Options) -> TextEnv {
+    TextEnv {
+        config_id: config_id(options),
+        environment: std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+            .collect(),
+        random_seed: clock::wall().unix_micros,
+        strict_includes: options.all_config,
+        working_directory: std::env::current_dir().unwrap_or_default(),
+    }
+}
+
+/// `config_save_dir`: the configuration in one piece, includes and definitions carried out, as
+/// `keepalived.conf.PID.NUMBER`.
+pub fn save(directory: &str, number: u32, options: &Options) {
+    let mut unheard = Diagnostics::default();
+    let root = options.config.to_string_lossy();
+    let text = expand::read(&root, &text_environment(options), &OsLoader, &mut unheard);
+    let path = Path::new(directory).join(format!("keepalived.conf.{}.{number}", std::process::id()));
+    if let Err(error) = std::fs::write(&path, text.buffer()) {
+        tracing::warn!(target: "parent", "Unable to write {}: {error}", path.display());
+    }
 }
 
 /// `-i`, or the host name up to the first dot.

@@ -6,6 +6,7 @@ use super::driver::{News, Punctuality, Steer, Told};
 use super::options::Options;
 use super::programs::Programs;
 use super::reload::{self, Read};
+use super::schedule::Schedule;
 use super::signals::{Signals, Wish};
 use super::trackers::Trackers;
 use super::{answers, dumps, reading, systemd};
@@ -21,12 +22,14 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 
 /// How long an orderly stop may take before it is cut short: thousands of addresses take seconds to go.
 const STOP_PATIENCE: Duration = Duration::from_secs(30);
 /// How long STOP notifications and mail may take after everything has been given up.
 const LAST_WORDS: Duration = Duration::from_secs(2);
+/// How often `reload_time_file` is looked at.
+const SCHEDULE_LOOK: Duration = Duration::from_secs(1);
 /// Exit code of a daemon that has lost a part of itself (sysexits' EX_SOFTWARE, as keepalived has it).
 pub const EXIT_INTERNAL: u8 = 70;
 
@@ -59,6 +62,9 @@ pub struct Services {
     mails: JoinSet<()>,
     answers: JoinSet<()>,
     watchdog: Option<systemd::Watchdog>,
+    schedule: Option<Schedule>,
+    /// Configurations read so far (`config_save_dir`).
+    read: u32,
     phase: Phase,
     /// It has said its last word.
     engine_gone: bool,
@@ -91,6 +97,8 @@ impl Services {
             mails: JoinSet::new(),
             answers: JoinSet::new(),
             watchdog: systemd::Watchdog::from_environment(),
+            schedule: None,
+            read: 0,
             phase: Phase::Starting,
             engine_gone: false,
         }
@@ -126,6 +134,16 @@ impl Services {
                     None => pending().await,
                 }
             };
+            let scheduled = async {
+                match &mut self.schedule {
+                    Some(schedule) => {
+                        while !schedule.look() {
+                            sleep(SCHEDULE_LOOK).await;
+                        }
+                    }
+                    None => pending().await,
+                }
+            };
             tokio::select! {
                 told = self.parts.told.recv(), if !self.engine_gone => match told {
                     Some(told) => self.told(told),
@@ -143,6 +161,10 @@ impl Services {
                     }
                 }
                 () = watchdog => {}
+                () = scheduled => {
+                    tracing::info!(target: "parent", "Reload time has come");
+                    self.reload(None);
+                }
                 () = out_of_time => self.out_of_time(),
                 Some(_) = self.mails.join_next() => {}
                 Some(_) = self.answers.join_next() => {}
@@ -227,8 +249,25 @@ impl Services {
             self.tell_askers(&Reply::Done { message: format!("{} instances", spec.instances.len()) });
         }
         systemd::ready(&spec);
+        self.keep(&spec, snapshot);
         if std::mem::take(&mut self.again) {
             self.reload(None);
+        }
+    }
+
+    /// What is written down or watched because of a configuration that has come into force.
+    fn keep(&mut self, spec: &Spec, snapshot: &Snapshot) {
+        let daemon = &spec.daemon;
+        self.schedule = daemon.reload_time_file.as_deref().map(|path| Schedule::new(path, daemon.reload_repeat));
+        if let Some(directory) = &daemon.config_save_dir {
+            reading::save(directory, self.read, &self.parts.options);
+            dumps::save(directory, self.read, spec, snapshot);
+        }
+        self.read += 1;
+        if self.parts.options.dump {
+            for line in dumps::text(dumps::Kind::Data, spec, snapshot).lines() {
+                tracing::info!(target: "vrrp", "{line}");
+            }
         }
     }
 

@@ -26,16 +26,30 @@ impl Local {
         Local::at(SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs() as i64))
     }
 
-    /// `seconds` since the epoch.
+    /// `seconds` since the epoch, in the time zone of this machine.
     pub fn at(seconds: i64) -> Local {
         let time: libc::time_t = seconds;
         // SAFETY: `tm` is plain data for which all zeroes is a value; localtime_r writes only into it and reads only
         // `time`, both of which live until it returns.
-        let tm = unsafe {
+        Local::of(unsafe {
             let mut tm: libc::tm = std::mem::zeroed();
             libc::localtime_r(&raw const time, &raw mut tm);
             tm
-        };
+        })
+    }
+
+    /// `seconds` since the epoch, in UTC.
+    pub fn utc(seconds: i64) -> Local {
+        let time: libc::time_t = seconds;
+        // SAFETY: as for localtime_r above.
+        Local::of(unsafe {
+            let mut tm: libc::tm = std::mem::zeroed();
+            libc::gmtime_r(&raw const time, &raw mut tm);
+            tm
+        })
+    }
+
+    fn of(tm: libc::tm) -> Local {
         Local {
             year: tm.tm_year.saturating_add(1900),
             month: usize::try_from(tm.tm_mon).unwrap_or(0),
@@ -90,5 +104,45 @@ impl Local {
             minutes.abs() / 60,
             minutes.abs() % 60
         )
+    }
+}
+
+/// A date and a time of day as they are written; `month` and `day` from 1.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Moment {
+    pub year: i32,
+    pub month: i32,
+    pub day: i32,
+    pub hour: i32,
+    pub minute: i32,
+    pub second: i32,
+}
+
+impl Moment {
+    /// Seconds since the epoch, if it is meant in the time zone of this machine.
+    pub fn from_local(self) -> i64 {
+        let mut tm = self.tm();
+        // SAFETY: mktime reads and normalises `tm`, which lives until it returns.
+        unsafe { libc::mktime(&raw mut tm) }
+    }
+
+    /// Seconds since the epoch, if it is meant in UTC.
+    pub fn from_utc(self) -> i64 {
+        let mut tm = self.tm();
+        // SAFETY: timegm reads and normalises `tm`, which lives until it returns.
+        unsafe { libc::timegm(&raw mut tm) }
+    }
+
+    fn tm(self) -> libc::tm {
+        // SAFETY: all zeroes is a value of this plain data.
+        let mut tm: libc::tm = unsafe { std::mem::zeroed() };
+        tm.tm_year = self.year.saturating_sub(1900);
+        tm.tm_mon = self.month.saturating_sub(1);
+        tm.tm_mday = self.day;
+        tm.tm_hour = self.hour;
+        tm.tm_min = self.minute;
+        tm.tm_sec = self.second;
+        tm.tm_isdst = -1;
+        tm
     }
 }

@@ -8,7 +8,7 @@ pub mod calendar;
 pub mod describe;
 pub mod dump;
 pub mod explain;
-mod fifo;
+pub mod fifo;
 pub mod json;
 pub mod log;
 pub mod mail;

@@ -1,0 +1,104 @@
+//! `reload_time_file`: a file whose first line says when the configuration is to be read again.
+//!
+//! `HH:MM:SS`, `YY-MM-DD HH:MM:SS` or `YYYY-MM-DD HH:MM:SS`, with `Z` behind it for UTC. A time of day that is past means
+//! tomorrow; a date that is past means nothing. The file is removed after use, unless `reload_repeat` is set and it names
+//! no date. It is looked at once a second, and only when there is such a keyword.
+
+use crate::observe::calendar::{Local, Moment};
+use std::path::PathBuf;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+const DAY: i64 = 86_400;
+
+/// The file and what it says.
+#[derive(Clone, Debug)]
+pub struct Schedule {
+    path: PathBuf,
+    repeat: bool,
+    seen: Option<(SystemTime, u64)>,
+    /// Seconds since the epoch.
+    due: Option<i64>,
+    dated: bool,
+}
+
+impl Schedule {
+    pub fn new(path: &str, repeat: bool) -> Schedule {
+        Schedule { path: path.into(), repeat, seen: None, due: None, dated: false }
+    }
+
+    /// To be asked once a second: is it time?
+    pub fn look(&mut self) -> bool {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs() as i64);
+        let stamp = std::fs::metadata(&self.path).ok().and_then(|meta| Some((meta.modified().ok()?, meta.len())));
+        if stamp != self.seen {
+            self.seen = stamp;
+            let text = stamp.and_then(|_| std::fs::read_to_string(&self.path).ok()).unwrap_or_default();
+            self.read(text.lines().next().unwrap_or(""), now);
+        }
+        if self.due.is_none_or(|due| due > now) {
+            return false;
+        }
+        if self.repeat && !self.dated {
+            self.due = self.due.map(|due| due + DAY);
+        } else {
+            self.due = None;
+            self.seen = None;
+            let _ = std::fs::remove_file(&self.path);
+        }
+        true
+    }
+
+    fn read(&mut self, line: &str, now: i64) {
+        (self.due, self.dated) = (None, false);
+        if line.trim().is_empty() {
+            return;
+        }
+        match moment(line.trim(), now) {
+            Some((at, dated)) if at > now => {
+                (self.due, self.dated) = (Some(at), dated);
+                tracing::info!(target: "parent", "Reload scheduled for {}", Local::at(at).ctime());
+            }
+            Some((at, false)) => self.due = Some(at + DAY),
+            Some(_) => tracing::warn!(target: "parent", "Reload time '{line}' is in the past, ignored"),
+            None => tracing::warn!(target: "parent", "Reload time '{line}' is not understood, ignored"),
+        }
+    }
+}
+
+/// Seconds since the epoch, and whether a date was given; a bare time of day is that of today.
+pub fn moment(line: &str, now: i64) -> Option<(i64, bool)> {
+    let (line, utc) = match line.strip_suffix(['Z', 'z']) {
+        Some(rest) => (rest.trim_end(), true),
+        None => (line, false),
+    };
+    let (date, time) = match line.split_once([' ', 'T']) {
+        Some((date, time)) => (Some(date), time.trim()),
+        None => (None, line),
+    };
+    let [hour, minute, second] = numbers(time, ':')?;
+    if hour > 23 || minute > 59 || second > 60 {
+        return None;
+    }
+    let (year, month, day) = match date {
+        Some(date) => {
+            let [year, month, day] = numbers(date, '-')?;
+            let century = if date.find('-') == Some(2) { 2000 } else { 0 };
+            (year.checked_add(century)?, month, day)
+        }
+        None => {
+            let today = if utc { Local::utc(now) } else { Local::at(now) };
+            (today.year, today.month as i32 + 1, today.day as i32)
+        }
+    };
+    if !(1..=12).contains(&month) || !(1..=31).contains(&day) || !(1970..=9999).contains(&year) {
+        return None;
+    }
+    let at = Moment { year, month, day, hour, minute, second };
+    Some((if utc { at.from_utc() } else { at.from_local() }, date.is_some()))
+}
+
+fn numbers(text: &str, separator: char) -> Option<[i32; 3]> {
+    let mut parts = text.split(separator).map(|part| part.parse::<u16>().ok().map(i32::from));
+    let all = [parts.next()??, parts.next()??, parts.next()??];
+    parts.next().is_none().then_some(all)
+}

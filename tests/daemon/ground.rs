@@ -1,0 +1,62 @@
+//! A configuration turned into an engine and its snapshot, without a machine.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use vipd::config::expand::TextEnv;
+use vipd::config::source::MapLoader;
+use vipd::config::system::TableSystem;
+use vipd::config::{Env, load};
+use vipd::engine::Engine;
+use vipd::engine::io::{Input, Link, LinkAddress, Wall};
+use vipd::engine::spec::{IfName, Spec};
+use vipd::time::Time;
+
+pub const GOLDEN_CONF: &str = include_str!("golden/keepalived.conf");
+
+/// What a configuration comes to on a machine that has everything it names.
+pub fn spec(text: &str) -> Arc<Spec> {
+    let system = TableSystem::anywhere();
+    let files = MapLoader::default().with("/keepalived.conf", text);
+    let env = Env { text: TextEnv::default(), system: &system };
+    let (spec, diagnostics) = load("/keepalived.conf", &env, &files);
+    Arc::new(spec.unwrap_or_else(|| panic!("{:?}", diagnostics.list)))
+}
+
+pub fn link(index: u32, name: &str, addresses: &[&str]) -> Link {
+    let address = |text: &&str| {
+        let (address, prefix) = text.split_once('/').unwrap();
+        let address: IpAddr = address.parse().unwrap();
+        LinkAddress { address, prefix: prefix.parse().unwrap(), usable: true, secondary: false }
+    };
+    Link {
+        index,
+        name: IfName::new(name).unwrap(),
+        running: true,
+        up: true,
+        mtu: 1500,
+        mac: Some([2, 0, 0, 0, 0, index as u8]),
+        loopback: false,
+        multicast: true,
+        arp: true,
+        master: 0,
+        lower: 0,
+        kind: "veth".into(),
+        addresses: addresses.iter().map(address).collect(),
+    }
+}
+
+/// An engine on eth0 and eth1 that has lived for `seconds` without hearing anybody.
+pub fn engine(spec: &Arc<Spec>, seconds: u64) -> (Engine, Time) {
+    let links = vec![link(2, "eth0", &["10.9.0.1/24", "fe80::1/64"]), link(3, "eth1", &[])];
+    let start = Time::from_micros(1_000_000);
+    let mut engine = Engine::new(spec.clone(), links, start);
+    engine.handle(Input::WallClock(Wall { at: start, unix_micros: 1_795_215_445_229_559 }), start);
+    let mut now = start;
+    while let Some((at, _)) = engine.deadline().filter(|(at, _)| *at <= Time::from_micros((1 + seconds) * 1_000_000)) {
+        now = at;
+        engine.handle(Input::Tick, now);
+        while engine.poll().is_some() {}
+    }
+    while engine.poll().is_some() {}
+    (engine, now)
+}
