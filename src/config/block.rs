@@ -309,6 +309,14 @@ impl Cx<'_> {
         let message = format!("`{}` has no argument and is ignored", node.keyword.text);
         self.push(Diagnostic::new(Class::MissingParameter, node.span, message).label(format!("expected {expected}")));
     }
+    /// A mistake of a block as a whole: said at `span`, with the place where the block ends.
+    pub fn block_error(&mut self, span: Span, close: Option<Span>, message: impl Into<String>) {
+        let complaint = Diagnostic::new(Class::General, span, message);
+        self.push(match close {
+            Some(close) => complaint.related(close, "the block ends here"),
+            None => complaint,
+        });
+    }
     /// Complains about a second one; `kept` says which of them holds.
     pub fn again(&mut self, span: Span, keyword: &str, first: Span, kept: &str) {
         let message = format!("`{keyword}` is given twice; {kept}");
@@ -494,7 +502,8 @@ impl<V: Value> Reader<Set<V::Out>> for One<V> {
         }
         match (word, &self.bare) {
             (Some(word), _) => {
-                let read = self.value.take(word, keyword, cx);
+                let outcome = if self.fallback.is_some() { "; the default is used" } else { " and is ignored" };
+                let read = self.value.take_or(word, keyword, outcome, cx);
                 if let Some(value) = read.or_else(|| self.fallback.clone()) {
                     *field = Some(Setting { value, span: word.span });
                 }

@@ -99,7 +99,11 @@ pub fn read_sync_group(list: &mut Vec<Named<SyncGroup>>, node: &Node<'_>, cx: &m
     }
     let Some(group) = named::<SyncGroup>(node, cx) else { return };
     if group.settings.members.is_none() && !cx.aborted {
-        return cx.error(group.span, format!("vrrp_sync_group `{}` has no members and is removed", group.name));
+        return cx.block_error(
+            group.span,
+            group.close,
+            format!("vrrp_sync_group `{}` has no members and is removed", group.name),
+        );
     }
     list.push(group);
 }
@@ -111,7 +115,11 @@ pub fn read_track_group(list: &mut Vec<Named<TrackGroup>>, node: &Node<'_>, cx: 
     }
     let Some(group) = named::<TrackGroup>(node, cx) else { return };
     if group.settings.members.is_none() && !cx.aborted {
-        return cx.error(group.span, format!("track_group `{}` has no members and is removed", group.name));
+        return cx.block_error(
+            group.span,
+            group.close,
+            format!("track_group `{}` has no members and is removed", group.name),
+        );
     }
     cx.track_groups.push(group.name.clone());
     list.push(group);
@@ -129,7 +137,11 @@ pub fn read_garp_group(list: &mut Vec<GarpGroup>, node: &Node<'_>, cx: &mut Cx<'
                 names.remove(name.as_str());
             }
         }
-        return cx.error(node.span, "this garp_group has neither garp_interval nor gna_interval and is removed");
+        return cx.block_error(
+            node.span,
+            node.close,
+            "this garp_group has neither garp_interval nor gna_interval and is removed",
+        );
     }
     list.push(group);
 }

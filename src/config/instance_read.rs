@@ -75,11 +75,15 @@ pub fn read_instance(list: &mut Vec<Named<Instance>>, node: &Node<'_>, cx: &mut 
     let made = settings.vmac.as_ref().and_then(|v| v.span).or(settings.ipvlan.as_ref().and_then(|v| v.span));
     if let (Some(_), Some(at), false) = (says_unicast(settings), made, cx.aborted) {
         if settings.interface.is_none() {
-            cx.error(at, format!("{} has no interface to make a VMAC or ipvlan on; none is made", instance.name));
+            cx.block_error(
+                at,
+                node.close,
+                format!("{} has no interface to make a VMAC or ipvlan on; none is made", instance.name),
+            );
             (settings.vmac, settings.ipvlan) = (None, None);
         } else if settings.xmit_base.is_none() {
             let message = format!("{} is unicast with a VMAC or ipvlan; vmac_xmit_base is set", instance.name);
-            cx.push(Diagnostic::new(Class::General, at, message).help("write vmac_xmit_base"));
+            cx.block_error(at, node.close, message);
             settings.xmit_base = Some(Setting { value: (), span: at });
         }
     }
@@ -87,7 +91,7 @@ pub fn read_instance(list: &mut Vec<Named<Instance>>, node: &Node<'_>, cx: &mut 
         && let Some(ttl) = settings.unicast_ttl.filter(|_| !cx.aborted)
     {
         let message = format!("`unicast_ttl` of {} has no effect without unicast peers", instance.name);
-        cx.push(Diagnostic::new(Class::General, ttl.span, message).help("add a unicast_peer block, or remove it"));
+        cx.block_error(ttl.span, node.close, message);
         settings.unicast_ttl = None;
     }
     list.push(instance);

@@ -114,11 +114,15 @@ pub fn resolve(mut top: Top, cx: &mut Cx<'_>) -> Option<Spec> {
 /// A notify script; one that cannot run is left out, which keepalived only logs.
 pub fn notify(line: &Set<ScriptLine>, what: &str, guard: &mut Guard<'_>, cx: &mut Cx<'_>) -> Option<Run> {
     let line = &line.as_ref()?.value;
-    let checked = guard
-        .account_of(line.user.as_ref())
-        .map_err(Danger::Inhibited)
-        .and_then(|account| guard.check(&line.argv, &account, line.span));
-    match checked {
+    let account = match guard.account_of(line.user.as_ref()) {
+        Ok(account) => account,
+        Err(reason) => {
+            let class = guard.class_of_missing_user();
+            cx.push(Diagnostic::new(class, line.span, format!("{what} will not run: {reason}")));
+            return None;
+        }
+    };
+    match guard.check(&line.argv, &account, line.span) {
         Ok((run, _)) => Some(run),
         Err(danger) => {
             cx.note(line.span, format!("{what} will not run: {}", danger.reason()));
@@ -168,7 +172,11 @@ fn script(block: &Named<ScriptBlock>, guard: &mut Guard<'_>, cx: &mut Cx<'_>) ->
     let user = s.user.as_ref().map(|set| &set.value);
     let refuse = |reason: &str, class: Class, cx: &mut Cx<'_>| {
         let message = format!("vrrp_script {} is not run and not tracked: {reason}", block.name);
-        cx.push(Diagnostic::new(class, line.span, message));
+        let complaint = Diagnostic::new(class, line.span, message);
+        cx.push(match block.close {
+            Some(close) if class == Class::General => complaint.related(close, "the block ends here"),
+            _ => complaint,
+        });
         None
     };
     let account = match guard.account_of(user) {

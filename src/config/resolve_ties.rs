@@ -32,37 +32,32 @@ fn weighed(line: &TieLine, own: Weight) -> Weight {
 }
 
 impl Trackers {
-    fn drafts(&self, ties: &Ties, from_group: bool) -> Vec<Draft> {
+    fn drafts(&self, ties: &Ties, from_group: bool, cx: &mut Cx<'_>) -> Vec<Draft> {
         let mut drafts = Vec::new();
-        let mut add = |line: &TieLine, on: TieTarget, own: Weight| {
+        let mut add = |line: &TieLine, found: Option<(TieTarget, Weight)>| {
+            let Some((on, own)) = found else {
+                // What is wrong with it has been complained about where it is defined.
+                return cx.note(line.span, format!("`{}` is not tracked, since it was removed", line.name));
+            };
             let Weight { weight, reverse } = weighed(line, own);
             let tie = Tie { on, weight, reverse, from_group };
             drafts.push(Draft { tie, name: line.name.clone(), span: line.span });
         };
         for line in &ties.interfaces {
-            if let Some(name) = IfName::new(&line.name) {
-                add(line, TieTarget::Interface(name), Weight::default());
-            }
+            add(line, IfName::new(&line.name).map(|name| (TieTarget::Interface(name), Weight::default())));
         }
         for line in &ties.scripts {
-            if let Some(Some((id, own))) = self.scripts.get(&line.name) {
-                add(line, TieTarget::Script(*id), *own);
-            }
+            let found = self.scripts.get(&line.name).copied().flatten();
+            add(line, found.map(|(id, own)| (TieTarget::Script(id), own)));
         }
         for line in &ties.files {
-            if let Some((id, own)) = self.files.get(&line.name) {
-                add(line, TieTarget::File(*id), *own);
-            }
+            add(line, self.files.get(&line.name).map(|(id, own)| (TieTarget::File(*id), *own)));
         }
         for line in &ties.processes {
-            if let Some((id, own)) = self.processes.get(&line.name) {
-                add(line, TieTarget::Process(*id), *own);
-            }
+            add(line, self.processes.get(&line.name).map(|(id, own)| (TieTarget::Process(*id), *own)));
         }
         for line in &ties.bfds {
-            if let Some((id, own)) = self.bfds.get(&line.name) {
-                add(line, TieTarget::Bfd(*id), *own);
-            }
+            add(line, self.bfds.get(&line.name).map(|(id, own)| (TieTarget::Bfd(*id), *own)));
         }
         drafts
     }
@@ -72,7 +67,7 @@ impl Trackers {
         let owner = spec.priority.0 == 255;
         let why = if unweighted { "its sync group has no sync_group_tracking_weight" } else { "its priority is 255" };
         let mut kept: Vec<Tie> = Vec::new();
-        for Draft { mut tie, name, span } in self.drafts(ties, false) {
+        for Draft { mut tie, name, span } in self.drafts(ties, false, cx) {
             if matches!(&tie.on, TieTarget::Interface(name) if Some(name) == spec.interface.as_ref()) {
                 cx.error(span, format!("{}: {name} is its own interface, which is tracked anyhow; ignored", spec.name));
                 continue;
@@ -116,7 +111,7 @@ impl Trackers {
     ) -> Vec<Tie> {
         let owner = members.iter().any(|id| instances.get(id.index()).is_some_and(|i| i.priority.0 == 255));
         let mut ties = Vec::new();
-        for Draft { mut tie, name, span } in self.drafts(&group.settings.ties, true) {
+        for Draft { mut tie, name, span } in self.drafts(&group.settings.ties, true, cx) {
             if owner && tie.weight != 0 {
                 cx.error(
                     span,

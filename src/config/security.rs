@@ -234,6 +234,8 @@ pub struct Guard<'a> {
     /// `script_user`.
     pub script_user: Option<UserLine>,
     default: Option<Result<Account, String>>,
+    /// There is no default user although script security wants one, and that has not been said.
+    default_failed: bool,
     /// A script is configured: where. With security off this is a complaint.
     pub first_script: Option<Span>,
     /// The first script that others could change: why.
@@ -249,6 +251,7 @@ impl<'a> Guard<'a> {
             supplementary: false,
             script_user: None,
             default: None,
+            default_failed: false,
             first_script: None,
             first_insecure: None,
         }
@@ -265,6 +268,7 @@ impl<'a> Guard<'a> {
                     match account(self.system, &line, self.supplementary) {
                         Ok(found) => Ok(found),
                         Err(_) if self.enabled => {
+                            self.default_failed = true;
                             Err("with enable_script_security, scripts need script_user or a user keepalived_script"
                                 .into())
                         }
@@ -278,6 +282,11 @@ impl<'a> Guard<'a> {
             self.default = Some(found);
         }
         self.default.clone().unwrap_or_else(|| Err("no user".into()))
+    }
+
+    /// Class of a complaint about a missing user: that there is no default user is an error, once.
+    pub fn class_of_missing_user(&mut self) -> Class {
+        if std::mem::take(&mut self.default_failed) { Class::General } else { Class::Note }
     }
 
     /// Who runs this script. `Err` says why nobody can.

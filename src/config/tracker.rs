@@ -17,6 +17,8 @@ pub struct Named<T> {
     pub name: Box<str>,
     /// Where the name stands.
     pub span: Span,
+    /// Where the block ends.
+    pub close: Option<Span>,
     pub settings: T,
 }
 
@@ -30,7 +32,7 @@ pub fn named<T: Block>(node: &Node<'_>, cx: &mut Cx<'_>) -> Option<Named<T>> {
     cx.block = Some(node.span);
     cx.name = name.text.into();
     super::block::read_block(&mut settings, node.body.as_deref().unwrap_or_default(), cx);
-    Some(Named { name: name.text.into(), span: name.span, settings })
+    Some(Named { name: name.text.into(), span: name.span, close: node.close, settings })
 }
 
 /// A name and where it stands, or nothing, with a complaint, unless there is exactly one.
@@ -204,8 +206,14 @@ pub fn read_script(list: &mut Vec<Named<ScriptBlock>>, node: &Node<'_>, cx: &mut
     if cx.aborted {
         return;
     }
+    // A name that is defined but not usable is complained about once, not wherever it is tracked.
+    let new = node.args.first().is_some_and(|name| cx.define("vrrp_script", *name));
     if block.settings.script.is_none() {
-        return cx.error(block.span, format!("vrrp_script `{}` has no script and is removed", block.name));
+        return cx.block_error(
+            block.span,
+            block.close,
+            format!("vrrp_script `{}` has no script and is removed", block.name),
+        );
     }
     if let Some(user) = &block.settings.user
         && super::security::account(cx.env.system, &user.value, false).is_err()
@@ -213,9 +221,7 @@ pub fn read_script(list: &mut Vec<Named<ScriptBlock>>, node: &Node<'_>, cx: &mut
         // The user has been complained about where it stands.
         return;
     }
-    if let Some(name) = node.args.first().copied()
-        && cx.define("vrrp_script", name)
-    {
+    if new {
         list.push(block);
     }
 }
@@ -296,9 +302,14 @@ pub fn read_process(list: &mut Vec<Named<ProcessBlock>>, node: &Node<'_>, cx: &m
     if cx.aborted {
         return;
     }
+    let new = node.args.first().is_some_and(|name| cx.define("vrrp_track_process", *name));
     let settings = &mut block.settings;
     if settings.process.is_none() {
-        return cx.error(block.span, format!("vrrp_track_process `{}` has no process and is removed", block.name));
+        return cx.block_error(
+            block.span,
+            block.close,
+            format!("vrrp_track_process `{}` has no process and is removed", block.name),
+        );
     }
     if let (Some(least), Some(most)) = (settings.quorum, settings.quorum_max)
         && least.value > most.value
@@ -314,9 +325,7 @@ pub fn read_process(list: &mut Vec<Named<ProcessBlock>>, node: &Node<'_>, cx: &m
             settings.quorum_max = None;
         }
     }
-    if let Some(name) = node.args.first().copied()
-        && cx.define("vrrp_track_process", name)
-    {
+    if new {
         list.push(block);
     }
 }
@@ -375,8 +384,13 @@ pub fn read_file(list: &mut Vec<Named<FileBlock>>, node: &Node<'_>, cx: &mut Cx<
     if cx.aborted {
         return;
     }
+    let new = node.args.first().is_some_and(|name| cx.define("track_file", *name));
     let Some(file) = &block.settings.file else {
-        return cx.error(block.span, format!("track_file `{}` has no file and is removed", block.name));
+        return cx.block_error(
+            block.span,
+            block.close,
+            format!("track_file `{}` has no file and is removed", block.name),
+        );
     };
     let directory = match file.value.rfind('/') {
         Some(0) => "/",
@@ -391,9 +405,7 @@ pub fn read_file(list: &mut Vec<Named<FileBlock>>, node: &Node<'_>, cx: &mut Cx<
                 .help("a file can be watched only in a directory that is there"),
         );
     }
-    if let Some(name) = node.args.first().copied()
-        && cx.define("track_file", name)
-    {
+    if new {
         list.push(block);
     }
 }

@@ -21,10 +21,14 @@ pub trait Value {
     fn read(&self, word: &str) -> Result<Self::Out, Wrong<Self::Out>>;
     /// Reads and complains; `None` when nothing usable was there.
     fn take(&self, word: Word<'_>, keyword: &str, cx: &mut Cx<'_>) -> Option<Self::Out> {
+        self.take_or(word, keyword, " and is ignored", cx)
+    }
+    /// The same; `outcome` ends the sentence about a word of which nothing is usable.
+    fn take_or(&self, word: Word<'_>, keyword: &str, outcome: &str, cx: &mut Cx<'_>) -> Option<Self::Out> {
         match self.read(word.text) {
             Ok(value) => Some(value),
             Err(wrong) => {
-                let outcome = if wrong.usable.is_some() { "" } else { " and is ignored" };
+                let outcome = if wrong.usable.is_some() { "" } else { outcome };
                 let message = match wrong.problem {
                     Some(problem) => format!("`{keyword}`: {problem}"),
                     None => format!("`{keyword}` cannot be `{}`{outcome}", word.text),
