@@ -1,41 +1,94 @@
 //! `vipctl check`: the mistakes of each file, then what does not fit between several, then what will happen.
+//!
+//! With one file the exit code is that of `keepalived -t`; what is found between files counts as a mistake if it is an
+//! error, and with `--strict` if it is a warning.
 
 use super::args::{Check, Format};
 use super::files::{Where, load};
 use super::paint::Paint;
 use super::{Outcome, steer};
 use crate::config::diagnostic::{Class, Level, Style};
+use crate::config::pair::{self, Finding};
+use crate::engine::spec::Spec;
+use serde_json::json;
 use std::process::ExitCode;
+
+/// Exit code when only what is between the files is wrong, or only `--strict` makes it wrong.
+const NO: u8 = 1;
 
 pub fn run(args: &Check) -> Outcome {
     // Several files are for several machines, and this is at most one of them.
     let place = if args.anywhere || args.files.len() > 1 { Where::Anywhere } else { Where::Here };
     let paint = Paint::stdout();
-    let mut code = 0;
-    let mut out = String::new();
+    let (mut code, mut out) = (0, String::new());
+    let mut specs: Vec<(String, Spec)> = Vec::new();
     for file in &args.files {
-        let (spec, mut diagnostics) = load(file, args.config_id.as_deref(), place)?;
-        let warned = diagnostics.list.iter().any(|d| d.class.level() == Level::Warning);
+        let (spec, diagnostics) = load(file, args.config_id.as_deref(), place)?;
         code = code.max(diagnostics.exit_code());
-        if args.strict && warned {
-            code = code.max(1);
+        if args.strict && diagnostics.list.iter().any(|d| d.class.level() == Level::Warning) {
+            code = code.max(NO);
         }
-        if spec.is_none() {
-            code = code.max(Class::Abort.exit_code());
+        match spec {
+            Some(spec) => specs.push((file.display().to_string(), spec)),
+            None => code = code.max(Class::Abort.exit_code()),
         }
-        match args.format {
-            Format::Json => out += &diagnostics.show(Style::Json),
-            Format::Text => {
-                let shown = diagnostics.show(Style::Full { colour: paint.on() });
-                if shown.is_empty() {
-                    out += &format!("{}: {}\n", file.display(), paint.good("no mistakes"));
-                } else {
-                    out += &shown;
-                }
-            }
+        let shown = match args.format {
+            Format::Json => diagnostics.show(Style::Json),
+            Format::Text => diagnostics.show(Style::Full { colour: paint.on() }),
+        };
+        if shown.is_empty() && args.format == Format::Text {
+            out += &format!("{}: {}\n", file.display(), paint.good("no mistakes"));
         }
-        diagnostics.list.clear();
+        out += &shown;
+    }
+    if specs.len() > 1 {
+        let servers: Vec<(String, &Spec)> = specs.iter().map(|(file, spec)| (file.clone(), spec)).collect();
+        let findings = pair::compare(&servers);
+        let worst = |level| findings.iter().any(|f| f.level == level);
+        if worst(Level::Error) || args.strict && worst(Level::Warning) {
+            code = code.max(NO);
+        }
+        let outlook = pair::outlook(&servers);
+        out += &match args.format {
+            Format::Json => json_lines(&findings, &outlook),
+            Format::Text => text(&findings, &outlook, paint),
+        };
     }
     steer::print(&out)?;
     Ok(ExitCode::from(code))
+}
+
+fn json_lines(findings: &[Finding], outlook: &[String]) -> String {
+    let mut out: String = findings.iter().map(|f| format!("{}\n", json!(f))).collect();
+    out += &format!("{}\n", json!({ "outlook": outlook }));
+    out
+}
+
+fn text(findings: &[Finding], outlook: &[String], paint: Paint) -> String {
+    let mut out = String::new();
+    for finding in findings {
+        let level = match finding.level {
+            Level::Error => paint.bad("error"),
+            Level::Warning => paint.careful("warning"),
+            Level::Note => paint.name("note"),
+        };
+        out += &format!("{level}: {} [{}]\n", paint.strong(&finding.message), finding.rule);
+        for place in &finding.places {
+            let instance = place.instance.as_deref().map_or(String::new(), |i| format!(", vrrp_instance {i}"));
+            out += &format!("  {} {}{instance}\n", paint.dim("-->"), place.file);
+        }
+        if let Some(help) = &finding.help {
+            out += &format!("  {} {help}\n", paint.dim("= help:"));
+        }
+    }
+    if findings.is_empty() {
+        out += &format!("{}\n", paint.good("The configurations fit together."));
+    }
+    if !outlook.is_empty() {
+        out += &format!("\n{}\n", paint.strong("What will happen:"));
+        for line in outlook {
+            out += &format!("  {line}\n");
+        }
+    }
+    out
 }
