@@ -8,6 +8,7 @@ use crate::config::system::{FileKind, Link, Stat, System, TableSystem, User};
 use crate::config::{self, Env};
 use crate::engine::spec::Spec;
 use crate::kernel::files::OsLoader;
+use crate::kernel::system::LinuxSystem;
 use crate::time::Interval;
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -31,9 +32,9 @@ pub fn load(file: &Path, config_id: Option<&str>, place: Where) -> Result<(Optio
     if let Err(e) = std::fs::File::open(file) {
         return Err(Trouble::new(format!("{}: {e}", file.display())));
     }
-    let anywhere = Anywhere::new();
+    let (anywhere, here) = (Anywhere::new(), LinuxSystem::new());
     let (system, files): (&dyn System, &dyn Loader) = match place {
-        Where::Here => (&anywhere, &Learning(&anywhere)),
+        Where::Here => (&here, &OsLoader),
         Where::Anywhere => (&anywhere, &Learning(&anywhere)),
     };
     let host = system.host_name();
