@@ -54,6 +54,8 @@ pub(super) struct Index {
     lanes: BTreeMap<InstanceId, Vec<Option<u32>>>,
     /// Addresses that are virtual here and so are nobody's own.
     pub(super) claimed: BTreeSet<IpAddr>,
+    /// Addresses whose presence is somebody's business although they may be claimed (`track_src_ip`).
+    minded: BTreeSet<IpAddr>,
     running: BTreeMap<IfName, bool>,
 }
 
@@ -88,6 +90,7 @@ impl Index {
             for name in names {
                 index.interfaces.entry(name.clone()).or_default().push(id);
             }
+            index.minded.extend(instance.source.filter(|_| instance.track_source));
             if instance.virtual_link.is_some() || (instance.source.is_some() && instance.track_source) {
                 index.anywhere.push(id);
             }
@@ -121,6 +124,12 @@ impl Index {
         if of_addresses.iter().any(Option::is_some) {
             self.lanes.insert(id, of_addresses);
         }
+    }
+
+    /// Is the coming and going of this address nobody's business? So it is with a virtual address: a take-over of a
+    /// thousand of them must not make everybody look at the links a thousand times.
+    pub(super) fn is_passing(&self, address: IpAddr) -> bool {
+        self.claimed.contains(&address) && !self.minded.contains(&address)
     }
 
     pub(super) fn is_paced(&self, id: InstanceId) -> bool {

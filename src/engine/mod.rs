@@ -73,6 +73,8 @@ pub struct Engine {
     /// When each kind of stray datagram was last told.
     told: BTreeMap<Refusal, Time>,
     stopped: bool,
+    /// How often a binding has changed.
+    rebound: u64,
 }
 
 /// What a slot of the agenda stands for.
@@ -108,6 +110,7 @@ impl Engine {
             refused: BTreeMap::new(),
             told: BTreeMap::new(),
             stopped: false,
+            rebound: 0,
             spec,
         };
         engine.rebuild();
@@ -207,6 +210,11 @@ impl Engine {
     /// The sockets that Spec and links call for, each with the instances that hear and speak through it.
     pub fn ports(&self) -> Vec<(Port, Vec<InstanceId>)> {
         ports::ports(&self.spec, &self.instances)
+    }
+
+    /// A number that differs whenever [`Engine::ports`] may answer differently.
+    pub fn ports_version(&self) -> u64 {
+        self.rebound
     }
 
     /// What the engine is told to be at present.
@@ -333,6 +341,7 @@ impl Engine {
 
     /// Makes what follows from Spec and links anew: tables, agenda, everybody's standing.
     fn rebuild(&mut self) {
+        self.rebound += 1;
         self.index = Index::new(&self.spec, &mut self.lanes);
         for known in self.links.iter() {
             self.index.note_running(&known.link.name, known.running);
@@ -364,10 +373,17 @@ impl Engine {
         if let LinkFact::Healed { instance, addresses } = fact {
             return self.healed(instance, addresses);
         }
+        let passing = match &fact {
+            LinkFact::Address { address, .. } => self.index.is_passing(address.address),
+            LinkFact::AddressGone { address, .. } => self.index.is_passing(*address),
+            _ => false,
+        };
         let (spec, instances) = (&self.spec, &self.instances);
         let delays = |name: &IfName| settle::debounce(spec, instances, name);
         let changed = self.links.apply(fact, self.now, &delays);
-        self.links_changed(changed);
+        if !passing {
+            self.links_changed(changed);
+        }
     }
 
     /// Something is different about these interfaces.

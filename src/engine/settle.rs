@@ -81,6 +81,7 @@ impl Engine {
         faults.retain(|fault| seen.insert(fault.clone()));
         let standing = election::effective(spec.priority, std::iter::once(parts));
         if instance.binding != binding {
+            self.rebound += 1;
             let before = instance.binding.clone();
             let own = ears(spec, &before).into_iter().chain(ears(spec, &binding)).flatten();
             let concerned = own.flat_map(|ifindex| self.index.hearers(ifindex, spec.family, spec.vrid.get()).to_vec());

@@ -24,7 +24,8 @@ pub(super) struct Driver {
     pub(super) log_addresses: bool,
     /// As last given to the sockets.
     pub(super) ports: Vec<(Port, Vec<InstanceId>)>,
-    pub(super) ports_stale: bool,
+    /// [`Engine::ports_version`] of `ports`; `None` before there are any.
+    pub(super) ports_version: Option<u64>,
     pub(super) ports_retry: Time,
     /// Instances whose last datagram could not be sent: said once, until one goes out again.
     pub(super) mute: HashSet<InstanceId>,
@@ -82,7 +83,6 @@ impl Driver {
                 if self.log_addresses {
                     self.tell_address(&fact);
                 }
-                self.ports_stale = true;
                 self.engine.handle(Input::Link(fact), now);
             }
             Report::Applied { instance, outcome } => self.engine.handle(Input::Applied { instance, outcome }, now),
@@ -180,7 +180,7 @@ impl Driver {
         self.mute.clear();
         self.closed.clear();
         self.tell_spec();
-        self.ports_stale = true;
+        self.ports_version = None;
         self.settle();
     }
 
@@ -193,7 +193,7 @@ impl Driver {
     pub(super) fn settle(&mut self) {
         let now = clock::now();
         self.tell_wall(now, false);
-        if self.ports_stale || self.ports_retry <= now {
+        if self.ports_version != Some(self.engine.ports_version()) || self.ports_retry <= now {
             self.sync_ports(now);
         }
         while let Some(action) = self.engine.poll() {
@@ -209,7 +209,7 @@ impl Driver {
     }
 
     fn sync_ports(&mut self, now: Time) {
-        self.ports_stale = false;
+        self.ports_version = Some(self.engine.ports_version());
         let ports = self.engine.ports();
         let again = self.ports_retry <= now;
         self.ports_retry = Time::NEVER;
@@ -264,10 +264,6 @@ impl Driver {
                 let _ = self.services.send(Told::Kill(script, signal));
             }
             Action::Report(event) => {
-                // A change of state may change what a unicast or owner instance needs to hear.
-                if matches!(event, Event::Became { .. }) {
-                    self.ports_stale = true;
-                }
                 let _ = self.services.send(Told::Event(event, now));
             }
         }

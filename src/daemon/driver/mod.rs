@@ -190,7 +190,7 @@ async fn run(setup: Setup) -> std::io::Result<()> {
         punctuality,
         log_addresses,
         ports: Vec::new(),
-        ports_stale: true,
+        ports_version: None,
         ports_retry: Time::NEVER,
         mute: HashSet::new(),
         closed: HashSet::new(),
