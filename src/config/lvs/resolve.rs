@@ -44,7 +44,16 @@ pub fn resolve(lvs: Lvs, cx: &mut Cx<'_>) -> LvsSpec {
     guard.use_symlinks = given(&cx.global.use_symlink_paths, false);
     guard.supplementary = given(&cx.global.set_supplementary_groups, false);
     guard.script_user = cx.global.script_user.as_ref().map(|set| set.value.clone());
-    let services = services.into_iter().filter_map(|s| service(s, &groups, mail, &mut guard, cx)).collect();
+    let services: Vec<VirtualServer> =
+        services.into_iter().filter_map(|s| service(s, &groups, mail, &mut guard, cx)).collect();
+    if !services.is_empty() {
+        for reader in [cx.global.fifo_script.clone(), cx.global.lvs_fifo_script.clone()].into_iter().flatten() {
+            if let Ok(account) = guard.account_of(reader.value.user.as_ref()) {
+                // Whether it can run is the business of who starts it; here only safety counts.
+                let _ = guard.check(&reader.value.argv, &account, reader.value.span);
+            }
+        }
+    }
     // VRRP's scripts are judged by a guard of their own; that script security is off is said once.
     if !cx.diagnostics.list.iter().any(|d| d.class == Class::Security) {
         guard.settle(cx);
@@ -430,7 +439,13 @@ fn program(
     let account = match guard.account_of(user.or(line.user.as_ref())) {
         Ok(account) => account,
         Err(problem) => {
-            let complaint = Diagnostic::new(Class::General, line.span, format!("{problem}; the script is left out"));
+            // keepalived takes it to heart for checks, and once for all scripts when there is no default user to be found;
+            // otherwise it only logs. What is wrong with `script_user` itself has been said at that line.
+            let check = close.is_some();
+            let no_default = line.user.is_none() && user.is_none() && guard.script_user.is_none();
+            let told = cx.diagnostics.list.iter().any(|d| d.class == Class::General && d.message.starts_with(&problem));
+            let class = if check || (no_default && !told) { Class::General } else { Class::Note };
+            let complaint = Diagnostic::new(class, line.span, format!("{problem}; the script is left out"));
             cx.push(match close {
                 Some(close) => complaint.related(close, "the check ends here"),
                 None => complaint,

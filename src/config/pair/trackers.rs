@@ -72,7 +72,7 @@ pub(super) fn check(router: &[Member<'_>], servers: &Servers<'_>, out: &mut Vec<
     // Together they may still do what none does alone.
     let together = weighted
         .iter()
-        .fold(i32::from(holds.0), |sum, tie| sum - contribution(tie).map_or(0, |(well, ill)| well - ill));
+        .fold(i32::from(holds.0), |sum, tie| sum - contribution(tie).map_or(0, |(well, ill)| well.saturating_sub(ill)));
     for tie in &weighted {
         let left = priority(best.instance, Some(tie));
         let places = vec![servers.place(**best), servers.place(**next)];
