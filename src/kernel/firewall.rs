@@ -1,22 +1,47 @@
-//! nftables for what addresses and MAC addresses alone cannot do (to be filled).
+//! nftables for what addresses and MAC addresses alone cannot do.
+//!
+//! Two things, in tables `ip` and `ip6` of our own: packets to and from claimed addresses are dropped where the router
+//! must not accept them (`no_accept`, RFC 9568 §6.4.3), and what would teach switches the virtual MAC address on a
+//! backup (IGMP, MLD, router solicitations) does not leave by a VMAC but by its parent.
+//!
+//! A table appears with the first need and is filled by differences, each change one transaction. What an earlier run
+//! left under our name is replaced.
+
+mod rules;
 
 use super::netlink::NetlinkError;
+use super::netlink::channel::{Channel, Request};
 use crate::engine::spec::Nftables;
+use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
+use netlink_packet_netfilter::nftables::NfTablesMessage;
+use netlink_packet_netfilter::none::ControlMessage;
+use netlink_packet_netfilter::{NetfilterHeader, NetfilterMessage, NetfilterProtoFamily};
+use rules::Table;
 use std::collections::BTreeSet;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
+
+/// NFNL_SUBSYS_NFTABLES, which a transaction names in its header.
+const SUBSYSTEM: u16 = 10;
+/// Elements to a message: an attribute is 64 KiB at most.
+const ELEMENTS: usize = 500;
 
 /// What the firewall is to hold.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Screen {
-    /// Addresses whose packets are dropped (`no_accept`), with the interface for link-local ones.
+    /// Addresses whose packets are dropped (`no_accept`), with the interface, which counts for link-local ones.
     pub denied: BTreeSet<(IpAddr, u32)>,
-    /// VMACs, each with the index of its parent: IGMP and MLD do not leave by them.
+    /// VMACs, each with the index of its parent.
     pub vmacs: BTreeSet<(u32, u32)>,
+    /// Link-local addresses that VMACs share with their parents: no neighbour advertisement for them leaves by a VMAC.
+    pub parents: BTreeSet<Ipv6Addr>,
 }
 
 /// The tables that we hold.
 #[derive(Debug, Default)]
 pub struct Firewall {
+    channel: Option<Channel>,
+    v4: Option<Table>,
+    v6: Option<Table>,
     held: Screen,
 }
 
@@ -24,15 +49,98 @@ impl Firewall {
     /// Makes the tables hold exactly `wanted`.
     ///
     /// # Errors
-    /// A kernel without nftables, or one that refuses.
+    /// A kernel without nftables, or one that refuses; nothing has changed then.
     pub fn hold(&mut self, settings: &Nftables, wanted: Screen) -> Result<(), NetlinkError> {
-        let _ = settings;
+        if wanted == self.held {
+            return Ok(());
+        }
+        let v6 = |(address, _): &(IpAddr, u32)| address.is_ipv6();
+        let needs_v4 = !wanted.vmacs.is_empty() || !wanted.denied.iter().all(v6);
+        let needs_v6 = !wanted.vmacs.is_empty() || wanted.denied.iter().any(v6);
+        for (needed, family) in [(needs_v4, NetfilterProtoFamily::IPv4), (needs_v6, NetfilterProtoFamily::IPv6)] {
+            if needed && self.table(family).is_none() {
+                self.make(settings, family)?;
+            }
+        }
+        let mut requests = Vec::new();
+        for family in [NetfilterProtoFamily::IPv4, NetfilterProtoFamily::IPv6] {
+            let Some(table) = self.table(family) else { continue };
+            let before = table.elements(&self.held);
+            let after = table.elements(&wanted);
+            for (set, elements) in &after {
+                let old = before.get(set).cloned().unwrap_or_default();
+                let gone: Vec<_> = old.difference(elements).cloned().collect();
+                let new: Vec<_> = elements.difference(&old).cloned().collect();
+                for part in gone.chunks(ELEMENTS) {
+                    requests.push(request(family, table.remove_elements(set, part), 0));
+                }
+                for part in new.chunks(ELEMENTS) {
+                    requests.push(request(family, table.add_elements(set, part), NLM_F_CREATE));
+                }
+            }
+        }
+        if !requests.is_empty() {
+            self.transact(requests)?;
+        }
         self.held = wanted;
         Ok(())
     }
 
     /// Removes the tables.
     pub fn remove(&mut self) {
+        for family in [NetfilterProtoFamily::IPv4, NetfilterProtoFamily::IPv6] {
+            if let Some(table) = self.table(family) {
+                let requests = vec![request(family, table.delete(), 0)];
+                let _ = self.transact(requests);
+            }
+        }
+        self.v4 = None;
+        self.v6 = None;
         self.held = Screen::default();
     }
+
+    fn table(&self, family: NetfilterProtoFamily) -> Option<&Table> {
+        if family == NetfilterProtoFamily::IPv4 { self.v4.as_ref() } else { self.v6.as_ref() }
+    }
+
+    /// Makes an empty table with its rules. A kernel that cannot duplicate packets drops them only.
+    fn make(&mut self, settings: &Nftables, family: NetfilterProtoFamily) -> Result<(), NetlinkError> {
+        let v6 = family == NetfilterProtoFamily::IPv6;
+        let mut last = Ok(());
+        for duplicate in [true, false] {
+            let table = Table::new(settings, v6, duplicate);
+            // To delete a table that is not there is refused, to make one that is there is not.
+            let mut requests = vec![
+                request(family, table.create(), NLM_F_CREATE),
+                request(family, table.delete(), 0),
+                request(family, table.create(), NLM_F_CREATE | NLM_F_EXCL),
+            ];
+            requests.extend(table.contents().into_iter().map(|(message, flags)| request(family, message, flags)));
+            last = self.transact(requests);
+            if last.is_ok() {
+                if v6 {
+                    self.v6 = Some(table);
+                } else {
+                    self.v4 = Some(table);
+                }
+                return Ok(());
+            }
+        }
+        last
+    }
+
+    fn transact(&mut self, requests: Vec<Request<NetfilterMessage>>) -> Result<(), NetlinkError> {
+        let channel = match &mut self.channel {
+            Some(channel) => channel,
+            none => none.insert(Channel::open(netlink_sys::protocols::NETLINK_NETFILTER, None)?),
+        };
+        let frame = |message: ControlMessage| {
+            NetfilterMessage::new(NetfilterHeader::new(NetfilterProtoFamily::Unspec, 0, SUBSYSTEM), message)
+        };
+        channel.transaction(frame(ControlMessage::BatchBegin), requests, frame(ControlMessage::BatchEnd))
+    }
+}
+
+fn request(family: NetfilterProtoFamily, message: NfTablesMessage, flags: u16) -> Request<NetfilterMessage> {
+    Request { message: NetfilterMessage::new(NetfilterHeader::new(family, 0, 0), message), flags }
 }

@@ -5,7 +5,7 @@
 //! [`Spec`] and from its own picture of the links.
 
 pub mod address;
-mod channel;
+pub(in crate::kernel) mod channel;
 mod claims;
 mod configure;
 mod events;
@@ -14,7 +14,7 @@ mod resolve;
 pub mod route;
 pub mod rule;
 mod thread;
-mod virtual_link;
+pub(in crate::kernel) mod virtual_link;
 mod watch;
 
 use crate::engine::io::{Announce, LinkFact, Outcome};

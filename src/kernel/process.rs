@@ -9,7 +9,7 @@
 use super::readiness::readable;
 use crate::engine::io::{Exit, KillSignal};
 use crate::engine::spec::{Command, Run};
-use nix::sys::signal::{SigHandler, Signal, killpg, signal};
+use nix::sys::signal::{SigHandler, SigSet, Signal, killpg, signal};
 use nix::unistd::{Gid, Pid, Uid};
 use rustix::process::{PidfdFlags, pidfd_open};
 use std::collections::HashMap;
@@ -197,6 +197,7 @@ fn become_child(uid: Uid, gid: Gid, groups: &[Gid], direct: bool) -> io::Result<
         // SAFETY: the default disposition runs no code of ours.
         let _ = unsafe { signal(caught, SigHandler::SigDfl) };
     }
+    let _ = SigSet::empty().thread_set_mask();
     super::privilege::ordinary();
     // Marked, not closed: std's own pipe, by which a failed exec is told, must live until exec.
     close_on_exec_from(3);

@@ -2,4 +2,5 @@
 //!
 //! Takes plain parameters (names, interfaces, addresses) and knows nothing of configurations or of the engine.
 
+pub mod observer;
 pub mod wire;

@@ -5,6 +5,8 @@
 
 mod claim;
 mod ground;
+mod policy;
 mod process;
 mod sockets;
 mod trackers;
+mod virtual_link;

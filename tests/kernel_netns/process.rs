@@ -65,7 +65,7 @@ fn a_script_runs_as_its_user_with_its_groups_and_arguments_and_nothing_of_the_da
     let script = folder.script(
         "show",
         "#!/bin/sh\ncd ${0%/*}\n{ id -u; id -g; id -G; echo \"$1|$3\"; ls -l /proc/$$/fd | grep -cF \"$2\"; \
-         grep -E 'SigBlk|SigIgn' /proc/$$/status; echo \"$LD_PRELOAD$IFSX\"; \
+         grep -E 'SigBlk|SigIgn' /proc/self/status; echo \"$LD_PRELOAD$IFSX\"; \
          test $(ps -o pgid= -p $$) -eq $$ && echo leader; } > out.tmp\nmv out.tmp out\nexit 3\n",
     );
     // An inheritable descriptor, which the script must not see.

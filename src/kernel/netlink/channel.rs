@@ -109,30 +109,36 @@ impl Channel {
         self.exchange(message, NLM_F_ACK)
     }
 
-    /// Sends a prepared buffer of messages (nftables batches) and reads until each of `expected` sequence numbers is
-    /// answered. Answers the first refusal.
+    /// Sends messages as one transaction: all are carried out, or none. `begin` and `end` frame it and are not answered.
     ///
     /// # Errors
-    /// What the kernel says.
-    pub fn transaction(&mut self, bytes: &[u8], expected: std::ops::Range<u32>) -> Result<(), NetlinkError> {
-        self.write(bytes)?;
-        let mut open: std::collections::BTreeSet<u32> = expected.collect();
-        let mut first = Ok(());
-        while !open.is_empty() {
+    /// The first refusal.
+    pub fn transaction<T>(&mut self, begin: T, requests: Vec<Request<T>>, end: T) -> Result<(), NetlinkError>
+    where
+        T: NetlinkSerializable,
+    {
+        let count = u32::try_from(requests.len()).unwrap_or(u32::MAX);
+        let first = self.sequences(count.saturating_add(2));
+        let mut bytes = Vec::new();
+        append(&mut bytes, begin, 0, first);
+        for (sequence, request) in (first.wrapping_add(1)..).zip(requests) {
+            append(&mut bytes, request.message, request.flags | NLM_F_ACK, sequence);
+        }
+        append(&mut bytes, end, 0, first.wrapping_add(count).wrapping_add(1));
+        self.write(&bytes)?;
+        let mut open = count;
+        while open > 0 {
             let length = self.read()?;
             for (header, payload) in Messages::new(self.buffer.get(..length).unwrap_or_default()) {
-                if header.message_type == netlink_packet_core::NLMSG_ERROR {
-                    let outcome = acknowledgement(&header, payload);
-                    if outcome.is_err() && first.is_ok() {
-                        first = outcome;
-                        // A refused batch answers nothing for what was not looked at.
-                        open.clear();
-                    }
-                    open.remove(&header.sequence_number);
+                // A refused transaction leaves answers behind that nobody waits for.
+                let ours = header.sequence_number.wrapping_sub(first) <= count.saturating_add(1);
+                if ours && header.message_type == netlink_packet_core::NLMSG_ERROR {
+                    acknowledgement(&header, payload)?;
+                    open = open.saturating_sub(1);
                 }
             }
         }
-        first
+        Ok(())
     }
 
     /// Reserves `count` sequence numbers for a buffer made elsewhere.

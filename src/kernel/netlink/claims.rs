@@ -189,10 +189,6 @@ impl Claims {
         self.holdings.keys().copied().collect()
     }
 
-    pub fn holds(&self, owner: Owner) -> bool {
-        self.holdings.contains_key(&owner)
-    }
-
     pub fn idle(&self) -> bool {
         self.queue.is_empty()
     }
@@ -313,10 +309,6 @@ impl Claims {
         }
         holding.failure = Some(reason);
         true
-    }
-
-    pub fn problems(&self, owner: Owner) -> &[String] {
-        self.holdings.get(&owner).map_or(&[], |holding| &holding.problems)
     }
 
     /// Are items missing?

@@ -272,6 +272,8 @@ impl Thread {
                 && &*known.link.kind == "macvlan"
             {
                 wanted.vmacs.insert((*index, known.link.lower));
+                let parent = self.links.get(known.link.lower).and_then(|parent| parent.link.mac);
+                wanted.parents.extend(parent.map(virtual_link::link_local));
             }
         }
         if let Err(e) = self.firewall.hold(&self.spec.daemon.nftables, wanted) {
