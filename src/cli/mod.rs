@@ -11,6 +11,7 @@ mod clock;
 pub mod doctor;
 pub mod explain;
 pub mod files;
+pub mod fmt;
 pub mod keywords;
 pub mod lab;
 pub mod manual;
@@ -102,6 +103,6 @@ fn run(verb: Verb) -> Outcome {
         Verb::LabWeb { name } => lab::web::serve(&name),
         Verb::Man { page } => manual::man(page),
         Verb::Completions { shell, program } => manual::completions(shell, program),
-        other => Err(Trouble::new(format!("{other:?} is not built yet"))),
+        Verb::Fmt(args) => fmt::run(&args),
     }
 }

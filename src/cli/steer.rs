@@ -82,6 +82,14 @@ fn pretty(value: &Value) -> String {
     serde_json::to_string_pretty(value).unwrap_or_else(|_| value.to_string()) + "\n"
 }
 
+/// A reader that has gone is no trouble.
+///
+/// # Errors
+/// Anything else.
+pub fn gone(e: std::io::Error) -> std::io::Result<()> {
+    if e.kind() == std::io::ErrorKind::BrokenPipe { Ok(()) } else { Err(e) }
+}
+
 /// Writes to stdout; a reader that has gone is no trouble.
 pub fn print(text: &str) -> Outcome {
     let mut out = std::io::stdout().lock();

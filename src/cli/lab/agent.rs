@@ -74,7 +74,7 @@ fn furnish(plan: &NodePlan) -> Result<(), Trouble> {
         .map_err(wrong("private mounts"))?;
     // What the lab needs from the machine's own /run is read before that is hidden.
     let config = std::fs::read(&plan.config).map_err(|e| Trouble::new(format!("{}: {e}", plan.config.display())))?;
-    let beside = place::gather(&plan.beside);
+    let beside: Vec<_> = plan.beside.iter().map(|directory| place::gather(directory)).collect();
     let installed = place::gather(Path::new("/etc/keepalived"));
     let places: Vec<_> = plan.places.iter().map(|(from, to)| (place::gather(from), to)).collect();
     mount(Some("proc"), "/proc", Some("proc"), MsFlags::empty(), None::<&str>).map_err(wrong("/proc"))?;
@@ -82,7 +82,7 @@ fn furnish(plan: &NodePlan) -> Result<(), Trouble> {
     std::fs::create_dir_all("/run/lab/tmp")?;
     std::fs::create_dir_all("/run/lock")?;
     let mut keepalived = installed;
-    keepalived.extend(beside);
+    beside.into_iter().for_each(|files| keepalived.extend(files));
     keepalived.insert("keepalived.conf".into(), place::File { mode: 0o644, bytes: config });
     place::furnish(Path::new("/etc/keepalived"), &keepalived)?;
     for (files, to) in places {

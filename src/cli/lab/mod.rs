@@ -110,6 +110,14 @@ async fn hold(lab: &mut Rehearsal) -> Result<(), Trouble> {
     }
 }
 
+/// The program of an example that starts a server's services in the lab, instead of a web server; called with the
+/// server's name, it stays while they run.
+fn services(directory: &Path) -> Option<PathBuf> {
+    let inside = PathBuf::from("/etc/keepalived/lab-services");
+    let there = [directory.to_path_buf(), directory.with_file_name("common")];
+    there.iter().any(|d| d.join("lab-services").is_file()).then_some(inside)
+}
+
 /// Makes the namespaces, the cables, the agents and the client. What comes back second keeps the client's place alive.
 async fn build(args: &Lab, plan: Plan, daemon: PathBuf) -> Result<(Rehearsal, Net), Trouble> {
     let (tell, facts) = tokio::sync::mpsc::unbounded_channel();
@@ -131,12 +139,12 @@ async fn build(args: &Lab, plan: Plan, daemon: PathBuf) -> Result<(Rehearsal, Ne
         let site = web::site_beside(&directory).and_then(|path| std::fs::read_to_string(path).ok());
         let pages = directory.join("www");
         let places = site.as_deref().and_then(web::root_of).filter(|_| pages.is_dir()).map(|root| (pages, root));
-        webs.push(web::plan(&server.name, site.as_deref()));
+        webs.push(web::plan(&server.name, site.as_deref(), services(&directory)));
         let node = NodePlan {
             name: server.name.clone(),
             netns: net.path(),
             config: server.config.clone(),
-            beside: directory,
+            beside: vec![directory.with_file_name("common"), directory],
             places: places.into_iter().collect(),
             inside: false,
         };

@@ -27,8 +27,13 @@ pub fn root_of(site: &str) -> Option<PathBuf> {
     path.is_absolute().then_some(path)
 }
 
-/// What to run on a server called `node`; `site` is an nginx site configuration to be used as it is.
-pub fn plan(node: &str, site: Option<&str>) -> Web {
+/// What to run on a server called `node`: an example's own services, or a web server. `site` is an nginx site
+/// configuration to be used as it is.
+pub fn plan(node: &str, site: Option<&str>, services: Option<PathBuf>) -> Web {
+    if let Some(program) = services {
+        let argv = vec![program.to_string_lossy().into_owned(), node.to_owned()];
+        return Web { argv, file: None, name: "its services" };
+    }
     let Some(nginx) = nginx() else {
         return Web {
             argv: vec!["/proc/self/exe".into(), "lab-web".into(), node.into()],

@@ -15,8 +15,8 @@ pub struct NodePlan {
     pub netns: PathBuf,
     /// The configuration; it appears inside as /etc/keepalived/keepalived.conf.
     pub config: PathBuf,
-    /// What else appears in /etc/keepalived: the files beside the configuration.
-    pub beside: PathBuf,
+    /// What else appears in /etc/keepalived: the files of these directories, the last one's where two have the same name.
+    pub beside: Vec<PathBuf>,
     /// Further directories: (where from, where inside).
     pub places: Vec<(PathBuf, PathBuf)>,
     /// Set by the agent for its second half, which is process 1 of its own process namespace.
