@@ -122,6 +122,9 @@ fn the_outlook_computes() {
     assert!(stays.contains("secondary keeps 10.0.0.10 (nopreempt)"), "{stays}");
     let split = story(&server(150, "version 3"), &server(100, "version 2"));
     assert!(split.contains("both hold 10.0.0.10: their versions differ"), "{split}");
+    let pass = |word: &str| format!("authentication {{\n auth_type PASS\n auth_pass {word}\n }}");
+    let refused = story(&server(150, &pass("a")), &server(100, &pass("b")));
+    assert!(refused.contains("both hold 10.0.0.10: their authentication differs"), "{refused}");
     let quick = story(&server(150, "version 3\n advert_int 0.1"), &server(100, "version 3\n advert_int 0.1"));
     assert!(quick.contains("takes over at most 0.36 s later; if it is stopped, 0.061 s later"), "{quick}");
 }

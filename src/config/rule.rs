@@ -231,15 +231,15 @@ pub fn rule(node: &Node<'_>, preferences: &mut Preferences, cx: &mut LineCx<'_>)
         return None;
     };
     new.action = action;
-    if let RuleAction::Goto(target) = action {
-        if priority.is_none_or(|own| own >= target) {
-            let message = match priority {
-                Some(own) => format!("goto {target} leads back from preference {own}; the line is left out"),
-                None => format!("goto {target} needs a preference below {target}; the line is left out"),
-            };
-            cx.push(wrong(action_word.span, message).label("a jump can only go forward"));
-            return None;
-        }
+    if let RuleAction::Goto(target) = action
+        && priority.is_none_or(|own| own >= target)
+    {
+        let message = match priority {
+            Some(own) => format!("goto {target} leads back from preference {own}; the line is left out"),
+            None => format!("goto {target} needs a preference below {target}; the line is left out"),
+        };
+        cx.push(wrong(action_word.span, message).label("a jump can only go forward"));
+        return None;
     }
     if let Some(word) = table_only
         && !matches!(action, RuleAction::Table(_) | RuleAction::L3mdev)

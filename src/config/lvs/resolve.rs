@@ -301,14 +301,11 @@ fn ports(
                 }
                 _ => {}
             },
-            (Target::Mark(_), _) => {
-                if !nat && endpoint.port.is_some() {
-                    cx.error(
-                        at,
-                        format!("the port of {what} {endpoint} is ignored: {target} has none and there is no NAT"),
-                    );
-                    endpoint.port = None;
-                }
+            (Target::Mark(_), _) if !nat && endpoint.port.is_some() => {
+                let message =
+                    format!("the port of {what} {endpoint} is ignored: {target} has none and there is no NAT");
+                cx.error(at, message);
+                endpoint.port = None;
             }
             (Target::Group(_), Some(group)) if !nat && endpoint.port.is_some() => {
                 if group.has_marks() {

@@ -6,7 +6,7 @@
 use super::trackers::{label, priority, script};
 use super::{Member, Servers, advertised, names, routers};
 use crate::engine::election;
-use crate::engine::spec::{Spec, Transport};
+use crate::engine::spec::{Auth, Spec, Transport};
 use crate::time::Interval;
 use crate::wire::Priority;
 
@@ -168,6 +168,12 @@ impl<'a> Story<'_, 'a> {
         }
         if x.version == crate::wire::Version::V2 && x.interval != y.interval {
             return Some("their advert_int differs");
+        }
+        match (&x.auth, &y.auth) {
+            // Keys and modes of auth_hmac are compare()'s; here only what can never fit.
+            (Auth::Hmac(_), _) | (_, Auth::Hmac(_)) => {}
+            (one, other) if one != other => return Some("their authentication differs"),
+            _ => {}
         }
         match (&x.transport, &y.transport) {
             (Transport::Multicast { group: one }, Transport::Multicast { group: other }) if one == other => {}
