@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use vipd::time::Interval;
 use vipd::wire::advert::{self, Advert, Saying};
 use vipd::wire::checksum::ChecksumRule;
-use vipd::wire::{Family, PROTOCOL_AH, PROTOCOL_VRRP, Priority, Version, Vrid, frames};
+use vipd::wire::{Family, PROTOCOL_AH, PROTOCOL_VRRP, Priority, Version, Vrid, auth, frames};
 
 const SENDER: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
 const PEER: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 2);
@@ -211,6 +211,46 @@ fn v3_over_ipv6() {
             let mut own = Vec::new();
             expected.saying(advert.priority).emit(Some(rule), &mut own);
             assert_eq!(own, *payload, "{case}: other bytes than the real ones");
+        }
+    }
+}
+
+/// keepalived's AH: the digest verifies with the right key only, and sealing the same facts gives the same packet.
+#[test]
+fn v2_with_ah() {
+    let mut multicast = Expected::new("v2-ah", Version::V2, 53, 102, Interval::from_secs(1));
+    multicast.addresses.push(v4([192, 0, 2, 101]));
+    let unicast = Expected::new("v2-ah-unicast", Version::V2, 54, 102, Interval::from_secs(1));
+    let cases = [(multicast, GROUP4, *b"s3cret\0\0", false), (unicast, PEER, *b"12345678", true)];
+    for (mut expected, destination, key, unicast) in cases {
+        expected.auth_type = advert::AUTH_AH;
+        let case = expected.case;
+        let packets = datagrams(case);
+        assert!(packets.len() >= 3, "{case}");
+        for (number, packet) in packets.iter().enumerate() {
+            let ip = frames::ipv4(packet).unwrap();
+            assert_eq!((ip.source, ip.destination, ip.protocol), (SENDER, destination, PROTOCOL_AH), "{case}");
+            let (ah, payload) = auth::read_ah(ip.payload).unwrap();
+            let sequence = number as u32 + 1;
+            assert_eq!(ah, auth::Ah { next: PROTOCOL_VRRP, spi: SENDER.octets(), sequence }, "{case}");
+            expected.check(&advert::parse(payload, Family::V4).unwrap());
+            assert!(auth::verify_ah(ip.header, ip.payload, &key, unicast), "{case}: digest {number}");
+            assert!(!auth::verify_ah(ip.header, ip.payload, b"s3creT\0\0", unicast), "{case}: any key will do");
+            for at in 0..ip.payload.len() {
+                let mut damaged = ip.payload.to_vec();
+                damaged[at] ^= 0x40;
+                assert!(!auth::verify_ah(ip.header, &damaged, &key, unicast), "{case}: byte {at} is not covered");
+            }
+            let mut body = Vec::new();
+            let advert = advert::parse(payload, Family::V4).unwrap();
+            expected.saying(advert.priority).emit(Some(ChecksumRule::Plain), &mut body);
+            let length = auth::AH_HEAD + body.len();
+            let mut own = frames::ipv4_header(SENDER, destination, PROTOCOL_AH, 255, 0, length).to_vec();
+            own.extend_from_slice(&auth::ah_head(SENDER.octets(), 0));
+            own.extend_from_slice(&body);
+            frames::set_ipv4_id(&mut own, ip.id);
+            auth::seal_ah(&mut own, &key, sequence, unicast);
+            assert_eq!(own, *packet, "{case}: other bytes than the real ones");
         }
     }
 }
