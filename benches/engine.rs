@@ -78,8 +78,7 @@ fn adverts() -> Vec<(RxMeta, Vec<u8>)> {
             };
             let mut bytes = frames::ipv4_header(source, GROUP, 112, 255, 1, 12).to_vec();
             saying.emit(Some(ChecksumRule::pseudo(source.into(), GROUP.into())), &mut bytes);
-            let meta =
-                RxMeta { ifindex: link + 2, source: source.into(), destination: GROUP.into(), ttl: Some(255) };
+            let meta = RxMeta { ifindex: link + 2, source: source.into(), destination: GROUP.into(), ttl: Some(255) };
             all.push((meta, bytes));
         }
     }

@@ -13,7 +13,7 @@ pub(super) type Slot = u32;
 const ABSENT: u32 = u32::MAX;
 
 /// An indexed binary heap of (time, slot).
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Agenda {
     heap: Vec<(Time, Slot)>,
     /// Where each slot stands in `heap`.

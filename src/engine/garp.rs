@@ -188,7 +188,7 @@ pub(super) fn following(at: Time, period: Interval, now: Time) -> Time {
 pub(super) type LaneKey = (usize, Option<super::spec::IfName>, bool);
 
 /// One spaced line of announcements.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Lane {
     spacing: Interval,
     free_at: Time,
@@ -197,7 +197,7 @@ struct Lane {
 }
 
 /// All spaced lines.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Lanes {
     lanes: Vec<Lane>,
     keys: BTreeMap<LaneKey, u32>,

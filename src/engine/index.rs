@@ -40,7 +40,7 @@ fn receive_key(ifindex: u32, family: Family, vrid: u8) -> u64 {
     u64::from(ifindex) << 16 | six << 8 | u64::from(vrid)
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Index {
     receive: HashMap<u64, Vec<InstanceId>, BuildHasherDefault<Mix>>,
     interfaces: BTreeMap<IfName, Vec<InstanceId>>,

@@ -49,7 +49,7 @@ pub(super) enum Aftermath {
 }
 
 /// One virtual router.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Instance {
     state: State,
     pub(super) since: Time,

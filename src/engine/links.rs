@@ -21,7 +21,7 @@ pub(super) struct Known {
 }
 
 /// All interfaces, by index and by name.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Links {
     by_index: BTreeMap<u32, Known>,
     by_name: BTreeMap<IfName, u32>,

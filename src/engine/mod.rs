@@ -45,7 +45,7 @@ use std::sync::Arc;
 use track::Board;
 
 /// All virtual routers of one process.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Engine {
     spec: Arc<Spec>,
     instances: Vec<Instance>,

@@ -96,7 +96,7 @@ fn has_quorum(spec: &ProcessSpec, count: u32) -> bool {
 }
 
 /// The present readings of everything but scripts and interfaces.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Board {
     pub(super) files: Vec<Option<i32>>,
     pub(super) processes: Vec<Watch>,
