@@ -23,6 +23,7 @@ mod router;
 mod scenario;
 mod shrink;
 pub mod weather;
+mod wording;
 mod world;
 
 pub use bounds::Bounds;

@@ -223,6 +223,46 @@ impl Lab {
         lab.child = Some(command.spawn().unwrap());
     }
 
+    /// Starts FRR's zebra and vrrpd in a seat instead: VRID 51, priority 200, 0.2 s, on a macvlan that FRR expects.
+    pub fn start_frr(&mut self, node: usize, six: bool, vip: &str, mac: &str) {
+        let lab = &mut self.nodes[node];
+        let directory = lab.directory.display().to_string();
+        let (length, low) = if six { (128, "addr add fe80::100/64 dev vrrp nodad\n") } else { (32, "") };
+        let nodad = if six { " nodad" } else { "" };
+        batch(
+            &lab.namespace,
+            &format!(
+                "link add vrrp link eth0 address {mac} type macvlan mode bridge\nlink set vrrp addrgenmode none\n{low}\
+                 addr add {vip}/{length} dev vrrp{nodad}\nlink set vrrp up\n"
+            ),
+        );
+        let family = if six { "ipv6" } else { "ip" };
+        let own = if six { " vrrp 51 ipv6 fe80::100\n" } else { "" };
+        let text = format!(
+            "interface eth0\n vrrp 51 version 3\n vrrp 51 priority 200\n vrrp 51 advertisement-interval 200\n{own} \
+             vrrp 51 {family} {vip}\n!\n"
+        );
+        std::fs::write(lab.directory.join("frr.conf"), text).unwrap();
+        // FRR drops its privileges, and its sockets live in this directory.
+        let _ = Command::new("chown").args(["-R", "frr:frr", &directory]).status();
+        // One process group of a shell, so that a signal to it ends both.
+        let script = format!(
+            "/usr/lib/frr/zebra -z {directory}/z --vty_socket {directory} -i {directory}/zebra.pid & z=$!; sleep 1; \
+             /usr/lib/frr/vrrpd -z {directory}/z --vty_socket {directory} -i {directory}/vrrpd.pid -f {directory}/frr.conf & \
+             v=$!; trap 'kill -TERM $v; wait $v; kill -TERM $z; wait' TERM; wait"
+        );
+        let log = File::options().create(true).append(true).open(lab.directory.join("log")).unwrap();
+        let handle = File::open(format!("/run/netns/{}", lab.namespace)).unwrap();
+        let mut command = Command::new("bash");
+        command.args(["-c", &script]).stdin(Stdio::null());
+        command.stdout(log.try_clone().unwrap()).stderr(log).process_group(0);
+        // SAFETY: as in `start`.
+        unsafe {
+            command.pre_exec(move || setns(handle.as_fd(), CloneFlags::CLONE_NEWNET).map_err(std::io::Error::from));
+        }
+        lab.child = Some(command.spawn().unwrap());
+    }
+
     /// Sends a signal to a node's daemon, and waits for its end if it must end by it.
     pub fn signal(&mut self, node: usize, signal: i32) {
         let Some(child) = self.nodes[node].child.as_mut() else { return };

@@ -264,3 +264,29 @@ fn leftovers_of_a_killed_daemon_are_cleared() {
         lab.only(1, vip).map(|_| ())
     });
 }
+
+/// FRR's vrrpd as the other router: it leaves, vipd takes over; it comes back, vipd yields.
+#[test]
+fn frr_is_heard_and_followed() {
+    if skip(&["ip", "vrrpd", "zebra"]) {
+        return;
+    }
+    let cases = [(Tongue::V3, "192.0.2.100", "00:00:5e:00:01:33"), (SIX, "2001:db8::100", "00:00:5e:00:02:33")];
+    for (tongue, vip, mac) in cases {
+        let mut lab = Lab::new(&[Kind::Vipd, Kind::Vipd], 1);
+        lab.configure(0, &Conf::new(tongue, 0, 2, 100).text());
+        lab.start(0);
+        let address: IpAddr = vip.parse().unwrap();
+        let case = |lab: &mut Lab| -> Outcome {
+            lab.only(0, address)?;
+            lab.start_frr(1, tongue.six, vip, mac);
+            until("vipd yields to FRR", || !lab.has(0, address))?;
+            lab.signal(1, libc::SIGTERM);
+            lab.only(0, address).map(|_| ())
+        };
+        let result = case(&mut lab);
+        assert!(result.is_ok(), "{tongue}: {}\n{}", result.unwrap_err(), lab.describe());
+    }
+}
+
+const SIX: Tongue = Tongue { six: true, ..Tongue::V3 };
