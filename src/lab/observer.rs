@@ -129,10 +129,10 @@ fn ipv4(packet: &[u8]) -> Option<What> {
     let destination: [u8; 4] = packet.get(16..20)?.try_into().ok()?;
     let length = usize::from(u16::from_be_bytes(packet.get(2..4)?.try_into().ok()?));
     let payload = packet.get(header..length.min(packet.len()))?;
-    let payload = match packet.get(9)? {
-        &VRRP => payload,
+    let payload = match *packet.get(9)? {
+        VRRP => payload,
         // The authentication header tells its length in words, two too few.
-        &AH => payload.get((usize::from(*payload.get(1)?) + 2) * 4..)?,
+        AH => payload.get((usize::from(*payload.get(1)?) + 2) * 4..)?,
         _ => return None,
     };
     advert(IpAddr::from(source), IpAddr::from(destination), *packet.get(8)?, payload)
@@ -142,9 +142,9 @@ fn ipv6(packet: &[u8]) -> Option<What> {
     let source: [u8; 16] = packet.get(8..24)?.try_into().ok()?;
     let destination: [u8; 16] = packet.get(24..40)?.try_into().ok()?;
     let payload = packet.get(40..)?;
-    match packet.get(6)? {
-        &VRRP => advert(IpAddr::from(source), IpAddr::from(destination), *packet.get(7)?, payload),
-        &ICMPV6 if *payload.first()? == 136 && destination == Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1).octets() => {
+    match *packet.get(6)? {
+        VRRP => advert(IpAddr::from(source), IpAddr::from(destination), *packet.get(7)?, payload),
+        ICMPV6 if *payload.first()? == 136 && destination == Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1).octets() => {
             let target: [u8; 16] = payload.get(8..24)?.try_into().ok()?;
             Some(What::NeighbourAdvertisement { address: target.into() })
         }

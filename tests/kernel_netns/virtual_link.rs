@@ -5,10 +5,10 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use vipd::engine::io::{Announce, Port};
+use vipd::engine::io::{Announce, LinkFact, Outcome, Port};
 use vipd::engine::spec::*;
 use vipd::kernel::namespace;
-use vipd::kernel::netlink::Order;
+use vipd::kernel::netlink::{Order, Report};
 use vipd::kernel::socket::{SocketSettings, Sockets};
 use vipd::lab::observer::{Observer, What};
 use vipd::lab::wire;
@@ -76,6 +76,26 @@ fn a_vmac_is_made_carries_the_addresses_and_goes() {
         let carried = vec![(InstanceId(0), InstanceId(0)), (InstanceId(1), InstanceId(1))];
         assert_eq!(running.configure(wanted, carried).await, links);
         assert_eq!(addresses(&pair.here, "vrrp.51").len(), 1);
+        // Removed by somebody, it is made again with all that was on it, and the engine is told.
+        let old = wire::index(&pair.here, "vrrp.51").unwrap();
+        wire::remove_link(&pair.here, "vrrp.51").unwrap();
+        running
+            .until(|r| match r {
+                Report::Link(LinkFact::Dump(links)) => {
+                    links.iter().any(|l| l.name.as_str() == "vrrp.51" && l.index != old)
+                }
+                _ => false,
+            })
+            .await;
+        running.until(|r| matches!(r, Report::Applied { outcome: Outcome::Complete, .. })).await;
+        assert_eq!(addresses(&pair.here, "vrrp.51").len(), 1);
+        // A reload that wants the second only: the first goes, and with it what was set for it on the parent.
+        let six = Claim { addresses: vec![v4("2001:db8::1", 64)], ..Claim::default() };
+        let links = running.configure(spec(vec![on_vmac(Family::V6, six)]), vec![(InstanceId(1), InstanceId(0))]).await;
+        assert_eq!(links, [(InstanceId(0), name("vrrp6.51"))]);
+        assert!(wire::index(&pair.here, "vrrp.51").is_err());
+        running.configure(Spec::default(), Vec::new()).await;
+        assert_eq!(sysctl(&pair.here, "ipv4/conf/eth0/arp_ignore"), before);
         running.stop().await;
         assert!(wire::index(&pair.here, "vrrp.51").is_err());
         assert!(wire::index(&pair.here, "vrrp6.51").is_err());

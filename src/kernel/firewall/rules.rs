@@ -253,8 +253,8 @@ impl Table {
 
     fn element_message(&self, set: &str, elements: &[Element]) -> SetElementMessage {
         let element = |(key, value): &Element| {
-            let mut attributes = vec![SetElementAttribute::Key(DataAttribute::Value(key.clone()).into())];
-            attributes.extend(value.clone().map(|value| SetElementAttribute::Data(DataAttribute::Value(value).into())));
+            let mut attributes = vec![SetElementAttribute::Key(DataAttribute::Value(key.clone()))];
+            attributes.extend(value.clone().map(|value| SetElementAttribute::Data(DataAttribute::Value(value))));
             ListAttribute::Element(attributes)
         };
         SetElementMessage {

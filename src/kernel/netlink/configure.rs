@@ -46,11 +46,7 @@ impl Thread {
         self.flush();
         self.screen();
         // The engine is to begin with the virtual links, the statics and without leftovers.
-        self.watch.forget();
-        if let Ok(links) = dump_links(&mut self.channel) {
-            self.links = links;
-        }
-        self.report(Report::Link(LinkFact::Dump(self.links.all())));
+        self.start_over();
         let of_instances = self.names.iter().filter(|((_, address), _)| address.is_none());
         let links = of_instances.map(|((id, _), name)| (*id, name.clone())).collect();
         self.report(Report::Configured { links, troubles });
@@ -81,19 +77,24 @@ impl Thread {
         }
         let mut troubles = Vec::new();
         let before = self.names.clone();
-        self.make_links(&mut troubles);
+        let anew = self.make_links(&mut troubles);
         if self.names != before {
             for trouble in troubles {
                 self.report(Report::Trouble(trouble));
             }
         }
+        if anew {
+            // The picture was renewed, so the events that would tell of the new interfaces are no news.
+            self.report(Report::Link(LinkFact::Dump(self.links.all())));
+            self.screen();
+        }
     }
 
-    /// Makes every virtual link that the Spec wants and removes those of ours that it does not.
-    fn make_links(&mut self, troubles: &mut Vec<Trouble>) {
+    /// Makes every virtual link that the Spec wants and removes those of ours that it does not. True if one was made.
+    fn make_links(&mut self, troubles: &mut Vec<Trouble>) -> bool {
         let mut made = BTreeMap::new();
         let mut taken = BTreeSet::new();
-        let mut wishes: Vec<((InstanceId, Option<(IfName, Family)>), Wanted)> = Vec::new();
+        let mut wishes: Vec<(resolve::LinkOf, Wanted)> = Vec::new();
         for (number, instance) in (0u32..).zip(&self.spec.instances) {
             let id = InstanceId(number);
             wishes.extend(virtual_link::wanted(instance).map(|wanted| ((id, None), wanted)));
@@ -131,7 +132,7 @@ impl Thread {
             }
         }
         self.names = made;
-        if anew || !self.virtual_links.is_empty() {
+        if anew {
             match dump_links(&mut self.channel) {
                 Ok(links) => self.links = links,
                 Err(e) => {
@@ -156,6 +157,33 @@ impl Thread {
         }
         self.virtual_links =
             taken.into_iter().filter_map(|name| Some((name.clone(), self.links.index(&name)?))).collect();
+        let parents: BTreeSet<IfName> = shared
+            .iter()
+            .filter(|(wanted, _)| matches!(wanted.kind, Kind::Vmac { .. }))
+            .map(|(wanted, _)| wanted.parent.clone())
+            .collect();
+        self.restore_sysctls(&parents);
+        anew
+    }
+
+    /// Puts back what was set for virtual links and instances that are no more.
+    fn restore_sysctls(&mut self, parents: &BTreeSet<IfName>) {
+        let promoting: BTreeSet<&IfName> = self
+            .spec
+            .instances
+            .iter()
+            .filter(|instance| instance.promote_secondaries)
+            .filter_map(|instance| instance.interface.as_ref())
+            .collect();
+        self.sysctls.restore_except(|path| {
+            let mut parts = path.rsplit('/');
+            let (setting, link) = (parts.next().unwrap_or_default(), parts.next().and_then(IfName::new));
+            match setting {
+                "promote_secondaries" => link.is_some_and(|link| promoting.contains(&link)),
+                "rp_filter" => !parents.is_empty(),
+                _ => link.is_some_and(|link| parents.contains(&link)),
+            }
+        });
     }
 
     /// An IPv6 VMAC speaks with a link-local address made of its parent's MAC address; an ipvlan with the one configured.
@@ -276,8 +304,13 @@ impl Thread {
                 wanted.parents.extend(parent.map(virtual_link::link_local));
             }
         }
-        if let Err(e) = self.firewall.hold(&self.spec.daemon.nftables, wanted) {
-            self.trouble(None, format!("nftables: {e}"));
+        // A kernel without nftables would refuse at every change of state: said once.
+        let refused = self.firewall.hold(&self.spec.daemon.nftables, wanted).err().map(|e| format!("nftables: {e}"));
+        if refused != self.firewall_refused {
+            if let Some(text) = &refused {
+                self.trouble(None, text.clone());
+            }
+            self.firewall_refused = refused;
         }
     }
 

@@ -3,14 +3,16 @@
 use super::claims::Want;
 use super::links::Links;
 use super::{address, route, rule};
-use crate::engine::spec::{Claim, IfName, InstanceId, InstanceSpec, Route, Rule, Statics, VirtualAddress};
+use crate::engine::spec::{Claim, IfName, InstanceId, InstanceSpec, Route, Rule, Statics, VirtualAddress, VirtualLink};
 use crate::kernel::reconcile::Item;
 use crate::wire::Family;
 use std::collections::BTreeMap;
 
-/// Names of the virtual links that were made: of an instance itself (`None`), and of single addresses of it by parent
-/// and family.
-pub type Names = BTreeMap<(InstanceId, Option<(IfName, Family)>), IfName>;
+/// Whom a virtual link is for: an instance itself (`None`), or single addresses of it, by parent and family.
+pub type LinkOf = (InstanceId, Option<(IfName, Family)>);
+
+/// Names of the virtual links that were made.
+pub type Names = BTreeMap<LinkOf, IfName>;
 
 /// What is wanted, and what cannot be asked for because an interface is missing.
 #[derive(Debug, Default)]
@@ -68,9 +70,12 @@ pub fn link_of(id: InstanceId, instance: &InstanceSpec, address: &VirtualAddress
         return Some(named.clone());
     }
     if family == instance.family
-        && let Some(link) = names.get(&(id, None))
+        && let Some(link) = &instance.virtual_link
     {
-        return Some(link.clone());
+        // One that could not be made must not let the addresses slip onto its parent: its name is missed instead.
+        let (VirtualLink::Vmac { name, prefix, .. } | VirtualLink::Ipvlan { name, prefix, .. }) = link;
+        let usual = || IfName::new(&format!("{prefix}.{}", instance.vrid));
+        return names.get(&(id, None)).cloned().or_else(|| name.clone()).or_else(usual);
     }
     instance.interface.clone()
 }

@@ -46,6 +46,7 @@ pub(super) struct Thread {
     pub(super) sysctls: Sysctls,
     pub(super) virtual_links: BTreeMap<crate::engine::spec::IfName, u32>,
     pub(super) firewall: crate::kernel::firewall::Firewall,
+    pub(super) firewall_refused: Option<String>,
     pub(super) settings: Settings,
     /// What each instance was last told to own.
     pub(super) owned: BTreeMap<InstanceId, Arc<Claim>>,
@@ -85,6 +86,7 @@ impl Thread {
             sysctls: Sysctls::default(),
             virtual_links: BTreeMap::new(),
             firewall: crate::kernel::firewall::Firewall::default(),
+            firewall_refused: None,
             settings,
             owned: BTreeMap::new(),
             configured: false,
