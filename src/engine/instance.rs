@@ -346,12 +346,16 @@ impl Instance {
         };
     }
 
-    /// An advert that may speak.
-    pub(super) fn on_advert(&mut self, admitted: &Admitted<'_>, from: IpAddr, cx: &mut Cx<'_>) -> Aftermath {
-        let heard = Heard { from, priority: admitted.advert.priority, at: cx.now };
+    /// A valid advert from another sender than the last: complaints may be made once more.
+    pub(super) fn meet(&mut self, from: IpAddr) {
         if self.last_heard.is_none_or(|last| last.from != from) {
             self.complained = 0;
         }
+    }
+
+    /// An advert that may speak.
+    pub(super) fn on_advert(&mut self, admitted: &Admitted<'_>, from: IpAddr, cx: &mut Cx<'_>) -> Aftermath {
+        let heard = Heard { from, priority: admitted.advert.priority, at: cx.now };
         if heard.priority == Priority::LEAVING {
             self.counters.pri_zero_rcvd += 1;
         }

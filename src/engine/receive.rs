@@ -53,6 +53,7 @@ impl Engine {
                     instance.on_refusal(why, from, ifindex, cx);
                     return Aftermath::Nothing;
                 }
+                instance.meet(from);
                 if !lists_agree(instance, cx.spec, &admitted, from) {
                     instance.counters.addr_list_err += 1;
                     if instance.complain(Complaint::AddressList) {

@@ -1,0 +1,19 @@
+//! The engine at unit level: one instance or a few, facts in by hand, actions out.
+#![allow(clippy::unwrap_used)]
+
+#[path = "engine/golden.rs"]
+mod golden;
+#[path = "engine/groups.rs"]
+mod groups;
+#[path = "engine/harness.rs"]
+mod harness;
+#[path = "engine/hearing.rs"]
+mod hearing;
+#[path = "engine/links.rs"]
+mod links;
+#[path = "engine/protocol.rs"]
+mod protocol;
+#[path = "engine/rules.rs"]
+mod rules;
+#[path = "engine/tracking.rs"]
+mod tracking;

@@ -1,0 +1,275 @@
+//! Scripts, files, processes, sessions and interfaces: what they do to priority and state.
+
+use crate::harness::*;
+use vipd::engine::io::*;
+use vipd::engine::spec::*;
+use vipd::time::{Interval, Time};
+use vipd::wire::Priority;
+
+fn scripted(change: impl FnOnce(&mut ScriptSpec), weight: i32) -> Spec {
+    let mut check = script("check");
+    change(&mut check);
+    let mut of =
+        spec(vec![InstanceSpec { ties: vec![tie(TieTarget::Script(ScriptId(0)), weight)], ..instance(1, 100) }]);
+    of.scripts.push(check);
+    of
+}
+
+const SCRIPT: ScriptId = ScriptId(0);
+
+fn ends(bench: &mut Bench, code: i32) {
+    bench.give(Input::ScriptExited { script: SCRIPT, exit: Exit::Code(code) });
+}
+
+#[test]
+fn a_script_runs_from_the_first_moment_at_an_absolute_cadence() {
+    let mut bench = Bench::new(scripted(|_| {}, 10));
+    assert_eq!(words(&bench.take()), ["BACKUP", "run 0"]);
+    for second in 1..=3 {
+        bench.wait(ms(400));
+        ends(&mut bench, 0);
+        bench.until(at(second * 1000) + Interval::from_micros(500));
+        let runs = bench.log.iter().filter(|(_, action)| *action == Action::RunScript(SCRIPT)).map(|(time, _)| *time);
+        assert_eq!(runs.last(), Some(at(second * 1000)));
+    }
+}
+
+#[test]
+fn held_in_fault_until_the_first_result_without_a_word() {
+    let mut bench = Bench::new(scripted(|_| {}, 0));
+    assert_eq!(bench.role(0), Role::Fault);
+    assert_eq!(words(&bench.take()), ["run 0"]);
+    assert_eq!(bench.view(0).faults, [Fault::Pending("check".into())]);
+    ends(&mut bench, 0);
+    assert_eq!(words(&bench.take()), ["ScriptChanged", "BACKUP"]);
+    // A first failure turns the silence into words, whatever `fall` says.
+    let mut bench = Bench::new(scripted(|check| check.fall = 3, 0));
+    bench.take();
+    ends(&mut bench, 1);
+    assert_eq!(words(&bench.take()), ["ScriptChanged", "FAULT"]);
+    assert_eq!(bench.view(0).faults, [Fault::Tracker("check".into())]);
+}
+
+#[test]
+fn rise_and_fall() {
+    // rise, fall, exits (g good, b bad) → good after each
+    let table = [
+        (1, 1, "gbgb", "gbgb"),
+        (1, 3, "gbbbg", "gggbg"),
+        (3, 1, "gbgggb", "gbbbgb"),
+        (2, 2, "gbbggbgbb", "ggbbggggb"),
+        (2, 1, "bgg", "bbg"),
+        (1, 2, "b", "b"),
+    ]
+    .map(|(rise, fall, exits, good): (u32, u32, &str, _)| (rise, fall, exits, String::from(good)));
+    for (rise, fall, exits, good) in table {
+        let mut bench = Bench::new(scripted(|check| (check.rise, check.fall) = (rise, fall), 10));
+        let mut seen = String::new();
+        for exit in exits.chars() {
+            ends(&mut bench, if exit == 'g' { 0 } else { 1 });
+            let view = bench.engine.snapshot(bench.now);
+            assert!(view.scripts[0].result < rise + fall);
+            seen.push(if view.scripts[0].good.unwrap() { 'g' } else { 'b' });
+            let wanted = if seen.ends_with('g') { 110 } else { 100 };
+            assert_eq!(view.instances[0].effective_priority, Priority(wanted));
+            bench.wait(ms(1000));
+        }
+        assert_eq!(seen, good, "rise {rise} fall {fall} {exits}");
+    }
+}
+
+#[test]
+fn time_out_ladder() {
+    let mut bench = Bench::new(scripted(|check| check.timeout = ms(500), 0));
+    bench.take();
+    let mut log = Vec::new();
+    bench.until(at(18_000));
+    for (time, action) in bench.log.drain(..) {
+        if matches!(action, Action::KillScript(..) | Action::Report(Event::ScriptTimedOut { .. })) {
+            log.push(format!("{} {}", time.as_micros() / 1000, words(&[action])[0]));
+        }
+    }
+    assert_eq!(log, ["500 ScriptTimedOut", "500 Term 0", "2500 Kill 0", "4500 Kill 0", "14500 Kill 0"]);
+    // Meanwhile every run was skipped, and said so.
+    bench.give(Input::ScriptExited { script: SCRIPT, exit: Exit::Signal(9) });
+    assert_eq!(bench.view(0).faults, [Fault::Tracker("check".into())]);
+    bench.until(at(19_000));
+    assert!(words(&bench.take()).contains(&"run 0".into()));
+    // Dead of TERM: its group still gets KILL. A success that came too late is none.
+    let mut bench = Bench::new(scripted(|check| check.timeout = ms(500), 0));
+    bench.until(at(600));
+    bench.take();
+    ends(&mut bench, 0);
+    assert_eq!(words(&bench.take())[..2], ["Kill 0", "ScriptChanged"]);
+    assert_eq!(bench.view(0).faults, [Fault::Tracker("check".into())]);
+}
+
+#[test]
+fn overlapping_runs_are_skipped() {
+    let mut bench = Bench::new(scripted(|check| check.timeout = ms(10_000), 10));
+    bench.take();
+    bench.until(at(2000));
+    assert_eq!(words(&bench.take()), ["ScriptOverrun", "ScriptOverrun"]);
+    ends(&mut bench, 0);
+    bench.until(at(3000));
+    assert!(words(&bench.take()).contains(&"run 0".into()));
+}
+
+#[test]
+fn a_script_that_cannot_run_is_bad() {
+    for exit in [Exit::NotRun, Exit::Code(126), Exit::Code(127), Exit::Signal(11)] {
+        let mut bench = Bench::new(scripted(|_| {}, 0));
+        bench.give(Input::ScriptExited { script: SCRIPT, exit });
+        assert_eq!(bench.view(0).faults, [Fault::Tracker("check".into())], "{exit:?}");
+    }
+    // init_fail begins as bad and has to rise.
+    let mut bench = Bench::new(scripted(|check| (check.init_fail, check.rise) = (true, 2), 0));
+    assert_eq!(bench.view(0).faults, [Fault::Tracker("check".into())]);
+    ends(&mut bench, 0);
+    assert_eq!(bench.role(0), Role::Fault);
+    bench.wait(ms(1000));
+    ends(&mut bench, 0);
+    assert_eq!(bench.role(0), Role::Backup);
+}
+
+#[test]
+fn a_changed_priority_moves_the_deadline_and_stands_in_the_next_advert() {
+    let mut bench = Bench::new(scripted(|_| {}, -40));
+    ends(&mut bench, 0);
+    bench.until(at(1000));
+    // Down timer: 3 s + (256 − priority)/256 s, from the start.
+    assert_eq!(due_as_backup(&bench), Time::from_micros(3_609_375));
+    ends(&mut bench, 1);
+    assert_eq!(bench.view(0).effective_priority, Priority(60));
+    assert_eq!(due_as_backup(&bench), Time::from_micros(3_765_625));
+    bench.until(at(2000));
+    ends(&mut bench, 0);
+    assert_eq!(due_as_backup(&bench), Time::from_micros(3_609_375));
+    bench.until(at(3700));
+    assert_eq!(said(&bench.take()), [100]);
+    ends(&mut bench, 1);
+    bench.wait(ms(1000));
+    let actions = bench.take();
+    assert_eq!(said(&actions), [60]);
+    let changed = |from, to| Event::PriorityChanged { instance: InstanceId(0), from: Priority(from), to: Priority(to) };
+    assert!(events(&actions).contains(&changed(100, 60)));
+}
+
+fn due_as_backup(bench: &Bench) -> Time {
+    bench.view(0).next.unwrap().at
+}
+
+#[test]
+fn a_fault_as_master_says_zero_once() {
+    let mut bench = Bench::new(scripted(|_| {}, 0));
+    ends(&mut bench, 0);
+    bench.until(at(5000));
+    assert_eq!(bench.role(0), Role::Master);
+    bench.take();
+    ends(&mut bench, 1);
+    let told = words(&bench.take());
+    assert_eq!(told, ["ScriptChanged", "advert 0", "disown 0", "FAULT"]);
+    assert_eq!(bench.view(0).why, Cause::Faulted(vec![Fault::Tracker("check".into())]));
+    bench.wait(ms(10_000));
+    assert!(said(&bench.take()).is_empty());
+}
+
+#[test]
+fn an_owner_s_weights_do_not_count_but_its_faults_do() {
+    let mut of = scripted(|_| {}, -100);
+    of.instances[0].priority = Priority(255);
+    let mut bench = Bench::new(of.clone());
+    ends(&mut bench, 1);
+    assert_eq!(bench.view(0).effective_priority, Priority(255));
+    of.instances[0].ties[0].weight = 0;
+    let mut bench = Bench::new(of);
+    ends(&mut bench, 1);
+    assert_eq!(bench.role(0), Role::Fault);
+    bench.wait(ms(1000));
+    ends(&mut bench, 0);
+    // Out of FAULT an owner too waits a whole down timer.
+    assert_eq!(bench.role(0), Role::Backup);
+    assert_eq!(due_as_backup(&bench), bench.now + Interval::from_micros(3_003_906));
+}
+
+#[test]
+fn files_processes_and_sessions() {
+    let ties = vec![
+        tie(TieTarget::File(FileId(0)), 2),
+        tie(TieTarget::Process(ProcessId(0)), -50),
+        tie(TieTarget::Bfd(BfdId(0)), 5),
+    ];
+    let mut of = spec(vec![InstanceSpec { ties, ..instance(1, 100) }]);
+    of.files.push(FileSpec { name: "f".into(), path: "/f".into(), weight: 1, reverse: false, init: None });
+    of.bfds.push(BfdSpec { name: "b".into(), weight: 0, reverse: false });
+    of.processes.push(ProcessSpec {
+        name: "p".into(),
+        process: "nginx".into(),
+        params: Vec::new(),
+        param_match: ParamMatch::None,
+        weight: 0,
+        reverse: false,
+        quorum: 2,
+        quorum_max: Some(3),
+        terminate_delay: ms(500),
+        fork_delay: ms(1000),
+        full_command: false,
+    });
+    let mut bench = Bench::new(of);
+    let priority = |bench: &Bench| bench.view(0).effective_priority.0;
+    assert_eq!(priority(&bench), 100);
+    let file = Tracker::File(FileId(0));
+    let process = Tracker::Process(ProcessId(0));
+    let tell = |bench: &mut Bench, tracker, value| bench.give(Input::Tracked { tracker, value });
+    tell(&mut bench, file, TrackValue::Number(10));
+    assert_eq!(priority(&bench), 120);
+    tell(&mut bench, file, TrackValue::Number(-3));
+    assert_eq!(priority(&bench), 94);
+    tell(&mut bench, file, TrackValue::Number(-127));
+    assert_eq!(bench.role(0), Role::Fault);
+    tell(&mut bench, file, TrackValue::Number(0));
+    assert_eq!((bench.role(0), priority(&bench)), (Role::Backup, 100));
+    tell(&mut bench, Tracker::Bfd(BfdId(0)), TrackValue::Up(true));
+    assert_eq!(priority(&bench), 105);
+    // The first count counts at once; later a loss after half a second, a gain after one.
+    tell(&mut bench, process, TrackValue::Count(1));
+    assert_eq!(priority(&bench), 55);
+    tell(&mut bench, process, TrackValue::Count(2));
+    bench.wait(ms(999));
+    assert_eq!(priority(&bench), 55);
+    bench.wait(ms(1));
+    assert_eq!(priority(&bench), 105);
+    tell(&mut bench, process, TrackValue::Count(4));
+    bench.wait(ms(400));
+    tell(&mut bench, process, TrackValue::Count(3));
+    bench.wait(ms(5000));
+    assert_eq!(priority(&bench), 105, "an opposite change inside the delay cancels it");
+    tell(&mut bench, process, TrackValue::Count(0));
+    bench.wait(ms(500));
+    assert_eq!(priority(&bench), 55);
+    // A value of the wrong kind, or of a tracker that does not exist, is nothing.
+    tell(&mut bench, process, TrackValue::Number(9));
+    tell(&mut bench, Tracker::File(FileId(9)), TrackValue::Number(9));
+    assert_eq!(priority(&bench), 55);
+    let view = bench.view(0);
+    assert_eq!(view.contributions.iter().map(|part| part.amount).collect::<Vec<_>>(), [0, -50, 5]);
+}
+
+#[test]
+fn tracked_interfaces() {
+    let of = |weight| {
+        spec(vec![InstanceSpec { ties: vec![tie(TieTarget::Interface(name("eth1")), weight)], ..instance(1, 100) }])
+    };
+    let mut eth1 = links()[1].clone();
+    eth1.running = false;
+    let mut bench = Bench::new(of(-20));
+    bench.give(Input::Link(LinkFact::Changed(eth1.clone())));
+    assert_eq!(bench.view(0).effective_priority, Priority(80));
+    let mut bench = Bench::new(of(0));
+    bench.give(Input::Link(LinkFact::Changed(eth1)));
+    assert_eq!(bench.view(0).faults, [Fault::InterfaceDown(name("eth1"))]);
+    bench.give(Input::Link(LinkFact::Gone { index: ETH1 }));
+    assert_eq!(bench.view(0).faults, [Fault::InterfaceMissing(name("eth1"))]);
+    bench.give(Input::Link(LinkFact::Dump(links())));
+    assert_eq!(bench.role(0), Role::Backup);
+}
