@@ -1,6 +1,8 @@
 //! The engine at unit level: one instance or a few, facts in by hand, actions out.
 #![allow(clippy::unwrap_used)]
 
+#[path = "engine/announcing.rs"]
+mod announcing;
 #[path = "engine/golden.rs"]
 mod golden;
 #[path = "engine/groups.rs"]
@@ -9,10 +11,14 @@ mod groups;
 mod harness;
 #[path = "engine/hearing.rs"]
 mod hearing;
+#[path = "engine/laws.rs"]
+mod laws;
 #[path = "engine/links.rs"]
 mod links;
 #[path = "engine/protocol.rs"]
 mod protocol;
+#[path = "engine/reloading.rs"]
+mod reloading;
 #[path = "engine/rules.rs"]
 mod rules;
 #[path = "engine/tracking.rs"]
