@@ -1,5 +1,5 @@
 //! The engine at unit level: one instance or a few, facts in by hand, actions out.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::type_complexity, clippy::single_range_in_vec_init)]
 
 #[path = "engine/announcing.rs"]
 mod announcing;

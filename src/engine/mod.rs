@@ -187,10 +187,13 @@ impl Engine {
         Some((at, wake))
     }
 
-    /// Goes over to another Spec: what is the same router by identity keeps its state, counters and deadlines. Ids in
-    /// the actions up to the first `Own` or `Disown` that this causes, and in those themselves, are plain keys: a master
-    /// whose id changed is owned under its new id first, then every key that no master has is disowned. They are meant to
-    /// be handed to the kernel layer together.
+    /// Goes over to another Spec: what is the same router by identity keeps its state, counters and deadlines. A Spec
+    /// that says the same yields no action at all.
+    ///
+    /// Goodbyes of instances that are gone come first, under their old ids. In `Own` and `Disown` ids are plain keys: a
+    /// master whose id or claim changed is owned under its new id first, then every key that no master has is disowned;
+    /// all of these are meant to be handed to the kernel layer together, so that an address that merely changes hands
+    /// never leaves. Then comes [`Event::Reloaded`], and every id behind it is one of the new Spec.
     pub fn reload(&mut self, spec: Arc<Spec>, now: Time) {
         self.now = self.now.max(now);
         if self.stopped {

@@ -202,7 +202,7 @@ fn a_backup_takes_what_keepalived_sends() {
                 ttl: Some(advert.ttl),
             };
             bench.hear_bytes(meta, &advert.bytes);
-            let packet = if let IpAddr::V4(_) = advert.from {
+            let packet = if advert.from.is_ipv4() {
                 let ip = frames::ipv4(&advert.bytes).unwrap();
                 if ip.protocol == 51 { &ip.payload[24..] } else { ip.payload }
             } else {

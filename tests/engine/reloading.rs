@@ -32,7 +32,7 @@ fn what_does_not_concern_an_instance_leaves_it_alone() {
     other.instances[0].name = "renamed".into();
     other.instances[0].debug = 3;
     bench.reload(other);
-    assert_eq!(bench.take(), []);
+    assert_eq!(words(&bench.take()), ["Reloaded"]);
     assert_eq!(bench.engine.deadline(), deadline);
     assert_eq!((&*bench.view(0).name, bench.role(0)), ("renamed", Role::Master));
 }
@@ -47,7 +47,7 @@ fn addresses_change_by_difference() {
     bench.reload(spec(vec![next.clone()]));
     let actions = bench.take();
     // Only the new one is announced, though the kernel reports both; and the peers hear of it at once.
-    assert_eq!(words(&actions), [vec!["own 0", "advert 100"], vec!["announce 1..2"; 5]].concat());
+    assert_eq!(words(&actions), [vec!["own 0", "Reloaded", "advert 100"], vec!["announce 1..2"; 5]].concat());
     assert!(actions.contains(&Action::Own(InstanceId(0), next.claim)));
     assert_eq!(bench.view(0).counters.become_master, 1);
 }
@@ -57,10 +57,10 @@ fn the_wire_changes_at_once_and_the_cadence_stays() {
     let mut bench = Bench::as_master(spec(vec![instance(1, 100)]));
     let (due, _) = bench.engine.deadline().unwrap();
     bench.reload(spec(vec![instance(1, 120)]));
-    assert_eq!(words(&bench.take()), ["PriorityChanged", "advert 120"]);
+    assert_eq!(words(&bench.take()), ["Reloaded", "PriorityChanged", "advert 120"]);
     assert_eq!(bench.engine.deadline().unwrap().0, due);
     bench.reload(spec(vec![InstanceSpec { interval: ms(200), ..instance(1, 120) }]));
-    assert_eq!(words(&bench.take()), ["advert 120"]);
+    assert_eq!(words(&bench.take()), ["Reloaded", "advert 120"]);
     assert_eq!(bench.engine.deadline().unwrap().0, bench.now + ms(200));
     // A backup's deadline follows its new priority and interval.
     let mut bench = Bench::new(spec(vec![instance(1, 100)]));
