@@ -6,6 +6,7 @@
 mod claim;
 mod ground;
 mod policy;
+mod privilege;
 mod process;
 mod sockets;
 mod trackers;
