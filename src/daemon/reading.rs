@@ -73,7 +73,7 @@ pub fn within(mut spec: Spec, options: &Options) -> Spec {
 /// when a file is not there.
 pub fn exit_code(diagnostics: &Diagnostics) -> u8 {
     match diagnostics.worst() {
-        Some(Class::Include | Class::FileNotFound) => 6,
+        None | Some(Class::Note | Class::FileNotFound | Class::Include) => 6,
         _ => 2,
     }
 }

@@ -28,6 +28,8 @@ use tokio::time::{Instant, sleep, sleep_until};
 const STOP_PATIENCE: Duration = Duration::from_secs(30);
 /// How long STOP notifications and mail may take after everything has been given up.
 const LAST_WORDS: Duration = Duration::from_secs(2);
+/// How long the last events may take to reach those who watch.
+const WATCHERS_READ: Duration = Duration::from_millis(50);
 /// How often `reload_time_file` is looked at.
 const SCHEDULE_LOOK: Duration = Duration::from_secs(1);
 /// Exit code of a daemon that has lost a part of itself (sysexits' EX_SOFTWARE, as keepalived has it).
@@ -109,7 +111,14 @@ impl Services {
         loop {
             match self.phase {
                 Phase::Over(code) => return code,
-                Phase::LastWords { .. } if self.parts.programs.finished() && self.mails.is_empty() => return 0,
+                Phase::LastWords { .. } if self.parts.programs.finished() && self.mails.is_empty() => {
+                    // Those who watch get what is on its way to them.
+                    if !self.watchers.is_empty() {
+                        self.watchers.clear();
+                        sleep(WATCHERS_READ).await;
+                    }
+                    return 0;
+                }
                 _ => {}
             }
             let limit = match self.phase {
@@ -212,7 +221,6 @@ impl Services {
                 self.parts.hub.stopped(&mut wishes);
                 self.fulfil(wishes);
                 self.parts.programs.stop();
-                self.watchers.clear();
                 self.phase = Phase::LastWords { until: Instant::now() + LAST_WORDS };
             }
             Told::KernelLost => {

@@ -9,6 +9,7 @@ use super::filter;
 use super::readiness::readable;
 use crate::engine::io::{Port, RxMeta, Transmit};
 use crate::engine::spec::{InstanceId, RxBuffer};
+use crate::time::Time;
 use crate::wire::Family;
 use nix::sys::socket::{
     ControlMessage, ControlMessageOwned, MsgFlags, SockaddrIn, SockaddrIn6, SockaddrStorage, recvmsg, sendmsg,
@@ -21,6 +22,7 @@ use std::io;
 use std::io::{IoSlice, IoSliceMut};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::io::unix::AsyncFd;
 
 nix::setsockopt_impl!(
@@ -61,6 +63,7 @@ pub struct Sockets {
     ready: VecDeque<u64>,
     next_token: u64,
     control: Vec<u8>,
+    arrived: Option<Time>,
 }
 
 #[derive(Debug)]
@@ -93,7 +96,8 @@ impl Sockets {
             by_instance: HashMap::new(),
             ready: VecDeque::new(),
             next_token: 0,
-            control: nix::cmsg_space!(libc::in6_pktinfo, libc::c_int, libc::in_pktinfo, libc::c_int),
+            control: nix::cmsg_space!(libc::in6_pktinfo, libc::c_int, libc::in_pktinfo, libc::c_int, libc::timespec),
+            arrived: None,
         })
     }
 
@@ -193,6 +197,12 @@ impl Sockets {
         }
     }
 
+    /// When the datagram that [`Sockets::try_recv`] answered last came in, by the kernel's stamp, if there is a credible
+    /// one: a process that was stalled still learns what it would have heard in time.
+    pub fn arrived(&self) -> Option<Time> {
+        self.arrived
+    }
+
     /// The next datagram that is already there, taking the sockets in turn; `None` when all are empty. IPv4: the packet
     /// from its IP header on; IPv6: the payload. A datagram longer than `buf` is cut.
     ///
@@ -209,7 +219,8 @@ impl Sockets {
             };
             let Some(opened) = self.open.get(&token) else { continue };
             match receive(opened, buf, &mut self.control) {
-                Ok((length, meta)) => {
+                Ok((length, meta, arrived)) => {
+                    self.arrived = arrived;
                     if !self.reaches_a_closer_socket(opened, &meta) {
                         return Ok(Some((length, meta)));
                     }
@@ -300,12 +311,13 @@ fn poll_ready(epoll: &OwnedFd, ready: &mut VecDeque<u64>) -> io::Result<()> {
     Ok(())
 }
 
-fn receive(opened: &Opened, buf: &mut [u8], control: &mut Vec<u8>) -> io::Result<(usize, RxMeta)> {
+fn receive(opened: &Opened, buf: &mut [u8], control: &mut Vec<u8>) -> io::Result<(usize, RxMeta, Option<Time>)> {
     let unspecified = match opened.port.family {
         Family::V4 => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
         Family::V6 => IpAddr::V6(std::net::Ipv6Addr::UNSPECIFIED),
     };
     let mut meta = RxMeta { ifindex: 0, source: unspecified, destination: unspecified, ttl: None };
+    let mut arrived = None;
     let mut slices = [IoSliceMut::new(buf)];
     let capacity = control.capacity();
     control.resize(capacity, 0);
@@ -335,10 +347,20 @@ fn receive(opened: &Opened, buf: &mut [u8], control: &mut Vec<u8>) -> io::Result
             ControlMessageOwned::Ipv4Ttl(ttl) | ControlMessageOwned::Ipv6HopLimit(ttl) => {
                 meta.ttl = u8::try_from(ttl).ok();
             }
+            ControlMessageOwned::ScmTimestampns(stamp) => arrived = arrival(stamp),
             _ => {}
         }
     }
-    Ok((message.bytes, meta))
+    Ok((message.bytes, meta, arrived))
+}
+
+/// The kernel stamps datagrams with the wall clock; the engine lives by the monotonic one. A stamp that lies ahead or far
+/// back says that the wall clock was set meanwhile, and is not believed.
+fn arrival(stamp: nix::sys::time::TimeSpec) -> Option<Time> {
+    const OLDEST: Duration = Duration::from_secs(10);
+    let now = super::clock::now();
+    let age = SystemTime::now().duration_since(UNIX_EPOCH).ok()?.checked_sub(Duration::from(stamp))?;
+    (age < OLDEST).then(|| now.before(age.into()))
 }
 
 fn open(port: &Port, instances: usize, settings: &SocketSettings) -> io::Result<Socket> {
@@ -358,6 +380,8 @@ fn open(port: &Port, instances: usize, settings: &SocketSettings) -> io::Result<
         Family::V4 => prepare_v4(&socket, port, settings)?,
         Family::V6 => prepare_v6(&socket, port, settings)?,
     }
+    // Without stamps datagrams count from the moment at which they are read: no reason to fail.
+    let _ = setsockopt(&socket, sockopt::ReceiveTimestampns, &true);
     // After the class, which sets a priority of its own.
     socket.set_priority(PRIORITY)?;
     if let Some(local) = port.local {

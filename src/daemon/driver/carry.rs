@@ -1,7 +1,7 @@
 //! What the engine thread does with each fact and each wish: the loop around it is [`super::start`]'s.
 
 use super::{DATAGRAMS_A_ROUND, News, PORT_RETRY, Punctuality, Steer, Told, WALL_EVERY};
-use crate::engine::io::{Action, Command, Event, Input, LinkFact, Port, TrackValue, Tracker};
+use crate::engine::io::{Action, Command, Event, Input, LinkFact, Port, RxMeta, TrackValue, Tracker};
 use crate::engine::spec::{FileId, IfName, InstanceId, ProcessId, ScriptId, Spec, VirtualLink};
 use crate::engine::{Engine, reload};
 use crate::kernel::clock;
@@ -10,8 +10,41 @@ use crate::kernel::socket::Sockets;
 use crate::kernel::timer::Timer;
 use crate::time::Time;
 use std::collections::HashSet;
+use std::ops::Range;
 use std::sync::Arc;
 use tokio::sync::mpsc;
+
+/// Datagrams of one round.
+pub(super) struct Received {
+    buffer: Vec<u8>,
+    bytes: Vec<u8>,
+    list: Vec<Datagram>,
+}
+
+struct Datagram {
+    at: Time,
+    meta: RxMeta,
+    /// Where in [`Received::bytes`].
+    bytes: Range<usize>,
+}
+
+impl Received {
+    /// `longest`: what a datagram may have at most; the rest of a longer one is cut off.
+    pub(super) fn new(longest: usize) -> Received {
+        Received { buffer: vec![0; longest], bytes: Vec::new(), list: Vec::new() }
+    }
+
+    fn clear(&mut self) {
+        self.bytes.clear();
+        self.list.clear();
+    }
+
+    fn keep(&mut self, at: Time, meta: RxMeta, length: usize) {
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(self.buffer.get(..length).unwrap_or_default());
+        self.list.push(Datagram { at, meta, bytes: start..self.bytes.len() });
+    }
+}
 
 /// The engine and its surroundings.
 pub(super) struct Driver {
@@ -61,18 +94,26 @@ impl Driver {
         Ok(due)
     }
 
-    pub(super) fn receive(&mut self, buffer: &mut [u8]) {
+    /// Takes all datagrams that are there and tells them in the order of their arrival, whatever socket they came
+    /// through: one instance's advert must not make another's timer fire that is only a queue away from being stopped.
+    pub(super) fn receive(&mut self, received: &mut Received) {
+        received.clear();
         for _ in 0..DATAGRAMS_A_ROUND {
-            match self.sockets.try_recv(buffer) {
+            match self.sockets.try_recv(&mut received.buffer) {
                 Ok(Some((length, meta))) => {
-                    let bytes = buffer.get(..length).unwrap_or_default();
-                    self.engine.handle(Input::Datagram { meta, bytes }, clock::now());
-                    self.settle();
+                    let at = self.sockets.arrived().unwrap_or_else(clock::now);
+                    received.keep(at, meta, length);
                 }
                 Ok(None) => break,
                 // The socket is told of trouble that the link watch tells better (network down).
                 Err(_) => {}
             }
+        }
+        received.list.sort_by_key(|datagram| datagram.at);
+        for Datagram { at, meta, bytes } in &received.list {
+            let bytes = received.bytes.get(bytes.clone()).unwrap_or_default();
+            self.engine.handle(Input::Datagram { meta: *meta, bytes }, *at);
+            self.settle();
         }
     }
 
@@ -192,7 +233,6 @@ impl Driver {
     /// Sockets first, then everything the engine wishes.
     pub(super) fn settle(&mut self) {
         let now = clock::now();
-        self.tell_wall(now, false);
         if self.ports_version != Some(self.engine.ports_version()) || self.ports_retry <= now {
             self.sync_ports(now);
         }
@@ -201,7 +241,8 @@ impl Driver {
         }
     }
 
-    fn tell_wall(&mut self, now: Time, at_once: bool) {
+    /// Moves the engine's time as well: only to be called when everything that came before `now` has been told.
+    pub(super) fn tell_wall(&mut self, now: Time, at_once: bool) {
         if at_once || now.since(self.wall_told) >= WALL_EVERY {
             self.wall_told = now;
             self.engine.handle(Input::WallClock(clock::wall()), now);

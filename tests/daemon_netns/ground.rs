@@ -1,0 +1,191 @@
+//! A namespace with one Ethernet interface, eth0 (10.9.0.1/24), and a daemon in it with a /run of its own.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+/// How long anything may take before a test gives up: a loaded machine is slow, a broken daemon never gets there.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+pub struct Ground {
+    pub name: String,
+    pub directory: PathBuf,
+}
+
+pub fn ready() -> bool {
+    let root = nix::unistd::geteuid().is_root();
+    let ip = Command::new("ip").arg("-V").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok();
+    if root && ip {
+        return true;
+    }
+    assert!(std::env::var("VIPD_REQUIRE_NETNS").as_deref() != Ok("1"), "needs root and iproute2");
+    eprintln!("skipped: needs root and iproute2");
+    false
+}
+
+pub fn ip(args: &str) -> String {
+    let out = Command::new("ip").args(args.split_whitespace()).output().unwrap();
+    assert!(out.status.success(), "ip {args}: {}", String::from_utf8_lossy(&out.stderr));
+    String::from_utf8(out.stdout).unwrap()
+}
+
+impl Ground {
+    pub fn new() -> Ground {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let name = format!("daemon_{}_{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
+        let directory = std::env::temp_dir().join(&name);
+        fs::create_dir_all(&directory).unwrap();
+        ip(&format!("netns add {name}"));
+        ip(&format!("-n {name} link add eth0 type veth peer name far"));
+        for link in ["lo", "eth0", "far"] {
+            ip(&format!("-n {name} link set {link} up"));
+        }
+        ip(&format!("-n {name} addr add 10.9.0.1/24 dev eth0"));
+        Ground { name, directory }
+    }
+
+    pub fn write(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.directory.join(name);
+        fs::write(&path, text).unwrap();
+        path
+    }
+
+    pub fn configure(&self, text: &str) {
+        self.write("keepalived.conf", text);
+    }
+
+    pub fn has(&self, address: &str) -> bool {
+        ip(&format!("-n {} -o addr show dev eth0", self.name)).contains(&format!(" {address}"))
+    }
+
+    fn command(&self, flags: &str) -> Command {
+        let vipd = env!("CARGO_BIN_EXE_vipd");
+        let conf = self.directory.join("keepalived.conf");
+        // Every daemon has a /run of its own.
+        let line = format!("mount -t tmpfs tmpfs /run && exec {vipd} -G -f {} {flags}", conf.display());
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", &self.name, "sh", "-c", &line]).env("TMPDIR", &self.directory);
+        command
+    }
+
+    /// A daemon in the foreground that has said that it stands.
+    pub fn start(&self, flags: &str) -> Daemon {
+        let log = self.directory.join("log");
+        let file = fs::OpenOptions::new().append(true).create(true).open(&log).unwrap();
+        let before = fs::read_to_string(&log).unwrap().matches("Startup complete").count();
+        let child = self.command(&format!("-n -l -D {flags}")).stdin(Stdio::null()).stderr(file).spawn().unwrap();
+        let daemon = Daemon { child, log };
+        daemon.wait_for("the daemon to stand", || daemon.log_text().matches("Startup complete").count() > before);
+        daemon
+    }
+
+    /// Runs a daemon to its end.
+    pub fn run(&self, flags: &str) -> std::process::Output {
+        self.command(flags).output().unwrap()
+    }
+}
+
+impl Drop for Ground {
+    fn drop(&mut self) {
+        let _ = Command::new("ip").args(["netns", "del", &self.name]).status();
+        let _ = fs::remove_dir_all(&self.directory);
+    }
+}
+
+pub struct Daemon {
+    child: Child,
+    log: PathBuf,
+}
+
+impl Daemon {
+    pub fn pid(&self) -> i32 {
+        self.child.id() as i32
+    }
+
+    /// A file as the daemon sees it.
+    pub fn path(&self, path: &str) -> PathBuf {
+        Path::new(&format!("/proc/{}/root", self.pid())).join(path.trim_start_matches('/'))
+    }
+
+    pub fn signal(&self, number: i32) {
+        // SAFETY: kill takes no pointers; the process is our child.
+        assert_eq!(unsafe { libc::kill(self.pid(), number) }, 0);
+    }
+
+    pub fn log_text(&self) -> String {
+        fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    pub fn wait_for(&self, what: &str, is: impl Fn() -> bool) {
+        let begun = Instant::now();
+        while !is() {
+            assert!(begun.elapsed() < PATIENCE, "no {what}; the log says:\n{}", self.log_text());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    pub fn wait_for_log(&self, line: &str) {
+        self.wait_for(line, || self.log_text().contains(line));
+    }
+
+    pub fn wait_for_address(&self, ground: &Ground, address: &str, there: bool) {
+        self.wait_for(&format!("{address} there: {there}"), || ground.has(address) == there);
+    }
+
+    /// Waits for the end.
+    pub fn end(mut self) -> ExitStatus {
+        let begun = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status;
+            }
+            assert!(begun.elapsed() < PATIENCE, "it does not end; the log says:\n{}", self.log_text());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    pub fn stop(self) -> ExitStatus {
+        self.signal(libc::SIGTERM);
+        self.end()
+    }
+
+    pub fn control(&self) -> BufReader<UnixStream> {
+        BufReader::new(UnixStream::connect(self.path("/run/vipd/control.sock")).unwrap())
+    }
+
+    pub fn ask(&self, request: &str) -> serde_json::Value {
+        let mut stream = self.control();
+        say(&mut stream, request);
+        hear(&mut stream)
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+pub fn say(stream: &mut BufReader<UnixStream>, request: &str) {
+    stream.get_mut().set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.get_mut().write_all(format!("{request}\n").as_bytes()).unwrap();
+}
+
+pub fn hear(stream: &mut BufReader<UnixStream>) -> serde_json::Value {
+    let mut line = String::new();
+    stream.read_line(&mut line).unwrap();
+    serde_json::from_str(&line).unwrap_or_else(|e| panic!("{e}: {line}"))
+}
+
+/// An instance that is master almost at once (nobody else is there).
+pub fn instance(name: &str, vrid: u8, address: &str) -> String {
+    format!(
+        "vrrp_instance {name} {{\n interface eth0\n virtual_router_id {vrid}\n priority 200\n advert_int 0.1\n \
+         version 3\n virtual_ipaddress {{\n  {address}\n }}\n}}\n"
+    )
+}

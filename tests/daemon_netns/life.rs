@@ -1,0 +1,122 @@
+//! Start, stop, files, exit codes.
+
+use crate::ground::{Ground, instance, ready};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::PermissionsExt;
+
+#[test]
+fn pid_files_are_where_keepalived_has_them_and_readable_by_all() {
+    if !ready() {
+        return;
+    }
+    let ground = Ground::new();
+    ground.configure(&instance("A", 1, "10.9.0.10/24"));
+    let daemon = ground.start("");
+    for name in ["keepalived.pid", "vrrp.pid"] {
+        let path = daemon.path(&format!("/run/{name}"));
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), format!("{}\n", daemon.pid()), "{name}");
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o644, "{name}");
+    }
+    for name in ["checkers.pid", "bfd.pid"] {
+        assert!(!daemon.path(&format!("/run/{name}")).exists(), "keepalived would have no such process");
+    }
+    // SIGTERM gives everything up: the address and the files are gone.
+    daemon.wait_for_address(&ground, "10.9.0.10/24", true);
+    let run = std::fs::File::open(daemon.path("/run")).unwrap();
+    assert_eq!(daemon.stop().code(), Some(0));
+    assert!(!ground.has("10.9.0.10/24"));
+    let run = format!("/proc/self/fd/{}", run.as_raw_fd());
+    let left: Vec<_> = std::fs::read_dir(run).unwrap().flatten().map(|e| e.file_name()).collect();
+    let left: Vec<String> = left.iter().map(|name| name.to_string_lossy().into_owned()).collect();
+    assert!(!left.iter().any(|name| name.ends_with(".pid")), "{left:?}");
+}
+
+#[test]
+fn a_second_daemon_sees_the_first_and_leaves() {
+    if !ready() {
+        return;
+    }
+    let ground = Ground::new();
+    ground.configure(&instance("A", 1, "10.9.0.10/24"));
+    let files = format!("-p {0}/k.pid -r {0}/v.pid", ground.directory.display());
+    let daemon = ground.start(&files);
+    let second = ground.run(&format!("-n -l {files}"));
+    assert_eq!(second.status.code(), Some(0));
+    assert!(String::from_utf8_lossy(&second.stderr).contains("daemon is already running"));
+    assert_eq!(std::fs::read_to_string(ground.directory.join("k.pid")).unwrap(), format!("{}\n", daemon.pid()));
+    assert_eq!(daemon.stop().code(), Some(0));
+}
+
+#[test]
+fn a_daemon_in_the_background_has_its_pid_file_when_the_starter_returns() {
+    if !ready() {
+        return;
+    }
+    let ground = Ground::new();
+    ground.configure(&instance("A", 1, "10.9.0.10/24"));
+    let pid_file = ground.directory.join("k.pid");
+    let out = ground.run(&format!("-g{0}/log.txt -p {0}/k.pid -r {0}/v.pid", ground.directory.display()));
+    assert_eq!(out.status.code(), Some(0), "{}", String::from_utf8_lossy(&out.stderr));
+    let pid: i32 = std::fs::read_to_string(&pid_file).unwrap().trim().parse().unwrap();
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+    assert_eq!(fields[4], "0", "it has no terminal: {stat}");
+    assert_ne!(fields[3].parse::<i32>().unwrap(), pid, "it is no session leader, so it can never get one");
+    assert_eq!(std::fs::read_link(format!("/proc/{pid}/cwd")).unwrap().to_str(), Some("/"));
+    // SAFETY: kill takes no pointers.
+    assert_eq!(unsafe { libc::kill(pid, libc::SIGTERM) }, 0);
+    let begun = std::time::Instant::now();
+    while pid_file.exists() {
+        assert!(begun.elapsed().as_secs() < 20, "it does not end");
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    let log = std::fs::read_to_string(ground.directory.join("log_vrrp.txt")).unwrap();
+    assert!(log.contains("(A) Entering BACKUP STATE (init)"), "{log}");
+}
+
+#[test]
+fn a_configuration_that_cannot_be_used_gives_keepaliveds_exit_codes() {
+    if !ready() {
+        return;
+    }
+    let ground = Ground::new();
+    let code = |ground: &Ground, flags: &str| ground.run(flags).status.code();
+    assert_eq!(code(&ground, "-n"), Some(6), "no file");
+    ground.configure("vrrp_instance A {\n interface\n}\n");
+    assert_eq!(code(&ground, "-n"), Some(2), "an argument is missing");
+    assert_eq!(code(&ground, ""), Some(2), "also when it would go to the background");
+}
+
+#[test]
+fn dont_release_leaves_the_address_and_the_next_start_cleans_up() {
+    if !ready() {
+        return;
+    }
+    let ground = Ground::new();
+    ground.configure(&instance("A", 1, "10.9.0.10/24"));
+    let daemon = ground.start("-V");
+    daemon.wait_for_address(&ground, "10.9.0.10/24", true);
+    assert_eq!(daemon.stop().code(), Some(0));
+    assert!(ground.has("10.9.0.10/24"));
+    // Backup for as long as nothing is known of a master: 3 s and more.
+    ground.configure(&instance("A", 1, "10.9.0.10/24").replace("advert_int 0.1", "advert_int 1"));
+    let daemon = ground.start("");
+    daemon.wait_for_address(&ground, "10.9.0.10/24", false);
+}
+
+#[test]
+fn what_a_killed_daemon_left_is_cleaned_up() {
+    if !ready() {
+        return;
+    }
+    let ground = Ground::new();
+    ground.configure(&instance("A", 1, "10.9.0.10/24"));
+    let daemon = ground.start("");
+    daemon.wait_for_address(&ground, "10.9.0.10/24", true);
+    daemon.signal(libc::SIGKILL);
+    daemon.end();
+    assert!(ground.has("10.9.0.10/24"));
+    ground.configure(&instance("A", 1, "10.9.0.10/24").replace("advert_int 0.1", "advert_int 1"));
+    let daemon = ground.start("");
+    daemon.wait_for_address(&ground, "10.9.0.10/24", false);
+}

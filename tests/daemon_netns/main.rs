@@ -1,0 +1,10 @@
+//! The daemon in a network namespace: pid files, signals, reload, what a killed one leaves behind.
+//!
+//! Needs root and iproute2. Without them every test says so and passes, unless `VIPD_REQUIRE_NETNS=1` asks for a failure.
+
+#![allow(clippy::unwrap_used)]
+
+mod ground;
+mod life;
+mod reload;
+mod told;

@@ -1,0 +1,95 @@
+//! SIGHUP: what goes on, what changes, what is refused.
+
+use crate::ground::{Ground, hear, instance, ready, say};
+
+fn state(daemon: &crate::ground::Daemon, name: &str) -> String {
+    let reply = daemon.ask(r#"{"request":"status"}"#);
+    let instances = reply["status"]["instances"].as_array().unwrap().clone();
+    instances.iter().find(|i| i["name"] == name).map_or("absent".into(), |i| i["state"].as_str().unwrap().to_owned())
+}
+
+#[test]
+fn a_broken_file_leaves_the_running_configuration_in_force() {
+    if !ready() {
+        return;
+    }
+    let ground = Ground::new();
+    ground.configure(&instance("A", 1, "10.9.0.10/24"));
+    let daemon = ground.start("");
+    daemon.wait_for_address(&ground, "10.9.0.10/24", true);
+    ground.configure(&instance("A", 1, "10.9.0.99/24").replace("priority", "priorty"));
+    daemon.signal(libc::SIGHUP);
+    daemon.wait_for_log("Reload refused, the running configuration goes on");
+    assert!(daemon.log_text().contains("keepalived.conf:4:2") && daemon.log_text().contains("priorty"));
+    assert!(ground.has("10.9.0.10/24") && !ground.has("10.9.0.99/24"));
+    // Over the control socket the answer carries the diagnostics.
+    let reply = daemon.ask(r#"{"request":"reload"}"#);
+    assert_eq!(reply["reply"], "refused");
+    assert!(reply["diagnostics"].as_str().unwrap().contains("priorty"), "{reply}");
+    assert_eq!(state(&daemon, "A"), "MASTER");
+    // Nothing else than the file had to be put right.
+    ground.configure(&instance("A", 1, "10.9.0.20/24"));
+    assert_eq!(daemon.ask(r#"{"request":"reload"}"#)["reply"], "done");
+    daemon.wait_for_address(&ground, "10.9.0.20/24", true);
+    daemon.wait_for_address(&ground, "10.9.0.10/24", false);
+    assert_eq!(state(&daemon, "A"), "MASTER");
+    assert_eq!(daemon.log_text().matches("(A) Entering MASTER STATE").count(), 1, "{}", daemon.log_text());
+}
+
+#[test]
+fn the_same_file_again_changes_nothing() {
+    if !ready() {
+        return;
+    }
+    let ground = Ground::new();
+    ground.configure(&(instance("A", 1, "10.9.0.10/24") + &instance("B", 2, "10.9.0.11/24")));
+    let daemon = ground.start("");
+    daemon.wait_for_address(&ground, "10.9.0.10/24", true);
+    daemon.wait_for_address(&ground, "10.9.0.11/24", true);
+    let mut watch = daemon.control();
+    say(&mut watch, r#"{"request":"watch"}"#);
+    assert_eq!(hear(&mut watch)["reply"], "status");
+    for _ in 0..3 {
+        assert_eq!(daemon.ask(r#"{"request":"reload"}"#)["reply"], "done");
+    }
+    daemon.signal(libc::SIGTERM);
+    // Up to the stop nothing has happened.
+    let first = hear(&mut watch);
+    assert!(["stopped", "became"].contains(&first["event"]["kind"].as_str().unwrap()), "{first}");
+    assert_eq!(daemon.log_text().matches("Reload complete").count(), 3);
+    assert_eq!(daemon.end().code(), Some(0));
+}
+
+#[test]
+fn instances_come_and_go_and_keep_what_they_are() {
+    if !ready() {
+        return;
+    }
+    let ground = Ground::new();
+    ground.configure(&(instance("A", 1, "10.9.0.10/24") + &instance("B", 2, "10.9.0.11/24")));
+    let daemon = ground.start("");
+    daemon.wait_for_address(&ground, "10.9.0.11/24", true);
+    // A goes, B moves to the front and gets another name, C comes.
+    ground.configure(&(instance("Renamed", 2, "10.9.0.11/24") + &instance("C", 3, "10.9.0.12/24")));
+    daemon.signal(libc::SIGHUP);
+    daemon.wait_for_address(&ground, "10.9.0.12/24", true);
+    daemon.wait_for_address(&ground, "10.9.0.10/24", false);
+    assert!(ground.has("10.9.0.11/24"));
+    assert_eq!((state(&daemon, "A").as_str(), state(&daemon, "Renamed").as_str()), ("absent", "MASTER"));
+    assert!(!daemon.log_text().contains("(Renamed) Entering"), "it has been master all the time");
+    assert_eq!(daemon.stop().code(), Some(0));
+    assert!(!ground.has("10.9.0.11/24") && !ground.has("10.9.0.12/24"));
+}
+
+#[test]
+fn what_only_a_restart_can_change_is_refused() {
+    if !ready() {
+        return;
+    }
+    let ground = Ground::new();
+    ground.configure(&instance("A", 1, "10.9.0.10/24"));
+    let daemon = ground.start("");
+    ground.configure(&format!("net_namespace other\n{}", instance("A", 1, "10.9.0.10/24")));
+    let reply = daemon.ask(r#"{"request":"reload"}"#);
+    assert!(reply["reason"].as_str().unwrap().contains("net_namespace cannot change without a restart"), "{reply}");
+}

@@ -1,0 +1,102 @@
+//! What the world is told: dump files, FIFO, the control socket.
+
+use crate::ground::{Ground, hear, instance, ready, say};
+use inotify::{EventMask, Inotify, WatchMask};
+use std::io::{BufRead, BufReader};
+
+#[test]
+fn dumps_are_written_whole_and_seen_by_who_watches_the_exact_name() {
+    if !ready() {
+        return;
+    }
+    let ground = Ground::new();
+    ground.configure(&instance("A", 1, "10.9.0.10/24"));
+    let daemon = ground.start("");
+    daemon.wait_for_address(&ground, "10.9.0.10/24", true);
+    let json = libc::SIGRTMIN() + 2;
+    for (signal, name, holds) in [
+        (libc::SIGUSR1, "keepalived.data", "State = MASTER"),
+        (libc::SIGUSR2, "keepalived.stats", "Became master: 1"),
+        (json, "keepalived.json", "\"iname\":\"A\""),
+    ] {
+        // OpenShift writes rubbish there and waits for it to go; VyOS waits for the close of the exact name.
+        ground.write(name, "State = FAULT");
+        let mut inotify = Inotify::init().unwrap();
+        inotify.watches().add(&ground.directory, WatchMask::CLOSE_WRITE | WatchMask::MOVED_TO).unwrap();
+        daemon.signal(signal);
+        let mut seen = Vec::new();
+        let mut buffer = [0; 4096];
+        while !seen.contains(&(EventMask::CLOSE_WRITE, name.to_owned())) {
+            for event in inotify.read_events_blocking(&mut buffer).unwrap() {
+                let file = event.name.unwrap().to_str().unwrap().to_owned();
+                if file == name {
+                    let text = std::fs::read_to_string(ground.directory.join(name)).unwrap();
+                    assert!(text.contains(holds), "{name} is partial at {:?}: {text}", event.mask);
+                }
+                seen.push((event.mask, file));
+            }
+        }
+        assert!(seen.contains(&(EventMask::MOVED_TO, name.to_owned())), "{seen:?}");
+    }
+    daemon.signal(libc::SIGRTMAX() - 1);
+    let zero =
+        || daemon.ask(r#"{"request":"dump","what":"stats"}"#)["text"].as_str().unwrap().contains("Became master: 0");
+    daemon.wait_for("counters of zero", zero);
+}
+
+#[test]
+fn a_fifo_hears_every_change() {
+    if !ready() {
+        return;
+    }
+    let ground = Ground::new();
+    let fifo = ground.directory.join("fifo");
+    let globals = format!("global_defs {{\n notify_fifo {}\n script_user root\n}}\n", fifo.display());
+    ground.configure(&(globals + &instance("A", 1, "10.9.0.10/24")));
+    nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::from_bits_truncate(0o600)).unwrap();
+    // Opened for both, so that it does not wait for a writer.
+    let pipe = std::fs::OpenOptions::new().read(true).write(true).open(&fifo).unwrap();
+    let mut lines = BufReader::new(pipe).lines();
+    let daemon = ground.start("");
+    assert_eq!(lines.next().unwrap().unwrap(), "INSTANCE \"A\" BACKUP 200");
+    assert_eq!(lines.next().unwrap().unwrap(), "INSTANCE \"A\" MASTER 200");
+    assert_eq!(daemon.stop().code(), Some(0));
+    assert_eq!(lines.next().unwrap().unwrap(), "INSTANCE \"A\" STOP 200");
+    assert!(fifo.exists(), "it was not the daemon that made it");
+}
+
+#[test]
+fn the_control_socket_answers() {
+    if !ready() {
+        return;
+    }
+    use std::os::unix::fs::PermissionsExt;
+    let ground = Ground::new();
+    ground.configure(&instance("A", 1, "10.9.0.10/24"));
+    let daemon = ground.start("");
+    let socket = daemon.path("/run/vipd/control.sock");
+    assert_eq!(std::fs::metadata(&socket).unwrap().permissions().mode() & 0o777, 0o600);
+    assert_eq!(daemon.ask(r#"{"request":"hello"}"#)["pid"], daemon.pid());
+    let mut watch = daemon.control();
+    say(&mut watch, r#"{"request":"watch"}"#);
+    let status = hear(&mut watch);
+    assert_eq!(status["status"]["instances"][0]["name"], "A");
+    daemon.wait_for_address(&ground, "10.9.0.10/24", true);
+    let text = |what: &str| daemon.ask(what)["text"].as_str().unwrap().to_owned();
+    assert!(text(r#"{"request":"explain"}"#).starts_with("A is MASTER since "));
+    assert!(text(r#"{"request":"metrics"}"#).ends_with("# EOF\n"));
+    assert_eq!(daemon.ask(r#"{"request":"explain","instance":"nobody"}"#)["reply"], "refused");
+    assert_eq!(daemon.ask("no request at all")["reply"], "refused");
+    // Fail-over without anybody else: priority 0, then master again.
+    assert_eq!(daemon.ask(r#"{"request":"failover","instance":"A"}"#)["reply"], "done");
+    let refused = daemon.ask(r#"{"request":"drain","instance":"nobody"}"#);
+    assert!(refused["reason"].as_str().unwrap().contains("there are A"), "{refused}");
+    loop {
+        let event = hear(&mut watch)["event"].clone();
+        if event["kind"] == "became" && event["why"] == "failover" {
+            assert_eq!((event["from"].as_str(), event["to"].as_str()), (Some("MASTER"), Some("BACKUP")));
+            break;
+        }
+    }
+    assert_eq!(daemon.stop().code(), Some(0));
+}
