@@ -23,8 +23,8 @@ use std::sync::Arc;
 
 use super::diagnostic::{Class, Diagnostic, Diagnostics};
 use super::source::{FileId, Found, Loader, Origins, Place, Span, Through, is_stray};
+pub(super) use define::definition;
 use define::{BUILTINS, Collecting, Definition, Random, Substituted, Value};
-pub(super) use define::{definition, include_head};
 use include::Checks;
 use line::{Line, decomment, is_blank};
 use sequence::{Fault, Rounds};
@@ -97,7 +97,7 @@ pub fn read(root: &str, env: &TextEnv, loader: &dyn Loader, diagnostics: &mut Di
         reading: HashSet::new(),
         depth: 0,
         in_globals: false,
-        steps: 1_000_000,
+        steps: 200_000,
         bytes: 32 << 20,
         exhausted: false,
     };

@@ -8,7 +8,7 @@
 //! that include, define, repeat, hold for one node only or use a definition keep their words and blanks; the lines of a
 //! definition are not even indented; neither is a line near the limit of 1022 bytes, for a blank more could cut it in two.
 
-use super::expand::{decommented, definition, include_head};
+use super::expand::{decommented, definition};
 use super::lexer::is_space;
 use super::source::{bytes_of, text_of};
 
@@ -198,9 +198,14 @@ fn with_comment(words: &str, comment: &str) -> String {
 /// Whether a line keeps its words and blanks.
 fn stays(content: &str) -> bool {
     let odd = content.contains(['$', '\\', '\'']) || content.starts_with(['@', '~']);
-    odd || content.matches('"').count() % 2 == 1
-        || definition(content).is_some()
-        || pieces(content).iter().any(|piece| piece.starts_with(['@', '~']) || include_head(piece).is_some())
+    let acts = |piece: &String| piece.starts_with(['@', '~']) || includes(piece);
+    odd || content.matches('"').count() % 2 == 1 || definition(content).is_some() || pieces(content).iter().any(acts)
+}
+
+/// Whether a piece begins with the word `include` or a variant: the rest of the line, braces too, is then a name.
+fn includes(piece: &str) -> bool {
+    let word = piece.split(is_space).next().unwrap_or("");
+    matches!(word.strip_prefix("include"), Some("" | "r" | "m" | "w" | "b" | "a"))
 }
 
 /// The words of a line, one blank between them, split at braces.
@@ -233,7 +238,7 @@ fn pieces(content: &str) -> Vec<String> {
 
 /// How many blocks a line that stays as it is closes and opens, as far as can be told: for the indentation only.
 fn braces(content: &str) -> (usize, usize) {
-    if include_head(content).is_some() {
+    if includes(content) {
         return (0, 0);
     }
     let (mut closes, mut opens, mut quoted, mut named, mut head) =

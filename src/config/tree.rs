@@ -83,8 +83,17 @@ pub trait Schema {
 /// The tree of the whole text. Never fails: what is wrong goes to `diagnostics`. Unknown keywords are in the tree, as
 /// nodes without a body, and are not complained about here.
 pub fn parse<'s>(text: &'s Text, schema: &dyn Schema, diagnostics: &mut Diagnostics) -> Vec<Node<'s>> {
-    let mut builder =
-        Builder { schema, diagnostics, top: Vec::new(), open: Vec::new(), depth: 0, after_unknown: false, ignored: 0 };
+    let mut builder = Builder {
+        schema,
+        diagnostics,
+        top: Vec::new(),
+        open: Vec::new(),
+        depth: 0,
+        after_unknown: false,
+        after_dollar: false,
+        unreplaced: None,
+        ignored: 0,
+    };
     let mut words = Vec::new();
     for (line, piece) in text.pieces() {
         let span = Span { file: FileId::EXPANDED, start: piece.start, end: piece.end };
@@ -130,6 +139,10 @@ struct Builder<'s, 'd> {
     depth: usize,
     /// The last line was a keyword that nobody knows, so a `{` after it is its own.
     after_unknown: bool,
+    /// The last line ended in `$`, so a `{` after it belongs to a name that was not replaced.
+    after_dollar: bool,
+    /// The `{` of such a name; what follows it is the name.
+    unreplaced: Option<Span>,
     /// Braces that were passed over, with or without a complaint, and whose `}` is still to come.
     ignored: usize,
 }
@@ -142,6 +155,10 @@ impl<'s> Builder<'s, '_> {
             }
             return;
         };
+        if let Some(brace) = self.unreplaced.take() {
+            self.report_unreplaced(brace, keyword);
+        }
+        self.after_dollar = line.ends_with('$');
         self.miss_brace(whole);
         let block = match self.open.last().map(|open| &open.kind) {
             None => Some(""),
@@ -197,18 +214,22 @@ impl<'s> Builder<'s, '_> {
             }
         }
         self.ignored += 1;
+        if std::mem::take(&mut self.after_dollar) {
+            self.unreplaced = Some(span);
+            self.after_unknown = false;
+            return;
+        }
         // Of a block that nobody knows, the keyword is complained about; that is enough.
         if !std::mem::take(&mut self.after_unknown) {
-            let mut diagnostic = Diagnostic::new(Class::Brace, span, "this `{` opens nothing")
-                .label("ignored; its `}` will close the block around it");
-            if let Some(open) = self.open.last() {
-                diagnostic = diagnostic.related(open.node.keyword.span, "inside this block");
-            }
-            self.diagnostics.push(diagnostic);
+            self.report_unexpected(span);
         }
     }
 
     fn brace_closes(&mut self, span: Span) {
+        self.after_dollar = false;
+        if let Some(brace) = self.unreplaced.take() {
+            self.report_unexpected(brace);
+        }
         self.miss_brace(span);
         self.after_unknown = false;
         let surplus = self.depth == 0;
@@ -246,6 +267,26 @@ impl<'s> Builder<'s, '_> {
         );
     }
 
+    fn report_unexpected(&mut self, span: Span) {
+        let mut diagnostic = Diagnostic::new(Class::Brace, span, "this `{` opens nothing")
+            .label("ignored; its `}` will close the block around it");
+        if let Some(open) = self.open.last() {
+            diagnostic = diagnostic.related(open.node.keyword.span, "inside this block");
+        }
+        self.diagnostics.push(diagnostic);
+    }
+
+    /// `${NAME}` that stayed: the most likely cause of a `{` in the middle of a line.
+    fn report_unreplaced(&mut self, brace: Span, name: Word<'_>) {
+        let message = format!("`${{{}}}` is not replaced, so its braces are taken for those of a block", name.text);
+        self.diagnostics.push(
+            Diagnostic::new(Class::Brace, name.span, message)
+                .label("not defined above")
+                .related(brace, "ignored; its `}` closes the block around it")
+                .help(format!("define it on a line before: ${}=VALUE", name.text)),
+        );
+    }
+
     fn report_surplus(&mut self, span: Span, list: Option<Span>) {
         let mut diagnostic = Diagnostic::new(Class::Brace, span, "this `}` closes nothing");
         if let Some(list) = list {
@@ -268,6 +309,9 @@ impl<'s> Builder<'s, '_> {
                 let span = open.node.span;
                 self.miss_brace(span);
             }
+        }
+        if let Some(brace) = self.unreplaced.take() {
+            self.report_unexpected(brace);
         }
         // What was passed over has been complained about.
         if self.depth > self.ignored {

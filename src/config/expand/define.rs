@@ -395,7 +395,7 @@ impl Random {
 
 /// Whether `text` begins with the word `include` or one of its variants; which checks that word asks for, and where the
 /// name of the file begins.
-pub(in crate::config) fn include_head(text: &str) -> Option<(char, usize)> {
+pub(super) fn include_head(text: &str) -> Option<(char, usize)> {
     let parsed: IResult<&str, (char, &str)> = (
         delimited(
             nom::bytes::complete::tag("include"),

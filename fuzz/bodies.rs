@@ -1,0 +1,102 @@
+//! What the fuzz targets do with their bytes. The targets call it, and so does the test that replays the corpus, so a
+//! finding once made stays a test without a fuzzer.
+
+#![allow(dead_code)]
+
+use vipd::config::diagnostic::{Diagnostics, Style};
+use vipd::config::expand::{TextEnv, read};
+use vipd::config::lexer::{script_words, words};
+use vipd::config::source::{MapLoader, Sources, Span};
+use vipd::config::system::TableSystem;
+use vipd::config::{self, Env};
+use vipd::wire::Family;
+use vipd::wire::advert;
+
+const MAIN: &str = "/etc/keepalived/keepalived.conf";
+
+/// Between the files of an input.
+const NEXT_FILE: u8 = 0x1e;
+
+fn files(data: &[u8]) -> MapLoader {
+    let mut files = MapLoader::default();
+    for (at, text) in data.split(|byte| *byte == NEXT_FILE).enumerate() {
+        let name = if at == 0 { MAIN.to_string() } else { format!("/etc/keepalived/{at}.conf") };
+        files = files.with(name, text);
+    }
+    files
+}
+
+fn environment() -> TextEnv {
+    TextEnv {
+        config_id: "node1".into(),
+        environment: [("SITE".to_string(), "north".to_string())].into(),
+        random_seed: 1,
+        ..TextEnv::default()
+    }
+}
+
+/// A place lies in its file, at the start and end of characters.
+fn check(sources: &Sources, span: Span) {
+    let (span, related) = sources.resolve(span);
+    for span in std::iter::once(span).chain(related.into_iter().map(|(span, _)| span)) {
+        let source = sources.get(span.file).expect("a complaint points into a file");
+        assert!(
+            source.text.get(span.start as usize..span.end as usize).is_some(),
+            "{span:?} in {} bytes",
+            source.text.len()
+        );
+    }
+}
+
+fn check_all(diagnostics: &Diagnostics) {
+    for diagnostic in &diagnostics.list {
+        for span in diagnostic.span.into_iter().chain(diagnostic.related.iter().map(|(span, _)| *span)) {
+            check(&diagnostics.sources, span);
+        }
+    }
+    for style in [Style::Full { colour: true }, Style::Plain, Style::Json] {
+        let shown = diagnostics.show(style);
+        assert!(diagnostics.list.is_empty() || !shown.is_empty());
+    }
+}
+
+/// File → Spec: no panic, and every complaint points into a file.
+pub fn config(data: &[u8]) {
+    let system = TableSystem::anywhere();
+    let env = Env { text: environment(), system: &system };
+    let (_, diagnostics) = config::load(MAIN, &env, &files(data));
+    check_all(&diagnostics);
+}
+
+/// Every line as the language will see it: its words, and the words of its shell-like reading.
+type Meaning = Vec<(Vec<(String, bool)>, Option<Vec<String>>)>;
+
+fn meaning(file: &[u8]) -> (Meaning, u8) {
+    let mut diagnostics = Diagnostics::default();
+    let text = read(MAIN, &environment(), &MapLoader::default().with(MAIN, file), &mut diagnostics);
+    let mut lines = Vec::new();
+    for line in text.lines() {
+        let mut found = Vec::new();
+        words(line, 0, &mut found);
+        if !found.is_empty() {
+            lines.push((found.iter().map(|w| (w.text.to_string(), w.quoted)).collect(), script_words(line).ok()));
+        }
+    }
+    (lines, diagnostics.exit_code())
+}
+
+/// The formatter settles at once and changes no meaning.
+pub fn fmt(data: &[u8]) {
+    let once = config::fmt::format(data);
+    assert_eq!(config::fmt::format(&once), once, "not settled at once");
+    assert_eq!(meaning(&once), meaning(data));
+}
+
+/// Advert: no panic, whatever the bytes.
+pub fn advert(data: &[u8]) {
+    for family in [Family::V4, Family::V6] {
+        if let Ok(advert) = advert::parse(data, family) {
+            assert!(format!("{advert:?}").len() > 8);
+        }
+    }
+}
