@@ -75,6 +75,10 @@ fn meaning(file: &[u8]) -> (Meaning, u8) {
     let mut diagnostics = Diagnostics::default();
     let text = read(MAIN, &environment(), &MapLoader::default().with(MAIN, file), &mut diagnostics);
     let mut lines = Vec::new();
+    if text.exhausted {
+        // How far the reader comes depends on the size of the file.
+        return (lines, diagnostics.exit_code());
+    }
     for line in text.lines() {
         let mut found = Vec::new();
         words(line, 0, &mut found);

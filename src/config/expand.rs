@@ -51,6 +51,8 @@ pub struct Text {
     lines: Vec<Piece>,
     /// The main file (or the pattern given for it) does not exist: keepalived says so, and with `-t` calls that success.
     pub root_missing: bool,
+    /// The files blow up when they are expanded: reading ended early.
+    pub exhausted: bool,
 }
 
 /// One line of the expanded text; a line of a file is split at its braces.
@@ -99,7 +101,6 @@ pub fn read(root: &str, env: &TextEnv, loader: &dyn Loader, diagnostics: &mut Di
         in_globals: false,
         steps: 200_000,
         bytes: 32 << 20,
-        exhausted: false,
     };
     reader.root(root);
     reader.run();
@@ -169,7 +170,6 @@ struct Reader<'r> {
     /// What may still be expanded.
     steps: u64,
     bytes: u64,
-    exhausted: bool,
 }
 
 /// The longest line that keepalived reads holds 1022 bytes and its end.
@@ -249,12 +249,12 @@ impl Reader<'_> {
 
     /// Counts work that the size of the files does not bound. `false` when there is too much: reading ends.
     fn spend(&mut self, steps: u64, bytes: u64) -> bool {
-        if self.exhausted {
+        if self.text.exhausted {
             return false;
         }
         let left = self.steps.checked_sub(steps).and_then(|steps| Some((steps, self.bytes.checked_sub(bytes)?)));
         let Some((steps, bytes)) = left else {
-            self.exhausted = true;
+            self.text.exhausted = true;
             self.stack.clear();
             let at = self.text.lines.last().map(|p| Span { file: FileId::EXPANDED, start: p.start, end: p.end });
             self.diagnostics.push(

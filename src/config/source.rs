@@ -184,16 +184,24 @@ impl Origins {
 /// Stand-ins for bytes that are not UTF-8: byte `b` is the character `STRAY + b`.
 const STRAY: u32 = 0xF700;
 
-/// Bytes as text: each byte that is not UTF-8 becomes one character of a private range.
+/// Bytes as text: each byte that is not UTF-8 becomes one character of a private range; so does each byte of a character
+/// of that range, for [`bytes_of`] to give back what was there.
 pub fn text_of(bytes: Vec<u8>) -> String {
     let bytes = match String::from_utf8(bytes) {
-        Ok(text) => return text,
+        Ok(text) if !text.contains(is_stray) => return text,
+        Ok(text) => text.into_bytes(),
         Err(error) => error.into_bytes(),
     };
+    let stand_in = |byte: &u8| char::from_u32(STRAY + u32::from(*byte));
     let mut text = String::with_capacity(bytes.len() + 64);
     for chunk in bytes.utf8_chunks() {
-        text.push_str(chunk.valid());
-        text.extend(chunk.invalid().iter().filter_map(|byte| char::from_u32(STRAY + u32::from(*byte))));
+        for c in chunk.valid().chars() {
+            match is_stray(c) {
+                true => text.extend(c.encode_utf8(&mut [0; 4]).as_bytes().iter().filter_map(stand_in)),
+                false => text.push(c),
+            }
+        }
+        text.extend(chunk.invalid().iter().filter_map(stand_in));
     }
     text
 }
