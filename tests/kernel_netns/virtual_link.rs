@@ -234,12 +234,14 @@ fn packets_to_denied_addresses_are_dropped_while_owned() {
         });
         matches!(tried.unwrap(), Err(std::io::ErrorKind::ConnectionRefused))
     };
+    // Neighbours on a link that has just come up find each other at the second or third try.
+    let in_the_end = |address: &str| (0..20).any(|_| answers(address));
     let open = Arc::new(Claim { addresses: vec![v4("10.0.0.1", 24), v4("2001:db8::1", 64)], ..Claim::default() });
     let denied = Arc::new(Claim { deny: true, ..(*open).clone() });
     within(&pair.here, async || {
         let mut running = Running::configured(spec(vec![instance(Family::V4, (*open).clone())])).await;
         running.own(&open).await;
-        assert!(answers("10.0.0.1") && answers("2001:db8::1"));
+        assert!(in_the_end("10.0.0.1") && in_the_end("2001:db8::1"));
         running.own(&denied).await;
         // Told complete before the firewall is asked? The next order is answered after it.
         running.own(&denied).await;
@@ -247,7 +249,7 @@ fn packets_to_denied_addresses_are_dropped_while_owned() {
         assert!(!answers("10.0.0.1") && !answers("2001:db8::1"));
         running.own(&open).await;
         running.own(&open).await;
-        assert!(answers("10.0.0.1") && answers("2001:db8::1"));
+        assert!(in_the_end("10.0.0.1") && in_the_end("2001:db8::1"));
         running.stop().await;
     });
 }
