@@ -21,5 +21,7 @@ mod protocol;
 mod reloading;
 #[path = "engine/rules.rs"]
 mod rules;
+#[path = "engine/sealing.rs"]
+mod sealing;
 #[path = "engine/tracking.rs"]
 mod tracking;

@@ -4,13 +4,15 @@
 //! facts, recomputed elsewhere and only handed in; a router follows them in both directions. Deadlines are derived from
 //! when something happened, never counted down, so a change of priority or interval moves them by itself.
 
-use super::admit::{Admitted, ReplayTable};
+mod encounter;
+
+use super::admit::ReplayTable;
 use super::bind::Binding;
-use super::election::{self, Claimant, Verdict};
+use super::election;
 use super::garp::{Plan, following};
 use super::io::{Action, Cause, Event, Fault, Refusal, Role, Wake, Wall};
 use super::snapshot::Counters;
-use super::spec::{Auth, InstanceId, InstanceSpec};
+use super::spec::{InstanceId, InstanceSpec};
 use super::state::{Backup, Complaint, Heard, Master, Patience, Rival, State};
 use super::transmit::{Sender, Speaker, unix_micros};
 use crate::time::{Interval, Time};
@@ -20,8 +22,6 @@ use std::net::IpAddr;
 
 /// Two owners: how long the better one waits for the other to give in, as a multiple of the longer interval (12/10).
 const RIVAL_PATIENCE: (u64, u64) = (12, 10);
-/// Adverts of our own that a rival owner is given before that.
-const RIVAL_ADVERTS: u8 = 2;
 
 /// What happens around a virtual router while it acts.
 pub(super) struct Cx<'a> {
@@ -344,148 +344,6 @@ impl Instance {
             Some(Rival::Watched { until }) if until < cx.now => None,
             other => other,
         };
-    }
-
-    /// A valid advert from another sender than the last: complaints may be made once more.
-    pub(super) fn meet(&mut self, from: IpAddr) {
-        if self.last_heard.is_none_or(|last| last.from != from) {
-            self.complained = 0;
-        }
-    }
-
-    /// An advert that may speak.
-    pub(super) fn on_advert(&mut self, admitted: &Admitted<'_>, from: IpAddr, cx: &mut Cx<'_>) -> Aftermath {
-        let heard = Heard { from, priority: admitted.advert.priority, at: cx.now };
-        if heard.priority == Priority::LEAVING {
-            self.counters.pri_zero_rcvd += 1;
-        }
-        self.learn(admitted, from, cx);
-        let aftermath = match self.role() {
-            Role::Backup => {
-                self.heard_as_backup(heard, admitted.advert.interval, cx);
-                Aftermath::Nothing
-            }
-            Role::Master => self.heard_as_master(heard, admitted, cx),
-            Role::Init | Role::Fault => Aftermath::Nothing,
-        };
-        self.last_heard = Some(heard);
-        aftermath
-    }
-
-    /// Takes what seals and checksum of an admitted advert teach.
-    fn learn(&mut self, admitted: &Admitted<'_>, from: IpAddr, cx: &mut Cx<'_>) {
-        let theirs = admitted.advert.interval;
-        if cx.spec.version == Version::V3 && theirs != cx.spec.interval && self.complain(Complaint::Interval) {
-            cx.report(Event::IntervalLearned { instance: cx.id, from, theirs });
-        }
-        if admitted.old_style {
-            self.sender.learn_old_style(from);
-        }
-        if let Some(sequence) = admitted.hmac_sequence {
-            self.replay.accept(cx.spec, from, sequence);
-        }
-        if let Some(sequence) = admitted.ah_sequence {
-            self.sender.ah_heard = sequence;
-            self.sender.ah_sequence = self.sender.ah_sequence.max(sequence);
-        }
-    }
-
-    fn heard_as_backup(&mut self, heard: Heard, interval: Interval, cx: &mut Cx<'_>) {
-        let spec = cx.spec;
-        let stranger = self.last_heard.is_none_or(|last| last.from != heard.from);
-        if self.lowered && (stranger || heard.priority != Priority::OWNER) {
-            let before = self.priority();
-            self.lowered = false;
-            let after = self.priority();
-            cx.report(Event::PriorityChanged { instance: cx.id, from: before, to: after });
-        }
-        let mine = self.priority();
-        let State::Backup(backup) = &mut self.state else { return };
-        if heard.priority == Priority::LEAVING {
-            (backup.since, backup.patience, backup.worse) = (cx.now, Patience::Skew, None);
-            return;
-        }
-        let delayed = !spec.preempt_delay.is_zero() && backup.preempt_at.is_none_or(|at| at > cx.now);
-        if !spec.preempt || heard.priority >= mine || delayed {
-            if heard.priority >= mine {
-                backup.preempt_at = None;
-            } else if !spec.preempt_delay.is_zero() && backup.preempt_at.is_none() {
-                backup.preempt_at = Some(cx.now + spec.preempt_delay);
-            }
-            (backup.since, backup.patience) = (cx.now, Patience::Full);
-            (backup.heard, backup.worse, backup.wants) = (Some(heard), None, None);
-            if spec.version == Version::V3 {
-                self.learned = interval;
-            }
-        } else {
-            let first = backup.worse.is_none_or(|worse| worse.from != heard.from);
-            backup.worse = Some(heard);
-            if first {
-                let Heard { from, priority, .. } = heard;
-                cx.report(Event::WillPreempt { instance: cx.id, from, priority });
-            }
-        }
-    }
-
-    fn heard_as_master(&mut self, heard: Heard, admitted: &Admitted<'_>, cx: &mut Cx<'_>) -> Aftermath {
-        let (spec, Heard { from, priority, .. }) = (cx.spec, heard);
-        let theirs = Claimant { priority, address: Some(from) };
-        let mine = |me: &Instance| Claimant { priority: me.priority(), address: me.binding.source };
-        let mut verdict = election::judge(mine(self), theirs);
-        if verdict == Verdict::WeWin && priority == Priority::OWNER {
-            self.rival_owner(heard, admitted.advert.interval, cx);
-            verdict = election::judge(mine(self), theirs);
-        } else if verdict == Verdict::TheyWin && priority == self.priority() && priority == Priority::OWNER {
-            cx.report(Event::RivalMaster { instance: cx.id, from, priority });
-        }
-        match verdict {
-            Verdict::TheyLeave => {
-                self.advertise(self.priority(), cx);
-            }
-            Verdict::Mirror => {
-                if self.complain(Complaint::Mirror) {
-                    cx.report(Event::RivalMaster { instance: cx.id, from, priority });
-                }
-            }
-            Verdict::WeWin => {
-                if let (Auth::Ah(_), Some(sequence)) = (&spec.auth, admitted.ah_sequence) {
-                    self.sender.ah_sequence = self.sender.ah_sequence.max(sequence.saturating_add(1));
-                }
-                cx.report(Event::HeardLower { instance: cx.id, from, priority });
-                if !spec.lower_prio_no_advert {
-                    self.advertise(self.priority(), cx);
-                }
-                return Aftermath::HeardLower;
-            }
-            Verdict::TheyWin => {
-                if spec.higher_prio_send_advert {
-                    self.advertise(self.priority(), cx);
-                }
-                if spec.version == Version::V3 {
-                    self.learned = admitted.advert.interval;
-                }
-                self.become_backup(Cause::Outranked { by: from, priority }, Some(heard), cx);
-            }
-        }
-        Aftermath::Nothing
-    }
-
-    /// Another owner with a lower address: it has to give in, and if it does not, we do.
-    fn rival_owner(&mut self, heard: Heard, interval: Interval, cx: &mut Cx<'_>) {
-        let State::Master(master) = &mut self.state else { return };
-        match master.rival {
-            Some(Rival::Watched { until }) if cx.now <= until => {
-                let before = self.priority();
-                self.lowered = true;
-                let after = self.priority();
-                cx.report(Event::PriorityChanged { instance: cx.id, from: before, to: after });
-            }
-            Some(Rival::Warned { .. }) => {}
-            _ => {
-                master.rival = Some(Rival::Warned { adverts: RIVAL_ADVERTS, interval });
-                cx.report(Event::RivalMaster { instance: cx.id, from: heard.from, priority: heard.priority });
-            }
-        }
     }
 
     /// A refused datagram is counted and told once; nothing else changes.
