@@ -6,11 +6,13 @@
 use super::args::{Check, Format};
 use super::files::{Where, load};
 use super::paint::Paint;
+use super::simulate::server_name;
 use super::{Outcome, steer};
 use crate::config::diagnostic::{Class, Level, Style};
 use crate::config::pair::{self, Finding};
 use crate::engine::spec::Spec;
 use serde_json::json;
+use std::path::Path;
 use std::process::ExitCode;
 
 /// Exit code when only what is between the files is wrong, or only `--strict` makes it wrong.
@@ -48,7 +50,10 @@ pub fn run(args: &Check) -> Outcome {
         if worst(Level::Error) || args.strict && worst(Level::Warning) {
             code = code.max(NO);
         }
-        let outlook = pair::outlook(&servers);
+        // Sentences name servers as simulate and lab do.
+        let named: Vec<(String, &Spec)> =
+            specs.iter().map(|(file, spec)| (server_name(Path::new(file)), spec)).collect();
+        let outlook = pair::outlook(&named);
         out += &match args.format {
             Format::Json => json_lines(&findings, &outlook),
             Format::Text => text(&findings, &outlook, paint),

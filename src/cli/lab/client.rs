@@ -50,7 +50,7 @@ pub fn start(door: File, target: SocketAddr, tell: UnboundedSender<Fact>) -> Res
     Ok(())
 }
 
-/// `GET /`; the name of the server that answered with 200, or `None`.
+/// `GET /`; the name of the server that answered with a page or a redirection, or `None`.
 async fn ask(target: SocketAddr) -> Option<String> {
     let mut stream = tokio::net::TcpStream::connect(target).await.ok()?;
     let request = format!("GET / HTTP/1.0\r\nHost: {}\r\nConnection: close\r\n\r\n", target.ip());
@@ -59,7 +59,8 @@ async fn ask(target: SocketAddr) -> Option<String> {
     stream.take(64 * 1024).read_to_end(&mut answer).await.ok()?;
     let text = String::from_utf8_lossy(&answer);
     let mut lines = text.lines();
-    if lines.next()?.split_whitespace().nth(1)? != "200" {
+    let status: u16 = lines.next()?.split_whitespace().nth(1)?.parse().ok()?;
+    if !(200..400).contains(&status) {
         return None;
     }
     let header = lines.take_while(|l| !l.is_empty()).find_map(|line| {

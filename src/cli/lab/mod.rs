@@ -114,8 +114,12 @@ async fn hold(lab: &mut Rehearsal) -> Result<(), Trouble> {
 /// server's name, it stays while they run.
 fn services(directory: &Path) -> Option<PathBuf> {
     let inside = PathBuf::from("/etc/keepalived/lab-services");
-    let there = [directory.to_path_buf(), directory.with_file_name("common")];
-    there.iter().any(|d| d.join("lab-services").is_file()).then_some(inside)
+    beside(directory).iter().any(|d| d.join("lab-services").is_file()).then_some(inside)
+}
+
+/// Where the files of a server's /etc/keepalived are: what all servers have in `common`, then its own.
+fn beside(directory: &Path) -> Vec<PathBuf> {
+    vec![directory.with_file_name("common"), directory.join("common"), directory.to_path_buf()]
 }
 
 /// Makes the namespaces, the cables, the agents and the client. What comes back second keeps the client's place alive.
@@ -144,7 +148,7 @@ async fn build(args: &Lab, plan: Plan, daemon: PathBuf) -> Result<(Rehearsal, Ne
             name: server.name.clone(),
             netns: net.path(),
             config: server.config.clone(),
-            beside: vec![directory.with_file_name("common"), directory],
+            beside: beside(&directory),
             places: places.into_iter().collect(),
             inside: false,
         };
