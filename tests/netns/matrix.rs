@@ -77,8 +77,7 @@ fn table(rows: &[Row]) -> String {
         "# Beside keepalived\n\n\
          Written by `VIPD_INTEROP=write cargo test --test netns matrix`, from a run; not by hand. Each line is a pair of \
          servers on one LAN, vipd in one seat and Debian's keepalived 2.2.7 in the other. A cell is *yes* when the \
-         virtual address went to the other server and came back, and was at no time left on a server that had given it \
-         up.\n\n| version | family | way | authentication | master | backup |",
+         virtual address went to the other server and came back, each time until it was on that running server alone.\n\n| version | family | way | authentication | master | backup |",
     );
     FAILURES.iter().for_each(|failure| text += &format!(" {failure} |"));
     text += "\n|---|---|---|---|---|---|";
