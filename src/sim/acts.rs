@@ -184,6 +184,10 @@ impl World<'_> {
 
     fn reload(&mut self, node: usize, edits: &[Edit]) {
         let now = self.now;
+        // What was due before is not the reload's doing, though a late wake-up left it to be done.
+        if self.nodes.get(node).is_some_and(|n| n.awake()) {
+            self.tell_now(node, Input::Tick);
+        }
         let Some(n) = self.nodes.get_mut(node).filter(|n| !n.paused) else { return };
         let mut spec = (*n.spec).clone();
         edits.iter().for_each(|edit| apply(&mut spec, edit));
