@@ -16,7 +16,7 @@
 use std::collections::{HashMap, HashSet};
 use std::fmt::Write as _;
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use vipd::kernel::namespace;
@@ -119,7 +119,7 @@ impl Lan {
         Lan { daemons: [None, None], observer }
     }
 
-    fn start(&mut self, position: usize, program: &PathBuf, configuration: &str) {
+    fn start(&mut self, position: usize, program: &Path, configuration: &str) {
         let folder = std::env::temp_dir().join(SERVERS[position]);
         std::fs::create_dir_all(&folder).unwrap();
         let file = folder.join("keepalived.conf");
@@ -274,7 +274,7 @@ fn takeover(what: &str, signal: i32, size: Size, runs: usize, daemons: &[(&str, 
 }
 
 /// First and last advert, middle and last announcement: milliseconds past the deadline.
-fn one_takeover(signal: i32, size: Size, program: &PathBuf) -> Option<[f64; 4]> {
+fn one_takeover(signal: i32, size: Size, program: &Path) -> Option<[f64; 4]> {
     let Size(instances, addresses, interval) = size;
     let mut lan = Lan::new(1);
     lan.start(0, program, &configuration(0, size));
