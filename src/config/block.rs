@@ -192,7 +192,6 @@ macro_rules! block {
         }
     };
 }
-pub use crate::block;
 
 /// How a keyword's line becomes (a part of) a field.
 pub trait Reader<F> {

@@ -103,7 +103,7 @@ fn at_least(field: &mut Set<u32>, node: &Node<'_>, cx: &mut Cx<'_>, max: u32) {
 pub fn emails(field: &mut Vec<Box<str>>, node: &Node<'_>, cx: &mut Cx<'_>) {
     let lines = node.body.as_deref().unwrap_or_default();
     if lines.is_empty() {
-        cx.error(node.span, "`notification_email` holds no address");
+        cx.error_of(node, "`notification_email` holds no address");
     }
     field.extend(lines.iter().flat_map(|line| line.words()).map(|w| w.text.into()));
 }
@@ -367,7 +367,7 @@ pub fn rx_multiplier(field: &mut Set<u32>, node: &Node<'_>, cx: &mut Cx<'_>) {
             None => cx.missing(node, "a whole number, 1 or more"),
         };
     };
-    if let Some(n) = word(uint(1, u32::MAX), *only, node, cx) {
+    if let Some(n) = word(uint(1, u32::MAX).exact(), *only, node, cx) {
         set(field, n, node);
     }
 }
@@ -465,7 +465,7 @@ pub fn config_save_dir(field: &mut Set<Box<str>>, node: &Node<'_>, cx: &mut Cx<'
 pub fn bytes(field: &mut Set<u32>, node: &Node<'_>, cx: &mut Cx<'_>) {
     match node.args.as_slice() {
         [only] => {
-            if let Some(n) = word(uint(0, u32::MAX), *only, node, cx) {
+            if let Some(n) = word(uint(0, u32::MAX).exact(), *only, node, cx) {
                 set(field, n, node);
             }
         }

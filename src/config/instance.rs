@@ -38,11 +38,11 @@ block! {
         /// FAULT while the configured source address is missing.
         "track_src_ip" => track_source: Set<()> = flag(), default "off";
         /// Virtual router identifier.
-        "virtual_router_id" => vrid: Set<u32> = must(uint(1, 255)), default "required";
+        "virtual_router_id" => vrid: Set<u32> = must(uint(1, 255).exact()), default "required";
         /// TTL or hop limit of unicast adverts.
-        "unicast_ttl" => unicast_ttl: Set<u32> = must(uint(0, 255)), default "255; IPv6 the kernel's";
+        "unicast_ttl" => unicast_ttl: Set<u32> = must(uint(0, 255).exact()), default "255; IPv6 the kernel's";
         /// Priority; 255 means that the virtual addresses are this router's own.
-        "priority" => priority: Set<u32> = must(uint(1, 255)).or(100), default "100; 255 if state MASTER";
+        "priority" => priority: Set<u32> = must(uint(1, 255).exact()).or(100), default "100; 255 if state MASTER";
         /// Seconds between adverts.
         "advert_int" => advert_int: Set<Interval> = must(timer(10_000, 255_000_000)), default "1";
         /// No complaint when there is no virtual address.
@@ -104,7 +104,7 @@ block! {
         /// Adverts missed before a backup takes over.
         "down_timer_adverts" => down_timer_adverts: Set<u32> = must(uint(1, 100)), default "vrrp_down_timer_adverts";
         /// A master that was stalled so long that a router of this priority has taken over steps down; needs nopreempt.
-        "timer_expired_backup" => timer_expired: Set<u32> = last(uint(1, 254)).bare(254), default "off";
+        "timer_expired_backup" => timer_expired: Set<u32> = last(uint(1, 254).exact()).bare(254), default "off";
         /// Seconds between gratuitous ARPs on further VMAC (`all`: on all further) interfaces; 0 is off.
         "garp_extra_if" => garp_extra: GarpExtra = by("[all] UINT[0..86400] (s)", Repeat::LastWins, garp_extra_if), default "vrrp_garp_extra_if";
         /// As master stay silent when a lower priority advert comes.
@@ -134,7 +134,7 @@ block! {
         /// Undoes `nopreempt`.
         "preempt" => nopreempt: Set<bool> = by("none", Repeat::LastWins, preempt), default "on";
         /// Misspelling of `timer_expired_backup`.
-        "thread_timer_expired" => timer_expired: Set<u32> = last(uint(1, 254)).bare(254), default "off", deprecated "use timer_expired_backup";
+        "thread_timer_expired" => timer_expired: Set<u32> = last(uint(1, 254).exact()).bare(254), default "off", deprecated "use timer_expired_backup";
         /// As `garp_extra_if`.
         "vmac_garp_intvl" => garp_extra: GarpExtra = by("[all] UINT[0..86400] (s)", Repeat::LastWins, garp_extra_if), default "vrrp_garp_extra_if", deprecated "use garp_extra_if";
     }
@@ -204,9 +204,9 @@ block! {
         /// A key by number.
         "key" => keys: Vec<KeyLine> = by("UINT[1..255] (STR or hex:HEX or file:PATH), 32..64 bytes", Repeat::Accumulates, hmac_key);
         /// Number of the key that signs.
-        "active_key" => active: Set<u32> = must(uint(1, 255)), default "required";
+        "active_key" => active: Set<u32> = must(uint(1, 255).exact()), default "required";
         /// Allowed difference of clocks in seconds.
-        "time_window" => window: Set<u32> = must(uint(1, 300)), default "3 × whole seconds of advert_int, 5..300";
+        "time_window" => window: Set<u32> = must(uint(1, 300).exact()), default "3 × whole seconds of advert_int, 5..300";
         /// Replays are found by time, or by a growing counter.
         "anti_replay" => by_time: Set<bool> = must(one_of(&[("time", true), ("monotonic", false)])), default "time";
         /// What happens to adverts without trailer, and whether ours have one.

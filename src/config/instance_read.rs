@@ -507,7 +507,7 @@ const KEY_LENGTHS: std::ops::RangeInclusive<usize> = 32..=64;
 
 pub fn hmac_key(field: &mut Vec<KeyLine>, node: &Node<'_>, cx: &mut Cx<'_>) {
     let [id, value, ..] = node.args.as_slice() else { return cx.missing(node, "a number and a key") };
-    let Some(id) = uint(1, 255).take(*id, "key", cx) else { return };
+    let Some(id) = uint(1, 255).exact().take(*id, "key", cx) else { return };
     let decoded = match value.text.strip_prefix("file:") {
         Some(path) => key_file(path, *value, cx),
         None => decode_key(value.text),

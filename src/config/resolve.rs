@@ -70,6 +70,9 @@ pub fn resolve(mut top: Top, cx: &mut Cx<'_>) -> Option<Spec> {
         spec.bfds.push(session);
     }
 
+    for ties in top.instances.iter().map(|i| &i.settings.ties).chain(top.sync_groups.iter().map(|g| &g.settings.ties)) {
+        trackers.note_removed(ties, cx);
+    }
     for own in &top.instances {
         if !has_the_least(own, cx) {
             return None;

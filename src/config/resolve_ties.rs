@@ -32,13 +32,11 @@ fn weighed(line: &TieLine, own: Weight) -> Weight {
 }
 
 impl Trackers {
-    fn drafts(&self, ties: &Ties, from_group: bool, cx: &mut Cx<'_>) -> Vec<Draft> {
+    fn drafts(&self, ties: &Ties, from_group: bool) -> Vec<Draft> {
         let mut drafts = Vec::new();
         let mut add = |line: &TieLine, found: Option<(TieTarget, Weight)>| {
-            let Some((on, own)) = found else {
-                // What is wrong with it has been complained about where it is defined.
-                return cx.note(line.span, format!("`{}` is not tracked, since it was removed", line.name));
-            };
+            // What was removed has been noted.
+            let Some((on, own)) = found else { return };
             let Weight { weight, reverse } = weighed(line, own);
             let tie = Tie { on, weight, reverse, from_group };
             drafts.push(Draft { tie, name: line.name.clone(), span: line.span });
@@ -62,12 +60,22 @@ impl Trackers {
         drafts
     }
 
+    /// Notes where something is tracked that was removed; what is wrong with it has been said where it is defined.
+    pub fn note_removed(&self, ties: &Ties, cx: &mut Cx<'_>) {
+        let scripts = ties.scripts.iter().filter(|line| self.scripts.get(&line.name).copied().flatten().is_none());
+        let files = ties.files.iter().filter(|line| !self.files.contains_key(&line.name));
+        let processes = ties.processes.iter().filter(|line| !self.processes.contains_key(&line.name));
+        for line in scripts.chain(files).chain(processes) {
+            cx.note(line.span, format!("`{}` is not tracked, since it was removed", line.name));
+        }
+    }
+
     /// The ties of an instance itself. `unweighted`: it is in a group without sync_group_tracking_weight.
     pub fn of_instance(&self, ties: &Ties, spec: &InstanceSpec, unweighted: bool, cx: &mut Cx<'_>) -> Vec<Tie> {
         let owner = spec.priority.0 == 255;
         let why = if unweighted { "its sync group has no sync_group_tracking_weight" } else { "its priority is 255" };
         let mut kept: Vec<Tie> = Vec::new();
-        for Draft { mut tie, name, span } in self.drafts(ties, false, cx) {
+        for Draft { mut tie, name, span } in self.drafts(ties, false) {
             if matches!(&tie.on, TieTarget::Interface(name) if Some(name) == spec.interface.as_ref()) {
                 cx.error(span, format!("{}: {name} is its own interface, which is tracked anyhow; ignored", spec.name));
                 continue;
@@ -111,7 +119,7 @@ impl Trackers {
     ) -> Vec<Tie> {
         let owner = members.iter().any(|id| instances.get(id.index()).is_some_and(|i| i.priority.0 == 255));
         let mut ties = Vec::new();
-        for Draft { mut tie, name, span } in self.drafts(&group.settings.ties, true, cx) {
+        for Draft { mut tie, name, span } in self.drafts(&group.settings.ties, true) {
             if owner && tie.weight != 0 {
                 cx.error(
                     span,

@@ -243,7 +243,14 @@ impl<'s> Builder<'s, '_> {
                 self.add(open.node);
             }
             // The `}` of a `{` that was passed over has been explained there.
-            None if self.ignored > 0 && !surplus => self.ignored -= 1,
+            None if self.ignored > 0 && !surplus => {
+                self.ignored -= 1;
+                self.diagnostics.push(Diagnostic::new(
+                    Class::Note,
+                    span,
+                    "this `}` belongs to a `{` that was passed over",
+                ));
+            }
             None => self.report_surplus(span, None),
         }
     }

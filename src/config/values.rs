@@ -91,15 +91,23 @@ impl Value for Bool {
     }
 }
 
-/// A decimal number as keepalived reads it: leading blanks (inside quotes) allowed, a sign only where negative numbers
-/// are, nothing after the digits.
+/// A decimal number as keepalived reads it: leading blanks (inside quotes) and a plus sign allowed, a minus sign only
+/// where negative numbers are, nothing after the digits.
 pub fn decimal(word: &str, signed: bool) -> Option<i64> {
     let word = word.trim_start();
-    let digits = if signed { word.strip_prefix(['-', '+']).unwrap_or(word) } else { word };
+    let digits = word.strip_prefix('+').or_else(|| word.strip_prefix('-').filter(|_| signed)).unwrap_or(word);
     if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) {
         return None;
     }
     word.strip_prefix('+').unwrap_or(word).parse().ok()
+}
+
+/// The number in front of a word like `5s`, which keepalived's daemon uses although it complains.
+fn leading(word: &str, signed: bool) -> Option<i64> {
+    let word = word.trim_start();
+    let sign = usize::from(word.starts_with('+') || (signed && word.starts_with('-')));
+    let digits = word.bytes().skip(sign).take_while(u8::is_ascii_digit).count();
+    decimal(word.get(..sign + digits)?, signed)
 }
 
 /// A whole number, 0 or more.
@@ -107,10 +115,18 @@ pub fn decimal(word: &str, signed: bool) -> Option<i64> {
 pub struct Uint {
     pub min: u32,
     pub max: u32,
+    lenient: bool,
+}
+impl Uint {
+    /// Nothing of a word is used that is more than a number.
+    pub const fn exact(mut self) -> Uint {
+        self.lenient = false;
+        self
+    }
 }
 /// A whole number from `min` to `max`.
 pub const fn uint(min: u32, max: u32) -> Uint {
-    Uint { min, max }
+    Uint { min, max, lenient: true }
 }
 impl Value for Uint {
     type Out = u32;
@@ -124,8 +140,14 @@ impl Value for Uint {
         }
     }
     fn read(&self, word: &str) -> Result<u32, Wrong<u32>> {
-        let number = decimal(word, false).and_then(|n| u32::try_from(n).ok()).ok_or_else(Wrong::number)?;
-        if (self.min..=self.max).contains(&number) { Ok(number) } else { Err(Wrong::number()) }
+        let in_range = |n: i64| u32::try_from(n).ok().filter(|n| (self.min..=self.max).contains(n));
+        if let Some(number) = decimal(word, false) {
+            return in_range(number).ok_or_else(Wrong::number);
+        }
+        Err(match leading(word, false).and_then(in_range).filter(|_| self.lenient) {
+            Some(n) => Wrong::number().because(format!("`{word}` is no number; {n} is used")).but_used(n),
+            None => Wrong::number(),
+        })
     }
 }
 
@@ -148,8 +170,14 @@ impl Value for Int {
         format!("a whole number from {} to {}", self.min, self.max)
     }
     fn read(&self, word: &str) -> Result<i32, Wrong<i32>> {
-        let number = decimal(word, true).and_then(|n| i32::try_from(n).ok()).ok_or_else(Wrong::number)?;
-        if (self.min..=self.max).contains(&number) { Ok(number) } else { Err(Wrong::number()) }
+        let in_range = |n: i64| i32::try_from(n).ok().filter(|n| (self.min..=self.max).contains(n));
+        if let Some(number) = decimal(word, true) {
+            return in_range(number).ok_or_else(Wrong::number);
+        }
+        Err(match leading(word, true).and_then(in_range) {
+            Some(n) => Wrong::number().because(format!("`{word}` is no number; {n} is used")).but_used(n),
+            None => Wrong::number(),
+        })
     }
 }
 

@@ -1,0 +1,68 @@
+//! The tables of the language against the list of everything that keepalived 2.4.3 knows.
+//!
+//! `tests/data/keywords.txt` has one line a keyword, block and keyword, taken from keepalived's parsers; `(top)` is the
+//! top level. A block without keywords of its own is written like its keyword.
+
+#![allow(clippy::unwrap_used)]
+
+use std::collections::{BTreeMap, BTreeSet};
+use vipd::config::keywords::{Language, all};
+use vipd::config::tree::{Schema, Shape};
+
+fn listed() -> Vec<(&'static str, &'static str)> {
+    include_str!("data/keywords.txt")
+        .lines()
+        .map(|line| {
+            let (block, keyword) = line.split_once('\t').unwrap();
+            let block = match block {
+                "(top)" => "",
+                // The old spelling opens the same block.
+                "vrrp_track_file" => "track_file",
+                other => other,
+            };
+            (block, keyword)
+        })
+        .collect()
+}
+
+#[test]
+fn every_keyword_of_keepalived_is_known_where_it_belongs() {
+    let missing: Vec<_> =
+        listed().into_iter().filter(|(block, keyword)| Language.shape(block, keyword) == Shape::Unknown).collect();
+    assert!(missing.is_empty(), "{} keywords are unknown: {missing:?}", missing.len());
+    assert_eq!(listed().len(), 531);
+}
+
+#[test]
+fn no_keyword_stands_twice_in_a_block() {
+    let mut seen = BTreeSet::new();
+    for k in all() {
+        assert!(seen.insert((k.block, k.keyword)), "{} in {} is defined twice", k.keyword, k.block);
+    }
+}
+
+#[test]
+fn every_keyword_says_what_it_is_for_and_what_it_takes() {
+    for k in all() {
+        assert!(k.doc.len() > 2, "{} in {} has no doc", k.keyword, k.block);
+        assert!(!k.arguments.is_empty(), "{} in {} has no arguments", k.keyword, k.block);
+    }
+}
+
+#[test]
+fn a_keyword_keepalived_does_not_know_is_not_in_the_tables() {
+    let known: BTreeSet<_> = listed().into_iter().collect();
+    let ours: BTreeMap<_, _> = all().iter().map(|k| ((k.block, k.keyword), k)).collect();
+    let invented: Vec<_> = ours.keys().filter(|key| !known.contains(*key)).collect();
+    assert!(invented.is_empty(), "keepalived knows nothing of {invented:?}");
+}
+
+#[test]
+fn blocks_hold_blocks_that_have_tables() {
+    let blocks: BTreeSet<_> = all().iter().map(|k| k.block).collect();
+    for k in all() {
+        if let Shape::Block(path) = Language.shape(k.block, k.keyword) {
+            assert!(blocks.contains(path), "{} opens {path}, which has no table", k.keyword);
+        }
+    }
+}
