@@ -344,6 +344,10 @@ impl Cx<'_> {
         let place = if path.is_empty() { "here, outside all blocks".into() } else { format!("in {path}") };
         let mut complaint =
             Diagnostic::new(Class::UnknownKeyword, node.keyword.span, format!("unknown keyword `{keyword}` {place}"));
+        // Looking for what was meant takes time; a file of rubbish has no use for it.
+        if self.diagnostics.list.len() > 500 {
+            return self.push(complaint);
+        }
         let homes = super::keywords::homes(keyword);
         if let Some(near) = nearest(keyword, names.iter().copied()) {
             complaint = complaint.help(format!("did you mean `{near}`?"));
