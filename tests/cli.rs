@@ -1,0 +1,227 @@
+//! What vipctl shows: status and explain out of a snapshot, doctor on made-up machines, manual pages and completions.
+
+#![allow(clippy::unwrap_used)]
+
+use serde_json::json;
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::process::Command;
+use vipd::cli::doctor::{Machine, Ran, Weight, examine};
+use vipd::cli::paint::Paint;
+use vipd::cli::view::Snapshot;
+use vipd::cli::{explain, status};
+use vipd::engine::spec::{IfName, VirtualLink};
+use vipd::sim::build;
+
+fn backup_with_failed_script() -> Snapshot {
+    serde_json::from_value(json!({
+        "now": 100_000_000u64, "unix_micros": 0,
+        "instances": [{
+            "name": "VI_1", "state": "BACKUP", "since": 40_000_000u64, "interface": "eth0", "vrid": 51, "version": 2,
+            "family": "IPv4", "base_priority": 150, "effective_priority": 90, "total_priority": 90,
+            "contributions": [{ "tracker": "chk_nginx", "weight": -60, "good": false, "amount": -60, "fault": false }],
+            "why": { "outranked": { "by": "10.0.0.2", "priority": 100 } },
+            "master": { "address": "10.0.0.2", "priority": 100, "ourselves": false, "last_heard": 99_600_000u64 },
+            "next": { "at": 103_200_000u64, "what": "takes over" },
+            "a_field_of_tomorrow": true
+        }]
+    }))
+    .unwrap()
+}
+
+#[test]
+fn status_says_state_sum_master_and_next() {
+    let text = status::render(&backup_with_failed_script(), Paint::plain());
+    for part in [
+        "VI_1",
+        "BACKUP",
+        "90 = 150 - 60 (chk_nginx fails)",
+        "10.0.0.2, priority 100, heard 0.4 s ago",
+        "takes over in 3.2 s",
+    ] {
+        assert!(text.contains(part), "{part} is not in:\n{text}");
+    }
+}
+
+#[test]
+fn explain_says_what_would_change_it() {
+    let snapshot = backup_with_failed_script();
+    let text = explain::render(&snapshot, Some("VI_1"), Paint::plain()).unwrap();
+    assert!(text.contains("10.0.0.2 has the better claim (priority 100)"), "{text}");
+    assert!(text.contains("if chk_nginx were good, 150 would be more than the master's 100"), "{text}");
+    assert!(explain::render(&snapshot, Some("VI_2"), Paint::plain()).is_none());
+}
+
+/// A machine out of tables.
+#[derive(Default)]
+struct Made {
+    files: BTreeMap<String, String>,
+    commands: BTreeMap<String, String>,
+    addresses: Vec<(String, IpAddr)>,
+}
+
+impl Made {
+    fn file(mut self, path: &str, text: &str) -> Made {
+        self.files.insert(path.into(), text.into());
+        self
+    }
+    fn command(mut self, line: &str, output: &str) -> Made {
+        self.commands.insert(line.into(), output.into());
+        self
+    }
+    fn with_eth0() -> Made {
+        Made::default().file("/sys/class/net/eth0/operstate", "up\n").file("/sys/class/net/eth0/ifindex", "2\n")
+    }
+}
+
+impl Machine for Made {
+    fn read(&self, path: &str) -> Option<String> {
+        self.files.get(path).cloned()
+    }
+    fn exists(&self, path: &str) -> bool {
+        let inside = format!("{path}/");
+        self.files.keys().any(|known| known == path || known.starts_with(&inside))
+    }
+    fn list(&self, path: &str) -> Vec<String> {
+        let inside = format!("{path}/");
+        let names = self.files.keys().filter_map(|known| known.strip_prefix(&inside)?.split('/').next());
+        let mut names: Vec<String> = names.map(str::to_owned).collect();
+        names.dedup();
+        names
+    }
+    fn run(&self, argv: &[&str]) -> Option<Ran> {
+        self.commands.get(&argv.join(" ")).map(|stdout| Ran { ok: true, stdout: stdout.clone() })
+    }
+    fn addresses(&self) -> Vec<(String, IpAddr)> {
+        self.addresses.clone()
+    }
+    fn clock_synchronised(&self) -> Option<bool> {
+        None
+    }
+    fn kernel(&self) -> String {
+        "6.1".into()
+    }
+}
+
+/// Checks that found something bad on this machine, with an instance on eth0 for 10.0.0.10.
+fn complaints(machine: &Made, vmac: bool) -> Vec<&'static str> {
+    let mut instance = build::instance("VI_1", 51, 100, &["10.0.0.10".parse().unwrap()]);
+    instance.interface = IfName::new("eth0");
+    if vmac {
+        let mac = [0, 0, 0x5e, 0, 1, 51];
+        instance.virtual_link =
+            Some(VirtualLink::Vmac { name: None, prefix: "vrrp".into(), mac, netlink_notify: false, group: None });
+    }
+    let spec = build::spec(vec![instance]);
+    let found = examine(&spec, machine);
+    found.iter().filter(|f| f.weight >= Weight::Warning).map(|f| f.check).collect()
+}
+
+#[test]
+fn doctor_is_content_with_a_plain_machine() {
+    assert_eq!(complaints(&Made::with_eth0(), false), Vec::<&str>::new());
+}
+
+#[test]
+fn doctor_sees_a_wrong_interface_name() {
+    let machine = Made::default().file("/sys/class/net/ens3/operstate", "up\n");
+    assert_eq!(complaints(&machine, false), ["interface"]);
+}
+
+#[test]
+fn doctor_sees_networkd_without_keep_configuration() {
+    let managed = || {
+        Made::with_eth0()
+            .file(
+                "/run/systemd/netif/links/2",
+                "ADMIN_STATE=configured\nNETWORK_FILE=/etc/systemd/network/10-eth0.network\n",
+            )
+            .file("/etc/systemd/network/10-eth0.network", "[Match]\nName=eth0\n[Network]\nDHCP=yes\n")
+    };
+    assert_eq!(complaints(&managed(), false), ["networkd"]);
+    let drop_in = "/etc/systemd/network/10-eth0.network.d/vipd.conf";
+    let cured = managed().file(drop_in, "[Network]\nKeepConfiguration=yes\n");
+    assert_eq!(complaints(&cured, false), Vec::<&str>::new());
+}
+
+#[test]
+fn doctor_sees_a_firewall_that_drops_vrrp() {
+    let ruleset = |rule: &str| {
+        format!(
+            "table inet filter {{\n\tchain input {{\n\t\ttype filter hook input priority filter; policy drop;\n\t\t{rule}\n\t}}\n}}\n"
+        )
+    };
+    let with = |rule: &str| Made::with_eth0().command("nft list ruleset", &ruleset(rule));
+    assert_eq!(complaints(&with("tcp dport 22 accept"), false), ["firewall"]);
+    assert_eq!(complaints(&with("ip protocol vrrp drop"), false), ["firewall"]);
+    assert_eq!(complaints(&with("meta l4proto vrrp accept"), false), Vec::<&str>::new());
+}
+
+#[test]
+fn doctor_sees_what_hinders_a_vmac() {
+    let machine = Made::with_eth0()
+        .file("/proc/sys/net/ipv4/conf/all/rp_filter", "1\n")
+        .file("/proc/sys/net/ipv4/conf/eth0/arp_ignore", "0\n")
+        .file("/sys/module/macvlan/refcnt", "1\n");
+    assert_eq!(complaints(&machine, true), ["rp_filter", "arp"]);
+    assert_eq!(complaints(&machine, false), Vec::<&str>::new());
+}
+
+#[test]
+fn doctor_sees_a_service_that_cannot_bind_and_an_address_that_is_there() {
+    let mut machine = Made::with_eth0()
+        .file("/proc/sys/net/ipv4/ip_nonlocal_bind", "0\n")
+        .file("/etc/nginx/conf.d/site.conf", "server {\n    listen 10.0.0.10:443 ssl;\n}\n");
+    assert_eq!(complaints(&machine, false), ["nonlocal-bind"]);
+    machine.addresses = vec![("eth0".into(), "10.0.0.10".parse().unwrap())];
+    assert_eq!(complaints(&machine, false), ["address", "nonlocal-bind"]);
+    // Another address that begins the same is not it.
+    let near = Made::with_eth0()
+        .file("/proc/sys/net/ipv4/ip_nonlocal_bind", "0\n")
+        .file("/etc/nginx/conf.d/site.conf", "listen 10.0.0.101:443;\n");
+    assert_eq!(complaints(&near, false), Vec::<&str>::new());
+}
+
+fn vipctl(args: &[&str]) -> (Option<i32>, String) {
+    let output = Command::new(env!("CARGO_BIN_EXE_vipctl")).args(args).output().unwrap();
+    (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// vipd.conf(5) holds every keyword, and no line of a page is an instruction by accident.
+#[test]
+fn manual_pages_are_whole() {
+    let (code, page) = vipctl(&["man", "vipd.conf"]);
+    assert_eq!(code, Some(0));
+    for keyword in vipd::config::keywords::all() {
+        let line = format!("\\fB{}\\fR", keyword.keyword.replace('-', "\\-").replace('~', "\\(ti"));
+        assert!(page.contains(&line), "{} is not in vipd.conf(5)", keyword.keyword);
+    }
+    let known = ["TH", "SH", "SS", "TP", "B", "BR", "nf", "fi", "nh", "ad"];
+    for page in ["vipd.conf", "vipctl", "vipd"] {
+        let (_, text) = vipctl(&["man", page]);
+        for line in text.lines().filter(|l| l.starts_with(['.', '\''])) {
+            let word = line.trim_start_matches(['.', '\'']).split_whitespace().next().unwrap_or("");
+            assert!(known.contains(&word), "{page}: {line}");
+        }
+    }
+}
+
+#[test]
+fn completions_offer_every_visible_verb_and_no_hidden_one() {
+    let (code, bash) = vipctl(&["completions", "bash"]);
+    assert_eq!(code, Some(0));
+    for verb in ["check", "simulate", "lab", "explain", "doctor"] {
+        assert!(bash.contains(verb), "{verb}");
+    }
+    assert!(!bash.contains("lab-node"));
+    let (_, fish) = vipctl(&["completions", "fish", "--program", "vipd"]);
+    assert!(fish.contains("use-file"));
+}
+
+#[test]
+fn a_wrong_question_has_exit_code_2() {
+    assert_eq!(vipctl(&["check", "/nowhere/at/all.conf"]).0, Some(2));
+    assert_eq!(vipctl(&["status", "--control", "/nowhere/control.sock"]).0, Some(2));
+    assert_eq!(vipctl(&["keywords", "vrrp_instanc"]).0, Some(2));
+    assert_eq!(vipctl(&["keywords", "vrrp_instance"]).0, Some(0));
+}
