@@ -102,7 +102,7 @@ impl Machine for Mounted {
             let mut timex: libc::timex = std::mem::zeroed();
             (libc::adjtimex(&mut timex), timex.status)
         };
-        (state >= 0).then(|| state != libc::TIME_ERROR && status & libc::STA_UNSYNC == 0)
+        (state >= 0).then_some(state != libc::TIME_ERROR && status & libc::STA_UNSYNC == 0)
     }
     fn kernel(&self) -> String {
         let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();

@@ -156,10 +156,11 @@ fn setting(text: &str, section: Option<&str>, key: &str) -> Option<String> {
     for line in text.lines().map(str::trim) {
         if let Some(name) = line.strip_prefix('[').and_then(|l| l.strip_suffix(']')) {
             here = section.is_none_or(|wanted| wanted == name);
-        } else if let Some((k, v)) = line.split_once('=') {
-            if here && k.trim() == key {
-                value = Some(v.trim().to_owned());
-            }
+        } else if let Some((k, v)) = line.split_once('=')
+            && here
+            && k.trim() == key
+        {
+            value = Some(v.trim().to_owned());
         }
     }
     value
