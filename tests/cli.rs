@@ -37,7 +37,7 @@ fn status_says_state_sum_master_and_next() {
         "BACKUP",
         "90 = 150 - 60 (chk_nginx fails)",
         "10.0.0.2, priority 100, heard 0.4 s ago",
-        "takes over in 3.2 s",
+        "in 3.2 s: takes over",
     ] {
         assert!(text.contains(part), "{part} is not in:\n{text}");
     }
@@ -50,6 +50,21 @@ fn explain_says_what_would_change_it() {
     assert!(text.contains("10.0.0.2 has the better claim (priority 100)"), "{text}");
     assert!(text.contains("if chk_nginx were good, 150 would be more than the master's 100"), "{text}");
     assert!(explain::render(&snapshot, Some("VI_2"), Paint::plain()).is_none());
+}
+
+/// What has failed already is not counted again, and a drained instance does not claim a sum that it does not have.
+#[test]
+fn sums_are_right_when_failed_and_when_drained() {
+    let mut snapshot = backup_with_failed_script();
+    snapshot.instances[0].state = "MASTER".into();
+    let text = explain::render(&snapshot, None, Paint::plain()).unwrap();
+    assert!(!text.contains("if everything that is tracked failed"), "{text}");
+    snapshot.instances[0].contributions[0].good = Some(true);
+    (snapshot.instances[0].effective_priority, snapshot.instances[0].total_priority) = (150, 150);
+    let text = explain::render(&snapshot, None, Paint::plain()).unwrap();
+    assert!(text.contains("if everything that is tracked failed, the priority would be 90"), "{text}");
+    (snapshot.instances[0].effective_priority, snapshot.instances[0].drained) = (1, true);
+    assert_eq!(snapshot.instances[0].sum(), "1 while drained, 150 otherwise");
 }
 
 /// A machine out of tables.

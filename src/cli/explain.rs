@@ -69,9 +69,9 @@ fn outlook(snapshot: &Snapshot, instance: &Instance) -> Vec<String> {
     match instance.state.as_str() {
         "BACKUP" => backup_outlook(instance, &mut lines),
         "MASTER" => {
-            let gain: i32 = instance.contributions.iter().map(|c| -loss(c)).sum();
-            if gain != 0 {
-                let worst = (i32::from(instance.effective_priority) + gain).clamp(1, 254);
+            let losses = instance.contributions.iter().filter(|c| c.good != Some(false)).map(loss);
+            let worst = (instance.total_priority - losses.sum::<i32>()).clamp(1, 254);
+            if worst < i32::from(instance.effective_priority) {
                 lines.push(format!("if everything that is tracked failed, the priority would be {worst}."));
             }
             lines.push(format!(

@@ -93,7 +93,7 @@ pub fn next(snapshot: &Snapshot, instance: &Instance) -> String {
     instance
         .next
         .as_ref()
-        .map_or_else(String::new, |next| format!("{} in {}", next.what, span(snapshot.until(next.at))))
+        .map_or_else(String::new, |next| format!("in {}: {}", span(snapshot.until(next.at)), next.what))
 }
 
 fn health(good: Option<bool>, paint: Paint) -> String {

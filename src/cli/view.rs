@@ -123,6 +123,13 @@ impl Instance {
     /// `150`, or `90 = 150 - 60 (chk_nginx fails)`.
     pub fn sum(&self) -> String {
         let parts: Vec<&Contribution> = self.contributions.iter().filter(|c| c.amount != 0).collect();
+        if self.drained {
+            return format!(
+                "{} while drained, {} otherwise",
+                self.effective_priority,
+                self.total_priority.clamp(1, 254)
+            );
+        }
         if parts.is_empty() {
             return self.effective_priority.to_string();
         }
