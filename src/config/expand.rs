@@ -15,6 +15,7 @@
 mod define;
 mod include;
 mod line;
+mod physical;
 mod sequence;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -22,7 +23,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::diagnostic::{Class, Diagnostic, Diagnostics};
-use super::source::{FileId, Found, Loader, Origins, Place, Span, Through, is_stray};
+use super::source::{FileId, Found, Loader, Origins, Span, Through};
 pub(super) use define::definition;
 use define::{BUILTINS, Collecting, Definition, Random, Substituted, Value};
 use include::Checks;
@@ -272,127 +273,6 @@ impl Reader<'_> {
         self.steps = self.steps.saturating_add(bytes);
     }
 
-    /// The next line of the file on top that needs a closer look; the others go straight to the text. `None` at the end.
-    fn file_line(&mut self) -> Option<Line> {
-        let Some(Frame::File(frame)) = self.stack.last() else { return None };
-        let (file, text, mut at) = (frame.file, frame.text.clone(), frame.at);
-        while at < text.len() {
-            let rest = text.get(at..).unwrap_or("");
-            let newline = rest.find('\n');
-            let len = newline.unwrap_or(rest.len());
-            let mut physical = rest.get(..len).unwrap_or("");
-            let mut next = at + len + 1;
-            if len + 1 >= LINE_BUFFER || physical.contains('\0') {
-                let Some((kept, read)) = self.odd_line(file, at, physical, newline.is_some()) else { return None };
-                (physical, next) = (kept, at + read);
-            }
-            let start = at;
-            at = next;
-            let physical = physical.trim_end_matches('\r');
-            if physical.is_empty() {
-                self.collected();
-                continue;
-            }
-            if self.collecting.is_none() && self.plain(file, start, physical) {
-                continue;
-            }
-            let mut line = Line::verbatim(physical, file, start as u32);
-            let odd_quote = decomment(&mut line).odd_quote;
-            if odd_quote {
-                self.report_quote(&line);
-            }
-            if line.text.is_empty() {
-                continue;
-            }
-            if let Some(Frame::File(frame)) = self.stack.last_mut() {
-                frame.at = at;
-            }
-            return Some(line);
-        }
-        if let Some(Frame::File(frame)) = self.stack.pop() {
-            self.checks = frame.checks;
-        }
-        None
-    }
-
-    /// A line that does not fit keepalived's buffer, or holds NUL: what of it is read, and where the next line begins.
-    fn odd_line<'t>(&mut self, file: FileId, at: usize, line: &'t str, ended: bool) -> Option<(&'t str, usize)> {
-        // As fgets would take it: 1023 bytes, or up to and with the newline.
-        let (mut bytes, mut cut) = (0, None);
-        for (index, c) in line.char_indices() {
-            if bytes >= LINE_BUFFER - 1 {
-                cut = Some(index);
-                break;
-            }
-            bytes += if is_stray(c) { 1 } else { c.len_utf8() };
-        }
-        if cut.is_none() && bytes == LINE_BUFFER - 1 {
-            cut = Some(line.len());
-        }
-        let chunk = line.get(..cut.unwrap_or(line.len())).unwrap_or(line);
-        let read = cut.unwrap_or(line.len() + 1);
-        let span = Span { file, start: at as u32, end: (at + chunk.len()) as u32 };
-        if let Some(nul) = chunk.find('\0') {
-            if cut.is_none() && !ended {
-                return Some((chunk.get(..nul).unwrap_or(""), read));
-            }
-            let nul = Span { file, start: (at + nul) as u32, end: (at + nul + 1) as u32 };
-            let message = "this line holds a NUL byte and is ignored";
-            self.diagnostics.push(Diagnostic::new(Class::General, nul, message).help("save the file as plain text"));
-            return Some(("", read));
-        }
-        if cut.is_none() {
-            return Some((chunk, read));
-        }
-        if let Some(Frame::File(frame)) = self.stack.last_mut() {
-            if at >= frame.too_long_until {
-                frame.too_long_until = at + line.len();
-                let message = "this line is longer than 1022 bytes";
-                self.diagnostics.push(
-                    Diagnostic::new(Class::General, span, message)
-                        .label("dropped; what follows is read as a line of its own")
-                        .help("break the line; in a comment, begin each line with #"),
-                );
-            }
-        }
-        Some(("", read))
-    }
-
-    /// Copies a line with nothing to expand, and says whether it was one.
-    fn plain(&mut self, file: FileId, start: usize, physical: &str) -> bool {
-        let trimmed = physical.trim_start_matches(is_blank);
-        let bytes = trimmed.as_bytes();
-        let Some(first) = bytes.first() else { return true };
-        if matches!(first, b'#' | b'!') {
-            return true;
-        }
-        let braces = match bytes.iter().fold(0, |seen, byte| seen | KIND[*byte as usize]) {
-            0 => false,
-            BRACE => true,
-            _ => return false,
-        };
-        if trimmed.starts_with("include") || (braces && trimmed.contains("include")) {
-            return false;
-        }
-        let mut at = start + physical.len() - trimmed.len();
-        let mut rest = trimmed;
-        while !rest.is_empty() {
-            let len = match braces.then(|| rest.find(['{', '}'])).flatten() {
-                Some(0) => 1,
-                Some(len) => len,
-                None => rest.len(),
-            };
-            let (piece, after) = rest.split_at(len);
-            let blanks = after.len() - after.trim_start_matches(is_blank).len();
-            let piece = piece.trim_end_matches(is_blank);
-            self.origins.runs.push((self.text.buffer.len() as u32, Place { file, start: at as u32, end: 0, way: 0 }));
-            self.push_piece(piece, false);
-            at += len + blanks;
-            rest = after.trim_start_matches(is_blank);
-        }
-        true
-    }
-
     /// Expands one line and adds what comes out of it to the text.
     fn take(&mut self, mut line: Line) {
         if self.collecting.is_some() {
@@ -562,20 +442,3 @@ fn first_brace(text: &str) -> Option<usize> {
         !quoted && matches!(byte, b'{' | b'}')
     })
 }
-
-const BRACE: u8 = 1;
-const ODD: u8 = 2;
-
-/// What a byte asks of the reader: nothing, to split the line, or a closer look.
-const KIND: [u8; 256] = {
-    let mut kind = [0; 256];
-    let odd = b"\"\\#!$@~";
-    let mut at = 0;
-    while at < odd.len() {
-        kind[odd[at] as usize] = ODD;
-        at += 1;
-    }
-    kind[b'{' as usize] = BRACE;
-    kind[b'}' as usize] = BRACE;
-    kind
-};

@@ -165,10 +165,9 @@ impl<'s> Builder<'s, '_> {
             Some(Kind::Block(path)) => Some(*path),
             Some(Kind::List) => None,
         };
-        if let Some(quote) = unclosed {
-            if args.is_empty() || !block.is_some_and(|block| self.schema.reads_again(block, keyword.text)) {
-                self.report_quote(quote);
-            }
+        let read_again = || block.is_some_and(|block| self.schema.reads_again(block, keyword.text));
+        if let Some(quote) = unclosed.filter(|_| args.is_empty() || !read_again()) {
+            self.report_quote(quote);
         }
         let shape = block.map_or(Shape::Leaf, |block| self.schema.shape(block, keyword.text));
         let raw_start = (keyword.span.end - whole.start) as usize;
@@ -207,11 +206,9 @@ impl<'s> Builder<'s, '_> {
 
     fn brace_opens(&mut self, span: Span) {
         self.depth += 1;
-        if let Some(open) = self.open.last_mut() {
-            if open.brace == Brace::Awaited {
-                open.brace = Brace::Seen;
-                return;
-            }
+        if let Some(open) = self.open.last_mut().filter(|open| open.brace == Brace::Awaited) {
+            open.brace = Brace::Seen;
+            return;
         }
         self.ignored += 1;
         if std::mem::take(&mut self.after_dollar) {
@@ -311,11 +308,8 @@ impl<'s> Builder<'s, '_> {
     }
 
     fn finish(mut self) -> Vec<Node<'s>> {
-        if let Some(open) = self.open.last_mut() {
-            if open.brace == Brace::Awaited {
-                let span = open.node.span;
-                self.miss_brace(span);
-            }
+        if let Some(span) = self.open.last().map(|open| open.node.span) {
+            self.miss_brace(span);
         }
         if let Some(brace) = self.unreplaced.take() {
             self.report_unexpected(brace);
