@@ -6,6 +6,7 @@
 //! ([`services`]), the first thread of the process, runs scripts, writes dumps, reads configuration, and may be slow. A
 //! fourth writes log lines.
 
+mod again;
 mod answers;
 pub mod control;
 mod coredump;

@@ -9,8 +9,9 @@ use super::reload::{self, Read};
 use super::schedule::Schedule;
 use super::signals::{Signals, Wish};
 use super::trackers::Trackers;
-use super::{answers, dumps, reading, systemd};
+use super::{again, answers, dumps, reading, systemd};
 use crate::config::diagnostic::Class;
+use crate::engine::legacy::Legacy;
 use crate::engine::snapshot::Snapshot;
 use crate::engine::spec::Spec;
 use crate::kernel::clock;
@@ -67,6 +68,8 @@ pub struct Services {
     schedule: Option<Schedule>,
     /// Configurations read so far (`config_save_dir`).
     read: u32,
+    /// Another program file that takes over, and what the engine leaves to it.
+    will: Option<(PathBuf, oneshot::Receiver<Box<Legacy>>)>,
     phase: Phase,
     /// It has said its last word.
     engine_gone: bool,
@@ -80,6 +83,8 @@ enum Phase {
     Stopping {
         until: Instant,
     },
+    /// Another program takes over as soon as the engine has ended.
+    HandingOver,
     /// Only STOP notifications are left.
     LastWords {
         until: Instant,
@@ -101,6 +106,7 @@ impl Services {
             watchdog: systemd::Watchdog::from_environment(),
             schedule: None,
             read: 0,
+            will: None,
             phase: Phase::Starting,
             engine_gone: false,
         }
@@ -395,7 +401,10 @@ impl Services {
                 let _ = self.parts.engine.send(News::ClearCounters);
                 done("the counters are zero")
             }
-            Request::Upgrade { .. } => Reply::Refused { reason: "not built yet".into(), diagnostics: None },
+            Request::Upgrade { program } => {
+                self.upgrade(program, answer);
+                return;
+            }
             request => {
                 let (snapshot, view) = (self.snapshot(), self.view());
                 self.answers.spawn(async move {
@@ -409,6 +418,35 @@ impl Services {
             }
         };
         let _ = answer.send(reply);
+    }
+
+    /// Leaves in favour of another program file; [`Services::run`] returns when the engine has written its will.
+    fn upgrade(&mut self, program: Option<PathBuf>, asker: oneshot::Sender<Reply>) {
+        let refuse = |asker: oneshot::Sender<Reply>, reason: String| {
+            let _ = asker.send(Reply::Refused { reason, diagnostics: None });
+        };
+        if self.phase != Phase::Running || self.reading.is_some() || self.on_its_way.is_some() {
+            return refuse(asker, "the daemon is starting, reloading or stopping; ask again".into());
+        }
+        let program = match again::fit(program.as_deref(), &self.parts.options) {
+            Ok(program) => program,
+            Err(reason) => return refuse(asker, reason),
+        };
+        tracing::info!(target: "parent", "Going over to {}", program.display());
+        systemd::reloading();
+        let (answer, answered) = oneshot::channel();
+        let _ = self.parts.engine.send(News::HandOver(answer));
+        self.parts.programs.stop_scripts();
+        self.parts.programs.stop();
+        let _ = asker.send(Reply::Done { message: format!("going over to {}", program.display()) });
+        self.will = Some((program, answered));
+        self.phase = Phase::HandingOver;
+    }
+
+    /// What [`Services::run`] ended for, if it was not for good.
+    pub fn will(&mut self) -> Option<(PathBuf, Box<Legacy>)> {
+        let (program, answered) = self.will.take()?;
+        Some((program, answered.blocking_recv().ok()?))
     }
 
     fn steer(&self, steer: Steer, instance: Option<String>) -> Reply {
@@ -435,6 +473,10 @@ impl Services {
 
     fn engine_is_gone(&mut self) {
         self.engine_gone = true;
+        if self.phase == Phase::HandingOver {
+            self.phase = Phase::Over(0);
+            return;
+        }
         if matches!(self.phase, Phase::Starting | Phase::Running | Phase::Stopping { .. }) {
             tracing::error!(target: "parent", "The engine has ended unexpectedly: everything is given up. Exiting");
             self.phase = Phase::Over(EXIT_INTERNAL);

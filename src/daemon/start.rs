@@ -13,13 +13,14 @@ use super::reload::Marker;
 use super::services::{self, EXIT_INTERNAL, Services};
 use super::signals::Signals;
 use super::trackers::Trackers;
-use super::{control, http, log, reading, reload};
+use super::{again, control, http, log, reading, reload};
 use crate::cli::vipd::COMPATIBLE;
 use crate::engine::spec::{Daemon, Run, Spec};
 use crate::kernel::netlink::{Kernel, Order, Settings};
 use crate::kernel::trackprocess::ProcessWatch;
 use crate::kernel::{namespace, privilege};
 use crate::observe::{Fifos, Hub, Notifier, mail::Mailer};
+use nix::sys::signal::SigSet;
 use std::os::unix::fs::DirBuilderExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -34,6 +35,7 @@ const QUESTIONS: usize = 64;
 
 /// Runs the daemon (or the configuration test) to its end; the exit code of the process comes back.
 pub fn start(options: Options) -> u8 {
+    again::note_start();
     if let Some(file) = options.test.clone() {
         return reading::test(&options, file.as_deref());
     }
@@ -52,7 +54,12 @@ pub fn start(options: Options) -> u8 {
 }
 
 /// Up to the fork.
-fn prepare(options: Arc<Options>) -> u8 {
+fn prepare(mut options: Arc<Options>) -> u8 {
+    if let Ok(directory) = std::env::current_dir() {
+        // A daemon in the background works in `/`, and is to find its configuration again at a reload.
+        let options = Arc::make_mut(&mut options);
+        options.config = directory.join(&options.config);
+    }
     let (spec, diagnostics) = reading::read(&options);
     let report = reading::plain(&diagnostics);
     for line in report.lines() {
@@ -80,7 +87,10 @@ fn prepare(options: Arc<Options>) -> u8 {
     let processes = (!spec.processes.is_empty() && spec.daemon.net_namespace.is_some())
         .then(|| ProcessWatch::open(&spec.daemon.netlink).ok())
         .flatten();
-    if let Err(error) = enter_namespace(&spec.daemon) {
+    // Another program of this process has been through this already.
+    if options.restore.is_none()
+        && let Err(error) = enter_namespace(&spec.daemon)
+    {
         tracing::error!(target: "parent", "Unable to set network namespace: {error} - exiting");
         return EXIT_FATAL;
     }
@@ -114,7 +124,7 @@ fn prepare(options: Arc<Options>) -> u8 {
         tracing::error!(target: "parent", "Cannot run without the capabilities {}", missing.join(" "));
         return 4;
     }
-    let ready = if options.foreground {
+    let ready = if options.foreground || options.restore.is_some() {
         Ready::nobody()
     } else {
         match fork::detach() {
@@ -146,6 +156,8 @@ fn live(
     paths: &Paths,
     ready: Ready,
 ) -> u8 {
+    // Whoever finds the pid file may send a signal: it waits until there are handlers.
+    let _ = SigSet::all().thread_block();
     let marker = reload::marker_path(&spec, main_file.path()).map(Marker::set);
     if let Err(error) = main_file.write() {
         tracing::error!(target: "parent", "{error}");
@@ -175,7 +187,7 @@ fn live(
     };
     let core_pattern = super::coredump::arrange(&options.core);
     let shutdown = spec.daemon.shutdown_script.clone();
-    if let Some((script, seconds)) = &spec.daemon.startup_script {
+    if let Some((script, seconds)) = spec.daemon.startup_script.as_ref().filter(|_| options.restore.is_none()) {
         alone(&runtime, "Startup", script, *seconds);
     }
     let code = serve(options, spec, diagnostics, processes, main_file.path().to_owned(), &runtime);
@@ -206,6 +218,7 @@ fn serve(
             return EXIT_FATAL;
         }
     };
+    let _ = SigSet::all().thread_unblock();
     let settings = Settings { buffers: spec.daemon.netlink, ..Settings::default() };
     let (kernel, reports) = match Kernel::start(settings) {
         Ok(started) => started,
@@ -226,6 +239,7 @@ fn serve(
         services,
         punctuality: punctuality.clone(),
         log_addresses: options.log_addresses,
+        legacy: options.restore.and_then(again::inherited),
     });
     let driver = match driver {
         Ok(driver) => driver,
@@ -269,6 +283,18 @@ fn serve(
         pid_file,
     });
     let code = survive(&mut services, runtime, options.no_respawn);
+    if let Some((program, legacy)) = services.will() {
+        // Never comes back, unless there is no program to go over to: then this one starts anew.
+        again::go_over(&program, options, Some(&legacy));
+    }
+    if code == EXIT_INTERNAL && !options.no_respawn && (driver.is_finished()) {
+        let panicked = driver.join().is_err();
+        tracing::error!(target: "parent", "The engine thread {}", if panicked { "panicked" } else { "ended" });
+        kernel.order(Order::Stop { release: true });
+        kernel.join();
+        again::respawn(options);
+        return code;
+    }
     drop(server);
     drop(services);
     drop(engine);

@@ -271,6 +271,13 @@ struct Slot {
 const MULTICAST_SLOTS: usize = 4;
 
 impl ReplayTable {
+    /// Each sender with its highest sequence, the least recently used first.
+    pub(super) fn marks(&self) -> Vec<(IpAddr, u64)> {
+        let mut slots = self.slots.clone();
+        slots.sort_by_key(|slot| slot.used);
+        slots.iter().map(|slot| (slot.sender, slot.sequence)).collect()
+    }
+
     /// Has this sender not used this sequence or a later one? A mark outside the window orders only what the window
     /// refuses anyway, so it does not count: a sender whose clock was stepped can come back.
     fn is_fresh(&self, sender: IpAddr, sequence: u64, seconds: u32, replay: &Replay) -> bool {

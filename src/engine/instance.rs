@@ -106,6 +106,15 @@ impl Instance {
         }
     }
 
+    /// Goes on in a state that another engine entered; [`super::legacy`] only.
+    pub(super) fn resume(&mut self, state: State, lowered: bool) {
+        (self.state, self.lowered) = (state, lowered);
+    }
+
+    pub(super) const fn is_lowered(&self) -> bool {
+        self.lowered
+    }
+
     pub(super) const fn state(&self) -> &State {
         &self.state
     }

@@ -127,7 +127,7 @@ pub enum TrackValue {
 }
 
 /// How a script run ended.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Serialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
 pub enum Exit {
     Code(i32),
     Signal(i32),
@@ -226,7 +226,7 @@ pub struct Announce {
 }
 
 /// State of a virtual router, numbered as keepalived prints it (D-Bus, SNMP, JSON).
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, serde::Serialize)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum Role {
     Init = 0,
@@ -251,7 +251,7 @@ impl std::fmt::Display for Role {
 }
 
 /// Why a virtual router changed its state.
-#[derive(Clone, PartialEq, Debug, serde::Serialize)]
+#[derive(Clone, PartialEq, Debug, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Cause {
     Start,
@@ -286,7 +286,7 @@ pub enum Cause {
 }
 
 /// What keeps a virtual router in FAULT.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, serde::Serialize)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Fault {
     InterfaceMissing(IfName),
@@ -305,7 +305,7 @@ pub enum Fault {
 }
 
 /// Why a datagram was not taken. Policy says no: the bytes may be well-formed.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, serde::Serialize)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Refusal {
     Truncated,

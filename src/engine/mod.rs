@@ -17,6 +17,7 @@ pub mod group;
 mod index;
 mod instance;
 pub mod io;
+pub mod legacy;
 mod links;
 mod ports;
 mod receive;
@@ -91,7 +92,16 @@ enum Alarm {
 impl Engine {
     /// Starts every instance of `spec` with `links` as the whole truth about the interfaces.
     pub fn new(spec: Arc<Spec>, links: Vec<Link>, now: Time) -> Engine {
-        let mut engine = Engine {
+        let mut engine = Engine::blank(spec, links, now);
+        engine.rebuild();
+        engine.settle();
+        engine.fire();
+        engine
+    }
+
+    /// Nothing has begun yet.
+    fn blank(spec: Arc<Spec>, links: Vec<Link>, now: Time) -> Engine {
+        Engine {
             instances: spec.instances.iter().map(|instance| Instance::new(instance, now)).collect(),
             groups: vec![Role::Init; spec.groups.len()],
             scripts: spec.scripts.iter().map(|script| Monitor::new(script, now, false)).collect(),
@@ -112,11 +122,7 @@ impl Engine {
             stopped: false,
             rebound: 0,
             spec,
-        };
-        engine.rebuild();
-        engine.settle();
-        engine.fire();
-        engine
+        }
     }
 
     /// Fires everything that is due up to `now`, in order, then takes the news. A time that lies before one that was

@@ -4,6 +4,7 @@
 //! to start and absolute, so a slow script does not shift the ones after it.
 
 use super::io::{Action, Event, Exit, KillSignal};
+use super::legacy::Health;
 use super::spec::{ScriptId, ScriptSpec};
 use crate::time::{Interval, Time};
 use std::collections::VecDeque;
@@ -50,6 +51,19 @@ impl Monitor {
             (false, false) => (spec.rise.saturating_sub(1), true),
         };
         Monitor { run: Run::Idle, next_start: Some(now), last_started: None, last_exit: None, result, pending }
+    }
+
+    /// What a successor has to know.
+    pub(super) const fn health(&self) -> Health {
+        Health { result: self.result, pending: self.pending, last_exit: self.last_exit, next_start: self.next_start }
+    }
+
+    /// Goes on in the cadence of another engine's monitor. Its run, if one was under way, has been given up.
+    pub(super) fn resume(health: Health, spec: &ScriptSpec, now: Time) -> Monitor {
+        let next_start = health.next_start.map(|at| at.max(now));
+        let result = health.result.min((spec.rise + spec.fall).saturating_sub(1));
+        let Health { pending, last_exit, .. } = health;
+        Monitor { next_start, last_exit, result, pending, ..Monitor::new(spec, now, false) }
     }
 
     /// `None`: not known yet.

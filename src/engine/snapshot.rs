@@ -3,7 +3,7 @@
 use super::io::{Cause, Exit, Fault, Refusal, Role};
 use crate::time::{Interval, Time};
 use crate::wire::{Family, Priority, Version, Vrid};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
@@ -88,7 +88,7 @@ pub struct NextView {
 }
 
 /// Counters of one instance, named as in keepalived's JSON.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Counters {
     pub advert_rcvd: u64,
     pub advert_sent: u64,

@@ -28,7 +28,7 @@ impl State {
 }
 
 /// A router that was heard.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
 pub(super) struct Heard {
     pub(super) from: IpAddr,
     pub(super) priority: Priority,
@@ -36,7 +36,7 @@ pub(super) struct Heard {
 }
 
 /// How long a backup waits from `Backup::since` on.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
 pub(super) enum Patience {
     /// The whole down timer.
     Full,
@@ -46,7 +46,7 @@ pub(super) enum Patience {
     Owners,
 }
 
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Debug, serde::Serialize, serde::Deserialize)]
 pub(super) struct Backup {
     /// The down timer runs from here.
     pub(super) since: Time,

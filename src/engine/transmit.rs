@@ -49,6 +49,15 @@ pub(super) struct Sender {
     old_style: Vec<IpAddr>,
 }
 
+/// The sequence numbers of a [`Sender`].
+#[derive(Clone, Copy, Debug, serde::Serialize, serde::Deserialize)]
+pub(super) struct Marks {
+    ah_sequence: u32,
+    ah_heard: u32,
+    cycled: bool,
+    hmac_sequence: u64,
+}
+
 /// An instance at the moment of sending.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Speaker<'a> {
@@ -62,6 +71,27 @@ pub(super) struct Speaker<'a> {
 }
 
 impl Sender {
+    /// Sequence numbers that a successor goes on from.
+    pub(super) const fn marks(&self) -> Marks {
+        Marks {
+            ah_sequence: self.ah_sequence,
+            ah_heard: self.ah_heard,
+            cycled: self.cycled,
+            hmac_sequence: self.hmac_sequence,
+        }
+    }
+
+    /// Goes on where another sender of the same router ended.
+    pub(super) fn resume(marks: Marks) -> Sender {
+        Sender {
+            ah_sequence: marks.ah_sequence,
+            ah_heard: marks.ah_heard,
+            cycled: marks.cycled,
+            hmac_sequence: marks.hmac_sequence,
+            ..Sender::default()
+        }
+    }
+
     /// Forgets the kept bytes: the configuration is another.
     pub(super) fn forget(&mut self) {
         self.kept = None;

@@ -10,7 +10,7 @@ use std::fmt;
 use std::net::IpAddr;
 
 /// Address family of a virtual router.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, serde::Serialize)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, serde::Serialize, serde::Deserialize)]
 pub enum Family {
     #[serde(rename = "IPv4")]
     V4,
@@ -80,7 +80,7 @@ impl fmt::Display for Vrid {
 }
 
 /// A priority as it stands in an advert: 0 "I leave", 1..=254, 255 "address owner" (RFC 9568 §5.2.4).
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, serde::Serialize)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, serde::Serialize, serde::Deserialize)]
 #[serde(transparent)]
 pub struct Priority(pub u8);
 impl Priority {

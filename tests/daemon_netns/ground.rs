@@ -62,11 +62,15 @@ impl Ground {
         ip(&format!("-n {} -o addr show dev eth0", self.name)).contains(&format!(" {address}"))
     }
 
-    fn command(&self, flags: &str) -> Command {
+    fn command(&self, flags: &str, own_run: bool) -> Command {
         let vipd = env!("CARGO_BIN_EXE_vipd");
         let conf = self.directory.join("keepalived.conf");
         // Every daemon has a /run of its own.
-        let line = format!("mount -t tmpfs tmpfs /run && exec {vipd} -G -f {} {flags}", conf.display());
+        let line = format!(
+            "{} exec {vipd} -G -f {} {flags}",
+            if own_run { "mount -t tmpfs tmpfs /run &&" } else { "" },
+            conf.display()
+        );
         let mut command = Command::new("ip");
         command.args(["netns", "exec", &self.name, "sh", "-c", &line]).env("TMPDIR", &self.directory);
         command
@@ -74,10 +78,19 @@ impl Ground {
 
     /// A daemon in the foreground that has said that it stands.
     pub fn start(&self, flags: &str) -> Daemon {
+        self.start_with(flags, true)
+    }
+
+    pub fn start_in_real_run(&self, flags: &str) -> Daemon {
+        self.start_with(flags, false)
+    }
+
+    fn start_with(&self, flags: &str, own_run: bool) -> Daemon {
         let log = self.directory.join("log");
         let file = fs::OpenOptions::new().append(true).create(true).open(&log).unwrap();
         let before = fs::read_to_string(&log).unwrap().matches("Startup complete").count();
-        let child = self.command(&format!("-n -l -D {flags}")).stdin(Stdio::null()).stderr(file).spawn().unwrap();
+        let child =
+            self.command(&format!("-n -l -D {flags}"), own_run).stdin(Stdio::null()).stderr(file).spawn().unwrap();
         let daemon = Daemon { child, log };
         daemon.wait_for("the daemon to stand", || daemon.log_text().matches("Startup complete").count() > before);
         daemon
@@ -85,7 +98,7 @@ impl Ground {
 
     /// Runs a daemon to its end.
     pub fn run(&self, flags: &str) -> std::process::Output {
-        self.command(flags).output().unwrap()
+        self.command(flags, true).output().unwrap()
     }
 }
 

@@ -100,3 +100,49 @@ fn the_control_socket_answers() {
     }
     assert_eq!(daemon.stop().code(), Some(0));
 }
+
+#[test]
+fn programs_are_run_and_tell_what_they_find() {
+    if !ready() {
+        return;
+    }
+    use std::os::unix::fs::PermissionsExt;
+    let ground = Ground::new();
+    // Security wants every directory above to be root's alone, which the temporary one is not: hence /run.
+    let directory = std::path::PathBuf::from(format!("/run/{}", ground.name));
+    std::fs::create_dir_all(&directory).unwrap();
+    let script = |name: &str, text: &str| {
+        let path = directory.join(name);
+        std::fs::write(&path, format!("#!/bin/sh\n{text}\n")).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        path.display().to_string()
+    };
+    let heard = ground.directory.join("heard");
+    let notify = script("notify", &format!("echo \"$@\" >> {}", heard.display()));
+    let flag = ground.directory.join("bad");
+    let check = script("check", &format!("test ! -e {}", flag.display()));
+    let text = format!(
+        "global_defs {{\n script_user root\n enable_script_security\n}}\nvrrp_script chk {{\n script {check}\n \
+         interval 0.1\n rise 1\n fall 1\n}}\n{}",
+        instance("A", 1, "10.9.0.10/24")
+            .replace("priority", &format!("track_script {{\n chk\n }}\n notify {notify}\n priority"))
+    );
+    ground.configure(&text);
+    // The scripts stand in the real /run, so this daemon gets no /run of its own.
+    let files = format!("-p {0}/k.pid -r {0}/v.pid --control {0}/c", ground.directory.display());
+    let daemon = ground.start_in_real_run(&files);
+    let lines = || std::fs::read_to_string(&heard).unwrap_or_default();
+    daemon.wait_for("MASTER", || lines().contains("INSTANCE A MASTER 200"));
+    std::fs::write(&flag, "").unwrap();
+    daemon.wait_for("FAULT", || lines().contains("INSTANCE A FAULT 200"));
+    daemon.wait_for_log("VRRP_Script(chk) failed (exited with status 1)");
+    daemon.wait_for_address(&ground, "10.9.0.10/24", false);
+    std::fs::remove_file(&flag).unwrap();
+    daemon.wait_for_log("VRRP_Script(chk) succeeded");
+    daemon.wait_for_address(&ground, "10.9.0.10/24", true);
+    assert_eq!(daemon.stop().code(), Some(0));
+    let told = lines();
+    let order: Vec<&str> = told.lines().map(|line| line.split(' ').nth(2).unwrap()).collect();
+    assert_eq!(order.last(), Some(&"STOP"), "{told}");
+    std::fs::remove_dir_all(&directory).unwrap();
+}

@@ -161,6 +161,7 @@ impl Driver {
                     self.tracked(Tracker::Process(process), TrackValue::Count(count), now);
                 }
             }
+            News::HandOver(_) => {}
             News::Ping(answer) => {
                 let _ = answer.send(());
             }

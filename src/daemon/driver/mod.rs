@@ -14,6 +14,7 @@ mod carry;
 
 use crate::engine::Engine;
 use crate::engine::io::{Command, Event, Exit, Input, KillSignal, LinkFact};
+use crate::engine::legacy::{self, Legacy};
 use crate::engine::snapshot::Snapshot;
 use crate::engine::spec::{InstanceId, ScriptId, Spec};
 use crate::kernel::netlink::{Order, Report};
@@ -51,6 +52,8 @@ pub enum News {
     /// Go over to another Spec. Answered by [`Told::Spec`].
     Reload(Arc<Spec>),
     Snapshot(oneshot::Sender<Box<Snapshot>>),
+    /// Write the will and end, without a word to anybody on the wire and without giving anything up.
+    HandOver(oneshot::Sender<Box<Legacy>>),
     /// Answered when the loop comes round: the watchdog's question.
     Ping(oneshot::Sender<()>),
     /// Give everything up, in order; answered by [`Told::Stopped`]. `release` false leaves addresses in place.
@@ -118,6 +121,8 @@ pub struct Setup {
     pub services: mpsc::UnboundedSender<Told>,
     pub punctuality: Arc<Punctuality>,
     pub log_addresses: bool,
+    /// What another program of this process left behind.
+    pub legacy: Option<Box<Legacy>>,
 }
 
 /// Starts the engine thread. It ends after [`News::Stop`] or [`News::HandOver`], or with a panic, which the caller sees
@@ -151,14 +156,16 @@ fn block_signals() {
 }
 
 async fn run(setup: Setup) -> std::io::Result<()> {
-    let Setup { spec, orders, mut reports, mut inbox, services, punctuality, log_addresses } = setup;
+    let Setup { spec, orders, mut reports, mut inbox, services, punctuality, log_addresses, legacy } = setup;
     let timer = Timer::new()?;
     let settings =
         SocketSettings { rx_buffer: spec.daemon.rx_buffer, disable_local_igmp: spec.daemon.disable_local_igmp };
 
     // Virtual links and statics first; what an earlier run left behind goes now.
     let (mut links, mut early) = (Vec::new(), Vec::new());
-    let _ = orders.send(Order::Configure { spec: spec.clone(), carried: Vec::new() });
+    // An heir finds its own addresses there, which are no leftovers.
+    let carried = if legacy.is_some() { legacy::everybody(&spec) } else { Vec::new() };
+    let _ = orders.send(Order::Configure { spec: spec.clone(), carried });
     let spec = loop {
         match reports.recv().await {
             Some(Report::Link(LinkFact::Dump(dump))) => {
@@ -179,7 +186,10 @@ async fn run(setup: Setup) -> std::io::Result<()> {
         }
     };
     let now = clock::now();
-    let mut engine = Engine::new(spec.clone(), links, now);
+    let mut engine = match legacy {
+        Some(legacy) => Engine::inherit(spec.clone(), links, &legacy, now),
+        None => Engine::new(spec.clone(), links, now),
+    };
     engine.handle(Input::WallClock(clock::wall()), now);
     let mut driver = Driver {
         sockets: Sockets::new(settings)?,
@@ -257,6 +267,11 @@ async fn run(setup: Setup) -> std::io::Result<()> {
         }
         driver.settle();
         while let Some(n) = news.take().or_else(|| inbox.try_recv().ok()) {
+            if let News::HandOver(answer) = n {
+                driver.settle();
+                let _ = answer.send(Box::new(driver.engine.legacy()));
+                return Ok(());
+            }
             driver.news(n);
             driver.settle();
         }

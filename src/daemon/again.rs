@@ -1,0 +1,159 @@
+//! The same process, another program: `vipctl upgrade`, and a new beginning after the engine was lost.
+//!
+//! exec(2) keeps the process identifier, so that systemd, pid files and whoever supervises see one daemon that never
+//! ended. What the engine leaves ([`Legacy`]) travels in an unlinked file whose descriptor is named on the command line;
+//! monotonic time goes on, so deadlines in it hold. Everything else is read and opened anew.
+
+use super::log;
+use super::options::Options;
+use crate::engine::legacy::Legacy;
+use rustix::fs::MemfdFlags;
+use std::ffi::{OsStr, OsString};
+use std::io::{Read, Seek, Write};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+/// How often the daemon has begun anew without living for a minute; keepalived's back-off follows it.
+const RESPAWNS: &str = "VIPD_RESPAWNS";
+const LONG_LIFE_SECS: u64 = 60;
+/// Options that a new beginning must not inherit.
+const RESTORE: &str = "--restore";
+
+/// The program file to go over to, tried out: it must start, say a version and like the configuration.
+///
+/// # Errors
+/// In words for the operator.
+pub fn fit(program: Option<&Path>, options: &Options) -> Result<PathBuf, String> {
+    let program = match program {
+        Some(program) => program.to_owned(),
+        None => own_file().ok_or("the program file cannot be found; name it")?,
+    };
+    let run = |args: &[&OsStr]| {
+        Command::new(&program).args(args).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).output()
+    };
+    let version = run(&["-v".as_ref()]).map_err(|error| format!("{} cannot be started: {error}", program.display()))?;
+    if !version.status.success() || !String::from_utf8_lossy(&version.stderr).starts_with("Keepalived v") {
+        return Err(format!("{} is no vipd", program.display()));
+    }
+    let mut args: Vec<&OsStr> = vec!["-t".as_ref(), "-f".as_ref(), options.config.as_os_str()];
+    if let Some(id) = &options.config_id {
+        args.extend(["-i".as_ref(), OsStr::new(id)]);
+    }
+    let check = run(&args).map_err(|error| format!("{} cannot be started: {error}", program.display()))?;
+    match check.status.code() {
+        Some(2) | None => Err(format!(
+            "{} cannot use the configuration: {}",
+            program.display(),
+            String::from_utf8_lossy(&check.stderr).trim_end()
+        )),
+        Some(_) => Ok(program),
+    }
+}
+
+/// The file that this process was started from, also when it has been replaced since (a package upgrade does that).
+fn own_file() -> Option<PathBuf> {
+    let link = std::fs::read_link("/proc/self/exe").ok()?;
+    let text = link.to_string_lossy();
+    Some(text.strip_suffix(" (deleted)").map_or_else(|| link.clone(), PathBuf::from))
+}
+
+/// Becomes `program`. Comes back only if that is impossible.
+pub fn go_over(program: &Path, options: &Options, legacy: Option<&Legacy>) {
+    let will = legacy.and_then(|legacy| match write(legacy) {
+        Ok(file) => Some(file),
+        Err(error) => {
+            tracing::error!(target: "parent", "The state cannot be written down: {error}");
+            None
+        }
+    });
+    log::flush();
+    let mut args: Vec<OsString> = Vec::new();
+    let mut own = std::env::args_os().skip(1);
+    while let Some(arg) = own.next() {
+        if arg == RESTORE {
+            own.next();
+        } else if !arg.to_string_lossy().starts_with("--restore=") {
+            args.push(arg);
+        }
+    }
+    // The last of several wins; a relative path would not be found again.
+    args.extend(["-f".into(), options.config.clone().into_os_string()]);
+    if let Some(file) = &will {
+        args.push(format!("{RESTORE}={}", file.as_raw_fd()).into());
+    } else {
+        args.push(format!("{RESTORE}=-1").into());
+    }
+    ignore_signals();
+    let name = std::env::args_os().next().unwrap_or_else(|| "vipd".into());
+    for program in [program, Path::new("/proc/self/exe")] {
+        let error = Command::new(program).arg0(&name).args(&args).exec();
+        tracing::error!(target: "parent", "Cannot go over to {}: {error}", program.display());
+    }
+}
+
+/// Until the next program has its handlers, a signal that asks for a dump or a reload must not kill it.
+fn ignore_signals() {
+    for number in [libc::SIGHUP, libc::SIGUSR1, libc::SIGUSR2, libc::SIGRTMIN() + 2, libc::SIGRTMAX() - 1] {
+        // SAFETY: SIG_IGN runs no code.
+        unsafe { libc::signal(number, libc::SIG_IGN) };
+    }
+}
+
+fn write(legacy: &Legacy) -> std::io::Result<std::fs::File> {
+    // Without CLOEXEC: it has to survive exec.
+    let mut file = std::fs::File::from(rustix::fs::memfd_create("vipd-legacy", MemfdFlags::empty())?);
+    file.write_all(&serde_json::to_vec(legacy)?)?;
+    file.rewind()?;
+    Ok(file)
+}
+
+/// What the program before us left, from the descriptor named by `--restore`.
+pub fn inherited(descriptor: i32) -> Option<Box<Legacy>> {
+    if descriptor <= 2 {
+        return None;
+    }
+    // SAFETY: the descriptor is ours alone: it was opened for us by the program that this process was, which is gone, and
+    // this is the only place that takes it. If the number is a lie, reading fails and closing it does no harm here.
+    let mut file = std::fs::File::from(unsafe { OwnedFd::from_raw_fd(descriptor) });
+    let mut text = Vec::new();
+    let read = file.read_to_end(&mut text).map_err(|error| error.to_string());
+    let legacy = read.and_then(|_| serde_json::from_slice(&text).map_err(|error| error.to_string()));
+    match legacy {
+        Ok(legacy) => Some(Box::new(legacy)),
+        Err(error) => {
+            tracing::error!(target: "parent", "What the former program left cannot be read, starting afresh: {error}");
+            None
+        }
+    }
+}
+
+/// Begins anew in the same process, at once the first time, then after 1, 2, 4 … 60 s, as keepalived's parent does with
+/// its child. Comes back only if that is impossible.
+pub fn respawn(options: &Options) {
+    let uptime = || crate::kernel::clock::now().since(started()).as_secs();
+    let before: u32 = std::env::var(RESPAWNS).ok().and_then(|text| text.parse().ok()).unwrap_or(0);
+    let before = if uptime() >= LONG_LIFE_SECS { 0 } else { before };
+    let delay = if before == 0 { 0 } else { 1u64 << (before - 1).min(6) };
+    tracing::error!(target: "parent", "Beginning anew in {} s", delay.min(LONG_LIFE_SECS));
+    log::flush();
+    std::thread::sleep(Duration::from_secs(delay.min(LONG_LIFE_SECS)));
+    // SAFETY: all other threads have been joined or only write logs; nobody reads the environment meanwhile.
+    unsafe { std::env::set_var(RESPAWNS, (before + 1).to_string()) };
+    if let Some(program) = own_file() {
+        go_over(&program, options, None);
+    }
+}
+
+/// When this program began.
+fn started() -> crate::time::Time {
+    static STARTED: std::sync::OnceLock<crate::time::Time> = std::sync::OnceLock::new();
+    *STARTED.get_or_init(crate::kernel::clock::now)
+}
+
+/// Notes when the program began.
+pub fn note_start() {
+    started();
+}

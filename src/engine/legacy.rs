@@ -1,0 +1,203 @@
+//! What one engine leaves to the next, so that another program file can go on without anybody on the wire noticing.
+//!
+//! A [`Legacy`] holds facts by name and in absolute monotonic time, which goes on across exec(2); identifiers are not in
+//! it, since the heir reads the configuration anew. What is missing from it (another program may have changed its mind
+//! about what to keep) begins afresh.
+
+use super::admit::ReplayTable;
+use super::instance::Instance;
+use super::io::{Action, Cause, Exit, Link, Role, TrackValue, Tracker};
+use super::script::Monitor;
+use super::snapshot::Counters;
+use super::spec::{FileId, InstanceId, ProcessId, Spec};
+use super::state::{Backup, Heard, Master, State};
+use super::transmit::{Marks, Sender};
+use super::{Engine, reload};
+use crate::time::{Interval, Time};
+use crate::wire::Family;
+use serde::{Deserialize, Serialize};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+/// Everything worth keeping of an engine.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Legacy {
+    instances: Vec<Estate>,
+    groups: Vec<(Box<str>, Role)>,
+    scripts: Vec<(Box<str>, Health)>,
+    files: Vec<(Box<str>, i32)>,
+    processes: Vec<(Box<str>, u32)>,
+    not_before: Time,
+}
+
+/// What is kept of one virtual router.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Estate {
+    name: Box<str>,
+    vrid: u8,
+    family: Family,
+    state: Kept,
+    since: Time,
+    why: Cause,
+    lowered: bool,
+    drained: bool,
+    learned_us: u64,
+    last_heard: Option<Heard>,
+    last_sent: Option<Time>,
+    marks: Marks,
+    replay: Vec<(IpAddr, u64)>,
+    counters: Counters,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+enum Kept {
+    /// INIT and FAULT follow from the facts.
+    Idle,
+    Backup(Backup),
+    Master {
+        advert_at: Time,
+    },
+}
+
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(super) struct Health {
+    pub(super) result: u32,
+    pub(super) pending: bool,
+    pub(super) last_exit: Option<Exit>,
+    pub(super) next_start: Option<Time>,
+}
+
+impl Engine {
+    /// Writes the will. The engine should not be used afterwards: two that speak for one router confuse its neighbours.
+    pub fn legacy(&self) -> Legacy {
+        let spec = &self.spec;
+        Legacy {
+            instances: spec
+                .instances
+                .iter()
+                .zip(&self.instances)
+                .map(|(spec, instance)| instance.estate(spec))
+                .collect(),
+            groups: spec.groups.iter().zip(&self.groups).map(|(group, role)| (group.name.clone(), *role)).collect(),
+            scripts: spec
+                .scripts
+                .iter()
+                .zip(&self.scripts)
+                .map(|(s, monitor)| (s.name.clone(), monitor.health()))
+                .collect(),
+            files: (spec.files.iter().zip(&self.board.files))
+                .filter_map(|(file, value)| Some((file.name.clone(), (*value)?)))
+                .collect(),
+            processes: (spec.processes.iter().zip(&self.board.processes))
+                .filter_map(|(process, watch)| Some((process.name.clone(), watch.count?)))
+                .collect(),
+            not_before: self.not_before,
+        }
+    }
+
+    /// An engine that goes on where another ended: masters stay masters and keep their cadence, backups their patience.
+    /// A master's claim is wished for once more, and announced when it is confirmed.
+    pub fn inherit(spec: Arc<Spec>, links: Vec<Link>, legacy: &Legacy, now: Time) -> Engine {
+        let mut engine = Engine::blank(spec.clone(), links, now);
+        engine.not_before = legacy.not_before;
+        let named =
+            |name: &str, health: &[(Box<str>, Health)]| health.iter().find(|(of, _)| **of == *name).map(|(_, h)| *h);
+        for (monitor, script) in engine.scripts.iter_mut().zip(&spec.scripts) {
+            if let Some(health) = named(&script.name, &legacy.scripts) {
+                *monitor = Monitor::resume(health, script, now);
+            }
+        }
+        for (index, file) in (0_u32..).zip(&spec.files) {
+            if let Some((_, value)) = legacy.files.iter().find(|(name, _)| *name == file.name) {
+                engine.board.tell(&spec, Tracker::File(FileId(index)), TrackValue::Number(*value), now);
+            }
+        }
+        for (index, process) in (0_u32..).zip(&spec.processes) {
+            if let Some((_, count)) = legacy.processes.iter().find(|(name, _)| *name == process.name) {
+                engine.board.tell(&spec, Tracker::Process(ProcessId(index)), TrackValue::Count(*count), now);
+            }
+        }
+        for (shown, group) in engine.groups.iter_mut().zip(&spec.groups) {
+            if let Some((_, role)) = legacy.groups.iter().find(|(name, _)| *name == group.name) {
+                *shown = *role;
+            }
+        }
+        let mut masters = Vec::new();
+        for (index, own) in (0_u32..).zip(&spec.instances) {
+            let same = |estate: &&Estate| estate.vrid == own.vrid.get() && estate.family == own.family;
+            let candidates = || legacy.instances.iter().filter(same);
+            let estate = candidates().find(|estate| estate.name == own.name);
+            let (Some(estate), Some(instance)) = (estate, engine.instances.get_mut(index as usize)) else { continue };
+            *instance = Instance::heir(own, estate, now);
+            if instance.is_master() {
+                masters.push(InstanceId(index));
+            }
+        }
+        engine.rebuild();
+        engine.settle();
+        for id in masters.into_iter().filter(|id| engine.instances.get(id.index()).is_some_and(Instance::is_master)) {
+            if let Some(own) = spec.instances.get(id.index()) {
+                engine.out.push_back(Action::Own(id, own.claim.clone()));
+            }
+        }
+        engine.fire();
+        engine
+    }
+}
+
+impl Instance {
+    fn estate(&self, spec: &super::spec::InstanceSpec) -> Estate {
+        Estate {
+            name: spec.name.clone(),
+            vrid: spec.vrid.get(),
+            family: spec.family,
+            state: match self.state() {
+                State::Init | State::Fault => Kept::Idle,
+                State::Backup(backup) => Kept::Backup(backup.clone()),
+                State::Master(master) => Kept::Master { advert_at: master.advert_at },
+            },
+            since: self.since,
+            why: self.why.clone(),
+            lowered: self.is_lowered(),
+            drained: self.drained,
+            learned_us: self.learned.as_micros(),
+            last_heard: self.last_heard,
+            last_sent: self.last_sent,
+            marks: self.sender.marks(),
+            replay: self.replay.marks(),
+            counters: self.counters.clone(),
+        }
+    }
+
+    fn heir(spec: &super::spec::InstanceSpec, estate: &Estate, now: Time) -> Instance {
+        let mut heir = Instance::new(spec, now);
+        let state = match &estate.state {
+            Kept::Idle => State::Init,
+            Kept::Backup(backup) => State::Backup(backup.clone()),
+            Kept::Master { advert_at } => {
+                heir.plan.begin(&spec.garp, now);
+                State::Master(Master { advert_at: *advert_at, owned: false, rival: None })
+            }
+        };
+        if !matches!(state, State::Init) {
+            (heir.since, heir.why) = (estate.since, estate.why.clone());
+        }
+        heir.resume(state, estate.lowered);
+        heir.drained = estate.drained;
+        heir.learned = Interval::from_micros(estate.learned_us);
+        heir.last_heard = estate.last_heard;
+        heir.last_sent = estate.last_sent;
+        heir.sender = Sender::resume(estate.marks);
+        heir.replay = estate.replay.iter().fold(ReplayTable::default(), |mut table, (sender, sequence)| {
+            table.accept(spec, *sender, *sequence);
+            table
+        });
+        heir.counters = estate.counters.clone();
+        heir
+    }
+}
+
+/// Whether `spec` pairs with itself entirely: what the kernel layer is told, so that nothing is taken for a leftover.
+pub fn everybody(spec: &Spec) -> Vec<(InstanceId, InstanceId)> {
+    reload::continued(spec, spec)
+}
