@@ -435,7 +435,12 @@ impl Services {
         tracing::info!(target: "parent", "Going over to {}", program.display());
         systemd::reloading();
         let (answer, answered) = oneshot::channel();
-        let _ = self.parts.engine.send(News::HandOver(answer));
+        let engine = self.parts.engine.clone();
+        self.answers.spawn(async move {
+            // The engine is silent from its will to its heir's first word: what can be done before is done before.
+            sleep(WATCHERS_READ).await;
+            let _ = engine.send(News::HandOver(answer));
+        });
         self.parts.programs.stop_scripts();
         self.parts.programs.stop();
         let _ = asker.send(Reply::Done { message: format!("going over to {}", program.display()) });
