@@ -25,13 +25,43 @@ pub struct Signals {
     json: Signal,
 }
 
+/// Keeps all of [`Signals`] back until [`Signals::new`] lets them in: before there are handlers SIGHUP and the dump
+/// signals would end the process, and whoever finds it by its pid file or as a unit's main process may send them at once.
+/// To be called while there is one thread.
+pub fn hold() {
+    mask(libc::SIG_BLOCK);
+}
+
+/// nix has no real-time signals in its sets.
+fn mask(how: libc::c_int) {
+    let numbers = [
+        libc::SIGHUP,
+        libc::SIGTERM,
+        libc::SIGINT,
+        libc::SIGUSR1,
+        libc::SIGUSR2,
+        libc::SIGRTMAX() - 1,
+        libc::SIGRTMIN() + 2,
+    ];
+    // SAFETY: sigemptyset makes a set of what is only memory before, and the numbers are valid signals; the mask is
+    // this thread's.
+    unsafe {
+        let mut set = std::mem::zeroed::<libc::sigset_t>();
+        libc::sigemptyset(&mut set);
+        for number in numbers {
+            libc::sigaddset(&mut set, number);
+        }
+        libc::pthread_sigmask(how, &set, std::ptr::null_mut());
+    }
+}
+
 impl Signals {
     /// # Errors
     /// A handler cannot be installed.
     pub fn new(ignore_sigint: bool) -> std::io::Result<Signals> {
         let real_time = |number| signal(SignalKind::from_raw(number));
         let int = signal(SignalKind::interrupt())?;
-        Ok(Signals {
+        let signals = Signals {
             hup: signal(SignalKind::hangup())?,
             term: signal(SignalKind::terminate())?,
             // Also when ignored: with a handler that nobody listens to, SIGINT does nothing.
@@ -40,7 +70,9 @@ impl Signals {
             stats: signal(SignalKind::user_defined2())?,
             stats_clear: real_time(libc::SIGRTMAX() - 1)?,
             json: real_time(libc::SIGRTMIN() + 2)?,
-        })
+        };
+        mask(libc::SIG_UNBLOCK);
+        Ok(signals)
     }
 
     /// Cancel-safe.

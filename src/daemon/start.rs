@@ -11,7 +11,7 @@ use super::pidfile::{self, Paths, PidError, PidFile};
 use super::programs::Programs;
 use super::reload::Marker;
 use super::services::{self, EXIT_INTERNAL, Services};
-use super::signals::Signals;
+use super::signals::{self, Signals};
 use super::trackers::Trackers;
 use super::{again, control, http, log, reading, reload};
 use crate::cli::vipd::COMPATIBLE;
@@ -38,6 +38,9 @@ pub fn start(options: Options) -> u8 {
     again::note_start();
     if let Some(file) = options.test.clone() {
         return reading::test(&options, file.as_deref());
+    }
+    if options.foreground {
+        signals::hold();
     }
     set_umask(options.umask.unwrap_or(DEFAULT_UMASK));
     log::open(&options.log);
@@ -133,7 +136,10 @@ fn prepare(mut options: Arc<Options>) -> u8 {
                 std::mem::forget(main_file);
                 return code;
             }
-            Ok(Side::Daemon(ready)) => ready,
+            Ok(Side::Daemon(ready)) => {
+                signals::hold();
+                ready
+            }
             Err(error) => {
                 tracing::error!(target: "parent", "Unable to become a daemon: {error}");
                 return EXIT_FATAL;

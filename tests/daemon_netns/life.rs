@@ -120,3 +120,35 @@ fn what_a_killed_daemon_left_is_cleaned_up() {
     let daemon = ground.start("");
     daemon.wait_for_address(&ground, "10.9.0.10/24", false);
 }
+
+#[test]
+fn signals_that_come_before_it_stands_are_heard_when_it_does() {
+    if !ready() {
+        return;
+    }
+    let ground = Ground::new();
+    let slow = "global_defs {\n startup_script \"/bin/sleep 1\"\n script_user root\n}\n";
+    ground.configure(&(slow.to_owned() + &instance("A", 1, "10.9.0.10/24")));
+    let pid_file = ground.directory.join("k.pid");
+    let out = ground.run(&format!("-g{0}/log.txt -p {0}/k.pid -r {0}/v.pid", ground.directory.display()));
+    assert_eq!(out.status.code(), Some(0), "{}", String::from_utf8_lossy(&out.stderr));
+    let pid: i32 = std::fs::read_to_string(&pid_file).unwrap().trim().parse().unwrap();
+    let json = libc::SIGRTMIN() + 2;
+    for number in [libc::SIGHUP, libc::SIGUSR1, libc::SIGUSR2, json] {
+        // SAFETY: kill takes no pointers.
+        assert_eq!(unsafe { libc::kill(pid, number) }, 0);
+    }
+    let begun = std::time::Instant::now();
+    let log = || std::fs::read_to_string(ground.directory.join("log.txt")).unwrap_or_default();
+    let dumped = || ["data", "stats", "json"].iter().all(|n| ground.directory.join(format!("keepalived.{n}")).exists());
+    while !(log().contains("Reload complete") && dumped()) {
+        assert!(begun.elapsed().as_secs() < 20, "{}", log());
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    // SAFETY: as above.
+    assert_eq!(unsafe { libc::kill(pid, libc::SIGTERM) }, 0);
+    while pid_file.exists() {
+        assert!(begun.elapsed().as_secs() < 40, "it does not end: {}", log());
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+}
