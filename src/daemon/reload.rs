@@ -91,9 +91,14 @@ pub fn refuse(running: &Spec, known: &BTreeSet<(Class, String)>, read: &Read) ->
     let fixed = [
         ("net_namespace", old.net_namespace == new.net_namespace),
         ("instance", old.instance == new.instance),
-        ("the nftables table", old.nftables.table == new.nftables.table),
+        ("the nftables table", same_table(old.nftables.table.as_deref(), new.nftables.table.as_deref())),
         ("disable_local_igmp", old.disable_local_igmp == new.disable_local_igmp),
     ];
     let changed: Vec<&str> = fixed.iter().filter(|(_, same)| !same).map(|(name, _)| *name).collect();
     (!changed.is_empty()).then(|| format!("{} cannot change without a restart", changed.join(" and ")))
+}
+
+/// The table named `keepalived` may come and go: it is the one that the first VMAC or `no_accept` brings along.
+fn same_table(old: Option<&str>, new: Option<&str>) -> bool {
+    old == new || [old, new].iter().all(|table| matches!(table, None | Some("keepalived")))
 }
