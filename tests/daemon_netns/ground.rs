@@ -11,6 +11,8 @@ use std::time::{Duration, Instant};
 /// How long anything may take before a test gives up: a loaded machine is slow, a broken daemon never gets there.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+pub const VIPD: &str = env!("CARGO_BIN_EXE_vipd");
+
 pub struct Ground {
     pub name: String,
     pub directory: PathBuf,
@@ -62,8 +64,8 @@ impl Ground {
         ip(&format!("-n {} -o addr show dev eth0", self.name)).contains(&format!(" {address}"))
     }
 
-    fn command(&self, flags: &str, own_run: bool) -> Command {
-        let vipd = env!("CARGO_BIN_EXE_vipd");
+    fn command(&self, program: &Path, flags: &str, own_run: bool) -> Command {
+        let vipd = program.display();
         let conf = self.directory.join("keepalived.conf");
         // Every daemon has a /run of its own.
         let line = format!(
@@ -78,19 +80,31 @@ impl Ground {
 
     /// A daemon in the foreground that has said that it stands.
     pub fn start(&self, flags: &str) -> Daemon {
-        self.start_with(flags, true)
+        self.start_program(VIPD.as_ref(), flags)
     }
 
+    /// As [`Ground::start`], with the machine's own /run.
     pub fn start_in_real_run(&self, flags: &str) -> Daemon {
-        self.start_with(flags, false)
+        self.start_with(self.command(VIPD.as_ref(), &format!("-n -l -D {flags}"), false))
     }
 
-    fn start_with(&self, flags: &str, own_run: bool) -> Daemon {
+    /// As [`Ground::start`], under another name, or another program.
+    pub fn start_program(&self, program: &Path, flags: &str) -> Daemon {
+        self.start_in(program, flags, &self.directory)
+    }
+
+    /// As [`Ground::start_program`], with another directory for its dumps.
+    pub fn start_in(&self, program: &Path, flags: &str, temporary: &Path) -> Daemon {
+        let mut command = self.command(program, &format!("-n -l -D {flags}"), true);
+        command.env("TMPDIR", temporary);
+        self.start_with(command)
+    }
+
+    fn start_with(&self, mut command: Command) -> Daemon {
         let log = self.directory.join("log");
         let file = fs::OpenOptions::new().append(true).create(true).open(&log).unwrap();
         let before = fs::read_to_string(&log).unwrap().matches("Startup complete").count();
-        let child =
-            self.command(&format!("-n -l -D {flags}"), own_run).stdin(Stdio::null()).stderr(file).spawn().unwrap();
+        let child = command.stdin(Stdio::null()).stderr(file).spawn().unwrap();
         let daemon = Daemon { child, log };
         daemon.wait_for("the daemon to stand", || daemon.log_text().matches("Startup complete").count() > before);
         daemon
@@ -98,7 +112,11 @@ impl Ground {
 
     /// Runs a daemon to its end.
     pub fn run(&self, flags: &str) -> std::process::Output {
-        self.command(flags, true).output().unwrap()
+        self.run_program(VIPD.as_ref(), flags)
+    }
+
+    pub fn run_program(&self, program: &Path, flags: &str) -> std::process::Output {
+        self.command(program, flags, true).output().unwrap()
     }
 }
 

@@ -189,6 +189,12 @@ impl Lab {
         Lab { nodes, switch, directory, frames, stop, watcher }
     }
 
+    /// The namespace of the bridges, whose ports are p0, p1, … and q0, q1, …
+    #[allow(dead_code)]
+    pub fn switch(&self) -> &str {
+        &self.switch
+    }
+
     /// Writes a node's configuration.
     pub fn configure(&self, node: usize, text: &str) {
         std::fs::write(self.nodes[node].directory.join("keepalived.conf"), text).unwrap();
@@ -215,6 +221,8 @@ impl Lab {
         let mut command = Command::new(program);
         command.args(["-n", "-l", "-D", "-P", "-f", &format!("{directory}/keepalived.conf")]);
         command.args(["-p", &format!("{directory}/pid"), "-r", &format!("{directory}/vrrp.pid")]);
+        // Labs run side by side: dumps and the control socket are a node's own.
+        command.env("TMPDIR", &lab.directory).env("VIPD_CONTROL", lab.directory.join("control"));
         command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log).process_group(0);
         // SAFETY: setns is async-signal-safe, and nothing is allocated between fork and exec.
         unsafe {

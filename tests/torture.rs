@@ -1,0 +1,25 @@
+//! Bad days for real daemons: killed, stopped, paused, unplugged and told to reload in any order; interfaces that are
+//! renamed, deleted and made again under them; thousands of strangers' addresses; programs that hang; a syslog daemon
+//! that does not read; a full disk; hundreds of reloads; damaged adverts.
+//!
+//! Needs root and iproute2, like the other namespace tests. Counts are short by default. `VIPD_TORTURE=300` makes that
+//! many random acts and reloads, `VIPD_TORTURE_SEED=n` repeats a sequence. Nothing is timed: states are awaited.
+#![allow(clippy::unwrap_used)]
+
+#[path = "torture/adverts.rs"]
+mod adverts;
+#[path = "daemon_netns/ground.rs"]
+#[allow(dead_code)]
+mod ground;
+#[path = "netns/lab.rs"]
+#[allow(dead_code)]
+mod lab;
+#[path = "torture/pair.rs"]
+mod pair;
+#[path = "torture/surroundings.rs"]
+mod surroundings;
+
+/// How many random acts or reloads.
+fn count(default: usize) -> usize {
+    std::env::var("VIPD_TORTURE").ok().and_then(|word| word.parse().ok()).unwrap_or(default)
+}
