@@ -83,3 +83,25 @@ pub struct CoreDump {
     /// Written to /proc/sys/kernel/core_pattern for as long as the daemon runs.
     pub pattern: Option<String>,
 }
+
+impl Options {
+    /// Paths count from the directory in which the daemon was started, which it leaves: a reload and the removal of pid
+    /// files come later.
+    #[must_use]
+    pub fn from_here(mut self) -> Options {
+        let absolute = |path: &mut PathBuf| {
+            if let Ok(whole) = std::path::absolute(&*path) {
+                *path = whole;
+            }
+        };
+        absolute(&mut self.config);
+        let pids = &mut self.pids;
+        for path in [&mut pids.main, &mut pids.vrrp, &mut pids.checkers, &mut pids.bfd, &mut self.control] {
+            path.iter_mut().for_each(absolute);
+        }
+        if let Some(file) = &mut self.log.file {
+            absolute(file);
+        }
+        self
+    }
+}

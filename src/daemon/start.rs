@@ -39,6 +39,7 @@ pub fn start(options: Options) -> u8 {
     if let Some(file) = options.test.clone() {
         return reading::test(&options, file.as_deref());
     }
+    let options = options.from_here();
     if options.foreground {
         signals::hold();
     }

@@ -152,3 +152,36 @@ fn signals_that_come_before_it_stands_are_heard_when_it_does() {
         std::thread::sleep(std::time::Duration::from_millis(5));
     }
 }
+
+#[test]
+fn relative_paths_count_from_where_it_was_started() {
+    if !ready() {
+        return;
+    }
+    let ground = Ground::new();
+    ground.configure(&instance("A", 1, "10.9.0.10/24"));
+    let line = format!(
+        "cd {} && exec {} -G -f keepalived.conf -glog.txt -p k.pid -r v.pid",
+        ground.directory.display(),
+        crate::ground::VIPD
+    );
+    let mut command = std::process::Command::new("ip");
+    command.args(["netns", "exec", &ground.name, "sh", "-c", &line]).env("VIPD_CONTROL", "control");
+    assert_eq!(command.current_dir(&ground.directory).status().unwrap().code(), Some(0));
+    let file = |name: &str| ground.directory.join(name);
+    let pid: i32 = std::fs::read_to_string(file("k.pid")).unwrap().trim().parse().unwrap();
+    let begun = std::time::Instant::now();
+    let until = |is: &dyn Fn() -> bool| {
+        while !is() {
+            assert!(begun.elapsed().as_secs() < 20, "{}", std::fs::read_to_string(file("log.txt")).unwrap_or_default());
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+    };
+    until(&|| file("v.pid").exists() && file("control").exists());
+    // SAFETY: kill takes no pointers.
+    assert_eq!(unsafe { libc::kill(pid, libc::SIGHUP) }, 0);
+    until(&|| std::fs::read_to_string(file("log.txt")).unwrap_or_default().contains("Reload complete"));
+    // SAFETY: as above.
+    assert_eq!(unsafe { libc::kill(pid, libc::SIGTERM) }, 0);
+    until(&|| !file("k.pid").exists() && !file("v.pid").exists());
+}
