@@ -11,7 +11,7 @@ use super::source::Span;
 use super::tree::{Node, Word};
 use crate::engine::spec::VirtualAddress;
 use crate::wire::Family;
-use std::collections::HashMap;
+use rustc_hash::FxHashMap;
 use std::net::{IpAddr, Ipv4Addr};
 
 const WORDS: [&str; 15] = [
@@ -263,7 +263,7 @@ pub struct Collected {
     pub advertised: Vec<(VirtualAddress, Span)>,
     /// `virtual_ipaddress_excluded` in order, and what did not fit into the advert behind it.
     pub excluded: Vec<(VirtualAddress, Span)>,
-    seen: HashMap<(IpAddr, Option<Box<str>>), Span>,
+    seen: FxHashMap<(IpAddr, Option<Box<str>>), Span>,
 }
 
 impl Collected {

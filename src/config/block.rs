@@ -184,7 +184,7 @@ macro_rules! block {
                 ENTRIES
             }
             fn find(keyword: &str) -> Option<&'static $crate::config::block::Entry<Self>> {
-                type Index = std::collections::HashMap<&'static str, usize>;
+                type Index = rustc_hash::FxHashMap<&'static str, usize>;
                 static INDEX: std::sync::OnceLock<Index> = std::sync::OnceLock::new();
                 let index = INDEX.get_or_init(|| Self::entries().iter().enumerate().map(|(at, e)| (e.keyword, at)).collect());
                 index.get(keyword).and_then(|at| Self::entries().get(*at))

@@ -8,7 +8,7 @@ use super::lvs;
 use super::top::Top;
 use super::tracker::{FileBlock, ProcessBlock, ScriptBlock};
 use super::tree::{Schema, Shape};
-use std::collections::HashMap;
+use rustc_hash::FxHashMap;
 use std::sync::OnceLock;
 
 /// One keyword as it is listed.
@@ -114,10 +114,10 @@ pub struct Language;
 
 impl Schema for Language {
     fn shape(&self, block: &str, keyword: &str) -> Shape {
-        type Shapes = HashMap<&'static str, HashMap<&'static str, Shape>>;
+        type Shapes = FxHashMap<&'static str, FxHashMap<&'static str, Shape>>;
         static SHAPES: OnceLock<Shapes> = OnceLock::new();
         let shapes = SHAPES.get_or_init(|| {
-            let mut shapes = Shapes::new();
+            let mut shapes = Shapes::default();
             for k in all() {
                 let shape = match k.body {
                     Body::None => Shape::Leaf,

@@ -83,7 +83,7 @@ pub fn load_all(root: &str, env: &Env<'_>, files: &dyn Loader) -> Loaded {
     let nodes = tree::parse(&text, &keywords::Language, diagnostics);
     let include_failed = diagnostics.list.iter().any(|d| d.class == Class::Include);
     let mut cx = Cx::new(env, names::Names::customary(), diagnostics);
-    let mut top = top::read(&nodes, files, &mut cx);
+    let mut top = top::read(nodes, files, &mut cx);
     if cx.aborted || include_failed || text.root_missing {
         return loaded;
     }

@@ -83,6 +83,7 @@ pub fn resolve(mut top: Top, cx: &mut Cx<'_>) -> Option<Spec> {
     let membership = groups(&mut top, &ids, group_notifies, &mut spec, cx);
 
     let mut firewall = false;
+    spec.instances.reserve(top.instances.len());
     for (at, own) in top.instances.iter_mut().enumerate() {
         let group = membership.of.get(at).copied().flatten();
         let block = group.and_then(|id| top.sync_groups.get(membership.blocks.get(id.index()).copied()?));

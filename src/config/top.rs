@@ -91,11 +91,11 @@ const FIRST: &[&str] = &[
 ];
 
 /// Reads the whole tree; stops where keepalived stops ([`Cx::aborted`]).
-pub fn read<'a>(nodes: &[Node<'_>], files: &'a dyn Loader, cx: &mut Cx<'a>) -> Top {
+pub fn read<'a>(nodes: Vec<Node<'_>>, files: &'a dyn Loader, cx: &mut Cx<'a>) -> Top {
     let mut top = Top::default();
-    let (process, rest): (Vec<_>, Vec<_>) = nodes.iter().partition(|node| FIRST.contains(&node.keyword.text));
+    let (process, rest): (Vec<_>, Vec<_>) = nodes.into_iter().partition(|node| FIRST.contains(&node.keyword.text));
     for node in process {
-        read_node(&mut top, node, cx);
+        read_node(&mut top, &node, cx);
         if cx.aborted {
             return top;
         }
@@ -104,8 +104,9 @@ pub fn read<'a>(nodes: &[Node<'_>], files: &'a dyn Loader, cx: &mut Cx<'a>) -> T
     let directory = |set: &Set<Box<str>>| set.as_ref().map(|s| s.value.to_string());
     let (etc, usr) = (directory(&cx.global.iproute_etc_dir), directory(&cx.global.iproute_usr_dir));
     cx.iproute = Names::from_files(files, etc.as_deref().map(Path::new), usr.as_deref().map(Path::new));
+    // Each tree goes when it has been read: what is made of the next one takes its memory.
     for node in rest {
-        read_node(&mut top, node, cx);
+        read_node(&mut top, &node, cx);
         if cx.aborted {
             return top;
         }

@@ -19,7 +19,8 @@ pub struct Named<T> {
     pub span: Span,
     /// Where the block ends.
     pub close: Option<Span>,
-    pub settings: T,
+    /// Boxed: a configuration may hold thousands, which must not be moved each time the list grows.
+    pub settings: Box<T>,
 }
 
 /// Reads the body of a named block; an unnamed block stops reading (exit code 2).
@@ -32,7 +33,7 @@ pub fn named<T: Block>(node: &Node<'_>, cx: &mut Cx<'_>) -> Option<Named<T>> {
     cx.block = Some(node.span);
     cx.name = name.text.into();
     super::block::read_block(&mut settings, node.body.as_deref().unwrap_or_default(), cx);
-    Some(Named { name: name.text.into(), span: name.span, close: node.close, settings })
+    Some(Named { name: name.text.into(), span: name.span, close: node.close, settings: Box::new(settings) })
 }
 
 /// A name and where it stands, or nothing, with a complaint, unless there is exactly one.
