@@ -32,7 +32,7 @@ struct Advert {
 const SOURCE: [u8; 4] = [10, 9, 0, 2];
 const GROUP: [u8; 4] = [224, 0, 0, 18];
 
-/// A lower-priority advert that is right.
+/// An advert that is right, and better than ours.
 fn right() -> Advert {
     Advert {
         version: 3,
@@ -167,5 +167,5 @@ fn a_damaged_advert_is_counted_by_its_reason_and_changes_nothing() {
     // The yardstick: the same advert unharmed does end the mastership.
     send(&ground, &[right().frame()]);
     daemon.wait_for_log("(A) Master received advert from 10.9.0.2 with higher priority 255");
-    daemon.wait_for(&"the count of it".to_string(), || refusals().1["counters"]["advert_rcvd"].as_u64() == Some(1));
+    daemon.wait_for("the count of it", || refusals().1["counters"]["advert_rcvd"].as_u64() == Some(1));
 }
