@@ -222,6 +222,10 @@ pub fn complete(own: &mut Named<Instance>, around: Surroundings<'_>, cx: &mut Cx
         checksum: Checksum {
             v3_as_v2: settings.v3_checksum_as_v2.map_or(cx.global.v3_checksum_as_v2.is_some(), |set| set.value),
             old_unicast: given(&settings.old_checksum, OldUnicast::Auto),
+            old_group: cx.global.mcast_group4.as_ref().and_then(|set| match set.value {
+                IpAddr::V4(group) => Some(group),
+                IpAddr::V6(_) => None,
+            }),
         },
         skip_check_adv_addr: given(&settings.skip_check_adv_addr.or(cx.global.skip_check_adv_addr), false),
         lower_prio_no_advert,

@@ -249,7 +249,7 @@ fn check_checksum(spec: &InstanceSpec, datagram: &Datagram<'_>, advert: &Advert<
     }
     let unicast = matches!(spec.transport, Transport::Unicast { .. });
     let tolerant = unicast && spec.checksum.old_unicast != OldUnicast::Never;
-    if tolerant && ChecksumRule::old_unicast(source).holds(advert.body) { Ok(true) } else { Err(Refusal::Checksum) }
+    if tolerant && spec.checksum.old_rule(source).holds(advert.body) { Ok(true) } else { Err(Refusal::Checksum) }
 }
 
 /// Highest sequence number of each sender: one slot a unicast peer, four for multicast, of which the one that was used

@@ -114,25 +114,33 @@ fn expected_name(spec: &InstanceSpec, kind: &VirtualLink) -> Option<IfName> {
         Some(name) => Some(name.clone()),
         None => {
             let tail = format!(".{}", spec.vrid);
-            let middle = if spec.family == Family::V6 { "6" } else { "" };
-            let room = 15_usize.saturating_sub(tail.len() + middle.len());
+            let room = 15_usize.saturating_sub(tail.len());
             let front: String = prefix.chars().take(room).collect();
-            IfName::new(&format!("{front}{middle}{tail}"))
+            IfName::new(&format!("{front}{tail}"))
         }
     }
 }
 
 /// The virtual link of an instance among those that are there. A VMAC is known by its parent and its address whatever
-/// its name; anything is known by the name that it was told to have.
+/// its name. An ipvlan has its parent's address: it is known by its name, and where none was configured by a name of
+/// the form that one is given (`vrrp.51`, or `vrrp1.51` where that was taken).
 fn virtual_link<'a>(spec: &InstanceSpec, kind: &VirtualLink, base: &Link, links: &'a Links) -> Option<&'a Known> {
-    if let VirtualLink::Vmac { mac, .. } = kind {
-        let mut own = links.iter().filter(|known| &*known.link.kind == "macvlan" && known.link.lower == base.index);
-        if let Some(known) = own.find(|known| known.link.mac == Some(*mac)) {
-            return Some(known);
+    let on_base = |known: &&Known| known.link.lower == base.index;
+    match kind {
+        VirtualLink::Vmac { mac, .. } => {
+            let mut own = links.iter().filter(|known| &*known.link.kind == "macvlan").filter(on_base);
+            if let Some(known) = own.find(|known| known.link.mac == Some(*mac)) {
+                return Some(known);
+            }
         }
+        VirtualLink::Ipvlan { name: None, prefix, .. } => {
+            let mut own = links.iter().filter(|known| &*known.link.kind == "ipvlan").filter(on_base);
+            return own.find(|known| VirtualLink::is_given_name(prefix, spec.vrid, &known.link.name));
+        }
+        VirtualLink::Ipvlan { .. } => {}
     }
     let name = expected_name(spec, kind)?;
-    links.named(&name).filter(|known| known.link.lower == base.index || known.link.lower == 0)
+    links.named(&name).filter(|known| on_base(known) || known.link.lower == 0)
 }
 
 /// The address that adverts come from: as configured, else the first own one of the interface (link-local for IPv6).

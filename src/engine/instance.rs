@@ -12,7 +12,7 @@ use super::election;
 use super::garp::{Plan, following};
 use super::io::{Action, Cause, Event, Fault, Refusal, Role, Wake, Wall};
 use super::snapshot::Counters;
-use super::spec::{InstanceId, InstanceSpec};
+use super::spec::{InstanceId, InstanceSpec, Transport};
 use super::state::{Backup, Complaint, Heard, Master, Patience, Rival, State};
 use super::transmit::{Sender, Speaker, unix_micros};
 use crate::time::{Interval, Time};
@@ -258,6 +258,7 @@ impl Instance {
             (Role::Fault, true) => {
                 self.learned = cx.spec.interval;
                 self.become_backup(Cause::Recovered, None, cx);
+                self.announce_source(cx);
             }
             (Role::Fault, false) => {
                 if faults != self.told_faults {
@@ -278,6 +279,14 @@ impl Instance {
                 self.enter(State::Fault, Cause::Faulted(faults), cx);
             }
             (Role::Backup | Role::Master, true) => {}
+        }
+    }
+
+    /// Peers send to the address of a unicast router itself: they find it again at once when it is back.
+    fn announce_source(&self, cx: &mut Cx<'_>) {
+        let (ifindex, unicast) = (self.binding.base, matches!(cx.spec.transport, Transport::Unicast { .. }));
+        if let Some(address) = self.binding.source.filter(|_| unicast && ifindex != 0) {
+            cx.out.push_back(Action::AnnounceSource { instance: cx.id, ifindex, address });
         }
     }
 

@@ -190,6 +190,13 @@ pub enum Action {
     Disown(InstanceId),
     /// One round of gratuitous ARPs or neighbour advertisements.
     Announce(Announce),
+    /// One announcement of the address that a unicast instance speaks from, which is nobody's claim: it was unreachable
+    /// while the instance was in FAULT.
+    AnnounceSource {
+        instance: InstanceId,
+        ifindex: u32,
+        address: IpAddr,
+    },
     RunScript(ScriptId),
     /// Signal the process group of a running script.
     KillScript(ScriptId, KillSignal),
@@ -384,6 +391,13 @@ pub enum Event {
         instance: InstanceId,
         from: IpAddr,
         theirs: Interval,
+    },
+    /// The clock of a sender differs from ours by more than half of the window that `auth_hmac` allows.
+    ClockDiffers {
+        instance: InstanceId,
+        from: IpAddr,
+        by: Interval,
+        window: Interval,
     },
     /// Two routers claim to be the owner, or two masters were heard at once: who it was.
     RivalMaster {

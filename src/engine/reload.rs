@@ -5,7 +5,7 @@
 //! they watch the same thing.
 
 use super::Engine;
-use super::garp::Ranges;
+use super::garp::{Ranges, Rounds};
 use super::instance::{Cx, Instance};
 use super::io::{Action, Event, Role};
 use super::script::Monitor;
@@ -114,6 +114,15 @@ impl Engine {
                 let differently = speaks_differently(before, cx.spec);
                 instance.reloaded(before, differently, cx);
             });
+            // Who refreshes caches does so at once under the new settings; otherwise only what is added is announced.
+            let again = self.instances.get(id.index()).zip(self.spec.instances.get(id.index()));
+            let again = again.filter(|(instance, spec)| instance.is_master() && !spec.garp.refresh.is_zero());
+            let rounds = again.map(|(instance, spec)| Rounds {
+                over: instance.plan.ready.clone(),
+                times: spec.garp.repeat,
+                extra: false,
+            });
+            self.announce(id, &rounds.unwrap_or_default());
         }
     }
 

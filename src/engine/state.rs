@@ -91,6 +91,7 @@ pub(super) enum Complaint {
     Interval,
     AddressList,
     Mirror,
+    Clock,
     Refused(Refusal),
 }
 
@@ -101,7 +102,8 @@ impl Complaint {
             Complaint::Interval => 1,
             Complaint::AddressList => 2,
             Complaint::Mirror => 4,
-            Complaint::Refused(why) => 8_u64 << (why as u8),
+            Complaint::Clock => 8,
+            Complaint::Refused(why) => 16_u64 << (why as u8),
         }
     }
 }

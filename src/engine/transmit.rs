@@ -252,7 +252,7 @@ fn rule(speaker: &Speaker<'_>, destination: IpAddr, old_style: &[IpAddr]) -> Opt
                 (_, OldUnicast::Auto) => old_style.contains(&destination),
             };
             Some(if old {
-                ChecksumRule::old_unicast(speaker.source)
+                spec.checksum.old_rule(speaker.source)
             } else {
                 ChecksumRule::pseudo(speaker.source, destination)
             })

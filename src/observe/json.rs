@@ -276,6 +276,9 @@ fn fields(event: &Event, cx: &Context<'_>) -> Value {
         Event::IntervalLearned { instance, from, theirs } => {
             json!({"kind": "interval_learned", "instance": name(*instance), "from": from, "theirs": theirs})
         }
+        Event::ClockDiffers { instance, from, by, window } => {
+            json!({"kind": "clock_differs", "instance": name(*instance), "from": from, "by": by, "window": window})
+        }
         Event::RivalMaster { instance, from, priority } => {
             json!({"kind": "rival_master", "instance": name(*instance), "from": from, "priority": priority})
         }

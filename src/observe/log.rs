@@ -88,6 +88,12 @@ pub fn sentences(event: &Event, cx: &Context<'_>) -> Vec<(Level, String)> {
             cx.name(*instance),
             theirs.as_millis()
         )),
+        Event::ClockDiffers { instance, from, by, window } => warn(format!(
+            "({}) the clock of {from} differs by {}s; adverts are refused beyond {}s",
+            cx.name(*instance),
+            by.as_secs(),
+            window.as_secs()
+        )),
         Event::RivalMaster { instance, from, priority } => warn(format!(
             "({}) CONFIGURATION ERROR: {from} also claims to be the address owner (priority {priority}), please resolve",
             cx.name(*instance)

@@ -213,6 +213,9 @@ fn sentence(spec: &Spec, event: &Event) -> Option<String> {
         Event::IntervalLearned { instance, from, theirs } => {
             format!("{}: interval {theirs}s learned from {from}", name(instance))
         }
+        Event::ClockDiffers { instance, from, by, window } => {
+            format!("{}: the clock of {from} differs by {by}s of {window}s", name(instance))
+        }
         Event::RivalMaster { instance, from, priority } => {
             format!("{}: another master, {from} with priority {priority}", name(instance))
         }

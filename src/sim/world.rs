@@ -296,6 +296,8 @@ impl<'m> World<'m> {
             Action::Own(instance, claim) => self.ask(node, instance, Some(claim)),
             Action::Disown(instance) => self.ask(node, instance, None),
             Action::Announce(announce) => self.announce(node, &announce),
+            // Nobody's claim: the oracle's caches do not hold it.
+            Action::AnnounceSource { .. } => {}
             Action::RunScript(script) => self.run_script(node, script),
             Action::KillScript(script, signal) => self.kill_script(node, script, signal),
             Action::Report(event) => {

@@ -187,3 +187,37 @@ fn a_long_list_is_announced_as_it_arrives() {
     let rest = announced(&bench.take());
     assert_eq!(rest.iter().map(|range| range.len()).sum::<usize>(), 4 * 600);
 }
+
+#[test]
+fn a_unicast_router_that_is_back_announces_itself() {
+    let of = unicast(1, 100, &["10.0.0.2"]);
+    let own = |actions: &[Action]| -> Vec<(u32, std::net::IpAddr)> {
+        let one = |action: &Action| match action {
+            Action::AnnounceSource { ifindex, address, .. } => Some((*ifindex, *address)),
+            _ => None,
+        };
+        actions.iter().filter_map(one).collect()
+    };
+    for (of, wanted) in [(of, vec![(ETH0, ip("10.0.0.1"))]), (instance(1, 100), Vec::new())] {
+        let mut bench = Bench::new(spec(vec![of]));
+        assert_eq!(own(&bench.take()), [], "it has not been away");
+        for running in [false, true] {
+            let eth0 = Link { running, ..links()[0].clone() };
+            bench.give(Input::Link(LinkFact::Changed(eth0)));
+        }
+        assert_eq!(own(&bench.take()), wanted);
+    }
+}
+
+#[test]
+fn a_reload_announces_again_where_caches_are_refreshed() {
+    for (refresh, rounds) in [(0, 0), (60_000, 3)] {
+        let garp = Garp { repeat: 3, delay: ms(0), refresh: ms(refresh), ..Garp::default() };
+        let of = InstanceSpec { garp, ..instance(1, 100) };
+        let mut bench = Bench::as_master(spec(vec![of.clone()]));
+        bench.reload(spec(vec![of.clone()]));
+        assert_eq!(announced(&bench.take()), [], "nothing has changed");
+        bench.reload(spec(vec![InstanceSpec { debug: 1, ..of }]));
+        assert_eq!(announced(&bench.take()).len(), rounds, "refresh {refresh}");
+    }
+}

@@ -368,6 +368,7 @@ pub fn words(actions: &[Action]) -> Vec<String> {
         Action::Own(id, _) => format!("own {}", id.0),
         Action::Disown(id) => format!("disown {}", id.0),
         Action::Announce(a) => format!("announce {:?}", a.addresses),
+        Action::AnnounceSource { address, .. } => format!("announce {address}"),
         Action::RunScript(id) => format!("run {}", id.0),
         Action::KillScript(id, signal) => format!("{signal:?} {}", id.0),
         Action::Report(Event::Became { to, .. }) => format!("{to}"),

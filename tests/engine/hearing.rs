@@ -302,3 +302,28 @@ fn unicast_without_an_interface() {
     bench.until(at(4000));
     assert_eq!(bench.role(0), Role::Master);
 }
+
+#[test]
+fn the_old_style_sums_over_the_configured_group() {
+    let group = "239.1.2.3".parse().unwrap();
+    let mut of = unicast(1, 100, &["10.0.0.2"]);
+    of.source = Some(ip("10.0.0.1"));
+    of.checksum.old_group = Some(group);
+    let own = ChecksumRule::Pseudo { source: ip("10.0.0.2"), destination: group.into() };
+    for (rule, taken) in [(own, 1), (ChecksumRule::old_unicast(ip("10.0.0.2")), 0)] {
+        let voice = Voice::of(&of, "10.0.0.2", 50);
+        let mut packet = voice.packet();
+        packet[6..8].fill(0);
+        let sum = rule.over(&packet).to_be_bytes();
+        packet[6..8].copy_from_slice(&sum);
+        let mut bench = Bench::new(spec(vec![of.clone()]));
+        bench.hear_bytes(voice.meta(), &voice.wrap(&packet));
+        assert_eq!(bench.view(0).counters.advert_rcvd, taken, "{rule:?}");
+        bench.wait(ms(4000));
+        let sent = bench.take().into_iter().find_map(|a| if let Action::Transmit(t) = a { Some(t) } else { None });
+        let sent = sent.unwrap();
+        let answered = ChecksumRule::Pseudo { source: sent.source, destination: group.into() };
+        let holds = answered.holds(frames::ipv4(&sent.bytes).unwrap().payload);
+        assert_eq!(holds, taken == 1, "answered in kind");
+    }
+}

@@ -246,3 +246,25 @@ fn a_config_fault_is_for_ever() {
     bench.wait(ms(60_000));
     assert_eq!(bench.view(0).faults, [Fault::Config("no peer".into())]);
 }
+
+#[test]
+fn an_ipvlan_is_known_by_the_name_that_it_was_given() {
+    let ipvlan = VirtualLink::Ipvlan {
+        name: None,
+        prefix: "vrrp".into(),
+        address: Some((ip("10.0.0.7"), 24)),
+        mode: IpvlanMode::Bridge,
+        group: None,
+    };
+    let of = InstanceSpec { virtual_link: Some(ipvlan), ..instance(7, 100) };
+    for (label, known) in [("vrrp.7", true), ("vrrp12.7", true), ("vrrp.8", false), ("other.7", false)] {
+        let mut bench = Bench::new(spec(vec![of.clone()]));
+        let mut own = link(20, label, &[]);
+        (own.kind, own.lower) = ("ipvlan".into(), ETH0);
+        bench.give(Input::Link(LinkFact::Changed(own)));
+        assert_eq!(bench.role(0) == Role::Backup, known, "{label}");
+    }
+    let long = |label: &str| VirtualLink::is_given_name("a-long-prefix-x", vrid(51), &name(label));
+    assert!(long("a-long-prefi.51") && long("a-long-pref1.51"));
+    assert!(!long("a-long.51") && !long("b-long-prefi.51"));
+}

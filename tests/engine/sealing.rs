@@ -212,3 +212,101 @@ fn hmac_unicast_wants_a_peer() {
     bench.hear_bytes(peer.meta(), &trailer_of(&peer, 2, b"second key", 12, 0));
     assert_eq!(bench.view(0).counters.advert_rcvd, 1);
 }
+
+#[test]
+fn a_clock_beyond_half_of_the_window_is_told_once() {
+    let of = hmac(HmacMode::Enforce, Replay::Time { window: Interval::from_secs(10) });
+    let voice = Voice::of(&of, "10.0.0.2", 200);
+    let told = |bench: &mut Bench| -> Vec<u64> {
+        let by = |event: Event| match event {
+            Event::ClockDiffers { by, .. } => Some(by.as_secs()),
+            _ => None,
+        };
+        events(&bench.take()).into_iter().filter_map(by).collect()
+    };
+    for skew in [-6_i64, 6] {
+        let seconds = EPOCH.saturating_add_signed(skew);
+        let mut bench = clocked(&of);
+        bench.hear_bytes(voice.meta(), &trailer_of(&voice, 2, b"second key", EPOCH + 5, 0));
+        assert_eq!(told(&mut bench), Vec::<u64>::new(), "half is not beyond half");
+        let mut bench = clocked(&of);
+        for count in 0..3 {
+            bench.hear_bytes(voice.meta(), &trailer_of(&voice, 2, b"second key", seconds, count));
+        }
+        assert_eq!(told(&mut bench), [6]);
+        assert_eq!(bench.view(0).counters.advert_rcvd, 3, "it is still heard");
+    }
+    let of = hmac(HmacMode::Enforce, Replay::Monotonic);
+    let mut bench = clocked(&of);
+    bench.hear_bytes(voice.meta(), &trailer_of(&voice, 2, b"second key", 12, 0));
+    assert_eq!(told(&mut bench), Vec::<u64>::new(), "clocks are not compared");
+}
+
+/// Two routers on one wire for `span`: every advert of either is heard by the other at once.
+fn talk(routers: &mut [Bench; 2], span: Interval) {
+    let end = routers[0].now + span;
+    loop {
+        let due = routers.iter().filter_map(|router| router.engine.deadline()).map(|(at, _)| at).min().unwrap();
+        let now = due.min(end);
+        // Time passes for both before anything is heard.
+        routers.iter_mut().for_each(|router| router.until(now));
+        for me in [0, 1] {
+            for action in routers[me].take() {
+                let Action::Transmit(sent) = action else { continue };
+                let (source, destination) = (sent.source, sent.destination);
+                let meta = RxMeta { ifindex: ETH0, source, destination, ttl: sent.ttl };
+                routers[1 - me].hear_bytes(meta, &sent.bytes);
+            }
+        }
+        if now == end {
+            return;
+        }
+    }
+}
+
+#[test]
+fn keys_are_exchanged_without_anybody_noticing() {
+    let key = |id: u8| (id, Box::from(format!("key number {id}").as_bytes()));
+    let spec_of = |router: usize, mode: HmacMode, ids: &[u8], active: u8| {
+        let keys = ids.iter().map(|id| key(*id)).collect();
+        let auth = Auth::Hmac(HmacAuth { keys, active, mode, replay: Replay::Time { window: Interval::from_secs(5) } });
+        spec(vec![InstanceSpec { auth, ..instance(1, [200, 100][router]) }])
+    };
+    let none = |router: usize| spec(vec![instance(1, [200, 100][router])]);
+    let mut routers = [0, 1].map(|router: usize| {
+        let own = ["10.0.0.1", "10.0.0.2"][router];
+        let mut bench = Bench::on(none(router), vec![link(ETH0, "eth0", &[own])]);
+        bench.give(Input::WallClock(Wall { at: Time::ZERO, unix_micros: EPOCH * 1_000_000 }));
+        bench
+    });
+    talk(&mut routers, ms(10_000));
+    use HmacMode::{Enforce, Permissive, ReceiveOnly};
+    // From no seals to seals, from one key to another: one router after the other, never both at once.
+    let steps: [(HmacMode, &[u8], u8); 6] = [
+        (ReceiveOnly, &[1], 1),
+        (Permissive, &[1], 1),
+        (Enforce, &[1], 1),
+        (Enforce, &[1, 2], 1),
+        (Enforce, &[1, 2], 2),
+        (Enforce, &[2], 2),
+    ];
+    for (mode, ids, active) in steps {
+        for router in [1, 0] {
+            let before = routers[1].view(0).counters.advert_rcvd;
+            routers[router].reload(spec_of(router, mode, ids, active));
+            talk(&mut routers, ms(5000));
+            let what = format!("{mode:?} {ids:?} {active} on {router}");
+            assert_eq!((routers[0].role(0), routers[1].role(0)), (Role::Master, Role::Backup), "{what}");
+            assert!(routers[1].view(0).counters.advert_rcvd >= before + 5, "{what}");
+            for router in &routers {
+                assert!(router.view(0).counters.refused.is_empty(), "{what}: {:?}", router.view(0).counters.refused);
+                assert_eq!(router.view(0).counters.become_master, u64::from(router.role(0) == Role::Master), "{what}");
+            }
+        }
+    }
+    // Who forgets the other's key hears nothing any more, and the wire has two masters.
+    routers[1].reload(spec_of(1, Enforce, &[3], 3));
+    talk(&mut routers, ms(10_000));
+    assert_eq!(routers[1].role(0), Role::Master);
+    assert!(routers[1].view(0).counters.auth_ext_unknown_key > 0);
+}

@@ -6,8 +6,9 @@
 use super::super::admit::Admitted;
 use super::super::election::{self, Claimant, Verdict};
 use super::super::io::{Cause, Event, Role};
-use super::super::spec::Auth;
+use super::super::spec::{Auth, HmacAuth, Replay};
 use super::super::state::{Complaint, Heard, Patience, Rival, State};
+use super::super::transmit::unix_micros;
 use super::{Aftermath, Cx, Instance};
 use crate::time::Interval;
 use crate::wire::{Priority, Version};
@@ -53,11 +54,22 @@ impl Instance {
             self.sender.learn_old_style(from);
         }
         if let Some(sequence) = admitted.hmac_sequence {
+            self.compare_clocks(sequence, from, cx);
             self.replay.accept(cx.spec, from, sequence);
         }
         if let Some(sequence) = admitted.ah_sequence {
             self.sender.ah_heard = sequence;
             self.sender.ah_sequence = self.sender.ah_sequence.max(sequence);
+        }
+    }
+
+    /// Beyond half of the window it is time to say so: beyond the whole of it this router is heard no more.
+    fn compare_clocks(&mut self, sequence: u64, from: IpAddr, cx: &mut Cx<'_>) {
+        let Auth::Hmac(HmacAuth { replay: Replay::Time { window }, .. }) = &cx.spec.auth else { return };
+        let ours = (unix_micros(cx.wall, cx.now) / 1_000_000) as u32;
+        let by = Interval::from_secs((ours.wrapping_sub((sequence >> 32) as u32) as i32).unsigned_abs().into());
+        if by > window.scaled(1, 2) && self.complain(Complaint::Clock) {
+            cx.report(Event::ClockDiffers { instance: cx.id, from, by, window: *window });
         }
     }
 

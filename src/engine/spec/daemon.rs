@@ -37,6 +37,12 @@ pub struct Daemon {
     pub reload_file: Option<Box<str>>,
     pub config_save_dir: Option<Box<str>>,
     pub nftables: Nftables,
+    /// `vmac_addr_prefix`: begins the names of VMACs that are made for single addresses; `None` is "vrrp".
+    pub vmac_addr_prefix: Option<Box<str>>,
+    /// `max_auto_priority`: how far an engine that was woken late raises its SCHED_RR priority by itself, 1..=99.
+    pub max_auto_priority: Option<u8>,
+    /// `min_auto_priority_delay`: lateness in microseconds that makes it do so.
+    pub min_auto_priority_delay_us: u32,
     pub netlink: NetlinkBuffers,
     pub rx_buffer: RxBuffer,
     /// `disable_local_igmp`.

@@ -2,8 +2,9 @@
 
 use super::{Claim, GroupId, IfName, Notify, Tie};
 use crate::time::Interval;
+use crate::wire::checksum::ChecksumRule;
 use crate::wire::{Family, Priority, Version, Vrid};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 /// One virtual router.
@@ -74,6 +75,20 @@ pub enum VirtualLink {
         mode: IpvlanMode,
         group: Option<u32>,
     },
+}
+
+impl VirtualLink {
+    /// Is `name` one that a virtual link without a configured name may be given: the prefix, cut to what fits, a number
+    /// or none, and the VRID?
+    pub fn is_given_name(prefix: &str, vrid: Vrid, name: &IfName) -> bool {
+        let Some((front, tail)) = name.as_str().rsplit_once('.') else { return false };
+        let number = |rest: &str| rest.chars().all(|c| c.is_ascii_digit());
+        let cut = || {
+            let front = front.trim_end_matches(|c: char| c.is_ascii_digit());
+            name.as_str().len() == 15 && !front.is_empty() && prefix.starts_with(front)
+        };
+        tail.parse() == Ok(vrid.get()) && (front.strip_prefix(prefix).is_some_and(number) || cut())
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -154,6 +169,17 @@ pub struct Checksum {
     /// `v3_checksum_as_v2`: send without the pseudo header, accept both.
     pub v3_as_v2: bool,
     pub old_unicast: OldUnicast,
+    /// The group that the old style sums over (`vrrp_mcast_group4`); `None` is 224.0.0.18.
+    pub old_group: Option<Ipv4Addr>,
+}
+impl Checksum {
+    /// The rule of the old unicast style.
+    pub const fn old_rule(&self, source: IpAddr) -> ChecksumRule {
+        match self.old_group {
+            Some(group) => ChecksumRule::Pseudo { source, destination: IpAddr::V4(group) },
+            None => ChecksumRule::old_unicast(source),
+        }
+    }
 }
 
 /// `old_unicast_checksum`: keepalived up to 1.3.6 summed over the multicast group although it sent unicast.

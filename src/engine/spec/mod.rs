@@ -87,7 +87,7 @@ pub struct Spec {
     /// `interface_up_down_delays`.
     pub debounce: Vec<Debounce>,
     /// `linkbeat_interfaces`: interfaces whose carrier is polled.
-    pub linkbeat: Vec<IfName>,
+    pub linkbeat: Vec<Beat>,
     /// `vrrp_startup_delay` / `vrrp_delay_after_boot`, the latter already reduced by the uptime: the larger.
     pub startup_delay: Interval,
     /// `dynamic_interfaces`: an interface may be absent.
@@ -106,6 +106,22 @@ pub struct Pacing {
     pub interfaces: Vec<IfName>,
     pub garp: Interval,
     pub gna: Interval,
+}
+
+/// One line of `linkbeat_interfaces`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Beat {
+    pub interface: IfName,
+    /// `None`: the first that the driver answers.
+    pub method: Option<BeatMethod>,
+}
+
+/// How carrier is asked for: the PHY, the driver, the interface's flags.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum BeatMethod {
+    Mii,
+    Ethtool,
+    Ioctl,
 }
 
 /// One line of `interface_up_down_delays`.
