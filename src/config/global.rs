@@ -52,9 +52,9 @@ block! {
         /// Seconds after which `shutdown_script` is ended.
         "shutdown_script_timeout" => shutdown_timeout: Set<u32> = last(uint(1, 1000)), default "10";
         /// How far real-time priority may be raised by itself; -1 never.
-        "max_auto_priority" => max_auto_priority: Set<i32> = last(int(-1, 99)).bare(99), default "0", idle "real-time priority is never raised by itself";
+        "max_auto_priority" => max_auto_priority: Set<i32> = last(int(-1, 99)).bare(99), default "0";
         /// Microseconds of lateness that raise the priority.
-        "min_auto_priority_delay" => min_auto_delay: Set<u32> = last(uint(1, 10_000_000)), default "1000000", idle "real-time priority is never raised by itself";
+        "min_auto_priority_delay" => min_auto_delay: Set<u32> = last(uint(1, 10_000_000)), default "1000000";
         /// Default of `smtp_alert` for instances and groups.
         "smtp_alert_vrrp" => smtp_alert_vrrp: Set<bool> = toggle(), default "smtp_alert";
         /// Default of `smtp_alert` for virtual and real servers.

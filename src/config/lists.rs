@@ -7,7 +7,7 @@ use super::block::nearest;
 use super::diagnostic::{Class, Diagnostic};
 use super::line::{LineCx, Words, ip, signed_in, unsigned_in, wrong};
 use super::tree::{Node, Word};
-use crate::engine::spec::{Debounce, IfName, Peer};
+use crate::engine::spec::{Beat, BeatMethod, Debounce, IfName, Peer};
 use crate::time::Interval;
 
 /// A line of `unicast_peer`.
@@ -175,21 +175,24 @@ fn delay(word: &Word<'_>, which: &str, cx: &mut LineCx<'_>) -> Option<Interval> 
     Some(interval)
 }
 
-/// A line of `linkbeat_interfaces`: `IFNAME [MII|ETHTOOL|IOCTL]`. How the carrier is asked makes no difference here.
-pub fn linkbeat(node: &Node<'_>, cx: &mut LineCx<'_>) -> Option<IfName> {
+/// A line of `linkbeat_interfaces`: `IFNAME [MII|ETHTOOL|IOCTL]`.
+pub fn linkbeat(node: &Node<'_>, cx: &mut LineCx<'_>) -> Option<Beat> {
     let interface = listed_interface(&node.keyword, cx)?;
-    if let Some(method) = node.args.first() {
-        if !matches!(method.text, "MII" | "ETHTOOL" | "IOCTL") {
-            cx.say(
-                method,
-                format!("'{}' is no way to poll {interface}", method.text),
-                "expected MII, ETHTOOL or IOCTL",
-            );
+    let mut method = None;
+    if let Some(word) = node.args.first() {
+        method = match word.text {
+            "MII" => Some(BeatMethod::Mii),
+            "ETHTOOL" => Some(BeatMethod::Ethtool),
+            "IOCTL" => Some(BeatMethod::Ioctl),
+            _ => None,
+        };
+        if method.is_none() {
+            cx.say(word, format!("'{}' is no way to poll {interface}", word.text), "expected MII, ETHTOOL or IOCTL");
         } else if let Some(extra) = node.args.get(1) {
             cx.say(extra, format!("'{}' is one word too many", extra.text), "nothing may follow");
         }
     }
-    Some(interface)
+    Some(Beat { interface, method })
 }
 
 /// In these two lists an unknown interface is of the fatal class (exit code 4), and does not stop the check.

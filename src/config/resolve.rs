@@ -501,8 +501,8 @@ fn around_instances(top: Top, ids: &HashMap<Box<str>, InstanceId>, spec: &mut Sp
     spec.linkbeat = top.linkbeat;
     if top.linkbeat_polling.is_some() {
         for name in spec.instances.iter().filter_map(|i| i.interface.clone()) {
-            if !spec.linkbeat.contains(&name) {
-                spec.linkbeat.push(name);
+            if !spec.linkbeat.iter().any(|beat| beat.interface == name) {
+                spec.linkbeat.push(Beat { interface: name, method: None });
             }
         }
     }

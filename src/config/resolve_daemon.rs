@@ -93,6 +93,9 @@ pub fn daemon(top: &Top, guard: &mut Guard<'_>, cx: &mut Cx<'_>) -> Daemon {
             counters: global.nftables_counters.is_some(),
             ifindex: global.nftables_ifindex.is_some(),
         },
+        vmac_addr_prefix: text(&global.vmac_addr_prefix).or_else(|| text(&global.vmac_prefix)),
+        max_auto_priority: number(&global.max_auto_priority).and_then(|n| u8::try_from(n).ok()).filter(|n| *n > 0),
+        min_auto_priority_delay_us: given(&global.min_auto_delay, 1_000_000),
         netlink: NetlinkBuffers {
             command: number(&global.netlink_cmd).filter(|n| *n > 0),
             command_force: given(&global.netlink_cmd_force, false),

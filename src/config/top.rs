@@ -17,7 +17,7 @@ use super::source::Loader;
 use super::tracker::{FileBlock, Named, ProcessBlock, ScriptBlock, read_file, read_process, read_script};
 use super::tree::Node;
 use super::values::{STR, uint};
-use crate::engine::spec::{Debounce, IfName, Route, Rule, VirtualAddress};
+use crate::engine::spec::{Beat, Debounce, Route, Rule, VirtualAddress};
 use std::path::Path;
 
 block! {
@@ -52,7 +52,7 @@ block! {
         /// How far announcements on some interfaces are spaced.
         "garp_group" => garp_groups: Vec<GarpGroup> = block_by("garp_group", "BLOCK", Repeat::Accumulates, read_garp_group);
         /// Interfaces whose carrier is polled.
-        "linkbeat_interfaces" => linkbeat: Vec<IfName> = list("LIST(IFNAME [MII or ETHTOOL or IOCTL])", Repeat::Accumulates, linkbeat);
+        "linkbeat_interfaces" => linkbeat: Vec<Beat> = list("LIST(IFNAME [MII or ETHTOOL or IOCTL])", Repeat::Accumulates, linkbeat);
         /// One virtual router on one interface.
         "vrrp_instance" => instances: Vec<Named<Instance>> = block_by("vrrp_instance", "STR BLOCK", Repeat::FirstKept, read_instance);
         /// Health script, run again and again.
@@ -130,7 +130,7 @@ fn static_rules(field: &mut Vec<Rule>, node: &Node<'_>, cx: &mut Cx<'_>) {
     read_rules(field, List::Static, node, cx);
 }
 
-fn linkbeat(field: &mut Vec<IfName>, node: &Node<'_>, cx: &mut Cx<'_>) {
+fn linkbeat(field: &mut Vec<Beat>, node: &Node<'_>, cx: &mut Cx<'_>) {
     for line in node.body.iter().flatten() {
         field.extend(cx.line(List::Static, |cx| lists::linkbeat(line, cx)));
     }

@@ -194,7 +194,8 @@ impl Services {
             systemd::stopping();
             self.parts.programs.stop_scripts();
             let _ = self.parts.engine.send(News::Stop { release: !self.parts.options.keep_claims });
-            self.phase = Phase::Stopping { until: Instant::now() + STOP_PATIENCE };
+            let wanted = Duration::from_secs(self.parts.hub.spec().daemon.child_wait_secs.into());
+            self.phase = Phase::Stopping { until: Instant::now() + STOP_PATIENCE.max(wanted) };
         }
     }
 

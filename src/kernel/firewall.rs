@@ -11,7 +11,7 @@ mod rules;
 
 use super::netlink::NetlinkError;
 use super::netlink::channel::{Channel, Request};
-use crate::engine::spec::Nftables;
+use crate::engine::spec::{IfName, Nftables};
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
 use netlink_packet_netfilter::nftables::NfTablesMessage;
 use netlink_packet_netfilter::none::ControlMessage;
@@ -29,11 +29,19 @@ const ELEMENTS: usize = 500;
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Screen {
     /// Addresses whose packets are dropped (`no_accept`), with the interface, which counts for link-local ones.
-    pub denied: BTreeSet<(IpAddr, u32)>,
+    pub denied: BTreeSet<(IpAddr, Place)>,
     /// VMACs, each with the index of its parent.
     pub vmacs: BTreeSet<(u32, u32)>,
     /// Link-local addresses that VMACs share with their parents: no neighbour advertisement for them leaves by a VMAC.
     pub parents: BTreeSet<Ipv6Addr>,
+}
+
+/// The interface of a denied address.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Place {
+    Index(u32),
+    /// Whatever index it has at the moment (`dont_track_primary`).
+    Name(IfName),
 }
 
 /// The tables that we hold.
@@ -54,7 +62,7 @@ impl Firewall {
         if wanted == self.held {
             return Ok(());
         }
-        let v6 = |(address, _): &(IpAddr, u32)| address.is_ipv6();
+        let v6 = |(address, _): &(IpAddr, Place)| address.is_ipv6();
         let needs_v4 = !wanted.vmacs.is_empty() || !wanted.denied.iter().all(v6);
         let needs_v6 = !wanted.vmacs.is_empty() || wanted.denied.iter().any(v6);
         for (needed, family) in [(needs_v4, NetfilterProtoFamily::IPv4), (needs_v6, NetfilterProtoFamily::IPv6)] {

@@ -9,6 +9,7 @@ pub(in crate::kernel) mod channel;
 mod claims;
 mod configure;
 mod events;
+mod linkbeat;
 mod links;
 mod resolve;
 pub mod route;
@@ -19,6 +20,7 @@ mod watch;
 
 use crate::engine::io::{Announce, LinkFact, Outcome};
 use crate::engine::spec::{Claim, IfName, InstanceId, NetlinkBuffers, Spec};
+use std::net::IpAddr;
 use std::sync::Arc;
 use tokio::sync::mpsc;
 
@@ -38,6 +40,11 @@ pub enum Order {
     Disown(InstanceId),
     /// One round of gratuitous ARPs or neighbour advertisements, sent between the batches of a claim.
     Announce(Announce),
+    /// One announcement of an address that nobody claims, from the interface that has it.
+    AnnounceSource {
+        ifindex: u32,
+        address: IpAddr,
+    },
     /// Withdraws statics; with `release` also claims and virtual links. Restores sysctls, answers [`Report::Stopped`]
     /// and ends the thread. If every sender of orders is dropped instead, the thread ends and leaves all as it is.
     Stop {

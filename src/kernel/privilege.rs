@@ -9,6 +9,7 @@ use nix::sys::resource::{RLIM_INFINITY, Resource, setrlimit};
 use nix::sys::signal::{SigHandler, Signal, signal};
 use nix::unistd::Pid;
 use std::io;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 /// What could not be set, and why: the daemon logs it and runs on, as keepalived does.
 pub type Failures = Vec<(&'static str, io::Error)>;
@@ -69,7 +70,12 @@ pub fn raise_realtime(highest: u8) -> io::Result<u8> {
     if unsafe { libc::sched_getparam(0, &mut now) } != 0 {
         return Err(io::Error::last_os_error());
     }
-    let next = u8::try_from(now.sched_priority).unwrap_or(0).saturating_add(1).min(highest);
+    let before = u8::try_from(now.sched_priority).unwrap_or(0);
+    let next = before.saturating_add(1).min(highest);
+    if next <= before {
+        // As high as it may be, or configured higher.
+        return Ok(before);
+    }
     realtime(next)?;
     Ok(next)
 }
@@ -107,12 +113,24 @@ fn set_affinity(cpus: &[u32]) -> io::Result<()> {
     Ok(())
 }
 
-/// Hard limit as given, soft limit half of it. The signal at the soft limit is ignored: its default would end the
-/// daemon before the hard limit does.
+/// How often a real-time thread has used up `vrrp_rlimit_rttime` without sleeping.
+static OVERRUNS: AtomicU32 = AtomicU32::new(0);
+
+/// How often, since the start, the limit of `vrrp_rlimit_rttime` was reached.
+pub fn realtime_overruns() -> u32 {
+    OVERRUNS.load(Ordering::Relaxed)
+}
+
+extern "C" fn overrun(_: libc::c_int) {
+    OVERRUNS.fetch_add(1, Ordering::Relaxed);
+}
+
+/// The soft limit is half of what was given, as keepalived has it, and its signal is counted. There is no hard limit:
+/// the kernel would kill the daemon, and where keepalived has a parent that starts its child again, this has none.
 fn limit_realtime(micros: u64) -> io::Result<()> {
-    // SAFETY: ignoring runs no code of ours.
-    unsafe { signal(Signal::SIGXCPU, SigHandler::SigIgn) }?;
-    setrlimit(Resource::RLIMIT_RTTIME, micros / 2, micros)?;
+    // SAFETY: the handler adds to an atomic number and does nothing else.
+    unsafe { signal(Signal::SIGXCPU, SigHandler::Handler(overrun)) }?;
+    setrlimit(Resource::RLIMIT_RTTIME, (micros / 2).max(1), RLIM_INFINITY)?;
     Ok(())
 }
 

@@ -8,6 +8,7 @@ mod ground;
 mod policy;
 mod privilege;
 mod process;
+mod screening;
 mod sockets;
 mod trackers;
 mod virtual_link;

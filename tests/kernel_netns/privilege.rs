@@ -31,6 +31,12 @@ fn the_engine_thread_is_real_time_and_its_children_are_not() {
         assert!(status.contains("Cpus_allowed_list:\t0\n"));
         assert_eq!(privilege::raise_realtime(6).unwrap(), 6);
         assert_eq!(privilege::raise_realtime(6).unwrap(), 6);
+        assert_eq!(privilege::raise_realtime(3).unwrap(), 6, "never lowered");
+        // Half a minute of running without a pause is counted, and nothing more: no hard limit.
+        let limits = std::fs::read_to_string("/proc/self/limits").unwrap();
+        let line = limits.lines().find(|line| line.starts_with("Max realtime timeout")).unwrap();
+        let words: Vec<&str> = line.split_whitespace().skip(3).collect();
+        assert_eq!(words[..2], ["30000000", "unlimited"], "{line}");
         let child = std::process::Command::new("cat").arg("/proc/self/stat").output().unwrap();
         assert_eq!(scheduling(&String::from_utf8(child.stdout).unwrap()), (0, 0));
     })

@@ -180,6 +180,46 @@ fn an_ipvlan_is_made_with_its_address() {
 }
 
 #[test]
+fn ipvlans_without_a_name_keep_the_ones_that_they_were_given() {
+    if !ready("ipvlan_names") {
+        return;
+    }
+    let pair = Pair::new();
+    let probe = ["netns", "exec", &pair.here, "ip", "link", "add", "link", "eth0", "name", "probe", "type", "ipvlan"];
+    if !std::process::Command::new("ip").args(probe).output().unwrap().status.success() {
+        eprintln!("ipvlan_names: skipped, this kernel has none");
+        return;
+    }
+    wire::remove_link(&pair.here, "probe").unwrap();
+    output(&pair.here, &["ip", "link", "add", "vrrp.51", "type", "veth", "peer", "name", "other"]);
+    within(&pair.here, async || {
+        let ipvlan = |family| {
+            let link = VirtualLink::Ipvlan {
+                name: None,
+                prefix: "vrrp".into(),
+                address: None,
+                mode: IpvlanMode::Bridge,
+                group: None,
+            };
+            InstanceSpec { virtual_link: Some(link), ..instance(family, Claim::default()) }
+        };
+        let (four, six) = (ipvlan(Family::V4), ipvlan(Family::V6));
+        let mut running = Running::start(Default::default());
+        let links = running.configure(spec(vec![four.clone(), six.clone()]), Vec::new()).await;
+        assert_eq!(links, [(InstanceId(0), name("vrrp1.51")), (InstanceId(1), name("vrrp6.51"))]);
+        let index = |label: &str| wire::index(&pair.here, label).unwrap();
+        let before = (index("vrrp1.51"), index("vrrp6.51"));
+        // The other order: each has what it had.
+        let turned = vec![(InstanceId(0), InstanceId(1)), (InstanceId(1), InstanceId(0))];
+        let links = running.configure(spec(vec![six, four]), turned).await;
+        assert_eq!(links, [(InstanceId(0), name("vrrp6.51")), (InstanceId(1), name("vrrp1.51"))]);
+        assert_eq!(before, (index("vrrp1.51"), index("vrrp6.51")));
+        running.stop().await;
+        assert!(wire::index(&pair.here, "vrrp1.51").is_err() && wire::index(&pair.here, "vrrp.51").is_ok());
+    });
+}
+
+#[test]
 fn what_is_claimed_is_announced_with_the_address_of_its_link() {
     if !ready("announcements") {
         return;

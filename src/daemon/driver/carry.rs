@@ -4,11 +4,11 @@ use super::{DATAGRAMS_A_ROUND, News, PORT_RETRY, Punctuality, Steer, Told, WALL_
 use crate::engine::io::{Action, Command, Event, Input, LinkFact, Port, RxMeta, TrackValue, Tracker};
 use crate::engine::spec::{FileId, IfName, InstanceId, ProcessId, ScriptId, Spec, VirtualLink};
 use crate::engine::{Engine, reload};
-use crate::kernel::clock;
 use crate::kernel::netlink::{Order, Report, Trouble};
 use crate::kernel::socket::Sockets;
 use crate::kernel::timer::Timer;
-use crate::time::Time;
+use crate::kernel::{clock, privilege};
+use crate::time::{Interval, Time};
 use std::collections::HashSet;
 use std::ops::Range;
 use std::sync::Arc;
@@ -65,6 +65,10 @@ pub(super) struct Driver {
     /// Ports that could not be opened: said once.
     pub(super) closed: HashSet<Port>,
     pub(super) switching: Option<Switch>,
+    /// Real-time priority that lateness has led to; 0 if it has not.
+    pub(super) realtime: u8,
+    /// [`privilege::realtime_overruns`] as last told.
+    pub(super) overruns: u32,
     /// A Spec that came while another switch was under way; the last one wins.
     pub(super) waiting: Option<Arc<Spec>>,
     pub(super) wall_told: Time,
@@ -299,6 +303,9 @@ impl Driver {
                     let _ = self.orders.send(Order::Announce(announce));
                 }
             }
+            Action::AnnounceSource { ifindex, address, .. } => {
+                let _ = self.orders.send(Order::AnnounceSource { ifindex, address });
+            }
             Action::RunScript(script) => {
                 let _ = self.services.send(Told::Run(script));
             }
@@ -316,6 +323,34 @@ impl Driver {
         match &self.switching {
             None => Some(instance),
             Some(switch) => switch.new_id(instance),
+        }
+    }
+
+    /// Woken late: the scheduler is asked for more (`max_auto_priority`). Reached the limit of real-time running: said.
+    pub(super) fn mind_lateness(&mut self, late: Interval) {
+        let daemon = &self.engine.spec().daemon;
+        let patience = Interval::from_micros(daemon.min_auto_priority_delay_us.into());
+        if let Some(highest) = daemon.max_auto_priority.filter(|highest| *highest > self.realtime && late >= patience) {
+            let text = match privilege::raise_realtime(highest) {
+                Ok(priority) if priority == self.realtime => None,
+                Ok(priority) => {
+                    self.realtime = priority;
+                    Some(format!("Woken {} us late: real-time priority is {priority} from here on", late.as_micros()))
+                }
+                Err(error) => {
+                    self.realtime = highest;
+                    Some(format!("Woken {} us late; real-time priority cannot be raised: {error}", late.as_micros()))
+                }
+            };
+            if let Some(text) = text {
+                let _ = self.services.send(Told::Trouble(None, text.into()));
+            }
+        }
+        let overruns = privilege::realtime_overruns();
+        if overruns != self.overruns {
+            self.overruns = overruns;
+            let text = "The engine has run for half of vrrp_rlimit_rttime without a pause";
+            let _ = self.services.send(Told::Trouble(None, text.into()));
         }
     }
 

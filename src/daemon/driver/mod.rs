@@ -205,6 +205,8 @@ async fn run(setup: Setup) -> std::io::Result<()> {
         mute: HashSet::new(),
         closed: HashSet::new(),
         switching: None,
+        realtime: 0,
+        overruns: 0,
         waiting: None,
         wall_told: now,
         stopping: None,
@@ -245,6 +247,7 @@ async fn run(setup: Setup) -> std::io::Result<()> {
         let now = clock::now();
         if due <= now {
             driver.punctuality.note(now.since(due));
+            driver.mind_lateness(now.since(due));
         }
         // What has been heard up to now comes before what is due now: after a stall the master's adverts are in the
         // socket, and a timer that they would have stopped must not fire.

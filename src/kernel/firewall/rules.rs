@@ -1,10 +1,10 @@
 //! The chains, sets and rules of one table, as messages.
 
-use super::Screen;
+use super::{Place, Screen};
 use crate::engine::spec::Nftables;
 use netlink_packet_core::{DefaultNla, NLM_F_APPEND, NLM_F_CREATE};
 use netlink_packet_netfilter::nftables::{
-    ChainAttribute, ChainMessage, Cmp, DataAttribute, ExpressionAttribute, Expressions, Hook, Immediate,
+    Bitwise, ChainAttribute, ChainMessage, Cmp, DataAttribute, ExpressionAttribute, Expressions, Hook, Immediate,
     InetHookNumber, ListAttribute, Lookup, Meta, MetaKey, NfTablesMessage, Operator, Payload, Register, RuleAttribute,
     RuleMessage, SetAttribute, SetElementAttribute, SetElementList, SetElementMessage, SetFlags, SetMessage,
     TableAttribute, TableMessage, Verdict, VerdictAttribute,
@@ -16,8 +16,11 @@ use std::net::IpAddr;
 const TYPE_IPV4: u32 = 7;
 const TYPE_IPV6: u32 = 8;
 const TYPE_IFINDEX: u32 = 20;
+const TYPE_ICMPV6: u32 = 29;
+const TYPE_IFNAME: u32 = 41;
 /// In a concatenation each type takes six bits.
 const TYPE_IPV6_IFINDEX: u32 = TYPE_IPV6 << 6 | TYPE_IFINDEX;
+const TYPE_IPV6_IFNAME: u32 = TYPE_IPV6 << 6 | TYPE_IFNAME;
 /// Tells `nft list` that keys (0) and values (1) are numbers in the byte order of the machine (1).
 const HOST_ORDER: [u8; 12] = {
     let [a, b, c, d] = 1u32.to_ne_bytes();
@@ -76,9 +79,16 @@ impl Table {
         if self.v6 {
             sets.push(self.set(3, "vips_link_local", (TYPE_IPV6_IFINDEX, 20), None));
             sets.push(self.set(4, "parent_link_local", address, None));
+            sets.push(self.set(5, "vips_link_local_name", (TYPE_IPV6_IFNAME, 32), None));
+            sets.push(self.set(6, "neighbor-discovery", (TYPE_ICMPV6, 1), None));
+            let kinds = [NEIGHBOUR_SOLICITATION, NEIGHBOUR_ADVERTISEMENT].map(|kind| (vec![kind], None));
+            sets.push(self.add_elements("neighbor-discovery", &kinds));
         }
         let chains = [("in", InetHookNumber::LocalIn), ("out", InetHookNumber::LocalOut)];
-        let chains = chains.map(|(name, hook)| self.chain(name, hook));
+        let mut chains: Vec<_> = chains.map(|(name, hook)| self.chain(name, Some(hook))).into();
+        if self.v6 {
+            chains.extend(["in_link_local", "out_link_local"].map(|name| self.chain(name, None)));
+        }
         let rules = if self.v6 { self.rules_v6() } else { self.rules_v4() };
         let rules = rules.into_iter().map(|(chain, expressions)| self.rule(chain, expressions));
         sets.into_iter()
@@ -91,13 +101,23 @@ impl Table {
     /// What each set is to hold. Sets that hold nothing are named too.
     pub fn elements(&self, screen: &Screen) -> BTreeMap<&'static str, BTreeSet<Element>> {
         let mut vips = BTreeSet::new();
-        let mut local = BTreeSet::new();
-        for (address, index) in &screen.denied {
+        let (mut local, mut local_by_name) = (BTreeSet::new(), BTreeSet::new());
+        for (address, on) in &screen.denied {
             match address {
                 IpAddr::V4(v4) if !self.v6 => drop(vips.insert((v4.octets().to_vec(), None))),
                 IpAddr::V6(v6) if self.v6 && v6.is_unicast_link_local() => {
-                    let key: Vec<u8> = v6.octets().into_iter().chain(index.to_ne_bytes()).collect();
-                    local.insert((key, None));
+                    let mut key = v6.octets().to_vec();
+                    match on {
+                        Place::Index(index) => {
+                            key.extend(index.to_ne_bytes());
+                            local.insert((key, None));
+                        }
+                        Place::Name(name) => {
+                            key.extend(name.as_str().bytes());
+                            key.resize(32, 0);
+                            local_by_name.insert((key, None));
+                        }
+                    }
                 }
                 IpAddr::V6(v6) if self.v6 => drop(vips.insert((v6.octets().to_vec(), None))),
                 _ => {}
@@ -108,6 +128,7 @@ impl Table {
         let mut sets = BTreeMap::from([("vips", vips), ("vmac_map", vmacs.collect())]);
         if self.v6 {
             sets.insert("vips_link_local", local);
+            sets.insert("vips_link_local_name", local_by_name);
             let parents = screen.parents.iter().map(|address| (address.octets().to_vec(), None));
             sets.insert("parent_link_local", parents.collect());
         }
@@ -147,23 +168,21 @@ impl Table {
             || vec![meta(MetaKey::Oif, Register::Reg32_04), map("vmac_map", Register::Reg32_04, Register::Reg32_05)];
         let mut rules = Vec::new();
         // The other routers of the link must find the address, accepted or not.
-        for chain in ["in", "out"] {
-            for kind in [NEIGHBOUR_SOLICITATION, NEIGHBOUR_ADVERTISEMENT] {
-                let mut rule = icmp(kind);
-                if (chain, kind) == ("out", NEIGHBOUR_ADVERTISEMENT) {
-                    let mut shared = icmp(kind);
-                    shared.extend(by_vmac());
-                    shared.extend([
-                        payload(TRANSPORT, 8, 16, Register::Reg32_00),
-                        lookup("parent_link_local"),
-                        verdict(DROP),
-                    ]);
-                    rules.push((chain, shared));
-                }
-                rule.push(verdict(ACCEPT));
-                rules.push((chain, rule));
-            }
-        }
+        let discovery = |verdict| {
+            vec![
+                meta(MetaKey::L4Proto, Register::Reg32_00),
+                equal(PROTOCOL_ICMPV6),
+                payload(TRANSPORT, 0, 1, Register::Reg32_00),
+                lookup("neighbor-discovery"),
+                verdict,
+            ]
+        };
+        let mut shared = icmp(NEIGHBOUR_ADVERTISEMENT);
+        shared.extend(by_vmac());
+        shared.extend([payload(TRANSPORT, 8, 16, Register::Reg32_00), lookup("parent_link_local"), verdict(DROP)]);
+        rules.push(("in", discovery(verdict(ACCEPT))));
+        rules.push(("out", shared));
+        rules.push(("out", discovery(verdict(ACCEPT))));
         let mut solicitation = icmp(ROUTER_SOLICITATION);
         solicitation.extend(by_vmac());
         solicitation.push(verdict(DROP));
@@ -173,11 +192,19 @@ impl Table {
             rule.extend(self.leave_by_parent(24, 16));
             rules.push(("out", rule));
         }
-        for (chain, offset, interface) in [("in", 24, MetaKey::Iif), ("out", 8, MetaKey::Oif)] {
+        let ends = [
+            ("in", "in_link_local", 24, MetaKey::Iif, MetaKey::Iifname),
+            ("out", "out_link_local", 8, MetaKey::Oif, MetaKey::Oifname),
+        ];
+        for (chain, local, offset, index, name) in ends {
             rules.push((chain, vec![address(offset), lookup("vips"), verdict(DROP)]));
-            let local =
-                vec![address(offset), meta(interface, Register::Reg32_04), lookup("vips_link_local"), verdict(DROP)];
-            rules.push((chain, local));
+            rules.push((chain, vec![address(offset), link_local_part(), equal_to(&LINK_LOCAL), jump(local)]));
+            for (interface, set) in [(index, "vips_link_local"), (name, "vips_link_local_name")] {
+                rules.push((
+                    local,
+                    vec![address(offset), meta(interface, Register::Reg32_04), lookup(set), verdict(DROP)],
+                ));
+            }
         }
         rules
     }
@@ -202,19 +229,20 @@ impl Table {
         TableMessage { attributes: vec![TableAttribute::Name(self.name.clone())] }
     }
 
-    fn chain(&self, name: &str, hook: InetHookNumber) -> NfTablesMessage {
-        NfTablesMessage::NewChain(ChainMessage {
-            attributes: vec![
-                ChainAttribute::Table(self.name.clone()),
-                ChainAttribute::Name(name.to_owned()),
+    /// A base chain on a hook, or one to be jumped to.
+    fn chain(&self, name: &str, hook: Option<InetHookNumber>) -> NfTablesMessage {
+        let mut attributes = vec![ChainAttribute::Table(self.name.clone()), ChainAttribute::Name(name.to_owned())];
+        if let Some(hook) = hook {
+            attributes.extend([
                 ChainAttribute::Hook(vec![
                     Hook::Number(hook.into()),
                     Hook::Priority(u32::from_ne_bytes(self.priority.to_ne_bytes())),
                 ]),
                 ChainAttribute::Type("filter".to_owned()),
                 ChainAttribute::Policy(ACCEPT),
-            ],
-        })
+            ]);
+        }
+        NfTablesMessage::NewChain(ChainMessage { attributes })
     }
 
     fn set(&self, id: u32, name: &str, key: (u32, u32), data: Option<(u32, u32)>) -> NfTablesMessage {
@@ -282,10 +310,40 @@ fn meta(key: MetaKey, to: Register) -> Expressions {
 
 /// Is the first register this byte?
 fn equal(byte: u8) -> Expressions {
+    equal_to(&[byte])
+}
+
+/// Are these the bytes from the first register on?
+fn equal_to(bytes: &[u8]) -> Expressions {
     Expressions::Cmp(vec![
         Cmp::SourceRegister(Register::Reg32_00),
         Cmp::Op(Operator::Equal),
-        Cmp::Data(DataAttribute::Value(vec![byte])),
+        Cmp::Data(DataAttribute::Value(bytes.to_vec())),
+    ])
+}
+
+/// fe80::/10 and its mask.
+const LINK_LOCAL: [u8; 16] = [0xfe, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+const LINK_LOCAL_MASK: [u8; 16] = [0xff, 0xc0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+
+/// Of the address in the first registers only the ten bits that make it link-local, there again.
+fn link_local_part() -> Expressions {
+    Expressions::Bitwise(vec![
+        Bitwise::SourceRegister(Register::Reg32_00),
+        Bitwise::DestinationRegister(Register::Reg32_00),
+        Bitwise::Length(16),
+        Bitwise::Mask(DataAttribute::Value(LINK_LOCAL_MASK.to_vec())),
+        Bitwise::Xor(DataAttribute::Value(vec![0; 16])),
+    ])
+}
+
+fn jump(chain: &str) -> Expressions {
+    Expressions::Immediate(vec![
+        Immediate::DestinationRegister(Register::Verdict),
+        Immediate::Data(DataAttribute::Verdict(vec![
+            VerdictAttribute::Code(Verdict::Jump),
+            VerdictAttribute::Chain(chain.to_owned()),
+        ])),
     ])
 }
 

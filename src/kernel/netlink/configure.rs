@@ -10,7 +10,7 @@ use super::virtual_link::{self, Kind, Wanted};
 use super::{NetlinkError, Report, Trouble, address, route};
 use crate::engine::io::LinkFact;
 use crate::engine::spec::{IfName, InstanceId, Spec};
-use crate::kernel::firewall::Screen;
+use crate::kernel::firewall::{Place, Screen};
 use crate::kernel::reconcile::{Item, Key};
 use crate::kernel::sysctl;
 use crate::wire::Family;
@@ -27,6 +27,7 @@ impl Thread {
             self.carry_over(carried);
         }
         self.spec = spec;
+        self.poll_carriers();
         let mut troubles = Vec::new();
         self.make_links(&mut troubles);
         self.set_sysctls(&mut troubles);
@@ -65,6 +66,8 @@ impl Thread {
         self.claims.renumber(&map);
         let owned = std::mem::take(&mut self.owned);
         self.owned = owned.into_iter().filter_map(|(id, claim)| Some((*map.get(&id)?, claim))).collect();
+        let names = std::mem::take(&mut self.names);
+        self.names = names.into_iter().filter_map(|((id, of), name)| Some(((*map.get(&id)?, of), name))).collect();
     }
 
     /// Interfaces came or went: virtual links that were waiting for their parent, or went with it.
@@ -103,13 +106,18 @@ impl Thread {
                 let family = Family::of(&address.address);
                 let key = (id, Some((parent.clone(), family)));
                 if !wishes.iter().any(|(other, _)| *other == key) {
-                    wishes.push((key, virtual_link::wanted_by_address(instance, parent, family)));
+                    let prefix = self.spec.daemon.vmac_addr_prefix.as_deref();
+                    wishes.push((key, virtual_link::wanted_by_address(instance, parent, family, prefix)));
                 }
             }
         }
         let mut shared: Vec<(Wanted, IfName)> = Vec::new();
         let mut anew = false;
-        for (key, wanted) in wishes {
+        for (key, mut wanted) in wishes {
+            if wanted.name.is_none() && matches!(wanted.kind, Kind::Ipvlan { .. }) {
+                // Nothing else tells two of them on one parent apart: each keeps the name that it was given.
+                wanted.name = self.names.get(&key).cloned();
+            }
             // Two addresses, or an instance and its address, with the same parent and MAC live on one VMAC.
             let same = |other: &Wanted| other.parent == wanted.parent && other.kind == wanted.kind;
             if let Some((_, name)) = shared.iter().find(|(other, _)| same(other)) {
@@ -134,7 +142,7 @@ impl Thread {
         self.names = made;
         if anew {
             match dump_links(&mut self.channel) {
-                Ok(links) => self.links = links,
+                Ok(links) => self.links.renew(links),
                 Err(e) => {
                     let text = format!("the interfaces cannot be read: {e}").into();
                     troubles.push(Trouble { instance: None, text });
@@ -186,7 +194,7 @@ impl Thread {
         });
     }
 
-    /// An IPv6 VMAC speaks with a link-local address made of its parent's MAC address; an ipvlan with the one configured.
+    /// An IPv6 VMAC speaks with its parent's link-local address; an ipvlan with the one configured.
     fn give_own_addresses(&mut self, wanted: &Wanted, name: &IfName) -> Result<(), NetlinkError> {
         let (Some(index), Some(parent)) = (self.links.index(name), self.links.named(&wanted.parent)) else {
             return Ok(());
@@ -194,9 +202,9 @@ impl Thread {
         let mut own = Vec::new();
         if wanted.family == Family::V6
             && wanted.speaks
-            && let Some(mac) = parent.link.mac
+            && let Some(address) = virtual_link::speaking_address(wanted, parent)
         {
-            own.push((virtual_link::link_local(mac).into(), 64));
+            own.push((address.into(), 64));
         }
         if let Kind::Ipvlan { address: Some(address), .. } = &wanted.kind {
             own.push(*address);
@@ -289,10 +297,13 @@ impl Thread {
         for (id, claim) in self.owned.iter().filter(|(_, claim)| claim.deny) {
             let Some(instance) = self.spec.instances.get(id.index()) else { continue };
             for address in &claim.addresses {
-                let index = resolve::link_of(*id, instance, address, &self.names)
-                    .and_then(|name| self.links.index(&name))
-                    .unwrap_or(0);
-                wanted.denied.insert((address.address, index));
+                let name = resolve::link_of(*id, instance, address, &self.names);
+                let on = match name {
+                    // The interface may go and come back while the address stays claimed.
+                    Some(name) if !instance.track_primary && !self.spec.daemon.nftables.ifindex => Place::Name(name),
+                    name => Place::Index(name.and_then(|name| self.links.index(&name)).unwrap_or(0)),
+                };
+                wanted.denied.insert((address.address, on));
             }
         }
         for index in self.virtual_links.values() {
@@ -300,8 +311,9 @@ impl Thread {
                 && &*known.link.kind == "macvlan"
             {
                 wanted.vmacs.insert((*index, known.link.lower));
-                let parent = self.links.get(known.link.lower).and_then(|parent| parent.link.mac);
-                wanted.parents.extend(parent.map(virtual_link::link_local));
+                let Some(parent) = self.links.get(known.link.lower) else { continue };
+                wanted.parents.extend(virtual_link::link_locals(parent));
+                wanted.parents.extend(parent.link.mac.map(virtual_link::link_local));
             }
         }
         // A kernel without nftables would refuse at every change of state: said once.

@@ -89,7 +89,7 @@ impl Thread {
         // What is queued is older than the dump that follows.
         self.watch.forget();
         match dump_links(&mut self.channel) {
-            Ok(links) => self.links = links,
+            Ok(links) => self.links.renew(links),
             Err(e) => return self.trouble(None, format!("the interfaces cannot be read: {e}")),
         }
         self.report(Report::Link(LinkFact::Dump(self.links.all())));

@@ -26,17 +26,47 @@ pub struct Known {
 #[derive(Clone, Debug, Default)]
 pub struct Links {
     by_index: BTreeMap<u32, Known>,
+    /// Carrier as asked for, where it is (`linkbeat_interfaces`).
+    asked: BTreeMap<IfName, bool>,
 }
 
 impl Links {
     /// From a dump of links and one of addresses.
     pub fn new(links: &[LinkMessage], addresses: &[AddressMessage]) -> Links {
         let by_index = links.iter().filter_map(read).map(|known| (known.link.index, known)).collect();
-        let mut links = Links { by_index };
+        let mut links = Links { by_index, asked: BTreeMap::new() };
         for message in addresses {
             links.put_address(AddressKey::of(message), address::fact(message));
         }
         links
+    }
+
+    /// Goes over to a fresh picture. What was asked for stays.
+    pub fn renew(&mut self, fresh: Links) {
+        let asked = std::mem::take(&mut self.asked);
+        *self = fresh;
+        self.believe(asked);
+    }
+
+    /// From here on these interfaces have carrier or not as said here. Answers with the links that are different.
+    pub fn believe(&mut self, asked: BTreeMap<IfName, bool>) -> Vec<Link> {
+        self.asked = asked;
+        let mut changed = Vec::new();
+        for known in self.by_index.values_mut() {
+            let Some(carrier) = self.asked.get(&known.link.name) else { continue };
+            let running = known.link.up && *carrier;
+            if known.link.running != running {
+                known.link.running = running;
+                changed.push(known.link.clone());
+            }
+        }
+        changed
+    }
+
+    fn correct(&self, link: &mut Link) {
+        if let Some(carrier) = self.asked.get(&link.name) {
+            link.running = link.up && *carrier;
+        }
     }
 
     pub fn all(&self) -> Vec<Link> {
@@ -71,6 +101,7 @@ impl Links {
     /// Takes what a message says; the link as it was and is, if anything that counts has changed.
     pub fn take(&mut self, message: &LinkMessage) -> Option<(Option<Known>, Known)> {
         let mut now = read(message)?;
+        self.correct(&mut now.link);
         let before = self.by_index.get(&now.link.index).cloned();
         if let Some(before) = &before {
             now.link.addresses.clone_from(&before.link.addresses);

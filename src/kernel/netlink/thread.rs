@@ -7,6 +7,7 @@
 
 use super::channel::{Channel, LARGEST_BATCH, Request};
 use super::claims::{Claims, News, Owner, State, Step};
+use super::linkbeat::Linkbeat;
 use super::links::Links;
 use super::resolve::{self, Names, Resolved};
 use super::watch::{Heard, Watch};
@@ -59,6 +60,9 @@ pub(super) struct Thread {
     retries: BTreeMap<Owner, (Instant, Duration)>,
     /// Routes or rules may have gone without a word; when to look.
     pub(super) doubtful: bool,
+    /// The firewall is to be opened when the last step has been carried out.
+    screen_due: bool,
+    pub(super) linkbeat: Linkbeat,
 }
 
 impl Thread {
@@ -96,6 +100,8 @@ impl Thread {
             batch: FIRST_BATCH,
             retries: BTreeMap::new(),
             doubtful: false,
+            screen_due: false,
+            linkbeat: Linkbeat::default(),
         })
     }
 
@@ -115,7 +121,11 @@ impl Thread {
                 self.step();
                 continue;
             }
+            if std::mem::take(&mut self.screen_due) {
+                self.screen();
+            }
             let wake = self.retries.values().map(|(at, _)| *at).min();
+            let wake = wake.into_iter().chain(self.linkbeat.due()).min();
             let wake = wake.map_or_else(|| tokio::time::Instant::now() + Duration::from_secs(3600), Into::into);
             tokio::select! {
                 order = self.inbox.recv() => match order {
@@ -154,9 +164,16 @@ impl Thread {
                 self.owned.remove(&instance);
                 self.retries.remove(&Some(instance));
                 self.claims.clear(Some(instance));
-                self.screen();
+                // Not before the addresses are gone: what was dropped must not be answered for a moment.
+                self.screen_due = true;
             }
             Order::Announce(announce) => self.announce(&announce),
+            Order::AnnounceSource { ifindex, address } => {
+                if let (Some(announcer), Some(from)) = (&self.announcer, self.sender(ifindex, address.is_ipv6())) {
+                    // Nobody repeats it, and nothing depends on it.
+                    let _ = announcer.announce(&from, address);
+                }
+            }
             Order::Stop { .. } => {}
         }
     }
@@ -241,6 +258,9 @@ impl Thread {
                     *at = now + *wait;
                 }
             }
+        }
+        if self.linkbeat.due().is_some_and(|due| due <= now) {
+            self.poll_carriers();
         }
         if self.doubtful {
             self.doubtful = false;
@@ -353,17 +373,20 @@ impl Thread {
         }
     }
 
+    /// What announcements that leave by an interface say of it; `None` if they cannot.
+    fn sender(&self, ifindex: u32, six: bool) -> Option<From> {
+        let link = &self.links.get(ifindex)?.link;
+        let mac = link.mac.filter(|_| link.arp && link.up)?;
+        let forwarding = sysctl::path("ipv6", link.name.as_str(), "forwarding");
+        let router = six && sysctl::read(&forwarding).is_some_and(|value| value != "0");
+        Some(From { ifindex, mac, router })
+    }
+
     fn announce(&mut self, announce: &Announce) {
         let Some(announcer) = &self.announcer else { return };
         let mut senders: BTreeMap<u32, Option<From>> = BTreeMap::new();
         for key in self.claims.addresses(Some(announce.instance), &announce.addresses) {
-            let sender = senders.entry(key.index).or_insert_with(|| {
-                let link = &self.links.get(key.index)?.link;
-                let mac = link.mac.filter(|_| link.arp && link.up)?;
-                let forwarding = sysctl::path("ipv6", link.name.as_str(), "forwarding");
-                let router = key.address.is_ipv6() && sysctl::read(&forwarding).is_some_and(|value| value != "0");
-                Some(From { ifindex: key.index, mac, router })
-            });
+            let sender = senders.entry(key.index).or_insert_with(|| self.sender(key.index, key.address.is_ipv6()));
             let Some(from) = sender else { continue };
             for _ in 0..3 {
                 match announcer.announce(from, key.address) {

@@ -35,6 +35,8 @@ pub struct Wanted {
     pub group: Option<u32>,
     /// Adverts leave by it, so an IPv6 one needs a link-local address.
     pub speaks: bool,
+    /// The source address that is configured, if it is a link-local one.
+    pub source: Option<Ipv6Addr>,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -57,6 +59,10 @@ pub fn wanted(instance: &InstanceSpec) -> Option<Wanted> {
         both_families: instance.claim.addresses.iter().any(|a| other(a) && a.use_vmac),
         group: None,
         speaks: !instance.transmit_base,
+        source: match instance.source {
+            Some(IpAddr::V6(address)) if address.is_unicast_link_local() => Some(address),
+            _ => None,
+        },
     };
     Some(match instance.virtual_link.clone()? {
         VirtualLink::Vmac { name, prefix, mac, group, netlink_notify: _ } => {
@@ -69,18 +75,19 @@ pub fn wanted(instance: &InstanceSpec) -> Option<Wanted> {
 }
 
 /// What an address with `use_vmac` of its own wants: a VMAC on the interface that it names.
-pub fn wanted_by_address(instance: &InstanceSpec, parent: &IfName, family: Family) -> Wanted {
+pub fn wanted_by_address(instance: &InstanceSpec, parent: &IfName, family: Family, prefix: Option<&str>) -> Wanted {
     let fifth = if family == Family::V4 { 1 } else { 2 };
     Wanted {
         parent: parent.clone(),
         kind: Kind::Vmac { mac: [0, 0, 0x5e, 0, fifth, instance.vrid.get()] },
         name: None,
-        prefix: "vrrp".into(),
+        prefix: prefix.unwrap_or("vrrp").into(),
         vrid: instance.vrid,
         family,
         both_families: false,
         group: None,
         speaks: false,
+        source: None,
     }
 }
 
@@ -162,6 +169,20 @@ pub fn link_local(mac: [u8; 6]) -> Ipv6Addr {
     Ipv6Addr::from([0xfe, 0x80, 0, 0, 0, 0, 0, 0, a ^ 2, b, c, 0xff, 0xfe, d, e, f])
 }
 
+/// The link-local addresses of an interface.
+pub fn link_locals(known: &Known) -> impl Iterator<Item = Ipv6Addr> {
+    known.link.addresses.iter().filter_map(|address| match address.address {
+        IpAddr::V6(address) if address.is_unicast_link_local() => Some(address),
+        _ => None,
+    })
+}
+
+/// What an IPv6 VMAC speaks from, as keepalived chooses it: the configured source, the parent's address, or one made of
+/// the parent's MAC address.
+pub fn speaking_address(wanted: &Wanted, parent: &Known) -> Option<Ipv6Addr> {
+    wanted.source.or_else(|| link_locals(parent).next()).or_else(|| parent.link.mac.map(link_local))
+}
+
 fn fits(known: &Known, wanted: &Wanted, parent: &Known) -> bool {
     if known.link.lower != parent.link.index {
         return false;
@@ -173,7 +194,7 @@ fn fits(known: &Known, wanted: &Wanted, parent: &Known) -> bool {
             &*known.link.kind == "ipvlan"
                 && match &wanted.name {
                     Some(name) => known.link.name == *name,
-                    None => known.link.name.as_str() == format!("{}.{}", wanted.prefix, wanted.vrid),
+                    None => VirtualLink::is_given_name(&wanted.prefix, wanted.vrid, &known.link.name),
                 }
         }
     }

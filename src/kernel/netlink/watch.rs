@@ -56,7 +56,8 @@ impl Watch {
         socket.set_non_blocking(true)?;
         let configured = settings.buffers.monitor.and_then(|n| usize::try_from(n).ok());
         let bytes = configured.unwrap_or(RECEIVE_BUFFER);
-        if setsockopt(&borrow(&socket), sockopt::RcvBufForce, &bytes).is_err() {
+        let forced = configured.is_none() || settings.buffers.monitor_force;
+        if !forced || setsockopt(&borrow(&socket), sockopt::RcvBufForce, &bytes).is_err() {
             let _ = socket.set_rx_buf_sz(i32::try_from(bytes).unwrap_or(i32::MAX));
         }
         for group in [GROUP_LINK, GROUP_IPV4_ADDRESS, GROUP_IPV6_ADDRESS] {
