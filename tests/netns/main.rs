@@ -9,3 +9,4 @@ mod conf;
 mod lab;
 mod matrix;
 mod single;
+mod special;

@@ -20,7 +20,7 @@ fn pair(master: Kind, backup: Kind, tongue: Tongue, change: impl Fn(&Lab, usize,
 }
 
 /// Runs a case with vipd in each seat beside keepalived, and beside itself, at once.
-fn in_all_seats(case: fn(Kind, Kind) -> Outcome) {
+pub fn in_all_seats(case: fn(Kind, Kind) -> Outcome) {
     if skip(&["ip", "keepalived"]) {
         return;
     }
