@@ -145,7 +145,7 @@ impl Bench {
         self.spec.interval.times(3) + skew(self.spec.version, self.spec.priority.0)
     }
 
-    fn to_master(&mut self) -> Seen {
+    fn go_master(&mut self) -> Seen {
         let down = self.down();
         let seen = self.after(down);
         assert_eq!(self.role(), Role::Master);
@@ -313,7 +313,7 @@ fn case_2_5_packet_reception_in_the_master_state() {
     // Answering ARP, forwarding and accepting follow from having the address; announcements tell whose it is.
     for version in VERSIONS {
         let (mut router, _) = Bench::new(instance(version, 100));
-        let seen = router.to_master();
+        let seen = router.go_master();
         assert!(seen.owned);
         assert_eq!(seen.announced, router.spec.garp.repeat as usize);
         let view = &router.engine.snapshot(router.now).instances[0];
@@ -325,7 +325,7 @@ fn case_2_5_packet_reception_in_the_master_state() {
 fn case_2_6_shutdown_event_in_the_master_state() {
     for version in VERSIONS {
         let (mut master, _) = Bench::new(instance(version, 100));
-        master.to_master();
+        master.go_master();
         let stop = Input::Command(Command::Stop { release: true });
         master.engine.handle(stop.clone(), master.now);
         let seen = master.drain();
@@ -343,7 +343,7 @@ fn case_2_7_advertisement_reception_in_the_master_state() {
     for version in VERSIONS {
         let master = || {
             let (mut master, _) = Bench::new(instance(version, 100));
-            master.to_master();
+            master.go_master();
             master
         };
         // Priority 0: an advert at once.
@@ -366,7 +366,7 @@ fn case_2_7_advertisement_reception_in_the_master_state() {
             let mut quiet = instance(version, 100);
             quiet.lower_prio_no_advert = true;
             let (mut router, _) = Bench::new(quiet);
-            router.to_master();
+            router.go_master();
             assert!(router.advert(from, priority).adverts.is_empty());
         }
     }
@@ -586,7 +586,7 @@ fn case_4_8_reception_of_unknown_type() {
 fn case_4_9_proper_transmission() {
     for version in VERSIONS {
         let (mut router, _) = Bench::new(instance(version, 100));
-        let seen = router.to_master();
+        let seen = router.go_master();
         let [transmit] = &seen.adverts[..] else { panic!("{seen:?}") };
         assert_eq!((transmit.instance, transmit.ifindex), (ONLY, 2));
         assert_eq!((transmit.source, transmit.destination), (OWN.into(), GROUP.into()));

@@ -18,8 +18,8 @@ use super::source::Span;
 use super::system::System;
 use super::tree::{Node, Word};
 use super::values::{Bool, Value};
+use rustc_hash::FxHashMap;
 use std::borrow::Cow;
-use std::collections::HashMap;
 
 /// A value and where it was given.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -210,7 +210,7 @@ pub struct Cx<'a> {
     /// The configuration cannot be run, whatever else is right.
     pub fatal: bool,
     /// Names defined so far, by the block that defines them: `vrrp_script`, `track_file`, … with their places.
-    pub names: HashMap<&'static str, HashMap<Box<str>, Span>>,
+    pub names: FxHashMap<&'static str, FxHashMap<Box<str>, Span>>,
     /// Names of tables, scopes, groups.
     pub iproute: Names<'a>,
     /// The preferences that rules get which name none.
@@ -246,7 +246,7 @@ impl<'a> Cx<'a> {
             global: Global::default(),
             aborted: false,
             fatal: false,
-            names: HashMap::new(),
+            names: FxHashMap::default(),
             iproute,
             preferences: Preferences::default(),
             track_groups: Vec::new(),

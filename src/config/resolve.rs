@@ -18,7 +18,7 @@ use super::top::Top;
 use super::tracker::{FileBlock, Named, ProcessBlock, ScriptBlock, Weight};
 use crate::engine::spec::*;
 use crate::time::Interval;
-use std::collections::HashMap;
+use rustc_hash::FxHashMap;
 use std::net::IpAddr;
 
 /// Makes the [`Spec`]; `None` when the configuration cannot be run.
@@ -78,7 +78,7 @@ pub fn resolve(mut top: Top, cx: &mut Cx<'_>) -> Option<Spec> {
             return None;
         }
     }
-    let ids: HashMap<Box<str>, InstanceId> =
+    let ids: FxHashMap<Box<str>, InstanceId> =
         top.instances.iter().enumerate().map(|(at, own)| (own.name.clone(), InstanceId(at as u32))).collect();
     let membership = groups(&mut top, &ids, group_notifies, &mut spec, cx);
 
@@ -250,7 +250,7 @@ struct Membership {
 
 fn groups(
     top: &mut Top,
-    ids: &HashMap<Box<str>, InstanceId>,
+    ids: &FxHashMap<Box<str>, InstanceId>,
     notifies: Vec<Notify>,
     spec: &mut Spec,
     cx: &mut Cx<'_>,
@@ -342,8 +342,8 @@ fn clashes(top: &Top, spec: &mut Spec, cx: &mut Cx<'_>) -> bool {
         cx.push(complaint.help("give one of them another virtual_router_id, on all routers alike"));
         clash = true;
     };
-    let mut multicast: HashMap<(u8, bool, IpAddr, Option<IfName>), usize> = HashMap::new();
-    let mut unicast: HashMap<(u8, bool), Vec<usize>> = HashMap::new();
+    let mut multicast: FxHashMap<(u8, bool, IpAddr, Option<IfName>), usize> = FxHashMap::default();
+    let mut unicast: FxHashMap<(u8, bool), Vec<usize>> = FxHashMap::default();
     for (at, instance) in spec.instances.iter().enumerate() {
         let v4 = instance.family == crate::wire::Family::V4;
         match &instance.transport {
@@ -386,7 +386,7 @@ fn clashes(top: &Top, spec: &mut Spec, cx: &mut Cx<'_>) -> bool {
 
 /// Instances that are not in one sync group must not put addresses on the same VMAC.
 fn shared_vmacs(top: &Top, spec: &mut Spec, cx: &mut Cx<'_>) {
-    let mut makers: HashMap<(u8, bool, IfName), Vec<usize>> = HashMap::new();
+    let mut makers: FxHashMap<(u8, bool, IfName), Vec<usize>> = FxHashMap::default();
     for (at, instance) in spec.instances.iter().enumerate() {
         if let (Some(VirtualLink::Vmac { .. }), Some(base)) = (&instance.virtual_link, &instance.interface) {
             let v4 = instance.family == crate::wire::Family::V4;
@@ -463,7 +463,7 @@ fn unused_scripts(spec: &mut Spec, top: &Top, cx: &mut Cx<'_>) {
 }
 
 /// What stands beside instances: statics, pacing, debounce, delays.
-fn around_instances(top: Top, ids: &HashMap<Box<str>, InstanceId>, spec: &mut Spec, cx: &mut Cx<'_>) {
+fn around_instances(top: Top, ids: &FxHashMap<Box<str>, InstanceId>, spec: &mut Spec, cx: &mut Cx<'_>) {
     let mut track_groups = Vec::new();
     for group in top.track_groups {
         let mut members = Vec::new();
@@ -520,7 +520,7 @@ fn shorten_debounce(spec: &mut Spec) {
     if spec.debounce.is_empty() {
         return;
     }
-    let mut limits: HashMap<&IfName, Interval> = HashMap::new();
+    let mut limits: FxHashMap<&IfName, Interval> = FxHashMap::default();
     for instance in &spec.instances {
         let Some(name) = &instance.interface else { continue };
         let whole = instance.interval.times(u64::from(instance.down_adverts.saturating_sub(1)));

@@ -8,16 +8,16 @@ use super::block::Cx;
 use super::source::Span;
 use super::tracker::{Named, TieLine, Ties, Weight};
 use crate::engine::spec::*;
-use std::collections::HashMap;
+use rustc_hash::FxHashMap;
 
 /// Trackers by name, with their own weight.
 #[derive(Debug, Default)]
 pub struct Trackers {
     /// `None`: removed, and what follows it with it.
-    pub scripts: HashMap<Box<str>, Option<(ScriptId, Weight)>>,
-    pub files: HashMap<Box<str>, (FileId, Weight)>,
-    pub processes: HashMap<Box<str>, (ProcessId, Weight)>,
-    pub bfds: HashMap<Box<str>, (BfdId, Weight)>,
+    pub scripts: FxHashMap<Box<str>, Option<(ScriptId, Weight)>>,
+    pub files: FxHashMap<Box<str>, (FileId, Weight)>,
+    pub processes: FxHashMap<Box<str>, (ProcessId, Weight)>,
+    pub bfds: FxHashMap<Box<str>, (BfdId, Weight)>,
 }
 
 /// A tie and the line that made it.

@@ -29,11 +29,11 @@ pub fn named<T: Block>(node: &Node<'_>, cx: &mut Cx<'_>) -> Option<Named<T>> {
         cx.abort(node, "a name");
         return None;
     };
-    let mut settings = T::default();
+    let mut settings = Box::<T>::default();
     cx.block = Some(node.span);
     cx.name = name.text.into();
-    super::block::read_block(&mut settings, node.body.as_deref().unwrap_or_default(), cx);
-    Some(Named { name: name.text.into(), span: name.span, close: node.close, settings: Box::new(settings) })
+    super::block::read_block(&mut *settings, node.body.as_deref().unwrap_or_default(), cx);
+    Some(Named { name: name.text.into(), span: name.span, close: node.close, settings })
 }
 
 /// A name and where it stands, or nothing, with a complaint, unless there is exactly one.

@@ -2,7 +2,7 @@
 //! arrives. Knows nothing of VRRP; a wire carries bytes.
 
 use super::random::Random;
-use super::scenario::LanSettings;
+use super::scenario::{LanSettings, Segment};
 use crate::engine::spec::{Spec, TieTarget};
 use crate::time::Interval;
 use std::collections::{BTreeMap, BTreeSet};
@@ -23,7 +23,7 @@ pub(super) struct Lan {
 impl Lan {
     /// Joins interfaces as the scenario says; others by equal name, and by an instance of the same VRID and family
     /// when the other node has no interface of that name at all.
-    pub fn new(settings: LanSettings, specs: &[&Spec], segments: &[(Box<str>, Vec<(usize, Box<str>)>)]) -> Lan {
+    pub fn new(settings: LanSettings, specs: &[&Spec], segments: &[Segment<usize>]) -> Lan {
         let mut lan = Lan { settings, names: Vec::new(), places: BTreeMap::new(), cuts: BTreeSet::new(), parts: None };
         for (name, ends) in segments {
             let segment = lan.segment(name);

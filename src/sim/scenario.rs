@@ -17,6 +17,9 @@
 
 use crate::time::{Interval, Time};
 
+/// A wire by name, and what hangs on it: (node, interface). `N` is a node's name, or its position in a world.
+pub type Segment<N> = (Box<str>, Vec<(N, Box<str>)>);
+
 /// A run: how long, on what LAN, and what happens when.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Scenario {
@@ -24,7 +27,7 @@ pub struct Scenario {
     pub run: Interval,
     pub seed: u64,
     /// Which interfaces share a wire, by `node.interface`; interfaces not named here are joined by name.
-    pub segments: Vec<(Box<str>, Vec<(Box<str>, Box<str>)>)>,
+    pub segments: Vec<Segment<Box<str>>>,
     pub lan: LanSettings,
     /// Nodes that are not started at 0.
     pub absent: Vec<Box<str>>,

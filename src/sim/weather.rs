@@ -73,7 +73,7 @@ struct InstancePlan {
 
 /// The world of this seed.
 pub fn world(seed: u64) -> Weather {
-    let mut random = Random::new(seed ^ 0x5EED_0F_BAD_DA75);
+    let mut random = Random::new(seed ^ 0x0005_EED0_FBAD_DA75);
     let plan = plan(&mut random);
     let specs: Vec<(String, Arc<Spec>)> =
         (0..plan.nodes.len()).map(|node| (name(node).to_string(), Arc::new(spec(&plan, node)))).collect();
