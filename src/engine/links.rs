@@ -73,6 +73,10 @@ impl Links {
                     let (index, name) = (link.index, link.name.clone());
                     self.insert(link, old);
                     self.believe(index, now, delays(&name));
+                    // The fact may be old and the belief new: the delays are others since a reload.
+                    if old.map(|old| old.running) != self.by_index.get(&index).map(|known| known.running) {
+                        changed.insert(name);
+                    }
                 }
                 changed.extend(before.by_name.into_keys().filter(|name| !self.by_name.contains_key(name)));
             }

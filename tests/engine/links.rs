@@ -268,3 +268,17 @@ fn an_ipvlan_is_known_by_the_name_that_it_was_given() {
     assert!(long("a-long-prefi.51") && long("a-long-pref1.51"));
     assert!(!long("a-long.51") && !long("b-long-prefi.51"));
 }
+
+#[test]
+fn a_delay_that_a_reload_took_away_holds_nobody() {
+    let of = spec(vec![instance(1, 100)]);
+    let debounce = vec![Debounce { interface: name("eth0"), down: ms(100), up: ms(60_000) }];
+    let mut bench = Bench::new(Spec { debounce, ..of.clone() });
+    bench.give(Input::Link(LinkFact::Changed(Link { running: false, ..links()[0].clone() })));
+    bench.wait(ms(200));
+    assert_eq!(bench.role(0), Role::Fault);
+    bench.give(Input::Link(LinkFact::Dump(links())));
+    bench.reload(of);
+    bench.give(Input::Link(LinkFact::Dump(links())));
+    assert_eq!(bench.role(0), Role::Backup);
+}
