@@ -24,7 +24,10 @@ fn an_upgrade_keeps_pid_state_and_address() {
     let before = sent().unwrap();
     // Another file with the same contents, as a package brings it.
     let program = ground.directory.join("vipd-next");
-    std::fs::copy(env!("CARGO_BIN_EXE_vipd"), &program).unwrap();
+    // Copied by a process of its own: a descriptor open for writing here would be inherited by whatever another test
+    // starts at that moment, and a program that is open for writing cannot be executed.
+    let copied = std::process::Command::new("cp").arg(env!("CARGO_BIN_EXE_vipd")).arg(&program).status().unwrap();
+    assert!(copied.success());
     let reply = daemon.ask(&format!(r#"{{"request":"upgrade","program":"{}"}}"#, program.display()));
     assert_eq!(reply["reply"], "done", "{reply}");
     daemon.wait_for("the next program to stand", || daemon.log_text().matches("Startup complete").count() == 2);
