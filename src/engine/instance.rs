@@ -106,9 +106,9 @@ impl Instance {
         }
     }
 
-    /// Goes on in a state that another engine entered; [`super::legacy`] only.
-    pub(super) fn resume(&mut self, state: State, lowered: bool) {
-        (self.state, self.lowered) = (state, lowered);
+    /// Begins in a state that another engine entered; [`super::legacy`] only.
+    pub(super) fn resumed(spec: &InstanceSpec, now: Time, state: State, lowered: bool) -> Instance {
+        Instance { state, lowered, ..Instance::new(spec, now) }
     }
 
     pub(super) const fn is_lowered(&self) -> bool {

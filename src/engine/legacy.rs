@@ -170,19 +170,18 @@ impl Instance {
     }
 
     fn heir(spec: &super::spec::InstanceSpec, estate: &Estate, now: Time) -> Instance {
-        let mut heir = Instance::new(spec, now);
         let state = match &estate.state {
             Kept::Idle => State::Init,
             Kept::Backup(backup) => State::Backup(backup.clone()),
-            Kept::Master { advert_at } => {
-                heir.plan.begin(&spec.garp, now);
-                State::Master(Master { advert_at: *advert_at, owned: false, rival: None })
-            }
+            Kept::Master { advert_at } => State::Master(Master { advert_at: *advert_at, owned: false, rival: None }),
         };
-        if !matches!(state, State::Init) {
+        let mut heir = Instance::resumed(spec, now, state, estate.lowered);
+        if heir.is_master() {
+            heir.plan.begin(&spec.garp, now);
+        }
+        if !matches!(heir.state(), State::Init) {
             (heir.since, heir.why) = (estate.since, estate.why.clone());
         }
-        heir.resume(state, estate.lowered);
         heir.drained = estate.drained;
         heir.learned = Interval::from_micros(estate.learned_us);
         heir.last_heard = estate.last_heard;
