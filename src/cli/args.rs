@@ -150,55 +150,6 @@ pub struct Simulate {
     pub json: bool,
 }
 
-/// How the first server fails.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Failure {
-    /// SIGKILL to the daemon: the addresses stay behind.
-    Kill,
-    /// The power is gone: everything on the server is killed, its cable is dead.
-    Crash,
-    /// SIGSTOP: the daemon is there and does nothing.
-    Pause,
-    /// SIGTERM.
-    Stop,
-    /// Its cable is pulled.
-    Link,
-    /// A check script fails; by name, else the first one that an instance tracks.
-    Script(Option<String>),
-}
-
-impl std::str::FromStr for Failure {
-    type Err = String;
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "kill" => Ok(Failure::Kill),
-            "crash" => Ok(Failure::Crash),
-            "pause" => Ok(Failure::Pause),
-            "stop" => Ok(Failure::Stop),
-            "link" => Ok(Failure::Link),
-            "script" => Ok(Failure::Script(None)),
-            _ => match text.strip_prefix("script:") {
-                Some(name) if !name.is_empty() => Ok(Failure::Script(Some(name.into()))),
-                _ => Err("expected crash, kill, pause, stop, link, script or script:NAME".into()),
-            },
-        }
-    }
-}
-
-impl Failure {
-    /// As it is written on the command line.
-    pub fn word(&self) -> &'static str {
-        match self {
-            Failure::Kill => "kill",
-            Failure::Crash => "crash",
-            Failure::Pause => "pause",
-            Failure::Stop => "stop",
-            Failure::Link => "link",
-            Failure::Script(_) => "script",
-        }
-    }
-}
-
 #[derive(Debug, Args)]
 pub struct Lab {
     /// A directory with one .conf file a server, or the files themselves; the first file's server is the one to fail.
@@ -206,7 +157,7 @@ pub struct Lab {
     pub files: Vec<PathBuf>,
     /// crash (power gone), kill (daemon killed), stop, pause, link, script or script:NAME. Without it the lab only shows the start.
     #[arg(long, value_name = "HOW")]
-    pub fail: Option<Failure>,
+    pub fail: Option<crate::lab::Failure>,
     /// The daemon to run, by default the vipd beside this program. keepalived works too.
     #[arg(long, value_name = "PATH")]
     pub daemon: Option<PathBuf>,

@@ -53,6 +53,12 @@ impl From<std::io::Error> for Trouble {
     }
 }
 
+impl From<crate::lab::Trouble> for Trouble {
+    fn from(e: crate::lab::Trouble) -> Self {
+        Trouble { what: e.what, help: e.help }
+    }
+}
+
 /// What a verb comes to: its exit code, or why there is none.
 pub type Outcome = Result<ExitCode, Trouble>;
 
@@ -99,8 +105,8 @@ fn run(verb: Verb) -> Outcome {
         Verb::Check(args) => check::run(&args),
         Verb::Simulate(args) => simulate::run(&args),
         Verb::Lab(args) => lab::run(&args),
-        Verb::LabNode(args) => lab::agent::run(&args.plan),
-        Verb::LabWeb { name } => lab::web::serve(&name),
+        Verb::LabNode(args) => Ok(crate::lab::agent::run(&args.plan)?),
+        Verb::LabWeb { name } => Ok(crate::lab::web::serve(&name)?),
         Verb::Man { page } => manual::man(page),
         Verb::Completions { shell, program } => manual::completions(shell, program),
         Verb::Fmt(args) => fmt::run(&args),

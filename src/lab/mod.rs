@@ -1,8 +1,109 @@
-//! Network namespaces joined by wires, and an eye on the wire: the ground under the tests that need a real kernel.
+//! Network namespaces joined by wires: the ground under `vipctl lab` and under the tests that need a real kernel.
 //!
-//! Made and taken down by netlink and system calls alone, without a shell. Takes plain parameters (names, interfaces,
-//! addresses) and knows nothing of configurations or of the engine. [`wire`] builds, [`observer`] watches; the rehearsal
-//! that `vipctl lab` plays on such ground is `cli::lab`.
+//! Two storeys. Below are [`wire`] and [`observer`]: named namespaces, cables, and an eye on what goes over them, for
+//! tests that bring their own programs. Above is the [`rehearsal`]: servers that are machines of their own as far as
+//! programs can see ([`agent`]), on an address plan that comes out of the configurations ([`plan`]), with a client that
+//! asks, a failure, a recovery and a [`verdict`] by what the client got. Everything is made and taken down by netlink and
+//! system calls alone, without a shell, and nothing outlives the process that made it.
+//!
+//! It reads no configuration and prints nothing: it is given [`Spec`](crate::engine::spec::Spec)s, and an [`Audience`]
+//! that is told what happens.
 
+mod addresses;
+pub mod agent;
+pub mod client;
+pub mod expect;
+pub mod net;
 pub mod observer;
+mod place;
+pub mod plan;
+pub mod rehearsal;
+mod server;
+pub mod stage;
+pub mod verdict;
+pub mod web;
 pub mod wire;
+mod words;
+
+use std::net::IpAddr;
+use std::time::Instant;
+
+/// Why the lab could not do what it was asked for, in words for the user.
+#[derive(Debug, thiserror::Error)]
+#[error("{what}")]
+pub struct Trouble {
+    pub what: String,
+    /// The cure, if one is known.
+    pub help: Option<String>,
+}
+
+impl Trouble {
+    pub fn new(what: impl Into<String>) -> Self {
+        Trouble { what: what.into(), help: None }
+    }
+    pub fn help(mut self, cure: impl Into<String>) -> Self {
+        self.help = Some(cure.into());
+        self
+    }
+}
+
+impl From<std::io::Error> for Trouble {
+    fn from(e: std::io::Error) -> Self {
+        Trouble::new(e.to_string())
+    }
+}
+
+/// How a server fails.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Failure {
+    /// SIGKILL to the daemon: the addresses stay behind.
+    Kill,
+    /// The power is gone: everything on the server is killed, its cable is dead.
+    Crash,
+    /// SIGSTOP: the daemon is there and does nothing.
+    Pause,
+    /// SIGTERM.
+    Stop,
+    /// Its cable is pulled.
+    Link,
+    /// A check script fails; by name, else the first one that an instance tracks.
+    Script(Option<String>),
+}
+
+impl std::str::FromStr for Failure {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "kill" => Ok(Failure::Kill),
+            "crash" => Ok(Failure::Crash),
+            "pause" => Ok(Failure::Pause),
+            "stop" => Ok(Failure::Stop),
+            "link" => Ok(Failure::Link),
+            "script" => Ok(Failure::Script(None)),
+            _ => match text.strip_prefix("script:") {
+                Some(name) if !name.is_empty() => Ok(Failure::Script(Some(name.into()))),
+                _ => Err("expected crash, kill, pause, stop, link, script or script:NAME".into()),
+            },
+        }
+    }
+}
+
+/// Whoever watches a rehearsal. Every method may be left out; `()` watches nothing.
+pub trait Audience {
+    /// A server's daemon says that an instance entered a state.
+    fn state(&mut self, _at: Instant, _server: &str, _instance: &str, _state: &str) {}
+    /// A virtual address came to a server, or went.
+    fn address(&mut self, _at: Instant, _server: &str, _address: IpAddr, _present: bool) {}
+    /// Something worth knowing about a server.
+    fn note(&mut self, _at: Instant, _server: &str, _text: &str) {}
+    /// The rehearsal did something to a server.
+    fn act(&mut self, _at: Instant, _server: &str, _text: &str) {}
+    /// The client has sent a request.
+    fn asked(&mut self, _at: Instant) {}
+    /// A request has an answer, or will not have one.
+    fn answer(&mut self, _answer: &client::Answer) {}
+    /// Time passes.
+    fn passes(&mut self, _now: Instant) {}
+}
+
+impl Audience for () {}

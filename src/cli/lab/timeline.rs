@@ -1,7 +1,8 @@
 //! What people (or programs, with --json) see while the rehearsal runs.
 
-use super::client::Answer;
 use crate::cli::paint::Paint;
+use crate::lab::Audience;
+use crate::lab::client::Answer;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -29,6 +30,54 @@ struct Second {
 /// How long after its second an answer still counts, in seconds.
 const GRACE: f64 = 0.1;
 
+impl Audience for Timeline {
+    fn state(&mut self, at: Instant, node: &str, instance: &str, state: &str) {
+        let text = format!("{instance} is {}", self.paint.state(state));
+        self.say(at, node, &text, json!({ "event": "state", "server": node, "instance": instance, "state": state }));
+    }
+    fn address(&mut self, at: Instant, node: &str, address: IpAddr, present: bool) {
+        let text = if present { format!("has {address}") } else { format!("gives {address} up") };
+        self.say(
+            at,
+            node,
+            &text,
+            json!({ "event": "address", "server": node, "address": address, "present": present }),
+        );
+    }
+    fn note(&mut self, at: Instant, node: &str, text: &str) {
+        self.say(at, node, text, json!({ "event": "note", "server": node, "text": text }));
+    }
+    /// Something that the rehearsal does.
+    fn act(&mut self, at: Instant, node: &str, text: &str) {
+        let shown = self.paint.careful(text);
+        self.say(at, node, &shown, json!({ "event": "act", "server": node, "text": text }));
+    }
+
+    /// A request has been sent.
+    fn asked(&mut self, at: Instant) {
+        let second = self.seconds(at) as u64;
+        self.counts.entry(second).or_default().asked += 1;
+    }
+
+    /// Takes one answer in.
+    fn answer(&mut self, answer: &Answer) {
+        let second = self.seconds(answer.sent) as u64;
+        if let (Some(by), Some(counts)) = (&answer.by, self.counts.get_mut(&second)) {
+            *counts.answered.entry(by.clone()).or_default() += 1;
+        }
+    }
+
+    /// Shows the seconds that are over, when they differ from the one before. What has not been answered a moment
+    /// after its second counts as lost.
+    fn passes(&mut self, now: Instant) {
+        let over = (self.seconds(now) - GRACE).max(0.0) as u64;
+        while let Some(entry) = self.counts.first_entry().filter(|e| *e.key() < over) {
+            let (second, counts) = entry.remove_entry();
+            self.second(second, &counts);
+        }
+    }
+}
+
 impl Timeline {
     pub fn new(json: bool, names: impl Iterator<Item = usize>) -> Timeline {
         let width = names.max().unwrap_or(0).max("client".len());
@@ -38,52 +87,6 @@ impl Timeline {
 
     pub fn seconds(&self, at: Instant) -> f64 {
         at.saturating_duration_since(self.start).as_secs_f64()
-    }
-
-    pub fn state(&mut self, at: Instant, node: &str, instance: &str, state: &str) {
-        let text = format!("{instance} is {}", self.paint.state(state));
-        self.say(at, node, &text, json!({ "event": "state", "server": node, "instance": instance, "state": state }));
-    }
-    pub fn address(&mut self, at: Instant, node: &str, address: IpAddr, present: bool) {
-        let text = if present { format!("has {address}") } else { format!("gives {address} up") };
-        self.say(
-            at,
-            node,
-            &text,
-            json!({ "event": "address", "server": node, "address": address, "present": present }),
-        );
-    }
-    pub fn note(&mut self, at: Instant, node: &str, text: &str) {
-        self.say(at, node, text, json!({ "event": "note", "server": node, "text": text }));
-    }
-    /// Something that the rehearsal does.
-    pub fn act(&mut self, at: Instant, node: &str, text: &str) {
-        let shown = self.paint.careful(text);
-        self.say(at, node, &shown, json!({ "event": "act", "server": node, "text": text }));
-    }
-
-    /// A request has been sent.
-    pub fn asked(&mut self, at: Instant) {
-        let second = self.seconds(at) as u64;
-        self.counts.entry(second).or_default().asked += 1;
-    }
-
-    /// Takes one answer in.
-    pub fn answer(&mut self, answer: &Answer) {
-        let second = self.seconds(answer.sent) as u64;
-        if let (Some(by), Some(counts)) = (&answer.by, self.counts.get_mut(&second)) {
-            *counts.answered.entry(by.clone()).or_default() += 1;
-        }
-    }
-
-    /// Shows the seconds that are over, when they differ from the one before. What has not been answered a moment
-    /// after its second counts as lost.
-    pub fn show(&mut self, now: Instant) {
-        let over = (self.seconds(now) - GRACE).max(0.0) as u64;
-        while let Some(entry) = self.counts.first_entry().filter(|e| *e.key() < over) {
-            let (second, counts) = entry.remove_entry();
-            self.second(second, &counts);
-        }
     }
 
     fn second(&mut self, second: u64, counts: &Second) {

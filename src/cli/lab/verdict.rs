@@ -1,144 +1,89 @@
 //! How the rehearsal went, in sentences and in one JSON object.
 
+use crate::lab::verdict::{Gap, Step, Verdict};
 use serde_json::{Value, json};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-/// One wait for a holder.
-#[derive(Clone, Debug)]
-pub struct Step {
-    /// Who answered steadily in the end, if anybody.
-    pub holder: Option<usize>,
-    /// Who would be right.
-    pub right: Vec<usize>,
-    /// From the beginning of the wait to the first answer of `holder`.
-    pub after: Option<Duration>,
-    pub start: Instant,
-}
-
-impl Step {
-    pub fn good(&self) -> bool {
-        self.holder.is_some_and(|h| self.right.contains(&h))
+pub fn sentences(verdict: &Verdict) -> String {
+    let mut out = String::new();
+    let mut say = |text: String| out += &format!("{text}\n");
+    let Some(start) = &verdict.start else { return "The rehearsal did not begin.\n".into() };
+    let address = &verdict.address;
+    if !start.good() {
+        say(format!(
+            "Before the failure {address} was answered by {}, not by {}.",
+            verdict.name(start.holder),
+            right(verdict, start)
+        ));
+        return out;
     }
-}
-
-/// Silence that the client saw.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Gap {
-    pub longest: Duration,
-    pub failed: usize,
-    pub requests: usize,
-}
-
-/// All that is known at the end.
-#[derive(Clone, Debug, Default)]
-pub struct Verdict {
-    pub names: Vec<String>,
-    pub address: String,
-    pub start: Option<Step>,
-    pub failed_server: usize,
-    /// What was done, in words.
-    pub deed: Option<String>,
-    pub takeover: Option<(Step, Gap)>,
-    pub recovery: Option<(Step, Gap)>,
-}
-
-impl Verdict {
-    /// The address answered before, moved to the right server, and came back to the right one.
-    pub fn good(&self) -> bool {
-        self.start.as_ref().is_some_and(Step::good)
-            && (self.deed.is_none()
-                || (self.takeover.as_ref().is_some_and(|(s, _)| s.good())
-                    && self.recovery.as_ref().is_some_and(|(s, _)| s.good())))
-    }
-
-    fn name(&self, server: Option<usize>) -> &str {
-        server.and_then(|s| self.names.get(s)).map_or("nobody", String::as_str)
-    }
-    fn right(&self, step: &Step) -> String {
-        let names: Vec<&str> = step.right.iter().map(|s| self.name(Some(*s))).collect();
-        if names.is_empty() { "nobody".into() } else { names.join(" or ") }
-    }
-
-    pub fn sentences(&self) -> String {
-        let mut out = String::new();
-        let mut say = |text: String| out += &format!("{text}\n");
-        let Some(start) = &self.start else { return "The rehearsal did not begin.\n".into() };
-        let address = &self.address;
-        if !start.good() {
+    say(format!("Before the failure {} answered at {address}.", verdict.name(start.holder)));
+    let Some(deed) = &verdict.deed else { return out };
+    say(format!("Then {deed}."));
+    if let Some((step, gap)) = &verdict.takeover {
+        if step.good() && step.holder == start.holder {
+            say(format!("{} kept the address, as the configurations say. {}", verdict.name(step.holder), silence(gap)));
+        } else if step.good() {
+            let after = step.after.map_or(String::new(), |a| format!(" {} later", seconds(a)));
+            say(format!("{} took over; its first answer came{after}. {}", verdict.name(step.holder), silence(gap)));
+        } else {
             say(format!(
-                "Before the failure {address} was answered by {}, not by {}.",
-                self.name(start.holder),
-                self.right(start)
+                "Afterwards {address} was answered by {}, not by {}.",
+                verdict.name(step.holder),
+                right(verdict, step)
             ));
-            return out;
         }
-        say(format!("Before the failure {} answered at {address}.", self.name(start.holder)));
-        let Some(deed) = &self.deed else { return out };
-        say(format!("Then {deed}."));
-        if let Some((step, gap)) = &self.takeover {
-            if step.good() && step.holder == start.holder {
-                say(format!(
-                    "{} kept the address, as the configurations say. {}",
-                    self.name(step.holder),
-                    silence(gap)
-                ));
-            } else if step.good() {
-                let after = step.after.map_or(String::new(), |a| format!(" {} later", seconds(a)));
-                say(format!("{} took over; its first answer came{after}. {}", self.name(step.holder), silence(gap)));
-            } else {
-                say(format!(
-                    "Afterwards {address} was answered by {}, not by {}.",
-                    self.name(step.holder),
-                    self.right(step)
-                ));
-            }
-        }
-        if let Some((step, gap)) = &self.recovery {
-            let failed = self.name(Some(self.failed_server));
-            if step.good() && step.holder == Some(self.failed_server) {
-                say(format!("When {failed} was well again it had the address again. {}", silence(gap)));
-            } else if step.good() {
-                let holder = self.name(step.holder);
-                say(format!(
-                    "When {failed} was well again {holder} kept the address, as the configurations say. {}",
-                    silence(gap)
-                ));
-            } else {
-                say(format!(
-                    "When {failed} was well again {address} was answered by {}, not by {}.",
-                    self.name(step.holder),
-                    self.right(step)
-                ));
-            }
-        }
-        out
     }
+    if let Some((step, gap)) = &verdict.recovery {
+        let failed = verdict.name(Some(verdict.failed_server));
+        if step.good() && step.holder == Some(verdict.failed_server) {
+            say(format!("When {failed} was well again it had the address again. {}", silence(gap)));
+        } else if step.good() {
+            let holder = verdict.name(step.holder);
+            say(format!(
+                "When {failed} was well again {holder} kept the address, as the configurations say. {}",
+                silence(gap)
+            ));
+        } else {
+            say(format!(
+                "When {failed} was well again {address} was answered by {}, not by {}.",
+                verdict.name(step.holder),
+                right(verdict, step)
+            ));
+        }
+    }
+    out
+}
 
-    pub fn json(&self) -> Value {
-        let step = |step: &Step, gap: Option<&Gap>| {
-            let right: Vec<&str> = step.right.iter().map(|s| self.name(Some(*s))).collect();
-            let mut value = json!({
-                "ok": step.good(),
-                "holder": step.holder.map(|h| self.name(Some(h))),
-                "right": right,
-                "first_answer_after_seconds": step.after.map(|a| a.as_secs_f64()),
-            });
-            if let Some(gap) = gap {
-                value["longest_silence_seconds"] = json!(gap.longest.as_secs_f64());
-                value["failed_requests"] = json!(gap.failed);
-                value["requests"] = json!(gap.requests);
-            }
-            value
-        };
-        json!({ "verdict": {
-            "ok": self.good(),
-            "address": self.address,
-            "start": self.start.as_ref().map(|s| step(s, None)),
-            "failure": self.deed,
-            "takeover": self.takeover.as_ref().map(|(s, g)| step(s, Some(g))),
-            "recovery": self.recovery.as_ref().map(|(s, g)| step(s, Some(g))),
-        }})
-    }
+pub fn json(verdict: &Verdict) -> Value {
+    let step = |step: &Step, gap: Option<&Gap>| {
+        let right: Vec<&str> = step.right.iter().map(|s| verdict.name(Some(*s))).collect();
+        let mut value = json!({
+            "ok": step.good(),
+            "holder": step.holder.map(|h| verdict.name(Some(h))),
+            "right": right,
+            "first_answer_after_seconds": step.after.map(|a| a.as_secs_f64()),
+        });
+        if let Some(gap) = gap {
+            value["longest_silence_seconds"] = json!(gap.longest.as_secs_f64());
+            value["failed_requests"] = json!(gap.failed);
+            value["requests"] = json!(gap.requests);
+        }
+        value
+    };
+    json!({ "verdict": {
+        "ok": verdict.good(),
+        "address": verdict.address,
+        "start": verdict.start.as_ref().map(|s| step(s, None)),
+        "failure": verdict.deed,
+        "takeover": verdict.takeover.as_ref().map(|(s, g)| step(s, Some(g))),
+        "recovery": verdict.recovery.as_ref().map(|(s, g)| step(s, Some(g))),
+    }})
+}
+
+fn right(verdict: &Verdict, step: &Step) -> String {
+    let names: Vec<&str> = step.right.iter().map(|s| verdict.name(Some(*s))).collect();
+    if names.is_empty() { "nobody".into() } else { names.join(" or ") }
 }
 
 fn seconds(length: Duration) -> String {

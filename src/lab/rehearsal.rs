@@ -5,14 +5,12 @@
 
 use super::client::{self, Answer};
 use super::expect::{Damage, holders};
+use super::net::Net;
 use super::plan::Plan;
 use super::server::Machine;
-use super::timeline::Timeline;
-use super::verdict::{Gap, Step};
-use super::web;
+use super::verdict::{Gap, Step, Verdict};
 use super::words::{Order, Who, Word};
-use crate::cli::Trouble;
-use crate::cli::args::Failure;
+use super::{Audience, Failure, Trouble, web};
 use crate::engine::spec::{Command, TieTarget};
 use nix::sys::signal::Signal;
 use std::collections::BTreeMap;
@@ -22,7 +20,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 
 /// What reaches the rehearsal.
 #[derive(Debug)]
-pub enum Fact {
+pub(super) enum Fact {
     Said(usize, Word),
     Gone(usize),
     Asked(Instant),
@@ -32,19 +30,59 @@ pub enum Fact {
 /// A holder counts when it has answered for so long without anybody between.
 const STEADY: Duration = Duration::from_millis(1500);
 
+/// A lab that is built ([`Stage::build`](super::stage::Stage::build)). When it is dropped everything in it ends.
 pub struct Rehearsal {
-    pub plan: Plan,
-    pub machines: Vec<Machine>,
-    pub switch: super::wires::Net,
-    pub facts: UnboundedReceiver<Fact>,
-    pub timeline: Timeline,
-    pub answers: Vec<Answer>,
-    pub daemon: PathBuf,
-    pub webs: Vec<web::Web>,
-    pub damage: Damage,
+    pub(super) plan: Plan,
+    pub(super) machines: Vec<Machine>,
+    pub(super) switch: Net,
+    /// Held for as long as the client lives there.
+    #[allow(dead_code)]
+    pub(super) client: Net,
+    pub(super) facts: UnboundedReceiver<Fact>,
+    pub(super) audience: Box<dyn Audience>,
+    pub(super) answers: Vec<Answer>,
+    pub(super) daemon: PathBuf,
+    pub(super) webs: Vec<web::Web>,
+    pub(super) damage: Damage,
 }
 
 impl Rehearsal {
+    /// The whole play: start, failure of whoever holds the address, recovery.
+    ///
+    /// # Errors
+    /// The lab itself went wrong; a rehearsal with a bad end is a [`Verdict`].
+    pub async fn play(&mut self, fail: Option<&Failure>) -> Result<Verdict, Trouble> {
+        let names: Vec<String> = self.machines.iter().map(|m| m.name.clone()).collect();
+        let mut verdict = Verdict { names, address: self.plan.target.ip().to_string(), ..Verdict::default() };
+        self.start().await?;
+        let started = self.settle(None).await?;
+        let holder = started.holder;
+        let good = started.good();
+        verdict.start = Some(started);
+        if let (Some(how), Some(at), true) = (fail, holder, good) {
+            verdict.failed_server = at;
+            let moment = Instant::now();
+            verdict.deed = Some(self.fail(at, how).await?);
+            let mut step = self.settle(holder).await?;
+            step.after = step.after.map(|a| a + step.start.saturating_duration_since(moment));
+            let after = step.holder;
+            // The last requests of the step must have had their time to fail.
+            self.pass(Duration::from_millis(1200)).await?;
+            let mended = Instant::now();
+            verdict.takeover = Some((step, self.gap(moment, mended)));
+            self.mend(at, how).await?;
+            let step = self.settle(after).await?;
+            self.pass(Duration::from_millis(1200)).await?;
+            verdict.recovery = Some((step, self.gap(mended, Instant::now())));
+        }
+        Ok(verdict)
+    }
+
+    /// The servers, each with the pid of its agent's first half, for those who want to look inside.
+    pub fn servers(&self) -> impl Iterator<Item = (&str, Option<u32>)> {
+        self.machines.iter().map(|machine| (machine.name.as_str(), machine.pid()))
+    }
+
     /// Web servers and daemons up, agents ready.
     pub async fn start(&mut self) -> Result<(), Trouble> {
         let mut ready = 0;
@@ -73,7 +111,7 @@ impl Rehearsal {
             self.daemon_name(),
             self.webs.first().map_or("", |w| w.name)
         );
-        self.timeline.act(Instant::now(), "lab", &what);
+        self.audience.act(Instant::now(), "lab", &what);
         Ok(())
     }
 
@@ -166,17 +204,17 @@ impl Rehearsal {
 
     fn take(&mut self, fact: Fact) -> Result<(), Trouble> {
         let now = Instant::now();
-        self.timeline.show(now);
+        self.audience.passes(now);
         match fact {
-            Fact::Asked(at) => self.timeline.asked(at),
+            Fact::Asked(at) => self.audience.asked(at),
             Fact::Answered(answer) => {
-                self.timeline.answer(&answer);
+                self.audience.answer(&answer);
                 self.answers.push(answer);
             }
             Fact::Said(at, Word::Line { who, text }) => {
                 let machine = &mut self.machines[at];
                 if let Some((instance, state)) = machine.hear(who, &text) {
-                    self.timeline.state(now, &machine.name, &instance, &state);
+                    self.audience.state(now, &machine.name, &instance, &state);
                 }
             }
             Fact::Said(at, Word::Address { address, present }) => {
@@ -184,7 +222,7 @@ impl Rehearsal {
                 let machine = &mut self.machines[at];
                 let news = if present { machine.addresses.insert(address) } else { machine.addresses.remove(&address) };
                 if ours && news {
-                    self.timeline.address(now, &machine.name, address, present);
+                    self.audience.address(now, &machine.name, address, present);
                 }
             }
             Fact::Said(at, Word::Ended { who, code, signal }) => {
@@ -199,7 +237,7 @@ impl Rehearsal {
                 let name = machine.name.clone();
                 let expected = self.damage.out.contains(&at) || self.damage.failing.iter().any(|(s, _)| *s == at);
                 let what = if who == Who::Daemon { self.daemon_name() } else { self.webs[at].name.to_owned() };
-                self.timeline.note(now, &name, &format!("{what} has ended {how}"));
+                self.audience.note(now, &name, &format!("{what} has ended {how}"));
                 if who == Who::Daemon && !expected {
                     let log = self.machines[at].log.iter().map(|l| format!("  {l}")).collect::<Vec<_>>().join("\n");
                     return Err(Trouble::new(format!("the daemon of {name} ended {how}"))
@@ -208,7 +246,7 @@ impl Rehearsal {
             }
             Fact::Said(at, Word::Trouble { text }) => {
                 let name = self.machines[at].name.clone();
-                self.timeline.note(now, &name, &text);
+                self.audience.note(now, &name, &text);
             }
             Fact::Said(_, Word::Ready) => {}
             Fact::Gone(at) => {
@@ -244,7 +282,7 @@ impl Rehearsal {
                 }
             }
         };
-        self.timeline.act(Instant::now(), &name, &what);
+        self.audience.act(Instant::now(), &name, &what);
         match how {
             Failure::Crash => {
                 self.carrier(at, false).await?;
@@ -273,7 +311,7 @@ impl Rehearsal {
         self.damage = Damage::default();
         match how {
             Failure::Crash => {
-                self.timeline.act(Instant::now(), &name, "power is back, everything starts");
+                self.audience.act(Instant::now(), &name, "power is back, everything starts");
                 // What a machine that was off cannot have.
                 let addresses = self.plan.virtual_addresses(at);
                 self.machines[at].net.forget(&addresses).await?;
@@ -283,25 +321,25 @@ impl Rehearsal {
             }
             Failure::Kill | Failure::Stop => {
                 let what = format!("{} is started again", self.daemon_name());
-                self.timeline.act(Instant::now(), &name, &what);
+                self.audience.act(Instant::now(), &name, &what);
                 self.start_daemon(at).await
             }
             Failure::Pause => {
                 let what = format!("{} goes on (SIGCONT)", self.daemon_name());
-                self.timeline.act(Instant::now(), &name, &what);
+                self.audience.act(Instant::now(), &name, &what);
                 self.machines[at].signal(Who::Daemon, Signal::SIGCONT).await
             }
             Failure::Link => {
-                self.timeline.act(Instant::now(), &name, "the cables are plugged in again");
+                self.audience.act(Instant::now(), &name, "the cables are plugged in again");
                 self.carrier(at, true).await
             }
             Failure::Script(_) if self.asks_the_web(at, failing) => {
                 let what = format!("{} is started again", self.webs[at].name);
-                self.timeline.act(Instant::now(), &name, &what);
+                self.audience.act(Instant::now(), &name, &what);
                 self.start_web(at).await
             }
             Failure::Script(_) => {
-                self.timeline.act(Instant::now(), &name, "the check works again");
+                self.audience.act(Instant::now(), &name, "the check works again");
                 let path = self.program(at, failing)?;
                 self.machines[at].order(&Order::Mend { path }).await
             }

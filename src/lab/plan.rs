@@ -3,7 +3,7 @@
 //! Everything comes out of the configurations: an interface name is a segment that all servers with that name share; a
 //! source or peer address belongs to a server; other addresses are chosen beside the virtual ones. Pure: makes nothing.
 
-use crate::cli::Trouble;
+use super::Trouble;
 use crate::engine::spec::{InstanceSpec, Spec, TieTarget, Transport};
 use crate::time::Interval;
 use crate::wire::Family;

@@ -3,7 +3,7 @@
 //! Made by netlink alone. The namespaces have no names: they live as long as this process holds them or something runs
 //! inside, so that nothing is left behind however the rehearsal ends.
 
-use crate::cli::Trouble;
+use super::Trouble;
 use futures_util::TryStreamExt;
 use netlink_packet_route::address::AddressAttribute;
 use netlink_packet_route::link::{InfoData, InfoVeth, LinkMessage};

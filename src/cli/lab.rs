@@ -1,38 +1,22 @@
 //! `vipctl lab`: the real daemon in network namespaces, a client, a failure, a recovery, and a verdict.
 //!
-//! Each server is a machine of its own as far as programs can see: network, processes, host name, /etc/keepalived, /run
-//! ([`agent`]). The address plan comes out of the configurations ([`plan`]), and so does who should hold the address
-//! ([`expect`]); the verdict is by what the client got ([`rehearsal`]). Nothing outlives the rehearsal.
+//! Reads the arguments and the configurations, and prints; the lab itself is [`crate::lab`].
 
-mod addresses;
-pub mod agent;
-mod client;
-pub mod expect;
-mod place;
-pub mod plan;
-mod rehearsal;
-mod server;
 mod timeline;
 mod verdict;
-pub mod web;
-mod wires;
-mod words;
 
 use super::args::Lab;
 use super::files::{Where, load};
 use super::paint::Paint;
 use super::{Outcome, Trouble, steer};
-use expect::Damage;
-use plan::{Plan, Server};
-use rehearsal::Rehearsal;
-use server::Machine;
+use crate::lab::plan::{Plan, Server};
+use crate::lab::rehearsal::Rehearsal;
+use crate::lab::stage::Stage;
+use crate::lab::verdict::Verdict;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use timeline::Timeline;
-use verdict::Verdict;
-use wires::Net;
-use words::NodePlan;
 
 pub fn run(args: &Lab) -> Outcome {
     if !nix::unistd::geteuid().is_root() {
@@ -53,7 +37,7 @@ pub fn run(args: &Lab) -> Outcome {
         }
     })?;
     if args.json {
-        steer::print(&format!("{}\n", verdict.json()))?;
+        steer::print(&format!("{}\n", verdict::json(&verdict)))?;
     } else {
         let paint = Paint::stdout();
         let end = if verdict.good() {
@@ -61,109 +45,33 @@ pub fn run(args: &Lab) -> Outcome {
         } else {
             paint.bad("The rehearsal went wrong.")
         };
-        steer::print(&format!("\n{}{end}\n", verdict.sentences()))?;
+        steer::print(&format!("\n{}{end}\n", verdict::sentences(&verdict)))?;
     }
     Ok(if verdict.good() { ExitCode::SUCCESS } else { ExitCode::from(1) })
 }
 
 async fn rehearse(args: &Lab, plan: Plan, daemon: PathBuf) -> Result<Verdict, Trouble> {
-    let (mut lab, client) = build(args, plan, daemon).await?;
-    let names: Vec<String> = lab.machines.iter().map(|m| m.name.clone()).collect();
-    let mut verdict = Verdict { names, address: lab.plan.target.ip().to_string(), ..Verdict::default() };
-    lab.start().await?;
-    let started = lab.settle(None).await?;
-    let holder = started.holder;
-    let good = started.good();
-    verdict.start = Some(started);
-    if let (Some(how), Some(at), true) = (&args.fail, holder, good) {
-        verdict.failed_server = at;
-        let moment = Instant::now();
-        verdict.deed = Some(lab.fail(at, how).await?);
-        let mut step = lab.settle(holder).await?;
-        step.after = step.after.map(|a| a + step.start.saturating_duration_since(moment));
-        let after = step.holder;
-        // The last requests of the step must have had their time to fail.
-        lab.pass(Duration::from_millis(1200)).await?;
-        let mended = Instant::now();
-        verdict.takeover = Some((step, lab.gap(moment, mended)));
-        lab.mend(at, how).await?;
-        let step = lab.settle(after).await?;
-        lab.pass(Duration::from_millis(1200)).await?;
-        verdict.recovery = Some((step, lab.gap(mended, Instant::now())));
-    }
+    let timeline = Timeline::new(args.json, plan.servers.iter().map(|s| s.name.len()));
+    let vipctl = PathBuf::from("/proc/self/exe");
+    let stage = Stage { plan, daemon, vipctl, logs: args.logs.clone() };
+    let mut lab = stage.build(Box::new(timeline)).await?;
+    let verdict = lab.play(args.fail.as_ref()).await?;
     if args.hold {
         hold(&mut lab).await?;
     }
-    drop(client);
     Ok(verdict)
 }
 
 /// Keeps the lab until Ctrl-C.
 async fn hold(lab: &mut Rehearsal) -> Result<(), Trouble> {
-    for machine in &lab.machines {
-        let Some(pid) = machine.pid() else { continue };
-        println!("{}: nsenter --target $(pgrep -P {pid}) --net --mount --pid --uts", machine.name);
+    for (name, pid) in lab.servers() {
+        let Some(pid) = pid else { continue };
+        println!("{name}: nsenter --target $(pgrep -P {pid}) --net --mount --pid --uts");
     }
     println!("Ctrl-C ends the lab.");
     loop {
         lab.pass(Duration::from_secs(3600)).await?;
     }
-}
-
-/// The program of an example that starts a server's services in the lab, instead of a web server; called with the
-/// server's name, it stays while they run.
-fn services(directory: &Path) -> Option<PathBuf> {
-    let inside = PathBuf::from("/etc/keepalived/lab-services");
-    beside(directory).iter().any(|d| d.join("lab-services").is_file()).then_some(inside)
-}
-
-/// Where the files of a server's /etc/keepalived are: what all servers have in `common`, then its own.
-fn beside(directory: &Path) -> Vec<PathBuf> {
-    vec![directory.with_file_name("common"), directory.join("common"), directory.to_path_buf()]
-}
-
-/// Makes the namespaces, the cables, the agents and the client. What comes back second keeps the client's place alive.
-async fn build(args: &Lab, plan: Plan, daemon: PathBuf) -> Result<(Rehearsal, Net), Trouble> {
-    let (tell, facts) = tokio::sync::mpsc::unbounded_channel();
-    let switch = Net::new().await?;
-    let mut bridges = Vec::new();
-    for number in 0..plan.segments.len() {
-        bridges.push(switch.bridge(&format!("br{number}")).await?);
-    }
-    let mut machines = Vec::new();
-    let mut webs = Vec::new();
-    for (at, server) in plan.servers.iter().enumerate() {
-        let net = Net::new().await?;
-        let mut cables = Vec::new();
-        for (segment, own) in &plan.ports[at] {
-            let port = format!("p{at}s{segment}");
-            cables.push(switch.plug(bridges[*segment], &net, &plan.segments[*segment], own, &port).await?);
-        }
-        let directory = server.config.parent().map(Path::to_path_buf).unwrap_or_default();
-        let site = web::site_beside(&directory).and_then(|path| std::fs::read_to_string(path).ok());
-        let pages = directory.join("www");
-        let places = site.as_deref().and_then(web::root_of).filter(|_| pages.is_dir()).map(|root| (pages, root));
-        webs.push(web::plan(&server.name, site.as_deref(), services(&directory)));
-        let node = NodePlan {
-            name: server.name.clone(),
-            netns: net.path(),
-            config: server.config.clone(),
-            beside: beside(&directory),
-            places: places.into_iter().collect(),
-            inside: false,
-        };
-        let log = args.logs.as_ref().map(|directory| directory.join(format!("{}.log", server.name)));
-        machines.push(Machine::start(at, net, cables, &node, log, tell.clone())?);
-    }
-    let client = Net::new().await?;
-    for (segment, own) in &plan.client {
-        switch.plug(bridges[*segment], &client, &format!("client{segment}"), own, &format!("pcs{segment}")).await?;
-    }
-    client::start(client.door()?, plan.target, tell)?;
-    let timeline = Timeline::new(args.json, machines.iter().map(|m| m.name.len()));
-    let answers = Vec::new();
-    let damage = Damage::default();
-    Ok((Rehearsal { plan, machines, switch, facts, timeline, answers, daemon, webs, damage }, client))
 }
 
 /// Reads the configurations: files as they are given; of a directory every configuration in it or in its

@@ -5,9 +5,9 @@
 //! owned by root as they would be installed, /run is empty, `pgrep` sees only this server. It starts and signals
 //! programs as it is told and tells what they say. When its stdin ends it ends, and the kernel ends everything inside.
 
+use super::Trouble;
 use super::place;
 use super::words::{NodePlan, Order, Who, Word};
-use crate::cli::{Outcome, Trouble};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, setns, unshare};
 use nix::sys::signal::{Signal, killpg};
@@ -22,13 +22,13 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 /// Runs the agent until its stdin ends.
-pub fn run(plan: &str) -> Outcome {
+pub fn run(plan: &str) -> Result<ExitCode, Trouble> {
     let plan: NodePlan = serde_json::from_str(plan).map_err(|e| Trouble::new(format!("the plan of the node: {e}")))?;
     if plan.inside { inside(&plan) } else { outside(plan) }
 }
 
 /// First half: into the namespaces, then start the second half as their process 1.
-fn outside(mut plan: NodePlan) -> Outcome {
+fn outside(mut plan: NodePlan) -> Result<ExitCode, Trouble> {
     let netns = std::fs::File::open(&plan.netns)
         .map_err(|e| Trouble::new(format!("network namespace {}: {e}", plan.netns.display())))?;
     setns(netns, CloneFlags::CLONE_NEWNET)
@@ -43,7 +43,7 @@ fn outside(mut plan: NodePlan) -> Outcome {
 }
 
 /// Second half: process 1.
-fn inside(plan: &NodePlan) -> Outcome {
+fn inside(plan: &NodePlan) -> Result<ExitCode, Trouble> {
     furnish(plan)?;
     let house = Arc::new(Mutex::new(House::default()));
     std::thread::spawn({

@@ -3,7 +3,7 @@
 //! Where the directory does not exist on the machine, its nearest parent that does is covered by a tmpfs of links to
 //! what was there. So nothing on the machine itself is ever made, not even an empty directory.
 
-use crate::cli::Trouble;
+use super::Trouble;
 use nix::mount::{MsFlags, mount};
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;

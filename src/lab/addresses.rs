@@ -1,6 +1,6 @@
 //! Which addresses this network namespace has, told as they come and go.
 
-use crate::cli::Trouble;
+use super::Trouble;
 use netlink_packet_core::{NetlinkMessage, NetlinkPayload};
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::address::AddressAttribute;

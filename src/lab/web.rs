@@ -1,6 +1,6 @@
 //! The web server of a lab server: nginx where it is installed, else a responder of the lab's own.
 
-use crate::cli::{Outcome, Trouble};
+use super::Trouble;
 use std::io::{Read, Write};
 use std::net::{Ipv6Addr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
@@ -65,7 +65,7 @@ pub fn site_beside(directory: &Path) -> Option<PathBuf> {
 }
 
 /// The responder: answers everything on port 80 with its name, until it is killed.
-pub fn serve(node: &str) -> Outcome {
+pub fn serve(node: &str) -> Result<ExitCode, Trouble> {
     // Checks such as `pgrep nginx` or `killall -0 nginx` look for this name.
     let _ = nix::sys::prctl::set_name(c"nginx");
     let listener = TcpListener::bind((Ipv6Addr::UNSPECIFIED, 80)).or_else(|_| TcpListener::bind(("0.0.0.0", 80)));

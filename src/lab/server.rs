@@ -1,13 +1,13 @@
 //! One server of the lab, from the outside: its agent process, and what is known of it.
 
+use super::Trouble;
+use super::net::{Cable, Net};
 use super::rehearsal::Fact;
-use super::wires::{Cable, Net};
 use super::words::{NodePlan, Order, Who, Word};
-use crate::cli::Trouble;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io::Write as _;
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, ChildStdin, Command};
@@ -32,12 +32,13 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// Starts the agent of a server; what it says comes as [`Fact::Said`] with the server's number.
+    /// Starts the agent of a server, `vipctl lab-node`; what it says comes as [`Fact::Said`] with the server's number.
     ///
     /// # Errors
-    /// This program cannot start itself.
+    /// The program cannot be started.
     pub fn start(
         number: usize,
+        vipctl: &Path,
         net: Net,
         cables: Vec<Cable>,
         plan: &NodePlan,
@@ -45,7 +46,7 @@ impl Machine {
         tell: UnboundedSender<Fact>,
     ) -> Result<Machine, Trouble> {
         let text = serde_json::to_string(plan).map_err(|e| Trouble::new(e.to_string()))?;
-        let mut agent = Command::new("/proc/self/exe")
+        let mut agent = Command::new(vipctl)
             .arg0("vipctl")
             .arg("lab-node")
             .arg(text)

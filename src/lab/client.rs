@@ -2,8 +2,8 @@
 //!
 //! A request is sent on time whatever became of the ones before it, so a gap is measured and not stretched by waiting.
 
+use super::Trouble;
 use super::rehearsal::Fact;
-use crate::cli::Trouble;
 use nix::sched::{CloneFlags, setns};
 use std::fs::File;
 use std::net::SocketAddr;
@@ -26,7 +26,7 @@ pub struct Answer {
 }
 
 /// Starts the client on a thread of its own inside a network namespace. It ends when nobody listens any more.
-pub fn start(door: File, target: SocketAddr, tell: UnboundedSender<Fact>) -> Result<(), Trouble> {
+pub(super) fn start(door: File, target: SocketAddr, tell: UnboundedSender<Fact>) -> Result<(), Trouble> {
     std::thread::Builder::new().name("client".into()).spawn(move || {
         if setns(door, CloneFlags::CLONE_NEWNET).is_err() {
             return;

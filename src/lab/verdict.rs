@@ -1,0 +1,57 @@
+//! How a rehearsal went: facts and judgement. The sentences are the printer's.
+
+use std::time::{Duration, Instant};
+
+/// One wait for a holder.
+#[derive(Clone, Debug)]
+pub struct Step {
+    /// Who answered steadily in the end, if anybody.
+    pub holder: Option<usize>,
+    /// Who would be right.
+    pub right: Vec<usize>,
+    /// From the beginning of the wait to the first answer of `holder`.
+    pub after: Option<Duration>,
+    pub start: Instant,
+}
+
+impl Step {
+    pub fn good(&self) -> bool {
+        self.holder.is_some_and(|h| self.right.contains(&h))
+    }
+}
+
+/// Silence that the client saw.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Gap {
+    pub longest: Duration,
+    pub failed: usize,
+    pub requests: usize,
+}
+
+/// All that is known at the end.
+#[derive(Clone, Debug, Default)]
+pub struct Verdict {
+    pub names: Vec<String>,
+    pub address: String,
+    pub start: Option<Step>,
+    pub failed_server: usize,
+    /// What was done, in words.
+    pub deed: Option<String>,
+    pub takeover: Option<(Step, Gap)>,
+    pub recovery: Option<(Step, Gap)>,
+}
+
+impl Verdict {
+    /// The address answered before, moved to the right server, and came back to the right one.
+    pub fn good(&self) -> bool {
+        self.start.as_ref().is_some_and(Step::good)
+            && (self.deed.is_none()
+                || (self.takeover.as_ref().is_some_and(|(s, _)| s.good())
+                    && self.recovery.as_ref().is_some_and(|(s, _)| s.good())))
+    }
+
+    /// A server's name, or "nobody".
+    pub fn name(&self, server: Option<usize>) -> &str {
+        server.and_then(|s| self.names.get(s)).map_or("nobody", String::as_str)
+    }
+}
