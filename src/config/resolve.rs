@@ -111,6 +111,7 @@ pub fn resolve(mut top: Top, cx: &mut Cx<'_>) -> Option<Spec> {
     }
     unused_scripts(&mut spec, &top, cx);
     around_instances(top, &ids, &mut spec, cx);
+    super::resolve_ties::watch_statics(&mut spec);
     spec.daemon.without_effect = std::mem::take(&mut cx.idle);
     Some(spec)
 }

@@ -168,15 +168,9 @@ fn add_to_member(tie: &Tie, member: &mut InstanceSpec, name: &str, span: Span, c
 
 /// Interfaces of addresses, routes and rules are watched: without them the claim cannot be kept.
 fn watch_claim(spec: &InstanceSpec, ties: &mut Vec<Tie>) {
-    let own = spec.interface.as_ref();
     let mut watch = |name: &IfName, even_own: bool| {
-        if Some(name) == own && (spec.track_primary || !even_own) {
-            return;
-        }
-        let on = TieTarget::Interface(name.clone());
-        match ties.iter_mut().find(|tie| tie.on == on) {
-            Some(tie) => tie.weight = 0,
-            None => ties.push(Tie { on, weight: 0, reverse: false, from_group: false }),
+        if Some(name) != spec.interface.as_ref() || (!spec.track_primary && even_own) {
+            watch(name, ties);
         }
     };
     for address in spec.claim.addresses.iter().filter(|a| !a.no_track) {
@@ -192,6 +186,35 @@ fn watch_claim(spec: &InstanceSpec, ties: &mut Vec<Tie>) {
     for rule in spec.claim.rules.iter().filter(|r| !r.no_track) {
         for name in rule.iif.iter().chain(&rule.oif) {
             watch(name, true);
+        }
+    }
+}
+
+/// Without this interface it is a fault, whatever weight it had.
+fn watch(name: &IfName, ties: &mut Vec<Tie>) {
+    let on = TieTarget::Interface(name.clone());
+    match ties.iter_mut().find(|tie| tie.on == on) {
+        Some(tie) => tie.weight = 0,
+        None => ties.push(Tie { on, weight: 0, reverse: false, from_group: false }),
+    }
+}
+
+/// `track_group` of a static address, route or rule: the instances of that group need its interface as they need their
+/// own (`static_track_group_init`). That of a rule is the one that it matches packets from.
+pub fn watch_statics(spec: &mut Spec) {
+    let Statics { addresses, routes, rules, groups } = &spec.statics;
+    let tracked = |group: &Option<Box<str>>, no_track: bool| group.clone().filter(|_| !no_track);
+    let of_addresses = addresses.iter().map(|a| (tracked(&a.track_group, a.no_track), &a.interface));
+    let of_routes = routes.iter().map(|r| (tracked(&r.track_group, r.no_track), &r.interface));
+    let of_rules = rules.iter().map(|r| (tracked(&r.track_group, r.no_track), &r.iif));
+    for (group, interface) in of_addresses.chain(of_routes).chain(of_rules) {
+        let (Some(group), Some(interface)) = (group, interface) else { continue };
+        let members = groups.iter().filter(|(name, _)| *name == group).flat_map(|(_, members)| members);
+        for member in members {
+            let Some(instance) = spec.instances.get_mut(member.index()) else { continue };
+            if instance.interface.as_ref() != Some(interface) || !instance.track_primary {
+                watch(interface, &mut instance.ties);
+            }
         }
     }
 }

@@ -53,6 +53,8 @@ struct Entry {
     holders: Vec<(Owner, Option<u32>)>,
     tracked: bool,
     state: State,
+    /// Not tracked, and removed by somebody else: not missed.
+    given_up: bool,
 }
 
 #[derive(Debug)]
@@ -118,6 +120,7 @@ impl Claims {
                 holders: Vec::new(),
                 tracked: false,
                 state: State::Absent,
+                given_up: false,
             });
             if entry.holders.iter().any(|(holder, _)| *holder == owner) {
                 continue;
@@ -126,9 +129,10 @@ impl Claims {
             if entry.holders.is_empty() && entry.item != want.item {
                 entry.item = want.item;
                 entry.state = State::Absent;
+                entry.given_up = false;
             }
             entry.holders.push((owner, want.position));
-            if entry.state != State::Present {
+            if entry.state != State::Present && !entry.given_up {
                 holding.missing += 1;
             }
             holding.keys.push(key);
@@ -254,8 +258,9 @@ impl Claims {
             return None;
         }
         let (tracked, owner) = (entry.tracked, entry.holders.first().map(|(owner, _)| *owner)?);
-        self.set_state(key, State::Absent);
+        let holders = self.set_state(key, State::Absent);
         if !tracked {
+            self.give_up(key, &holders);
             return None;
         }
         let holding = self.holdings.get_mut(&owner)?;
@@ -271,6 +276,31 @@ impl Claims {
         holding.heals += 1;
         self.queue.push_front(Step::Add { key: key.clone(), heal: true });
         None
+    }
+
+    fn give_up(&mut self, key: &Key, holders: &[(Owner, Option<u32>)]) {
+        if let Some(entry) = self.entries.get_mut(key) {
+            entry.given_up = true;
+        }
+        for (owner, _) in holders {
+            if let Some(holding) = self.holdings.get_mut(owner) {
+                holding.missing = holding.missing.saturating_sub(1);
+            }
+        }
+    }
+
+    /// What had been given up is wanted again; it is asked for when its owner is looked at next.
+    pub fn ask_again(&mut self) {
+        for entry in self.entries.values_mut() {
+            if !std::mem::take(&mut entry.given_up) {
+                continue;
+            }
+            for (owner, _) in &entry.holders {
+                if let Some(holding) = self.holdings.get_mut(owner) {
+                    holding.missing += 1;
+                }
+            }
+        }
     }
 
     /// Has been put back; or turned out not to have been gone, which costs nothing.
@@ -295,7 +325,8 @@ impl Claims {
                 Step::Remove { .. } => None,
             })
             .collect();
-        let absent = |key: &&Key| self.entries.get(*key).is_some_and(|entry| entry.state == State::Absent);
+        let absent =
+            |key: &&Key| self.entries.get(*key).is_some_and(|entry| entry.state == State::Absent && !entry.given_up);
         let again: Vec<Key> = holding.keys.iter().filter(|key| !queued.contains(key)).filter(absent).cloned().collect();
         self.queue.extend(again.into_iter().map(|key| Step::Add { key, heal: false }));
     }
