@@ -8,6 +8,8 @@
 
 #[path = "torture/adverts.rs"]
 mod adverts;
+#[path = "torture/buffers.rs"]
+mod buffers;
 #[path = "daemon_netns/ground.rs"]
 #[allow(dead_code)]
 mod ground;

@@ -241,6 +241,7 @@ pub fn complete(own: &mut Named<Instance>, around: Surroundings<'_>, cx: &mut Cx
         notify: std::mem::take(around.notify),
         config_fault,
         debug: given(&settings.debug, 0) as u8,
+        rx_buffer: settings.rx_buffer.map(|set| set.value).filter(|bytes| *bytes > 0),
     })
 }
 

@@ -161,7 +161,7 @@ pub enum Command {
         release: bool,
     },
     ClearCounters,
-    /// A last advert of every master before a reload.
+    /// An advert of every master, out of turn: backups get their full patience before a reload or an upgrade.
     Reassure,
     /// Announce everything owned once more.
     Announce {

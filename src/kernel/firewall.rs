@@ -140,7 +140,7 @@ impl Firewall {
     fn transact(&mut self, requests: Vec<Request<NetfilterMessage>>) -> Result<(), NetlinkError> {
         let channel = match &mut self.channel {
             Some(channel) => channel,
-            none => none.insert(Channel::open(netlink_sys::protocols::NETLINK_NETFILTER, None)?),
+            none => none.insert(Channel::open(netlink_sys::protocols::NETLINK_NETFILTER, None, false)?),
         };
         let frame = |message: ControlMessage| {
             NetfilterMessage::new(NetfilterHeader::new(NetfilterProtoFamily::Unspec, 0, SUBSYSTEM), message)

@@ -8,6 +8,7 @@
 //! Nothing here decides about the protocol: wishes come in as [`crate::engine::io`] vocabulary and facts go out so.
 
 mod announce;
+pub mod buffer;
 mod carrier;
 pub mod clock;
 pub mod files;

@@ -5,8 +5,8 @@
 //! interface cannot starve another. Nothing is parsed here beyond where a datagram came from; a classic BPF filter in
 //! the kernel (see [`super::filter`]) keeps out what cannot be an advert at all.
 
-use super::filter;
 use super::readiness::readable;
+use super::{buffer, filter};
 use crate::engine::io::{Port, RxMeta, Transmit};
 use crate::engine::spec::{InstanceId, RxBuffer};
 use crate::time::Time;
@@ -55,6 +55,8 @@ const CHECKSUM_OFFSET: libc::c_int = 6;
 #[derive(Debug)]
 pub struct Sockets {
     settings: SocketSettings,
+    /// `kernel_rx_buf_size` of the instances that have one.
+    own_buffers: BTreeMap<InstanceId, u32>,
     epoll: AsyncFd<OwnedFd>,
     open: BTreeMap<u64, Opened>,
     by_port: HashMap<Port, u64>,
@@ -70,6 +72,8 @@ pub struct Sockets {
 struct Opened {
     port: Port,
     socket: Socket,
+    /// What its instances ask for.
+    buffer: Option<u32>,
 }
 
 /// What `global_defs` says about sockets.
@@ -90,6 +94,7 @@ impl Sockets {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         Ok(Sockets {
             settings,
+            own_buffers: BTreeMap::new(),
             epoll: readable(epoll)?,
             open: BTreeMap::new(),
             by_port: HashMap::new(),
@@ -101,6 +106,11 @@ impl Sockets {
         })
     }
 
+    /// What each instance asks for itself (`kernel_rx_buf_size`, bytes); takes hold at the next [`Sockets::sync`].
+    pub fn own_buffers(&mut self, own: BTreeMap<InstanceId, u32>) {
+        self.own_buffers = own;
+    }
+
     /// Opens what is new, closes what is gone, keeps the rest (with what is queued in it). Answers the ports that could
     /// not be opened; those are tried again at the next call.
     pub fn sync(&mut self, ports: Vec<(Port, Vec<InstanceId>)>) -> Vec<(Port, io::Error)> {
@@ -108,9 +118,13 @@ impl Sockets {
         let mut kept = HashMap::new();
         self.by_instance.clear();
         for (port, instances) in ports {
-            let token = match self.by_port.get(&port).or_else(|| kept.get(&port)) {
-                Some(token) => *token,
-                None => match self.open_port(&port, instances.len()) {
+            let wanted = buffer::of_port(&port, &instances, &self.own_buffers, &self.settings);
+            let token = match self.by_port.get(&port).or_else(|| kept.get(&port)).copied() {
+                Some(token) => {
+                    self.resize(token, wanted);
+                    token
+                }
+                None => match self.open_port(&port, wanted) {
                     Ok(token) => token,
                     Err(error) => {
                         failed.push((port, error));
@@ -285,12 +299,21 @@ impl Sockets {
             .or_else(|| own().next())
     }
 
-    fn open_port(&mut self, port: &Port, instances: usize) -> io::Result<u64> {
-        let socket = open(port, instances, &self.settings)?;
+    fn resize(&mut self, token: u64, wanted: Option<u32>) {
+        if let Some(opened) = self.open.get_mut(&token)
+            && let Some(bytes) = wanted.filter(|_| wanted != opened.buffer)
+        {
+            buffer::set(&opened.socket, bytes, true);
+            opened.buffer = wanted;
+        }
+    }
+
+    fn open_port(&mut self, port: &Port, buffer: Option<u32>) -> io::Result<u64> {
+        let socket = open(port, buffer, &self.settings)?;
         let token = self.next_token;
         self.next_token += 1;
         epoll::add(self.epoll.get_ref(), &socket, epoll::EventData::new_u64(token), epoll::EventFlags::IN)?;
-        self.open.insert(token, Opened { port: port.clone(), socket });
+        self.open.insert(token, Opened { port: port.clone(), socket, buffer });
         Ok(token)
     }
 }
@@ -363,7 +386,7 @@ fn arrival(stamp: nix::sys::time::TimeSpec) -> Option<Time> {
     (age < OLDEST).then(|| now.before(age.into()))
 }
 
-fn open(port: &Port, instances: usize, settings: &SocketSettings) -> io::Result<Socket> {
+fn open(port: &Port, buffer: Option<u32>, settings: &SocketSettings) -> io::Result<Socket> {
     let domain = match port.family {
         Family::V4 => Domain::IPV4,
         Family::V6 => Domain::IPV6,
@@ -375,7 +398,9 @@ fn open(port: &Port, instances: usize, settings: &SocketSettings) -> io::Result<
     if let Some(index) = port.ifindex {
         setsockopt(&socket, BindToIndex, &libc::c_int::try_from(index).unwrap_or(0))?;
     }
-    receive_buffer(&socket, port, instances, settings);
+    if let Some(bytes) = buffer {
+        buffer::set(&socket, bytes, true);
+    }
     match port.family {
         Family::V4 => prepare_v4(&socket, port, settings)?,
         Family::V6 => prepare_v6(&socket, port, settings)?,
@@ -438,35 +463,6 @@ fn prepare_v6(socket: &Socket, port: &Port, settings: &SocketSettings) -> io::Re
         socket.join_multicast_v6(&group, index)?;
     }
     Ok(())
-}
-
-/// Best effort: a buffer that stays small costs adverts only under load, a socket that is not opened costs all.
-fn receive_buffer(socket: &Socket, port: &Port, instances: usize, settings: &SocketSettings) {
-    /// Room for one queued advert with the kernel's own bookkeeping around it.
-    const QUEUED: u32 = 4096;
-    let instances = u32::try_from(instances).unwrap_or(u32::MAX).max(1);
-    let bytes = match settings.rx_buffer {
-        // The kernel's default holds some 50 adverts; where more instances share a socket it would lose some of a burst.
-        RxBuffer::Kernel if instances <= 50 => return,
-        RxBuffer::Kernel => QUEUED.saturating_mul(instances),
-        RxBuffer::Bytes(bytes) => bytes,
-        RxBuffer::Mtu { multiplier } => {
-            let mtu = port.ifindex.and_then(super::link_name).and_then(|name| super::mtu(&name)).unwrap_or(1500);
-            mtu.saturating_mul(multiplier).saturating_mul(instances)
-        }
-        // The longest legal advert of the family: 255 addresses and the longest trailer.
-        RxBuffer::Advert { multiplier } => {
-            let longest: u32 = match port.family {
-                Family::V4 => 20 + 24 + 8 + 255 * 4 + 8 + 28,
-                Family::V6 => 8 + 255 * 16 + 28,
-            };
-            longest.saturating_mul(multiplier).saturating_mul(instances)
-        }
-    };
-    let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
-    if setsockopt(socket, sockopt::RcvBufForce, &bytes).is_err() {
-        let _ = socket.set_recv_buffer_size(bytes);
-    }
 }
 
 /// Throws away what came between the opening of the socket and its filter and membership.

@@ -56,8 +56,10 @@ impl ProcessWatch {
     pub fn open(buffers: &NetlinkBuffers) -> io::Result<ProcessWatch> {
         let connector = ProcConnector::new().map_err(io::Error::other)?;
         connector.set_nonblocking().map_err(io::Error::other)?;
-        if let Some(bytes) = buffers.process.and_then(|bytes| usize::try_from(bytes).ok()) {
-            let _ = connector.set_recv_buf_size(bytes);
+        if let Some(bytes) = buffers.process {
+            // SAFETY: the connector owns its descriptor and outlives the loan.
+            let socket = unsafe { std::os::fd::BorrowedFd::borrow_raw(connector.as_raw_fd()) };
+            super::buffer::set(&socket, bytes, buffers.process_force);
         }
         Ok(ProcessWatch {
             events: Events::Idle(Some(Connector(connector))),

@@ -63,6 +63,7 @@ pub fn instance(name: &str, vrid: u8, priority: u8, addresses: &[IpAddr]) -> Ins
         notify: Notify::default(),
         config_fault: None,
         debug: 0,
+        rx_buffer: None,
     }
 }
 

@@ -98,6 +98,7 @@ pub fn instance(id: u8, priority: u8) -> InstanceSpec {
         notify: Notify::default(),
         config_fault: None,
         debug: 0,
+        rx_buffer: None,
     }
 }
 

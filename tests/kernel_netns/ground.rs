@@ -175,6 +175,7 @@ pub fn instance(family: Family, claim: Claim) -> InstanceSpec {
         notify: Default::default(),
         config_fault: None,
         debug: 0,
+        rx_buffer: None,
     }
 }
 

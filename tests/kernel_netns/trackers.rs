@@ -151,3 +151,30 @@ fn processes_are_counted_as_they_come_and_go() {
         std::fs::remove_file(&program).unwrap();
     });
 }
+
+/// `process_monitor_rcv_bufs`, and beyond the machine's limit by `…_force`: asked of the kernel.
+#[test]
+fn the_size_of_the_buffer_reaches_the_connector() {
+    if !ready("the_size_of_the_buffer") {
+        return;
+    }
+    let limit: u32 = std::fs::read_to_string("/proc/sys/net/core/rmem_max").unwrap().trim().parse().unwrap();
+    for (bytes, force, wanted) in [(30_000, false, 60_000), (limit + 4444, true, 2 * (limit + 4444))] {
+        let buffers = NetlinkBuffers { process: Some(bytes), process_force: force, ..Default::default() };
+        let Ok(watch) = ProcessWatch::open(&buffers) else { return println!("skipped: no process connector") };
+        let sizes: Vec<u32> = std::fs::read_dir("/proc/self/fd")
+            .unwrap()
+            .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<i32>().ok())
+            .filter_map(|number| {
+                let mut size = 0_u32;
+                let mut length = size_of_val(&size) as libc::socklen_t;
+                let to = (&raw mut size).cast();
+                // SAFETY: the answer has room for the length given; a number that is no socket is refused.
+                let done = unsafe { libc::getsockopt(number, libc::SOL_SOCKET, libc::SO_RCVBUF, to, &mut length) };
+                (done == 0).then_some(size)
+            })
+            .collect();
+        assert!(sizes.contains(&wanted), "{wanted} is not among {sizes:?}");
+        drop(watch);
+    }
+}

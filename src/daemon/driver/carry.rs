@@ -60,6 +60,8 @@ pub(super) struct Driver {
     /// [`Engine::ports_version`] of `ports`; `None` before there are any.
     pub(super) ports_version: Option<u64>,
     pub(super) ports_retry: Time,
+    /// The sockets are to be looked at although the ports are the same.
+    pub(super) ports_again: bool,
     /// Instances whose last datagram could not be sent: said once, until one goes out again.
     pub(super) mute: HashSet<InstanceId>,
     /// Ports that could not be opened: said once.
@@ -205,8 +207,10 @@ impl Driver {
         self.engine.handle(Input::Command(command), now);
     }
 
-    /// Tells the kernel thread first; the engine follows when that has answered.
+    /// Tells the kernel thread first; the engine follows when that has answered. Before anything changes, backups are
+    /// given their full patience once more, as keepalived does: making virtual links takes its time on a busy machine.
     fn begin_switch(&mut self, spec: Arc<Spec>) {
+        self.engine.handle(Input::Command(Command::Reassure), clock::now());
         let carried = reload::continued(self.engine.spec(), &spec);
         let _ = self.orders.send(Order::Configure { spec: spec.clone(), carried: carried.clone() });
         self.switching = Some(Switch { spec, carried });
@@ -225,6 +229,7 @@ impl Driver {
         }
         self.mute.clear();
         self.closed.clear();
+        self.share_buffers();
         self.tell_spec();
         self.ports_version = None;
         self.settle();
@@ -233,6 +238,13 @@ impl Driver {
     pub(super) fn tell_spec(&self) {
         let snapshot = Box::new(self.engine.snapshot(clock::now()));
         let _ = self.services.send(Told::Spec { spec: self.engine.spec().clone(), snapshot });
+    }
+
+    /// What the instances ask for of their sockets; takes hold when the ports are settled next.
+    pub(super) fn share_buffers(&mut self) {
+        let instances = (0..).map(InstanceId).zip(&self.engine.spec().instances);
+        self.sockets.own_buffers(instances.filter_map(|(id, spec)| Some((id, spec.rx_buffer?))).collect());
+        self.ports_again = true;
     }
 
     /// Sockets first, then everything the engine wishes.
@@ -257,7 +269,7 @@ impl Driver {
     fn sync_ports(&mut self, now: Time) {
         self.ports_version = Some(self.engine.ports_version());
         let ports = self.engine.ports();
-        let again = self.ports_retry <= now;
+        let again = std::mem::take(&mut self.ports_again) || self.ports_retry <= now;
         self.ports_retry = Time::NEVER;
         if ports == self.ports && !again {
             return;

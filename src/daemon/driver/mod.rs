@@ -202,6 +202,7 @@ async fn run(setup: Setup) -> std::io::Result<()> {
         ports: Vec::new(),
         ports_version: None,
         ports_retry: Time::NEVER,
+        ports_again: false,
         mute: HashSet::new(),
         closed: HashSet::new(),
         switching: None,
@@ -214,6 +215,7 @@ async fn run(setup: Setup) -> std::io::Result<()> {
     for fact in early {
         driver.engine.handle(Input::Link(fact), now);
     }
+    driver.share_buffers();
     driver.tell_spec();
     driver.settle();
 
@@ -271,6 +273,8 @@ async fn run(setup: Setup) -> std::io::Result<()> {
         driver.settle();
         while let Some(n) = news.take().or_else(|| inbox.try_recv().ok()) {
             if let News::HandOver(answer) = n {
+                // The heir speaks some milliseconds later; nobody is to lose patience meanwhile.
+                driver.engine.handle(Input::Command(Command::Reassure), clock::now());
                 driver.settle();
                 let _ = answer.send(Box::new(driver.engine.legacy()));
                 return Ok(());

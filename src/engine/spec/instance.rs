@@ -60,6 +60,8 @@ pub struct InstanceSpec {
     /// Why this instance can never leave FAULT with this configuration.
     pub config_fault: Option<Box<str>>,
     pub debug: u8,
+    /// `kernel_rx_buf_size`: its share of its socket's receive buffer, bytes; `None` leaves it to `vrrp_rx_bufs_policy`.
+    pub rx_buffer: Option<u32>,
 }
 
 /// `use_vmac`, `use_ipvlan`.

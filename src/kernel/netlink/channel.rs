@@ -5,6 +5,7 @@
 //! events: a socket that listens to groups may lose acknowledgements.
 
 use super::NetlinkError;
+use crate::kernel::buffer;
 use netlink_packet_core::{
     NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, NetlinkDeserializable, NetlinkHeader, NetlinkMessage, NetlinkPayload,
     NetlinkSerializable, NlasIterator,
@@ -16,7 +17,9 @@ use std::time::Duration;
 
 /// Messages to one sendmsg, at most: a default receive buffer holds 256 acknowledgements.
 pub const LARGEST_BATCH: usize = 128;
-const RECEIVE_BUFFER: usize = 1 << 20;
+/// Room that an acknowledgement with the kernel's words takes, with its bookkeeping.
+const ACKNOWLEDGEMENT: usize = 2048;
+const RECEIVE_BUFFER: u32 = 1 << 20;
 const TIME_LIMIT: Duration = Duration::from_secs(5);
 /// The kernel fills a dump's messages up to 32 KiB if the reader takes as much.
 const READ: usize = 1 << 16;
@@ -27,6 +30,8 @@ pub struct Channel {
     socket: netlink_sys::Socket,
     sequence: u32,
     buffer: Vec<u8>,
+    /// Messages to one sendmsg: as many as the receive buffer holds acknowledgements.
+    at_once: usize,
 }
 
 /// A message and what becomes of equals that are there already (NLM_F_CREATE, NLM_F_EXCL, …).
@@ -37,23 +42,22 @@ pub struct Request<T> {
 }
 
 impl Channel {
-    /// `protocol` is one of NETLINK_ROUTE, NETLINK_NETFILTER.
+    /// `protocol` is one of NETLINK_ROUTE, NETLINK_NETFILTER. `bytes` and `force` are for the receive buffer
+    /// (`vrrp_netlink_cmd_rcv_bufs`, `…_force`); without a size it is large enough for the largest batch.
     ///
     /// # Errors
     /// No such protocol in this kernel, or out of descriptors.
-    pub fn open(protocol: isize, receive_buffer: Option<u32>) -> Result<Channel, NetlinkError> {
+    pub fn open(protocol: isize, bytes: Option<u32>, force: bool) -> Result<Channel, NetlinkError> {
         let mut socket = netlink_sys::Socket::new(protocol)?;
         socket.bind_auto()?;
         let _ = socket.set_cap_ack(true);
         let _ = socket.set_ext_ack(true);
         let _ = socket.set_netlink_get_strict_chk(true);
-        let bytes = receive_buffer.and_then(|n| usize::try_from(n).ok()).unwrap_or(0).max(RECEIVE_BUFFER);
-        if setsockopt(&borrow(&socket), sockopt::RcvBufForce, &bytes).is_err() {
-            let _ = socket.set_rx_buf_sz(i32::try_from(bytes).unwrap_or(i32::MAX));
-        }
+        buffer::set(&borrow(&socket), bytes.unwrap_or(RECEIVE_BUFFER), force || bytes.is_none());
+        let at_once = (buffer::size(&borrow(&socket)) / ACKNOWLEDGEMENT).clamp(1, LARGEST_BATCH);
         let limit = nix::sys::time::TimeVal::new(i64::try_from(TIME_LIMIT.as_secs()).unwrap_or(5), 0);
         setsockopt(&borrow(&socket), sockopt::ReceiveTimeout, &limit).map_err(io::Error::from)?;
-        Ok(Channel { socket, sequence: 0, buffer: vec![0; READ] })
+        Ok(Channel { socket, sequence: 0, buffer: vec![0; READ], at_once })
     }
 
     /// Sends all at once and answers what became of each, in order.
@@ -64,7 +68,7 @@ impl Channel {
         let mut outcomes = Vec::with_capacity(requests.len());
         let mut requests = requests.into_iter().peekable();
         while requests.peek().is_some() {
-            let part: Vec<Request<T>> = requests.by_ref().take(LARGEST_BATCH).collect();
+            let part: Vec<Request<T>> = requests.by_ref().take(self.at_once).collect();
             outcomes.extend(self.one_batch(part));
         }
         outcomes

@@ -42,6 +42,8 @@ impl Thread {
             let text = format!("routes and rules cannot be watched: {e}").into();
             troubles.push(Trouble { instance: None, text });
         }
+        // What is not tracked and somebody removed is asked for again: this is what the operator says anew.
+        self.claims.ask_again();
         self.refresh_all();
         self.refresh(None);
         self.flush();
@@ -112,7 +114,7 @@ impl Thread {
             }
         }
         let mut shared: Vec<(Wanted, IfName)> = Vec::new();
-        let mut anew = false;
+        let (mut anew, mut told) = (false, BTreeSet::new());
         for (key, mut wanted) in wishes {
             if wanted.name.is_none() && matches!(wanted.kind, Kind::Ipvlan { .. }) {
                 // Nothing else tells two of them on one parent apart: each keeps the name that it was given.
@@ -129,6 +131,9 @@ impl Thread {
                     let text = result.note.map(|note| format!("{}: {note}", result.name).into());
                     troubles.extend(text.map(|text| Trouble { instance: Some(key.0), text }));
                     anew |= result.new;
+                    if result.new && wanted.notify {
+                        told.extend(self.links.index(&wanted.parent));
+                    }
                     taken.insert(result.name.clone());
                     shared.push((wanted, result.name.clone()));
                     made.insert(key, result.name);
@@ -162,9 +167,16 @@ impl Thread {
                 let text = format!("virtual interface {index} cannot be removed: {e}").into();
                 troubles.push(Trouble { instance: None, text });
             }
+            told.extend(self.tell_of.remove(&index));
+        }
+        for parent in told {
+            self.tell_of_parent(parent);
         }
         self.virtual_links =
             taken.into_iter().filter_map(|name| Some((name.clone(), self.links.index(&name)?))).collect();
+        let notify = shared.iter().filter(|(wanted, _)| wanted.notify);
+        let of = |(wanted, name): &(Wanted, IfName)| Some((self.links.index(name)?, self.links.index(&wanted.parent)?));
+        self.tell_of = notify.filter_map(of).collect();
         let parents: BTreeSet<IfName> = shared
             .iter()
             .filter(|(wanted, _)| matches!(wanted.kind, Kind::Vmac { .. }))
@@ -172,6 +184,13 @@ impl Thread {
             .collect();
         self.restore_sysctls(&parents);
         anew
+    }
+
+    /// Nobody's trouble if it fails: a parent that is gone is told of by the kernel itself.
+    fn tell_of_parent(&mut self, parent: u32) {
+        if let Some(known) = self.links.get(parent) {
+            let _ = virtual_link::tell_of(parent, known.group, &mut self.channel);
+        }
     }
 
     /// Puts back what was set for virtual links and instances that are no more.
@@ -342,6 +361,9 @@ impl Thread {
                 if let Err(e) = virtual_link::remove(*index, &mut self.channel) {
                     self.trouble(None, format!("virtual interface {index} cannot be removed: {e}"));
                 }
+            }
+            for parent in std::mem::take(&mut self.tell_of).into_values().collect::<BTreeSet<u32>>() {
+                self.tell_of_parent(parent);
             }
             self.firewall.remove();
         }

@@ -17,6 +17,7 @@ use netlink_packet_route::route::{RouteMessage, RouteProtocol};
 use netlink_packet_route::rule::RuleMessage;
 use netlink_packet_route::{AddressFamily, link};
 use std::collections::HashSet;
+use std::time::{Duration, Instant};
 
 /// The interfaces with their addresses, all of them.
 pub(super) fn dump_links(channel: &mut Channel) -> Result<Links, NetlinkError> {
@@ -69,6 +70,26 @@ pub(super) fn dump_rules(channel: &mut Channel) -> Result<Vec<RuleMessage>, Netl
     Ok(found)
 }
 
+/// How often events were lost.
+#[derive(Debug, Default)]
+pub(super) struct Overruns {
+    untold: u64,
+    told: Option<Instant>,
+}
+
+impl Overruns {
+    /// One more. Answers how many are to be told, if it is time to tell.
+    fn count(&mut self, now: Instant) -> Option<u64> {
+        const QUIET: Duration = Duration::from_secs(10);
+        self.untold += 1;
+        let due = self.told.is_none_or(|told| now.duration_since(told) >= QUIET);
+        due.then(|| {
+            self.told = Some(now);
+            std::mem::take(&mut self.untold)
+        })
+    }
+}
+
 impl Thread {
     pub(super) fn event(&mut self, message: Message) {
         match message {
@@ -81,6 +102,20 @@ impl Thread {
             Message::DelRoute(route) => self.gone(&Key::Route(RouteKey::of(&route))),
             Message::DelRule(rule) => self.gone(&Key::Rule(RuleKey::of(&rule))),
             _ => {}
+        }
+    }
+
+    /// The kernel had to drop events: everything anew, and said, but not once for each of a thousand.
+    pub(super) fn overrun(&mut self) {
+        let room = self.watch.room();
+        self.start_over();
+        if let Some(times) = self.overruns.count(Instant::now()) {
+            let times = if times == 1 { String::new() } else { format!(" {times} times") };
+            let text = format!(
+                "Netlink: the receive buffer of {room} bytes was overrun{times}; all interfaces, addresses, routes and \
+                 rules were read anew (vrrp_netlink_monitor_rcv_bufs makes it larger)"
+            );
+            self.trouble(None, text);
         }
     }
 

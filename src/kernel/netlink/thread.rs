@@ -7,6 +7,7 @@
 
 use super::channel::{Channel, LARGEST_BATCH, Request};
 use super::claims::{Claims, News, Owner, State, Step};
+use super::events::Overruns;
 use super::linkbeat::Linkbeat;
 use super::links::Links;
 use super::resolve::{self, Names, Resolved};
@@ -46,6 +47,8 @@ pub(super) struct Thread {
     pub(super) names: Names,
     pub(super) sysctls: Sysctls,
     pub(super) virtual_links: BTreeMap<crate::engine::spec::IfName, u32>,
+    /// Virtual links whose parents are to be told of when they go: their index, and their parent's.
+    pub(super) tell_of: BTreeMap<u32, u32>,
     pub(super) firewall: crate::kernel::firewall::Firewall,
     pub(super) firewall_refused: Option<String>,
     pub(super) settings: Settings,
@@ -63,6 +66,7 @@ pub(super) struct Thread {
     /// The firewall is to be opened when the last step has been carried out.
     screen_due: bool,
     pub(super) linkbeat: Linkbeat,
+    pub(super) overruns: Overruns,
 }
 
 impl Thread {
@@ -72,7 +76,11 @@ impl Thread {
         reports: mpsc::UnboundedSender<Report>,
     ) -> Result<Thread, NetlinkError> {
         let watch = Watch::open(&settings)?;
-        let mut channel = Channel::open(netlink_sys::protocols::NETLINK_ROUTE, settings.buffers.command)?;
+        let mut channel = Channel::open(
+            netlink_sys::protocols::NETLINK_ROUTE,
+            settings.buffers.command,
+            settings.buffers.command_force,
+        )?;
         let links = super::events::dump_links(&mut channel)?;
         let announcer = Announcer::open();
         if let Err(e) = &announcer {
@@ -89,6 +97,7 @@ impl Thread {
             names: Names::new(),
             sysctls: Sysctls::default(),
             virtual_links: BTreeMap::new(),
+            tell_of: BTreeMap::new(),
             firewall: crate::kernel::firewall::Firewall::default(),
             firewall_refused: None,
             settings,
@@ -102,6 +111,7 @@ impl Thread {
             doubtful: false,
             screen_due: false,
             linkbeat: Linkbeat::default(),
+            overruns: Overruns::default(),
         })
     }
 
@@ -134,7 +144,7 @@ impl Thread {
                     None => return,
                 },
                 heard = self.watch.readable() => match heard {
-                    Err(e) if e.raw_os_error() == Some(libc::ENOBUFS) => self.start_over(),
+                    Err(e) if e.raw_os_error() == Some(libc::ENOBUFS) => self.overrun(),
                     Err(_) => return,
                     Ok(()) => {}
                 },
@@ -359,7 +369,7 @@ impl Thread {
                         self.event(message);
                     }
                 }
-                Heard::Lost => self.start_over(),
+                Heard::Lost => self.overrun(),
                 Heard::Nothing => return,
             }
         }

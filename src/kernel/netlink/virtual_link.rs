@@ -33,6 +33,8 @@ pub struct Wanted {
     /// Addresses of the other family may live on it too.
     pub both_families: bool,
     pub group: Option<u32>,
+    /// `netlink_notify_msg`: the kernel is made to tell of the parent when it is made or removed.
+    pub notify: bool,
     /// Adverts leave by it, so an IPv6 one needs a link-local address.
     pub speaks: bool,
     /// The source address that is configured, if it is a link-local one.
@@ -58,6 +60,7 @@ pub fn wanted(instance: &InstanceSpec) -> Option<Wanted> {
         family: instance.family,
         both_families: instance.claim.addresses.iter().any(|a| other(a) && a.use_vmac),
         group: None,
+        notify: false,
         speaks: !instance.transmit_base,
         source: match instance.source {
             Some(IpAddr::V6(address)) if address.is_unicast_link_local() => Some(address),
@@ -65,8 +68,8 @@ pub fn wanted(instance: &InstanceSpec) -> Option<Wanted> {
         },
     };
     Some(match instance.virtual_link.clone()? {
-        VirtualLink::Vmac { name, prefix, mac, group, netlink_notify: _ } => {
-            Wanted { kind: Kind::Vmac { mac }, name, prefix, group, ..base }
+        VirtualLink::Vmac { name, prefix, mac, group, netlink_notify: notify } => {
+            Wanted { kind: Kind::Vmac { mac }, name, prefix, group, notify, ..base }
         }
         VirtualLink::Ipvlan { name, prefix, address, mode, group } => {
             Wanted { kind: Kind::Ipvlan { mode, address }, name, prefix, group, ..base }
@@ -86,6 +89,7 @@ pub fn wanted_by_address(instance: &InstanceSpec, parent: &IfName, family: Famil
         family,
         both_families: false,
         group: None,
+        notify: false,
         speaks: false,
         source: None,
     }
@@ -161,6 +165,18 @@ pub fn remove(index: u32, channel: &mut Channel) -> Result<(), NetlinkError> {
         Err(NetlinkError::Refused { errno: libc::ENODEV, .. }) => Ok(()),
         other => other,
     }
+}
+
+/// Makes the kernel tell everybody of an interface, by giving it the group that it has: some drivers change to promiscuous
+/// mode for a macvlan without a word (`netlink_notify_msg`).
+///
+/// # Errors
+/// No such interface.
+pub fn tell_of(index: u32, group: u32, channel: &mut Channel) -> Result<(), NetlinkError> {
+    let mut message = LinkMessage::default();
+    message.header.index = index;
+    message.attributes.push(LinkAttribute::Group(group));
+    channel.request(RouteNetlinkMessage::SetLink(message), 0)
 }
 
 /// fe80::/64 with the modified EUI-64 of a MAC address (RFC 4291 appendix A).

@@ -5,10 +5,11 @@
 
 use super::channel::{Messages, borrow};
 use super::{NetlinkError, Settings};
+use crate::kernel::buffer;
 use crate::kernel::readiness::{Owning, readable};
 use netlink_packet_core::NetlinkDeserializable;
 use netlink_packet_route::RouteNetlinkMessage;
-use nix::sys::socket::{MsgFlags, recv, setsockopt, sockopt};
+use nix::sys::socket::{MsgFlags, recv};
 use std::io;
 use std::os::fd::AsRawFd;
 use tokio::io::unix::AsyncFd;
@@ -21,7 +22,7 @@ const GROUP_IPV6_ADDRESS: u32 = 9;
 const GROUP_IPV6_ROUTE: u32 = 11;
 const GROUP_IPV6_RULE: u32 = 19;
 /// Room for some ten thousand address events: what a bulk change by somebody else makes while this thread is busy.
-const RECEIVE_BUFFER: usize = 8 << 20;
+const RECEIVE_BUFFER: u32 = 8 << 20;
 const READ: usize = 1 << 16;
 
 /// What one look at the socket gave.
@@ -54,12 +55,9 @@ impl Watch {
         let mut socket = netlink_sys::Socket::new(netlink_sys::protocols::NETLINK_ROUTE)?;
         socket.bind_auto()?;
         socket.set_non_blocking(true)?;
-        let configured = settings.buffers.monitor.and_then(|n| usize::try_from(n).ok());
-        let bytes = configured.unwrap_or(RECEIVE_BUFFER);
-        let forced = configured.is_none() || settings.buffers.monitor_force;
-        if !forced || setsockopt(&borrow(&socket), sockopt::RcvBufForce, &bytes).is_err() {
-            let _ = socket.set_rx_buf_sz(i32::try_from(bytes).unwrap_or(i32::MAX));
-        }
+        let configured = settings.buffers.monitor;
+        let force = configured.is_none() || settings.buffers.monitor_force;
+        buffer::set(&borrow(&socket), configured.unwrap_or(RECEIVE_BUFFER), force);
         for group in [GROUP_LINK, GROUP_IPV4_ADDRESS, GROUP_IPV6_ADDRESS] {
             socket.add_membership(group)?;
         }
@@ -117,6 +115,11 @@ impl Watch {
             Err(nix::Error::ENOBUFS) => Heard::Lost,
             Err(_) => Heard::Nothing,
         }
+    }
+
+    /// Bytes that may be queued, with the kernel's bookkeeping.
+    pub fn room(&self) -> usize {
+        buffer::size(&borrow(self.socket.get_ref()))
     }
 
     /// Throws away what is queued: before a dump that is newer than all of it.

@@ -223,6 +223,9 @@ fn authentication(page: &mut Page, one: &InstanceSpec) {
     if one.version == Version::V3 && one.family == Family::V4 {
         put!(page, 3, "VRRPv3 uses VRRPv2 checksum = {}", enabled(one.checksum.v3_as_v2));
     }
+    if let Some(bytes) = one.rx_buffer {
+        put!(page, 3, "Kernel rx buffer size = {bytes}");
+    }
     if one.debug != 0 {
         put!(page, 3, "Debug level = {}", one.debug);
     }
