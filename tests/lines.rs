@@ -472,3 +472,21 @@ proptest::proptest! {
         proptest::prop_assert!(said.len() <= 16, "{said:?}");
     }
 }
+
+#[test]
+fn a_group_starts_as_master_only_if_every_member_says_so() {
+    for (lines, told) in [
+        (["state MASTER\npriority 255", "state MASTER\npriority 255"], true),
+        (["state MASTER\npriority 255", "priority 255"], false),
+        (["state MASTER", "state MASTER"], false),
+        (["state MASTER\npriority 255", "priority 100"], false),
+    ] {
+        let member = |name: &str, id: u8, lines: &str| {
+            let on = format!("interface eth0\nvirtual_router_id {id}\nvirtual_ipaddress {{\n192.0.2.{id}\n}}");
+            format!("vrrp_instance {name} {{\n{on}\n{lines}\n}}\n")
+        };
+        let text = member("A", 1, lines[0]) + &member("B", 2, lines[1]) + "vrrp_sync_group G {\ngroup {\nA\nB\n}\n}\n";
+        let (spec, _, said) = read(&text);
+        assert_eq!(spec.unwrap().groups[0].starts_as_master, told, "{lines:?} {said:?}");
+    }
+}

@@ -309,6 +309,7 @@ fn groups(
         spec.groups.push(GroupSpec {
             name: group.name.clone(),
             members,
+            starts_as_master: all_owners,
             tracking_weight: group.settings.tracking_weight.is_some(),
             notify,
             ties: Vec::new(),

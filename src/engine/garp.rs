@@ -69,6 +69,8 @@ pub(super) struct Plan {
     second_at: Option<Time>,
     refresh_at: Option<Time>,
     lower_at: Option<Time>,
+    /// When the last one of them spoke.
+    lower_last: Option<Time>,
     extra_at: Option<Time>,
 }
 
@@ -91,7 +93,8 @@ impl Plan {
             second_at: positive(garp.delay).map(|delay| now + delay),
             refresh_at: positive(garp.refresh).map(|period| now + garp.delay + period),
             lower_at: None,
-            extra_at: positive(garp.extra).map(|period| now + period),
+            extra_at: positive(garp.extra).map(|period| now + garp.delay + period),
+            lower_last: None,
         };
     }
 
@@ -106,10 +109,15 @@ impl Plan {
 
     /// These addresses are usable. Everything is announced once the moment it is there; the rest of the opening block
     /// waits for the last address, so that a long list is not held up by repetitions.
-    pub(super) fn arrived(&mut self, range: Range<u32>, total: u32, garp: &Garp) -> Rounds {
+    ///
+    /// What comes later than that, by a reload or with its interface, begins a second block of its own.
+    pub(super) fn arrived(&mut self, range: Range<u32>, total: u32, garp: &Garp, now: Time) -> Rounds {
         let fresh = self.ready.add(range.start.min(total)..range.end.min(total));
         if fresh.is_empty() {
             return Rounds::default();
+        }
+        if !self.opening && !garp.delay.is_zero() {
+            self.second_at = self.second_at.or(Some(now + garp.delay));
         }
         let all_at_once = fresh == self.ready && self.ready.count() == u64::from(total);
         let times = if self.opening && !all_at_once { garp.repeat.min(1) } else { garp.repeat };
@@ -133,8 +141,9 @@ impl Plan {
         if garp.lower_prio_repeat == 0 {
             return Rounds::default();
         }
-        if !garp.lower_prio_delay.is_zero() && self.lower_at.is_none() {
-            self.lower_at = Some(now + garp.lower_prio_delay);
+        if !garp.lower_prio_delay.is_zero() {
+            self.lower_last = Some(now);
+            self.lower_at = self.lower_at.or(Some(now + garp.lower_prio_delay));
         }
         Rounds { over: self.ready.clone(), times: garp.lower_prio_repeat, extra: false }
     }
@@ -149,7 +158,9 @@ impl Plan {
             all(garp.repeat);
         }
         if passed(&self.lower_at) {
-            self.lower_at = None;
+            // Once more for the last that spoke meanwhile, however many there were in between.
+            let last = self.lower_last.map(|last| last + garp.lower_prio_delay);
+            self.lower_at = last.filter(|at| *at > now);
             all(garp.lower_prio_repeat);
         }
         if passed(&self.refresh_at) {

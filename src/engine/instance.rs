@@ -59,6 +59,8 @@ pub(super) struct Instance {
     pub(super) own_faults: Vec<Fault>,
     /// A faulty member of its group.
     pub(super) group_fault: Option<Box<str>>,
+    /// That member, and every other that is faulty, waits for the first word of a script and for nothing else.
+    pub(super) group_pending: bool,
     /// What was last told about its faults.
     told_faults: Vec<Fault>,
     /// In FAULT only because a script has not reported: nobody was told.
@@ -73,6 +75,8 @@ pub(super) struct Instance {
     /// Whoever spoke as master last, in whatever state.
     pub(super) last_heard: Option<Heard>,
     pub(super) last_sent: Option<Time>,
+    /// The address that it spoke from last.
+    spoke_from: Option<IpAddr>,
     pub(super) sender: Sender,
     pub(super) replay: ReplayTable,
     pub(super) plan: Plan,
@@ -90,6 +94,7 @@ impl Instance {
             binding: Binding::default(),
             own_faults: Vec::new(),
             group_fault: None,
+            group_pending: false,
             told_faults: Vec::new(),
             silent: false,
             standing: (spec.priority, i32::from(spec.priority.0)),
@@ -98,6 +103,7 @@ impl Instance {
             learned: spec.interval,
             last_heard: None,
             last_sent: None,
+            spoke_from: None,
             sender: Sender::default(),
             replay: ReplayTable::default(),
             plan: Plan::default(),
@@ -109,6 +115,11 @@ impl Instance {
     /// Begins in a state that another engine entered; [`super::legacy`] only.
     pub(super) fn resumed(spec: &InstanceSpec, now: Time, state: State, lowered: bool) -> Instance {
         Instance { state, lowered, ..Instance::new(spec, now) }
+    }
+
+    /// The address that it spoke from last, which it may have lost since.
+    pub(super) const fn spoke_from(&self) -> Option<IpAddr> {
+        self.spoke_from
     }
 
     pub(super) const fn is_lowered(&self) -> bool {
@@ -161,6 +172,7 @@ impl Instance {
                 Patience::Full => self.master_down(spec),
                 Patience::Skew => election::skew(spec.version, self.patience_priority(), self.learned),
                 Patience::Owners => spec.interval + election::skew(spec.version, Priority::OWNER, spec.interval),
+                Patience::Nothing => Interval::ZERO,
             }
     }
 
@@ -178,7 +190,12 @@ impl Instance {
 
     /// Puts one advert out. False when there is nothing to send it from.
     pub(super) fn advertise(&mut self, priority: Priority, cx: &mut Cx<'_>) -> bool {
-        let Some(source) = self.binding.source.filter(|_| self.binding.can_send) else { return false };
+        // A goodbye comes from an address that has just been lost, if need be: the others know this router by it, and
+        // would wait the whole down timer without. IPv6 has no such way, as the kernel makes the header.
+        let lost = self.spoke_from.filter(|address| priority == Priority::LEAVING && address.is_ipv4());
+        let source = self.binding.source.or(lost).filter(|_| self.binding.can_send);
+        let Some(source) = source else { return false };
+        self.spoke_from = Some(source);
         let speaker = Speaker {
             id: cx.id,
             spec: cx.spec,
@@ -210,7 +227,7 @@ impl Instance {
         if to == Role::Master && from != Role::Master {
             self.counters.become_master += 1;
             self.learned = cx.spec.interval;
-            self.lowered = false;
+            self.set_lowered(false, cx);
             self.sender.take_over();
             self.plan.begin(&cx.spec.garp, cx.now);
             self.advertise(self.priority(), cx);
@@ -230,8 +247,23 @@ impl Instance {
         }
     }
 
+    /// It and its group are held by nothing but scripts that have not reported.
     fn only_pending(&self) -> bool {
-        self.faults().iter().all(|fault| matches!(fault, Fault::Pending(_)))
+        self.own_faults_only_pending() && (self.group_fault.is_none() || self.group_pending)
+    }
+
+    pub(super) fn own_faults_only_pending(&self) -> bool {
+        self.own_faults.iter().all(|fault| matches!(fault, Fault::Pending(_)))
+    }
+
+    /// An owner that meets another owner steps down by one, and takes its priority again when that one is gone.
+    fn set_lowered(&mut self, lowered: bool, cx: &mut Cx<'_>) {
+        let before = self.priority();
+        self.lowered = lowered;
+        let after = self.priority();
+        if before != after {
+            cx.report(Event::PriorityChanged { instance: cx.id, from: before, to: after });
+        }
     }
 
     pub(super) fn become_master(&mut self, why: Cause, cx: &mut Cx<'_>) {
@@ -252,25 +284,32 @@ impl Instance {
         match (self.role(), faults.is_empty()) {
             (Role::Init, true) if at_once && cx.now >= cx.not_before => self.become_master(Cause::Owner, cx),
             (Role::Init, true) => {
+                let patience = if at_once { Patience::Nothing } else { patience };
                 let backup = Backup { patience, ..Backup::fresh(cx.now.max(cx.not_before)) };
                 self.enter(State::Backup(backup), Cause::Start, cx);
             }
             (Role::Fault, true) => {
                 self.learned = cx.spec.interval;
-                self.become_backup(Cause::Recovered, None, cx);
+                match self.silent && at_once {
+                    // It has only waited for a script before it could start.
+                    true if cx.now >= cx.not_before => self.become_master(Cause::Owner, cx),
+                    waits => {
+                        let patience = if waits { Patience::Nothing } else { Patience::Full };
+                        let backup = Backup { patience, ..Backup::fresh(cx.now.max(cx.not_before)) };
+                        self.enter(State::Backup(backup), Cause::Recovered, cx);
+                    }
+                }
                 self.announce_source(cx);
             }
             (Role::Fault, false) => {
-                if faults != self.told_faults {
-                    if self.silent && !self.only_pending() {
-                        self.silent = false;
-                        let why = Cause::Faulted(faults.clone());
-                        cx.report(Event::Became { instance: cx.id, from: Role::Init, to: Role::Fault, why });
-                    } else if !self.silent {
-                        cx.report(Event::FaultsChanged { instance: cx.id, faults: faults.clone() });
-                    }
-                    self.told_faults = faults;
+                if self.silent && !self.only_pending() {
+                    self.silent = false;
+                    let why = Cause::Faulted(faults.clone());
+                    cx.report(Event::Became { instance: cx.id, from: Role::Init, to: Role::Fault, why });
+                } else if !self.silent && faults != self.told_faults {
+                    cx.report(Event::FaultsChanged { instance: cx.id, faults: faults.clone() });
                 }
+                self.told_faults = faults;
             }
             (role, false) => {
                 if role == Role::Master {
@@ -320,6 +359,7 @@ impl Instance {
             State::Backup(backup) if self.down_at(backup, cx.spec) <= cx.now => {
                 let why = match (backup.patience, backup.worse) {
                     (Patience::Skew, _) => Cause::MasterLeft,
+                    (Patience::Nothing, _) => Cause::Owner,
                     (_, Some(worse)) => Cause::Preempts { over: worse.from, priority: worse.priority },
                     (_, None) => Cause::MasterSilent,
                 };
@@ -384,6 +424,15 @@ impl Instance {
     pub(super) fn set_owned(&mut self, all: bool) {
         if let State::Master(master) = &mut self.state {
             master.owned = all;
+        }
+    }
+
+    /// The end of the start-up delay is at another time: who has been waiting for it waits for the new one.
+    pub(super) fn move_start(&mut self, before: Time, after: Time) {
+        if let State::Backup(backup) = &mut self.state
+            && backup.since == before
+        {
+            backup.since = after;
         }
     }
 

@@ -413,12 +413,13 @@ impl Engine {
         if let Outcome::Failed { reason } = &outcome {
             self.out.push_back(Action::Report(Event::ClaimFailed { instance: id, reason: reason.clone() }));
         }
+        let now = self.now;
         let rounds = self.with(id, |instance, _| {
             if !instance.is_master() {
                 return Rounds::default();
             }
             match outcome {
-                Outcome::Ready { addresses } => instance.plan.arrived(addresses, total, &garp),
+                Outcome::Ready { addresses } => instance.plan.arrived(addresses, total, &garp, now),
                 Outcome::Complete => {
                     instance.set_owned(true);
                     instance.plan.complete(total, false, &garp)

@@ -35,7 +35,8 @@ fn port(spec: &InstanceSpec, instance: &Instance) -> Option<Port> {
             if ifindex.is_none() && (spec.interface.is_some() || spec.vrf.is_some()) {
                 return None;
             }
-            let local = Some(binding.source?);
+            // The last goodbye comes from an address that is lost.
+            let local = Some(binding.source.or(instance.spoke_from())?);
             Some(Port { family, ifindex, group: None, local, protocol, version })
         }
     }

@@ -90,7 +90,11 @@ impl Engine {
         let old = std::mem::replace(&mut self.spec, new);
         let new = Arc::clone(&self.spec);
         if self.now < self.not_before {
-            self.not_before = self.not_before.before(old.startup_delay) + new.startup_delay;
+            let before = self.not_before;
+            self.not_before = before.before(old.startup_delay) + new.startup_delay;
+            for instance in &mut self.instances {
+                instance.move_start(before, self.not_before.max(self.now));
+            }
         }
         self.lanes.clear();
         self.go_over_trackers(&old, &new);
@@ -154,6 +158,8 @@ impl Engine {
                 self.instances.push(Instance::new(spec, self.now));
                 continue;
             };
+            // Whoever is in a group finds out anew who is faulty there; nobody else is to be held by one that was left.
+            (instance.group_fault, instance.group_pending) = (None, false);
             if old_spec != spec {
                 changed.push((id, at));
                 if instance.is_master() {

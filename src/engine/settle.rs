@@ -11,7 +11,7 @@ use super::garp::Ranges;
 use super::group::{self, Member, Verdict};
 use super::index::Index;
 use super::instance::Instance;
-use super::io::{Action, Cause, Event, Fault};
+use super::io::{Action, Cause, Event, Fault, Role};
 use super::spec::{GroupId, IfName, InstanceId, InstanceSpec, Spec, Tie, TieTarget, Transport};
 use super::state::{Patience, State};
 use super::track::{Contribution, Reading, name_of, weigh};
@@ -95,9 +95,9 @@ impl Engine {
         let stirs = self.with(id, |instance, cx| {
             instance.binding = binding;
             instance.set_standing(standing, cx);
-            let stirs = instance.own_faults.is_empty() != faults.is_empty();
+            let before = (instance.own_faults.is_empty(), instance.own_faults_only_pending());
             instance.own_faults = faults;
-            stirs
+            before != (instance.own_faults.is_empty(), instance.own_faults_only_pending())
         });
         self.stirred.extend(group.filter(|_| stirs == Some(true)));
     }
@@ -143,14 +143,21 @@ impl Engine {
             .filter(|id| self.instances.get(id.index()).is_some_and(|member| !member.own_faults.is_empty()))
             .copied()
             .collect();
+        let pending = self.waits_for_scripts(&faulty);
         for id in &group.members {
             let because =
                 faulty.iter().find(|other| *other != id).and_then(|other| self.spec.instances.get(other.index()));
             if let Some(member) = self.instances.get_mut(id.index()) {
                 member.group_fault = because.map(|spec| spec.name.clone());
+                member.group_pending = pending;
             }
             follow.insert(*id);
         }
+    }
+
+    /// Has none of these any other fault than scripts that have not reported?
+    fn waits_for_scripts(&self, faulty: &[InstanceId]) -> bool {
+        faulty.iter().filter_map(|id| self.instances.get(id.index())).all(Instance::own_faults_only_pending)
     }
 
     /// Brings a group to one state.
@@ -166,7 +173,9 @@ impl Engine {
             self.instances.get(id.index()).is_some_and(|member| !member.is_master() && !member.wants_master())
         });
         let led_by = self.leader.filter(|id| members.contains(id)).or(content.copied());
-        for id in &members {
+        // Whoever led the group here goes first: its segment has waited longest.
+        let leader = led_by.filter(|_| verdict == Verdict::AllMaster);
+        for id in leader.iter().chain(members.iter().filter(|id| Some(**id) != leader)) {
             let Some(member) = self.instances.get(id.index()) else { continue };
             match (verdict, member.state()) {
                 (Verdict::AllBackup, State::Master(_)) => {
@@ -184,24 +193,29 @@ impl Engine {
                 _ => {}
             }
         }
-        let after = group::role(members.iter().filter_map(|id| self.instances.get(id.index())).map(Instance::role));
+        let mut after = group::role(members.iter().filter_map(|id| self.instances.get(id.index())).map(Instance::role));
+        let shown = self.groups.get(group.index()).copied();
+        if after == Role::Fault && shown == Some(Role::Init) && self.waits_for_scripts(&members) {
+            // It has not begun, and nobody is told of it.
+            after = Role::Init;
+        }
         if let Some(shown) = self.groups.get_mut(group.index()).filter(|shown| **shown != after) {
             let from = std::mem::replace(shown, after);
             self.out.push_back(Action::Report(Event::GroupBecame { group, from, to: after }));
         }
     }
 
-    /// An owner that was told to start as master starts at once, if its whole group is like that.
+    /// An owner starts as master at once, in a group only if every member was told to in so many words.
     fn may_start_at_once(&self, id: InstanceId) -> bool {
         let Some(spec) = self.spec.instances.get(id.index()) else { return false };
-        starts_as_master(spec) && self.group_members(spec).all(starts_as_master)
+        let group = spec.group.and_then(|group| self.spec.groups.get(group.index()));
+        starts_as_master(spec) && group.is_none_or(|group| group.starts_as_master)
     }
 
     /// A group of owners which was not told to start as master still does not wait long.
     fn first_patience(&self, id: InstanceId) -> Patience {
         let Some(spec) = self.spec.instances.get(id.index()) else { return Patience::Full };
-        let mut members = self.group_members(spec);
-        let owners = spec.group.is_some() && members.all(|member| member.priority == Priority::OWNER);
+        let owners = spec.group.is_some() && self.group_members(spec).all(starts_as_master);
         if owners { Patience::Owners } else { Patience::Full }
     }
 

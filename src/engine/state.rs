@@ -44,6 +44,8 @@ pub(super) enum Patience {
     Skew,
     /// All of a group's members are owners, yet the group did not ask to start as master: one interval and an owner's skew.
     Owners,
+    /// An owner that starts as master: not a moment longer than the start-up delay.
+    Nothing,
 }
 
 #[derive(Clone, PartialEq, Debug, serde::Serialize, serde::Deserialize)]

@@ -221,3 +221,25 @@ fn a_reload_announces_again_where_caches_are_refreshed() {
         assert_eq!(announced(&bench.take()).len(), rounds, "refresh {refresh}");
     }
 }
+
+#[test]
+fn after_the_last_of_many_lower_rivals_once_more() {
+    let own = InstanceSpec {
+        garp: Garp { delay: ms(0), lower_prio_repeat: 1, lower_prio_delay: ms(2000), ..Garp::default() },
+        ..instance(1, 100)
+    };
+    let mut bench = Bench::as_master(spec(vec![own.clone()]));
+    let began = bench.now;
+    for wait in [0, 500, 1000] {
+        bench.until(began + ms(wait));
+        bench.hear(&Voice::of(&own, "10.0.0.2", 50));
+    }
+    assert_eq!(announced(&bench.take()).len(), 3);
+    bench.until(began + ms(10_000));
+    let log: Vec<u64> = std::mem::take(&mut bench.log)
+        .into_iter()
+        .filter(|(_, action)| matches!(action, Action::Announce(_)))
+        .map(|(time, _)| time.since(began).as_micros() / 1000)
+        .collect();
+    assert_eq!(log, [2000, 3000]);
+}

@@ -95,10 +95,37 @@ fn an_unreported_script_of_one_holds_all() {
     let mut of = pair_of(100, 100);
     of.scripts.push(script("check"));
     of.instances[1].ties.push(tie(TieTarget::Script(ScriptId(0)), 0));
-    let mut bench = Bench::new(of);
+    let mut bench = Bench::new(of.clone());
     assert_eq!(bench.roles(), [Role::Fault, Role::Fault]);
+    // Nobody is told of it: neither of the one that waits, nor of the one beside it, nor of the group.
+    assert_eq!(words(&bench.take()), ["run 0"]);
+    assert_eq!(group_state(&bench), Role::Init);
     bench.give(Input::ScriptExited { script: ScriptId(0), exit: Exit::Code(0) });
     assert_eq!(bench.roles(), [Role::Backup, Role::Backup]);
+    assert_eq!(words(&bench.take()), ["ScriptChanged", "BACKUP", "BACKUP", "group BACKUP"]);
+    // What it reports may be bad; then everybody is told.
+    let mut bench = Bench::new(of.clone());
+    bench.take();
+    bench.give(Input::ScriptExited { script: ScriptId(0), exit: Exit::Code(1) });
+    assert_eq!(words(&bench.take()), ["ScriptChanged", "FAULT", "FAULT", "group FAULT"]);
+    // So they are when another fault comes before its word.
+    let mut bench = Bench::new(of);
+    bench.take();
+    let mut eth0 = links()[0].clone();
+    eth0.running = false;
+    bench.give(Input::Link(LinkFact::Changed(eth0)));
+    assert_eq!(words(&bench.take()), ["LinkChanged", "FAULT", "FAULT", "group FAULT"]);
+}
+
+#[test]
+fn whoever_leads_a_group_goes_first() {
+    let of = pair_of(200, 100);
+    let mut bench = Bench::new(of);
+    bench.until(at(4000));
+    // The first was ready first; the second, whose down timer is longer, brought them there.
+    let told = words(&bench.take());
+    let order: Vec<_> = told.iter().filter(|word| word.starts_with("own")).collect();
+    assert_eq!(order, ["own 1", "own 0"], "{told:?}");
 }
 
 #[test]
@@ -120,14 +147,23 @@ fn owners_in_groups() {
     assert_eq!(mixed.roles(), [Role::Backup, Role::Backup]);
     mixed.until(at(4000));
     assert_eq!(mixed.roles(), [Role::Master, Role::Master]);
-    // All owners, but the group was not told: an interval and 1/256.
+    // All owners, but not told in so many words: an interval and 1/256.
     let mut of = pair_of(255, 255);
-    of.instances[0].wants_master = false;
+    of.groups[0].starts_as_master = false;
     let mut bench = Bench::new(of);
     assert_eq!(bench.roles(), [Role::Backup, Role::Backup]);
     bench.until(at(1003));
     assert_eq!(bench.roles(), [Role::Backup, Role::Backup]);
     bench.until(at(1004));
+    assert_eq!(bench.roles(), [Role::Master, Role::Master]);
+    // Told to be BACKUP: the whole down timer.
+    let mut of = pair_of(255, 255);
+    of.groups[0].starts_as_master = false;
+    of.instances.iter_mut().for_each(|own| own.wants_master = false);
+    let mut bench = Bench::new(of);
+    bench.until(at(3003));
+    assert_eq!(bench.roles(), [Role::Backup, Role::Backup]);
+    bench.until(at(3004));
     assert_eq!(bench.roles(), [Role::Master, Role::Master]);
 }
 

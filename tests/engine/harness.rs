@@ -136,7 +136,8 @@ pub fn spec(instances: Vec<InstanceSpec>) -> Spec {
 pub fn grouped(mut instances: Vec<InstanceSpec>) -> Spec {
     let members: Vec<InstanceId> = (0..instances.len() as u32).map(InstanceId).collect();
     instances.iter_mut().for_each(|instance| instance.group = Some(GroupId(0)));
-    let group = GroupSpec { name: "VG".into(), members, ..GroupSpec::default() };
+    let starts_as_master = instances.iter().all(|instance| instance.priority.0 == 255 && instance.wants_master);
+    let group = GroupSpec { name: "VG".into(), members, starts_as_master, ..GroupSpec::default() };
     Spec { groups: vec![group], ..spec(instances) }
 }
 

@@ -282,3 +282,24 @@ fn a_delay_that_a_reload_took_away_holds_nobody() {
     bench.give(Input::Link(LinkFact::Dump(links())));
     assert_eq!(bench.role(0), Role::Backup);
 }
+
+#[test]
+fn a_router_that_lost_its_address_says_goodbye_from_it() {
+    let lost = Input::Link(LinkFact::AddressGone { index: ETH0, address: ip("10.0.0.1"), prefix: 24 });
+    let mut bench = Bench::as_master(spec(vec![instance(1, 100)]));
+    bench.give(lost);
+    let actions = bench.take();
+    let goodbye = actions.iter().find_map(|a| if let Action::Transmit(t) = a { Some(t) } else { None }).unwrap();
+    assert_eq!((priority_of(goodbye), goodbye.source), (0, ip("10.0.0.1")));
+    assert_eq!(bench.role(0), Role::Fault);
+    // A unicast router keeps the socket for it.
+    let mut bench = Bench::as_master(spec(vec![unicast(1, 100, &["10.0.0.2"])]));
+    let ports = bench.engine.ports();
+    bench.give(Input::Link(LinkFact::AddressGone { index: ETH0, address: ip("10.0.0.1"), prefix: 24 }));
+    assert_eq!(said(&bench.take()), [0]);
+    assert_eq!(bench.engine.ports(), ports);
+    // IPv6 has no way to: the kernel makes the header.
+    let mut bench = Bench::as_master(spec(vec![v6(1, 100)]));
+    bench.give(Input::Link(LinkFact::AddressGone { index: ETH0, address: ip("fe80::1"), prefix: 64 }));
+    assert_eq!(said(&bench.take()), [0; 0]);
+}

@@ -259,6 +259,11 @@ fn two_owners() {
         assert_eq!(bench.role(0), if bench.now < at(2000) { Role::Master } else { Role::Backup });
     }
     assert_eq!(bench.view(0).effective_priority, Priority(254));
+    // Alone again it is an owner, and whoever follows the priority is told before it speaks.
+    let mut alone = Bench { engine: bench.engine.clone(), now: bench.now, log: Vec::new(), kernel: true };
+    alone.wait(ms(3100));
+    let told = words(&alone.take());
+    assert_eq!(told[..4], ["PriorityChanged", "advert 255", "own 0", "MASTER"]);
     // As backup it is an owner again as soon as the rival changes.
     bench.hear(&Voice::of(&owner, "10.0.0.7", 255));
     assert_eq!(bench.view(0).effective_priority, Priority(255));
@@ -288,10 +293,30 @@ fn a_startup_delay_keeps_everybody_deaf() {
     assert_eq!(bench.view(0).counters.advert_rcvd, 0);
     assert_eq!(bench.view(0).counters.refused[&Refusal::NotListening], 1);
     assert_eq!(bench.engine.snapshot(bench.now).startup_delay_left, Some(ms(1000)));
-    bench.until(at(12_900));
-    assert_eq!(bench.roles(), [Role::Backup, Role::Backup]);
+    // An owner does not wait longer than that; the others have their down timer before them.
+    bench.until(at(10_000));
+    assert_eq!(bench.roles(), [Role::Backup, Role::Master]);
+    assert_eq!(bench.view(1).why, Cause::Owner);
+    bench.until(at(13_600));
+    assert_eq!(bench.roles(), [Role::Backup, Role::Master]);
     bench.until(at(13_610));
     assert_eq!(bench.roles(), [Role::Master, Role::Master]);
+}
+
+#[test]
+fn an_owner_that_waits_for_a_script_starts_with_its_first_word() {
+    let mut of = spec(vec![InstanceSpec { ties: vec![tie(TieTarget::Script(ScriptId(0)), 0)], ..instance(1, 255) }]);
+    of.scripts.push(script("check"));
+    let mut bench = Bench::new(of);
+    assert_eq!(bench.role(0), Role::Fault);
+    bench.give(Input::ScriptExited { script: ScriptId(0), exit: Exit::Code(0) });
+    assert_eq!((bench.role(0), bench.view(0).why.clone()), (Role::Master, Cause::Owner));
+    // Out of a real FAULT it waits like anybody else.
+    bench.wait(ms(1000));
+    bench.give(Input::ScriptExited { script: ScriptId(0), exit: Exit::Code(1) });
+    bench.wait(ms(1000));
+    bench.give(Input::ScriptExited { script: ScriptId(0), exit: Exit::Code(0) });
+    assert_eq!(bench.role(0), Role::Backup);
 }
 
 #[test]

@@ -164,3 +164,55 @@ fn deadlines_are_set_up_again() {
     bench.wait(ms(750));
     assert_eq!(announced(&bench.take()).len(), 1);
 }
+
+#[test]
+fn who_leaves_a_group_leaves_its_faults_behind() {
+    let other = InstanceSpec { interface: Some(name("eth1")), claim: claim(&["10.1.0.100"]), ..instance(2, 100) };
+    let (apart, together) = (spec(vec![instance(1, 100), other.clone()]), grouped(vec![instance(1, 100), other]));
+    let mut bench = Bench::as_master(together);
+    let mut eth1 = links()[1].clone();
+    eth1.running = false;
+    bench.give(Input::Link(LinkFact::Changed(eth1)));
+    assert_eq!(bench.roles(), [Role::Fault, Role::Fault]);
+    bench.reload(apart);
+    assert_eq!(bench.roles(), [Role::Backup, Role::Fault]);
+    bench.wait(ms(4000));
+    assert_eq!(bench.roles(), [Role::Master, Role::Fault]);
+}
+
+#[test]
+fn a_start_up_delay_that_is_changed_moves_everybody() {
+    let delayed = |by: u64| Spec { startup_delay: ms(by), ..spec(vec![instance(1, 100), instance(2, 255)]) };
+    let mut bench = Bench::new(delayed(60_000));
+    bench.until(at(1000));
+    bench.reload(delayed(5_000));
+    bench.until(at(5_000));
+    assert_eq!(bench.roles(), [Role::Backup, Role::Master]);
+    bench.until(at(8_700));
+    assert_eq!(bench.roles(), [Role::Master, Role::Master]);
+    // Over already: it ends at the reload.
+    let mut bench = Bench::new(delayed(60_000));
+    bench.until(at(10_000));
+    bench.reload(delayed(5_000));
+    bench.until(at(13_700));
+    assert_eq!(bench.roles(), [Role::Master, Role::Master]);
+    // And later.
+    let mut bench = Bench::new(delayed(5_000));
+    bench.until(at(1000));
+    bench.reload(delayed(20_000));
+    bench.until(at(19_000));
+    assert_eq!(bench.roles(), [Role::Backup, Role::Backup]);
+}
+
+#[test]
+fn what_a_reload_added_gets_its_second_block() {
+    let with = |list: &[&str]| spec(vec![InstanceSpec { claim: claim(list), ..instance(1, 100) }]);
+    let mut bench = Bench::as_master(with(&["10.0.0.100"]));
+    bench.wait(ms(10_000));
+    bench.reload(with(&["10.0.0.100", "10.0.0.101"]));
+    bench.take();
+    bench.wait(ms(4900));
+    assert_eq!(announced(&bench.take()).len(), 0);
+    bench.wait(ms(200));
+    assert_eq!(announced(&bench.take()), vec![0..2; 5]);
+}

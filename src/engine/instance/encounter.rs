@@ -77,10 +77,7 @@ impl Instance {
         let spec = cx.spec;
         let stranger = self.last_heard.is_none_or(|last| last.from != heard.from);
         if self.lowered && (stranger || heard.priority != Priority::OWNER) {
-            let before = self.priority();
-            self.lowered = false;
-            let after = self.priority();
-            cx.report(Event::PriorityChanged { instance: cx.id, from: before, to: after });
+            self.set_lowered(false, cx);
         }
         let mine = self.priority();
         let State::Backup(backup) = &mut self.state else { return };
@@ -158,10 +155,7 @@ impl Instance {
         let State::Master(master) = &mut self.state else { return };
         match master.rival {
             Some(Rival::Watched { until }) if cx.now <= until => {
-                let before = self.priority();
-                self.lowered = true;
-                let after = self.priority();
-                cx.report(Event::PriorityChanged { instance: cx.id, from: before, to: after });
+                self.set_lowered(true, cx);
             }
             Some(Rival::Warned { .. }) => {}
             _ => {

@@ -138,6 +138,8 @@ pub struct GroupSpec {
     pub name: Box<str>,
     /// At least one.
     pub members: Vec<InstanceId>,
+    /// Every member has `state MASTER` and `priority 255` written out: the group starts as MASTER.
+    pub starts_as_master: bool,
     /// `sync_group_tracking_weight`.
     pub tracking_weight: bool,
     pub notify: Notify,
