@@ -6,8 +6,11 @@
 
 use super::log;
 use super::options::Options;
+use super::programs::LeftBehind;
 use crate::engine::legacy::Legacy;
+use crate::observe::fifo::KeptFifo;
 use rustix::fs::MemfdFlags;
+use serde::{Deserialize, Serialize};
 use std::ffi::{OsStr, OsString};
 use std::io::{Read, Seek, Write};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
@@ -60,15 +63,28 @@ fn own_file() -> Option<PathBuf> {
     Some(text.strip_suffix(" (deleted)").map_or_else(|| link.clone(), PathBuf::from))
 }
 
+/// What one program of this process leaves to the next.
+#[derive(Default, Serialize, Deserialize)]
+pub struct Will {
+    /// Of the engine; `None` after one that was lost.
+    pub legacy: Option<Box<Legacy>>,
+    /// Children stay children: who does not wait for them has zombies.
+    #[serde(default)]
+    pub programs: Vec<LeftBehind>,
+    /// FIFOs stay open, so that whoever reads them does not see an end.
+    #[serde(default)]
+    pub fifos: Vec<KeptFifo>,
+}
+
 /// Becomes `program`. Comes back only if that is impossible.
-pub fn go_over(program: &Path, options: &Options, legacy: Option<&Legacy>) {
-    let will = legacy.and_then(|legacy| match write(legacy) {
+pub fn go_over(program: &Path, options: &Options, will: &Will) {
+    let will = match write(will) {
         Ok(file) => Some(file),
         Err(error) => {
             tracing::error!(target: "parent", "The state cannot be written down: {error}");
             None
         }
-    });
+    };
     log::flush();
     let mut args: Vec<OsString> = Vec::new();
     let mut own = std::env::args_os().skip(1);
@@ -102,37 +118,34 @@ fn ignore_signals() {
     }
 }
 
-fn write(legacy: &Legacy) -> std::io::Result<std::fs::File> {
+fn write(will: &Will) -> std::io::Result<std::fs::File> {
     // Without CLOEXEC: it has to survive exec.
     let mut file = std::fs::File::from(rustix::fs::memfd_create("vipd-legacy", MemfdFlags::empty())?);
-    file.write_all(&serde_json::to_vec(legacy)?)?;
+    file.write_all(&serde_json::to_vec(will)?)?;
     file.rewind()?;
     Ok(file)
 }
 
-/// What the program before us left, from the descriptor named by `--restore`.
-pub fn inherited(descriptor: i32) -> Option<Box<Legacy>> {
+/// What the program before us left, from the descriptor named by `--restore`; empty if there is none.
+pub fn inherited(descriptor: i32) -> Will {
     if descriptor <= 2 {
-        return None;
+        return Will::default();
     }
     // SAFETY: the descriptor is ours alone: it was opened for us by the program that this process was, which is gone, and
     // this is the only place that takes it. If the number is a lie, reading fails and closing it does no harm here.
     let mut file = std::fs::File::from(unsafe { OwnedFd::from_raw_fd(descriptor) });
     let mut text = Vec::new();
     let read = file.read_to_end(&mut text).map_err(|error| error.to_string());
-    let legacy = read.and_then(|_| serde_json::from_slice(&text).map_err(|error| error.to_string()));
-    match legacy {
-        Ok(legacy) => Some(Box::new(legacy)),
-        Err(error) => {
-            tracing::error!(target: "parent", "What the former program left cannot be read, starting afresh: {error}");
-            None
-        }
-    }
+    let will = read.and_then(|_| serde_json::from_slice(&text).map_err(|error| error.to_string()));
+    will.unwrap_or_else(|error| {
+        tracing::error!(target: "parent", "What the former program left cannot be read, starting afresh: {error}");
+        Will::default()
+    })
 }
 
 /// Begins anew in the same process, at once the first time, then after 1, 2, 4 … 60 s, as keepalived's parent does with
 /// its child. Comes back only if that is impossible.
-pub fn respawn(options: &Options) {
+pub fn respawn(options: &Options, will: &Will) {
     let uptime = || crate::kernel::clock::now().since(started()).as_secs();
     let before: u32 = std::env::var(RESPAWNS).ok().and_then(|text| text.parse().ok()).unwrap_or(0);
     let before = if uptime() >= LONG_LIFE_SECS { 0 } else { before };
@@ -143,7 +156,7 @@ pub fn respawn(options: &Options) {
     // SAFETY: all other threads have been joined or only write logs; nobody reads the environment meanwhile.
     unsafe { std::env::set_var(RESPAWNS, (before + 1).to_string()) };
     if let Some(program) = own_file() {
-        go_over(&program, options, None);
+        go_over(&program, options, will);
     }
 }
 

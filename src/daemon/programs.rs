@@ -7,6 +7,7 @@ use crate::engine::io::{Exit, KillSignal};
 use crate::engine::spec::{Run, ScriptId, Spec};
 use crate::kernel::process::{Ended, Processes, RunId};
 use crate::observe::{Fifos, NotifyRun};
+use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -15,6 +16,14 @@ use tokio::time::Instant;
 /// What a STOP notification may take; then TERM, and KILL shortly after, as keepalived does.
 const STOP_LIMIT: Duration = Duration::from_secs(1);
 const KILL_AFTER_TERM: Duration = Duration::from_millis(100);
+
+/// A program that goes on while its daemon becomes another one ([`super::again`]).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct LeftBehind {
+    pub pid: i32,
+    /// It has been told to end, or would be, were there time: a track script, a reader of a FIFO.
+    pub doomed: bool,
+}
 
 /// All programs under way.
 pub struct Programs {
@@ -38,6 +47,8 @@ enum Purpose {
     },
     /// A former configuration's; nobody wants to know how it ends.
     Forgotten,
+    /// A notify program that the program before us started.
+    Inherited,
 }
 
 impl Programs {
@@ -48,6 +59,27 @@ impl Programs {
             scripts: HashMap::new(),
             limits: Vec::new(),
             engine,
+        }
+    }
+
+    /// What runs at this moment, for whoever this process becomes.
+    pub fn left_behind(&self) -> Vec<LeftBehind> {
+        let doomed = |id| !matches!(self.runs.get(&id), Some(Purpose::Notify { .. } | Purpose::Inherited));
+        self.processes.pids().map(|(id, pid)| LeftBehind { pid, doomed: doomed(id) }).collect()
+    }
+
+    /// Takes on what a former program of this process left running: it is reaped when it ends, and whatever was to end
+    /// anyway is helped along. Must be called inside a tokio runtime.
+    pub fn adopt(&mut self, left: &[LeftBehind]) {
+        for LeftBehind { pid, doomed } in left {
+            let Some(run) = self.processes.adopt(*pid) else { continue };
+            if *doomed {
+                self.processes.kill(run, KillSignal::Term);
+                self.runs.insert(run, Purpose::Forgotten);
+                self.limit(run);
+            } else {
+                self.runs.insert(run, Purpose::Inherited);
+            }
         }
     }
 
@@ -188,7 +220,7 @@ impl Programs {
             Some(Purpose::Reader { path }) => {
                 tracing::warn!(target: "vrrp", "vrrp notify fifo script terminated ({path})");
             }
-            Some(Purpose::Forgotten) | None => {}
+            Some(Purpose::Forgotten | Purpose::Inherited) | None => {}
         }
     }
 }

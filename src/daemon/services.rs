@@ -1,6 +1,7 @@
 //! The services thread's loop: everything that may be slow. Signals, programs, trackers, observers, reload, the control
 //! socket and the watchdog meet here; the engine thread never waits for any of it.
 
+use super::again::Will;
 use super::control::{Answer, Question, Reply, Request};
 use super::driver::{News, Punctuality, Steer, Told};
 use super::options::Options;
@@ -450,9 +451,15 @@ impl Services {
     }
 
     /// What [`Services::run`] ended for, if it was not for good.
-    pub fn will(&mut self) -> Option<(PathBuf, Box<Legacy>)> {
+    pub fn will(&mut self) -> Option<(PathBuf, Will)> {
         let (program, answered) = self.will.take()?;
-        Some((program, answered.blocking_recv().ok()?))
+        let legacy = Some(answered.blocking_recv().ok()?);
+        Some((program, Will { legacy, ..self.belongings() }))
+    }
+
+    /// What this thread leaves to another program of the process, without anything of the engine's.
+    pub fn belongings(&mut self) -> Will {
+        Will { legacy: None, programs: self.parts.programs.left_behind(), fifos: self.parts.hub.hand_over() }
     }
 
     fn steer(&self, steer: Steer, instance: Option<String>) -> Reply {

@@ -3,6 +3,7 @@
 //! What can fail for reasons of the user (configuration, permissions, "already running") comes before the fork, so that
 //! whoever started the daemon sees it.
 
+use super::again::Will;
 use super::control::Server;
 use super::driver::{self, Punctuality};
 use super::fork::{self, Ready, Side};
@@ -236,6 +237,7 @@ fn serve(
     };
     let spec = Arc::new(spec);
     let (engine, inbox) = mpsc::unbounded_channel();
+    let Will { legacy, programs: left, fifos } = options.restore.map(again::inherited).unwrap_or_default();
     let (services, told) = mpsc::unbounded_channel();
     let punctuality = Arc::new(Punctuality::default());
     let driver = driver::start(driver::Setup {
@@ -246,7 +248,7 @@ fn serve(
         services,
         punctuality: punctuality.clone(),
         log_addresses: options.log_addresses,
-        legacy: options.restore.and_then(again::inherited),
+        legacy,
     });
     let driver = match driver {
         Ok(driver) => driver,
@@ -270,16 +272,20 @@ fn serve(
     if let Some(address) = options.metrics {
         http::start(address, ask);
     }
+    // SAFETY: the program before us left these descriptors open for us, and nothing here has opened or taken them.
+    let fifos = unsafe { Fifos::inheriting(fifos) };
+    let mut programs = Programs::new(engine.clone());
+    programs.adopt(&left);
     let observers: Vec<Box<dyn crate::observe::Observer + Send>> = vec![
         Box::new(crate::observe::log::Log::default()),
         Box::new(Notifier::default()),
-        Box::new(Fifos::default()),
+        Box::new(fifos),
         Box::new(Mailer::default()),
     ];
     let mut services = Services::new(services::Setup {
         options: options.clone(),
         hub: Hub::new(observers),
-        programs: Programs::new(engine.clone()),
+        programs,
         trackers: Trackers::new(processes, engine.clone()),
         signals,
         told,
@@ -290,16 +296,16 @@ fn serve(
         pid_file,
     });
     let code = survive(&mut services, runtime, options.no_respawn);
-    if let Some((program, legacy)) = services.will() {
+    if let Some((program, will)) = services.will() {
         // Never comes back, unless there is no program to go over to: then this one starts anew.
-        again::go_over(&program, options, Some(&legacy));
+        again::go_over(&program, options, &will);
     }
     if code == EXIT_INTERNAL && !options.no_respawn && (driver.is_finished()) {
         let panicked = driver.join().is_err();
         tracing::error!(target: "parent", "The engine thread {}", if panicked { "panicked" } else { "ended" });
         kernel.order(Order::Stop { release: true });
         kernel.join();
-        again::respawn(options);
+        again::respawn(options, &services.belongings());
         return code;
     }
     drop(server);

@@ -10,6 +10,7 @@ use super::readiness::readable;
 use crate::engine::io::{Exit, KillSignal};
 use crate::engine::spec::{Command, Run};
 use nix::sys::signal::{SigHandler, SigSet, Signal, killpg, signal};
+use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
 use nix::unistd::{Gid, Pid, Uid};
 use rustix::process::{PidfdFlags, pidfd_open};
 use std::collections::HashMap;
@@ -37,8 +38,30 @@ pub struct Processes {
     next: u64,
     running: HashMap<RunId, Running>,
     failed: Vec<Ended>,
-    ended: mpsc::UnboundedReceiver<(RunId, Child)>,
-    tell: mpsc::UnboundedSender<(RunId, Child)>,
+    ended: mpsc::UnboundedReceiver<(RunId, Body)>,
+    tell: mpsc::UnboundedSender<(RunId, Body)>,
+}
+
+/// What is waited for when a run has ended.
+#[derive(Debug)]
+enum Body {
+    Ours(Child),
+    /// Started by the program that this process was before (`vipctl upgrade`).
+    Adopted(Pid),
+}
+
+impl Body {
+    /// Reaps; the process has ended already.
+    fn exit(self) -> Exit {
+        match self {
+            Body::Ours(mut child) => child.wait().map_or(Exit::NotRun, exit_of),
+            Body::Adopted(pid) => match waitpid(pid, None) {
+                Ok(WaitStatus::Exited(_, code)) => Exit::Code(code),
+                Ok(WaitStatus::Signaled(_, signal, _)) => Exit::Signal(signal as i32),
+                _ => Exit::NotRun,
+            },
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -65,7 +88,11 @@ impl Processes {
     pub fn spawn(&mut self, run: &Run, extra: &[&str]) -> RunId {
         self.next += 1;
         let id = RunId(self.next);
-        match start(run, extra).and_then(|child| self.watch(id, child)) {
+        let watched = start(run, extra).and_then(|child| {
+            let pid = Pid::from_raw(i32::try_from(child.id()).map_err(io::Error::other)?);
+            self.watch(id, pid, Body::Ours(child))
+        });
+        match watched {
             Ok(group) => {
                 self.running.insert(id, Running { group, signalled: false });
             }
@@ -89,6 +116,23 @@ impl Processes {
         }
     }
 
+    /// Takes on a child of this process that another program of it started; `None` if there is no such child.
+    pub fn adopt(&mut self, pid: i32) -> Option<RunId> {
+        let pid = Pid::from_raw(pid);
+        // Asked without reaping: only a child of ours may ever be signalled or waited for.
+        waitid(Id::Pid(pid), WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT).ok()?;
+        self.next += 1;
+        let id = RunId(self.next);
+        let group = self.watch(id, pid, Body::Adopted(pid)).ok()?;
+        self.running.insert(id, Running { group, signalled: false });
+        Some(id)
+    }
+
+    /// Process identifiers of all runs.
+    pub fn pids(&self) -> impl Iterator<Item = (RunId, i32)> + '_ {
+        self.running.iter().map(|(id, running)| (*id, running.group.as_raw()))
+    }
+
     /// How many run.
     pub fn running(&self) -> usize {
         self.running.len()
@@ -100,20 +144,18 @@ impl Processes {
             return ended;
         }
         loop {
-            let Some((id, mut child)) = self.ended.recv().await else { return std::future::pending().await };
+            let Some((id, body)) = self.ended.recv().await else { return std::future::pending().await };
             let Some(running) = self.running.remove(&id) else { continue };
             if running.signalled {
                 let _ = killpg(running.group, Signal::SIGKILL);
             }
-            let exit = child.wait().map_or(Exit::NotRun, exit_of);
-            return Ended { id, exit, error: None };
+            return Ended { id, exit: body.exit(), error: None };
         }
     }
 
-    /// Has `child` told when it ends; answers its process group.
-    fn watch(&self, id: RunId, mut child: Child) -> io::Result<Pid> {
-        let number = i32::try_from(child.id()).map_err(io::Error::other)?;
-        let fd = rustix::process::Pid::from_raw(number)
+    /// Has the end of `pid` told; answers its process group, which it leads.
+    fn watch(&self, id: RunId, pid: Pid, body: Body) -> io::Result<Pid> {
+        let fd = rustix::process::Pid::from_raw(pid.as_raw())
             .ok_or(io::ErrorKind::NotFound.into())
             .and_then(|pid| Ok(pidfd_open(pid, PidfdFlags::NONBLOCK)?))
             .and_then(readable);
@@ -121,17 +163,17 @@ impl Processes {
             Ok(fd) => fd,
             Err(error) => {
                 // Nobody would ever know that it has ended.
-                let _ = killpg(Pid::from_raw(number), Signal::SIGKILL);
-                let _ = child.wait();
+                let _ = killpg(pid, Signal::SIGKILL);
+                let _ = body.exit();
                 return Err(error);
             }
         };
         let tell = self.tell.clone();
         tokio::spawn(async move {
             let _ = fd.readable().await;
-            let _ = tell.send((id, child));
+            let _ = tell.send((id, body));
         });
-        Ok(Pid::from_raw(number))
+        Ok(pid)
     }
 }
 

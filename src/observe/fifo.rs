@@ -8,8 +8,10 @@ use super::notify::{Gate, Told, deleted_word};
 use super::{Context, Observer, Wishes};
 use crate::engine::io::{Event, Role};
 use crate::engine::spec::{Fifo, Run, Spec};
+use serde::{Deserialize, Serialize};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -18,8 +20,18 @@ use std::path::{Path, PathBuf};
 pub struct Fifos {
     pipes: Vec<Pipe>,
     gate: Gate,
+    /// Of the program that this process was before.
+    inherited: Vec<Pipe>,
     /// Effective priority is repeated after a reload (`fifo_write_vrrp_states_on_reload`).
     started: bool,
+}
+
+/// A pipe that stays open while its daemon becomes another program.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct KeptFifo {
+    path: PathBuf,
+    fd: RawFd,
+    ours: bool,
 }
 
 #[derive(Debug)]
@@ -30,6 +42,17 @@ struct Pipe {
 }
 
 impl Fifos {
+    /// Goes on with the pipes that the program before us held, as far as the configuration still names them.
+    ///
+    /// # Safety
+    /// The descriptors in `kept` must belong to nobody else in this process.
+    pub unsafe fn inheriting(kept: Vec<KeptFifo>) -> Fifos {
+        // SAFETY: passed on to the caller.
+        let take = |kept: KeptFifo| unsafe { Pipe::take(kept) };
+        let inherited = kept.into_iter().filter_map(take).collect();
+        Fifos { pipes: Vec::new(), gate: Gate::default(), inherited, started: false }
+    }
+
     /// The programs that read the pipes of `spec`, each with the path that it reads.
     pub fn readers(spec: &Spec) -> Vec<(Run, String)> {
         distinct(spec).into_iter().filter_map(|fifo| Some((fifo.reader.clone()?, fifo.path.to_string()))).collect()
@@ -39,20 +62,22 @@ impl Fifos {
     /// global one first. Must be called before [`Fifos::readers`] are started.
     fn open(&mut self, spec: &Spec) {
         self.close();
+        let mut inherited = std::mem::take(&mut self.inherited);
         for fifo in distinct(spec) {
+            if let Some(place) = inherited.iter().position(|pipe| pipe.path == Path::new(&*fifo.path)) {
+                self.pipes.push(inherited.swap_remove(place));
+                continue;
+            }
             match Pipe::open(fifo) {
                 Ok(pipe) => self.pipes.push(pipe),
                 Err(error) => tracing::warn!(target: "vrrp", "Unable to open notify fifo {}: {error}", fifo.path),
             }
         }
+        inherited.into_iter().for_each(Pipe::remove);
     }
 
     fn close(&mut self) {
-        for pipe in self.pipes.drain(..) {
-            if pipe.ours {
-                let _ = std::fs::remove_file(&pipe.path);
-            }
-        }
+        self.pipes.drain(..).for_each(Pipe::remove);
     }
 
     fn write(&mut self, line: &str) {
@@ -143,6 +168,14 @@ impl Observer for Fifos {
         }
     }
 
+    fn hand_over(&mut self, kept: &mut Vec<KeptFifo>) {
+        for pipe in &self.pipes {
+            if rustix::io::fcntl_setfd(&pipe.file, rustix::io::FdFlags::empty()).is_ok() {
+                kept.push(KeptFifo { path: pipe.path.clone(), fd: pipe.file.as_raw_fd(), ours: pipe.ours });
+            }
+        }
+    }
+
     fn stopped(&mut self, cx: &Context<'_>, _: &mut Wishes) {
         for group in &cx.spec.groups {
             self.write(&group_line(&group.name, "STOP"));
@@ -157,6 +190,25 @@ impl Drop for Fifos {
 }
 
 impl Pipe {
+    /// `None` if the descriptor is not the FIFO that now stands at the path.
+    ///
+    /// # Safety
+    /// The descriptor must belong to nobody else in this process.
+    unsafe fn take(kept: KeptFifo) -> Option<Pipe> {
+        // SAFETY: the caller's promise.
+        let file = File::from(unsafe { OwnedFd::from_raw_fd(kept.fd) });
+        let (open, there) = (file.metadata().ok()?, std::fs::symlink_metadata(&kept.path).ok()?);
+        let same = there.file_type().is_fifo() && (open.dev(), open.ino()) == (there.dev(), there.ino());
+        rustix::io::fcntl_setfd(&file, rustix::io::FdFlags::CLOEXEC).ok()?;
+        same.then_some(Pipe { path: kept.path, file, ours: kept.ours })
+    }
+
+    fn remove(self) {
+        if self.ours {
+            let _ = std::fs::remove_file(&self.path);
+        }
+    }
+
     fn open(fifo: &Fifo) -> io::Result<Pipe> {
         let path = Path::new(&*fifo.path);
         let mode = nix::sys::stat::Mode::from_bits_truncate(0o644);

@@ -15,7 +15,7 @@ pub mod mail;
 pub mod metrics;
 mod notify;
 
-pub use fifo::Fifos;
+pub use fifo::{Fifos, KeptFifo};
 pub use notify::Notifier;
 
 use crate::engine::io::{Event, Role};
@@ -34,6 +34,10 @@ pub trait Observer {
     /// The engine has stopped: the last thing to be told.
     fn stopped(&mut self, cx: &Context<'_>, wishes: &mut Wishes) {
         let _ = (cx, wishes);
+    }
+    /// This process becomes another program at once: descriptors that are to stay open are made to, and named.
+    fn hand_over(&mut self, kept: &mut Vec<KeptFifo>) {
+        let _ = kept;
     }
 }
 
@@ -136,6 +140,15 @@ impl Hub {
 
     pub fn stopped(&mut self, wishes: &mut Wishes) {
         self.tell(|observer, cx| observer.stopped(cx, wishes));
+    }
+
+    /// See [`Observer::hand_over`].
+    pub fn hand_over(&mut self) -> Vec<KeptFifo> {
+        let mut kept = Vec::new();
+        for observer in &mut self.observers {
+            observer.hand_over(&mut kept);
+        }
+        kept
     }
 
     /// For those who look at events without being an [`Observer`].

@@ -69,3 +69,87 @@ fn a_program_that_does_not_fit_is_refused() {
     daemon.wait_for_address(&ground, "10.9.0.10/24", true);
     assert_eq!(daemon.stop().code(), Some(0));
 }
+
+/// Zombies among the children of a process.
+fn zombies(pid: i32) -> usize {
+    let processes = std::fs::read_dir("/proc").unwrap().flatten();
+    let stats = processes.filter_map(|entry| std::fs::read_to_string(entry.path().join("stat")).ok());
+    let child = |stat: &String| {
+        let after = stat.rsplit(") ").next().unwrap();
+        after.starts_with(&format!("Z {pid} "))
+    };
+    stats.filter(child).count()
+}
+
+/// Everything that goes on beside the engine: programs, pipes, sockets, files.
+#[test]
+fn what_runs_beside_the_engine_goes_on_across_an_upgrade() {
+    if !ready() {
+        return;
+    }
+    let ground = Ground::new();
+    let program = |name: &str, text: &str| {
+        let path = ground.write(name, &format!("#!/bin/sh\n{text}\n"));
+        let done = Command::new("chmod").args(["755", path.to_str().unwrap()]).status().unwrap();
+        assert!(done.success());
+        path.display().to_string()
+    };
+    let here = ground.directory.display().to_string();
+    // A notification that outlives the daemon that started it, and a check that does not listen to SIGTERM.
+    let notify = program("notify", &format!("echo $$ >> {here}/notified; sleep 2; echo done >> {here}/notified"));
+    let check = program("check", &format!("trap '' TERM; echo $$ >> {here}/checks; while :; do sleep 0.1; done"));
+    let fifo = ground.directory.join("fifo");
+    ground.configure(&format!(
+        "global_defs {{\n script_user root\n notify_fifo {}\n}}\n\
+         vrrp_script chk {{\n script {check}\n interval 1\n timeout 60\n weight 5\n}}\n{}",
+        fifo.display(),
+        instance("A", 1, "10.9.0.10/24")
+            .replace("priority 200", &format!("priority 200\n track_script {{\n  chk\n }}\n notify_master {notify}"))
+    ));
+    let daemon = ground.start(&format!("--metrics 127.0.0.1:9650 -g{here}/run.log"));
+    daemon.wait_for_address(&ground, "10.9.0.10/24", true);
+    let lines = |name: &str| -> Vec<String> {
+        let text = std::fs::read_to_string(ground.directory.join(name)).unwrap_or_default();
+        text.lines().map(ToOwned::to_owned).collect()
+    };
+    daemon.wait_for("the notification and the check", || lines("notified").len() == 1 && lines("checks").len() == 1);
+    let mut reader = Command::new("cat").arg(&fifo).stdout(Stdio::piped()).spawn().unwrap();
+    let metrics = || {
+        let run = "exec 3<>/dev/tcp/127.0.0.1/9650; printf 'GET /metrics HTTP/1.0\\r\\n\\r\\n' >&3; cat <&3";
+        let out = Command::new("ip").args(["netns", "exec", &ground.name, "bash", "-c", run]).output().unwrap();
+        String::from_utf8(out.stdout).unwrap().contains("vipd_vrrp_state")
+    };
+    assert!(metrics());
+    let mut watch = daemon.control();
+    crate::ground::say(&mut watch, r#"{"request":"watch"}"#);
+    crate::ground::hear(&mut watch);
+    assert_eq!(daemon.ask(r#"{"request":"upgrade"}"#)["reply"], "done");
+    daemon.wait_for("the next program to stand", || daemon.log_text().matches("Startup complete").count() == 2);
+    // The check is made to end and started anew; the notification ends by itself; nobody is left unwaited for.
+    let old: i32 = lines("checks")[0].parse().unwrap();
+    daemon.wait_for("the old check to go", || !std::path::Path::new(&format!("/proc/{old}")).exists());
+    daemon.wait_for("another check", || lines("checks").len() == 2);
+    daemon.wait_for("the notification to end", || lines("notified").len() == 2);
+    daemon.wait_for("everybody to be reaped", || zombies(daemon.pid()) == 0);
+    // Whoever reads the pipe has not seen its end; whoever scrapes or asks finds somebody.
+    assert!(reader.try_wait().unwrap().is_none(), "the reader of the FIFO saw an end");
+    daemon.wait_for("metrics", metrics);
+    assert_eq!(daemon.ask(r#"{"request":"hello"}"#)["pid"], daemon.pid());
+    for name in ["keepalived.pid", "vrrp.pid"] {
+        let path = daemon.path(&format!("/run/{name}"));
+        assert_eq!(std::fs::read_to_string(path).unwrap(), format!("{}\n", daemon.pid()));
+    }
+    // A second daemon still finds the place taken.
+    let lock = std::fs::OpenOptions::new().read(true).write(true).open(daemon.path("/run/keepalived.pid")).unwrap();
+    let whole = libc::flock { l_type: libc::F_WRLCK as i16, l_whence: 0, l_start: 0, l_len: 0, l_pid: 0 };
+    assert!(nix::fcntl::fcntl(&lock, nix::fcntl::FcntlArg::F_OFD_SETLK(&whole)).is_err(), "the pid file is not locked");
+    let log = || lines("run.log").join("\n");
+    assert!(log().matches("Starting Keepalived").count() == 2, "{}", log());
+    assert_eq!(daemon.stop().code(), Some(0));
+    assert!(!fifo.exists(), "the FIFO is the daemon's, whichever program made it");
+    let told = reader.wait_with_output().unwrap().stdout;
+    assert_eq!(
+        String::from_utf8(told).unwrap(),
+        "INSTANCE \"A\" BACKUP 200\nINSTANCE \"A\" MASTER 200\nINSTANCE \"A\" STOP 200\n"
+    );
+}
