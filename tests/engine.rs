@@ -17,6 +17,8 @@ mod laws;
 mod links;
 #[path = "engine/protocol.rs"]
 mod protocol;
+#[path = "engine/reload_pairs.rs"]
+mod reload_pairs;
 #[path = "engine/reloading.rs"]
 mod reloading;
 #[path = "engine/rules.rs"]

@@ -440,8 +440,18 @@ impl Instance {
     pub(super) fn reloaded(&mut self, before: &InstanceSpec, changed: bool, cx: &mut Cx<'_>) {
         let spec = cx.spec;
         self.sender.forget();
-        if spec.version == Version::V2 || self.learned == before.interval {
+        // What a living master told of its interval is so whatever is configured here.
+        let told =
+            spec.version == before.version && matches!(&self.state, State::Backup(Backup { heard: Some(_), .. }));
+        if spec.version == Version::V2 || (self.learned == before.interval && !told) {
             self.learned = spec.interval;
+        }
+        let timing = |spec: &InstanceSpec| (spec.version, spec.interval, spec.down_adverts);
+        if let State::Backup(backup) = &mut self.state
+            && timing(spec) != timing(before)
+        {
+            // A patience that has become shorter does not end because of that alone.
+            backup.since = backup.since.max(cx.now);
         }
         if let State::Backup(backup) = &mut self.state
             && spec.preempt_delay != before.preempt_delay

@@ -345,7 +345,11 @@ pub fn said(actions: &[Action]) -> Vec<u8> {
 
 pub fn priority_of(transmit: &Transmit) -> u8 {
     let payload = match transmit.source {
-        IpAddr::V4(_) => frames::ipv4(&transmit.bytes).unwrap().payload,
+        IpAddr::V4(_) => {
+            let ip = frames::ipv4(&transmit.bytes).unwrap();
+            let head = if ip.protocol == PROTOCOL_VRRP { 0 } else { vipd::wire::auth::AH_HEAD };
+            &ip.payload[head..]
+        }
         IpAddr::V6(_) => &transmit.bytes,
     };
     parse(payload, Family::of(&transmit.source)).unwrap().priority.0

@@ -216,3 +216,24 @@ fn what_a_reload_added_gets_its_second_block() {
     bench.wait(ms(200));
     assert_eq!(announced(&bench.take()), vec![0..2; 5]);
 }
+
+#[test]
+fn a_shorter_interval_takes_nothing_from_a_master_that_lives() {
+    let slow = InstanceSpec { interval: ms(10_000), ..instance(1, 100) };
+    let mut bench = Bench::new(spec(vec![slow.clone()]));
+    bench.hear(&Voice::of(&slow, "10.0.0.2", 200));
+    bench.wait(ms(9_000));
+    bench.reload(spec(vec![instance(1, 100)]));
+    // It speaks every ten seconds still, as it has said.
+    bench.wait(ms(1_000));
+    bench.hear(&Voice::of(&slow, "10.0.0.2", 200));
+    bench.wait(ms(29_000));
+    assert_eq!(bench.role(0), Role::Backup);
+    // Where nobody was heard, the new patience begins with the reload.
+    let mut bench = Bench::new(spec(vec![slow]));
+    bench.wait(ms(9_000));
+    bench.reload(spec(vec![instance(1, 100)]));
+    assert_eq!(bench.role(0), Role::Backup);
+    bench.wait(ms(3_700));
+    assert_eq!(bench.role(0), Role::Master);
+}
