@@ -29,6 +29,8 @@ pub const LIMIT: Duration = Duration::from_secs(25);
 pub enum Kind {
     Vipd,
     Keepalived,
+    /// FRR's zebra and vrrpd: [`Lab::start_frr`].
+    Frr,
 }
 
 impl std::fmt::Display for Kind {
@@ -36,6 +38,7 @@ impl std::fmt::Display for Kind {
         f.write_str(match self {
             Kind::Vipd => "vipd",
             Kind::Keepalived => "keepalived",
+            Kind::Frr => "FRR",
         })
     }
 }
@@ -105,7 +108,7 @@ pub fn until(what: &str, mut holds: impl FnMut() -> bool) -> Result<Duration, St
         if began.elapsed() > LIMIT {
             return Err(format!("not within {LIMIT:?}: {what}"));
         }
-        std::thread::sleep(Duration::from_millis(20));
+        std::thread::sleep(Duration::from_millis(30));
     }
 }
 
@@ -215,6 +218,7 @@ impl Lab {
         let program = match lab.kind {
             Kind::Vipd => env!("CARGO_BIN_EXE_vipd"),
             Kind::Keepalived => "keepalived",
+            Kind::Frr => unreachable!("FRR needs to be told more"),
         };
         let log = File::options().create(true).append(true).open(lab.directory.join("log")).unwrap();
         let handle = File::open(format!("/run/netns/{}", lab.namespace)).unwrap();
@@ -231,23 +235,28 @@ impl Lab {
         lab.child = Some(command.spawn().unwrap());
     }
 
-    /// Starts FRR's zebra and vrrpd in a seat instead: VRID 51, priority 200, 0.2 s, on a macvlan that FRR expects.
-    pub fn start_frr(&mut self, node: usize, six: bool, vip: &str, mac: &str) {
+    /// Starts FRR's zebra and vrrpd in a seat instead: VRID 51, 0.2 s, on a macvlan that FRR expects.
+    #[allow(dead_code)]
+    pub fn start_frr(&mut self, node: usize, six: bool, vip: &str, mac: &str, priority: u8) {
         let lab = &mut self.nodes[node];
         let directory = lab.directory.display().to_string();
         let (length, low) = if six { (128, "addr add fe80::100/64 dev vrrp nodad\n") } else { (32, "") };
         let nodad = if six { " nodad" } else { "" };
-        batch(
-            &lab.namespace,
-            &format!(
+        // It outlives the daemons.
+        let there = ip(&lab.namespace, &["link", "show", "vrrp"]).is_ok();
+        let lines = if there {
+            "link set vrrp up\n".to_owned()
+        } else {
+            format!(
                 "link add vrrp link eth0 address {mac} type macvlan mode bridge\nlink set vrrp addrgenmode none\n{low}\
                  addr add {vip}/{length} dev vrrp{nodad}\nlink set vrrp up\n"
-            ),
-        );
+            )
+        };
+        batch(&lab.namespace, &lines);
         let family = if six { "ipv6" } else { "ip" };
         let own = if six { " vrrp 51 ipv6 fe80::100\n" } else { "" };
         let text = format!(
-            "interface eth0\n vrrp 51 version 3\n vrrp 51 priority 200\n vrrp 51 advertisement-interval 200\n{own} \
+            "interface eth0\n vrrp 51 version 3\n vrrp 51 priority {priority}\n vrrp 51 advertisement-interval 200\n{own} \
              vrrp 51 {family} {vip}\n!\n"
         );
         std::fs::write(lab.directory.join("frr.conf"), text).unwrap();

@@ -8,5 +8,6 @@
 mod conf;
 mod lab;
 mod matrix;
+mod seen;
 mod single;
 mod special;

@@ -1,4 +1,4 @@
-//! Cases that are not a cell of the matrix: scripts, nopreempt, sync groups, several addresses, VMAC, strangers.
+//! Cases that are not a cell of the matrix: scripts, nopreempt, several addresses, leftovers.
 
 use super::conf::{Conf, Tongue};
 use super::lab::{Kind, Lab, skip, until};
@@ -172,63 +172,6 @@ fn a_reload_adds_and_removes_addresses() {
     });
 }
 
-/// Two segments, one instance on each, one group: when one cable goes, both addresses go.
-#[test]
-fn a_sync_group_moves_as_one() {
-    in_all_seats(|master, backup| {
-        let mut lab = Lab::new(&[master, backup], 2);
-        let (inner, outer): (IpAddr, IpAddr) = ("192.0.2.100".parse().unwrap(), "198.51.100.100".parse().unwrap());
-        for (node, priority) in [(0, 150), (1, 100)] {
-            let instance = |name: &str, vrid: u8, interface: &str, vip: IpAddr| {
-                format!(
-                    "vrrp_instance {name} {{\n    version 3\n    interface {interface}\n    virtual_router_id {vrid}\n    \
-                     priority {priority}\n    advert_int 0.2\n    virtual_ipaddress {{\n        {vip}/24\n    }}\n}}\n"
-                )
-            };
-            let text = instance("IN", 51, "eth0", inner)
-                + &instance("OUT", 52, "eth1", outer)
-                + "vrrp_sync_group G {\n    group {\n        IN\n        OUT\n    }\n}\n";
-            lab.configure(node, &text);
-            lab.start(node);
-        }
-        let both = |lab: &Lab, node: usize| lab.only(node, inner).and_then(|_| lab.only(node, outer));
-        both(&lab, 0)?;
-        for segment in [1, 0] {
-            lab.cable(0, segment, false);
-            both(&lab, 1)?;
-            lab.cable(0, segment, true);
-            both(&lab, 0)?;
-        }
-        Ok(())
-    });
-}
-
-#[test]
-fn use_vmac_works_beside_keepalived() {
-    in_all_seats(|master, backup| {
-        let vip = Tongue::V3.address();
-        let mut lab = pair(master, backup, Tongue::V3, |_, _, conf| conf.inside("use_vmac"));
-        let on_vmac = |lab: &Lab, node: usize| {
-            let at = |(name, address): &(String, IpAddr)| *address == vip && name.starts_with("vrrp.");
-            lab.addresses(node).iter().any(at)
-        };
-        lab.only(0, vip)?;
-        let from = Instant::now();
-        if !on_vmac(&lab, 0) {
-            return Err(format!("not on the VMAC\n{}", lab.describe()));
-        }
-        lab.signal(0, libc::SIGTERM);
-        lab.only(1, vip)?;
-        let virtual_mac = [0x00, 0x00, 0x5E, 0x00, 0x01, 51];
-        until("frames of the new master from the virtual MAC", || {
-            lab.since(from).iter().any(|f| f.node == 1 && f.bytes.get(6..12) == Some(&virtual_mac))
-        })
-        .map_err(|text| format!("{text}\n{}", lab.describe()))?;
-        lab.start(0);
-        lab.only(0, vip).map(|_| ())
-    });
-}
-
 /// An address that another program removes comes back, and nobody else takes over meanwhile.
 #[test]
 fn a_removed_address_comes_back() {
@@ -264,29 +207,3 @@ fn leftovers_of_a_killed_daemon_are_cleared() {
         lab.only(1, vip).map(|_| ())
     });
 }
-
-/// FRR's vrrpd as the other router: it leaves, vipd takes over; it comes back, vipd yields.
-#[test]
-fn frr_is_heard_and_followed() {
-    if skip(&["ip", "vrrpd", "zebra"]) {
-        return;
-    }
-    let cases = [(Tongue::V3, "192.0.2.100", "00:00:5e:00:01:33"), (SIX, "2001:db8::100", "00:00:5e:00:02:33")];
-    for (tongue, vip, mac) in cases {
-        let mut lab = Lab::new(&[Kind::Vipd, Kind::Vipd], 1);
-        lab.configure(0, &Conf::new(tongue, 0, 2, 100).text());
-        lab.start(0);
-        let address: IpAddr = vip.parse().unwrap();
-        let case = |lab: &mut Lab| -> Outcome {
-            lab.only(0, address)?;
-            lab.start_frr(1, tongue.six, vip, mac);
-            until("vipd yields to FRR", || !lab.has(0, address))?;
-            lab.signal(1, libc::SIGTERM);
-            lab.only(0, address).map(|_| ())
-        };
-        let result = case(&mut lab);
-        assert!(result.is_ok(), "{tongue}: {}\n{}", result.unwrap_err(), lab.describe());
-    }
-}
-
-const SIX: Tongue = Tongue { six: true, ..Tongue::V3 };
