@@ -2,14 +2,18 @@
 //! renamed, deleted and made again under them; thousands of strangers' addresses; programs that hang; a syslog daemon
 //! that does not read; a full disk; hundreds of reloads; damaged adverts.
 //!
-//! Needs root and iproute2, like the other namespace tests. Counts are short by default. `VIPD_TORTURE=300` makes that
-//! many random acts and reloads, `VIPD_TORTURE_SEED=n` repeats a sequence. Nothing is timed: states are awaited.
+//! Needs root, iproute2 and keepalived, like the other namespace tests. Counts are short by default. `VIPD_TORTURE=1000`
+//! makes that many random acts and reloads, `VIPD_TORTURE_SEED=n` repeats a sequence, `VIPD_TORTURE_WORLD=IPv6` plays only
+//! those worlds. Nothing is timed: states are awaited.
 #![allow(clippy::unwrap_used)]
 
 #[path = "torture/adverts.rs"]
 mod adverts;
 #[path = "torture/buffers.rs"]
 mod buffers;
+#[path = "netns/conf.rs"]
+#[allow(dead_code)]
+mod conf;
 #[path = "daemon_netns/ground.rs"]
 #[allow(dead_code)]
 mod ground;
@@ -20,6 +24,8 @@ mod lab;
 mod pair;
 #[path = "torture/surroundings.rs"]
 mod surroundings;
+#[path = "torture/worlds.rs"]
+mod worlds;
 
 /// How many random acts or reloads.
 fn count(default: usize) -> usize {
