@@ -99,7 +99,7 @@ fn control_characters_and_odd_bytes_do_not_reach_the_terminal() {
 fn a_line_without_end_is_not_shown() {
     let mut diagnostics = Diagnostics::default();
     let text = format!("{}bad\n", "x ".repeat(4000));
-    let file = diagnostics.sources.add("/etc/keepalived.conf", text.into(), None);
+    let file = diagnostics.sources.add("/etc/keepalived.conf", text.to_owned(), None);
     diagnostics.push(Diagnostic::new(Class::General, Span { file, start: 8000, end: 8003 }, "this word is bad"));
     let shown = diagnostics.show(Style::Full { colour: false });
     assert_eq!(shown, "/etc/keepalived.conf:1:8001: error: this word is bad\n");

@@ -49,23 +49,16 @@ pub struct TextEnv {
 #[derive(Clone, Debug, Default)]
 pub struct Text {
     buffer: String,
-    lines: Vec<Piece>,
+    /// Where lines begin whose unpaired quote has been complained about; ascending.
+    complained: Vec<u32>,
     /// The main file (or the pattern given for it) does not exist: keepalived says so, and with `-t` calls that success.
     pub root_missing: bool,
     /// The files blow up when they are expanded: reading ended early.
     pub exhausted: bool,
 }
 
-/// One line of the expanded text; a line of a file is split at its braces.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Piece {
-    pub start: u32,
-    pub end: u32,
-    /// Its unpaired quote has been complained about.
-    pub complained: bool,
-}
-
 impl Text {
+    /// All of it. Read as a configuration, it means the same again.
     pub fn buffer(&self) -> &str {
         &self.buffer
     }
@@ -73,8 +66,47 @@ impl Text {
     pub fn lines(&self) -> impl Iterator<Item = &str> {
         self.pieces().map(|(text, _)| text)
     }
-    pub(super) fn pieces(&self) -> impl Iterator<Item = (&str, Piece)> {
-        self.lines.iter().map(|p| (self.buffer.get(p.start as usize..p.end as usize).unwrap_or(""), *p))
+    /// As [`Text::lines`], each with the place where it begins.
+    pub(super) fn pieces(&self) -> Pieces<'_> {
+        Pieces { buffer: &self.buffer, at: 0 }
+    }
+    /// Has the unpaired quote of the line that begins at `start` been complained about?
+    pub(super) fn complained(&self, start: u32) -> bool {
+        self.complained.binary_search(&start).is_ok()
+    }
+}
+
+/// Lines are kept as they stand in a file, and split at their braces only here: what is copied in long runs needs but one
+/// entry in the table of places.
+#[derive(Clone)]
+pub(super) struct Pieces<'s> {
+    buffer: &'s str,
+    at: usize,
+}
+
+impl Pieces<'_> {
+    /// How much has been read, in bytes.
+    pub fn position(&self) -> usize {
+        self.at
+    }
+}
+
+impl<'s> Iterator for Pieces<'s> {
+    type Item = (&'s str, u32);
+    fn next(&mut self) -> Option<(&'s str, u32)> {
+        let bytes = self.buffer.as_bytes();
+        let between = |byte: &u8| matches!(byte, b' ' | b'\t' | b'\n');
+        let start = self.at + bytes.get(self.at..)?.iter().position(|byte| !between(byte))?;
+        let line = bytes.get(start..)?;
+        let mut quoted = false;
+        let end = line.iter().position(|byte| {
+            quoted ^= *byte == b'"';
+            *byte == b'\n' || (!quoted && matches!(byte, b'{' | b'}'))
+        });
+        let len = end.map_or(line.len(), |end| end.max(1));
+        self.at = start + len;
+        let piece = self.buffer.get(start..self.at)?.trim_end_matches(is_blank);
+        Some((piece, start as u32))
     }
 }
 
@@ -136,7 +168,7 @@ enum Frame {
 
 struct FileFrame {
     file: FileId,
-    text: Arc<str>,
+    text: Arc<String>,
     /// The next byte to be read.
     at: usize,
     path: PathBuf,
@@ -257,7 +289,12 @@ impl Reader<'_> {
         let Some((steps, bytes)) = left else {
             self.text.exhausted = true;
             self.stack.clear();
-            let at = self.text.lines.last().map(|p| Span { file: FileId::EXPANDED, start: p.start, end: p.end });
+            let read = self.text.buffer.trim_end_matches('\n');
+            let at = (!read.is_empty()).then(|| Span {
+                file: FileId::EXPANDED,
+                start: read.rfind('\n').map_or(0, |end| end + 1) as u32,
+                end: read.len() as u32,
+            });
             self.diagnostics.push(
                 Diagnostic::new(Class::General, at, "the configuration grows out of bounds when it is expanded")
                     .label("reading ends about here")
@@ -365,18 +402,28 @@ impl Reader<'_> {
         Ok(())
     }
 
+    /// Adds one piece that was expanded.
     fn push_piece(&mut self, piece: &str, complained: bool) {
-        match piece {
-            "{" => self.depth += 1,
-            "}" => self.depth = self.depth.saturating_sub(1),
+        self.follow(piece);
+        if complained {
+            self.text.complained.push(self.text.buffer.len() as u32);
+        }
+        // An environment variable may hold an end of line, which is as good as a blank.
+        match piece.contains('\n') {
+            true => self.text.buffer.push_str(&piece.replace('\n', " ")),
+            false => self.text.buffer.push_str(piece),
+        }
+        self.text.buffer.push('\n');
+    }
+    /// Notes where in the blocks the text has come.
+    fn follow(&mut self, piece: &str) {
+        match piece.as_bytes() {
+            b"{" => self.depth += 1,
+            b"}" => self.depth = self.depth.saturating_sub(1),
             _ if self.depth == 0 => self.in_globals = piece.split_whitespace().next() == Some("global_defs"),
             _ if self.in_globals => self.obey(piece),
             _ => {}
         }
-        let start = self.text.buffer.len() as u32;
-        self.text.buffer.push_str(piece);
-        self.text.lines.push(Piece { start, end: self.text.buffer.len() as u32, complained });
-        self.text.buffer.push('\n');
     }
     /// The two keywords of `global_defs` that act while the text is read.
     fn obey(&mut self, piece: &str) {

@@ -7,10 +7,10 @@
 //! Lines come from [`expand`](super::expand) without comments and split at braces; nothing here looks at them again.
 
 use nom::branch::alt;
-use nom::bytes::complete::{take_till, take_till1, take_while, take_while_m_n};
+use nom::bytes::complete::{take_while, take_while_m_n};
 use nom::character::complete::{anychar, char, satisfy};
 use nom::combinator::recognize;
-use nom::sequence::{delimited, preceded};
+use nom::sequence::preceded;
 use nom::{IResult, Parser};
 
 use super::source::{FileId, Span};
@@ -29,27 +29,32 @@ pub fn words<'s>(line: &'s str, base: u32, found: &mut Vec<Word<'s>>) -> Option<
         start: base.saturating_add(from as u32),
         end: base.saturating_add(to as u32),
     };
-    let mut rest = line;
+    let bytes = line.as_bytes();
+    // Bytes will do: whatever ends a word is ASCII.
+    let find = |from: usize, ends: fn(u8) -> bool| {
+        let rest = bytes.get(from..).unwrap_or_default();
+        rest.iter().position(|byte| ends(*byte)).map_or(bytes.len(), |at| from + at)
+    };
+    let mut end = 0;
     loop {
-        rest = rest.trim_start_matches(is_space);
-        if rest.is_empty() {
-            return None;
-        }
-        let start = line.len() - rest.len();
-        let parsed: IResult<&str, (&str, bool)> =
-            alt((quoted.map(|text| (text, true)), plain.map(|text| (text, false)))).parse(rest);
-        let Ok((after, (text, quoted))) = parsed else { return Some(span(start, line.len())) };
-        found.push(Word { text, span: span(start, line.len() - after.len()), quoted });
-        rest = after;
+        let start = find(end, |byte| !is_space(char::from(byte)));
+        let quoted = match bytes.get(start) {
+            None => return None,
+            Some(byte) => *byte == b'"',
+        };
+        let text = if quoted {
+            let close = find(start + 1, |byte| byte == b'"');
+            if close == bytes.len() {
+                return Some(span(start, close));
+            }
+            end = close + 1;
+            start + 1..close
+        } else {
+            end = find(start, |byte| is_space(char::from(byte)) || byte == b'"');
+            start..end
+        };
+        found.push(Word { text: line.get(text).unwrap_or_default(), span: span(start, end), quoted });
     }
-}
-
-fn quoted(input: &str) -> IResult<&str, &str> {
-    delimited(char('"'), take_till(|c| c == '"'), char('"')).parse(input)
-}
-
-fn plain(input: &str) -> IResult<&str, &str> {
-    take_till1(|c| is_space(c) || c == '"').parse(input)
 }
 
 /// What is wrong in a line read with the shell-like rules.

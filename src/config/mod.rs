@@ -80,10 +80,12 @@ pub fn load_all(root: &str, env: &Env<'_>, files: &dyn Loader) -> Loaded {
     let mut loaded = Loaded::default();
     let diagnostics = &mut loaded.diagnostics;
     let text = expand::read(root, &env.text, files, diagnostics);
-    let nodes = tree::parse(&text, &keywords::Language, diagnostics);
     let include_failed = diagnostics.list.iter().any(|d| d.class == Class::Include);
     let mut cx = Cx::new(env, names::Names::customary(), diagnostics);
-    let mut top = top::read(nodes, files, &mut cx);
+    let mut nodes = tree::Nodes::new(&text, &keywords::Language);
+    let mut top = top::read(&mut nodes, files, &mut cx);
+    // Where reading stopped, braces and quotes are looked at all the same.
+    while nodes.next(cx.diagnostics).is_some() {}
     if cx.aborted || include_failed || text.root_missing {
         return loaded;
     }

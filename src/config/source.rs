@@ -43,7 +43,7 @@ pub struct Source {
     /// As the user would name it: the path given, or the path an include resolved to.
     pub name: Arc<str>,
     /// The text, as [`text_of`] makes it from the bytes.
-    pub text: Arc<str>,
+    pub text: Arc<String>,
     /// The include line that brought it in.
     pub included_at: Option<Span>,
 }
@@ -58,8 +58,8 @@ pub struct Sources {
 }
 
 impl Sources {
-    pub fn add(&mut self, name: &str, text: Arc<str>, included_at: Option<Span>) -> FileId {
-        self.files.push(Source { name: name.into(), text, included_at });
+    pub fn add(&mut self, name: &str, text: impl Into<Arc<String>>, included_at: Option<Span>) -> FileId {
+        self.files.push(Source { name: name.into(), text: text.into(), included_at });
         self.starts.push(OnceLock::new());
         FileId(self.files.len() as u32 - 1)
     }
@@ -151,6 +151,15 @@ pub(super) struct Origins {
 }
 
 impl Origins {
+    /// Text that begins at `at` comes from `place`. What follows in one file and here alike is one run.
+    pub fn add(&mut self, at: u32, place: Place) {
+        let goes_on = self.runs.last().is_some_and(|(before, run)| {
+            run.end == 0 && Place { start: run.start.saturating_add(at.saturating_sub(*before)), ..*run } == place
+        });
+        if !goes_on {
+            self.runs.push((at, place));
+        }
+    }
     fn resolve(&self, span: Span) -> (Span, Vec<(Span, String)>) {
         let first = self.runs.partition_point(|(at, _)| *at <= span.start).saturating_sub(1);
         let last = self.runs.partition_point(|(at, _)| *at < span.end).saturating_sub(1).max(first);
@@ -188,7 +197,7 @@ const STRAY: u32 = 0xF700;
 /// of that range, for [`bytes_of`] to give back what was there.
 pub fn text_of(bytes: Vec<u8>) -> String {
     let bytes = match String::from_utf8(bytes) {
-        Ok(text) if !text.contains(is_stray) => return text,
+        Ok(text) if text.is_ascii() || !text.contains(is_stray) => return text,
         Ok(text) => text.into_bytes(),
         Err(error) => error.into_bytes(),
     };
@@ -208,7 +217,7 @@ pub fn text_of(bytes: Vec<u8>) -> String {
 
 /// The bytes that a word stands for: [`text_of`] undone.
 pub fn bytes_of(text: &str) -> Cow<'_, [u8]> {
-    if !text.chars().any(is_stray) {
+    if text.is_ascii() || !text.chars().any(is_stray) {
         return Cow::Borrowed(text.as_bytes());
     }
     let mut bytes = Vec::with_capacity(text.len());

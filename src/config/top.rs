@@ -1,7 +1,7 @@
 //! The top level: process keywords, and which block is read by whom.
 //!
 //! keepalived reads `global_defs` and the process keywords first, in its parent, whatever stands before them; its children
-//! then read the rest. So reading takes two rounds over the tree: [`read`] does both.
+//! then read the rest. So does [`read`]; where they do stand first, as usual, no node is kept longer than it takes to read.
 
 use super::bfd::{Sessions, bfd_instance};
 use super::block::{Cx, Repeat, Set, block_by, first, flag, list, must, read_node, sub};
@@ -15,7 +15,7 @@ use super::lvs::{self, Lvs};
 use super::names::Names;
 use super::source::Loader;
 use super::tracker::{FileBlock, Named, ProcessBlock, ScriptBlock, read_file, read_process, read_script};
-use super::tree::Node;
+use super::tree::{Node, Nodes};
 use super::values::{STR, uint};
 use crate::engine::spec::{Beat, Debounce, Route, Rule, VirtualAddress};
 use std::path::Path;
@@ -90,22 +90,31 @@ const FIRST: &[&str] = &[
     "global_defs",
 ];
 
-/// Reads the whole tree; stops where keepalived stops ([`Cx::aborted`]).
-pub fn read<'a>(nodes: Vec<Node<'_>>, files: &'a dyn Loader, cx: &mut Cx<'a>) -> Top {
+/// Reads all nodes; stops where keepalived stops ([`Cx::aborted`]).
+pub fn read<'a>(nodes: &mut Nodes<'_, '_>, files: &'a dyn Loader, cx: &mut Cx<'a>) -> Top {
     let mut top = Top::default();
-    let (process, rest): (Vec<_>, Vec<_>) = nodes.into_iter().partition(|node| FIRST.contains(&node.keyword.text));
-    for node in process {
-        read_node(&mut top, &node, cx);
-        if cx.aborted {
-            return top;
+    // What does not go first but stands before something that does has to wait.
+    let mut waiting = Vec::new();
+    let mut last_process_line = None;
+    while let Some(node) = nodes.next(cx.diagnostics) {
+        if FIRST.contains(&node.keyword.text) {
+            read_node(&mut top, &node, cx);
+            if cx.aborted {
+                return top;
+            }
+        } else {
+            waiting.push(node);
+            if nodes.position() >= *last_process_line.get_or_insert_with(|| nodes.last_line_of(FIRST)) {
+                break;
+            }
         }
     }
     cx.global = std::mem::take(&mut top.global);
     let directory = |set: &Set<Box<str>>| set.as_ref().map(|s| s.value.to_string());
     let (etc, usr) = (directory(&cx.global.iproute_etc_dir), directory(&cx.global.iproute_usr_dir));
     cx.iproute = Names::from_files(files, etc.as_deref().map(Path::new), usr.as_deref().map(Path::new));
-    // Each tree goes when it has been read: what is made of the next one takes its memory.
-    for node in rest {
+    let mut waiting = waiting.into_iter();
+    while let Some(node) = waiting.next().or_else(|| nodes.next(cx.diagnostics)) {
         read_node(&mut top, &node, cx);
         if cx.aborted {
             return top;

@@ -12,7 +12,7 @@
 //! Nodes borrow from the [`Text`]; a word is a slice of it and copying one is free.
 
 use super::diagnostic::{Class, Diagnostic, Diagnostics};
-use super::expand::Text;
+use super::expand::{Pieces, Text};
 use super::lexer;
 use super::source::{FileId, Span};
 
@@ -80,34 +80,81 @@ pub trait Schema {
     }
 }
 
-/// The tree of the whole text. Never fails: what is wrong goes to `diagnostics`. Unknown keywords are in the tree, as
-/// nodes without a body, and are not complained about here.
+/// The tree of the whole text, kept. Never fails: what is wrong goes to `diagnostics`. Unknown keywords are in the tree,
+/// as nodes without a body, and are not complained about here.
 pub fn parse<'s>(text: &'s Text, schema: &dyn Schema, diagnostics: &mut Diagnostics) -> Vec<Node<'s>> {
-    let mut builder = Builder {
-        schema,
-        diagnostics,
-        top: Vec::new(),
-        open: Vec::new(),
-        depth: 0,
-        after_unknown: false,
-        after_dollar: false,
-        unreplaced: None,
-        ignored: 0,
-    };
-    let mut words = Vec::new();
-    for (line, piece) in text.pieces() {
-        let span = Span { file: FileId::EXPANDED, start: piece.start, end: piece.end };
-        match line {
-            "{" => builder.brace_opens(span),
-            "}" => builder.brace_closes(span),
-            _ => {
-                words.clear();
-                let unclosed = lexer::words(line, piece.start, &mut words);
-                builder.line(line, span, &words, unclosed.filter(|_| !piece.complained));
+    let mut nodes = Nodes::new(text, schema);
+    std::iter::from_fn(|| nodes.next(diagnostics)).collect()
+}
+
+/// The nodes outside all blocks, one at a time: the tree of a large configuration takes more memory than what is read
+/// from it, and nobody needs more of it at once than one node.
+pub struct Nodes<'s, 'd> {
+    text: &'s Text,
+    pieces: Pieces<'s>,
+    builder: Builder<'s, 'd>,
+    words: Vec<Word<'s>>,
+}
+
+impl<'s, 'd> Nodes<'s, 'd> {
+    pub fn new(text: &'s Text, schema: &'d dyn Schema) -> Self {
+        let builder = Builder {
+            schema,
+            done: None,
+            open: Vec::new(),
+            depth: 0,
+            after_unknown: false,
+            after_dollar: false,
+            unreplaced: None,
+            ignored: 0,
+        };
+        Nodes { text, pieces: text.pieces(), builder, words: Vec::new() }
+    }
+
+    /// The next node; what is wrong up to its end goes to `diagnostics`.
+    pub fn next(&mut self, diagnostics: &mut Diagnostics) -> Option<Node<'s>> {
+        while let Some((line, start)) = self.pieces.next() {
+            let span = Span { file: FileId::EXPANDED, start, end: start + line.len() as u32 };
+            match line.as_bytes() {
+                b"{" => self.builder.brace_opens(span, diagnostics),
+                b"}" => self.builder.brace_closes(span, diagnostics),
+                _ => {
+                    self.words.clear();
+                    let unclosed = lexer::words(line, start, &mut self.words);
+                    let unclosed = unclosed.filter(|_| !self.text.complained(start));
+                    self.builder.line(line, span, &self.words, unclosed, diagnostics);
+                }
+            }
+            if let Some(node) = self.builder.done.take() {
+                return Some(node);
             }
         }
+        self.builder.finish(diagnostics)
     }
-    builder.finish()
+
+    /// How far the text has been read, in bytes.
+    pub fn position(&self) -> usize {
+        self.pieces.position()
+    }
+
+    /// Where the last line begins that may begin with one of these keywords, of those that have not been read; 0 without
+    /// one.
+    pub fn last_line_of(&self, keywords: &[&str]) -> usize {
+        let mut firsts = [false; 256];
+        keywords
+            .iter()
+            .filter_map(|keyword| keyword.bytes().next())
+            .for_each(|first| firsts[usize::from(first)] = true);
+        let mut last = 0;
+        for (line, start) in self.pieces.clone() {
+            // Most lines are told apart by their first letter.
+            let may_be = line.bytes().next().is_some_and(|first| firsts[usize::from(first)] || first == b'"');
+            if may_be && keywords.iter().any(|keyword| line.trim_start_matches('"').starts_with(keyword)) {
+                last = start as usize;
+            }
+        }
+        last
+    }
 }
 
 /// A block or list whose end has not come.
@@ -132,8 +179,8 @@ enum Brace {
 
 struct Builder<'s, 'd> {
     schema: &'d dyn Schema,
-    diagnostics: &'d mut Diagnostics,
-    top: Vec<Node<'s>>,
+    /// A node outside all blocks whose end has come.
+    done: Option<Node<'s>>,
     open: Vec<Open<'s>>,
     /// Braces that opened minus braces that closed, whatever they belonged to: keepalived's own count.
     depth: usize,
@@ -148,18 +195,25 @@ struct Builder<'s, 'd> {
 }
 
 impl<'s> Builder<'s, '_> {
-    fn line(&mut self, line: &'s str, whole: Span, words: &[Word<'s>], unclosed: Option<Span>) {
+    fn line(
+        &mut self,
+        line: &'s str,
+        whole: Span,
+        words: &[Word<'s>],
+        unclosed: Option<Span>,
+        diagnostics: &mut Diagnostics,
+    ) {
         let Some((&keyword, args)) = words.split_first() else {
             if let Some(quote) = unclosed {
-                self.report_quote(quote);
+                self.report_quote(quote, diagnostics);
             }
             return;
         };
         if let Some(brace) = self.unreplaced.take() {
-            self.report_unreplaced(brace, keyword);
+            self.report_unreplaced(brace, keyword, diagnostics);
         }
         self.after_dollar = line.ends_with('$');
-        self.miss_brace(whole);
+        self.miss_brace(whole, diagnostics);
         let block = match self.open.last().map(|open| &open.kind) {
             None => Some(""),
             Some(Kind::Block(path)) => Some(*path),
@@ -167,7 +221,7 @@ impl<'s> Builder<'s, '_> {
         };
         let read_again = || block.is_some_and(|block| self.schema.reads_again(block, keyword.text));
         if let Some(quote) = unclosed.filter(|_| args.is_empty() || !read_again()) {
-            self.report_quote(quote);
+            self.report_quote(quote, diagnostics);
         }
         let shape = block.map_or(Shape::Leaf, |block| self.schema.shape(block, keyword.text));
         let raw_start = (keyword.span.end - whole.start) as usize;
@@ -200,11 +254,11 @@ impl<'s> Builder<'s, '_> {
     fn add(&mut self, node: Node<'s>) {
         match self.open.last_mut().and_then(|open| open.node.body.as_mut()) {
             Some(body) => body.push(node),
-            None => self.top.push(node),
+            None => self.done = Some(node),
         }
     }
 
-    fn brace_opens(&mut self, span: Span) {
+    fn brace_opens(&mut self, span: Span, diagnostics: &mut Diagnostics) {
         self.depth += 1;
         if let Some(open) = self.open.last_mut().filter(|open| open.brace == Brace::Awaited) {
             open.brace = Brace::Seen;
@@ -218,16 +272,16 @@ impl<'s> Builder<'s, '_> {
         }
         // Of a block that nobody knows, the keyword is complained about; that is enough.
         if !std::mem::take(&mut self.after_unknown) {
-            self.report_unexpected(span);
+            self.report_unexpected(span, diagnostics);
         }
     }
 
-    fn brace_closes(&mut self, span: Span) {
+    fn brace_closes(&mut self, span: Span, diagnostics: &mut Diagnostics) {
         self.after_dollar = false;
         if let Some(brace) = self.unreplaced.take() {
-            self.report_unexpected(brace);
+            self.report_unexpected(brace, diagnostics);
         }
-        self.miss_brace(span);
+        self.miss_brace(span, diagnostics);
         self.after_unknown = false;
         let surplus = self.depth == 0;
         self.depth = self.depth.saturating_sub(1);
@@ -235,25 +289,25 @@ impl<'s> Builder<'s, '_> {
             Some(mut open) => {
                 open.node.close = Some(span);
                 if surplus {
-                    self.report_surplus(span, (open.brace == Brace::Missing).then_some(open.node.keyword.span));
+                    self.report_surplus(
+                        span,
+                        (open.brace == Brace::Missing).then_some(open.node.keyword.span),
+                        diagnostics,
+                    );
                 }
                 self.add(open.node);
             }
             // The `}` of a `{` that was passed over has been explained there.
             None if self.ignored > 0 && !surplus => {
                 self.ignored -= 1;
-                self.diagnostics.push(Diagnostic::new(
-                    Class::Note,
-                    span,
-                    "this `}` belongs to a `{` that was passed over",
-                ));
+                diagnostics.push(Diagnostic::new(Class::Note, span, "this `}` belongs to a `{` that was passed over"));
             }
-            None => self.report_surplus(span, None),
+            None => self.report_surplus(span, None, diagnostics),
         }
     }
 
     /// Something other than `{` comes where a block has to begin.
-    fn miss_brace(&mut self, at: Span) {
+    fn miss_brace(&mut self, at: Span, diagnostics: &mut Diagnostics) {
         let Some(open) = self.open.last_mut() else { return };
         if open.brace != Brace::Awaited {
             return;
@@ -263,7 +317,7 @@ impl<'s> Builder<'s, '_> {
         // keepalived only mentions a list without braces in its log; the `}` that it lacks is the error.
         let class = if let Kind::List = open.kind { Class::Note } else { Class::Brace };
         let message = format!("`{}` is not followed by `{{`", keyword.text);
-        self.diagnostics.push(
+        diagnostics.push(
             Diagnostic::new(class, open.node.span, message)
                 .label("a block begins here")
                 .related(at, "read as if it were inside")
@@ -271,19 +325,19 @@ impl<'s> Builder<'s, '_> {
         );
     }
 
-    fn report_unexpected(&mut self, span: Span) {
+    fn report_unexpected(&self, span: Span, diagnostics: &mut Diagnostics) {
         let mut diagnostic = Diagnostic::new(Class::Brace, span, "this `{` opens nothing")
             .label("ignored; its `}` will close the block around it");
         if let Some(open) = self.open.last() {
             diagnostic = diagnostic.related(open.node.keyword.span, "inside this block");
         }
-        self.diagnostics.push(diagnostic);
+        diagnostics.push(diagnostic);
     }
 
     /// `${NAME}` that stayed: the most likely cause of a `{` in the middle of a line.
-    fn report_unreplaced(&mut self, brace: Span, name: Word<'_>) {
+    fn report_unreplaced(&self, brace: Span, name: Word<'_>, diagnostics: &mut Diagnostics) {
         let message = format!("`${{{}}}` is not replaced, so its braces are taken for those of a block", name.text);
-        self.diagnostics.push(
+        diagnostics.push(
             Diagnostic::new(Class::Brace, name.span, message)
                 .label("not defined above")
                 .related(brace, "ignored; its `}` closes the block around it")
@@ -291,34 +345,36 @@ impl<'s> Builder<'s, '_> {
         );
     }
 
-    fn report_surplus(&mut self, span: Span, list: Option<Span>) {
+    fn report_surplus(&self, span: Span, list: Option<Span>, diagnostics: &mut Diagnostics) {
         let mut diagnostic = Diagnostic::new(Class::Brace, span, "this `}` closes nothing");
         if let Some(list) = list {
             diagnostic = diagnostic.related(list, "the `{` is missing here");
         }
-        self.diagnostics.push(diagnostic.help("remove it, or look for a `{` that is missing above"));
+        diagnostics.push(diagnostic.help("remove it, or look for a `{` that is missing above"));
     }
 
-    fn report_quote(&mut self, span: Span) {
-        self.diagnostics.push(
+    fn report_quote(&self, span: Span, diagnostics: &mut Diagnostics) {
+        diagnostics.push(
             Diagnostic::new(Class::Quote, span, "this quote is never closed")
                 .label("from here to the end of the line")
                 .help("quotes open and close on one line; a second `\"` is missing"),
         );
     }
 
-    fn finish(mut self) -> Vec<Node<'s>> {
+    /// The text has ended: what is open ends with it. Asked again, there is nothing more.
+    fn finish(&mut self, diagnostics: &mut Diagnostics) -> Option<Node<'s>> {
         if let Some(span) = self.open.last().map(|open| open.node.span) {
-            self.miss_brace(span);
+            self.miss_brace(span, diagnostics);
         }
         if let Some(brace) = self.unreplaced.take() {
-            self.report_unexpected(brace);
+            self.report_unexpected(brace, diagnostics);
         }
         // What was passed over has been complained about.
-        if self.depth > self.ignored {
+        let depth = std::mem::take(&mut self.depth);
+        if depth > self.ignored {
             let mut unclosed = self.open.iter().rev().filter(|open| open.brace == Brace::Seen);
             if let Some(innermost) = unclosed.next() {
-                let message = match self.depth {
+                let message = match depth {
                     1 => "this block is never closed".to_string(),
                     depth => format!("this block is never closed; {depth} `}}` are missing at the end"),
                 };
@@ -327,12 +383,12 @@ impl<'s> Builder<'s, '_> {
                 for open in unclosed.take(8) {
                     diagnostic = diagnostic.related(open.node.keyword.span, "nor is this one");
                 }
-                self.diagnostics.push(diagnostic);
+                diagnostics.push(diagnostic);
             }
         }
         while let Some(open) = self.open.pop() {
             self.add(open.node);
         }
-        self.top
+        self.done.take()
     }
 }

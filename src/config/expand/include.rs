@@ -201,7 +201,8 @@ impl Reader<'_> {
             return;
         }
         self.allow(bytes.len() as u64);
-        let text: std::sync::Arc<str> = text_of(bytes).into();
+        let text = std::sync::Arc::new(text_of(bytes));
+        self.text.buffer.reserve(text.len() + 1);
         let file = self.diagnostics.sources.add(&path.to_string_lossy(), text.clone(), at);
         let directory = path.parent().map(Path::to_path_buf).unwrap_or_default();
         let frame =

@@ -108,7 +108,7 @@ impl Line {
     /// Adds the runs to the table of the expanded text, for text that begins at `at` there.
     pub fn record(&self, mut at: u32, origins: &mut Origins) {
         for (run, place) in &self.runs {
-            origins.runs.push((at, *place));
+            origins.add(at, *place);
             at += run;
         }
     }

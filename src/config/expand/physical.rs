@@ -4,7 +4,7 @@
 use super::super::diagnostic::{Class, Diagnostic};
 use super::super::source::{FileId, Place, Span, is_stray};
 use super::line::{Line, decomment, is_blank};
-use super::{Frame, LINE_BUFFER, Reader};
+use super::{Frame, LINE_BUFFER, Pieces, Reader};
 
 impl Reader<'_> {
     /// The next line of the file on top that needs a closer look; the others go straight to the text. `None` at the end.
@@ -13,11 +13,17 @@ impl Reader<'_> {
         let (file, text, mut at) = (frame.file, frame.text.clone(), frame.at);
         while at < text.len() {
             let rest = text.get(at..).unwrap_or("");
-            let newline = rest.find('\n');
+            // One pass finds the end of the line and whether it asks for a closer look.
+            let mut kinds = 0;
+            let newline = rest.bytes().position(|byte| {
+                let kind = KIND[byte as usize];
+                kinds |= kind;
+                kind == END
+            });
             let len = newline.unwrap_or(rest.len());
             let mut physical = rest.get(..len).unwrap_or("");
             let mut next = at + len + 1;
-            if len + 1 >= LINE_BUFFER || physical.contains('\0') {
+            if len + 1 >= LINE_BUFFER || (kinds & ODD != 0 && physical.contains('\0')) {
                 let (kept, read) = self.odd_line(file, at, physical, newline.is_some());
                 (physical, next) = (kept, at + read);
             }
@@ -28,7 +34,7 @@ impl Reader<'_> {
                 self.collected();
                 continue;
             }
-            if self.collecting.is_none() && self.plain(file, start, physical) {
+            if self.collecting.is_none() && self.plain(file, start, physical, kinds) {
                 continue;
             }
             let mut line = Line::verbatim(physical, file, start as u32);
@@ -98,49 +104,41 @@ impl Reader<'_> {
         first
     }
 
-    /// Copies a line with nothing to expand, and says whether it was one.
-    fn plain(&mut self, file: FileId, start: usize, physical: &str) -> bool {
+    /// Copies a line with nothing to expand, and says whether it was one. `kinds` is what its bytes are.
+    fn plain(&mut self, file: FileId, start: usize, physical: &str, kinds: u8) -> bool {
         let trimmed = physical.trim_start_matches(is_blank);
-        let bytes = trimmed.as_bytes();
-        let Some(first) = bytes.first() else { return true };
+        let Some(first) = trimmed.bytes().next() else { return true };
         if matches!(first, b'#' | b'!') {
             return true;
         }
-        let braces = match bytes.iter().fold(0, |seen, byte| seen | KIND[*byte as usize]) {
-            0 => false,
-            BRACE => true,
-            _ => return false,
-        };
-        if trimmed.starts_with("include") || (braces && trimmed.contains("include")) {
+        let braces = kinds & BRACE != 0;
+        if kinds & ODD != 0 || (first == b'i' && trimmed.starts_with("include")) {
             return false;
         }
-        let mut at = start + physical.len() - trimmed.len();
-        let mut rest = trimmed;
-        while !rest.is_empty() {
-            let len = match braces.then(|| rest.find(['{', '}'])).flatten() {
-                Some(0) => 1,
-                Some(len) => len,
-                None => rest.len(),
-            };
-            let (piece, after) = rest.split_at(len);
-            let blanks = after.len() - after.trim_start_matches(is_blank).len();
-            let piece = piece.trim_end_matches(is_blank);
-            self.origins.runs.push((self.text.buffer.len() as u32, Place { file, start: at as u32, end: 0, way: 0 }));
-            self.push_piece(piece, false);
-            at += len + blanks;
-            rest = after.trim_start_matches(is_blank);
+        if braces && trimmed.contains("include") {
+            return false;
         }
+        if braces || self.depth == 0 || self.in_globals {
+            for (piece, _) in (Pieces { buffer: trimmed, at: 0 }) {
+                self.follow(piece);
+            }
+        }
+        let place = Place { file, start: start as u32, end: 0, way: 0 };
+        self.origins.add(self.text.buffer.len() as u32, place);
+        self.text.buffer.push_str(physical);
+        self.text.buffer.push('\n');
         true
     }
 }
 
 const BRACE: u8 = 1;
 const ODD: u8 = 2;
+const END: u8 = 4;
 
-/// What a byte asks of the reader: nothing, to split the line, or a closer look.
+/// What a byte asks of the reader: nothing, to split the line, a closer look, or the next line.
 const KIND: [u8; 256] = {
     let mut kind = [0; 256];
-    let odd = b"\"\\#!$@~";
+    let odd = b"\"\\#!$@~\0";
     let mut at = 0;
     while at < odd.len() {
         kind[odd[at] as usize] = ODD;
@@ -148,5 +146,6 @@ const KIND: [u8; 256] = {
     }
     kind[b'{' as usize] = BRACE;
     kind[b'}' as usize] = BRACE;
+    kind[b'\n' as usize] = END;
     kind
 };
