@@ -9,7 +9,7 @@ use super::diagnostic::{Class, Diagnostic};
 use super::line::{LineCx, List, Words, address_and_prefix, host_prefix, ip, unsigned, wrong};
 use super::source::Span;
 use super::tree::{Node, Word};
-use crate::engine::spec::VirtualAddress;
+use crate::engine::spec::{IfName, VirtualAddress};
 use crate::wire::Family;
 use rustc_hash::FxHashMap;
 use std::net::{IpAddr, Ipv4Addr};
@@ -263,8 +263,12 @@ pub struct Collected {
     pub advertised: Vec<(VirtualAddress, Span)>,
     /// `virtual_ipaddress_excluded` in order, and what did not fit into the advert behind it.
     pub excluded: Vec<(VirtualAddress, Span)>,
-    seen: FxHashMap<(IpAddr, Option<Box<str>>), Span>,
+    /// Where each was listed, once there are more than [`FEW`].
+    seen: FxHashMap<(IpAddr, Option<IfName>), Span>,
 }
+
+/// So many addresses are looked through faster than a table of them is made.
+const FEW: usize = 16;
 
 impl Collected {
     /// Takes an address of `virtual_ipaddress`. `family` is the instance's, as far as it is known; the first address
@@ -290,13 +294,24 @@ impl Collected {
         }
     }
     fn is_new(&mut self, new: &VirtualAddress, at: Span, out: &mut Vec<Diagnostic>) -> bool {
-        let key = (new.address, new.interface.as_ref().map(|name| name.as_str().into()));
-        if let Some(first) = self.seen.get(&key) {
+        let listed = || self.advertised.iter().chain(&self.excluded);
+        let first = if self.seen.is_empty() {
+            let same = |a: &VirtualAddress| a.address == new.address && a.interface == new.interface;
+            listed().find(|(a, _)| same(a)).map(|(_, span)| *span)
+        } else {
+            self.seen.get(&(new.address, new.interface.clone())).copied()
+        };
+        if let Some(first) = first {
             let message = format!("{} is listed twice; this one is left out", new.address);
-            out.push(wrong(at, message).label("again here").related(*first, "first here"));
+            out.push(wrong(at, message).label("again here").related(first, "first here"));
             return false;
         }
-        self.seen.insert(key, at);
+        if !self.seen.is_empty() {
+            self.seen.insert((new.address, new.interface.clone()), at);
+        } else if self.advertised.len() + self.excluded.len() >= FEW {
+            self.seen = listed().map(|(a, span)| ((a.address, a.interface.clone()), *span)).collect();
+            self.seen.insert((new.address, new.interface.clone()), at);
+        }
         true
     }
     /// Moves what does not fit into an advert (`limit` from [`most_addresses`]) to the front of the excluded ones.

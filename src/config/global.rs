@@ -4,7 +4,7 @@
 
 use super::block::{Repeat, Set, by, first, flag, last, list, must, must_first, toggle};
 use super::global_read::*;
-use super::security::{ScriptLine, UserLine, script, user};
+use super::security::{SetScript, UserLine, script, user};
 use super::values::*;
 use crate::engine::spec::IfName;
 use crate::time::Interval;
@@ -44,11 +44,11 @@ block! {
         /// Default of every `smtp_alert`.
         "smtp_alert" => smtp_alert: Set<bool> = toggle(), default "unset";
         /// Run once before anything starts; the start waits for it.
-        "startup_script" => startup_script: Set<ScriptLine> = script();
+        "startup_script" => startup_script: SetScript = script();
         /// Seconds after which `startup_script` is ended.
         "startup_script_timeout" => startup_timeout: Set<u32> = last(uint(1, 1000)), default "10";
         /// Run once after everything has stopped.
-        "shutdown_script" => shutdown_script: Set<ScriptLine> = script();
+        "shutdown_script" => shutdown_script: SetScript = script();
         /// Seconds after which `shutdown_script` is ended.
         "shutdown_script_timeout" => shutdown_timeout: Set<u32> = last(uint(1, 1000)), default "10";
         /// How far real-time priority may be raised by itself; -1 never.
@@ -148,11 +148,11 @@ block! {
         /// FIFO that gets a line for every state change.
         "notify_fifo" => fifo: Set<FifoLine> = by("PATH [USER [GROUP]]", Repeat::FirstKept, fifo);
         /// Reader of `notify_fifo`; started with the path as last argument.
-        "notify_fifo_script" => fifo_script: Set<ScriptLine> = script();
+        "notify_fifo_script" => fifo_script: SetScript = script();
         /// FIFO that gets a line for every VRRP state change.
         "vrrp_notify_fifo" => vrrp_fifo: Set<FifoLine> = by("PATH [USER [GROUP]]", Repeat::FirstKept, fifo);
         /// Reader of `vrrp_notify_fifo`.
-        "vrrp_notify_fifo_script" => vrrp_fifo_script: Set<ScriptLine> = script();
+        "vrrp_notify_fifo_script" => vrrp_fifo_script: SetScript = script();
         /// Default: priority changes are written to the FIFOs.
         "vrrp_notify_priority_changes" => notify_priority_changes: Set<bool> = toggle(), default "off";
         /// Write the states to the FIFOs again after a reload.
@@ -160,7 +160,7 @@ block! {
         /// FIFO of checkers.
         "lvs_notify_fifo" => lvs_fifo: Set<FifoLine> = by("PATH [USER [GROUP]]", Repeat::FirstKept, fifo), idle "virtual servers are not run";
         /// Reader of `lvs_notify_fifo`.
-        "lvs_notify_fifo_script" => lvs_fifo_script: Set<ScriptLine> = script(), idle "virtual servers are not run";
+        "lvs_notify_fifo_script" => lvs_fifo_script: SetScript = script(), idle "virtual servers are not run";
         /// Nice value of the checker process.
         "checker_priority" => checker_nice: Set<i32> = last(int(-20, 19)).or(0), default "0", idle "there is no checker process";
         /// Lock the checker's memory.

@@ -3,7 +3,7 @@
 use super::block::{Cx, Repeat, Set, by, flag, list, must, toggle};
 use super::diagnostic::{Class, Diagnostic};
 use super::line::List;
-use super::security::{ScriptLine, must_script};
+use super::security::{SetScript, must_script};
 use super::source::Span;
 use super::tracker::{
     Named, Ties, named, only_name, track_bfd, track_files, track_interface, track_process, track_script,
@@ -22,17 +22,17 @@ block! {
         /// The instances.
         "group" => members: Members = list("LIST(INSTANCE)", Repeat::FirstKept, members), default "required";
         /// Interfaces tracked for every member.
-        "track_interface" => ties: Ties = list("LIST(IFNAME [weight INT[-253..253] [reverse]])", Repeat::Accumulates, track_interface), default "none";
+        "track_interface" => ties: Option<Box<Ties>> = list("LIST(IFNAME [weight INT[-253..253] [reverse]])", Repeat::Accumulates, track_interface), default "none";
         /// Run when the group becomes BACKUP.
-        "notify_backup" => notify_backup: Set<ScriptLine> = must_script();
+        "notify_backup" => notify_backup: SetScript = must_script();
         /// Run when the group becomes MASTER.
-        "notify_master" => notify_master: Set<ScriptLine> = must_script();
+        "notify_master" => notify_master: SetScript = must_script();
         /// Run when the group enters FAULT.
-        "notify_fault" => notify_fault: Set<ScriptLine> = must_script();
+        "notify_fault" => notify_fault: SetScript = must_script();
         /// Run when the daemon stops.
-        "notify_stop" => notify_stop: Set<ScriptLine> = must_script();
+        "notify_stop" => notify_stop: SetScript = must_script();
         /// Run at every change, with GROUP, name, state and 0 as last arguments.
-        "notify" => notify: Set<ScriptLine> = must_script();
+        "notify" => notify: SetScript = must_script();
         /// Mail at changes of the group.
         "smtp_alert" => smtp_alert: Set<bool> = toggle(), default "smtp_alert_vrrp, else smtp_alert";
         /// Members may track with weights.
@@ -42,13 +42,13 @@ block! {
     }
     also {
         /// Scripts tracked for every member.
-        "track_script" => ties: Ties = list("LIST(NAME [weight INT[-253..253] [reverse or noreverse]])", Repeat::Accumulates, track_script), default "none";
+        "track_script" => ties: Option<Box<Ties>> = list("LIST(NAME [weight INT[-253..253] [reverse or noreverse]])", Repeat::Accumulates, track_script), default "none";
         /// Files tracked for every member.
-        "track_file" => ties: Ties = list("LIST(NAME [weight INT[-254..254] [reverse or noreverse]])", Repeat::Accumulates, track_files), default "none";
+        "track_file" => ties: Option<Box<Ties>> = list("LIST(NAME [weight INT[-254..254] [reverse or noreverse]])", Repeat::Accumulates, track_files), default "none";
         /// Processes tracked for every member.
-        "track_process" => ties: Ties = list("LIST(NAME [weight INT[-254..254] [reverse or noreverse]])", Repeat::Accumulates, track_process), default "none";
+        "track_process" => ties: Option<Box<Ties>> = list("LIST(NAME [weight INT[-254..254] [reverse or noreverse]])", Repeat::Accumulates, track_process), default "none";
         /// BFD sessions tracked for every member.
-        "track_bfd" => ties: Ties = list("LIST(NAME [weight INT[-253..253] [reverse or noreverse]])", Repeat::Accumulates, track_bfd), default "none";
+        "track_bfd" => ties: Option<Box<Ties>> = list("LIST(NAME [weight INT[-253..253] [reverse or noreverse]])", Repeat::Accumulates, track_bfd), default "none";
         /// As `sync_group_tracking_weight`.
         "global_tracking" => tracking_weight: Set<()> = flag(), default "off", deprecated "track on the group itself, or use sync_group_tracking_weight";
     }

@@ -5,7 +5,7 @@ use super::block::{Repeat, Set, by, flag, last, list, must, must_first, sub, tog
 use super::global_read::GarpExtra;
 use super::instance_read::*;
 use super::lists::PeerLine;
-use super::security::{ScriptLine, must_script};
+use super::security::{ScriptLine, SetScript, must_script};
 use super::source::Span;
 use super::tracker::{Ties, track_bfd, track_files, track_interface, track_process, track_script};
 use super::values::*;
@@ -18,7 +18,7 @@ block! {
     /// One virtual router on one interface.
     "vrrp_instance" => Instance {
         /// Run VRRP on a macvlan with the virtual router's MAC address.
-        "use_vmac" => vmac: Option<VmacLine> = by("[[name] IFNAME] [MAC (6 or 5 octets)] [netlink_notify_msg] [group NAME]", Repeat::Flag, use_vmac), default "off";
+        "use_vmac" => vmac: Option<Box<VmacLine>> = by("[[name] IFNAME] [MAC (6 or 5 octets)] [netlink_notify_msg] [group NAME]", Repeat::Flag, use_vmac), default "off";
         /// Macvlans also for addresses on other interfaces or of the other family.
         "use_vmac_addr" => vmac_addr: Set<()> = flag(), default "off";
         /// Send and receive adverts on the interface below the macvlan.
@@ -34,7 +34,7 @@ block! {
         /// Faults of the own interface are ignored.
         "dont_track_primary" => dont_track_primary: Set<()> = flag(), default "off";
         /// Interfaces whose loss is a fault or changes the priority.
-        "track_interface" => ties: Ties = list("LIST(IFNAME [weight INT[-253..253] [reverse]])", Repeat::Accumulates, track_interface), default "none";
+        "track_interface" => ties: Option<Box<Ties>> = list("LIST(IFNAME [weight INT[-253..253] [reverse]])", Repeat::Accumulates, track_interface), default "none";
         /// FAULT while the configured source address is missing.
         "track_src_ip" => track_source: Set<()> = flag(), default "off";
         /// Virtual router identifier.
@@ -70,19 +70,19 @@ block! {
         /// Debug level; it has no visible effect.
         "debug" => debug: Set<u32> = must(uint(0, 4)), default "0";
         /// Run on entering BACKUP.
-        "notify_backup" => notify_backup: Set<ScriptLine> = must_script();
+        "notify_backup" => notify_backup: SetScript = must_script();
         /// Run on entering MASTER.
-        "notify_master" => notify_master: Set<ScriptLine> = must_script();
+        "notify_master" => notify_master: SetScript = must_script();
         /// Run on entering FAULT.
-        "notify_fault" => notify_fault: Set<ScriptLine> = must_script();
+        "notify_fault" => notify_fault: SetScript = must_script();
         /// Run when the daemon stops.
-        "notify_stop" => notify_stop: Set<ScriptLine> = must_script();
+        "notify_stop" => notify_stop: SetScript = must_script();
         /// Removal by a reload is reported as DELETED, not FAULT; with a script, run it then.
-        "notify_deleted" => notify_deleted: Set<Option<ScriptLine>> = by("[SCRIPT [USER [GROUP]]]", Repeat::FirstKept, notify_deleted), default "FAULT is reported";
+        "notify_deleted" => notify_deleted: Set<Option<Box<ScriptLine>>> = by("[SCRIPT [USER [GROUP]]]", Repeat::FirstKept, notify_deleted), default "FAULT is reported";
         /// Run at every change, with INSTANCE, name, state and priority as last arguments.
-        "notify" => notify: Set<ScriptLine> = must_script();
+        "notify" => notify: SetScript = must_script();
         /// Run when a lower priority advert comes while master.
-        "notify_master_rx_lower_pri" => notify_rx_lower: Set<ScriptLine> = must_script();
+        "notify_master_rx_lower_pri" => notify_rx_lower: SetScript = must_script();
         /// Mail at changes of state.
         "smtp_alert" => smtp_alert: Set<bool> = toggle(), default "smtp_alert_vrrp, else smtp_alert";
         /// Priority changes are written to the FIFOs.
@@ -118,17 +118,17 @@ block! {
         /// Authentication of VRRPv2.
         "authentication" => auth: Authentication = sub(), default "none";
         /// HMAC-SHA256 trailer behind the advert.
-        "auth_hmac" => hmac: Option<Hmac> = super::block::block_by("vrrp_instance/auth_hmac", "BLOCK", Repeat::Accumulates, auth_hmac), default "none";
+        "auth_hmac" => hmac: Option<Box<Hmac>> = super::block::block_by("vrrp_instance/auth_hmac", "BLOCK", Repeat::Accumulates, auth_hmac), default "none";
     }
     also {
         /// Scripts whose result counts.
-        "track_script" => ties: Ties = list("LIST(NAME [weight INT[-253..253] [reverse or noreverse]])", Repeat::Accumulates, track_script), default "none";
+        "track_script" => ties: Option<Box<Ties>> = list("LIST(NAME [weight INT[-253..253] [reverse or noreverse]])", Repeat::Accumulates, track_script), default "none";
         /// Files whose number counts.
-        "track_file" => ties: Ties = list("LIST(NAME [weight INT[-254..254] [reverse or noreverse]])", Repeat::Accumulates, track_files), default "none";
+        "track_file" => ties: Option<Box<Ties>> = list("LIST(NAME [weight INT[-254..254] [reverse or noreverse]])", Repeat::Accumulates, track_files), default "none";
         /// Processes whose number counts.
-        "track_process" => ties: Ties = list("LIST(NAME [weight INT[-254..254] [reverse or noreverse]])", Repeat::Accumulates, track_process), default "none";
+        "track_process" => ties: Option<Box<Ties>> = list("LIST(NAME [weight INT[-254..254] [reverse or noreverse]])", Repeat::Accumulates, track_process), default "none";
         /// BFD sessions that count.
-        "track_bfd" => ties: Ties = list("LIST(NAME [weight INT[-253..253] [reverse or noreverse]])", Repeat::Accumulates, track_bfd), default "none";
+        "track_bfd" => ties: Option<Box<Ties>> = list("LIST(NAME [weight INT[-253..253] [reverse or noreverse]])", Repeat::Accumulates, track_bfd), default "none";
         /// Packets to the virtual addresses are dropped while master and not their owner.
         "no_accept" => accept: Set<bool> = by("none", Repeat::Flag, no_accept), default "off";
         /// Undoes `nopreempt`.
@@ -182,7 +182,7 @@ block! {
         /// The first unicast keyword.
         unicast: Option<Span>;
         /// `use_ipvlan`.
-        ipvlan: Option<IpvlanLine>;
+        ipvlan: Option<Box<IpvlanLine>>;
         /// `virtual_ipaddress`, `virtual_ipaddress_excluded`.
         addresses: Collected;
     }

@@ -157,7 +157,7 @@ fn group_number(cx: &mut Cx<'_>, node: &Node<'_>, option: Word<'_>, value: Optio
     found
 }
 
-pub fn use_vmac(field: &mut Option<VmacLine>, node: &Node<'_>, cx: &mut Cx<'_>) {
+pub fn use_vmac(field: &mut Option<Box<VmacLine>>, node: &Node<'_>, cx: &mut Cx<'_>) {
     let mut vmac = field.take().unwrap_or_default();
     vmac.span.get_or_insert(node.span);
     let mut words = node.args.iter().copied();
@@ -239,7 +239,7 @@ pub fn use_ipvlan(instance: &mut Instance, node: &Node<'_>, cx: &mut Cx<'_>) {
             _ => new_interface(cx, word, "use_ipvlan", &mut ipvlan.name),
         }
     }
-    instance.ipvlan = Some(ipvlan);
+    instance.ipvlan = Some(Box::new(ipvlan));
 }
 
 /// Does this family fit the instance? The first one settles it; another one is complained about.
@@ -435,11 +435,11 @@ pub fn skip_check(field: &mut Set<bool>, node: &Node<'_>, cx: &mut Cx<'_>) {
     *field = Some(Setting { value: true, span: node.span });
 }
 
-pub fn notify_deleted(field: &mut Set<Option<ScriptLine>>, node: &Node<'_>, cx: &mut Cx<'_>) {
+pub fn notify_deleted(field: &mut Set<Option<Box<ScriptLine>>>, node: &Node<'_>, cx: &mut Cx<'_>) {
     if let Some(first) = field {
         return cx.again(node.span, "notify_deleted", first.span, "the first one holds");
     }
-    let value = if node.args.is_empty() { None } else { script_line(node, cx) };
+    let value = if node.args.is_empty() { None } else { script_line(node, cx).map(Box::new) };
     *field = Some(Setting { value, span: node.span });
 }
 
@@ -496,10 +496,10 @@ pub fn virtual_ipaddress_excluded(instance: &mut Instance, node: &Node<'_>, cx: 
     }
 }
 
-pub fn auth_hmac(field: &mut Option<Hmac>, node: &Node<'_>, cx: &mut Cx<'_>) {
+pub fn auth_hmac(field: &mut Option<Box<Hmac>>, node: &Node<'_>, cx: &mut Cx<'_>) {
     let hmac = field.get_or_insert_default();
     hmac.opened.get_or_insert(node.span);
-    read_block(hmac, node.body.as_deref().unwrap_or_default(), cx);
+    read_block(&mut **hmac, node.body.as_deref().unwrap_or_default(), cx);
 }
 
 /// Shortest and longest key, bytes.

@@ -12,7 +12,7 @@ use super::instance_read::Wanted;
 use super::resolve_daemon::daemon;
 use super::resolve_instance::{Surroundings, complete, has_the_least};
 use super::resolve_ties::Trackers;
-use super::security::{Danger, Guard, ScriptLine};
+use super::security::{Danger, Guard, ScriptLine, SetScript};
 use super::source::Span;
 use super::top::Top;
 use super::tracker::{FileBlock, Named, ProcessBlock, ScriptBlock, Weight};
@@ -70,7 +70,8 @@ pub fn resolve(mut top: Top, cx: &mut Cx<'_>) -> Option<Spec> {
         spec.bfds.push(session);
     }
 
-    for ties in top.instances.iter().map(|i| &i.settings.ties).chain(top.sync_groups.iter().map(|g| &g.settings.ties)) {
+    let ties = top.instances.iter().map(|i| &i.settings.ties).chain(top.sync_groups.iter().map(|g| &g.settings.ties));
+    for ties in ties.flatten() {
         trackers.note_removed(ties, cx);
     }
     for own in &top.instances {
@@ -95,7 +96,7 @@ pub fn resolve(mut top: Top, cx: &mut Cx<'_>) -> Option<Spec> {
         };
         let mut instance = complete(own, around, cx)?;
         let unweighted = block.is_some_and(|b| b.settings.tracking_weight.is_none());
-        instance.ties = trackers.of_instance(&own.settings.ties, &instance, unweighted, cx);
+        instance.ties = trackers.of_instance(own.settings.ties.as_deref(), &instance, unweighted, cx);
         spec.instances.push(instance);
     }
     if firewall && spec.daemon.nftables.table.is_none() {
@@ -117,8 +118,8 @@ pub fn resolve(mut top: Top, cx: &mut Cx<'_>) -> Option<Spec> {
 }
 
 /// A notify script; one that cannot run is left out, which keepalived only logs.
-pub fn notify(line: &Set<ScriptLine>, what: &str, guard: &mut Guard<'_>, cx: &mut Cx<'_>) -> Option<Run> {
-    let line = &line.as_ref()?.value;
+pub fn notify(line: Option<&ScriptLine>, what: &str, guard: &mut Guard<'_>, cx: &mut Cx<'_>) -> Option<Box<Run>> {
+    let line = line?;
     let account = match guard.account_of(line.user.as_ref()) {
         Ok(account) => account,
         Err(reason) => {
@@ -128,7 +129,7 @@ pub fn notify(line: &Set<ScriptLine>, what: &str, guard: &mut Guard<'_>, cx: &mu
         }
     };
     match guard.check(&line.argv, &account, line.span) {
-        Ok((run, _)) => Some(run),
+        Ok((run, _)) => Some(Box::new(run)),
         Err(danger) => {
             cx.note(line.span, format!("{what} will not run: {}", danger.reason()));
             None
@@ -136,20 +137,22 @@ pub fn notify(line: &Set<ScriptLine>, what: &str, guard: &mut Guard<'_>, cx: &mu
     }
 }
 
+/// The command line of a setting.
+pub fn line_of(set: &SetScript) -> Option<&ScriptLine> {
+    set.as_ref().map(|set| &set.value)
+}
+
 fn instance_notify(own: &Named<Instance>, guard: &mut Guard<'_>, cx: &mut Cx<'_>) -> Notify {
     let s = &own.settings;
-    let deleted = s.notify_deleted.as_ref().and_then(|set| {
-        let value = set.value.clone()?;
-        Some(super::block::Setting { value, span: set.span })
-    });
+    let deleted = s.notify_deleted.as_ref().and_then(|set| set.value.as_deref());
     Notify {
-        backup: notify(&s.notify_backup, "notify_backup", guard, cx),
-        master: notify(&s.notify_master, "notify_master", guard, cx),
-        fault: notify(&s.notify_fault, "notify_fault", guard, cx),
-        stop: notify(&s.notify_stop, "notify_stop", guard, cx),
-        deleted: notify(&deleted, "notify_deleted", guard, cx),
-        any: notify(&s.notify, "notify", guard, cx),
-        master_rx_lower_pri: notify(&s.notify_rx_lower, "notify_master_rx_lower_pri", guard, cx),
+        backup: notify(line_of(&s.notify_backup), "notify_backup", guard, cx),
+        master: notify(line_of(&s.notify_master), "notify_master", guard, cx),
+        fault: notify(line_of(&s.notify_fault), "notify_fault", guard, cx),
+        stop: notify(line_of(&s.notify_stop), "notify_stop", guard, cx),
+        deleted: notify(deleted, "notify_deleted", guard, cx),
+        any: notify(line_of(&s.notify), "notify", guard, cx),
+        master_rx_lower_pri: notify(line_of(&s.notify_rx_lower), "notify_master_rx_lower_pri", guard, cx),
         tell_deleted: s.notify_deleted.is_some(),
         // Settled with the defaults.
         mail: false,
@@ -160,11 +163,11 @@ fn instance_notify(own: &Named<Instance>, guard: &mut Guard<'_>, cx: &mut Cx<'_>
 fn group_notify(group: &Named<SyncGroup>, guard: &mut Guard<'_>, cx: &mut Cx<'_>) -> Notify {
     let s = &group.settings;
     Notify {
-        backup: notify(&s.notify_backup, "notify_backup", guard, cx),
-        master: notify(&s.notify_master, "notify_master", guard, cx),
-        fault: notify(&s.notify_fault, "notify_fault", guard, cx),
-        stop: notify(&s.notify_stop, "notify_stop", guard, cx),
-        any: notify(&s.notify, "notify", guard, cx),
+        backup: notify(line_of(&s.notify_backup), "notify_backup", guard, cx),
+        master: notify(line_of(&s.notify_master), "notify_master", guard, cx),
+        fault: notify(line_of(&s.notify_fault), "notify_fault", guard, cx),
+        stop: notify(line_of(&s.notify_stop), "notify_stop", guard, cx),
+        any: notify(line_of(&s.notify), "notify", guard, cx),
         mail: given(&s.smtp_alert.or(cx.global.smtp_alert_vrrp).or(cx.global.smtp_alert), false),
         priority_changes: given(&s.notify_priority_changes.or(cx.global.notify_priority_changes), false),
         ..Notify::default()

@@ -2,8 +2,8 @@
 
 use super::block::{Cx, Set, given};
 use super::global_read::FifoLine;
-use super::resolve::notify;
-use super::security::{Guard, ScriptLine};
+use super::resolve::{line_of, notify};
+use super::security::{Guard, SetScript};
 use super::top::Top;
 use crate::engine::spec::{Daemon, Dump, Fifo, Mail, NetlinkBuffers, Nftables, Run, RxBuffer};
 
@@ -19,23 +19,22 @@ fn number<T: Copy>(set: &Set<T>) -> Option<T> {
 pub fn daemon(top: &Top, guard: &mut Guard<'_>, cx: &mut Cx<'_>) -> Daemon {
     // Taken out while scripts are checked, which also complain through `cx`.
     let global = std::mem::take(&mut cx.global);
-    let startup = notify(&global.startup_script, "startup_script", guard, cx);
-    let shutdown = notify(&global.shutdown_script, "shutdown_script", guard, cx);
+    let startup = notify(line_of(&global.startup_script), "startup_script", guard, cx).map(|run| *run);
+    let shutdown = notify(line_of(&global.shutdown_script), "shutdown_script", guard, cx).map(|run| *run);
     let run_vrrp = !top.instances.is_empty();
-    let fifo_of =
-        |line: &Set<FifoLine>, script: &Set<ScriptLine>, what: &str, guard: &mut Guard<'_>, cx: &mut Cx<'_>| {
-            let line = line.as_ref()?;
-            let account = match guard.account_of(line.value.user.as_ref()) {
-                Ok(account) => account,
-                Err(problem) => {
-                    cx.note(line.span, format!("{what} is not made: {problem}"));
-                    return None;
-                }
-            };
-            let reader = if run_vrrp { notify(script, &format!("{what}_script"), guard, cx) } else { None };
-            let path = line.value.path.clone();
-            Some(Fifo { reader: reader.map(|run| with_argument(run, &path)), path, uid: account.uid, gid: account.gid })
+    let fifo_of = |line: &Set<FifoLine>, script: &SetScript, what: &str, guard: &mut Guard<'_>, cx: &mut Cx<'_>| {
+        let line = line.as_ref()?;
+        let account = match guard.account_of(line.value.user.as_ref()) {
+            Ok(account) => account,
+            Err(problem) => {
+                cx.note(line.span, format!("{what} is not made: {problem}"));
+                return None;
+            }
         };
+        let reader = if run_vrrp { notify(line_of(script), &format!("{what}_script"), guard, cx) } else { None };
+        let path = line.value.path.clone();
+        Some(Fifo { reader: reader.map(|run| with_argument(*run, &path)), path, uid: account.uid, gid: account.gid })
+    };
     let fifo = fifo_of(&global.fifo, &global.fifo_script, "notify_fifo", guard, cx);
     let vrrp_fifo = fifo_of(&global.vrrp_fifo, &global.vrrp_fifo_script, "vrrp_notify_fifo", guard, cx);
     let host = cx.env.system.host_name();

@@ -32,8 +32,9 @@ fn weighed(line: &TieLine, own: Weight) -> Weight {
 }
 
 impl Trackers {
-    fn drafts(&self, ties: &Ties, from_group: bool) -> Vec<Draft> {
+    fn drafts(&self, ties: Option<&Ties>, from_group: bool) -> Vec<Draft> {
         let mut drafts = Vec::new();
+        let Some(ties) = ties else { return drafts };
         let mut add = |line: &TieLine, found: Option<(TieTarget, Weight)>| {
             // What was removed has been noted.
             let Some((on, own)) = found else { return };
@@ -71,7 +72,7 @@ impl Trackers {
     }
 
     /// The ties of an instance itself. `unweighted`: it is in a group without sync_group_tracking_weight.
-    pub fn of_instance(&self, ties: &Ties, spec: &InstanceSpec, unweighted: bool, cx: &mut Cx<'_>) -> Vec<Tie> {
+    pub fn of_instance(&self, ties: Option<&Ties>, spec: &InstanceSpec, unweighted: bool, cx: &mut Cx<'_>) -> Vec<Tie> {
         let owner = spec.priority.0 == 255;
         let why = if unweighted { "its sync group has no sync_group_tracking_weight" } else { "its priority is 255" };
         let mut kept: Vec<Tie> = Vec::new();
@@ -119,7 +120,7 @@ impl Trackers {
     ) -> Vec<Tie> {
         let owner = members.iter().any(|id| instances.get(id.index()).is_some_and(|i| i.priority.0 == 255));
         let mut ties = Vec::new();
-        for Draft { mut tie, name, span } in self.drafts(&group.settings.ties, true) {
+        for Draft { mut tie, name, span } in self.drafts(group.settings.ties.as_deref(), true) {
             if owner && tie.weight != 0 {
                 cx.error(
                     span,

@@ -29,6 +29,9 @@ pub struct ScriptLine {
     pub span: Span,
 }
 
+/// A script option of a block. Boxed: hardly any of the places for one is taken.
+pub type SetScript = Option<Box<Setting<ScriptLine>>>;
+
 /// A user found: ids and supplementary groups.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Account {
@@ -55,8 +58,8 @@ pub const fn must_script() -> Script {
 pub const fn last_script() -> Script {
     Script { abort: false, repeat: Repeat::LastWins }
 }
-impl Reader<Set<ScriptLine>> for Script {
-    fn read(&self, field: &mut Set<ScriptLine>, node: &Node<'_>, cx: &mut Cx<'_>) {
+impl Reader<SetScript> for Script {
+    fn read(&self, field: &mut SetScript, node: &Node<'_>, cx: &mut Cx<'_>) {
         if node.args.is_empty() {
             return if self.abort { cx.abort(node, "a command") } else { cx.missing(node, "a command") };
         }
@@ -66,7 +69,7 @@ impl Reader<Set<ScriptLine>> for Script {
             return cx.again(node.span, node.keyword.text, first.span, "the first one holds");
         }
         if let Some(value) = script_line(node, cx) {
-            *field = Some(Setting { value, span: node.raw_span });
+            *field = Some(Box::new(Setting { value, span: node.raw_span }));
         }
     }
     fn facts(&self) -> Facts {

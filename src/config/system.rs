@@ -7,6 +7,7 @@
 use crate::time::Interval;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 /// An account.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -42,7 +43,8 @@ pub struct Stat {
 /// A network interface as far as a configuration depends on it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Link {
-    pub name: Box<str>,
+    /// Shared: an interface is asked for by thousands of instances.
+    pub name: Arc<str>,
     pub loopback: bool,
     pub multicast: bool,
     pub ethernet: bool,

@@ -4,7 +4,7 @@ use super::block::{Block, Cx, Repeat, Set, Setting, by, first, flag, given, must
 use super::diagnostic::{Class, Diagnostic};
 use super::line::List;
 use super::lists::{Tracked, track_line};
-use super::security::{ScriptLine, UserLine, last_script, must_user};
+use super::security::{SetScript, UserLine, last_script, must_user};
 use super::source::Span;
 use super::tree::Node;
 use super::values::{PATH, Value, decimal, int, timer, uint};
@@ -121,27 +121,27 @@ fn ties(list: &mut Vec<TieLine>, tracked: Tracked, node: &Node<'_>, cx: &mut Cx<
         }
     }
 }
-pub fn track_interface(field: &mut Ties, node: &Node<'_>, cx: &mut Cx<'_>) {
-    ties(&mut field.interfaces, Tracked::Interface, node, cx);
+pub fn track_interface(field: &mut Option<Box<Ties>>, node: &Node<'_>, cx: &mut Cx<'_>) {
+    ties(&mut field.get_or_insert_default().interfaces, Tracked::Interface, node, cx);
 }
-pub fn track_script(field: &mut Ties, node: &Node<'_>, cx: &mut Cx<'_>) {
-    ties(&mut field.scripts, Tracked::Script, node, cx);
+pub fn track_script(field: &mut Option<Box<Ties>>, node: &Node<'_>, cx: &mut Cx<'_>) {
+    ties(&mut field.get_or_insert_default().scripts, Tracked::Script, node, cx);
 }
-pub fn track_files(field: &mut Ties, node: &Node<'_>, cx: &mut Cx<'_>) {
-    ties(&mut field.files, Tracked::File, node, cx);
+pub fn track_files(field: &mut Option<Box<Ties>>, node: &Node<'_>, cx: &mut Cx<'_>) {
+    ties(&mut field.get_or_insert_default().files, Tracked::File, node, cx);
 }
-pub fn track_process(field: &mut Ties, node: &Node<'_>, cx: &mut Cx<'_>) {
-    ties(&mut field.processes, Tracked::Process, node, cx);
+pub fn track_process(field: &mut Option<Box<Ties>>, node: &Node<'_>, cx: &mut Cx<'_>) {
+    ties(&mut field.get_or_insert_default().processes, Tracked::Process, node, cx);
 }
-pub fn track_bfd(field: &mut Ties, node: &Node<'_>, cx: &mut Cx<'_>) {
-    ties(&mut field.bfds, Tracked::Bfd, node, cx);
+pub fn track_bfd(field: &mut Option<Box<Ties>>, node: &Node<'_>, cx: &mut Cx<'_>) {
+    ties(&mut field.get_or_insert_default().bfds, Tracked::Bfd, node, cx);
 }
 
 block! {
     /// Health script, run again and again.
     "vrrp_script" => ScriptBlock {
         /// Command to run; one quoted string holds command and arguments.
-        "script" => script: Set<ScriptLine> = last_script(), default "required";
+        "script" => script: SetScript = last_script(), default "required";
         /// Seconds from start to start.
         "interval" => interval: Set<Interval> = by("TIMER[0.001..4294] 3 decimals", Repeat::LastWins, script_time), default "1";
         /// Seconds before a run is ended and counts as failed.

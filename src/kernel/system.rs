@@ -12,17 +12,18 @@ use netlink_packet_route::link::{
     InfoData, InfoKind, InfoVrf, LinkAttribute, LinkFlags, LinkInfo, LinkLayerType, LinkMessage,
 };
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
+use rustc_hash::FxHashMap;
 use std::cell::OnceCell;
-use std::collections::HashMap;
 use std::ffi::CString;
 use std::io::Read;
 use std::net::{IpAddr, ToSocketAddrs};
 use std::os::unix::fs::MetadataExt;
+use std::sync::Arc;
 
 /// This machine.
 #[derive(Debug, Default)]
 pub struct LinuxSystem {
-    links: OnceCell<HashMap<Box<str>, Link>>,
+    links: OnceCell<FxHashMap<Arc<str>, Link>>,
 }
 
 impl LinuxSystem {
@@ -108,7 +109,7 @@ fn user(found: nix::unistd::User) -> User {
 }
 
 /// All interfaces, by one dump.
-fn links() -> std::io::Result<HashMap<Box<str>, Link>> {
+fn links() -> std::io::Result<FxHashMap<Arc<str>, Link>> {
     let mut socket = Socket::new(NETLINK_ROUTE)?;
     socket.bind_auto()?;
     socket.connect(&SocketAddr::new(0, 0))?;
@@ -119,7 +120,7 @@ fn links() -> std::io::Result<HashMap<Box<str>, Link>> {
     let mut bytes = vec![0; packet.buffer_len()];
     packet.serialize(&mut bytes);
     socket.send(&bytes, 0)?;
-    let mut found = HashMap::new();
+    let mut found = FxHashMap::default();
     loop {
         let (answer, _) = socket.recv_from_full()?;
         let mut rest = answer.as_slice();

@@ -123,13 +123,13 @@ fn one(spec: &Spec, index: usize, instance: &InstanceSpec, view: &InstanceView) 
         .truth("smtp_alert", instance.notify.mail)
         .truth("notify_deleted", instance.notify.tell_deleted);
     let notify = &instance.notify;
-    data.program("script_backup", notify.backup.as_ref())
-        .program("script_master", notify.master.as_ref())
-        .program("script_fault", notify.fault.as_ref())
-        .program("script_stop", notify.stop.as_ref())
-        .program("script_deleted", notify.deleted.as_ref())
-        .program("script", notify.any.as_ref())
-        .program("script_master_rx_lower_pri", notify.master_rx_lower_pri.as_ref());
+    data.program("script_backup", notify.backup.as_deref())
+        .program("script_master", notify.master.as_deref())
+        .program("script_fault", notify.fault.as_deref())
+        .program("script_stop", notify.stop.as_deref())
+        .program("script_deleted", notify.deleted.as_deref())
+        .program("script", notify.any.as_deref())
+        .program("script_master_rx_lower_pri", notify.master_rx_lower_pri.as_deref());
     let claim = &instance.claim;
     let addresses: Vec<String> =
         claim.addresses.iter().map(|item| describe::address(item, &interface, view.owned)).collect();

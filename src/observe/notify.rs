@@ -96,7 +96,7 @@ impl Observer for Notifier {
                 }
             }
             Event::HeardLower { instance, .. } => {
-                let program = cx.instance(*instance).and_then(|i| i.notify.master_rx_lower_pri.clone());
+                let program = cx.instance(*instance).and_then(|i| i.notify.master_rx_lower_pri.as_deref().cloned());
                 wishes.runs.extend(program.map(|run| NotifyRun { run, arguments: Vec::new(), limited: false }));
             }
             Event::Stopped { instance } => instance_told(cx, *instance, Told::Stop, wishes),
@@ -153,10 +153,10 @@ fn run(notify: &Notify, told: Told, arguments: [&str; 4], wishes: &mut Wishes) {
         Told::Stop => &notify.stop,
         Told::Deleted => &notify.deleted,
     };
-    if let Some(run) = specific.clone() {
+    if let Some(run) = specific.as_deref().cloned() {
         wishes.runs.push(NotifyRun { run, arguments: Vec::new(), limited });
     }
-    if let Some(run) = notify.any.clone() {
+    if let Some(run) = notify.any.as_deref().cloned() {
         let arguments = arguments.iter().map(ToString::to_string).collect();
         wishes.runs.push(NotifyRun { run, arguments, limited });
     }

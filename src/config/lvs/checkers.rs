@@ -10,7 +10,7 @@ use crate::config::block::{
     Cx, Repeat, Set, Setting, block_by, by, flag, given, last, must, nearest, read_block, toggle,
 };
 use crate::config::line::signed_in;
-use crate::config::security::{ScriptLine, UserLine, last_script, user};
+use crate::config::security::{ScriptLine, SetScript, UserLine, last_script, user};
 use crate::config::source::Span;
 use crate::config::tree::Node;
 use crate::config::values::{IFNAME, LONGEST_US, STR, one_of, timer, uint};
@@ -126,7 +126,7 @@ checker! {
     /// Runs a program: exit code 0 is good.
     "virtual_server/real_server/MISC_CHECK" => Misc {
         /// Command line.
-        "misc_path" => path: Set<ScriptLine> = last_script(), default "required";
+        "misc_path" => path: SetScript = last_script(), default "required";
         /// Seconds after which the program is killed.
         "misc_timeout" => timeout: Set<u32> = must(uint(0, 4294)), default "virtual_server's delay_loop";
         /// Exit codes 2 to 255 set the server's weight to the code less 2.

@@ -13,7 +13,7 @@ use super::spec::{
 };
 use crate::config::block::{Cx, Set, given};
 use crate::config::diagnostic::{Class, Diagnostic};
-use crate::config::security::{Guard, ScriptLine, UserLine};
+use crate::config::security::{Guard, ScriptLine, SetScript, UserLine};
 use crate::config::source::Span;
 use crate::engine::spec::Run;
 use crate::time::Interval;
@@ -421,7 +421,7 @@ fn connection(own: &ConnectionSettings, above: &Above) -> Connection {
     }
 }
 
-fn run(script: &Set<ScriptLine>, guard: &mut Guard<'_>, cx: &mut Cx<'_>) -> Option<Run> {
+fn run(script: &SetScript, guard: &mut Guard<'_>, cx: &mut Cx<'_>) -> Option<Run> {
     program(&script.as_ref()?.value, None, None, guard, cx)
 }
 

@@ -9,7 +9,7 @@ use super::shared::{UNLIMITED_US, endpoint, forwarding};
 use super::spec::{Endpoint, Forwarding, Granularity, Method, Protocol, SchedulerFlags, Target};
 use crate::config::block::{Cx, Repeat, Set, Setting, block_by, by, flag, last, must, read_block, toggle};
 use crate::config::line::unsigned_in;
-use crate::config::security::{ScriptLine, must_script};
+use crate::config::security::{SetScript, must_script};
 use crate::config::source::Span;
 use crate::config::tree::Node;
 use crate::config::values::{LONGEST_US, STR, one_of, text_up_to, timer, uint};
@@ -89,9 +89,9 @@ block! {
         /// notify_down and quorum_down run at stop too.
         "omega" => omega: Set<()> = flag(), default "off";
         /// Runs when the quorum is won.
-        "quorum_up" => quorum_up: Set<ScriptLine> = must_script();
+        "quorum_up" => quorum_up: SetScript = must_script();
         /// Runs when the quorum is lost.
-        "quorum_down" => quorum_down: Set<ScriptLine> = must_script();
+        "quorum_down" => quorum_down: SetScript = must_script();
         /// Sum of weights that must be alive.
         "quorum" => quorum: Set<u32> = must(uint(1, u32::MAX)).or(1), default "1";
         /// Margin around the quorum.
@@ -173,9 +173,9 @@ block! {
         /// Weight 0 on failure instead of removal.
         "inhibit_on_failure" => inhibit: Set<bool> = toggle(), default "virtual_server's";
         /// Runs when the server comes up.
-        "notify_up" => notify_up: Set<ScriptLine> = must_script();
+        "notify_up" => notify_up: SetScript = must_script();
         /// Runs when the server goes down.
-        "notify_down" => notify_down: Set<ScriptLine> = must_script();
+        "notify_down" => notify_down: SetScript = must_script();
         /// Down until the first success.
         "alpha" => alpha: Set<bool> = toggle(), default "virtual_server's";
         /// Default of the checkers: further failures before the server is down.

@@ -28,16 +28,16 @@ impl Run {
     }
 }
 
-/// Notifications of one instance or group.
+/// Notifications of one instance or group. Boxed: most of thousands of instances have none.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Notify {
-    pub master: Option<Run>,
-    pub backup: Option<Run>,
-    pub fault: Option<Run>,
-    pub stop: Option<Run>,
-    pub deleted: Option<Run>,
-    pub any: Option<Run>,
-    pub master_rx_lower_pri: Option<Run>,
+    pub master: Option<Box<Run>>,
+    pub backup: Option<Box<Run>>,
+    pub fault: Option<Box<Run>>,
+    pub stop: Option<Box<Run>>,
+    pub deleted: Option<Box<Run>>,
+    pub any: Option<Box<Run>>,
+    pub master_rx_lower_pri: Option<Box<Run>>,
     /// `notify_deleted` was given: removal on reload is DELETED, else FAULT.
     pub tell_deleted: bool,
     pub mail: bool,

@@ -316,7 +316,7 @@ fn notifications(page: &mut Page, notify: &Notify) {
 }
 
 pub(super) fn programs(page: &mut Page, notify: &Notify) {
-    let all: [(&str, &Option<Run>); 7] = [
+    let all: [(&str, &Option<Box<Run>>); 7] = [
         ("Backup", &notify.backup),
         ("Master", &notify.master),
         ("Fault", &notify.fault),
