@@ -260,12 +260,23 @@ impl World {
         Err(text)
     }
 
+    /// The yardstick: an auditor that does not see this one sees nothing.
+    fn sees_a_doubled_address(&self) -> Result<(), String> {
+        let (vip, space) = (self.addresses()[0], &self.lab.nodes[1].namespace);
+        let address = format!("{vip}/{}", if vip.is_ipv6() { 128 } else { 32 });
+        ip(space, &["addr", "add", &address, "dev", "lo"])?;
+        let seen = self.wrong(Some(0));
+        ip(space, &["addr", "del", &address, "dev", "lo"])?;
+        if seen == [1] { Ok(()) } else { Err(format!("{}: the auditor is blind: {seen:?}", self.shape.name)) }
+    }
+
     fn play(shape: &'static Shape, total: usize, seed: u64) -> Result<Outcome, String> {
         let mut dice = Dice(seed | 1);
         let mut world = World::new(shape);
         let mut done = 0;
         let says = |text| format!("seed {seed}: {text}");
         world.settle().map_err(says)?;
+        world.sees_a_doubled_address()?;
         while done < total {
             // Up to three acts in a row before anything can settle.
             for _ in 0..=dice.below(3) {
