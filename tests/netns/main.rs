@@ -8,6 +8,7 @@
 mod conf;
 mod lab;
 mod matrix;
+mod owned;
 mod seen;
 mod single;
 mod special;
