@@ -44,6 +44,7 @@ pub enum Verb {
     /// Show changes as they happen
     Watch(Watch),
     /// Why an instance is master, or why it is not
+    #[command(visible_alias = "why")]
     Explain(Explain),
     /// Hand over and stay backup while another router lives, until `undrain`
     Drain(Which),

@@ -1,26 +1,30 @@
 //! May VRRP pass? Rules are read as text: a verdict is given only on what is plainly there.
+//!
+//! Chains that others jump to are read in the place of the jump, as ufw and firewalld need it. What cannot be decided
+//! from the words of a rule counts as accepting: a doctor who cries wolf is not asked again.
 
 use super::{Case, Finding, Weight};
 use crate::engine::spec::{Auth, Transport};
+use std::collections::BTreeMap;
 
-/// Adverts come in as IP protocol 112 to 224.0.0.18 or ff02::12, or from the unicast peers.
+/// Adverts come in as IP protocol 112 to 224.0.0.18 or ff02::12, or from the unicast peers, and go out alike.
 pub fn vrrp_may_pass(case: &Case<'_>, found: &mut Vec<Finding>) {
     if case.instances().is_empty() {
         return;
     }
-    let marks = marks(case);
+    let marks = Marks::of(case);
     let mut looked = false;
     if let Some(ran) = case.machine.run(&["nft", "list", "ruleset"]).filter(|r| r.ok) {
         looked = true;
-        for chain in nft_input_chains(&ran.stdout) {
-            judge(&chain, &marks, "nftables", found);
+        for chain in nft_chains(&ran.stdout) {
+            judge(&chain, &marks, found);
         }
     }
     for program in ["iptables-legacy", "ip6tables-legacy"] {
         if let Some(ran) = case.machine.run(&[program, "-S"]).filter(|r| r.ok) {
             looked = true;
-            if let Some(chain) = iptables_input(&ran.stdout) {
-                judge(&chain, &marks, program, found);
+            for chain in iptables_chains(&ran.stdout, program) {
+                judge(&chain, &marks, found);
             }
         }
     }
@@ -34,107 +38,187 @@ pub fn vrrp_may_pass(case: &Case<'_>, found: &mut Vec<Finding>) {
     }
 }
 
-/// Words of which one must stand in an accepting rule.
-fn marks(case: &Case<'_>) -> Vec<String> {
-    let mut marks: Vec<String> = ["vrrp", "112", "224.0.0.18", "224.0.0.0", "ff02::12"].map(str::to_owned).into();
-    for instance in case.instances() {
-        if matches!(instance.auth, Auth::Ah(_)) {
-            marks.extend(["ah".to_owned(), "51".to_owned()]);
-        }
-        match &instance.transport {
-            Transport::Multicast { group } => marks.push(group.to_string()),
-            Transport::Unicast { peers, .. } => marks.extend(peers.iter().map(|p| p.address.to_string())),
-        }
-    }
-    marks
+/// Words that concern adverts.
+struct Marks {
+    /// Of which one stands in a rule about VRRP.
+    adverts: Vec<String>,
+    interfaces: Vec<String>,
+    /// The IP protocol that the adverts come in.
+    protocol: &'static str,
 }
 
-/// A chain that everything for this machine goes through.
+impl Marks {
+    fn of(case: &Case<'_>) -> Marks {
+        let mut adverts: Vec<String> = ["vrrp", "112"].map(str::to_owned).into();
+        let mut protocol = "112";
+        for instance in case.instances() {
+            if matches!(instance.auth, Auth::Ah(_)) {
+                adverts.extend(["ah".to_owned(), "51".to_owned()]);
+                protocol = "51";
+            }
+            match &instance.transport {
+                Transport::Multicast { group } => {
+                    adverts.extend(["224.0.0.0", "ff02::12", "multicast", "MULTICAST"].map(str::to_owned));
+                    adverts.push(group.to_string());
+                }
+                Transport::Unicast { peers, .. } => adverts.extend(peers.iter().map(|p| p.address.to_string())),
+            }
+        }
+        Marks { adverts, interfaces: case.interfaces().iter().map(ToString::to_string).collect(), protocol }
+    }
+}
+
+/// A chain that everything into or out of this machine goes through, with the chains that it jumps to in their places.
 struct Chain {
+    /// For people.
     name: String,
     drops_by_default: bool,
     rules: Vec<String>,
+    /// The beginning of a command that puts a rule before all others.
+    insert: String,
+    /// What ends it.
+    accept: fn(&str) -> String,
 }
 
-fn judge(chain: &Chain, marks: &[String], program: &str, found: &mut Vec<Finding>) {
-    let about = |rule: &String| words(rule).any(|w| marks.iter().any(|m| m == w));
+fn judge(chain: &Chain, marks: &Marks, found: &mut Vec<Finding>) {
     let drops = |rule: &str| words(rule).any(|w| matches!(w, "drop" | "DROP" | "reject" | "REJECT"));
-    let accepts = |rule: &str| words(rule).any(|w| matches!(w, "accept" | "ACCEPT" | "jump" | "goto" | "-j"));
-    let named: Vec<&String> = chain.rules.iter().filter(|r| about(r)).collect();
-    // The first rule that speaks of VRRP decides.
-    match named.first() {
-        Some(rule) if drops(rule) => found.push(
-            Finding::new(
-                Weight::Problem,
-                "firewall",
-                format!("{program} {}: VRRP is dropped: {}", chain.name, rule.trim()),
-            )
+    let accepts =
+        |rule: &str| words(rule).any(|w| matches!(w, "accept" | "ACCEPT" | "jump" | "goto" | "return" | "RETURN"));
+    let cure = format!(
+        "{} {}   # and in the file that the firewall is loaded from",
+        chain.insert,
+        (chain.accept)(marks.protocol)
+    );
+    let problem = |what: String| {
+        Finding::new(Weight::Problem, "firewall", what)
             .why("the servers do not hear each other: both become master")
-            .cure("take the rule out, or put an accepting one for the other servers before it"),
-        ),
-        Some(rule) if accepts(rule) => {}
-        _ if chain.drops_by_default || chain.rules.last().is_some_and(|r| unconditional_drop(r)) => found.push(
-            Finding::new(
-                Weight::Problem,
-                "firewall",
-                format!("{program} {}: drops what it does not know, and no rule accepts VRRP", chain.name),
-            )
-            .why("the servers do not hear each other: both become master")
-            .cure(cure(program)),
-        ),
-        _ => {}
+            .cure(format!("{cure}\n# firewalld: firewall-cmd --permanent --add-protocol=vrrp && firewall-cmd --reload"))
+    };
+    // The first rule that decides for adverts is the one.
+    for rule in &chain.rules {
+        let about = words(rule).any(|w| marks.adverts.iter().any(|m| m == w));
+        if (about && accepts(rule)) || lets_all_in(rule, marks) {
+            return;
+        }
+        if (about && drops(rule)) || unconditional_drop(rule) {
+            found.push(problem(if about {
+                format!("{}: VRRP is dropped: {}", chain.name, rule.trim())
+            } else {
+                format!("{}: drops what it does not know, and no rule accepts VRRP", chain.name)
+            }));
+            return;
+        }
+    }
+    if chain.drops_by_default {
+        found.push(problem(format!("{}: drops what it does not know, and no rule accepts VRRP", chain.name)));
     }
 }
 
-fn cure(program: &str) -> String {
-    let rule = match program {
-        "nftables" => {
-            "nft insert rule inet filter input meta l4proto vrrp accept   # with the names of your table and chain"
-        }
-        "ip6tables-legacy" => "ip6tables-legacy -I INPUT -p vrrp -j ACCEPT",
-        _ => "iptables-legacy -I INPUT -p vrrp -j ACCEPT",
-    };
-    format!("{rule}\nfirewalld: firewall-cmd --permanent --add-protocol=vrrp && firewall-cmd --reload")
+fn words(rule: &str) -> impl Iterator<Item = &str> {
+    rule.split(|c: char| c.is_whitespace() || matches!(c, ',' | '{' | '}' | '/' | ';' | '"')).filter(|w| !w.is_empty())
 }
 
-fn words(rule: &str) -> impl Iterator<Item = &str> {
-    rule.split(|c: char| c.is_whitespace() || matches!(c, ',' | '{' | '}' | '/' | ';')).filter(|w| !w.is_empty())
+/// Words that say what is done, how it is counted, or which chain it is in, and select nothing.
+fn selects_nothing(word: &str) -> bool {
+    let noise = ["-A", "-j", "-m", "comment", "--comment", "counter", "packets", "bytes", "INPUT", "OUTPUT"];
+    noise.contains(&word) || word.bytes().all(|b| b.is_ascii_digit())
 }
 
 fn unconditional_drop(rule: &str) -> bool {
-    let rest: Vec<&str> = words(rule).filter(|w| !matches!(*w, "-A" | "INPUT" | "-j" | "counter")).collect();
-    matches!(rest.as_slice(), ["drop" | "DROP" | "reject" | "REJECT", ..])
+    let mut rest = words(rule).filter(|w| !selects_nothing(w));
+    matches!(rest.next(), Some("drop" | "DROP" | "reject" | "REJECT"))
 }
 
-/// Chains of `nft list ruleset` that hook into input.
-fn nft_input_chains(text: &str) -> Vec<Chain> {
-    let mut chains = Vec::new();
-    let (mut table, mut open): (String, Option<(Chain, bool)>) = (String::new(), None);
+/// Accepts whatever comes in on an instance's interface, or from some addresses, whatever protocol it is.
+fn lets_all_in(rule: &str, marks: &Marks) -> bool {
+    let mut accepts = false;
+    let mut source = false;
+    for word in words(rule).filter(|w| !selects_nothing(w)) {
+        match word {
+            "accept" | "ACCEPT" => accepts = true,
+            "iif" | "iifname" | "oif" | "oifname" | "-i" | "-o" | "ip" | "ip6" => {}
+            "saddr" | "-s" | "daddr" | "-d" => source = true,
+            name if marks.interfaces.iter().any(|i| i == name) => {}
+            // An address or a set of them: whether the peers are in it cannot be seen from here.
+            other if source && (other.contains(['.', ':']) || other.starts_with('@')) => {}
+            _ => return false,
+        }
+    }
+    accepts
+}
+
+type Rules = BTreeMap<String, Vec<String>>;
+
+/// The rules of a chain, those of the chains that it jumps to among them.
+fn unfolded(chains: &Rules, name: &str, depth: usize) -> Vec<String> {
+    let mut rules = Vec::new();
+    for rule in chains.get(name).into_iter().flatten() {
+        let mut rest = words(rule).skip_while(|w| !matches!(*w, "jump" | "goto" | "-j" | "-g"));
+        let target = rest.nth(1).filter(|target| chains.contains_key(*target));
+        // What only some protocol is led to does not concern adverts.
+        let other = words(rule).any(|w| matches!(w, "tcp" | "udp" | "icmp" | "icmpv6" | "ipv6-icmp"));
+        match target {
+            Some(_) if other => {}
+            // A chain without a verdict of its own comes back here: its rules are what counts, not the jump.
+            Some(target) if depth < 8 => rules.extend(unfolded(chains, target, depth + 1)),
+            _ => rules.push(rule.clone()),
+        }
+    }
+    rules
+}
+
+/// Chains of `nft list ruleset` that hook into what comes in or goes out.
+fn nft_chains(text: &str) -> Vec<Chain> {
+    let mut tables: BTreeMap<String, Rules> = BTreeMap::new();
+    // (table, chain, drops by default)
+    let mut hooked: Vec<(String, String, bool)> = Vec::new();
+    let (mut table, mut chain) = (String::new(), None::<String>);
     for line in text.lines().map(str::trim) {
         if let Some(rest) = line.strip_prefix("table ") {
             table = rest.trim_end_matches('{').trim().to_owned();
         } else if let Some(rest) = line.strip_prefix("chain ") {
-            let name = format!("{table} {}", rest.trim_end_matches('{').trim());
-            open = Some((Chain { name, drops_by_default: false, rules: Vec::new() }, false));
+            let name = rest.trim_end_matches('{').trim().to_owned();
+            tables.entry(table.clone()).or_default().insert(name.clone(), Vec::new());
+            chain = Some(name);
         } else if line == "}" {
-            if let Some((chain, true)) = open.take() {
-                chains.push(chain);
-            }
-        } else if let Some((chain, is_input)) = &mut open {
+            chain = None;
+        } else if let Some(name) = &chain {
             if line.starts_with("type ") {
-                *is_input = line.contains("hook input");
-                chain.drops_by_default = line.contains("policy drop");
-            } else {
-                chain.rules.push(line.to_owned());
+                let filters = ["hook input", "hook prerouting", "hook output"].iter().any(|hook| line.contains(hook));
+                if filters && line.starts_with("type filter") {
+                    hooked.push((table.clone(), name.clone(), line.contains("policy drop")));
+                }
+            } else if let Some(rules) = tables.get_mut(&table).and_then(|t| t.get_mut(name)) {
+                rules.push(line.to_owned());
             }
         }
     }
-    chains
+    let whole = |(table, chain, drops_by_default): (String, String, bool)| Chain {
+        rules: tables.get(&table).map(|chains| unfolded(chains, &chain, 0)).unwrap_or_default(),
+        name: format!("nftables {table} {chain}"),
+        drops_by_default,
+        insert: format!("nft insert rule {table} {chain}"),
+        accept: |protocol| format!("meta l4proto {protocol} accept"),
+    };
+    hooked.into_iter().map(whole).collect()
 }
 
-/// The INPUT chain of `iptables -S`.
-fn iptables_input(text: &str) -> Option<Chain> {
-    let rules: Vec<String> = text.lines().filter(|l| l.starts_with("-A INPUT ")).map(str::to_owned).collect();
-    let drops_by_default = text.lines().any(|l| l == "-P INPUT DROP");
-    (drops_by_default || !rules.is_empty()).then(|| Chain { name: "INPUT".into(), drops_by_default, rules })
+/// The INPUT and OUTPUT chains of `iptables -S`.
+fn iptables_chains(text: &str, program: &str) -> Vec<Chain> {
+    let mut chains = Rules::new();
+    for line in text.lines() {
+        if let Some(name) = line.strip_prefix("-N ").or_else(|| line.strip_prefix("-P ")?.split(' ').next()) {
+            chains.entry(name.trim().to_owned()).or_default();
+        } else if let Some(name) = line.strip_prefix("-A ").and_then(|rest| rest.split(' ').next()) {
+            chains.entry(name.to_owned()).or_default().push(line.to_owned());
+        }
+    }
+    let whole = |name: &str| Chain {
+        rules: unfolded(&chains, name, 0),
+        drops_by_default: text.lines().any(|l| l == format!("-P {name} DROP")),
+        insert: format!("{program} -I {name}"),
+        accept: |protocol| format!("-p {protocol} -j ACCEPT"),
+        name: format!("{program} {name}"),
+    };
+    ["INPUT", "OUTPUT"].into_iter().map(whole).collect()
 }

@@ -123,11 +123,17 @@ pub fn run(args: &Doctor) -> Outcome {
     findings.extend(script_security(&diagnostics));
     match &spec {
         Some(spec) => findings.extend(examine(spec, &machine)),
-        None => findings.push(
-            Finding::new(Weight::Problem, "configuration", "the daemon would not start with this configuration")
-                .why("nothing else could be looked at")
-                .cure(format!("vipctl check {}", args.file.display())),
-        ),
+        None => {
+            findings.push(
+                Finding::new(Weight::Problem, "configuration", "the daemon would not start with this configuration")
+                    .cure(format!("vipctl check {}", args.file.display())),
+            );
+            // What keeps it from starting may be the machine, such as an interface that is not there: taken for a
+            // configuration of another machine it can still be held against this one.
+            if let (Some(spec), _) = load(&args.file, None, Where::Anywhere)? {
+                findings.extend(examine(&spec, &machine));
+            }
+        }
     }
     let worst = findings.iter().map(|f| f.weight).max().unwrap_or(Weight::Good);
     if args.json {
@@ -151,16 +157,23 @@ fn configuration(file: &str, diagnostics: &Diagnostics) -> Finding {
 
 /// Scripts that would not run: the most frequent reason for "it does not fail over".
 fn script_security(diagnostics: &Diagnostics) -> Vec<Finding> {
-    let about = diagnostics.list.iter().filter(|d| d.class == Class::Security);
-    about
-        .map(|d| {
-            let finding = Finding::new(Weight::Problem, "script-security", d.message.clone());
-            let finding = finding.why("the script does not run, so what it checks or notifies does not happen");
-            finding.cure(d.help.clone().unwrap_or_else(|| {
-                "every directory on the path and the file itself: owned by root, not writable by others".into()
-            }))
-        })
-        .collect()
+    let findings = diagnostics.list.iter().filter_map(|d| {
+        let path = d.message.split('`').nth(1).unwrap_or("SCRIPT");
+        let cure = if d.class == Class::Security {
+            d.help.clone()?
+        } else if d.message.contains("belongs to uid") || d.message.contains("can be written by others") {
+            format!("chown root:root {path}; chmod go-w {path}")
+        } else if d.message.contains("cannot be executed by uid") {
+            format!("chmod a+rx {path}")
+        } else if d.message.contains("does not exist or cannot be reached") {
+            format!("install it: ls -l {path}")
+        } else {
+            return None;
+        };
+        let finding = Finding::new(Weight::Problem, "script-security", d.message.clone());
+        Some(finding.why("the script does not run, so what it checks or notifies does not happen").cure(cure))
+    });
+    findings.collect()
 }
 
 /// For people: problems first, what is good in one line each at the end.

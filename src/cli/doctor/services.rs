@@ -171,7 +171,12 @@ pub fn modules(case: &Case<'_>, found: &mut Vec<Finding>) {
 
 /// AppArmor and SELinux stop scripts without a word in the daemon's own log.
 pub fn confinement(case: &Case<'_>, found: &mut Vec<Finding>) {
-    let scripts = !case.spec.scripts.is_empty() || case.instances().iter().any(|i| i.notify.any.is_some());
+    let notified = |n: &crate::engine::spec::Notify| {
+        [&n.backup, &n.master, &n.fault, &n.stop, &n.any].iter().any(|run| run.is_some())
+    };
+    let scripts = !case.spec.scripts.is_empty()
+        || case.instances().iter().any(|i| notified(&i.notify))
+        || case.spec.groups.iter().any(|g| notified(&g.notify));
     if let Some(profiles) = case.machine.read("/sys/kernel/security/apparmor/profiles") {
         let hits = profiles.lines().filter(|l| l.contains("keepalived") || l.contains("vipd"));
         for profile in hits.filter(|l| l.ends_with("(enforce)")) {

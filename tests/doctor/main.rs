@@ -1,0 +1,36 @@
+//! `vipctl doctor`, check by check: the fault is made, doctor names it with a cure, the cure is typed as it was printed,
+//! and doctor is content.
+//!
+//! `live` does that on machines made of namespaces, with the kernel's own settings, nftables and haproxy; `mounted` with
+//! directories that look like another machine's root, for what a test must not do to this one.
+
+#![allow(clippy::unwrap_used)]
+
+mod live;
+#[path = "../examples/machine.rs"]
+#[allow(dead_code)]
+mod machine;
+mod mounted;
+
+use serde_json::Value;
+
+/// A finding that is worse than a note.
+#[derive(Clone, Debug)]
+struct Complaint {
+    check: String,
+    what: String,
+    cure: String,
+}
+
+/// What `vipctl doctor --json` complains of.
+fn complaints(json: &str, also_notes: bool) -> Vec<Complaint> {
+    let findings: Vec<Value> = serde_json::from_str(json).unwrap_or_else(|e| panic!("{e}: {json}"));
+    let text = |f: &Value, key: &str| f[key].as_str().unwrap_or_default().to_owned();
+    let bad = |f: &&Value| match f["weight"].as_str().unwrap() {
+        "warning" | "problem" => true,
+        "note" => also_notes,
+        _ => false,
+    };
+    let complaint = |f: &Value| Complaint { check: text(f, "check"), what: text(f, "what"), cure: text(f, "cure") };
+    findings.iter().filter(bad).map(complaint).collect()
+}
