@@ -35,6 +35,8 @@ pub enum Order {
         spec: Arc<Spec>,
         carried: Vec<(InstanceId, InstanceId)>,
     },
+    /// Everybody that a [`Order::Configure`] left out has said goodbye: their virtual links, by which they said it, go.
+    Tidy,
     /// Have exactly this for the instance. Answered by [`Report::Applied`].
     Own(InstanceId, Arc<Claim>),
     Disown(InstanceId),

@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod again;
+mod goodbyes;
 mod ground;
 mod life;
 mod reload;

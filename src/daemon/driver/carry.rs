@@ -227,6 +227,7 @@ impl Driver {
                 break;
             }
         }
+        let _ = self.orders.send(Order::Tidy);
         self.mute.clear();
         self.closed.clear();
         self.share_buffers();

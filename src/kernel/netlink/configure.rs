@@ -95,7 +95,7 @@ impl Thread {
         }
     }
 
-    /// Makes every virtual link that the Spec wants and removes those of ours that it does not. True if one was made.
+    /// Makes every virtual link that the Spec wants and notes those of ours that it does not. True if one was made.
     fn make_links(&mut self, troubles: &mut Vec<Trouble>) -> bool {
         let mut made = BTreeMap::new();
         let mut taken = BTreeSet::new();
@@ -160,23 +160,19 @@ impl Thread {
                 troubles.push(Trouble { instance: None, text });
             }
         }
-        let unwanted: Vec<u32> =
-            self.virtual_links.iter().filter(|(name, _)| !taken.contains(*name)).map(|(_, index)| *index).collect();
-        for index in unwanted {
-            if let Err(e) = virtual_link::remove(index, &mut self.channel) {
-                let text = format!("virtual interface {index} cannot be removed: {e}").into();
-                troubles.push(Trouble { instance: None, text });
-            }
-            told.extend(self.tell_of.remove(&index));
-        }
+        self.unwanted.extend(self.virtual_links.iter().filter(|(name, _)| !taken.contains(*name)).map(|(_, at)| *at));
         for parent in told {
             self.tell_of_parent(parent);
         }
         self.virtual_links =
             taken.into_iter().filter_map(|name| Some((name.clone(), self.links.index(&name)?))).collect();
+        // Wanted again before it went.
+        self.unwanted.retain(|index| !self.virtual_links.values().any(|wanted| wanted == index));
         let notify = shared.iter().filter(|(wanted, _)| wanted.notify);
         let of = |(wanted, name): &(Wanted, IfName)| Some((self.links.index(name)?, self.links.index(&wanted.parent)?));
-        self.tell_of = notify.filter_map(of).collect();
+        let told_of: BTreeMap<u32, u32> = notify.filter_map(of).collect();
+        self.tell_of.retain(|index, _| self.unwanted.contains(index));
+        self.tell_of.extend(told_of);
         let parents: BTreeSet<IfName> = shared
             .iter()
             .filter(|(wanted, _)| matches!(wanted.kind, Kind::Vmac { .. }))
@@ -184,6 +180,20 @@ impl Thread {
             .collect();
         self.restore_sysctls(&parents);
         anew
+    }
+
+    /// Removes the virtual links that the last configuration left out.
+    pub(super) fn tidy(&mut self) {
+        let mut told = BTreeSet::new();
+        for index in std::mem::take(&mut self.unwanted) {
+            if let Err(e) = virtual_link::remove(index, &mut self.channel) {
+                self.trouble(None, format!("virtual interface {index} cannot be removed: {e}"));
+            }
+            told.extend(self.tell_of.remove(&index));
+        }
+        for parent in told {
+            self.tell_of_parent(parent);
+        }
     }
 
     /// Nobody's trouble if it fails: a parent that is gone is told of by the kernel itself.
@@ -355,6 +365,7 @@ impl Thread {
             }
         }
         self.flush();
+        self.tidy();
         if release {
             // With -V the addresses stay, so the interfaces that carry them must.
             for index in self.virtual_links.values() {

@@ -20,7 +20,7 @@ use crate::kernel::reconcile::{Item, Key};
 use crate::kernel::sysctl::{self, Sysctls};
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
 use netlink_packet_route::RouteNetlinkMessage as Message;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -47,6 +47,8 @@ pub(super) struct Thread {
     pub(super) names: Names,
     pub(super) sysctls: Sysctls,
     pub(super) virtual_links: BTreeMap<crate::engine::spec::IfName, u32>,
+    /// Virtual links that nobody wants, until [`Order::Tidy`].
+    pub(super) unwanted: BTreeSet<u32>,
     /// Virtual links whose parents are to be told of when they go: their index, and their parent's.
     pub(super) tell_of: BTreeMap<u32, u32>,
     pub(super) firewall: crate::kernel::firewall::Firewall,
@@ -97,6 +99,7 @@ impl Thread {
             names: Names::new(),
             sysctls: Sysctls::default(),
             virtual_links: BTreeMap::new(),
+            unwanted: BTreeSet::new(),
             tell_of: BTreeMap::new(),
             firewall: crate::kernel::firewall::Firewall::default(),
             firewall_refused: None,
@@ -164,6 +167,7 @@ impl Thread {
     fn carry_out(&mut self, order: Order) {
         match order {
             Order::Configure { spec, carried } => self.configure(spec, &carried),
+            Order::Tidy => self.tidy(),
             Order::Own(instance, claim) => {
                 self.owned.insert(instance, claim);
                 self.retries.remove(&Some(instance));
