@@ -20,6 +20,9 @@ const DEFAULT_CONFIG: &str = "/etc/keepalived/keepalived.conf";
 const LOG_FILE: &str = "keepalived.log";
 
 pub fn main() -> ExitCode {
+    // First of all: whoever started this may end it at once, and a daemon that ends without having looked leaves the
+    // addresses on the interface that one before it left behind.
+    daemon::hold_signals();
     match parse(std::env::args_os()) {
         Ok(Asked::Run(options)) => ExitCode::from(daemon::start(*options)),
         Ok(Asked::Answer { stdout, stderr, code }) => {
@@ -241,6 +244,8 @@ struct Flags {
     config_fd: Option<i32>,
     #[arg(long, hide = true, value_name = "FD")]
     restore: Option<i32>,
+    #[arg(long, hide = true)]
+    end_at_once: bool,
     #[arg(long, hide = true, num_args = 0..=1, require_equals = true, default_missing_value = "")]
     perf: Option<String>,
     #[arg(long, hide = true, num_args = 0..=1, require_equals = true, default_missing_value = "")]
@@ -307,6 +312,7 @@ impl Flags {
             metrics: self.metrics,
             control: self.control.map(PathBuf::from).or_else(|| std::env::var_os("VIPD_CONTROL").map(PathBuf::from)),
             restore: self.restore,
+            end_at_once: self.end_at_once,
         })
     }
 }

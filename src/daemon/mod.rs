@@ -28,4 +28,5 @@ mod systemd;
 mod trackers;
 
 pub use options::*;
+pub use signals::{hold as hold_signals, release as release_signals};
 pub use start::start;

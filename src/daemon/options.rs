@@ -42,6 +42,9 @@ pub struct Options {
     pub control: Option<PathBuf>,
     /// `--restore`: descriptor of the state that the program before us left behind (`vipctl upgrade`).
     pub restore: Option<i32>,
+    /// `--end-at-once`: begin, take off what an earlier run left behind, and end. For the systemd unit, after a daemon that
+    /// was ended before it could.
+    pub end_at_once: bool,
 }
 
 /// Subsystems; a subsystem that is not built counts as one without configuration.

@@ -32,6 +32,16 @@ pub fn hold() {
     mask(libc::SIG_BLOCK);
 }
 
+/// The end of [`hold`] for what is not going to be a daemon with handlers.
+pub fn release() {
+    mask(libc::SIG_UNBLOCK);
+}
+
+/// SIGTERM to this process itself, which waits with the others that are held.
+pub fn ask_to_stop() {
+    let _ = nix::sys::signal::kill(nix::unistd::Pid::this(), nix::sys::signal::Signal::SIGTERM);
+}
+
 /// nix has no real-time signals in its sets.
 fn mask(how: libc::c_int) {
     let numbers = [

@@ -38,11 +38,17 @@ const QUESTIONS: usize = 64;
 pub fn start(options: Options) -> u8 {
     again::note_start();
     if let Some(file) = options.test.clone() {
+        signals::release();
         return reading::test(&options, file.as_deref());
     }
     let options = options.from_here();
     if options.foreground {
         signals::hold();
+        if options.end_at_once {
+            signals::ask_to_stop();
+        }
+    } else {
+        signals::release();
     }
     set_umask(options.umask.unwrap_or(DEFAULT_UMASK));
     log::open(&options.log);
