@@ -96,7 +96,10 @@ pub fn go_over(program: &Path, options: &Options, will: &Will) {
         }
     }
     // The last of several wins; a relative path would not be found again.
-    args.extend(["-f".into(), options.config.clone().into_os_string()]);
+    let config: [OsString; 2] = ["-f".into(), options.config.clone().into_os_string()];
+    if !args.ends_with(&config) {
+        args.extend(config);
+    }
     if let Some(file) = &will {
         args.push(format!("{RESTORE}={}", file.as_raw_fd()).into());
     } else {
