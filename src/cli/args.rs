@@ -251,6 +251,7 @@ pub enum ManPage {
     Conf,
     Vipctl,
     Vipd,
+    Genhash,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]

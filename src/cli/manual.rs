@@ -12,6 +12,7 @@ pub fn man(page: ManPage) -> Outcome {
         ManPage::Conf => conf(),
         ManPage::Vipctl => vipctl()?,
         ManPage::Vipd => vipd()?,
+        ManPage::Genhash => genhash(),
     };
     steer::print(&text)
 }
@@ -217,6 +218,25 @@ fn vipd() -> Result<String, Trouble> {
     }
     out += ".SH SEE ALSO\n.BR vipctl (1),\n.BR vipd.conf (5)\n";
     Ok(out)
+}
+
+fn genhash() -> String {
+    let mut out = head("genhash", 1, "MD5 sum of a web page, for keepalived's HTTP_GET");
+    out += ".SH SYNOPSIS\n.B genhash\n[\\fIOPTION\\fR]... \\-s \\fIADDRESS\\fR \\-p \\fIPORT\\fR \\-u \\fIURL\\fR\n";
+    out += ".br\n.B vipd \\-\\-genhash\n[\\fIOPTION\\fR]... \\-s \\fIADDRESS\\fR \\-p \\fIPORT\\fR \\-u \\fIURL\\fR\n";
+    out += ".SH DESCRIPTION\n";
+    out += &roff(
+        "genhash asks a web server for one page and prints the MD5 sum of it, which is what stands behind digest in HTTP_GET \
+         and SSL_GET of vipd.conf(5). Everything behind the header counts, as it comes over the wire.",
+    );
+    out += "\n.SH OPTIONS\n";
+    out += &options(&super::genhash::command());
+    out += ".SH EXIT STATUS\n";
+    out += &definition("0", "The sum has been printed.");
+    out += &definition("1", "Wrong arguments, no connection, or no answer that is a page.");
+    out += ".SH NOTES\nTLS is spoken by the program\n.BR openssl (1).\n";
+    out += ".SH SEE ALSO\n.BR vipd (8),\n.BR vipd.conf (5)\n";
+    out
 }
 
 fn conf() -> String {

@@ -12,6 +12,7 @@ pub mod doctor;
 pub mod explain;
 pub mod files;
 pub mod fmt;
+pub mod genhash;
 pub mod keywords;
 pub mod lab;
 pub mod manual;

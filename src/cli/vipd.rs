@@ -5,6 +5,7 @@
 //! several wins, exit code 1 instead of 2. This module prints and answers; it never starts anything but
 //! [`crate::daemon::start`].
 
+use super::genhash;
 use crate::daemon::{self, CoreDump, LogOptions, Options, Parts, PidOptions};
 use clap::{ArgAction, CommandFactory, FromArgMatches, Parser};
 use std::ffi::OsString;
@@ -23,7 +24,12 @@ pub fn main() -> ExitCode {
     // First of all: whoever started this may end it at once, and a daemon that ends without having looked leaves the
     // addresses on the interface that one before it left behind.
     daemon::hold_signals();
-    match parse(std::env::args_os()) {
+    let args: Vec<OsString> = std::env::args_os().collect();
+    if let Some(arguments) = genhash::asked(&args) {
+        daemon::release_signals();
+        return genhash::main(arguments);
+    }
+    match parse(args) {
         Ok(Asked::Run(options)) => ExitCode::from(daemon::start(*options)),
         Ok(Asked::Answer { stdout, stderr, code }) => {
             // Nobody may be listening; that is no reason to fail.
@@ -74,7 +80,8 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Asked, String> 
         });
     }
     if flags.genhash {
-        return Err("genhash is not part of this program\n".into());
+        // It reads its own arguments, and has been looked for before (see `main`).
+        return Err("--genhash is another program's command line\n".into());
     }
     if !flags.unexpected.is_empty() {
         println!("Unexpected argument(s): {} ", flags.unexpected.join(" "));
@@ -190,7 +197,7 @@ struct Flags {
     /// Use specified pidfile for BFD child process
     #[arg(short = 'b', long = "bfd_pid", value_name = "FILE", allow_hyphen_values = true, value_parser = filled())]
     bfd_pid: Option<String>,
-    /// Enter into genhash utility mode (not built)
+    /// Be genhash(1): print the MD5 sum of a web page. What stands behind it is read as genhash's options
     #[arg(short = 'T', long)]
     genhash: bool,
     /// Report all address additions/deletions notified via netlink
