@@ -195,9 +195,13 @@ impl Services {
             systemd::stopping();
             self.parts.programs.stop_scripts();
             let _ = self.parts.engine.send(News::Stop { release: !self.parts.options.keep_claims });
-            let wanted = Duration::from_secs(self.parts.hub.spec().daemon.child_wait_secs.into());
-            self.phase = Phase::Stopping { until: Instant::now() + STOP_PATIENCE.max(wanted) };
+            self.phase = Phase::Stopping { until: Instant::now() + self.stop_patience() };
         }
+    }
+
+    /// `child_wait_time`, but never less than what thousands of addresses may take.
+    fn stop_patience(&self) -> Duration {
+        STOP_PATIENCE.max(Duration::from_secs(self.parts.hub.spec().daemon.child_wait_secs.into()))
     }
 
     fn told(&mut self, told: Told) {
@@ -498,7 +502,8 @@ impl Services {
 
     fn out_of_time(&mut self) {
         if matches!(self.phase, Phase::Stopping { .. }) {
-            tracing::error!(target: "parent", "Not everything could be given up within {} s", STOP_PATIENCE.as_secs());
+            let patience = self.stop_patience().as_secs();
+            tracing::error!(target: "parent", "Not everything could be given up within {patience} s");
         }
         self.phase = Phase::Over(0);
     }
