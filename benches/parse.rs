@@ -1,9 +1,16 @@
-//! How long each stage of reading takes, for many instances with four addresses each: `cargo bench --bench parse`.
+//! How long reading takes, for many instances with four addresses each: `cargo bench --bench parse`.
 //!
-//! Prints the best of several rounds, in milliseconds: this machine may have other things to do, and the best round is the
-//! one that they disturbed least. Tenfold input has to take about tenfold time.
+//! First each stage in this process, then `vipd -t` beside `keepalived -t`, where that is installed, with the peak of
+//! memory. Prints the best of several rounds, in milliseconds: this machine may have other things to do, and the best
+//! round is the one that they disturbed least. Tenfold input has to take about tenfold time.
+//!
+//! `--worst [NAME]` reads inputs that are made to take long instead; see `parse/worst.rs`.
+
+#[path = "parse/worst.rs"]
+mod worst;
 
 use std::fmt::Write;
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use vipd::config::diagnostic::Diagnostics;
@@ -85,7 +92,81 @@ fn measure(name: &str, instances: usize, text: &str) {
     println!("{name:10} {instances:>9} {expand:>10.2} {tree:>10.2} {all:>10.2} {layout:>10.2}");
 }
 
+/// Milliseconds and KiB of one run of `program -t`; `None` when it is not there or took longer than `LONGEST`.
+fn one_test(program: &str, file: &std::path::Path) -> Option<(f64, i64)> {
+    let begin = Instant::now();
+    let mut command = std::process::Command::new(program);
+    command.arg("-t").arg("-f").arg(file).stdout(Stdio::null()).stderr(Stdio::null());
+    let child = command.spawn().ok()?;
+    let id = child.id() as libc::pid_t;
+    loop {
+        let mut status = 0;
+        // SAFETY: an all-zero rusage is a valid one, and both pointers are to live values of this frame.
+        let (done, usage) = unsafe {
+            let mut usage: libc::rusage = std::mem::zeroed();
+            (libc::wait4(id, &raw mut status, libc::WNOHANG, &raw mut usage), usage)
+        };
+        if done == id {
+            return Some((begin.elapsed().as_secs_f64() * 1000.0, usage.ru_maxrss));
+        }
+        if done < 0 {
+            return None;
+        }
+        if begin.elapsed() > LONGEST {
+            let mut child = child;
+            let _ = child.kill();
+            let _ = child.wait();
+            return None;
+        }
+        // Often enough for runs of milliseconds.
+        std::thread::sleep(Duration::from_micros(100));
+    }
+}
+
+/// Longer than this nobody waits for a figure.
+const LONGEST: Duration = Duration::from_secs(90);
+
+/// `vipd -t` beside `keepalived -t`, round by round in turn.
+fn beside() {
+    println!(
+        "\n{:>9} {:>12} {:>9} {:>14} {:>9} {:>7}",
+        "instances", "vipd -t ms", "MiB", "keepalived ms", "MiB", "ratio"
+    );
+    let file = std::env::temp_dir().join(format!("vipd-parse-{}.conf", std::process::id()));
+    for instances in [500, 5_000, 50_000] {
+        // Interfaces that are not there would end keepalived's test early.
+        let text = format!("global_defs {{\n    dynamic_interfaces\n}}\n{}", plain(instances));
+        if std::fs::write(&file, text).is_err() {
+            return;
+        }
+        let rounds = if instances > 10_000 { 1 } else { 5 };
+        let (mut ours, mut theirs) = (None, None);
+        for _ in 0..rounds {
+            for (best, program) in [(&mut ours, env!("CARGO_BIN_EXE_vipd")), (&mut theirs, "keepalived")] {
+                if let Some(run) = one_test(program, &file)
+                    && best.is_none_or(|(took, _)| run.0 < took)
+                {
+                    *best = Some(run);
+                }
+            }
+        }
+        let shown = |run: Option<(f64, i64)>| match run {
+            Some((took, memory)) => (format!("{took:.1}"), format!("{:.1}", memory as f64 / 1024.0)),
+            None => (format!(">{}", LONGEST.as_millis()), "-".to_owned()),
+        };
+        let ((our_time, our_memory), (their_time, their_memory)) = (shown(ours), shown(theirs));
+        let ratio = ours.zip(theirs).map_or("-".to_owned(), |(ours, theirs)| format!("{:.3}", ours.0 / theirs.0));
+        println!("{instances:>9} {our_time:>12} {our_memory:>9} {their_time:>14} {their_memory:>9} {ratio:>7}");
+    }
+    let _ = std::fs::remove_file(&file);
+}
+
 fn main() {
+    let mut arguments = std::env::args().skip(1).filter(|argument| argument != "--bench");
+    if arguments.next().as_deref() == Some("--worst") {
+        let kept = worst::run(arguments.next().as_deref());
+        std::process::exit(i32::from(!kept));
+    }
     println!("{:10} {:>9} {:>10} {:>10} {:>10} {:>10}", "text", "instances", "expand", "tree", "whole", "fmt");
     for instances in [5_000, 50_000] {
         measure("plain", instances, &plain(instances));
@@ -93,4 +174,5 @@ fn main() {
     for instances in [1_000, 10_000] {
         measure("sequence", instances, &sequence(instances));
     }
+    beside();
 }

@@ -8,7 +8,7 @@ use vipd::config::expand::{TextEnv, read};
 use vipd::config::lexer::{script_words, words};
 use vipd::config::source::{MapLoader, Sources, Span};
 use vipd::config::system::TableSystem;
-use vipd::config::{self, Env};
+use vipd::config::{self, Env, pair};
 use vipd::wire::Family;
 use vipd::wire::advert;
 
@@ -60,12 +60,22 @@ fn check_all(diagnostics: &Diagnostics) {
     }
 }
 
-/// File → Spec: no panic, and every complaint points into a file.
+/// File → Spec, all of it: no panic, and every complaint points into a file. What comes out is then compared as `vipctl
+/// check` compares servers: with what a second file of the input says, else with itself.
 pub fn config(data: &[u8]) {
     let system = TableSystem::anywhere();
     let env = Env { text: environment(), system: &system };
-    let (_, diagnostics) = config::load(MAIN, &env, &files(data));
+    let files = files(data);
+    let loaded = config::load_all(MAIN, &env, &files);
+    check_all(&loaded.diagnostics);
+    let (other, diagnostics) = config::load("/etc/keepalived/1.conf", &env, &files);
     check_all(&diagnostics);
+    let Some(spec) = &loaded.spec else { return };
+    let servers = [("a.conf".to_owned(), spec), ("b.conf".to_owned(), other.as_ref().unwrap_or(spec))];
+    for finding in pair::compare(&servers) {
+        assert!(!finding.message.is_empty() && !finding.places.is_empty());
+    }
+    pair::outlook(&servers);
 }
 
 /// Every line as the language will see it: its words, and the words of its shell-like reading.

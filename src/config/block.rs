@@ -20,6 +20,7 @@ use super::tree::{Node, Word};
 use super::values::{Bool, Value};
 use rustc_hash::FxHashMap;
 use std::borrow::Cow;
+use std::cell::Cell;
 
 /// A value and where it was given.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -225,6 +226,8 @@ pub struct Cx<'a> {
     pub block: Option<Span>,
     /// The name of the block being read, where it has one.
     pub name: Box<str>,
+    /// How many names may still be compared to find what was meant.
+    comparisons: Cell<usize>,
 }
 
 /// [`System`] as the line languages ask it.
@@ -254,6 +257,7 @@ impl<'a> Cx<'a> {
             idle: Vec::new(),
             block: None,
             name: "".into(),
+            comparisons: Cell::new(100_000),
         }
     }
     /// Reads a line of a list: lends what the line languages need, and takes over what they found.
@@ -273,6 +277,7 @@ impl<'a> Cx<'a> {
         self.missing_interface |= cx.missing_interface;
         let new = self.diagnostics.list.get(before..).unwrap_or_default();
         self.aborted |= new.iter().any(|d| d.class == Class::Abort);
+        self.diagnostics.keep_most();
         value
     }
 }
@@ -337,7 +342,11 @@ impl Cx<'_> {
     }
     /// The nearest name of a kind, for "did you mean".
     pub fn nearest(&self, kind: &str, name: &str) -> Option<&str> {
-        nearest(name, self.names.get(kind)?.keys().map(|k| &**k))
+        let names = self.names.get(kind)?;
+        // Comparing takes time: a file of thousands of unknown names among thousands of known ones gets no advice.
+        let left = self.comparisons.get().checked_sub(names.len())?;
+        self.comparisons.set(left);
+        nearest(name, names.keys().map(|k| &**k))
     }
     fn unknown(&mut self, path: &str, node: &Node<'_>, names: &[&'static str]) {
         let keyword = node.keyword.text;

@@ -120,6 +120,13 @@ impl Diagnostics {
             self.worst_of_more = self.worst_of_more.max(Some(diagnostic.class));
         }
     }
+    /// Lets go of what is too many: for those who wrote into [`Diagnostics::list`] itself.
+    pub fn keep_most(&mut self) {
+        for diagnostic in self.list.drain(self.list.len().min(MOST)..) {
+            self.more += 1;
+            self.worst_of_more = self.worst_of_more.max(Some(diagnostic.class));
+        }
+    }
     /// The highest class of all.
     pub fn worst(&self) -> Option<Class> {
         self.list.iter().map(|d| d.class).max().max(self.worst_of_more)

@@ -16,6 +16,7 @@ use super::tree::{Node, Word};
 use super::values::{IFNAME, IPADDR, Value, int, ip_address, uint};
 use crate::engine::spec::{HmacMode, IfName, IpvlanMode, OldUnicast, Route, Rule};
 use crate::wire::Family;
+use rustc_hash::FxHashMap;
 use std::net::IpAddr;
 
 /// `state`.
@@ -254,18 +255,21 @@ fn fits(instance: &mut Instance, family: Family, word: Word<'_>, what: &str, cx:
 
 pub fn unicast_peer(instance: &mut Instance, node: &Node<'_>, cx: &mut Cx<'_>) {
     instance.unicast.get_or_insert(node.span);
+    let mut listed: FxHashMap<IpAddr, Span> =
+        instance.peers.iter().map(|(known, span)| (known.peer.address, *span)).collect();
     for line in node.body.iter().flatten() {
         let Some(peer) = cx.line(List::Virtual, |cx| lists::peer(line, cx)) else { continue };
         let address = peer.peer.address;
         if !fits(instance, Family::of(&address), line.keyword, "the peer", cx) {
             continue;
         }
-        if let Some((_, first)) = instance.peers.iter().find(|(known, _)| known.peer.address == address) {
+        if let Some(first) = listed.get(&address) {
             let message = format!("peer {address} is listed twice; the first one holds");
             let complaint = Diagnostic::new(Class::General, line.span, message).related(*first, "first here");
             cx.push(complaint);
             continue;
         }
+        listed.insert(address, line.span);
         instance.peers.push((peer, line.span));
     }
 }

@@ -18,7 +18,7 @@ use super::top::Top;
 use super::tracker::{FileBlock, Named, ProcessBlock, ScriptBlock, Weight};
 use crate::engine::spec::*;
 use crate::time::Interval;
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 use std::net::IpAddr;
 
 /// Makes the [`Spec`]; `None` when the configuration cannot be run.
@@ -334,6 +334,32 @@ fn settle_start(group: &GroupSpec, instances: &mut [InstanceSpec]) {
     }
 }
 
+/// Unicast instances that nothing but their interface tells apart; one without an interface is not told apart from any.
+#[derive(Default)]
+struct Talkers {
+    first: Option<usize>,
+    without_interface: Option<usize>,
+    on: FxHashMap<IfName, usize>,
+}
+
+impl Talkers {
+    /// The first one that is like this one, which joins if there is none.
+    fn join(&mut self, interface: Option<&IfName>, at: usize) -> Option<usize> {
+        let found = match interface {
+            None => self.first,
+            Some(name) => self.on.get(name).copied().or(self.without_interface),
+        };
+        if found.is_none() {
+            self.first.get_or_insert(at);
+            match interface {
+                None => self.without_interface = Some(at),
+                Some(name) => drop(self.on.insert(name.clone(), at)),
+            }
+        }
+        found
+    }
+}
+
 /// Two instances with one VRID in one place: true when that cannot be run.
 fn clashes(top: &Top, spec: &mut Spec, cx: &mut Cx<'_>) -> bool {
     let mut clash = false;
@@ -348,7 +374,8 @@ fn clashes(top: &Top, spec: &mut Spec, cx: &mut Cx<'_>) -> bool {
         clash = true;
     };
     let mut multicast: FxHashMap<(u8, bool, IpAddr, Option<IfName>), usize> = FxHashMap::default();
-    let mut unicast: FxHashMap<(u8, bool), Vec<usize>> = FxHashMap::default();
+    // By whom they speak as and to: VRID, family, source, peer.
+    let mut unicast: FxHashMap<(u8, bool, Option<IpAddr>, IpAddr), Talkers> = FxHashMap::default();
     for (at, instance) in spec.instances.iter().enumerate() {
         let v4 = instance.family == crate::wire::Family::V4;
         match &instance.transport {
@@ -366,20 +393,15 @@ fn clashes(top: &Top, spec: &mut Spec, cx: &mut Cx<'_>) -> bool {
                 }
             }
             Transport::Unicast { peers, .. } => {
-                let others = unicast.entry((instance.vrid.get(), v4)).or_default();
-                for &other in others.iter() {
-                    let Some(first) = spec.instances.get(other) else { continue };
-                    let apart = matches!((&first.interface, &instance.interface), (Some(a), Some(b)) if a != b);
-                    let Transport::Unicast { peers: theirs, .. } = &first.transport else { continue };
-                    let shared = peers.iter().find(|p| theirs.iter().any(|t| t.address == p.address));
-                    if !apart
-                        && first.source == instance.source
-                        && let Some(peer) = shared
-                    {
-                        complain(other, at, &format!("with the peer {}", peer.address), cx);
+                let mut told = false;
+                for peer in peers {
+                    let talkers = unicast.entry((instance.vrid.get(), v4, instance.source, peer.address)).or_default();
+                    let first = talkers.join(instance.interface.as_ref(), at);
+                    if let Some(first) = first.filter(|_| !told) {
+                        complain(first, at, &format!("with the peer {}", peer.address), cx);
+                        told = true;
                     }
                 }
-                others.push(at);
             }
         }
     }
@@ -447,12 +469,13 @@ fn unused_scripts(spec: &mut Spec, top: &Top, cx: &mut Cx<'_>) {
             id
         })
         .collect();
+    let blocks: FxHashMap<&str, Span> = top.scripts.iter().map(|block| (&*block.name, block.span)).collect();
     let mut at = 0;
     spec.scripts.retain(|script| {
         let keep = used.get(at).copied().unwrap_or(true);
         at += 1;
-        if !keep && let Some(block) = top.scripts.iter().find(|block| block.name == script.name) {
-            cx.note(block.span, format!("vrrp_script {} is tracked by nobody and is not run", script.name));
+        if !keep && let Some(span) = blocks.get(&*script.name) {
+            cx.note(*span, format!("vrrp_script {} is tracked by nobody and is not run", script.name));
         }
         keep
     });
@@ -505,8 +528,9 @@ fn around_instances(top: Top, ids: &FxHashMap<Box<str>, InstanceId>, spec: &mut 
     }
     spec.linkbeat = top.linkbeat;
     if top.linkbeat_polling.is_some() {
+        let mut polled: FxHashSet<IfName> = spec.linkbeat.iter().map(|beat| beat.interface.clone()).collect();
         for name in spec.instances.iter().filter_map(|i| i.interface.clone()) {
-            if !spec.linkbeat.iter().any(|beat| beat.interface == name) {
+            if polled.insert(name.clone()) {
                 spec.linkbeat.push(Beat { interface: name, method: None });
             }
         }

@@ -8,7 +8,7 @@ use super::block::Cx;
 use super::source::Span;
 use super::tracker::{Named, TieLine, Ties, Weight};
 use crate::engine::spec::*;
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 /// Trackers by name, with their own weight.
 #[derive(Debug, Default)]
@@ -19,6 +19,9 @@ pub struct Trackers {
     pub processes: FxHashMap<Box<str>, (ProcessId, Weight)>,
     pub bfds: FxHashMap<Box<str>, (BfdId, Weight)>,
 }
+
+/// The trackers of a group become those of each member: so many make no sense, and would fill the memory.
+const MOST_TIES: usize = 1_000_000;
 
 /// A tie and the line that made it.
 struct Draft {
@@ -120,7 +123,23 @@ impl Trackers {
     ) -> Vec<Tie> {
         let owner = members.iter().any(|id| instances.get(id.index()).is_some_and(|i| i.priority.0 == 255));
         let mut ties = Vec::new();
-        for Draft { mut tie, name, span } in self.drafts(group.settings.ties.as_deref(), true) {
+        let drafts = self.drafts(group.settings.ties.as_deref(), true);
+        if drafts.is_empty() {
+            return ties;
+        }
+        if drafts.len().saturating_mul(members.len()) > MOST_TIES {
+            let message = format!(
+                "{}: {} trackers for each of {} members are more than {MOST_TIES} together; the group tracks nothing",
+                group.name,
+                drafts.len(),
+                members.len()
+            );
+            cx.error(group.span, message);
+            return ties;
+        }
+        let mut known: Vec<_> =
+            members.iter().map(|id| instances.get(id.index()).map(|i| places(&i.ties)).unwrap_or_default()).collect();
+        for Draft { mut tie, name, span } in drafts {
             if owner && tie.weight != 0 {
                 cx.error(
                     span,
@@ -131,9 +150,9 @@ impl Trackers {
                 );
                 tie.weight = 0;
             }
-            for id in members {
+            for (id, places) in members.iter().zip(&mut known) {
                 if let Some(member) = instances.get_mut(id.index()) {
-                    add_to_member(&tie, member, &name, span, cx);
+                    add_to_member(&tie, member, places, (&name, span), cx);
                 }
             }
             ties.push(tie);
@@ -143,13 +162,20 @@ impl Trackers {
 }
 
 /// The group's weight takes the place of the member's, unless that is 0.
-fn add_to_member(tie: &Tie, member: &mut InstanceSpec, name: &str, span: Span, cx: &mut Cx<'_>) {
+fn add_to_member(
+    tie: &Tie,
+    member: &mut InstanceSpec,
+    places: &mut FxHashMap<TieTarget, usize>,
+    (name, span): (&str, Span),
+    cx: &mut Cx<'_>,
+) {
     let own_interface = matches!(&tie.on, TieTarget::Interface(i) if Some(i) == member.interface.as_ref());
-    let Some(there) = member.ties.iter_mut().find(|there| there.on == tie.on) else {
+    let Some(there) = places.get(&tie.on).and_then(|at| member.ties.get_mut(*at)) else {
         if own_interface && member.track_primary {
             cx.error(span, format!("{name} is the own interface of {}, which is tracked anyhow", member.name));
             return;
         }
+        places.insert(tie.on.clone(), member.ties.len());
         return member.ties.push(tie.clone());
     };
     let message = format!("{} and its sync group both track {name}; ", member.name);
@@ -169,9 +195,12 @@ fn add_to_member(tie: &Tie, member: &mut InstanceSpec, name: &str, span: Span, c
 
 /// Interfaces of addresses, routes and rules are watched: without them the claim cannot be kept.
 fn watch_claim(spec: &InstanceSpec, ties: &mut Vec<Tie>) {
+    let mut watched = FxHashSet::default();
+    let mut names = Vec::new();
     let mut watch = |name: &IfName, even_own: bool| {
-        if Some(name) != spec.interface.as_ref() || (!spec.track_primary && even_own) {
-            watch(name, ties);
+        let needed = Some(name) != spec.interface.as_ref() || (!spec.track_primary && even_own);
+        if needed && watched.insert(name.clone()) {
+            names.push(name.clone());
         }
     };
     for address in spec.claim.addresses.iter().filter(|a| !a.no_track) {
@@ -189,6 +218,22 @@ fn watch_claim(spec: &InstanceSpec, ties: &mut Vec<Tie>) {
             watch(name, true);
         }
     }
+    if names.is_empty() {
+        return;
+    }
+    let places = places(ties);
+    for name in names {
+        let on = TieTarget::Interface(name);
+        match places.get(&on).and_then(|at| ties.get_mut(*at)) {
+            Some(tie) => tie.weight = 0,
+            None => ties.push(Tie { on, weight: 0, reverse: false, from_group: false }),
+        }
+    }
+}
+
+/// Where each thing stands in a list of ties; nothing is in it twice.
+fn places(ties: &[Tie]) -> FxHashMap<TieTarget, usize> {
+    ties.iter().enumerate().map(|(at, tie)| (tie.on.clone(), at)).collect()
 }
 
 /// Without this interface it is a fault, whatever weight it had.

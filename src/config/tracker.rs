@@ -10,6 +10,7 @@ use super::tree::Node;
 use super::values::{PATH, Value, decimal, int, timer, uint};
 use crate::engine::spec::ParamMatch;
 use crate::time::Interval;
+use rustc_hash::FxHashMap;
 
 /// A block with a name.
 #[derive(Clone, Debug)]
@@ -90,6 +91,7 @@ pub const fn kind_of(tracked: Tracked) -> &'static str {
 }
 
 fn ties(list: &mut Vec<TieLine>, tracked: Tracked, node: &Node<'_>, cx: &mut Cx<'_>) {
+    let mut listed: FxHashMap<Box<str>, Span> = list.iter().map(|tie| (tie.name.clone(), tie.span)).collect();
     for line in node.body.iter().flatten() {
         let name = line.keyword;
         let known = match tracked {
@@ -109,14 +111,15 @@ fn ties(list: &mut Vec<TieLine>, tracked: Tracked, node: &Node<'_>, cx: &mut Cx<
             }
             continue;
         }
-        if let Some(first) = list.iter().find(|tie| *tie.name == *name.text) {
+        if let Some(first) = listed.get(name.text) {
             let message = format!("{} `{}` is listed twice; the first one holds", tracked.keyword(), name.text);
-            let complaint = Diagnostic::new(Class::General, name.span, message).related(first.span, "first here");
+            let complaint = Diagnostic::new(Class::General, name.span, message).related(*first, "first here");
             cx.push(complaint);
             continue;
         }
         if let Some(tie) = cx.line(List::Virtual, |cx| track_line(line, tracked, cx)) {
             let (weight, reverse) = (tie.weight, tie.reverse);
+            listed.insert(name.text.into(), name.span);
             list.push(TieLine { name: name.text.into(), span: name.span, weight, reverse });
         }
     }

@@ -23,6 +23,7 @@ use std::io::{IoSlice, IoSliceMut};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
 nix::setsockopt_impl!(
@@ -227,7 +228,11 @@ impl Sockets {
             let Some(token) = self.ready.pop_front() else {
                 match poll_ready(self.epoll.get_ref(), &mut self.ready) {
                     Ok(()) => continue,
-                    Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(None),
+                    Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+                        // The runtime need not look again; what comes from here on it will be told.
+                        let _ = self.epoll.try_io::<()>(Interest::READABLE, |_| Err(e.kind().into()));
+                        return Ok(None);
+                    }
                     Err(e) => return Err(e),
                 }
             };

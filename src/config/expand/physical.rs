@@ -13,17 +13,20 @@ impl Reader<'_> {
         let (file, text, mut at) = (frame.file, frame.text.clone(), frame.at);
         while at < text.len() {
             let rest = text.get(at..).unwrap_or("");
+            // The rest of an over-long line is taken in pieces, and its end is not looked for again each time.
+            let skip = self.rest_of_long_line(at);
             // One pass finds the end of the line and whether it asks for a closer look.
             let mut kinds = 0;
-            let newline = rest.bytes().position(|byte| {
+            let newline = rest.bytes().skip(skip).position(|byte| {
                 let kind = KIND[byte as usize];
                 kinds |= kind;
                 kind == END
             });
+            let newline = newline.map(|at| at + skip);
             let len = newline.unwrap_or(rest.len());
             let mut physical = rest.get(..len).unwrap_or("");
             let mut next = at + len + 1;
-            if len + 1 >= LINE_BUFFER || (kinds & ODD != 0 && physical.contains('\0')) {
+            if skip > 0 || len + 1 >= LINE_BUFFER || (kinds & ODD != 0 && physical.contains('\0')) {
                 let (kept, read) = self.odd_line(file, at, physical, newline.is_some());
                 (physical, next) = (kept, at + read);
             }
@@ -34,7 +37,7 @@ impl Reader<'_> {
                 self.collected();
                 continue;
             }
-            if self.collecting.is_none() && self.plain(file, start, physical, kinds) {
+            if skip == 0 && self.collecting.is_none() && self.plain(file, start, physical, kinds) {
                 continue;
             }
             let mut line = Line::verbatim(physical, file, start as u32);
@@ -94,6 +97,12 @@ impl Reader<'_> {
             );
         }
         ("", read)
+    }
+
+    /// How much is left at `at` of a line that is too long; 0 in any other line.
+    fn rest_of_long_line(&self, at: usize) -> usize {
+        let Some(Frame::File(frame)) = self.stack.last() else { return 0 };
+        frame.too_long_until.saturating_sub(at)
     }
 
     /// Whether the over-long line that ends at `end` has not been complained about; it will have been then.

@@ -6,9 +6,7 @@
 
 use super::shared::{ConnectionSettings, TimingSettings, UNLIMITED_US, bind_to, checker, connect_ip, hex, within};
 use super::spec::{CheckerKind, Endpoint};
-use crate::config::block::{
-    Cx, Repeat, Set, Setting, block_by, by, flag, given, last, must, nearest, read_block, toggle,
-};
+use crate::config::block::{Cx, Repeat, Set, Setting, block_by, by, flag, given, last, must, read_block, toggle};
 use crate::config::line::signed_in;
 use crate::config::security::{ScriptLine, SetScript, UserLine, last_script, user};
 use crate::config::source::Span;
@@ -333,7 +331,7 @@ fn track_file(field: &mut FileName, node: &Node<'_>, cx: &mut Cx<'_>) {
     field.name = Some(Setting { value: word.text.into(), span: word.span });
 }
 fn unknown(name: &str, kind: &str, at: Span, cx: &mut Cx<'_>) {
-    let hint = cx.names.get(kind).and_then(|names| nearest(name, names.keys().map(|k| &**k)));
+    let hint = cx.nearest(kind, name);
     let hint = hint.map(|name| format!("; did you mean `{name}`?")).unwrap_or_default();
     cx.error(at, format!("there is no {kind} `{name}` above this line{hint}"));
 }

@@ -36,6 +36,8 @@ const PORT_RETRY: Interval = Interval::from_secs(1);
 const DATAGRAMS_A_ROUND: usize = 4_096;
 /// Reports and news taken in one go.
 const NEWS_A_ROUND: usize = 256;
+/// Woken so soon after a deadline, the loop has missed nothing that would have been heard before it.
+const PUNCTUAL: Interval = Interval::from_millis(1);
 /// Longest datagram: the largest IPv4 packet.
 const DATAGRAM: usize = 65_536;
 
@@ -222,11 +224,14 @@ async fn run(setup: Setup) -> std::io::Result<()> {
     let mut buffer = Received::new(DATAGRAM);
     loop {
         let due = driver.arm()?;
-        let (mut report, mut news) = (None, None);
+        let (mut report, mut news, mut nothing_heard) = (None, None, false);
         tokio::select! {
             biased;
-            r = driver.timer.fired() => r?,
             r = driver.sockets.readable() => r?,
+            r = driver.timer.fired() => {
+                r?;
+                nothing_heard = true;
+            }
             r = reports.recv() => match r {
                 Some(r) => report = Some(r),
                 None if driver.stopping.is_some() => {
@@ -252,8 +257,11 @@ async fn run(setup: Setup) -> std::io::Result<()> {
             driver.mind_lateness(now.since(due));
         }
         // What has been heard up to now comes before what is due now: after a stall the master's adverts are in the
-        // socket, and a timer that they would have stopped must not fire.
-        driver.receive(&mut buffer);
+        // socket, and a timer that they would have stopped must not fire. Who was woken in time by the timer alone had
+        // nothing in the sockets when it was due, and need not ask again.
+        if !nothing_heard || now.since(due) > PUNCTUAL {
+            driver.receive(&mut buffer);
+        }
         driver.engine.handle(Input::Tick, now);
         driver.tell_wall(now, false);
         driver.settle();
