@@ -92,7 +92,15 @@ impl Fifos {
         }
     }
 
+    /// Groups come first, as everywhere.
     fn write_states(&mut self, cx: &Context<'_>) {
+        for group in &cx.spec.groups {
+            let mut roles = group.members.iter().map(|id| cx.role(*id));
+            let first = roles.next().filter(|first| roles.all(|role| role == *first));
+            if let Some(told) = first.and_then(Told::of) {
+                self.write(&group_line(&group.name, told.word()));
+            }
+        }
         for (index, instance) in cx.spec.instances.iter().enumerate() {
             let id = crate::engine::spec::InstanceId(index as u32);
             if let Some(told) = Told::of(cx.role(id)) {

@@ -146,3 +146,27 @@ fn programs_are_run_and_tell_what_they_find() {
     assert_eq!(order.last(), Some(&"STOP"), "{told}");
     std::fs::remove_dir_all(&directory).unwrap();
 }
+
+#[test]
+fn states_are_written_to_the_fifo_again_after_a_reload_if_asked() {
+    if !ready() {
+        return;
+    }
+    let ground = Ground::new();
+    let fifo = ground.directory.join("fifo");
+    let globals = format!(
+        "global_defs {{\n notify_fifo {}\n script_user root\n fifo_write_vrrp_states_on_reload\n}}\n",
+        fifo.display()
+    );
+    let group = "vrrp_sync_group G {\n group {\n A\n B\n }\n}\n";
+    ground.configure(&(globals + &instance("A", 1, "10.9.0.10/24") + &instance("B", 2, "10.9.0.11/24") + group));
+    nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::from_bits_truncate(0o600)).unwrap();
+    let pipe = std::fs::OpenOptions::new().read(true).write(true).open(&fifo).unwrap();
+    let mut lines = BufReader::new(pipe).lines().map(Result::unwrap);
+    let daemon = ground.start("");
+    assert!(lines.any(|line| line == "GROUP \"G\" MASTER 0"));
+    daemon.signal(libc::SIGHUP);
+    let again: Vec<String> = lines.by_ref().take(3).collect();
+    assert_eq!(again, ["GROUP \"G\" MASTER 0", "INSTANCE \"A\" MASTER 200", "INSTANCE \"B\" MASTER 200"]);
+    assert_eq!(daemon.stop().code(), Some(0));
+}
