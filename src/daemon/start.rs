@@ -96,8 +96,7 @@ fn prepare(mut options: Arc<Options>) -> u8 {
     }
     // Asked for before the namespace is entered: the kernel tells about processes only in the first.
     let processes = (!spec.processes.is_empty() && spec.daemon.net_namespace.is_some())
-        .then(|| ProcessWatch::open(&spec.daemon.netlink).ok())
-        .flatten();
+        .then(|| ProcessWatch::open(&spec.daemon.netlink));
     // Another program of this process has been through this already.
     if options.restore.is_none()
         && let Err(error) = enter_namespace(&spec.daemon)

@@ -41,10 +41,10 @@ impl Trackers {
             }
         }
         if !spec.processes.is_empty() && self.processes.is_none() {
-            match ProcessWatch::open(&spec.daemon.netlink) {
-                Ok(watch) => self.processes = Some(watch),
-                Err(error) => tracing::warn!(target: "vrrp", "processes cannot be tracked: {error}"),
-            }
+            self.processes = Some(ProcessWatch::open(&spec.daemon.netlink));
+        }
+        if let Some(error) = self.processes.as_mut().and_then(ProcessWatch::without_events) {
+            tracing::info!(target: "vrrp", "Processes are counted every second, as the kernel does not tell of them: {error}");
         }
         let counts = self.processes.as_mut().map(|watch| watch.configure(&spec.processes)).unwrap_or_default();
         for (process, count) in counts {

@@ -1,7 +1,8 @@
 //! Tracked processes: how many run that match, kept up by the kernel's process events.
 //!
 //! A scan of /proc gives the first picture; fork, exec, name change and exit events keep it. When events were lost, it is
-//! scanned again. A process is looked at in /proc at the moment of its event, so what is counted is what is there.
+//! scanned again. Inside a network namespace, so in most containers, the kernel gives no events: there it is scanned every
+//! second. A process is looked at in /proc at the moment of its event, so what is counted is what is there.
 
 use super::readiness::{Owning, readable};
 use crate::engine::spec::{NetlinkBuffers, ParamMatch, ProcessId, ProcessSpec};
@@ -10,11 +11,15 @@ use std::collections::{HashMap, VecDeque};
 use std::fs;
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
+use std::time::Duration;
 use tokio::io::unix::AsyncFd;
+use tokio::time::Instant;
 
 /// The kernel keeps 15 bytes of a program's name.
 const COMM: usize = 15;
 const READ: usize = 16 * 1024;
+/// How often processes are counted where there are no events.
+const POLL: Duration = Duration::from_secs(1);
 
 /// Counts processes. Opened before a network namespace is entered: the kernel gives process events only in the first.
 #[derive(Debug)]
@@ -33,6 +38,8 @@ enum Events {
     /// Not yet in a runtime.
     Idle(Option<Connector>),
     Live(AsyncFd<Connector>),
+    /// There are none: when to look next, and why there are none, until that has been told.
+    Polled(Option<Instant>, Option<io::Error>),
 }
 
 struct Connector(ProcConnector);
@@ -51,24 +58,41 @@ impl AsRawFd for Connector {
 unsafe impl Owning for Connector {}
 
 impl ProcessWatch {
-    /// # Errors
-    /// No permission (CAP_NET_ADMIN) or a kernel without the process connector.
-    pub fn open(buffers: &NetlinkBuffers) -> io::Result<ProcessWatch> {
-        let connector = ProcConnector::new().map_err(io::Error::other)?;
-        connector.set_nonblocking().map_err(io::Error::other)?;
-        if let Some(bytes) = buffers.process {
-            // SAFETY: the connector owns its descriptor and outlives the loan.
-            let socket = unsafe { std::os::fd::BorrowedFd::borrow_raw(connector.as_raw_fd()) };
-            super::buffer::set(&socket, bytes, buffers.process_force);
-        }
-        Ok(ProcessWatch {
-            events: Events::Idle(Some(Connector(connector))),
+    /// Without permission (CAP_NET_ADMIN), in a network namespace or on a kernel without the process connector it goes
+    /// without events; see [`ProcessWatch::without_events`].
+    pub fn open(buffers: &NetlinkBuffers) -> ProcessWatch {
+        let connect = || -> Result<ProcConnector, Error> {
+            let connector = ProcConnector::new()?;
+            connector.set_nonblocking()?;
+            Ok(connector)
+        };
+        let events = match connect() {
+            Ok(connector) => {
+                if let Some(bytes) = buffers.process {
+                    // SAFETY: the connector owns its descriptor and outlives the loan.
+                    let socket = unsafe { std::os::fd::BorrowedFd::borrow_raw(connector.as_raw_fd()) };
+                    super::buffer::set(&socket, bytes, buffers.process_force);
+                }
+                Events::Idle(Some(Connector(connector)))
+            }
+            Err(error) => Events::Polled(None, Some(io::Error::other(error))),
+        };
+        ProcessWatch {
+            events,
             wanted: Vec::new(),
             matches: HashMap::new(),
             told: Vec::new(),
             news: VecDeque::new(),
             buffer: vec![0; READ],
-        })
+        }
+    }
+
+    /// Why processes are counted every second instead of being told of by the kernel, if they are; answers once.
+    pub fn without_events(&mut self) -> Option<io::Error> {
+        match &mut self.events {
+            Events::Polled(_, error) => error.take(),
+            Events::Idle(_) | Events::Live(_) => None,
+        }
     }
 
     /// What to count from here on; answers the present counts. Must be called inside a tokio runtime.
@@ -94,7 +118,18 @@ impl ProcessWatch {
             if let Some(news) = self.news.pop_front() {
                 return news;
             }
-            let Events::Live(live) = &mut self.events else { return std::future::pending().await };
+            let live = match &mut self.events {
+                Events::Live(live) => live,
+                Events::Idle(_) => return std::future::pending().await,
+                Events::Polled(next, _) => {
+                    // Kept outside, as whoever waits here is called away by everything else that happens.
+                    tokio::time::sleep_until(*next.get_or_insert_with(|| Instant::now() + POLL)).await;
+                    *next = None;
+                    self.scan();
+                    self.compare();
+                    continue;
+                }
+            };
             let mut guard = match live.readable().await {
                 Ok(guard) => guard,
                 Err(_) => return std::future::pending().await,
