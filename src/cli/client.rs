@@ -133,26 +133,36 @@ pub fn unexpected(reply: &Reply) -> Trouble {
     Trouble::new(format!("the daemon gave an answer to another question: {reply:?}"))
 }
 
-/// The plain path, or, when nobody is there, the only socket that stands beside it.
+/// The plain path if somebody listens there, else the only other socket where somebody does.
 fn usual_path() -> Result<PathBuf, Trouble> {
-    let plain = socket_path(None, None);
-    if plain.exists() {
-        return Ok(plain);
-    }
-    let Some(directory) = plain.parent() else { return Ok(plain) };
-    let mut others: Vec<PathBuf> = std::fs::read_dir(directory)
-        .map(|list| {
-            list.flatten().map(|e| e.path()).filter(|p| p.to_string_lossy().ends_with(".control.sock")).collect()
-        })
-        .unwrap_or_default();
+    let plain = socket_path(None, None, None);
+    // A socket whose daemon was killed stays in the file system: only an answer counts. Somebody who may not ask is told
+    // so by the attempt to connect.
+    let listens = |path: &Path| match UnixStream::connect(path) {
+        Ok(_) => true,
+        Err(error) => error.kind() == ErrorKind::PermissionDenied,
+    };
+    let Some(directory) = plain.parent().filter(|_| !listens(&plain)) else { return Ok(plain) };
+    let list = std::fs::read_dir(directory).into_iter().flatten().flatten().map(|entry| entry.path());
+    let mut others: Vec<PathBuf> =
+        list.filter(|path| path.to_string_lossy().ends_with(".control.sock") && listens(path)).collect();
     others.sort();
-    match others.len() {
-        0 => Ok(plain),
-        1 => Ok(others.remove(0)),
-        _ => {
-            let names: Vec<String> = others.iter().map(|p| p.display().to_string()).collect();
-            Err(Trouble::new("several daemons run here")
-                .help(format!("say which with --control: {}", names.join(", "))))
+    match others.as_slice() {
+        [] => Ok(plain),
+        [only] => Ok(only.clone()),
+        several => {
+            let lines: Vec<String> =
+                several.iter().map(|path| format!("\n  --control {}{}", path.display(), who(path))).collect();
+            Err(Trouble::new("several daemons run here").help(format!("say which:{}", lines.concat())))
         }
+    }
+}
+
+/// Which daemon it is, as far as it says.
+fn who(path: &Path) -> String {
+    let hello = Client::open(path).and_then(|mut client| client.ask(&Request::Hello));
+    match hello {
+        Ok(Reply::Hello { pid, config, .. }) => format!("  (pid {pid}, {})", config.display()),
+        _ => String::new(),
     }
 }

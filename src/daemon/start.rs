@@ -7,7 +7,7 @@ use super::again::Will;
 use super::control::Server;
 use super::driver::{self, Punctuality};
 use super::fork::{self, Ready, Side};
-use super::options::Options;
+use super::options::{Options, PidOptions};
 use super::pidfile::{self, Paths, PidError, PidFile};
 use super::programs::Programs;
 use super::reload::Marker;
@@ -71,6 +71,7 @@ fn prepare(mut options: Arc<Options>) -> u8 {
         let options = Arc::make_mut(&mut options);
         options.config = directory.join(&options.config);
     }
+    tracing::info!(target: "parent", "Configuration file {}", options.config.display());
     let (spec, diagnostics) = reading::read(&options);
     let report = reading::plain(&diagnostics);
     for line in report.lines() {
@@ -198,6 +199,10 @@ fn live(
             return EXIT_FATAL;
         }
     };
+    if paths.of_children(&spec, options).contains(&paths.vrrp) {
+        // There is no other process, but there are scripts that wait for this line.
+        tracing::info!(target: "parent", "Starting VRRP child process, pid={}", std::process::id());
+    }
     let core_pattern = super::coredump::arrange(&options.core);
     let shutdown = spec.daemon.shutdown_script.clone();
     if let Some((script, seconds)) = spec.daemon.startup_script.as_ref().filter(|_| options.restore.is_none()) {
@@ -265,10 +270,11 @@ fn serve(
         }
     };
     let (ask, questions) = mpsc::channel(QUESTIONS);
-    let socket = options
-        .control
-        .clone()
-        .unwrap_or_else(|| control::socket_path(spec.daemon.net_namespace.as_deref(), spec.daemon.instance.as_deref()));
+    let socket = options.control.clone().unwrap_or_else(|| {
+        let usual = Paths::of(&spec.daemon, &PidOptions::default()).main;
+        let own = Some(pid_file.as_path()).filter(|path| *path != usual);
+        control::socket_path(spec.daemon.net_namespace.as_deref(), spec.daemon.instance.as_deref(), own)
+    });
     let server = Server::start(&socket, ask.clone())
         .map_err(|error| {
             tracing::warn!(target: "parent", "No control socket at {}: {error}", socket.display());

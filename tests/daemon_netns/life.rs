@@ -185,3 +185,49 @@ fn relative_paths_count_from_where_it_was_started() {
     assert_eq!(unsafe { libc::kill(pid, libc::SIGTERM) }, 0);
     until(&|| !file("k.pid").exists() && !file("v.pid").exists());
 }
+
+/// Daemons of containers that share /run, or of a platform that starts one a router: each has its pid file, and with it
+/// its socket.
+#[test]
+fn daemons_with_pid_files_of_their_own_have_sockets_of_their_own() {
+    if !ready() {
+        return;
+    }
+    let vipctl = |own: &str, more: &[&str]| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_vipctl"));
+        command.args(["status"]).args(more).env_remove("VIPD_CONTROL");
+        let out = command.output().unwrap();
+        let text = String::from_utf8_lossy(&out.stdout).into_owned() + &String::from_utf8_lossy(&out.stderr);
+        assert!(text.contains(own), "{own} is not in {text}");
+        text
+    };
+    let grounds = [Ground::new(), Ground::new()];
+    let mut daemons = Vec::new();
+    for (ground, name) in grounds.iter().zip(["first", "second"]) {
+        ground.configure(&instance(name, 1, "10.9.0.10/24"));
+        let files = format!("-P -p {0}/k.pid -r {0}/v.pid", ground.directory.display());
+        daemons.push(ground.start_in_real_run(&files));
+    }
+    let socket = |ground: &Ground| {
+        let word = ground.directory.display().to_string().trim_start_matches('/').replace('/', "-");
+        format!("/run/vipd/{word}-k.pid.control.sock")
+    };
+    for (ground, daemon) in grounds.iter().zip(&daemons) {
+        let log = daemon.log_text();
+        assert!(!log.contains("No control socket"), "{log}");
+        assert!(std::path::Path::new(&socket(ground)).exists(), "no {}", socket(ground));
+    }
+    vipctl("first", &["--control", &socket(&grounds[0])]);
+    vipctl("second", &["--control", &socket(&grounds[1])]);
+    // Another test or the machine itself may have a daemon in the usual place, which then answers.
+    if !std::path::Path::new("/run/vipd/control.sock").exists() {
+        let text = vipctl("several daemons run here", &[]);
+        for (ground, daemon) in grounds.iter().zip(&daemons) {
+            assert!(text.contains(&socket(ground)) && text.contains(&format!("pid {}", daemon.pid())), "{text}");
+        }
+    }
+    for (daemon, ground) in daemons.into_iter().zip(&grounds) {
+        assert_eq!(daemon.stop().code(), Some(0));
+        assert!(!std::path::Path::new(&socket(ground)).exists());
+    }
+}

@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// What a client asks for. Where an instance may be named, `None` is all.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -97,12 +97,33 @@ pub enum Reply {
 }
 
 /// Where the daemon listens: /run/vipd/control.sock, with the network namespace and the instance name of the
-/// configuration in front (`/run/vipd/NAMESPACE_INSTANCE.control.sock`) where they are set.
-pub fn socket_path(namespace: Option<&str>, instance: Option<&str>) -> PathBuf {
-    let prefix = match (namespace, instance) {
-        (None, None) => return "/run/vipd/control.sock".into(),
-        (Some(one), None) | (None, Some(one)) => one.to_owned(),
-        (Some(namespace), Some(instance)) => format!("{namespace}_{instance}"),
-    };
-    format!("/run/vipd/{}.control.sock", prefix.replace('/', "_")).into()
+/// configuration in front (`/run/vipd/NAMESPACE_INSTANCE.control.sock`) where they are set. With a pid file of one's own
+/// (`-p`), which is what keeps two daemons of a machine apart, the socket is named after that: `/srv/a/k.pid` makes
+/// `/run/vipd/srv-a-k.pid.control.sock`.
+pub fn socket_path(namespace: Option<&str>, instance: Option<&str>, pid_file: Option<&Path>) -> PathBuf {
+    let parts = [namespace.map(str::to_owned), instance.map(str::to_owned), pid_file.map(one_word)];
+    let parts: Vec<String> = parts.into_iter().flatten().map(|part| part.replace('/', "_")).collect();
+    if parts.is_empty() {
+        return "/run/vipd/control.sock".into();
+    }
+    format!("/run/vipd/{}.control.sock", shortened(&parts.join("_"))).into()
+}
+
+fn one_word(path: &Path) -> String {
+    path.to_string_lossy().trim_start_matches('/').replace('/', "-")
+}
+
+/// The address of a socket has 107 bytes: of a long name the end is kept, which tells more than its beginning, and a
+/// number that tells it from others with the same end.
+fn shortened(name: &str) -> String {
+    const ROOM: usize = 80;
+    if name.len() <= ROOM {
+        return name.to_owned();
+    }
+    // FNV-1a: the same in every run and on every machine, unlike std's hashers.
+    let hash = name
+        .bytes()
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3));
+    let start = (name.len() - (ROOM - 17)..name.len()).find(|at| name.is_char_boundary(*at)).unwrap_or(name.len());
+    format!("{hash:016x}-{}", name.get(start..).unwrap_or_default())
 }
