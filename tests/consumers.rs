@@ -6,6 +6,8 @@
 //! comparison with the original needs keepalived.
 #![allow(clippy::unwrap_used)]
 
+#[path = "consumers/dumps.rs"]
+mod dumps;
 #[path = "consumers/exporters.rs"]
 mod exporters;
 #[path = "daemon_netns/ground.rs"]

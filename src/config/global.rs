@@ -76,7 +76,7 @@ block! {
         /// Clear the IPVS table at start.
         "lvs_flush" => lvs_flush: Set<()> = flag(), default "off", idle "virtual servers are not run";
         /// Clear the IPVS table, or the configured services, at stop.
-        "lvs_flush_on_stop" => lvs_flush_on_stop: Set<()> = by("[VS]", Repeat::LastWins, lvs_flush_on_stop), default "off", idle "virtual servers are not run";
+        "lvs_flush_on_stop" => lvs_flush_on_stop: Set<bool> = by("[VS]", Repeat::LastWins, lvs_flush_on_stop), default "off", idle "virtual servers are not run";
         /// IPVS connection synchronisation, bound to an instance.
         "lvs_sync_daemon" => lvs_sync_daemon: Set<SyncDaemon> = by("IFNAME [inst STR] [id 0..255] [maxlen 1..65507] [port 1..65535] [ttl 1..255] [group MCAST]; old: IFNAME INST [ID]", Repeat::FirstKept, lvs_sync_daemon), default "off", idle "virtual servers are not run";
         /// Default VRRP group of IPv4.
@@ -286,7 +286,7 @@ block! {
         /// As `checker_process_name`.
         "lvs_process_name" => checker_process_name: Set<Box<str>> = must(text_up_to(15)), renamed "use checker_process_name";
         /// As `lvs_flush_on_stop`.
-        "lvs_flush_onstop" => lvs_flush_on_stop: Set<()> = by("[VS]", Repeat::LastWins, lvs_flush_on_stop), idle "virtual servers are not run";
+        "lvs_flush_onstop" => lvs_flush_on_stop: Set<bool> = by("[VS]", Repeat::LastWins, lvs_flush_on_stop), idle "virtual servers are not run";
         /// As `vrrp_garp_extra_if`.
         "vrrp_vmac_garp_intvl" => garp_extra: GarpExtra = by("[all] UINT[1..86400] (s)", Repeat::LastWins, global_garp_extra), deprecated "use vrrp_garp_extra_if";
         /// As `vrrp_rlimit_rttime`.

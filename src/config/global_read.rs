@@ -150,13 +150,13 @@ pub fn lvs_timeouts(field: &mut Set<()>, node: &Node<'_>, cx: &mut Cx<'_>) {
     }
 }
 
-pub fn lvs_flush_on_stop(field: &mut Set<()>, node: &Node<'_>, cx: &mut Cx<'_>) {
+pub fn lvs_flush_on_stop(field: &mut Set<bool>, node: &Node<'_>, cx: &mut Cx<'_>) {
     match node.args.first() {
         Some(w) if w.text != "VS" => {
             let message = format!("`{}` cannot be `{}`", node.keyword.text, w.text);
             cx.push(Diagnostic::new(Class::General, w.span, message).label("expected VS or nothing"));
         }
-        _ => set(field, (), node),
+        only_vs => set(field, only_vs.is_some(), node),
     }
 }
 

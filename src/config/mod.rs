@@ -30,6 +30,7 @@ pub mod pair;
 pub mod resolve;
 mod resolve_daemon;
 mod resolve_instance;
+mod resolve_shown;
 mod resolve_ties;
 pub mod route;
 pub mod rule;

@@ -3,6 +3,7 @@
 use super::block::{Cx, Set, given};
 use super::global_read::FifoLine;
 use super::resolve::{line_of, notify};
+use super::resolve_shown::shown;
 use super::security::{Guard, SetScript};
 use super::top::Top;
 use crate::engine::spec::{Daemon, Dump, Fifo, Mail, NetlinkBuffers, Nftables, Run, RxBuffer};
@@ -107,6 +108,7 @@ pub fn daemon(top: &Top, guard: &mut Guard<'_>, cx: &mut Cx<'_>) -> Daemon {
         disable_local_igmp: global.disable_local_igmp.is_some(),
         virtual_servers: top.lvs.services.len() as u32,
         without_effect: Vec::new(),
+        shown: Box::new(shown(&global, guard)),
     };
     cx.global = global;
     daemon

@@ -26,10 +26,25 @@ pub fn write(kind: Kind, spec: &Spec, snapshot: &Snapshot) {
     if kind == Kind::Json && snapshot.instances.is_empty() {
         return;
     }
-    let path = path(kind, spec);
-    if let Err(error) = replace(&path, text.as_bytes()) {
+    put(&path(kind, spec), &text);
+    if kind == Kind::Data {
+        // keepalived's parent answers the same signal with a file of its own.
+        let parent = path(Kind::Data, spec);
+        put(&beside(&parent, "_parent"), &dump::parent(spec));
+    }
+}
+
+fn put(path: &Path, text: &str) {
+    if let Err(error) = replace(path, text.as_bytes()) {
         tracing::warn!(target: "vrrp", "Can't open {} ({error})", path.display());
     }
+}
+
+/// `dir/name.data` → `dir/name` + `insert` + `.data`.
+fn beside(path: &Path, insert: &str) -> PathBuf {
+    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+    let extension = path.extension().map(|e| format!(".{}", e.to_string_lossy())).unwrap_or_default();
+    path.with_file_name(format!("{stem}{insert}{extension}"))
 }
 
 /// `config_save_dir`: the state as it is with a configuration just read.
@@ -77,9 +92,7 @@ pub fn path(kind: Kind, spec: &Spec) -> PathBuf {
     if between.is_empty() {
         return path;
     }
-    let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-    let extension = path.extension().map(|e| format!(".{}", e.to_string_lossy())).unwrap_or_default();
-    path.with_file_name(format!("{stem}.{between}{extension}"))
+    beside(&path, &format!(".{between}"))
 }
 
 /// `TMPDIR` if it is an absolute path of a directory, else `/tmp`.

@@ -251,7 +251,8 @@ impl Syslog {
         let severity = match level {
             Level::ERROR => 3,
             Level::WARN => 4,
-            Level::INFO => 6,
+            // What `-D` adds is information to keepalived too; only what a second one adds is for debugging.
+            Level::INFO | Level::DEBUG => 6,
             _ => 7,
         };
         let priority = u32::from(self.facility) * 8 + severity;

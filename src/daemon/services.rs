@@ -296,6 +296,7 @@ impl Services {
             Wish::Stop => self.stop(),
             Wish::Reload => self.reload(None),
             Wish::Data => {
+                tracing::info!(target: "parent", "Printing parent data for process({}) on signal", std::process::id());
                 tracing::info!(target: "vrrp", "Printing VRRP data for process({}) on signal", std::process::id());
                 self.dump(dumps::Kind::Data);
             }

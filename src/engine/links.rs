@@ -20,6 +20,13 @@ pub(super) struct Known {
     flips_at: Option<Time>,
 }
 
+impl Known {
+    /// The belief is about to follow the fact, and has not yet.
+    pub(super) fn is_changing(&self) -> bool {
+        self.flips_at.is_some()
+    }
+}
+
 /// All interfaces, by index and by name.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Links {

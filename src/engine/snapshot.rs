@@ -1,6 +1,7 @@
 //! The read model: what status, dumps, JSON and metrics show. A copy, made on request; nothing reads the engine itself.
 
-use super::io::{Cause, Exit, Fault, Refusal, Role};
+use super::io::{Cause, Exit, Fault, Link, Port, Refusal, Role};
+use super::spec::InstanceId;
 use crate::time::{Interval, Time};
 use crate::wire::{Family, Priority, Version, Vrid};
 use serde::{Deserialize, Serialize};
@@ -20,6 +21,27 @@ pub struct Snapshot {
     /// Datagrams that belong to no instance, by reason.
     pub refused: BTreeMap<Refusal, u64>,
     pub startup_delay_left: Option<Interval>,
+    /// All interfaces, by index. Only the dumps show them.
+    #[serde(skip)]
+    pub links: Vec<LinkView>,
+    /// The sockets that are called for. Only the dumps show them.
+    #[serde(skip)]
+    pub ports: Vec<PortView>,
+}
+
+/// An interface, and whether a change of it is still being waited out (`interface_up_down_delays`).
+#[derive(Clone, PartialEq, Debug)]
+pub struct LinkView {
+    pub link: Link,
+    pub changing: bool,
+}
+
+/// A socket and who speaks through it; the descriptor is filled in by whoever has it open.
+#[derive(Clone, PartialEq, Debug)]
+pub struct PortView {
+    pub port: Port,
+    pub instances: Vec<InstanceId>,
+    pub descriptor: Option<i32>,
 }
 
 #[derive(Clone, PartialEq, Debug, Serialize)]

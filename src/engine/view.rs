@@ -4,7 +4,8 @@ use super::Engine;
 use super::instance::Instance;
 use super::io::{Role, Wake};
 use super::snapshot::{
-    ContributionView, GroupView, InstanceView, MasterView, NextView, ScriptView, Snapshot, TrackerView,
+    ContributionView, GroupView, InstanceView, LinkView, MasterView, NextView, PortView, ScriptView, Snapshot,
+    TrackerView,
 };
 use super::spec::{InstanceId, InstanceSpec};
 use super::state::State;
@@ -48,6 +49,16 @@ impl Engine {
                 .collect(),
             trackers: self.view_trackers(),
             refused: self.refused.clone(),
+            links: self
+                .links
+                .iter()
+                .map(|known| LinkView { link: known.link.clone(), changing: known.is_changing() })
+                .collect(),
+            ports: self
+                .ports()
+                .into_iter()
+                .map(|(port, instances)| PortView { port, instances, descriptor: None })
+                .collect(),
             startup_delay_left: (now < self.not_before).then(|| self.not_before.since(now)),
         }
     }

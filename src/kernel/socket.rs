@@ -145,6 +145,12 @@ impl Sockets {
         failed
     }
 
+    /// The number of the socket that is open for `port`, for display.
+    pub fn descriptor(&self, port: &Port) -> Option<i32> {
+        let opened = self.by_port.get(port).and_then(|token| self.open.get(token))?;
+        Some(opened.socket.as_raw_fd())
+    }
+
     /// How many sockets are open.
     pub fn len(&self) -> usize {
         self.open.len()

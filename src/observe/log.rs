@@ -8,13 +8,15 @@ use super::{Context, Observer, Wishes};
 use crate::engine::io::{Cause, Event, Exit, Fault, Refusal, Role, Tracker};
 use crate::engine::spec::InstanceId;
 use crate::wire::Vrid;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use tracing::Level;
 
 /// Writes events to the log.
 #[derive(Debug, Default)]
 pub struct Log {
     said: HashSet<Said>,
+    /// What each track script was last said to be: good or not, and its exit code.
+    scripts: HashMap<Box<str>, (Option<bool>, i32)>,
 }
 
 /// What a refusal is about: repeated, it is not news.
@@ -35,6 +37,15 @@ impl Observer for Log {
                     return;
                 }
             }
+            Event::ScriptChanged { script, good, exit } => {
+                let (returning, changed) = self.script(script_name(cx, script.index()), *good, *exit);
+                if let Some(line) = returning {
+                    write(Level::INFO, &line);
+                }
+                if !changed {
+                    return;
+                }
+            }
             _ => {}
         }
         for (level, text) in sentences(event, cx) {
@@ -44,6 +55,22 @@ impl Observer for Log {
 
     fn reconfigured(&mut self, _: &Context<'_>) {
         self.said.clear();
+    }
+}
+
+impl Log {
+    /// The line about another exit code, if it is another, and whether the script has become good or bad: with `rise` and
+    /// `fall` the first comes before the second.
+    fn script(&mut self, name: &str, good: bool, exit: Exit) -> (Option<String>, bool) {
+        let (was_good, was_code) = self.scripts.entry(name.into()).or_default();
+        let returning = match exit {
+            Exit::Code(code) if code != *was_code => {
+                *was_code = code;
+                Some(format!("Script `{name}` now returning {code}"))
+            }
+            _ => None,
+        };
+        (returning, was_good.replace(good) != Some(good))
     }
 }
 
@@ -63,8 +90,10 @@ pub fn sentences(event: &Event, cx: &Context<'_>) -> Vec<(Level, String)> {
     let detail = |text: String| vec![(Level::DEBUG, text)];
     match event {
         Event::Became { instance, from, to, why } => became(cx, *instance, *from, *to, why),
-        Event::GroupBecame { group, to, .. } => {
-            info(format!("VRRP_Group({}) Syncing instances to {to} state", cx.group_name(*group)))
+        Event::GroupBecame { group, from, to } => {
+            let text = format!("VRRP_Group({}) Syncing instances to {to} state", cx.group_name(*group));
+            // At the start all are BACKUP: nobody had to be brought there.
+            if (*from, *to) == (Role::Init, Role::Backup) { detail(text) } else { info(text) }
         }
         Event::PriorityChanged { instance, from, to } => {
             info(format!("({}) Changing effective priority from {from} to {to}", cx.name(*instance)))
@@ -134,7 +163,16 @@ pub fn sentences(event: &Event, cx: &Context<'_>) -> Vec<(Level, String)> {
         Event::Deleted { name, was } => {
             info(format!("({name}) is not in the configuration any longer, was in {was} state"))
         }
-        Event::Stopped { instance } => detail(format!("({}) Stopped", cx.name(*instance))),
+        Event::Stopped { instance } => {
+            let name = cx.name(*instance);
+            let mut lines = Vec::new();
+            if cx.role(*instance) == Role::Master {
+                lines.push((Level::DEBUG, format!("({name}) sent 0 priority")));
+                lines.push((Level::DEBUG, format!("({name}) removing VIPs.")));
+            }
+            lines.push((Level::DEBUG, format!("({name}) Stopped")));
+            lines
+        }
         Event::Late { by } => {
             warn(format!("VRRP thread timer expired {}.{:06} seconds ago", by.as_secs(), by.as_micros() % 1_000_000))
         }
@@ -156,7 +194,10 @@ fn became(cx: &Context<'_>, id: InstanceId, from: Role, to: Role, why: &Cause) -
             Level::INFO,
             format!("Master received advert from {by} with same priority {priority} but higher IP address than ours"),
         )),
-        Cause::MasterLeft => Some((Level::INFO, "Backup received priority 0 advertisement".into())),
+        Cause::MasterLeft => {
+            out.push((Level::INFO, format!("({name}) Backup received priority 0 advertisement")));
+            Some((Level::DEBUG, "Receive advertisement timeout".into()))
+        }
         Cause::MasterSilent => Some((Level::DEBUG, "Receive advertisement timeout".into())),
         Cause::Faulted(faults) if !faults.is_empty() => {
             Some((Level::INFO, format!("entering FAULT state ({})", listed(faults))))
@@ -176,6 +217,17 @@ fn became(cx: &Context<'_>, id: InstanceId, from: Role, to: Role, why: &Cause) -
         Role::Backup => out.push((Level::INFO, format!("({name}) Entering BACKUP STATE{init}"))),
         Role::Fault => out.push((Level::INFO, format!("({name}) Entering FAULT STATE{init}"))),
         Role::Init => {}
+    }
+    match (from, to) {
+        (_, Role::Master) => out.push((Level::DEBUG, format!("({name}) setting VIPs."))),
+        (Role::Master, _) => {
+            // Who was outranked leaves without a word.
+            if !matches!(why, Cause::Outranked { .. }) {
+                out.push((Level::DEBUG, format!("({name}) sent 0 priority")));
+            }
+            out.push((Level::DEBUG, format!("({name}) removing VIPs.")));
+        }
+        _ => {}
     }
     out
 }

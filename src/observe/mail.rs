@@ -235,7 +235,8 @@ fn envelope(address: &str) -> String {
     }
 }
 
-fn host_name() -> String {
+/// What this machine calls itself.
+pub(super) fn host_name() -> String {
     nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok()).unwrap_or_else(|| "localhost".into())
 }
 

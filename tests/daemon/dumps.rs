@@ -85,6 +85,10 @@ fn an_exporter_reads_the_data() {
     for line in text.lines() {
         if let Some(name) = line.strip_prefix(" VRRP Instance = ") {
             instance = name.to_owned();
+        } else if !line.starts_with("   ") {
+            // Interfaces have a State too.
+            instance.clear();
+        } else if instance.is_empty() {
         } else if let Some(vip) = line.strip_prefix("     ") {
             if in_vips {
                 let words: Vec<&str> = vip.split(' ').collect();

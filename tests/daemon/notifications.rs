@@ -175,9 +175,12 @@ fn log_lines_are_the_ones_that_people_grep_for() {
         [
             "(A) Entering BACKUP STATE (init)",
             "(A) Backup received priority 0 advertisement",
+            "(A) Receive advertisement timeout",
             "(A) Entering MASTER STATE",
+            "(A) setting VIPs.",
             "(A) Master received advert from 10.9.0.2 with higher priority 200, ours 150",
             "(A) Entering BACKUP STATE",
+            "(A) removing VIPs.",
             "(A) entering FAULT state (interface eth0 down)",
             "(A) Entering FAULT STATE",
             "VRRP_Script(chk) failed (exited with status 1)",

@@ -175,7 +175,11 @@ impl Driver {
             News::Reload(spec) => self.begin_switch(spec),
             News::Snapshot(answer) => {
                 self.tell_wall(now, true);
-                let _ = answer.send(Box::new(self.engine.snapshot(now)));
+                let mut snapshot = self.engine.snapshot(now);
+                for view in &mut snapshot.ports {
+                    view.descriptor = self.sockets.descriptor(&view.port);
+                }
+                let _ = answer.send(Box::new(snapshot));
             }
             News::Stop { release } => {
                 self.stopping = Some(release);

@@ -1,6 +1,6 @@
 //! Settings that concern the process, not the protocol.
 
-use super::{Fifo, Mail, Run};
+use super::{Fifo, Mail, Run, Shown};
 
 /// Process-level settings from the top level and `global_defs`.
 #[derive(Clone, PartialEq, Debug, Default)]
@@ -51,6 +51,8 @@ pub struct Daemon {
     pub virtual_servers: u32,
     /// Keywords that were read and have no effect in this program, each with its line: told once at start.
     pub without_effect: Vec<Box<str>>,
+    /// What the dump shows of `global_defs` beyond all this.
+    pub shown: Box<Shown>,
 }
 
 /// `state_dump_file`, `json_version`, `data_use_instance`, …

@@ -8,12 +8,14 @@ mod claim;
 mod daemon;
 mod instance;
 mod notify;
+mod shown;
 mod track;
 
 pub use claim::*;
 pub use daemon::*;
 pub use instance::*;
 pub use notify::*;
+pub use shown::*;
 pub use track::*;
 
 use crate::time::Interval;
@@ -106,6 +108,13 @@ pub struct Pacing {
     pub interfaces: Vec<IfName>,
     pub garp: Interval,
     pub gna: Interval,
+}
+
+impl Pacing {
+    /// Whether it spaces anything.
+    pub fn is_anything(&self) -> bool {
+        !self.garp.is_zero() || !self.gna.is_zero()
+    }
 }
 
 /// One line of `linkbeat_interfaces`.

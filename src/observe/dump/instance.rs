@@ -1,11 +1,12 @@
 //! One instance in `keepalived.data`, label by label in keepalived's order.
 
-use super::{Page, enabled, put, truth, yes};
+use super::{Page, enabled, machine, put, truth, yes};
 use crate::engine::io::{Fault, Role};
 use crate::engine::snapshot::{InstanceView, MasterView, Snapshot};
+use crate::engine::spec::VirtualAddress;
 use crate::engine::spec::{
-    Auth, HmacMode, InstanceSpec, IpvlanMode, Notify, OldUnicast, Replay, Run, Spec, Tie, TieTarget, Transport,
-    VirtualLink,
+    Auth, HmacMode, InstanceId, InstanceSpec, IpvlanMode, Notify, OldUnicast, Replay, Run, Spec, Tie, TieTarget,
+    Transport, VirtualLink,
 };
 use crate::observe::calendar::Local;
 use crate::observe::describe;
@@ -33,8 +34,14 @@ pub(super) fn instance(
     links(page, spec, index, one, view);
     adverts(page, now, one, view);
     authentication(page, one);
-    owned(page, spec, index, one, view);
-    ties(page, spec, &one.ties);
+    owned(page, spec, now, index, one, view);
+    // Interfaces of addresses are tied without having been asked for, and not shown.
+    let implied = |tie: &Tie| {
+        let of = |item: &VirtualAddress| matches!(&tie.on, TieTarget::Interface(name) if item.interface.as_ref() == Some(name));
+        tie.weight == 0 && one.claim.addresses.iter().any(of)
+    };
+    let asked: Vec<Tie> = one.ties.iter().filter(|tie| !implied(tie)).cloned().collect();
+    ties(page, spec, &asked);
     notifications(page, &one.notify);
 }
 
@@ -44,8 +51,7 @@ fn state(page: &mut Page, now: &Snapshot, one: &InstanceSpec, view: &InstanceVie
         Role::Backup => {
             let heard = view.master.as_ref().filter(|m: &&MasterView| !m.ourselves);
             let address = heard.and_then(|m| m.address);
-            let unheard = if one.family == Family::V6 { "::" } else { "0.0.0.0" };
-            put!(page, 3, "Master router = {}", address.map_or(unheard.to_owned(), |a: IpAddr| a.to_string()));
+            put!(page, 3, "Master router = {}", address.map_or("(none)".to_owned(), |a: IpAddr| a.to_string()));
             put!(page, 3, "Master priority = {}", heard.map_or(0, |m| m.priority.0));
             if one.version == Version::V3 {
                 put!(page, 3, "Master advert interval = {} milli-sec", view.master_interval.as_millis());
@@ -57,6 +63,8 @@ fn state(page: &mut Page, now: &Snapshot, one: &InstanceSpec, view: &InstanceVie
     if matches!(one.transport, Transport::Unicast { .. }) {
         put!(page, 3, "Flags:");
         put!(page, 5, "Using unicast");
+    } else if flagged(one) {
+        put!(page, 3, "Flags:");
     } else {
         put!(page, 3, "Flags: none");
     }
@@ -64,7 +72,12 @@ fn state(page: &mut Page, now: &Snapshot, one: &InstanceSpec, view: &InstanceVie
     put!(page, 3, "Number of config faults = {}", view.faults.iter().filter(|f| matches!(f, Fault::Config(_))).count());
     let trackers = view.faults.iter().filter(|f| matches!(f, Fault::Tracker(_))).count();
     put!(page, 3, "Number of tracker faults = {trackers}");
-    let words: Vec<&str> = view.faults.iter().filter_map(fault_word).collect();
+    let mut words: Vec<&str> = view.faults.iter().filter_map(fault_word).collect();
+    // An interface that is not there has no address either, which is one fault here and two there.
+    let missing = view.faults.iter().any(|fault| matches!(fault, Fault::InterfaceMissing(_)));
+    if missing && view.source.is_none() && !words.contains(&"no source IP address") {
+        words.push("no source IP address");
+    }
     if words.is_empty() {
         put!(page, 3, "Flags of interface faults - (none)");
     } else {
@@ -84,6 +97,17 @@ fn state(page: &mut Page, now: &Snapshot, one: &InstanceSpec, view: &InstanceVie
         None => put!(page, 3, "Read timeout = DISABLED"),
     }
     put!(page, 3, "Master down timer = {} usecs", view.master_down.as_micros());
+}
+
+/// Whether keepalived would have any bit set: it writes a heading for all of them, and names only those of unicast.
+fn flagged(one: &InstanceSpec) -> bool {
+    !one.preempt
+        || !one.track_primary
+        || one.skip_check_adv_addr
+        || one.promote_secondaries
+        || one.virtual_link.is_some()
+        || one.source.is_some()
+        || one.checksum.v3_as_v2
 }
 
 fn fault_word(fault: &Fault) -> Option<&'static str> {
@@ -181,6 +205,10 @@ fn adverts(page: &mut Page, now: &Snapshot, one: &InstanceSpec, view: &InstanceV
     put!(page, 3, "Priority = {}", view.base_priority);
     put!(page, 3, "Effective priority = {}", view.effective_priority);
     put!(page, 3, "Total priority = {}", view.total_priority);
+    if !one.preempt {
+        let heard = view.master.as_ref().filter(|master| !master.ourselves);
+        put!(page, 3, "Highest other priority = {}", heard.map_or(0, |master| master.priority.0));
+    }
     match one.version {
         Version::V2 => put!(page, 3, "Advert interval = {} sec", one.interval.as_secs()),
         Version::V3 => put!(page, 3, "Advert interval = {} milli-sec", one.interval.as_millis()),
@@ -231,20 +259,26 @@ fn authentication(page: &mut Page, one: &InstanceSpec) {
     }
 }
 
-fn owned(page: &mut Page, spec: &Spec, index: usize, one: &InstanceSpec, view: &InstanceView) {
+fn owned(page: &mut Page, spec: &Spec, now: &Snapshot, index: usize, one: &InstanceSpec, view: &InstanceView) {
     let claim = &one.claim;
     let interface = describe::interface(spec, index, view.link.as_deref());
+    // keepalived says of each whether it is there, and whether the firewall knows it.
+    let line = |item: &VirtualAddress| {
+        let there = view.state == Role::Master && (view.owned || machine::has(now, item.address));
+        let firewall = if there && !one.accept { " nftable_set" } else { "" };
+        describe::address(item, &interface, there) + firewall
+    };
     let (vips, evips) = claim.addresses.split_at(claim.advertised.min(claim.addresses.len()));
     if !vips.is_empty() {
         put!(page, 3, "Virtual IP ({}):", vips.len());
         for item in vips {
-            put!(page, 5, "{}", describe::address(item, &interface, view.owned));
+            put!(page, 5, "{}", line(item));
         }
     }
     if !evips.is_empty() {
         put!(page, 3, "Virtual IP Excluded :");
         for item in evips {
-            put!(page, 5, "{}", describe::address(item, &interface, view.owned));
+            put!(page, 5, "{}", line(item));
         }
     }
     if let Transport::Unicast { peers, ttl, check_source } = &one.transport {
@@ -263,6 +297,10 @@ fn owned(page: &mut Page, spec: &Spec, index: usize, one: &InstanceSpec, view: &
         };
         put!(page, 3, "Unicast checksum compatibility = {old}");
     }
+    let id = InstanceId(u32::try_from(index).unwrap_or(u32::MAX));
+    let port = now.ports.iter().find(|port| port.instances.contains(&id));
+    let fd = port.and_then(|port| port.descriptor).unwrap_or(-1);
+    put!(page, 3, "fd_in {fd}, fd_out {fd}");
     if !claim.routes.is_empty() {
         put!(page, 3, "Virtual Routes :");
         for item in &claim.routes {
@@ -289,7 +327,11 @@ pub(super) fn ties(page: &mut Page, spec: &Spec, ties: &[Tie]) {
         if !list.is_empty() {
             put!(page, 3, "Tracked {title} :");
         }
-        let comma = if kind == 0 { "" } else { "," };
+        let comma = match kind {
+            0 | 1 => "",
+            4 => ":",
+            _ => ",",
+        };
         for (name, tie) in list {
             put!(page, 5, "{name}{comma} weight {}{}", tie.weight, if tie.reverse { " reverse" } else { "" });
         }

@@ -3,13 +3,16 @@
 //! Labels, indents and order are what exporters, VyOS and OpenShift read, down to keepalived's spelling. What vipd has no
 //! such thing for (file descriptors of a pair of sockets) is left out rather than invented.
 
+mod globals;
 mod instance;
+mod machine;
 
 use super::describe;
-use crate::engine::io::{Exit, Fault};
+use crate::engine::io::Fault;
 use crate::engine::snapshot::{GroupView, InstanceView, ScriptView, Snapshot, TrackerView};
 use crate::engine::spec::{GroupSpec, ParamMatch, ProcessSpec, ScriptSpec, Spec, Tie, TieTarget};
 use crate::time::Interval;
+use globals::{Speaker, globals};
 use instance::{instance, programs, ties};
 use std::fmt::Write as _;
 
@@ -32,14 +35,16 @@ use put;
 /// Everything about the state, for people and for programs that grep.
 pub fn data(spec: &Spec, snapshot: &Snapshot) -> String {
     let mut page = Page(String::new());
-    globals(&mut page, spec);
-    statics(&mut page, spec);
+    globals(&mut page, spec, Speaker::Vrrp);
+    machine::delays(&mut page, spec);
+    statics(&mut page, spec, snapshot);
     if !spec.instances.is_empty() {
         put!(page, 0, "------< VRRP Topology >------");
     }
     for ((index, one), view) in spec.instances.iter().enumerate().zip(&snapshot.instances) {
         instance(&mut page, spec, snapshot, index, one, view);
     }
+    machine::sockets(&mut page, spec, snapshot);
     if !spec.groups.is_empty() {
         put!(page, 0, "------< VRRP Sync groups >------");
     }
@@ -55,6 +60,14 @@ pub fn data(spec: &Spec, snapshot: &Snapshot) -> String {
         script(&mut page, one, view, &tied(spec, on));
     }
     trackers(&mut page, spec, snapshot);
+    machine::interfaces(&mut page, spec, snapshot);
+    page.0
+}
+
+/// What keepalived's parent process says of itself (`keepalived_parent.data`).
+pub fn parent(spec: &Spec) -> String {
+    let mut page = Page(String::new());
+    globals(&mut page, spec, Speaker::Parent);
     page.0
 }
 
@@ -103,78 +116,12 @@ fn enabled(on: bool) -> &'static str {
     if on { "enabled" } else { "disabled" }
 }
 
-fn globals(page: &mut Page, spec: &Spec) {
-    let d = &spec.daemon;
-    put!(page, 0, "------< Global definitions >------");
-    put!(page, 1, "Network namespace = {}", d.net_namespace.as_deref().unwrap_or("(default)"));
-    if let Some(instance) = &d.instance {
-        put!(page, 1, "Instance name = {instance}");
-    }
-    if let Some(name) = &d.process_name {
-        put!(page, 1, "Parent process name = {name}");
-    }
-    put!(page, 1, "Router ID = {}", d.router_id);
-    if let Some(server) = &d.mail.server {
-        put!(page, 1, "Smtp server = {server}");
-        put!(page, 1, "Smtp server port = {}", if d.mail.port == 0 { 25 } else { d.mail.port });
-    }
-    if let Some(helo) = &d.mail.helo {
-        put!(page, 1, "Smtp HELO name = {helo}");
-    }
-    if d.mail.server.is_some() {
-        put!(page, 1, "Smtp server connection timeout = {}", d.mail.timeout_secs);
-    }
-    if let Some(from) = &d.mail.from {
-        put!(page, 1, "Email notification from = {from}");
-    }
-    if !d.mail.to.is_empty() {
-        put!(page, 1, "Email notification to:");
-        for to in &d.mail.to {
-            put!(page, 3, "{to}");
-        }
-    }
-    match &d.reload_check {
-        Some(file) => put!(page, 1, "Test config before reload, log to {file}"),
-        None => put!(page, 1, "No test config before reload"),
-    }
-    if let Some(file) = &d.reload_time_file {
-        put!(page, 1, "Reload time file = {file}{}", if d.reload_repeat { " (repeat)" } else { "" });
-    }
-    put!(page, 1, "Dynamic interfaces = {}", truth(spec.dynamic_interfaces));
-    if spec.dynamic_interfaces {
-        put!(page, 1, "Allow interface changes = {}", truth(spec.allow_if_changes));
-    }
-    if d.mail.no_faults {
-        put!(page, 1, "Send emails for fault transitions = off");
-    }
-    put!(page, 1, "Disable local IGMP = {}", yes(d.disable_local_igmp));
-    for (label, fifo) in [("Global", &d.fifo), ("VRRP", &d.vrrp_fifo)] {
-        if let Some(fifo) = fifo {
-            put!(page, 1, "{label} notify fifo = {}, uid:gid {}:{}", fifo.path, fifo.uid, fifo.gid);
-        }
-    }
-    put!(page, 1, "FIFO write vrrp states on reload = {}", truth(d.fifo_states_on_reload));
-    if let Some(table) = &d.nftables.table {
-        put!(page, 1, "nftables table name = {table}");
-    }
-    put!(page, 1, "nftables with{} counters", if d.nftables.counters { "" } else { "out" });
-    put!(page, 1, "VRRP don't swap = {}", truth(d.no_swap));
-    put!(page, 1, "VRRP realtime priority = {}", d.rt_priority.unwrap_or(0));
-    if !spec.startup_delay.is_zero() {
-        put!(page, 1, "vrrp_startup_delay = {}", describe::short(spec.startup_delay.as_secs_f64()));
-    }
-    if spec.log_unknown_vrids {
-        put!(page, 1, "log_unknown_vrids");
-    }
-    put!(page, 1, "json_version {}", d.dump.json_version.max(1));
-}
-
-fn statics(page: &mut Page, spec: &Spec) {
+fn statics(page: &mut Page, spec: &Spec, snapshot: &Snapshot) {
     let s = &spec.statics;
     if !s.addresses.is_empty() {
         put!(page, 0, "------< Static Addresses >------");
         for item in &s.addresses {
-            put!(page, 5, "{}", describe::address(item, "(null)", false));
+            put!(page, 5, "{}", describe::address(item, "(null)", machine::has(snapshot, item.address)));
         }
     }
     if !s.routes.is_empty() {
@@ -192,8 +139,8 @@ fn statics(page: &mut Page, spec: &Spec) {
     if !s.groups.is_empty() {
         put!(page, 0, "------< Static Track groups >------");
         for (name, members) in &s.groups {
-            put!(page, 1, "Static track group = {name}");
-            put!(page, 3, "VRRP member instances = {}", members.len());
+            put!(page, 1, "Static Track Group = {name}");
+            put!(page, 3, "VRRP member instances :");
             for member in members {
                 put!(page, 5, "{}", spec.instances.get(member.index()).map_or("?", |i| &i.name));
             }
@@ -265,13 +212,13 @@ fn script(page: &mut Page, one: &ScriptSpec, view: Option<&ScriptView>, tied: &[
     put!(page, 3, "Status = {}", if result >= one.rise { "GOOD" } else { "BAD" });
     put!(page, 3, "Script uid:gid = {}:{}", one.run.uid, one.run.gid);
     put!(page, 3, "VRRP instances :");
+    if !tied.is_empty() {
+        put!(page, 3, "Tracking instances :");
+    }
     for line in tied {
         put!(page, 5, "{line}");
     }
     put!(page, 3, "State = {}", if view.is_some_and(|view| view.running) { "running" } else { "idle" });
-    if let Some(Exit::Code(code)) = view.and_then(|view| view.last_exit) {
-        put!(page, 3, "Last status = {code}");
-    }
 }
 
 fn trackers(page: &mut Page, spec: &Spec, now: &Snapshot) {
