@@ -88,6 +88,13 @@ impl Ground {
         self.start_with(self.command(VIPD.as_ref(), &format!("-n -l -D {flags}"), false))
     }
 
+    /// As [`Ground::start`], with variables in the daemon's environment.
+    pub fn start_with_environment(&self, flags: &str, variables: &[(&str, &str)]) -> Daemon {
+        let mut command = self.command(VIPD.as_ref(), &format!("-n -l -D {flags}"), true);
+        command.envs(variables.iter().copied());
+        self.start_with(command)
+    }
+
     /// As [`Ground::start`], under another name, or another program.
     pub fn start_program(&self, program: &Path, flags: &str) -> Daemon {
         self.start_in(program, flags, &self.directory)

@@ -7,6 +7,7 @@
 mod again;
 mod goodbyes;
 mod ground;
+mod hardship;
 mod life;
 mod reload;
 mod told;

@@ -1,0 +1,265 @@
+//! What goes wrong around a daemon: systemd's watchdog, slow scrapers, full disks, programs that do not end, storms of
+//! signals, files that are no files. The daemon goes on, or ends with a word.
+
+use crate::ground::{Daemon, Ground, instance, ready};
+use std::io::{Read, Write};
+use std::os::unix::net::UnixDatagram;
+use std::process::Command;
+
+fn program(ground: &Ground, name: &str, text: &str) -> String {
+    let path = ground.write(name, &format!("#!/bin/sh\n{text}\n"));
+    let done = Command::new("chmod").args(["755", path.to_str().unwrap()]).status().unwrap();
+    assert!(done.success());
+    path.display().to_string()
+}
+
+fn advertises(daemon: &Daemon) {
+    let sent = || daemon.ask(r#"{"request":"status"}"#)["status"]["instances"][0]["counters"]["advert_sent"].as_u64();
+    let before = sent().unwrap();
+    daemon.wait_for("further adverts", || sent().unwrap() > before + 2);
+}
+
+/// systemd's side of the protocol: a datagram socket that is named in the environment.
+#[test]
+fn systemd_is_told_everything_in_order() {
+    if !ready() {
+        return;
+    }
+    let ground = Ground::new();
+    let path = ground.directory.join("notify");
+    let systemd = UnixDatagram::bind(&path).unwrap();
+    systemd.set_read_timeout(Some(std::time::Duration::from_secs(20))).unwrap();
+    let hear = || {
+        let mut buffer = [0; 4096];
+        let length = systemd.recv(&mut buffer).unwrap();
+        String::from_utf8(buffer[..length].to_vec()).unwrap()
+    };
+    // What is not the watchdog's beat, and how many beats came before it.
+    let hear_word = || {
+        let mut beats = 0;
+        loop {
+            match hear() {
+                text if text.trim() == "WATCHDOG=1" => beats += 1,
+                text => return (text, beats),
+            }
+        }
+    };
+    ground.configure(&instance("A", 1, "10.9.0.10/24"));
+    let environment = [("NOTIFY_SOCKET", path.to_str().unwrap()), ("WATCHDOG_USEC", "300000")];
+    let daemon = ground.start_with_environment("", &environment);
+    let (ready, _) = hear_word();
+    assert!(ready.contains("READY=1") && ready.contains("STATUS=1 VRRP instances"), "{ready}");
+    while hear().trim() != "WATCHDOG=1" {}
+    daemon.signal(libc::SIGHUP);
+    let (reloading, _) = hear_word();
+    let stamp = reloading.lines().find_map(|line| line.strip_prefix("MONOTONIC_USEC="));
+    assert!(reloading.contains("RELOADING=1") && stamp.is_some_and(|s| s.parse::<u64>().unwrap() > 0), "{reloading}");
+    let (again, _) = hear_word();
+    assert!(again.contains("READY=1"), "{again}");
+    // A stopped engine does not answer, and nobody may speak for it.
+    let beats = std::iter::repeat_with(hear).take(3).collect::<Vec<_>>();
+    assert!(beats.iter().all(|text| text.trim() == "WATCHDOG=1"), "{beats:?}");
+    daemon.signal(libc::SIGTERM);
+    let (stopping, _) = hear_word();
+    assert!(stopping.contains("STOPPING=1"), "{stopping}");
+    assert_eq!(daemon.end().code(), Some(0));
+}
+
+/// Asks in the daemon's namespace; what comes back.
+fn http(ground: &Ground, request: &str) -> String {
+    let run = format!("exec 3<>/dev/tcp/127.0.0.1/9650; printf '{request}' >&3; cat <&3");
+    let out = Command::new("ip").args(["netns", "exec", &ground.name, "bash", "-c", &run]).output().unwrap();
+    String::from_utf8(out.stdout).unwrap()
+}
+
+#[test]
+fn a_slow_scraper_delays_nobody() {
+    if !ready() {
+        return;
+    }
+    let ground = Ground::new();
+    ground.configure(&instance("A", 1, "10.9.0.10/24"));
+    let daemon = ground.start("--metrics 127.0.0.1:9650");
+    daemon.wait_for_address(&ground, "10.9.0.10/24", true);
+    // Connected and silent, half a request, a request without reading the answer.
+    let slow = "exec 3<>/dev/tcp/127.0.0.1/9650 4<>/dev/tcp/127.0.0.1/9650 5<>/dev/tcp/127.0.0.1/9650; \
+                printf 'GET /met' >&4; printf 'GET /metrics HTTP/1.1\\r\\n\\r\\n' >&5; sleep 60";
+    let mut slow = Command::new("ip").args(["netns", "exec", &ground.name, "bash", "-c", slow]).spawn().unwrap();
+    let whole = http(&ground, "GET /metrics HTTP/1.1\\r\\nHost: x\\r\\n\\r\\n");
+    let (head, body) = whole.split_once("\r\n\r\n").unwrap();
+    assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
+    assert!(head.contains(&format!("Content-Length: {}", body.len())) && body.ends_with("# EOF\n"), "{head}");
+    let head = http(&ground, "HEAD /metrics HTTP/1.1\\r\\n\\r\\n");
+    assert!(head.starts_with("HTTP/1.1 200 ") && head.ends_with("\r\n\r\n"), "{head}");
+    assert!(http(&ground, "GET /other HTTP/1.1\\r\\n\\r\\n").starts_with("HTTP/1.1 404 "));
+    assert!(http(&ground, "POST /metrics HTTP/1.1\\r\\n\\r\\n").starts_with("HTTP/1.1 405 "));
+    advertises(&daemon);
+    slow.kill().unwrap();
+    slow.wait().unwrap();
+    assert_eq!(daemon.stop().code(), Some(0));
+}
+
+#[test]
+fn a_full_disk_costs_the_dump_and_nothing_else() {
+    if !ready() {
+        return;
+    }
+    let ground = Ground::new();
+    ground.configure(&instance("A", 1, "10.9.0.10/24"));
+    let full = ground.directory.join("full");
+    std::fs::create_dir(&full).unwrap();
+    let mount =
+        |arguments: &[&str]| assert!(Command::new(arguments[0]).args(&arguments[1..]).status().unwrap().success());
+    mount(&["mount", "-t", "tmpfs", "-o", "size=4k,nr_inodes=3", "tmpfs", full.to_str().unwrap()]);
+    std::fs::write(full.join("rubbish"), vec![0; 4096]).unwrap();
+    let daemon = ground.start_in(crate::ground::VIPD.as_ref(), "", &full);
+    daemon.wait_for_address(&ground, "10.9.0.10/24", true);
+    daemon.signal(libc::SIGUSR1);
+    daemon.wait_for_log("Can't open");
+    assert!(!full.join("keepalived.data").exists(), "a partial dump is worse than none");
+    advertises(&daemon);
+    // There is room again: so is the dump.
+    std::fs::remove_file(full.join("rubbish")).unwrap();
+    mount(&["mount", "-o", "remount,size=1m,nr_inodes=100", full.to_str().unwrap()]);
+    daemon.signal(libc::SIGUSR2);
+    daemon.wait_for("the dump", || full.join("keepalived.stats").exists());
+    let status = daemon.stop();
+    mount(&["umount", "-l", full.to_str().unwrap()]);
+    assert_eq!(status.code(), Some(0));
+}
+
+#[test]
+fn a_fifo_that_nobody_reads_does_not_block() {
+    if !ready() {
+        return;
+    }
+    let ground = Ground::new();
+    let fifo = ground.directory.join("fifo");
+    let globals = format!("global_defs {{\n notify_fifo {}\n script_user root\n}}\n", fifo.display());
+    ground.configure(&(globals + &instance("A", 1, "10.9.0.10/24")));
+    let daemon = ground.start("");
+    daemon.wait_for_address(&ground, "10.9.0.10/24", true);
+    // Filled to the brim by somebody else: the lines after that are lost, not waited for.
+    let mut pipe = std::fs::OpenOptions::new();
+    std::os::unix::fs::OpenOptionsExt::custom_flags(&mut pipe, libc::O_NONBLOCK);
+    let mut pipe = pipe.read(true).write(true).open(&fifo).unwrap();
+    while pipe.write(&[b'\n'; 512]).is_ok() {}
+    assert_eq!(daemon.ask(r#"{"request":"failover"}"#)["reply"], "done");
+    daemon.wait_for("master again", || daemon.log_text().matches("Entering MASTER STATE").count() == 2);
+    advertises(&daemon);
+    let mut all = vec![0; 1 << 20];
+    while pipe.read(&mut all).is_ok_and(|n| n > 0) {}
+    assert_eq!(daemon.ask(r#"{"request":"failover"}"#)["reply"], "done");
+    daemon.wait_for("master once more", || daemon.log_text().matches("Entering MASTER STATE").count() == 3);
+    daemon.wait_for("lines again", || {
+        let mut reader = std::fs::OpenOptions::new();
+        std::os::unix::fs::OpenOptionsExt::custom_flags(&mut reader, libc::O_NONBLOCK);
+        let mut buffer = [0; 4096];
+        let read = reader.read(true).write(true).open(&fifo).unwrap().read(&mut buffer).unwrap_or(0);
+        String::from_utf8_lossy(&buffer[..read]).contains("INSTANCE \"A\" MASTER 200")
+    });
+    assert_eq!(daemon.stop().code(), Some(0));
+}
+
+/// A check that ignores SIGTERM, one that leaves children behind, one that floods its output, one that dies by a signal.
+#[test]
+fn scripts_that_misbehave_are_dealt_with() {
+    if !ready() {
+        return;
+    }
+    let ground = Ground::new();
+    let here = ground.directory.display().to_string();
+    let deaf =
+        program(&ground, "deaf", &format!("trap '' TERM; echo $$ >> {here}/deaf.pid; while :; do sleep 0.05; done"));
+    let parent = program(&ground, "parent", &format!("sleep 300 & echo $! >> {here}/child.pid; sleep 300"));
+    let flood = program(&ground, "flood", "yes flood | head -c 300000 >&2; exit 0");
+    let killed = program(&ground, "killed", "kill -SEGV $$");
+    let script = |name: &str, path: &str| {
+        format!("vrrp_script {name} {{\n script {path}\n interval 1\n timeout 1\n weight 2\n}}\n")
+    };
+    ground.configure(&format!(
+        "global_defs {{\n script_user root\n}}\n{}{}{}{}{}",
+        script("deaf", &deaf),
+        script("parent", &parent),
+        script("flood", &flood),
+        script("killed", &killed),
+        instance("A", 1, "10.9.0.10/24")
+            .replace("priority 200", "priority 200\n track_script {\n  deaf\n  parent\n  flood\n  killed\n }")
+    ));
+    let daemon = ground.start("");
+    daemon.wait_for_log("VRRP_Script(flood) succeeded");
+    daemon.wait_for_log("VRRP_Script(killed) failed (due to signal 11)");
+    daemon.wait_for_log("VRRP_Script(deaf) timed_out");
+    daemon.wait_for_log("VRRP_Script(parent) timed_out");
+    let pids = |name: &str| -> Vec<i32> {
+        let text = std::fs::read_to_string(ground.directory.join(name)).unwrap_or_default();
+        text.lines().map(|line| line.parse().unwrap()).collect()
+    };
+    let lives = |pid: i32| {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        stat.rsplit(") ").next().is_some_and(|rest| !rest.is_empty() && !rest.starts_with('Z'))
+    };
+    // TERM did nothing, KILL does; and a group goes with its leader.
+    daemon.wait_for("the deaf one to go", || pids("deaf.pid").len() > 1 && !lives(pids("deaf.pid")[0]));
+    daemon.wait_for("the child to go", || pids("child.pid").first().is_some_and(|pid| !lives(*pid)));
+    advertises(&daemon);
+    // SIGTERM while scripts run: they end with the daemon.
+    assert_eq!(daemon.stop().code(), Some(0));
+    let left = || pids("deaf.pid").into_iter().chain(pids("child.pid")).any(lives);
+    let begun = std::time::Instant::now();
+    while left() {
+        assert!(begun.elapsed().as_secs() < 20, "scripts outlive the daemon");
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn a_storm_of_signals_ends_in_the_last_configuration() {
+    if !ready() {
+        return;
+    }
+    let ground = Ground::new();
+    ground.configure(&instance("A", 1, "10.9.0.10/24"));
+    let daemon = ground.start("");
+    daemon.wait_for_address(&ground, "10.9.0.10/24", true);
+    for number in 0..200 {
+        if number == 199 {
+            ground.configure(&(instance("A", 1, "10.9.0.10/24") + &instance("B", 2, "10.9.0.20/24")));
+        }
+        daemon.signal(libc::SIGHUP);
+        daemon.signal([libc::SIGUSR1, libc::SIGUSR2, libc::SIGRTMIN() + 2][number % 3]);
+    }
+    daemon.wait_for_address(&ground, "10.9.0.20/24", true);
+    assert!(ground.has("10.9.0.10/24"));
+    assert_eq!(daemon.log_text().matches("(A) Entering MASTER STATE").count(), 1, "{}", daemon.log_text());
+    // SIGTERM in the middle of a reload.
+    daemon.signal(libc::SIGHUP);
+    assert_eq!(daemon.stop().code(), Some(0));
+    assert!(!ground.has("10.9.0.10/24") && !ground.has("10.9.0.20/24"));
+}
+
+#[test]
+fn a_configuration_that_is_no_file_any_more_leaves_the_running_one() {
+    if !ready() {
+        return;
+    }
+    let ground = Ground::new();
+    ground.configure(&instance("A", 1, "10.9.0.10/24"));
+    let daemon = ground.start("");
+    daemon.wait_for_address(&ground, "10.9.0.10/24", true);
+    let path = ground.directory.join("keepalived.conf");
+    let refused = || daemon.log_text().matches("Reload refused, the running configuration goes on").count();
+    std::fs::remove_file(&path).unwrap();
+    daemon.signal(libc::SIGHUP);
+    daemon.wait_for("the first refusal", || refused() == 1);
+    std::fs::create_dir(&path).unwrap();
+    daemon.signal(libc::SIGHUP);
+    daemon.wait_for("the second refusal", || refused() == 2);
+    std::fs::remove_dir(&path).unwrap();
+    advertises(&daemon);
+    assert!(ground.has("10.9.0.10/24"));
+    ground.configure(&instance("B", 2, "10.9.0.20/24"));
+    daemon.signal(libc::SIGHUP);
+    daemon.wait_for_address(&ground, "10.9.0.20/24", true);
+    assert_eq!(daemon.stop().code(), Some(0));
+}
