@@ -134,7 +134,11 @@ fn a_definition_may_have_several_lines() {
     lines("$A=\\\none \\\n\ntwo\n$A\n", &["two", "one"]);
     lines("$A=a \\\nb\nx $A y\n", &["x $A y"]);
     lines("$A=a1 \\\n$B \\\na3\n$B=b1 \\\nb2\n$A\n", &["a1", "b1", "b2", "a3"]);
-    lines("$A=\\\none \\\n# note\n  \ntwo\n$A\n", &["one", "two"]);
+    lines("$A=\\\none \\\n  \ntwo\n$A\n", &["two", "one"]);
+    complains(
+        "$A=\\\none \\\n# note\ntwo\n$A\n",
+        &["3:1 this comment ends the definition of $A; the lines after it do not belong to it"],
+    );
 }
 
 #[test]

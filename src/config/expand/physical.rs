@@ -46,6 +46,7 @@ impl Reader<'_> {
                 self.report_quote(&line);
             }
             if line.text.is_empty() {
+                self.nothing_left(file, start, physical);
                 continue;
             }
             if let Some(Frame::File(frame)) = self.stack.last_mut() {
@@ -57,6 +58,22 @@ impl Reader<'_> {
             self.checks = frame.checks;
         }
         None
+    }
+
+    /// A line of blanks or a comment: it ends a definition of several lines, as keepalived's VRRP and checker processes
+    /// read it. They get the file with its comments taken out, and so see an empty line.
+    fn nothing_left(&mut self, file: FileId, start: usize, physical: &str) {
+        let Some(name) = self.collecting.as_ref().map(|collecting| collecting.name.clone()) else { return };
+        self.collected();
+        let comment = physical.trim_start_matches(is_blank);
+        if !comment.is_empty() {
+            let end = start + physical.len();
+            let span = Span { file, start: (end - comment.len()) as u32, end: end as u32 };
+            let message =
+                format!("this comment ends the definition of ${name}; the lines after it do not belong to it");
+            self.diagnostics
+                .push(Diagnostic::new(Class::Note, span, message).help("put the comment above the definition"));
+        }
     }
 
     /// A line that does not fit keepalived's buffer, or holds NUL: what of it is read, and where the next line begins.
