@@ -137,7 +137,7 @@ pub fn bfd_instance(sessions: &mut Sessions, node: &Node<'_>, cx: &mut Cx<'_>) {
     if let Some(other) = own.source.as_ref().filter(|s| Family::of(&s.value) != Family::of(&neighbor)) {
         let message =
             format!("bfd_instance {} is left out: {} and {neighbor} are of different families", name.text, other.value);
-        return cx.error(other.span, message);
+        return cx.block_error(other.span, node.close, message);
     }
     let multihop = given(&own.multihop, false);
     let same = |s: &&Session| s.neighbor == neighbor && s.source == source && s.multihop == multihop;
@@ -151,7 +151,7 @@ pub fn bfd_instance(sessions: &mut Sessions, node: &Node<'_>, cx: &mut Cx<'_>) {
     if let (Some(hops), Some(set)) = (max_hops, &own.max_hops)
         && hops > ttl
     {
-        cx.error(set.span, format!("max_hops {hops} is above the TTL; {ttl} is used"));
+        cx.block_error(set.span, node.close, format!("max_hops {hops} is above the TTL; {ttl} is used"));
         max_hops = Some(ttl);
     }
     sessions.usable.push(Session {

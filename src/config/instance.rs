@@ -37,8 +37,6 @@ block! {
         "track_interface" => ties: Option<Box<Ties>> = list("LIST(IFNAME [weight INT[-253..253] [reverse]])", Repeat::Accumulates, track_interface), default "none";
         /// FAULT while the configured source address is missing.
         "track_src_ip" => track_source: Set<()> = flag(), default "off";
-        /// Virtual router identifier.
-        "virtual_router_id" => vrid: Set<u32> = must(uint(1, 255).exact()), default "required";
         /// TTL or hop limit of unicast adverts.
         "unicast_ttl" => unicast_ttl: Set<u32> = must(uint(0, 255).exact()), default "255; IPv6 the kernel's";
         /// Priority; 255 means that the virtual addresses are this router's own.
@@ -139,6 +137,8 @@ block! {
         "vmac_garp_intvl" => garp_extra: GarpExtra = by("[all] UINT[0..86400] (s)", Repeat::LastWins, garp_extra_if), default "vrrp_garp_extra_if", deprecated "use garp_extra_if";
     }
     whole {
+        /// Virtual router identifier.
+        "virtual_router_id" => by("UINT[1..255]", Repeat::LastWins, vrid), default "required";
         /// VRRP version.
         "version" => by("INT[2..3]", Repeat::FirstKept, version), default "vrrp_version; 3 for IPv6";
         /// Run VRRP on an ipvlan interface.
@@ -169,6 +169,10 @@ block! {
         version: Set<i32>;
         /// `interface`.
         interface: Set<crate::engine::spec::IfName>;
+        /// `virtual_router_id`.
+        vrid: Set<u32>;
+        /// A `virtual_router_id` line was there, good or not.
+        vrid_line: Option<Span>;
         /// An `interface` line was there, good or not.
         interface_line: Option<Span>;
         /// `vrf`.
@@ -201,10 +205,6 @@ block! {
 block! {
     /// HMAC-SHA256 trailer of keepalived 2.4.
     "vrrp_instance/auth_hmac" => Hmac {
-        /// A key by number.
-        "key" => keys: Vec<KeyLine> = by("UINT[1..255] (STR or hex:HEX or file:PATH), 32..64 bytes", Repeat::Accumulates, hmac_key);
-        /// Number of the key that signs.
-        "active_key" => active: Set<u32> = must(uint(1, 255).exact()), default "required";
         /// Allowed difference of clocks in seconds.
         "time_window" => window: Set<u32> = must(uint(1, 300).exact()), default "3 × whole seconds of advert_int, 5..300";
         /// Replays are found by time, or by a growing counter.
@@ -212,8 +212,20 @@ block! {
         /// What happens to adverts without trailer, and whether ours have one.
         "mode" => mode: Set<HmacMode> = must(one_of(HMAC_MODES)), default "enforce";
     }
+    whole {
+        /// A key by number.
+        "key" => by("UINT[1..255] (STR or hex:HEX or file:PATH), 32..64 bytes", Repeat::Accumulates, hmac_key);
+        /// Number of the key that signs.
+        "active_key" => by("UINT[1..255]", Repeat::LastWins, active_key), default "required";
+    }
     rest {
         /// The line that opened the block.
         opened: Option<Span>;
+        /// `key`.
+        keys: Vec<KeyLine>;
+        /// `active_key`.
+        active: Set<u32>;
+        /// A `key` or `active_key` that cannot be used has been complained about.
+        refused: bool;
     }
 }

@@ -3,7 +3,7 @@
 //! The first address of any kind settles the family of an instance; what does not fit it is left out where it stands.
 //! So these functions work on the whole [`Instance`], in the order of the text.
 
-use super::block::{Cx, Set, Setting, given, read_block};
+use super::block::{Cx, Reader, Set, Setting, given, must, read_block};
 use super::diagnostic::{Class, Diagnostic};
 use super::global_read::GarpExtra;
 use super::instance::{Hmac, Instance};
@@ -500,6 +500,12 @@ pub fn virtual_ipaddress_excluded(instance: &mut Instance, node: &Node<'_>, cx: 
     }
 }
 
+/// `virtual_router_id`; whether there was any decides what is said when none can be used.
+pub fn vrid(instance: &mut Instance, node: &Node<'_>, cx: &mut Cx<'_>) {
+    instance.vrid_line = Some(node.span);
+    must(uint(1, 255).exact()).read(&mut instance.vrid, node, cx);
+}
+
 pub fn auth_hmac(field: &mut Option<Box<Hmac>>, node: &Node<'_>, cx: &mut Cx<'_>) {
     let hmac = field.get_or_insert_default();
     hmac.opened.get_or_insert(node.span);
@@ -509,7 +515,22 @@ pub fn auth_hmac(field: &mut Option<Box<Hmac>>, node: &Node<'_>, cx: &mut Cx<'_>
 /// Shortest and longest key, bytes.
 const KEY_LENGTHS: std::ops::RangeInclusive<usize> = 32..=64;
 
-pub fn hmac_key(field: &mut Vec<KeyLine>, node: &Node<'_>, cx: &mut Cx<'_>) {
+pub fn hmac_key(hmac: &mut Hmac, node: &Node<'_>, cx: &mut Cx<'_>) {
+    let before = hmac.keys.len();
+    key(&mut hmac.keys, node, cx);
+    hmac.refused |= hmac.keys.len() == before;
+}
+
+pub fn active_key(hmac: &mut Hmac, node: &Node<'_>, cx: &mut Cx<'_>) {
+    let before = std::mem::take(&mut hmac.active);
+    must(uint(1, 255).exact()).read(&mut hmac.active, node, cx);
+    if hmac.active.is_none() {
+        hmac.refused = true;
+        hmac.active = before;
+    }
+}
+
+fn key(field: &mut Vec<KeyLine>, node: &Node<'_>, cx: &mut Cx<'_>) {
     let [id, value, ..] = node.args.as_slice() else { return cx.missing(node, "a number and a key") };
     let Some(id) = uint(1, 255).exact().take(*id, "key", cx) else { return };
     let decoded = match value.text.strip_prefix("file:") {

@@ -39,8 +39,11 @@ fn say(cx: &mut Cx<'_>, own: &Named<Instance>, span: Option<Span>, message: impl
 pub fn has_the_least(own: &Named<Instance>, cx: &mut Cx<'_>) -> bool {
     let settings = &own.settings;
     if settings.vrid.is_none() {
-        let message = format!("{} has no virtual_router_id", own.name);
-        cx.push(Diagnostic::new(Class::General, own.span, message).help("write `virtual_router_id N`, 1 to 255"));
+        // A line that is wrong has been complained about.
+        if settings.vrid_line.is_none() {
+            let message = format!("{} has no virtual_router_id", own.name);
+            cx.push(Diagnostic::new(Class::General, own.span, message).help("write `virtual_router_id N`, 1 to 255"));
+        }
         return false;
     }
     if settings.interface.is_none() {
@@ -317,8 +320,11 @@ fn authentication(
         }
         let active = given(&hmac.active, 0);
         if !hmac.keys.iter().any(|key| u32::from(key.id) == active) {
-            let message = "auth_hmac is off: active_key names no key that is there";
-            say(cx, own, at(&hmac.active).or(hmac.opened), message);
+            // A key that cannot be used has been complained about.
+            if !hmac.refused {
+                let message = "auth_hmac is off: active_key names no key that is there";
+                say(cx, own, at(&hmac.active).or(hmac.opened), message);
+            }
             return Auth::None;
         }
         let mut mode = given(&hmac.mode, HmacMode::Enforce);

@@ -404,10 +404,12 @@ pub fn read_file(list: &mut Vec<Named<FileBlock>>, node: &Node<'_>, cx: &mut Cx<
     let found = super::security::stat(cx.env.system, directory).is_some_and(|s| s.kind.is_directory());
     if directory != "." && !found {
         let message = format!("track_file `{}` is removed: there is no directory `{directory}`", block.name);
-        return cx.push(
-            Diagnostic::new(Class::General, file.span, message)
-                .help("a file can be watched only in a directory that is there"),
-        );
+        let mut complaint = Diagnostic::new(Class::General, file.span, message)
+            .help("a file can be watched only in a directory that is there");
+        if let Some(close) = block.close {
+            complaint = complaint.related(close, "the block ends here");
+        }
+        return cx.push(complaint);
     }
     if new {
         list.push(block);

@@ -99,13 +99,13 @@ pub fn virtual_server(lvs: &mut Lvs, node: &Node<'_>, cx: &mut Cx<'_>) {
     if service.servers.is_empty() {
         return cx.error_of(node, format!("virtual_server {name} has no real_server and is left out"));
     }
-    settle_family(&mut service, grouped, cx);
+    settle_family(&mut service, node.close, grouped, cx);
     lvs.services.push(service);
 }
 
 /// The sorry server must have the service's family unless it is behind a tunnel; a service by mark that nothing else tells
 /// takes the family of its tunnelled servers, if they agree, else IPv4.
-fn settle_family(service: &mut Service, grouped: bool, cx: &mut Cx<'_>) {
+fn settle_family(service: &mut Service, close: Option<Span>, grouped: bool, cx: &mut Cx<'_>) {
     let tunnelled = |own: Option<spec::Forwarding>, of: Option<spec::Forwarding>| {
         own.or(of).is_some_and(|forwarding| forwarding.method == Method::Tunnel)
     };
@@ -116,7 +116,8 @@ fn settle_family(service: &mut Service, grouped: bool, cx: &mut Cx<'_>) {
         let family = of(&sorry.endpoint.address);
         let expected = *service.family.get_or_insert(family);
         if expected != family {
-            cx.error(sorry.at, format!("sorry_server {} is left out: the service is {expected}", sorry.endpoint));
+            let message = format!("sorry_server {} is left out: the service is {expected}", sorry.endpoint);
+            cx.block_error(sorry.at, close, message);
             service.sorry = None;
         }
     }

@@ -375,7 +375,7 @@ fn real_server(service: &mut Service, node: &Node<'_>, cx: &mut Cx<'_>) {
         let family = Family::of(&endpoint.address);
         let expected = *service.family.get_or_insert(family);
         if expected != family {
-            return cx.error(node.span, format!("real_server {endpoint} is left out: the service is {expected}"));
+            return cx.error_of(node, format!("real_server {endpoint} is left out: the service is {expected}"));
         }
     }
     service.servers.push(server);
