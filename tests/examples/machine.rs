@@ -16,6 +16,8 @@ const FURNISH: &str = r#"
 set -e
 hostname "$1"
 mount --make-rprivate /
+# Of this network namespace: the directory below would show the interfaces of the machine around.
+mount -t sysfs sysfs /sys
 if [ "$2" = furnished ]; then
     mount -t tmpfs -o mode=755 tmpfs /run
     cp -a /etc /run/etc

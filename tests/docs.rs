@@ -1,0 +1,168 @@
+//! The documentation against the sources: every `vipctl` command in it is one that vipctl takes, every log line that it
+//! explains is one that vipd can say, and every warning and error of vipd is explained.
+
+#![allow(clippy::unwrap_used)]
+
+use clap::Parser;
+use std::path::{Path, PathBuf};
+use vipd::cli::args::Vipctl;
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn below(directory: &Path, ends: &str, found: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(directory).unwrap().flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            below(&path, ends, found);
+        } else if path.to_string_lossy().ends_with(ends) {
+            found.push(path);
+        }
+    }
+}
+
+fn documents() -> Vec<(String, String)> {
+    let mut paths: Vec<PathBuf> = ["README.md", "CONTRIBUTING.md"].iter().map(|name| root().join(name)).collect();
+    for directory in ["docs", "conf-examples"] {
+        below(&root().join(directory), ".md", &mut paths);
+    }
+    below(&root().join("packaging/examples"), "README", &mut paths);
+    paths.into_iter().map(|p| (p.display().to_string(), std::fs::read_to_string(&p).unwrap())).collect()
+}
+
+/// What stands behind "vipctl" in a line of code or between backticks, up to what the shell would take for itself.
+fn commands(line: &str) -> Vec<Vec<String>> {
+    let code = line.starts_with("    ");
+    let parts: Vec<&str> = if code { vec![line] } else { line.split('`').skip(1).step_by(2).collect() };
+    let mut found = Vec::new();
+    for part in parts {
+        let part = part.trim().trim_start_matches("$ ").trim_start_matches("sudo ");
+        for command in part.split(['|', ';', '#', '>']).flat_map(|c| c.split("&&")) {
+            let mut words = command.split_whitespace().map(|w| w.trim_matches('\'').to_owned()).peekable();
+            if words.next().is_none_or(|first| first != "vipctl") || words.peek().is_none() {
+                continue;
+            }
+            // Two blanks and prose follow in lists of verbs; brackets and dots say what may be left out.
+            let typed = command.trim();
+            let typed = typed.split("   ").next().unwrap();
+            let words = typed.split_whitespace().map(|w| w.trim_matches(['\'', '[', ']']).to_owned());
+            found.push(words.filter(|w| w != "…").collect());
+        }
+    }
+    found
+}
+
+#[test]
+fn every_command_is_one() {
+    let mut count = 0;
+    for (name, text) in documents() {
+        for line in text.lines() {
+            for words in commands(line) {
+                count += 1;
+                if let Err(e) = Vipctl::try_parse_from(&words) {
+                    // A verb that is only spoken of has no arguments.
+                    let named = words.len() == 2 && e.kind() == clap::error::ErrorKind::MissingRequiredArgument;
+                    assert!(named || !e.use_stderr(), "{name}: {words:?}: {e}");
+                }
+            }
+        }
+    }
+    assert!(count > 60, "only {count} commands were found");
+}
+
+#[test]
+fn a_wrong_command_would_be_found() {
+    let words = &commands("see `vipctl chek a.conf` there")[0];
+    assert_eq!(words, &["vipctl", "chek", "a.conf"]);
+    assert!(Vipctl::try_parse_from(words).is_err());
+    assert_eq!(commands("    $ vipctl check A B   # fits?")[0], ["vipctl", "check", "A", "B"]);
+}
+
+/// The fixed parts of a format string.
+fn fixed(literal: &str) -> Vec<String> {
+    let mut parts = vec![String::new()];
+    let mut depth = 0;
+    for c in literal.replace("\\\"", "\"").chars() {
+        match c {
+            '{' => {
+                depth += 1;
+                parts.push(String::new());
+            }
+            '}' => depth -= 1,
+            _ if depth == 0 => parts.last_mut().unwrap().push(c),
+            _ => {}
+        }
+    }
+    parts.retain(|p| p.trim_matches(|c: char| !c.is_alphanumeric()).len() > 1);
+    parts
+}
+
+/// Could this line have been made from these parts?
+fn fits(line: &str, parts: &[String]) -> bool {
+    let mut rest = line;
+    for part in parts {
+        match rest.find(part.trim()) {
+            Some(at) => rest = &rest[at + part.trim().len()..],
+            None => return false,
+        }
+    }
+    parts.iter().map(|p| p.trim().len()).sum::<usize>() >= 8
+}
+
+fn literals(text: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    for line in text.lines().filter(|l| !l.trim_start().starts_with("//")) {
+        let line = line.replace("\\\"", "\u{1}");
+        found.extend(line.split('"').skip(1).step_by(2).map(|l| l.replace('\u{1}', "\"")));
+    }
+    found
+}
+
+fn sources() -> Vec<(PathBuf, String)> {
+    let mut paths = Vec::new();
+    for part in ["src/observe", "src/daemon"] {
+        below(&root().join(part), ".rs", &mut paths);
+    }
+    paths.into_iter().map(|p| (p.clone(), std::fs::read_to_string(p).unwrap())).collect()
+}
+
+/// First cells of the table with this heading.
+fn indexed(heading: &str) -> Vec<String> {
+    let text = std::fs::read_to_string(root().join("docs/troubleshooting.md")).unwrap();
+    let rows = text.lines().skip_while(|l| !l.starts_with(&format!("| {heading} |"))).skip(2);
+    let rows = rows.take_while(|l| l.starts_with("| "));
+    rows.map(|l| l.split('`').nth(1).unwrap_or_else(|| panic!("{l}")).to_owned()).collect()
+}
+
+#[test]
+fn every_log_line_that_is_explained_can_be_said() {
+    let said: Vec<Vec<String>> = sources().iter().flat_map(|(_, t)| literals(t)).map(|l| fixed(&l)).collect();
+    for line in indexed("line").iter().chain(&indexed("reason")) {
+        assert!(said.iter().any(|parts| fits(line, parts)), "nobody says: {line}");
+    }
+    assert!(!said.iter().any(|parts| fits("the moon is made of green cheese", parts)));
+}
+
+#[test]
+fn every_warning_and_error_is_explained() {
+    let lines = indexed("line");
+    let mut missing = Vec::new();
+    for (path, text) in sources() {
+        // The string behind each call that makes a warning or an error, wherever the line breaks.
+        let calls = ["warn!(", "error!(", "warn(format!(", "Level::WARN, format!(", "Level::WARN, \""];
+        for call in calls {
+            for (at, _) in text.match_indices(call) {
+                let from = if call.ends_with('"') { at + call.len() - 1 } else { at + call.len() };
+                let rest: String = text[from..].chars().take(300).collect();
+                let rest = rest.replace("target: \"vrrp\"", "").replace("target: \"parent\"", "");
+                let Some(literal) = literals(&rest.replace('\n', " ")).into_iter().next() else { continue };
+                let parts = fixed(&literal);
+                if parts.iter().map(|p| p.trim().len()).sum::<usize>() >= 8 && !lines.iter().any(|l| fits(l, &parts)) {
+                    missing.push(format!("{}: {literal}", path.display()));
+                }
+            }
+        }
+    }
+    assert!(missing.is_empty(), "not in docs/troubleshooting.md:\n{}", missing.join("\n"));
+}
