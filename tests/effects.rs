@@ -50,9 +50,8 @@ fn used_names(text: &str) -> BTreeSet<&str> {
     names
 }
 
-/// (struct, field) of the Spec's structs.
-fn fields_of_the_spec() -> Vec<(String, String)> {
-    let text = sources("engine/spec", &[]);
+/// (struct, field) of the structs in a source.
+fn fields(text: &str) -> Vec<(String, String)> {
     let (mut fields, mut of) = (Vec::new(), None);
     for line in text.lines() {
         if let Some(rest) = line.strip_prefix("pub struct ") {
@@ -86,7 +85,8 @@ fn every_field_of_the_spec_is_read_by_something_that_acts() {
     let text = ["engine", "kernel", "daemon", "observe"].map(|part| sources(part, &["engine/spec", "observe/dump"]));
     let text = text.concat();
     let names = used_names(&text);
-    let fields = fields_of_the_spec();
+    // What is carried along only for the dumps has a test of its own.
+    let fields = fields(&sources("engine/spec", &["spec/shown.rs"]));
     assert!(fields.len() > 200, "only {} fields were found", fields.len());
     let excused = |of: &str, field: &str| SHOWN_ONLY.iter().any(|(o, f, _)| *o == of && *f == field);
     let unread: Vec<_> =
@@ -94,6 +94,17 @@ fn every_field_of_the_spec_is_read_by_something_that_acts() {
     assert!(unread.is_empty(), "nothing reads {unread:?}");
     let gone: Vec<_> = SHOWN_ONLY.iter().filter(|(of, f, _)| !fields.iter().any(|(o, n)| o == of && n == f)).collect();
     assert!(gone.is_empty(), "these fields are no more: {gone:?}");
+}
+
+#[test]
+fn what_is_carried_for_the_dumps_is_in_a_dump() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let fields = fields(&fs::read_to_string(root.join("src/engine/spec/shown.rs")).unwrap());
+    assert!(fields.len() > 30, "only {} fields were found", fields.len());
+    let text = sources("observe/dump", &[]);
+    let names = used_names(&text);
+    let unread: Vec<_> = fields.iter().filter(|(_, field)| !names.contains(field.as_str())).collect();
+    assert!(unread.is_empty(), "no dump has {unread:?}");
 }
 
 /// Settings with an entry that works, and that nothing in config looks at.
