@@ -79,7 +79,11 @@ pub fn play(name: &str) {
     let playing = PLAYING.lock().unwrap().remove(name);
     match playing.map(JoinHandle::join) {
         Some(Ok(())) => {}
-        Some(Err(panic)) => std::panic::resume_unwind(panic),
+        // Its own words went to the output of whichever test began the worlds.
+        Some(Err(panic)) => match panic.downcast_ref::<String>() {
+            Some(words) => panic!("{words}"),
+            None => std::panic::resume_unwind(panic),
+        },
         None => (world.play)(),
     }
 }
