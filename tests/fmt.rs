@@ -69,6 +69,7 @@ fn what_is_not_seen_through_stays() {
     formats("~SEQ(i,2)   x  {  y\n", "~SEQ(i,2)   x  {  y\n");
     formats("script  'a  b'\nscript  \"a  b\"  c\n", "script  'a  b'\nscript \"a  b\" c\n");
     formats("a\\  b\\#c\n", "a\\  b\\#c\n");
+    formats("a  $A\t\r\t\r\t\n", "a  $A\n");
 }
 
 #[test]
