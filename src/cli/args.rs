@@ -132,7 +132,7 @@ pub struct Simulate {
     #[arg(required = true, num_args = 1.., value_name = "FILE")]
     pub files: Vec<PathBuf>,
     /// crash (power gone), kill (daemon killed), stop, pause, cut, link[:INTERFACE] or script[:NAME]; @SERVER behind it
-    /// if another server than the one with the highest priority is meant.
+    /// if another server than the master is meant.
     #[arg(long, value_name = "HOW", default_value = "crash")]
     pub fail: String,
     /// Of the randomness: delays of the modelled network.
@@ -147,22 +147,24 @@ pub struct Simulate {
     /// Keep every datagram of the modelled network.
     #[arg(long, value_name = "FILE")]
     pub pcap: Option<PathBuf>,
+    /// One JSON object; `standings` says where every instance is after the start, the failure and the recovery.
     #[arg(long)]
     pub json: bool,
 }
 
 #[derive(Debug, Args)]
 pub struct Lab {
-    /// A directory with one .conf file a server, or the files themselves; the first file's server is the one to fail.
+    /// A directory with one .conf file a server, or the files themselves.
     #[arg(required = true, num_args = 1.., value_name = "DIR|FILE")]
     pub files: Vec<PathBuf>,
-    /// crash (power gone), kill (daemon killed), stop, pause, link, script or script:NAME. Without it the lab only shows the start.
+    /// crash (power gone), kill (daemon killed), stop, pause, link[:INTERFACE] or script[:NAME], of the master. Without
+    /// it the lab only shows the start.
     #[arg(long, value_name = "HOW")]
     pub fail: Option<crate::lab::Failure>,
     /// The daemon to run, by default the vipd beside this program. keepalived works too.
     #[arg(long, value_name = "PATH")]
     pub daemon: Option<PathBuf>,
-    /// Events and the verdict as JSON lines.
+    /// Events and the verdict as JSON lines; its `standings` have the form of `vipctl simulate --json`.
     #[arg(long)]
     pub json: bool,
     /// Keep the lab after the rehearsal until Ctrl-C, and say how to look into it.

@@ -18,6 +18,7 @@ pub mod lab;
 pub mod manual;
 pub mod paint;
 pub mod simulate;
+mod standing;
 pub mod status;
 mod steer;
 mod table;

@@ -3,9 +3,9 @@
 use super::args::Simulate;
 use super::files::{Where, load};
 use super::paint::Paint;
-use super::{Outcome, Trouble, steer};
+use super::{Outcome, Trouble, standing, steer};
 use crate::engine::spec::Spec;
-use crate::sim::{Report, Scenario, rehearse, run as play};
+use crate::sim::{Report, Scenario, Standing, rehearse, run as play};
 use crate::time::{Interval, Time};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
@@ -28,7 +28,7 @@ pub fn run(args: &Simulate) -> Outcome {
         std::fs::write(file, &report.pcap).map_err(|e| Trouble::new(format!("{}: {e}", file.display())))?;
     }
     if args.json {
-        steer::print(&format!("{}\n", machine(&report, &scenario)))?;
+        steer::print(&format!("{}\n", machine(&report, &scenario, args.scenario.is_none())))?;
     } else {
         steer::print(&people(&report, Paint::stdout()))?;
     }
@@ -89,7 +89,20 @@ fn people(report: &Report, paint: Paint) -> String {
     out
 }
 
-fn machine(report: &Report, scenario: &Scenario) -> Value {
+fn machine(report: &Report, scenario: &Scenario, rehearsal: bool) -> Value {
+    let row = |s: &Standing| {
+        let state = s.state.map(|state| state.to_string());
+        standing::row(&s.server, &s.instance, state.as_deref(), &s.addresses)
+    };
+    let standings: Vec<Value> = report
+        .moments
+        .iter()
+        .enumerate()
+        .map(|(number, moment)| {
+            let word = standing::MOMENTS.get(number).filter(|_| rehearsal);
+            standing::moment(word.copied().unwrap_or(&moment.after), moment.standings.iter().map(row))
+        })
+        .collect();
     let timeline: Vec<Value> = report
         .timeline
         .iter()
@@ -110,6 +123,7 @@ fn machine(report: &Report, scenario: &Scenario) -> Value {
         "scenario": scenario.to_string(),
         "timeline": timeline,
         "addresses": owners,
+        "standings": standings,
         "violations": violations,
     })
 }

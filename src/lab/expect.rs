@@ -1,7 +1,7 @@
 //! Who should hold the address, by the configurations alone.
 
-use super::plan::Plan;
-use crate::engine::spec::TieTarget;
+use super::plan::{Plan, Server};
+use crate::engine::spec::{InstanceSpec, Tie, TieTarget};
 use std::collections::BTreeSet;
 
 /// What is wrong with which server at the moment.
@@ -11,6 +11,10 @@ pub struct Damage {
     pub out: BTreeSet<usize>,
     /// (server, script) whose check fails.
     pub failing: BTreeSet<(usize, usize)>,
+    /// (server, interface) whose cable is pulled, of a server that has others.
+    pub unplugged: BTreeSet<(usize, String)>,
+    /// The server without power.
+    pub dark: Option<usize>,
 }
 
 /// Servers that may rightly hold the address, the holder so far given. More than one with equal priorities.
@@ -29,21 +33,40 @@ pub fn holders(plan: &Plan, damage: &Damage, holder: Option<usize>) -> Vec<usize
 }
 
 /// Effective priority, or `None` when it cannot be master.
-pub fn priority(plan: &Plan, damage: &Damage, server: usize) -> Option<i32> {
-    let instance = plan.instance(server)?;
-    if damage.out.contains(&server) {
+pub fn priority(plan: &Plan, damage: &Damage, at: usize) -> Option<i32> {
+    let instance = plan.instance(at)?;
+    let server = plan.servers.get(at)?;
+    let together = instance.group.and_then(|id| server.spec.groups.get(id.index()));
+    let members = together.iter().flat_map(|group| &group.members);
+    let mut members = members.filter_map(|id| server.spec.instances.get(id.index())).chain(Some(instance));
+    if damage.out.contains(&at) || members.any(|member| faulty(server, damage, at, member)) {
         return None;
     }
     let mut sum = i32::from(instance.priority.0);
     for tie in &instance.ties {
-        let TieTarget::Script(id) = &tie.on else { continue };
-        let failed = damage.failing.contains(&(server, id.index())) != tie.reverse;
-        match tie.weight {
-            0 if failed => return None,
-            weight if weight > 0 && !failed => sum += weight,
-            weight if weight < 0 && failed => sum += weight,
+        match fails(server, damage, at, tie) {
+            Some(true) if tie.weight < 0 => sum += tie.weight,
+            Some(false) if tie.weight > 0 => sum += tie.weight,
             _ => {}
         }
     }
     Some(if instance.priority.0 == 255 { 255 } else { sum.clamp(1, 254) })
+}
+
+fn faulty(server: &Server, damage: &Damage, at: usize, instance: &InstanceSpec) -> bool {
+    let cut = instance.interface.as_ref().is_some_and(|name| damage.unplugged.contains(&(at, name.to_string())));
+    cut || instance.ties.iter().any(|tie| tie.weight == 0 && fails(server, damage, at, tie) == Some(true))
+}
+
+/// Is what is tracked bad, as the tie sees it? `None`: the lab does nothing to it.
+fn fails(server: &Server, damage: &Damage, at: usize, tie: &Tie) -> Option<bool> {
+    let bad = match &tie.on {
+        TieTarget::Script(id) => {
+            let hopeless = server.spec.scripts.get(id.index()).is_some_and(|script| script.run.always_fails());
+            hopeless || damage.failing.contains(&(at, id.index()))
+        }
+        TieTarget::Interface(name) => damage.unplugged.contains(&(at, name.to_string())),
+        _ => return None,
+    };
+    Some(bad != tie.reverse)
 }

@@ -64,8 +64,8 @@ pub enum Failure {
     Pause,
     /// SIGTERM.
     Stop,
-    /// Its cable is pulled.
-    Link,
+    /// Its cables are pulled; or only that of one interface.
+    Link(Option<String>),
     /// A check script fails; by name, else the first one that an instance tracks.
     Script(Option<String>),
 }
@@ -78,11 +78,12 @@ impl std::str::FromStr for Failure {
             "crash" => Ok(Failure::Crash),
             "pause" => Ok(Failure::Pause),
             "stop" => Ok(Failure::Stop),
-            "link" => Ok(Failure::Link),
+            "link" => Ok(Failure::Link(None)),
             "script" => Ok(Failure::Script(None)),
-            _ => match text.strip_prefix("script:") {
-                Some(name) if !name.is_empty() => Ok(Failure::Script(Some(name.into()))),
-                _ => Err("expected crash, kill, pause, stop, link, script or script:NAME".into()),
+            _ => match text.split_once(':') {
+                Some(("script", name)) if !name.is_empty() => Ok(Failure::Script(Some(name.into()))),
+                Some(("link", name)) if !name.is_empty() => Ok(Failure::Link(Some(name.into()))),
+                _ => Err("expected crash, kill, pause, stop, link, link:INTERFACE, script or script:NAME".into()),
             },
         }
     }

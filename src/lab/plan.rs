@@ -79,8 +79,19 @@ impl Plan {
         server.spec.instances.iter().flat_map(|i| i.claim.addresses.iter().map(|a| a.address)).collect()
     }
 
-    /// How long a takeover may take by the configurations: silence, checks, delays; doubled, and some for the machine.
+    /// How long a takeover may take by the configurations, doubled, and some for the machine.
     pub fn patience(&self) -> Interval {
+        self.takeover().times(2) + Interval::from_secs(5)
+    }
+
+    /// Whoever has said nothing new for so long has seen everybody's adverts and has nothing to object.
+    pub fn calm(&self) -> Interval {
+        let instances = self.servers.iter().flat_map(|server| &server.spec.instances);
+        instances.map(|i| i.interval.times(2)).max().unwrap_or_default() + Interval::from_millis(300)
+    }
+
+    /// How long a takeover may take by the configurations: silence, checks, delays.
+    pub fn takeover(&self) -> Interval {
         let mut longest = Interval::ZERO;
         for (at, server) in self.servers.iter().enumerate() {
             let Some(instance) = self.instance(at) else { continue };
@@ -93,7 +104,7 @@ impl Plan {
             let total = silence + check.unwrap_or_default() + instance.preempt_delay + server.spec.startup_delay;
             longest = longest.max(total);
         }
-        longest.times(2) + Interval::from_secs(5)
+        longest
     }
 }
 

@@ -5,15 +5,16 @@
 
 use super::client::{self, Answer};
 use super::expect::{Damage, holders};
-use super::net::Net;
+use super::net::{Cable, Net};
 use super::plan::Plan;
 use super::server::Machine;
-use super::verdict::{Gap, Step, Verdict};
+use super::verdict::{Gap, Standing, Step, Verdict};
 use super::words::{Order, Who, Word};
 use super::{Audience, Failure, Trouble, web};
 use crate::engine::spec::{Command, TieTarget};
 use nix::sys::signal::Signal;
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc::UnboundedReceiver;
@@ -44,6 +45,8 @@ pub struct Rehearsal {
     pub(super) daemon: PathBuf,
     pub(super) webs: Vec<web::Web>,
     pub(super) damage: Damage,
+    /// When a daemon last told a state, or an address came or went.
+    pub(super) changed: Instant,
 }
 
 impl Rehearsal {
@@ -59,6 +62,7 @@ impl Rehearsal {
         let holder = started.holder;
         let good = started.good();
         verdict.start = Some(started);
+        verdict.standings.push(self.standings().await?);
         if let (Some(how), Some(at), true) = (fail, holder, good) {
             verdict.failed_server = at;
             let moment = Instant::now();
@@ -68,14 +72,46 @@ impl Rehearsal {
             let after = step.holder;
             // The last requests of the step must have had their time to fail.
             self.pass(Duration::from_millis(1200)).await?;
+            let over = Instant::now();
+            verdict.takeover = Some((step, self.gap(moment, over)));
+            verdict.standings.push(self.standings().await?);
             let mended = Instant::now();
-            verdict.takeover = Some((step, self.gap(moment, mended)));
             self.mend(at, how).await?;
-            let step = self.settle(after).await?;
+            // Whoever was paused while it was master comes back as one: nobody has to be preempted.
+            let step = self.settle(after.filter(|_| *how != Failure::Pause)).await?;
             self.pass(Duration::from_millis(1200)).await?;
             verdict.recovery = Some((step, self.gap(mended, Instant::now())));
+            verdict.standings.push(self.standings().await?);
         }
         Ok(verdict)
+    }
+
+    /// Where every instance stands, once nobody says anything new.
+    ///
+    /// # Errors
+    /// The lab itself went wrong.
+    pub async fn standings(&mut self) -> Result<Vec<Standing>, Trouble> {
+        let (calm, end) = (self.plan.calm().to_std(), Instant::now() + self.plan.patience().to_std());
+        while self.changed.elapsed() < calm && Instant::now() < end {
+            self.pass(Duration::from_millis(20)).await?;
+        }
+        let mut all = Vec::new();
+        for (at, (machine, server)) in self.machines.iter().zip(&self.plan.servers).enumerate() {
+            let powered = self.damage.dark != Some(at);
+            for instance in &server.spec.instances {
+                let claimed = instance.claim.addresses.iter().map(|a| a.address);
+                let mut addresses: Vec<IpAddr> = claimed.filter(|a| powered && machine.addresses.contains(a)).collect();
+                addresses.sort_unstable();
+                addresses.dedup();
+                all.push(Standing {
+                    server: machine.name.clone(),
+                    instance: instance.name.to_string(),
+                    state: machine.states.get(&*instance.name).cloned(),
+                    addresses,
+                });
+            }
+        }
+        Ok(all)
     }
 
     /// The servers, each with the pid of its agent's first half, for those who want to look inside.
@@ -134,18 +170,21 @@ impl Rehearsal {
         self.machines[at].order(&Order::Start { who: Who::Daemon, argv, environment: BTreeMap::new() }).await
     }
 
-    /// Waits until one of the right servers answers steadily. Returns who, and how the step went.
+    /// Waits until one of the right servers answers steadily; where `before` may keep the address, for as long as a
+    /// takeover by somebody else could take. Returns who, and how the step went.
     pub async fn settle(&mut self, before: Option<usize>) -> Result<Step, Trouble> {
         let right = holders(&self.plan, &self.damage, before);
         let patience = self.plan.patience().to_std();
         let start = Instant::now();
         let from = self.answers.len();
+        let keeps = before.is_some_and(|b| right.contains(&b));
+        let watch = if keeps { self.plan.takeover().to_std() } else { Duration::ZERO };
         let mut holder = None;
         while start.elapsed() < patience {
             self.pass(Duration::from_millis(20)).await?;
             if let Some(steady) = self.steady(start) {
                 holder = Some(steady);
-                if right.contains(&steady) {
+                if right.contains(&steady) && start.elapsed() >= watch {
                     break;
                 }
             }
@@ -214,6 +253,7 @@ impl Rehearsal {
             Fact::Said(at, Word::Line { who, text }) => {
                 let machine = &mut self.machines[at];
                 if let Some((instance, state)) = machine.hear(who, &text) {
+                    self.changed = now;
                     self.audience.state(now, &machine.name, &instance, &state);
                 }
             }
@@ -222,13 +262,17 @@ impl Rehearsal {
                 let machine = &mut self.machines[at];
                 let news = if present { machine.addresses.insert(address) } else { machine.addresses.remove(&address) };
                 if ours && news {
+                    self.changed = now;
                     self.audience.address(now, &machine.name, address, present);
                 }
             }
             Fact::Said(at, Word::Ended { who, code, signal }) => {
                 let machine = &mut self.machines[at];
                 machine.running.remove(&who);
-                machine.states.clear();
+                if who == Who::Daemon {
+                    machine.states.clear();
+                    self.changed = now;
+                }
                 let how = match (code, signal) {
                     (Some(code), _) => format!("with exit code {code}"),
                     (_, Some(signal)) => format!("by signal {signal}"),
@@ -263,16 +307,20 @@ impl Rehearsal {
             Failure::Script(wanted) => Some(self.script(at, wanted.as_deref())?),
             _ => None,
         };
-        match script {
-            Some(script) => drop(self.damage.failing.insert((at, script))),
-            None => drop(self.damage.out.insert(at)),
+        let cables = self.cables(at, how)?;
+        match (script, how) {
+            (Some(script), _) => drop(self.damage.failing.insert((at, script))),
+            (None, Failure::Link(Some(interface))) => drop(self.damage.unplugged.insert((at, interface.clone()))),
+            (None, _) => drop(self.damage.out.insert(at)),
         }
+        self.damage.dark = (*how == Failure::Crash).then_some(at);
         let what = match how {
             Failure::Crash => "power is lost: everything is killed, the cable is dead".to_owned(),
             Failure::Kill => format!("{} is killed (SIGKILL), the server goes on", self.daemon_name()),
             Failure::Pause => format!("{} is paused (SIGSTOP)", self.daemon_name()),
             Failure::Stop => format!("{} is stopped (SIGTERM)", self.daemon_name()),
-            Failure::Link => "the cables are pulled".to_owned(),
+            Failure::Link(None) => "the cables are pulled".to_owned(),
+            Failure::Link(Some(interface)) => format!("the cable of {interface} is pulled"),
             Failure::Script(_) => {
                 let spec = script.and_then(|s| self.plan.servers[at].spec.scripts.get(s));
                 let name = spec.map_or("", |s| &*s.name);
@@ -285,14 +333,14 @@ impl Rehearsal {
         self.audience.act(Instant::now(), &name, &what);
         match how {
             Failure::Crash => {
-                self.carrier(at, false).await?;
+                self.carrier(&cables, false).await?;
                 self.machines[at].signal(Who::Daemon, Signal::SIGKILL).await?;
                 self.machines[at].signal(Who::Web, Signal::SIGKILL).await?;
             }
             Failure::Kill => self.machines[at].signal(Who::Daemon, Signal::SIGKILL).await?,
             Failure::Pause => self.machines[at].signal(Who::Daemon, Signal::SIGSTOP).await?,
             Failure::Stop => self.machines[at].signal(Who::Daemon, Signal::SIGTERM).await?,
-            Failure::Link => self.carrier(at, false).await?,
+            Failure::Link(_) => self.carrier(&cables, false).await?,
             Failure::Script(_) if self.asks_the_web(at, script) => {
                 self.machines[at].signal(Who::Web, Signal::SIGTERM).await?;
             }
@@ -309,13 +357,14 @@ impl Rehearsal {
         let name = self.machines[at].name.clone();
         let failing = self.damage.failing.iter().next().map(|(_, script)| *script);
         self.damage = Damage::default();
+        let cables = self.cables(at, how)?;
         match how {
             Failure::Crash => {
                 self.audience.act(Instant::now(), &name, "power is back, everything starts");
                 // What a machine that was off cannot have.
                 let addresses = self.plan.virtual_addresses(at);
                 self.machines[at].net.forget(&addresses).await?;
-                self.carrier(at, true).await?;
+                self.carrier(&cables, true).await?;
                 self.start_web(at).await?;
                 self.start_daemon(at).await
             }
@@ -329,9 +378,10 @@ impl Rehearsal {
                 self.audience.act(Instant::now(), &name, &what);
                 self.machines[at].signal(Who::Daemon, Signal::SIGCONT).await
             }
-            Failure::Link => {
-                self.audience.act(Instant::now(), &name, "the cables are plugged in again");
-                self.carrier(at, true).await
+            Failure::Link(_) => {
+                let what = if cables.len() == 1 { "the cable is" } else { "the cables are" };
+                self.audience.act(Instant::now(), &name, &format!("{what} plugged in again"));
+                self.carrier(&cables, true).await
             }
             Failure::Script(_) if self.asks_the_web(at, failing) => {
                 let what = format!("{} is started again", self.webs[at].name);
@@ -346,11 +396,22 @@ impl Rehearsal {
         }
     }
 
-    async fn carrier(&self, at: usize, on: bool) -> Result<(), Trouble> {
-        for cable in &self.machines[at].cables {
+    async fn carrier(&self, cables: &[Cable], on: bool) -> Result<(), Trouble> {
+        for cable in cables {
             self.switch.carrier(cable, on).await?;
         }
         Ok(())
+    }
+
+    /// The cables of a server that a failure concerns: one interface's, or all.
+    fn cables(&self, at: usize, how: &Failure) -> Result<Vec<Cable>, Trouble> {
+        let Failure::Link(Some(wanted)) = how else { return Ok(self.machines[at].cables.clone()) };
+        let names: Vec<&str> = self.plan.ports[at].iter().map(|(s, _)| self.plan.segments[*s].as_str()).collect();
+        let found = names.iter().position(|name| name == wanted).and_then(|p| self.machines[at].cables.get(p));
+        let name = &self.machines[at].name;
+        found.cloned().map(|cable| vec![cable]).ok_or_else(|| {
+            Trouble::new(format!("{name} has no interface {wanted}")).help(format!("there are: {}", names.join(", ")))
+        })
     }
 
     /// The script to fail: by name, else the first that the instance is tied to.

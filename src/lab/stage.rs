@@ -64,8 +64,8 @@ impl Stage {
             switch.plug(bridges[*segment], &client, &format!("client{segment}"), own, &port).await?;
         }
         client::start(client.door()?, plan.target, tell)?;
-        let (answers, damage) = (Vec::new(), Damage::default());
-        Ok(Rehearsal { plan, machines, switch, client, facts, audience, answers, daemon, webs, damage })
+        let (answers, damage, changed) = (Vec::new(), Damage::default(), std::time::Instant::now());
+        Ok(Rehearsal { plan, machines, switch, client, facts, audience, answers, daemon, webs, damage, changed })
     }
 }
 

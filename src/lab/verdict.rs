@@ -1,5 +1,6 @@
 //! How a rehearsal went: facts and judgement. The sentences are the printer's.
 
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 /// One wait for a holder.
@@ -28,6 +29,17 @@ pub struct Gap {
     pub requests: usize,
 }
 
+/// Where one instance of one server stands.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Standing {
+    pub server: String,
+    pub instance: String,
+    /// As the daemon's log told it; `None` where no daemon runs.
+    pub state: Option<String>,
+    /// Virtual addresses of the instance that are on the server, in order.
+    pub addresses: Vec<IpAddr>,
+}
+
 /// All that is known at the end.
 #[derive(Clone, Debug, Default)]
 pub struct Verdict {
@@ -39,6 +51,8 @@ pub struct Verdict {
     pub deed: Option<String>,
     pub takeover: Option<(Step, Gap)>,
     pub recovery: Option<(Step, Gap)>,
+    /// Of every instance after the start, after the failure and after the recovery, as far as it came to them.
+    pub standings: Vec<Vec<Standing>>,
 }
 
 impl Verdict {

@@ -13,6 +13,8 @@ impl World<'_> {
     pub(super) fn act(&mut self, position: usize) {
         let Some((_, act)) = self.scenario.acts.get(position).cloned() else { return };
         let now = self.now;
+        self.chronicle.moment(now, &self.nodes);
+        self.chronicle.done(&act.to_string());
         self.oracle.disturbed(&act, now);
         let node = act.node().and_then(|name| self.find(name));
         match node {

@@ -230,7 +230,8 @@ fn links(node: usize, spec: &Spec, lan: &Lan) -> Vec<Link> {
         if !sources.iter().any(IpAddr::is_ipv4) {
             sources.push(IpAddr::V4(own_v4(place, number)));
         }
-        let low = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, place as u16 + 1, u16::from(number));
+        // As the kernel makes it of the hardware address; a virtual address does not look like that.
+        let low = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0xff, 0xfe00 | (place as u16 & 0xff), u16::from(number));
         sources.push(IpAddr::V6(low));
         for address in sources {
             let prefix = if address.is_ipv4() { 24 } else { 64 };

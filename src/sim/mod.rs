@@ -30,7 +30,7 @@ pub use bounds::Bounds;
 pub use oracle::{Law, Violation};
 pub use random::Random;
 pub use rehearse::rehearse;
-pub use report::{Entry, Owner, Report};
+pub use report::{Entry, Moment, Owner, Report, Standing};
 pub use router::{Make, Router, real};
 pub use scenario::{Act, Conduct, Edit, LanSettings, Mood, Scenario, ScenarioError, interval};
 pub use shrink::shrink;

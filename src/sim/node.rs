@@ -2,10 +2,11 @@
 
 use super::kernel::Kernel;
 use super::lan::Lan;
+use super::report::Standing;
 use super::router::Router;
 use super::scenario::Conduct;
 use crate::engine::io::{Exit, Input, LinkFact, Outcome, Port, RxMeta, TrackValue, Tracker};
-use crate::engine::spec::{InstanceId, ScriptId, Spec};
+use crate::engine::spec::{InstanceId, InstanceSpec, ScriptId, Spec};
 use crate::time::{Interval, Time};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -81,7 +82,7 @@ impl Node {
             .collect();
         Node {
             name: name.into(),
-            conduct: vec![Conduct::Succeed; spec.scripts.len()],
+            conduct: spec.scripts.iter().map(|script| Conduct::by_nature(&script.run)).collect(),
             files: spec.files.iter().map(|file| file.init.map_or(0, |(value, _)| value)).collect(),
             processes: spec.processes.iter().map(|process| process.quorum).collect(),
             spec,
@@ -100,6 +101,22 @@ impl Node {
             wall: 1_700_000_000_000_000,
             wires,
         }
+    }
+
+    /// Where each instance stands.
+    pub fn standings(&self, now: Time) -> Vec<Standing> {
+        let snapshot = self.router.as_ref().map(|router| router.snapshot(now));
+        let stand = |(number, instance): (usize, &InstanceSpec)| {
+            let view = snapshot.as_ref().and_then(|s| s.instances.iter().find(|view| view.name == instance.name));
+            let held = self.kernel.held.iter().filter(|(_, holder)| holder.index() == number);
+            Standing {
+                server: self.name.clone(),
+                instance: instance.name.clone(),
+                state: view.map(|view| view.state),
+                addresses: held.map(|(address, _)| *address).collect(),
+            }
+        };
+        self.spec.instances.iter().enumerate().map(stand).collect()
     }
 
     /// A daemon runs and is not stopped.

@@ -1,55 +1,95 @@
-//! From one word ("kill") to a scenario: the primary fails in that way once everything has settled, and recovers later.
+//! From one word ("kill") to a scenario: the master fails in that way once everything has settled, and recovers later.
 
 use super::bounds::Bounds;
 use super::lan::interfaces;
 use super::scenario::{Act, Conduct, Scenario};
-use crate::engine::spec::Spec;
+use crate::engine::spec::{ScriptSpec, Spec, TieTarget};
 use crate::time::{Interval, Time};
+use crate::wire::Family;
+use std::net::IpAddr;
 
 const WORDS: &str = "kill, stop, crash, pause, link[:INTERFACE], script[:NAME], cut, each optionally with @NODE";
 
 /// A scenario for `--fail`: `kill`, `stop`, `crash`, `pause`, `link[:INTERFACE]`, `script[:NAME]` or `cut`, with
-/// `@NODE` behind it if another server than the one with the highest priority is meant. Times follow from the
+/// `@NODE` behind it if another server is meant than the one that holds the first address. Times follow from the
 /// configurations: the failure comes when the election must be over, recovery when the takeover must be.
 pub fn rehearse(fail: &str, specs: &[(String, Spec)]) -> Result<Scenario, String> {
     let (rest, at_node) = fail.split_once('@').map_or((fail, None), |(rest, node)| (rest, Some(node)));
     let (word, argument) = rest.split_once(':').map_or((rest, None), |(word, argument)| (word, Some(argument)));
     let (name, spec) = match at_node {
         Some(node) => specs.iter().find(|(name, _)| name == node).ok_or_else(|| format!("no node is named {node}"))?,
-        None => primary(specs).ok_or("there is no configuration")?,
+        None => master(specs)?.or_else(|| primary(specs)).ok_or("there is no configuration")?,
     };
     let node: Box<str> = name.as_str().into();
     let (begin, end) = match word {
-        "kill" => (Act::Kill(node.clone()), Act::Start(node)),
-        "stop" => (Act::Stop(node.clone()), Act::Start(node)),
-        "crash" => (Act::Crash(node.clone()), Act::Start(node)),
-        "pause" => (Act::Pause(node.clone()), Act::Resume(node)),
+        "kill" => (vec![Act::Kill(node.clone())], vec![Act::Start(node)]),
+        "stop" => (vec![Act::Stop(node.clone())], vec![Act::Start(node)]),
+        "crash" => (vec![Act::Crash(node.clone())], vec![Act::Start(node)]),
+        "pause" => (vec![Act::Pause(node.clone())], vec![Act::Resume(node)]),
         "link" => {
-            let first = spec.instances.iter().find_map(|i| i.interface.as_ref()).map(|n| n.as_str());
-            let interface: Box<str> = argument.or(first).unwrap_or("eth0").into();
-            if !interfaces(spec).contains(&interface) {
-                return Err(format!("{name} has no interface {interface} in its configuration"));
-            }
-            let link = |up| Act::Link { node: node.clone(), interface: interface.clone(), up };
+            let all = interfaces(spec);
+            let wanted = match argument {
+                Some(one) if !all.iter().any(|name| **name == *one) => {
+                    return Err(format!("{name} has no interface {one} in its configuration"));
+                }
+                Some(one) => vec![one.into()],
+                None => all.into_iter().collect::<Vec<Box<str>>>(),
+            };
+            let link = |up| wanted.iter().map(|i| Act::Link { node: node.clone(), interface: i.clone(), up }).collect();
             (link(false), link(true))
         }
         "script" => {
-            let first = spec.scripts.first().map(|s| &*s.name);
-            let script: Box<str> = argument.or(first).ok_or_else(|| format!("{name} has no vrrp_script"))?.into();
-            let conduct = |conduct| Act::Script { node: node.clone(), script: script.clone(), conduct };
-            (conduct(Conduct::Fail), conduct(Conduct::Succeed))
+            let wanted = match argument {
+                Some(name) => spec.scripts.iter().find(|s| *s.name == *name),
+                None => tracked(spec).or(spec.scripts.first()),
+            };
+            let script = wanted.ok_or_else(|| match argument {
+                Some(script) => format!("{name} has no vrrp_script {script}"),
+                None => format!("{name} has no vrrp_script"),
+            })?;
+            let act = |conduct| vec![Act::Script { node: node.clone(), script: script.name.clone(), conduct }];
+            (act(Conduct::Fail), act(Conduct::by_nature(&script.run)))
         }
-        "cut" => (Act::Partition(vec![vec![node]]), Act::Heal),
+        "cut" => (vec![Act::Partition(vec![vec![node]])], vec![Act::Heal]),
         other => return Err(format!("{other} is none of: {WORDS}")),
     };
-    let mut scenario = Scenario { acts: vec![(Time::ZERO, begin), (Time::ZERO, end)], ..Scenario::default() };
-    let plain: Vec<&Spec> = specs.iter().map(|(_, spec)| spec).collect();
-    let settle = Bounds::of(&plain, &scenario).settle.as_micros().div_ceil(1_000_000) + 1;
-    for (number, (at, _)) in scenario.acts.iter_mut().enumerate() {
-        *at = Time::ZERO + Interval::from_secs(settle * (number as u64 + 1));
+    let mut scenario = Scenario::default();
+    for (number, acts) in [begin, end].into_iter().enumerate() {
+        scenario.acts.extend(acts.into_iter().map(|act| (Time::from_micros(number as u64), act)));
     }
-    scenario.run = Interval::from_secs(settle * 3);
+    let settle = settle(specs, &scenario);
+    for (at, _) in &mut scenario.acts {
+        *at = Time::ZERO + settle.times(at.as_micros() + 1);
+    }
+    scenario.run = settle.times(3);
     Ok(scenario)
+}
+
+/// Whole seconds after which nothing may move any more.
+fn settle(specs: &[(String, Spec)], scenario: &Scenario) -> Interval {
+    let plain: Vec<&Spec> = specs.iter().map(|(_, spec)| spec).collect();
+    Interval::from_secs(Bounds::of(&plain, scenario).settle.as_micros().div_ceil(1_000_000) + 1)
+}
+
+/// The script whose failure concerns the first instance that tracks one.
+fn tracked(spec: &Spec) -> Option<&ScriptSpec> {
+    spec.instances.iter().flat_map(|i| &i.ties).find_map(|tie| match tie.on {
+        TieTarget::Script(id) => spec.scripts.get(id.index()),
+        _ => None,
+    })
+}
+
+/// The server that holds the first address that a client could ask, IPv4 before IPv6, when all has settled.
+fn master(specs: &[(String, Spec)]) -> Result<Option<&(String, Spec)>, String> {
+    let all = specs.iter().flat_map(|(_, spec)| &spec.instances).flat_map(|i| &i.claim.addresses).map(|a| a.address);
+    let local = |a: &IpAddr| matches!(a, IpAddr::V6(v6) if v6.segments()[0] & 0xffc0 == 0xfe80);
+    let Some(address) = all.filter(|a| !local(a)).min_by_key(Family::of) else { return Ok(None) };
+    let mut calm = Scenario::default();
+    calm.run = settle(specs, &calm);
+    let report = super::run(specs.to_vec(), &calm, None)?;
+    let held = report.owners.iter().find(|owner| owner.address == address);
+    let holder = held.and_then(|owner| owner.holders.first());
+    Ok(holder.and_then(|holder| specs.iter().find(|(name, _)| *name == **holder)))
 }
 
 /// The server that is meant to be master: highest priority in its first instance, the first named if equal.

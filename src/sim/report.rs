@@ -4,7 +4,7 @@
 use super::node::Node;
 use super::oracle::Violation;
 use super::pcap::Pcap;
-use crate::engine::io::{Cause, Event};
+use crate::engine::io::{Cause, Event, Role};
 use crate::engine::spec::{InstanceId, Spec};
 use crate::time::{Interval, Time};
 use std::collections::BTreeMap;
@@ -36,9 +36,31 @@ impl Owner {
     }
 }
 
+/// Where one instance of one server stands.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Standing {
+    pub server: Box<str>,
+    pub instance: Box<str>,
+    /// `None`: no daemon runs there.
+    pub state: Option<Role>,
+    /// Virtual addresses of the instance that are on the server, in order.
+    pub addresses: Vec<IpAddr>,
+}
+
+/// Where everybody stands just before something is done to them, or at the end.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Moment {
+    pub at: Time,
+    /// What was done last; "start" if nothing was.
+    pub after: String,
+    pub standings: Vec<Standing>,
+}
+
 /// What came of a run.
 #[derive(Clone, Debug)]
 pub struct Report {
+    /// One for each time at which something is done, and one for the end.
+    pub moments: Vec<Moment>,
     pub timeline: Vec<Entry>,
     pub owners: Vec<Owner>,
     pub violations: Vec<Violation>,
@@ -79,6 +101,8 @@ pub(super) struct Chronicle {
     holders: BTreeMap<IpAddr, Vec<usize>>,
     lost: BTreeMap<IpAddr, Time>,
     gaps: BTreeMap<IpAddr, Vec<(Time, Interval)>>,
+    moments: Vec<Moment>,
+    after: String,
 }
 
 /// A [`Pcap`] that may be off.
@@ -111,6 +135,24 @@ impl Chronicle {
             holders: BTreeMap::new(),
             lost: BTreeMap::new(),
             gaps: BTreeMap::new(),
+            moments: Vec::new(),
+            after: "start".into(),
+        }
+    }
+
+    /// Notes where everybody stands, unless something was already done at this time.
+    pub fn moment(&mut self, at: Time, nodes: &[Node]) {
+        if self.record && self.moments.last().is_none_or(|moment| moment.at < at) {
+            let standings = nodes.iter().flat_map(|node| node.standings(at)).collect();
+            self.moments.push(Moment { at, after: std::mem::take(&mut self.after), standings });
+        }
+    }
+
+    /// Something is done.
+    pub fn done(&mut self, act: &str) {
+        if self.record {
+            let comma = if self.after.is_empty() { "" } else { ", " };
+            self.after += &format!("{comma}{act}");
         }
     }
 
@@ -181,6 +223,7 @@ impl Chronicle {
         });
         Report {
             owners: owners.collect(),
+            moments: self.moments,
             timeline: self.entries,
             violations,
             pcap: self.pcap.file.bytes().to_vec(),

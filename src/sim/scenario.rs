@@ -15,6 +15,7 @@
 //! random world can be handed to `vipctl simulate` as it stands. This file knows words and times only; names are
 //! looked up by the world.
 
+use crate::engine::spec::Run;
 use crate::time::{Interval, Time};
 
 /// A wire by name, and what hangs on it: (node, interface). `N` is a node's name, or its position in a world.
@@ -161,6 +162,13 @@ pub enum Conduct {
     Flap,
     /// Cannot be started.
     Missing,
+}
+
+impl Conduct {
+    /// What a script does as long as nothing is done to it.
+    pub fn by_nature(run: &Run) -> Conduct {
+        if run.always_fails() { Conduct::Fail } else { Conduct::Succeed }
+    }
 }
 
 /// How the modelled kernel answers requests.

@@ -144,7 +144,8 @@ impl<'m> World<'m> {
     }
 
     /// What came of it.
-    pub fn report(self) -> Report {
+    pub fn report(mut self) -> Report {
+        self.chronicle.moment(self.now, &self.nodes);
         self.chronicle.report(self.now, self.oracle.violations, self.oracle.checks)
     }
 

@@ -1,6 +1,7 @@
 //! How the rehearsal went, in sentences and in one JSON object.
 
-use crate::lab::verdict::{Gap, Step, Verdict};
+use crate::cli::standing;
+use crate::lab::verdict::{Gap, Standing, Step, Verdict};
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -78,7 +79,14 @@ pub fn json(verdict: &Verdict) -> Value {
         "failure": verdict.deed,
         "takeover": verdict.takeover.as_ref().map(|(s, g)| step(s, Some(g))),
         "recovery": verdict.recovery.as_ref().map(|(s, g)| step(s, Some(g))),
+        "standings": standings(verdict),
     }})
+}
+
+fn standings(verdict: &Verdict) -> Vec<Value> {
+    let row = |s: &Standing| standing::row(&s.server, &s.instance, s.state.as_deref(), &s.addresses);
+    let moments = verdict.standings.iter().zip(standing::MOMENTS);
+    moments.map(|(all, after)| standing::moment(after, all.iter().map(row))).collect()
 }
 
 fn right(verdict: &Verdict, step: &Step) -> String {

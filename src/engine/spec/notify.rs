@@ -26,6 +26,11 @@ impl Run {
             Command::Shell(line) => line.to_string(),
         }
     }
+
+    /// Is this `false`, which fails by its nature and stands as a placeholder in many a configuration?
+    pub fn always_fails(&self) -> bool {
+        matches!(&self.command, Command::Exec { path, .. } if path.rsplit('/').next() == Some("false"))
+    }
 }
 
 /// Notifications of one instance or group. Boxed: most of thousands of instances have none.
