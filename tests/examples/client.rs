@@ -14,6 +14,7 @@ const PACE: Duration = Duration::from_millis(20);
 
 #[derive(Clone, Debug)]
 pub struct Answer {
+    begun: Instant,
     pub at: Instant,
     /// `None`: nobody answered, or with an error of the server.
     pub text: Option<Text>,
@@ -31,7 +32,7 @@ pub struct Client {
     ended: Arc<AtomicBool>,
 }
 
-/// What it saw between two moments.
+/// What became of the requests since a moment.
 #[derive(Clone, Debug)]
 pub struct Seen {
     pub answers: Vec<Answer>,
@@ -65,8 +66,8 @@ impl Client {
         std::thread::spawn(move || {
             setns(door, CloneFlags::CLONE_NEWNET).unwrap();
             while !end.load(Ordering::Relaxed) {
-                let text = ask();
-                notes.lock().unwrap().push(Answer { at: Instant::now(), text });
+                let (begun, text) = (Instant::now(), ask());
+                notes.lock().unwrap().push(Answer { begun, at: Instant::now(), text });
                 std::thread::sleep(PACE);
             }
         });
@@ -83,7 +84,8 @@ impl Client {
 
     pub fn since(&self, from: Instant) -> Seen {
         let answers = self.answers.lock().unwrap();
-        let first = answers.iter().position(|a| a.at >= from).unwrap_or(answers.len());
+        // A request that was on its way already may have failed by what was before.
+        let first = answers.iter().position(|a| a.begun >= from).unwrap_or(answers.len());
         // The last good answer before counts: silence may have begun with it.
         let before = answers[..first].iter().rev().find(|a| a.text.is_some()).map(|a| a.at);
         let seen = answers[first..].to_vec();

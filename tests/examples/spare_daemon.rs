@@ -120,7 +120,10 @@ pub fn play() {
     let since = now();
     spare.power_on();
     spare.systemctl("start scheduler-spare keepalived");
-    until("the spare is backup", &servers, || spare.vipctl("status").contains("BACKUP"));
+    until("the spare is backup", &servers, || {
+        // The daemon may not have begun yet.
+        String::from_utf8_lossy(&spare.run(concat!(env!("CARGO_BIN_EXE_vipctl"), " status")).stdout).contains("BACKUP")
+    });
     stays("the spare waits", Duration::from_secs(3), || mode(&spare) == "spare" && !spare.has("10.2.0.100"));
     watch.works(&primary, true);
     readme.measured("the spare comes back", watch.gap(since));

@@ -144,19 +144,27 @@ fn a_fight_for_routes_and_rules_is_rationed_and_survived() {
         until("route and rule", || route(&lab) && rule(&lab))?;
         let mut removed = 0;
         let begun = std::time::Instant::now();
-        while begun.elapsed() < std::time::Duration::from_secs(2) {
+        let complained = |lab: &Lab| {
+            let log = std::fs::read_to_string(lab.file(0, "log")).unwrap_or_default();
+            log.contains("another program keeps removing what is claimed")
+        };
+        // A busy machine may need longer to remove fast enough for anybody to complain.
+        let enough =
+            |length: std::time::Duration| length.as_secs() >= 2 && (complained(&lab) || length.as_secs() >= 30);
+        while !enough(begun.elapsed()) {
             removed += u32::from(run(&lab, "route del 203.0.113.0/24 dev eth0").is_ok());
             removed += u32::from(run(&lab, "rule del preference 777").is_ok());
         }
-        let log = std::fs::read_to_string(lab.file(0, "log")).unwrap_or_default();
-        if !log.contains("another program keeps removing what is claimed") {
-            return Err(format!("removed {removed} times, and nobody complained"));
+        let seconds = begun.elapsed().as_secs_f64();
+        if !complained(&lab) {
+            return Err(format!("removed {removed} times in {seconds} s, and nobody complained"));
         }
         // At most twenty a second; the second in which it began, and the truce, are on top.
-        if removed > 100 {
-            return Err(format!("put back {removed} times in two seconds"));
+        if f64::from(removed) > 50.0 * seconds {
+            return Err(format!("put back {removed} times in {seconds} s"));
         }
         until("route and rule again", || route(&lab) && rule(&lab))?;
+        let log = std::fs::read_to_string(lab.file(0, "log")).unwrap_or_default();
         if log.matches("Entering").count() != 2 {
             return Err("the instance did not stay master".into());
         }
