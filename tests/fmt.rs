@@ -70,6 +70,7 @@ fn what_is_not_seen_through_stays() {
     formats("script  'a  b'\nscript  \"a  b\"  c\n", "script  'a  b'\nscript \"a  b\" c\n");
     formats("a\\  b\\#c\n", "a\\  b\\#c\n");
     formats("a  $A\t\r\t\r\t\n", "a  $A\n");
+    formats("\r@id a\n", "\r@id a\n");
 }
 
 #[test]

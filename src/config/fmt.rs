@@ -79,7 +79,7 @@ impl Writer {
             return false;
         }
         if stays(&content) {
-            let whole = line.trim_matches([' ', '\t', '\r']);
+            let whole = line.trim_start_matches([' ', '\t']).trim_end_matches([' ', '\t', '\r']);
             let (closes, opens) = braces(&content);
             let said = match content.starts_with('@') {
                 true => content.split_once([' ', '\t']).map_or("", |(_, rest)| rest.trim_start()),
