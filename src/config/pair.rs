@@ -17,7 +17,7 @@ pub use outlook::outlook;
 use super::diagnostic::Level;
 use crate::engine::spec::{InstanceSpec, Spec, Transport};
 use crate::wire::Family;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::net::IpAddr;
 
 /// Something that will not work between the servers, or not as one would think.
@@ -160,9 +160,9 @@ fn candidates(all: &[Member<'_>]) -> Vec<(u32, usize, usize)> {
             shared.entry(Key::Address(address)).or_default().push(at);
         }
     }
-    let mut seen = std::collections::HashSet::new();
+    let mut seen = HashSet::new();
     let mut pairs = Vec::new();
-    for list in shared.values() {
+    for list in shared.values().filter(|list| list.len() <= CROWD) {
         for (n, &a) in list.iter().enumerate() {
             for &b in list.iter().skip(n + 1) {
                 let (Some(left), Some(right)) = (all.get(a), all.get(b)) else { continue };
@@ -181,6 +181,8 @@ fn candidates(all: &[Member<'_>]) -> Vec<(u32, usize, usize)> {
     pairs
 }
 
+/// What so many instances share says nothing about which of them belong together, and is not looked at pair by pair.
+const CROWD: usize = 500;
 const SAME_ID: u32 = 4;
 /// The identifier and anything else, or an address, or the name.
 const ENOUGH: u32 = 5;
@@ -190,7 +192,8 @@ fn likeness(a: &InstanceSpec, b: &InstanceSpec) -> u32 {
     if a.vrid == b.vrid {
         score += SAME_ID;
     }
-    if advertised(a).any(|address| advertised(b).any(|other| other == address)) {
+    let addresses: HashSet<IpAddr> = advertised(b).collect();
+    if advertised(a).any(|address| addresses.contains(&address)) {
         score += 6;
     }
     if a.name == b.name {
@@ -224,13 +227,20 @@ pub(crate) fn names(a: &InstanceSpec, b: &InstanceSpec) -> bool {
 /// Virtual addresses of both lie in one network, as far as their prefixes tell.
 pub(crate) fn same_network(a: &InstanceSpec, b: &InstanceSpec) -> bool {
     let network = |address: IpAddr, prefix: u8| ipnet::IpNet::new(address, prefix).map(|net| net.trunc()).ok();
-    let networks = |instance: &InstanceSpec| -> Vec<ipnet::IpNet> {
+    let networks = |instance: &InstanceSpec| -> HashSet<ipnet::IpNet> {
         let host = if instance.family == Family::V4 { 32 } else { 128 };
         let claim = &instance.claim;
         let own = claim.addresses.iter().take(claim.advertised).filter(|a| a.prefix > 0 && a.prefix < host);
         let link_local = |address: &IpAddr| matches!(address, IpAddr::V6(v6) if v6.is_unicast_link_local());
         own.filter(|a| !link_local(&a.address)).filter_map(|a| network(a.address, a.prefix)).collect()
     };
+    // One of `inner` lies in one of `outer`: asked for each length of prefix that occurs, not for each pair of networks.
+    let within = |inner: &HashSet<ipnet::IpNet>, outer: &HashSet<ipnet::IpNet>| {
+        let lengths: BTreeSet<u8> = outer.iter().map(ipnet::IpNet::prefix_len).collect();
+        let around =
+            |net: &ipnet::IpNet, length: u8| network(net.addr(), length).is_some_and(|net| outer.contains(&net));
+        inner.iter().any(|net| lengths.range(..=net.prefix_len()).any(|length| around(net, *length)))
+    };
     let (left, right) = (networks(a), networks(b));
-    left.iter().any(|x| right.iter().any(|y| x.contains(y) || y.contains(x)))
+    within(&left, &right) || within(&right, &left)
 }

@@ -3,7 +3,7 @@
 //! Times are the engine's: [`election::skew`] after a farewell, [`election::master_down`] after silence. They count from
 //! the last advert that the backup heard.
 
-use super::trackers::{label, priority, script};
+use super::trackers::{Priorities, label, priority, script};
 use super::{Member, Servers, advertised, names, routers};
 use crate::engine::election;
 use crate::engine::spec::{Auth, Spec, Transport};
@@ -35,9 +35,9 @@ impl<'a> Story<'_, 'a> {
             }
         }
         // The greater address wins a tie, where it is known.
-        order.sort_by_key(|m| std::cmp::Reverse((priority(m.instance, None), m.instance.source)));
+        order.sort_by_key(|m| std::cmp::Reverse((priority(m.instance), m.instance.source)));
         let Some((holder, backups)) = order.split_first() else { return };
-        let own = priority(holder.instance, None);
+        let own = priority(holder.instance);
         let Some(next) = backups.first() else {
             lines.push(format!("{} holds {}; nobody else does.", self.who(holder), self.what(holder)));
             return;
@@ -46,7 +46,7 @@ impl<'a> Story<'_, 'a> {
             lines.push(format!("{} and {} both hold {}: {why}.", self.who(holder), self.who(next), self.what(holder)));
             return;
         }
-        let theirs = priority(next.instance, None);
+        let theirs = priority(next.instance);
         let by = match own == theirs {
             true if holder.instance.source.is_none() || next.instance.source.is_none() => {
                 format!("both have priority {own}; who was first stays")
@@ -72,7 +72,7 @@ impl<'a> Story<'_, 'a> {
     /// Silence ends when the last advert heard is too old.
     fn silence(&self, holder: &Member<'a>, next: &Member<'a>) -> Interval {
         let own = next.instance;
-        election::master_down(own.version, priority(own, None), holder.instance.interval, own.down_adverts)
+        election::master_down(own.version, priority(own), holder.instance.interval, own.down_adverts)
     }
 
     fn trackers(
@@ -87,7 +87,7 @@ impl<'a> Story<'_, 'a> {
         if holder.instance.priority == Priority::OWNER {
             return;
         }
-        let theirs = priority(next.instance, None);
+        let (priorities, theirs) = (Priorities::of(holder.instance), priority(next.instance));
         for tie in &holder.instance.ties {
             let what = match script(tie, spec) {
                 Some(script) => {
@@ -101,13 +101,13 @@ impl<'a> Story<'_, 'a> {
                 (0, true) => continue,
                 (0, false) => Some(farewell),
                 _ => {
-                    let left = priority(holder.instance, Some(tie));
+                    let left = priorities.without(tie);
                     let moves = left < theirs && next.instance.preempt;
                     moves.then_some(silence)
                 }
             };
             if matches!(tie.on, crate::engine::spec::TieTarget::File(_)) && tie.weight != 0 {
-                let least = i32::from(priority(holder.instance, None).0) - i32::from(theirs.0);
+                let least = i32::from(priorities.well.0) - i32::from(theirs.0);
                 lines.push(format!(
                     "if the number in {what} on {} lowers its priority by more than {least}, {} takes over at most {} later.",
                     self.who(holder),
@@ -131,7 +131,7 @@ impl<'a> Story<'_, 'a> {
 
     fn comes_back(&self, holder: &Member<'a>, next: &Member<'a>, lines: &mut Vec<String>) {
         let own = holder.instance;
-        if priority(own, None) == priority(next.instance, None) {
+        if priority(own) == priority(next.instance) {
             lines.push(format!(
                 "when {} comes back, {} keeps {}.",
                 self.who(holder),
@@ -146,8 +146,7 @@ impl<'a> Story<'_, 'a> {
                 self.what(holder)
             ));
         } else {
-            let patience =
-                election::master_down(own.version, priority(own, None), next.instance.interval, own.down_adverts);
+            let patience = election::master_down(own.version, priority(own), next.instance.interval, own.down_adverts);
             lines.push(format!(
                 "when {} comes back, it takes {} back {} later.",
                 self.who(holder),

@@ -1,10 +1,10 @@
 //! Differences between the members of a virtual router, and routers in each other's way.
 
-use super::{Finding, Member, Place, Servers, advertised, names, same_network};
+use super::{CROWD, Finding, Member, Place, Servers, advertised, names, same_network};
 use crate::config::diagnostic::Level;
 use crate::engine::spec::{Auth, HmacMode, InstanceSpec, Transport};
 use crate::wire::{Priority, Version};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 
 /// Rules within one router.
@@ -255,16 +255,18 @@ impl<'a> Cx<'_, 'a> {
                     ..self.finding(Level::Warning, "excluded-differ", message, help)
                 });
             }
+            let theirs = &b.instance.claim.addresses;
+            // Backwards, so that the first of several stays.
+            let twins: HashMap<IpAddr, u8> = theirs.iter().rev().map(|other| (other.address, other.prefix)).collect();
             for one in &a.instance.claim.addresses {
-                let twin = b.instance.claim.addresses.iter().find(|other| other.address == one.address);
-                if let Some(twin) = twin.filter(|twin| twin.prefix != one.prefix) {
+                if let Some(&prefix) = twins.get(&one.address).filter(|prefix| **prefix != one.prefix) {
                     let message = format!(
                         "{}: {} is /{} on {} and /{} on {}: routes change with each takeover",
                         self.name(),
                         one.address,
                         one.prefix,
                         self.servers.name(a.server),
-                        twin.prefix,
+                        prefix,
                         self.servers.name(b.server)
                     );
                     let places = places.clone();
@@ -400,7 +402,7 @@ pub(super) fn across(routers: &[Vec<Member<'_>>], servers: &Servers<'_>, out: &m
             by_id.entry((member.instance.family, member.instance.vrid.get())).or_default().push((at, *member));
         }
     }
-    for ((_, id), members) in by_id {
+    for ((_, id), members) in by_id.into_iter().filter(|(_, members)| members.len() <= CROWD) {
         let mut told = BTreeSet::new();
         for (n, (router_a, a)) in members.iter().enumerate() {
             for (router_b, b) in members.iter().skip(n + 1) {

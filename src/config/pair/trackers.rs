@@ -16,16 +16,36 @@ pub(super) fn contribution(tie: &Tie) -> Option<(i32, i32)> {
     Some(if tie.reverse { (-good, -bad) } else { (good, bad) })
 }
 
-/// Priority with everything good, except perhaps one tie.
-pub(super) fn priority(instance: &InstanceSpec, bad: Option<&Tie>) -> Priority {
-    if instance.priority == Priority::OWNER {
-        return instance.priority;
+/// Priority with everything good.
+pub(super) fn priority(instance: &InstanceSpec) -> Priority {
+    Priorities::of(instance).well
+}
+
+/// What the priority of an instance can be; its ties are summed once, for there may be thousands.
+#[derive(Clone, Copy)]
+pub(super) struct Priorities {
+    /// With everything good.
+    pub well: Priority,
+    sum: i64,
+}
+
+impl Priorities {
+    pub fn of(instance: &InstanceSpec) -> Priorities {
+        let parts = instance.ties.iter().filter_map(|tie| contribution(tie).map(|(well, _)| i64::from(well)));
+        let sum = i64::from(instance.priority.0) + parts.sum::<i64>();
+        let well = if instance.priority == Priority::OWNER { Priority::OWNER } else { clamped(sum) };
+        Priorities { well, sum }
     }
-    let parts = instance.ties.iter().filter_map(|tie| {
-        let (well, ill) = contribution(tie)?;
-        Some(if bad.is_some_and(|bad| std::ptr::eq(bad, tie)) { ill } else { well })
-    });
-    let sum = parts.fold(i32::from(instance.priority.0), i32::saturating_add);
+    /// With this one gone bad and everything else good.
+    pub fn without(self, tie: &Tie) -> Priority {
+        match contribution(tie) {
+            Some((well, bad)) if self.well != Priority::OWNER => clamped(self.sum - i64::from(well) + i64::from(bad)),
+            _ => self.well,
+        }
+    }
+}
+
+fn clamped(sum: i64) -> Priority {
     Priority(sum.clamp(1, 254) as u8)
 }
 
@@ -58,10 +78,11 @@ pub(super) fn check(router: &[Member<'_>], servers: &Servers<'_>, out: &mut Vec<
         }
     }
     let mut order: Vec<&Member<'_>> = router.iter().collect();
-    order.sort_by_key(|m| std::cmp::Reverse(priority(m.instance, None)));
+    order.sort_by_key(|m| std::cmp::Reverse(priority(m.instance)));
     let [best, next, ..] = order.as_slice() else { return };
     let Some(spec) = servers.spec(best.server) else { return };
-    let (holds, waits) = (priority(best.instance, None), priority(next.instance, None));
+    let priorities = Priorities::of(best.instance);
+    let (holds, waits) = (priorities.well, priority(next.instance));
     if holds == Priority::OWNER || holds == waits {
         return;
     }
@@ -74,7 +95,7 @@ pub(super) fn check(router: &[Member<'_>], servers: &Servers<'_>, out: &mut Vec<
         .iter()
         .fold(i32::from(holds.0), |sum, tie| sum - contribution(tie).map_or(0, |(well, ill)| well.saturating_sub(ill)));
     for tie in &weighted {
-        let left = priority(best.instance, Some(tie));
+        let left = priorities.without(tie);
         let places = vec![servers.place(**best), servers.place(**next)];
         let what = label(tie, spec);
         if left >= waits {
