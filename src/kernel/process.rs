@@ -235,9 +235,10 @@ fn prepare<'a>(command: &'a mut std::process::Command, run: &Run, direct: bool) 
 /// Runs in the child. The order counts: limits and priorities need the daemon's rights, the parent-death signal is
 /// cleared by every change of user.
 fn become_child(uid: Uid, gid: Gid, groups: &[Gid], direct: bool) -> io::Result<()> {
-    for caught in [Signal::SIGHUP, Signal::SIGINT, Signal::SIGTERM, Signal::SIGUSR1, Signal::SIGUSR2, Signal::SIGXCPU] {
-        // SAFETY: the default disposition runs no code of ours.
-        let _ = unsafe { signal(caught, SigHandler::SigDfl) };
+    // All of them: whoever started the daemon may have had some ignored, and that would be handed on.
+    for any in Signal::iterator() {
+        // SAFETY: the default disposition runs no code of ours; signals that have no other are refused.
+        let _ = unsafe { signal(any, SigHandler::SigDfl) };
     }
     let _ = SigSet::empty().thread_set_mask();
     super::privilege::ordinary();

@@ -75,6 +75,9 @@ impl Checks {
 /// How deep files may include files; keepalived ends at the number of files that it may have open.
 const DEEPEST: usize = 200;
 
+/// Steps that a look at one path counts for.
+const LOOK: u64 = 16;
+
 /// What a name, its braces opened, means.
 #[derive(Default)]
 struct Meant {
@@ -210,19 +213,31 @@ impl Reader<'_> {
         self.stack.push(Frame::File(frame));
     }
 
+    fn is_open(&self, path: &Path) -> bool {
+        self.stack.iter().any(|frame| matches!(frame, Frame::File(file) if file.path == path))
+    }
+
     /// Directory of the file that is being read.
     pub(super) fn directory(&self) -> PathBuf {
         let file = self.stack.iter().rev().find_map(|f| if let Frame::File(file) = f { Some(file) } else { None });
         file.map(|file| file.directory.clone()).unwrap_or_default()
     }
 
-    fn meant(&self, directory: &Path, name: &str) -> Meant {
+    fn meant(&mut self, directory: &Path, name: &str) -> Meant {
         let mut meant = Meant::default();
         let mut names = Vec::new();
         alternatives(name, &mut names);
+        // One name is paid for by its line; a line of braces may mean thousands.
+        if names.len() > 1 && !self.spend(LOOK * names.len() as u64, 0) {
+            return meant;
+        }
         for name in names {
             if !is_pattern(&name) {
                 let path = normal(&directory.join(unescaped(&name)));
+                if self.is_open(&path) {
+                    meant.files.push((path, None));
+                    continue;
+                }
                 match self.loader.read(&path) {
                     Found::Missing => meant.missing.push(name),
                     found => meant.files.push((path, Some(found))),
