@@ -28,11 +28,12 @@ fn spec(text: &str) -> Spec {
 }
 
 const SCRIPTS: &str = "global_defs {\n enable_script_security\n script_user root\n}\n\
-    vrrp_script chk {\n script /usr/bin/chk\n interval 2\n fall 2\n}\n";
+    vrrp_script chk {\n script /usr/bin/chk\n interval 2\n fall 2\n}\n\
+    vrrp_script hasty {\n script /usr/bin/chk\n interval 1\n timeout 1\n fall 1\n}\n";
 
 /// A server with one instance; `more` stands inside it.
 fn server(priority: u8, more: &str) -> String {
-    let addresses = if more.contains("virtual_ipaddress") { "" } else { "virtual_ipaddress {\n 10.0.0.10/24\n }" };
+    let addresses = if more.contains("virtual_ipaddress {") { "" } else { "virtual_ipaddress {\n 10.0.0.10/24\n }" };
     let id = if more.contains("virtual_router_id") { "" } else { "virtual_router_id 51" };
     format!("{SCRIPTS}vrrp_instance VI {{\n interface eth0\n {id}\n priority {priority}\n {addresses}\n {more}\n}}\n")
 }
@@ -58,6 +59,7 @@ fn a_good_pair_has_no_findings() {
 fn each_difference_is_found_alone() {
     let unicast = |own: &str, peer: &str| format!("unicast_src_ip {own}\n unicast_peer {{\n {peer}\n }}");
     let pass = |word: &str| format!("authentication {{\n auth_type PASS\n auth_pass {word}\n }}");
+    const NOPREEMPT: &[&str] = &["nopreempt-idle", "weight-nopreempt"];
     let rows: Vec<(String, String, &[&str])> = vec![
         (server(150, "virtual_router_id 51"), server(100, "virtual_router_id 52"), &["vrid-differs"]),
         (server(150, "version 3"), server(100, "version 2"), &["version-differs"]),
@@ -80,11 +82,34 @@ fn each_difference_is_found_alone() {
         (server(150, "track_script {\n chk weight -60\n }"), server(100, ""), &[]),
         (server(150, "track_script {\n chk\n }"), server(100, ""), &[]),
         (server(150, "use_vmac"), server(100, ""), &["mac-differs"]),
+        (server(150, "virtual_ipaddress_excluded {\n 10.0.1.1/24\n }"), server(100, ""), &["excluded-differ"]),
+        (server(150, "mcast_dst_ip 224.0.0.19"), server(100, ""), &["multicast-group-differs"]),
+        (
+            server(150, &unicast("10.0.0.1", "10.0.0.1\n 10.0.0.2")),
+            server(100, &unicast("10.0.0.2", "10.0.0.1")),
+            &["own-peer"],
+        ),
+        (
+            server(150, &unicast("10.0.0.1", "10.0.0.2\n 10.0.0.3")),
+            server(100, "unicast_peer {\n 10.0.0.1\n }"),
+            &["source-unknown"],
+        ),
+        (server(150, "down_timer_adverts 4"), server(100, ""), &["patience-differs"]),
+        (server(150, "virtual_routes {\n 10.9.0.0/16 via 10.0.0.9\n }"), server(100, ""), &["routes-differ"]),
+        (server(150, "track_script {\n hasty\n }"), server(100, ""), &["script-hasty"]),
+        (server(255, "state MASTER"), server(255, "state MASTER"), &["two-masters", "two-owners"]),
+        (server(150, "track_script {\n chk weight -60\n }"), server(100, "nopreempt"), NOPREEMPT),
+        (server(150, "no_accept"), server(100, "accept"), &["accept-differs"]),
+        (server(150, "version 3\n v3_checksum_as_v2"), server(100, "version 3"), &["checksum-differs"]),
         (server(150, "down_timer_adverts 1"), server(100, "down_timer_adverts 1"), &["impatient", "impatient"]),
     ];
-    for (left, right, expected) in rows {
-        assert_eq!(found(&left, &right), expected, "{left}{right}");
-    }
+    let wrong: Vec<String> = rows
+        .into_iter()
+        .map(|(left, right, expected)| (found(&left, &right), expected, left, right))
+        .filter(|(rules, expected, ..)| rules != expected)
+        .map(|(rules, expected, left, right)| format!("{rules:?}, not {expected:?}:\n{left}---\n{right}"))
+        .collect();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
 #[test]
@@ -100,6 +125,39 @@ fn one_identifier_for_two_routers() {
     assert_eq!(rules.iter().filter(|r| **r == "vrid-differs").count(), 2, "{rules:?}");
     assert_eq!(rules.iter().filter(|r| **r == "vrid-twice").count(), 2, "{rules:?}");
     assert_eq!(found(&other("A", 51, "10.0.0.10"), ""), ["no-counterpart"]);
+}
+
+#[test]
+fn every_rule_has_been_seen() {
+    let tests = include_str!("pair.rs");
+    for source in [include_str!("../src/config/pair/rules.rs"), include_str!("../src/config/pair/trackers.rs")] {
+        for name in source.split('"').filter(|word| word.contains('-')) {
+            let is_name = name.chars().all(|c| c.is_ascii_lowercase() || c == '-');
+            assert!(!is_name || tests.contains(&format!("\"{name}\"")), "no test finds {name}");
+        }
+    }
+}
+
+#[test]
+fn members_of_groups_are_compared_once() {
+    let instance = |n: u8, id: u8, own: u8| {
+        let priority = 100 + own;
+        format!(
+            "vrrp_instance V{n} {{\n interface eth{n}\n virtual_router_id {id}\n priority {priority}\n \
+             virtual_ipaddress {{\n 10.0.{n}.10/24\n }}\n}}\n"
+        )
+    };
+    let file = |own: u8, groups: &str| {
+        let all: Vec<String> = (1..=4).map(|n| instance(n, 50 + n, own)).collect();
+        format!("{}{groups}", all.concat())
+    };
+    let group = |name: &str, members: &str| format!("vrrp_sync_group {name} {{\n group {{\n {members}\n }}\n}}\n");
+    let all = group("G", "V1\n V2\n V3\n V4");
+    assert_eq!(found(&file(1, &all), &file(0, &group("H", "V4\n V3\n V2\n V1"))), [] as [&str; 0]);
+    assert_eq!(found(&file(1, &all), &file(0, "")), ["group-differs"]);
+    let halves = group("A", "V1\n V2") + &group("B", "V3\n V4");
+    assert_eq!(found(&file(1, &all), &file(0, &halves)), ["group-differs", "group-differs"]);
+    assert_eq!(found(&file(1, &halves), &file(0, &halves)), [] as [&str; 0]);
 }
 
 #[test]

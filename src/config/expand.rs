@@ -133,7 +133,7 @@ pub fn read(root: &str, env: &TextEnv, loader: &dyn Loader, diagnostics: &mut Di
         depth: 0,
         in_globals: false,
         steps: 200_000,
-        bytes: 32 << 20,
+        bytes: 24 << 20,
     };
     reader.root(root);
     reader.run();

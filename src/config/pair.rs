@@ -94,6 +94,7 @@ pub fn compare(servers: &[(String, &Spec)]) -> Vec<Finding> {
         rules::check(router, &servers, &mut out);
         trackers::check(router, &servers, &mut out);
     }
+    rules::groups(&routers, &servers, &mut out);
     rules::across(&routers, &servers, &mut out);
     out
 }

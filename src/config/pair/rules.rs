@@ -2,9 +2,9 @@
 
 use super::{CROWD, Finding, Member, Place, Servers, advertised, names, same_network};
 use crate::config::diagnostic::Level;
-use crate::engine::spec::{Auth, HmacMode, InstanceSpec, Transport};
+use crate::engine::spec::{Auth, GroupId, HmacMode, InstanceSpec, Transport};
 use crate::wire::{Priority, Version};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::net::IpAddr;
 
 /// Rules within one router.
@@ -20,7 +20,7 @@ pub(super) fn check(router: &[Member<'_>], servers: &Servers<'_>, out: &mut Vec<
     cx.addresses(out);
     cx.priorities(out);
     cx.preemption(out);
-    cx.kept_apart(out);
+    cx.packets(out);
 }
 
 fn alone(member: Member<'_>, servers: &Servers<'_>, out: &mut Vec<Finding>) {
@@ -348,20 +348,7 @@ impl<'a> Cx<'_, 'a> {
         }
     }
 
-    fn kept_apart(&self, out: &mut Vec<Finding>) {
-        let grouped = |m: &Member<'a>| {
-            let spec = self.servers.spec(m.server)?;
-            let group = spec.groups.get(m.instance.group?.index())?;
-            let ids = group.members.iter().filter_map(|id| spec.instances.get(id.index()));
-            Some(ids.map(|i| (i.family, i.vrid)).collect::<BTreeSet<_>>())
-        };
-        let groups: Vec<_> = self.router.iter().map(grouped).collect();
-        let alike = groups.iter().zip(groups.iter().skip(1)).all(|(x, y)| x == y);
-        if !alike {
-            let message = format!("{}: its vrrp_sync_group does not have the same members on all servers", self.name());
-            let help = "instances that move together on one server must move together on all";
-            out.push(self.finding(Level::Warning, "group-differs", message, help));
-        }
+    fn packets(&self, out: &mut Vec<Finding>) {
         if let Some(list) = self.differ(|i| if i.accept { "accepted".into() } else { "dropped".into() }) {
             let message = format!("{}: packets to the virtual addresses are {list}", self.name());
             out.push(self.finding(
@@ -391,6 +378,35 @@ fn shorten(list: &[String]) -> String {
     match list {
         [a, b, c, rest @ ..] if !rest.is_empty() => format!("{a}, {b}, {c} and {} more", rest.len()),
         _ => list.join(", "),
+    }
+}
+
+/// Instances that move together on one server must do so on all: told once for all members of a group.
+pub(super) fn groups(routers: &[Vec<Member<'_>>], servers: &Servers<'_>, out: &mut Vec<Finding>) {
+    // By server and group: the virtual routers in it, in order.
+    let mut together: HashMap<(usize, GroupId), Vec<usize>> = HashMap::new();
+    for (at, router) in routers.iter().enumerate() {
+        for member in router {
+            if let Some(group) = member.instance.group {
+                together.entry((member.server, group)).or_default().push(at);
+            }
+        }
+    }
+    let mut told = HashSet::new();
+    for router in routers {
+        let groups: Vec<_> = router.iter().map(|member| member.instance.group.map(|id| (member.server, id))).collect();
+        if !told.insert(groups.clone()) {
+            continue;
+        }
+        let mut sets = groups.iter().map(|group| group.and_then(|group| together.get(&group)));
+        let first = sets.next();
+        if sets.all(|set| Some(set) == first) {
+            continue;
+        }
+        let cx = Cx { router, servers };
+        let message = format!("{}: its vrrp_sync_group does not have the same members on all servers", cx.name());
+        let help = "instances that move together on one server must move together on all";
+        out.push(cx.finding(Level::Warning, "group-differs", message, help));
     }
 }
 
