@@ -305,9 +305,9 @@ impl Reader<'_> {
         (self.steps, self.bytes) = (steps, bytes);
         true
     }
-    /// Each byte of a file may be a reason to expand something once.
+    /// Each two bytes of a file may be a reason to expand something once: `$A`.
     fn allow(&mut self, bytes: u64) {
-        self.steps = self.steps.saturating_add(bytes);
+        self.steps = self.steps.saturating_add(bytes / 2);
     }
 
     /// Expands one line and adds what comes out of it to the text.
