@@ -13,7 +13,7 @@ use vipd::config::expand::TextEnv;
 use vipd::config::source::MapLoader;
 use vipd::config::system::TableSystem;
 use vipd::engine::Engine;
-use vipd::engine::io::{Action, Announce, Event, Input, Link, Port, Role, Wake};
+use vipd::engine::io::{Action, Announce, Beginning, Event, Input, Port, Role, Wake};
 use vipd::engine::snapshot::Snapshot;
 use vipd::engine::spec::{GroupId, GroupSpec, IfName, InstanceId, Spec};
 use vipd::sim::{Law, Make, Report, Router, Scenario, build, play, real, shrink, weather};
@@ -282,8 +282,8 @@ fn first_law(specs: &Specs, scenario: &str, make: &Make<'_>) -> Option<Law> {
 /// The world is right with a real engine, and the law trips with the flawed one.
 fn caught(flaw: Flaw, specs: &Specs, scenario: &str) -> Option<Law> {
     assert_eq!(first_law(specs, scenario, &real), None, "{flaw:?}: a real engine is blamed");
-    let make = |spec: Arc<Spec>, links: Vec<Link>, now: Time| -> Box<dyn Router> {
-        let inner = Engine::new(spec, links, now);
+    let make = |spec: Arc<Spec>, world: Beginning, now: Time| -> Box<dyn Router> {
+        let inner = Engine::begin(spec, world, now);
         Box::new(Flawed { inner, flaw, extra: VecDeque::new(), count: 0, now })
     };
     first_law(specs, scenario, &make)
@@ -310,11 +310,11 @@ fn every_law_can_be_broken_and_is_then_noticed() {
 fn a_group_that_splits_is_noticed() {
     let scenario = "run 40s\nat 20s link a eth1 down";
     assert_eq!(first_law(&grouped(), scenario, &real), None);
-    let forgets_groups = |spec: Arc<Spec>, links: Vec<Link>, now: Time| -> Box<dyn Router> {
+    let forgets_groups = |spec: Arc<Spec>, world: Beginning, now: Time| -> Box<dyn Router> {
         let mut spec = (*spec).clone();
         spec.groups.clear();
         spec.instances.iter_mut().for_each(|instance| instance.group = None);
-        Box::new(Engine::new(Arc::new(spec), links, now))
+        Box::new(Engine::begin(Arc::new(spec), world, now))
     };
     assert_eq!(first_law(&grouped(), scenario, &forgets_groups), Some(Law::GroupAgrees));
 }
@@ -323,10 +323,10 @@ fn a_group_that_splits_is_noticed() {
 fn a_master_that_is_not_the_best_is_noticed() {
     let scenario = "run 60s\nabsent a\nat 10s start a";
     assert_eq!(first_law(&pair(Version::V2), scenario, &real), None);
-    let never_preempts = |spec: Arc<Spec>, links: Vec<Link>, now: Time| -> Box<dyn Router> {
+    let never_preempts = |spec: Arc<Spec>, world: Beginning, now: Time| -> Box<dyn Router> {
         let mut spec = (*spec).clone();
         spec.instances.iter_mut().for_each(|instance| instance.preempt = false);
-        Box::new(Engine::new(Arc::new(spec), links, now))
+        Box::new(Engine::begin(Arc::new(spec), world, now))
     };
     assert_eq!(first_law(&pair(Version::V2), scenario, &never_preempts), Some(Law::BestMaster));
 }
@@ -350,8 +350,8 @@ fn a_failing_scenario_is_made_small() {
                               at 16s reload b\nat 20s steal b 192.0.2.100\nat 25s pause a\nat 26s resume a"
             .parse()
             .unwrap();
-    let make = |spec: Arc<Spec>, links: Vec<Link>, now: Time| -> Box<dyn Router> {
-        let inner = Engine::new(spec, links, now);
+    let make = |spec: Arc<Spec>, world: Beginning, now: Time| -> Box<dyn Router> {
+        let inner = Engine::begin(spec, world, now);
         Box::new(Flawed { inner, flaw: Flaw::BlindToLinks, extra: VecDeque::new(), count: 0, now })
     };
     let mut fails = |scenario: &Scenario| {

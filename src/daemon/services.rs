@@ -259,11 +259,13 @@ impl Services {
     fn in_force(&mut self, spec: Arc<Spec>, snapshot: &Snapshot) {
         self.parts.hub.reconfigure(spec.clone(), snapshot);
         self.parts.programs.readers(&spec);
-        self.parts.trackers.configure(&spec);
         if self.phase == Phase::Starting {
             self.phase = Phase::Running;
             tracing::info!(target: "parent", "Startup complete");
         } else if let Some(mistakes) = self.on_its_way.take() {
+            // What changed while the engine went over may have come to it under a name that it did not know yet.
+            let readings = self.parts.trackers.configure(&spec);
+            self.parts.trackers.tell(readings);
             self.parts.mistakes = mistakes;
             tracing::info!(target: "parent", "Reload complete");
             self.tell_askers(&Reply::Done { message: format!("{} instances", spec.instances.len()) });
@@ -360,7 +362,8 @@ impl Services {
         self.on_its_way = Some(reload::mistakes(&read.diagnostics));
         if let Some(spec) = read.spec {
             let spec = Arc::new(reading::within(spec, &self.parts.options));
-            let _ = self.parts.engine.send(News::Reload(spec));
+            let readings = self.parts.trackers.configure(&spec);
+            let _ = self.parts.engine.send(News::Reload(spec, readings));
         }
     }
 

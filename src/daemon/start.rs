@@ -250,8 +250,12 @@ fn serve(
     let Will { legacy, programs: left, fifos } = options.restore.map(again::inherited).unwrap_or_default();
     let (services, told) = mpsc::unbounded_channel();
     let punctuality = Arc::new(Punctuality::default());
+    let mut trackers = Trackers::new(processes, engine.clone());
+    // The first state and the first advert go by what files and processes say, as keepalived's do.
+    let readings = trackers.configure(&spec);
     let driver = driver::start(driver::Setup {
         spec: spec.clone(),
+        readings,
         orders: kernel.orders(),
         reports,
         inbox,
@@ -297,7 +301,7 @@ fn serve(
         options: options.clone(),
         hub: Hub::new(observers),
         programs,
-        trackers: Trackers::new(processes, engine.clone()),
+        trackers,
         signals,
         told,
         questions,

@@ -1,6 +1,7 @@
 //! Tracked files and processes: watched on the services thread, told to the engine by name.
 
 use super::driver::News;
+use crate::engine::io::{Readings, TrackValue, Tracker};
 use crate::engine::spec::{FileId, ProcessId, Spec};
 use crate::kernel::trackfile::FileWatch;
 use crate::kernel::trackprocess::ProcessWatch;
@@ -21,8 +22,9 @@ impl Trackers {
         Trackers { spec: Arc::default(), files: None, processes, engine }
     }
 
-    /// Watches what `spec` names and tells the engine how things stand.
-    pub fn configure(&mut self, spec: &Arc<Spec>) {
+    /// Watches what `spec` names, and answers how things stand. What changes from here on is told to the engine by name.
+    pub fn configure(&mut self, spec: &Arc<Spec>) -> Readings {
+        let mut readings = Readings::new();
         self.spec = spec.clone();
         self.files = None;
         if !spec.files.is_empty() {
@@ -33,9 +35,8 @@ impl Trackers {
                         tracing::warn!(target: "vrrp", "track file {name} cannot be watched: {error}");
                     }
                     self.files = Some(watch);
-                    for (file, value) in values {
-                        self.file_says(file, value);
-                    }
+                    let told = |(file, value)| (Tracker::File(file), TrackValue::Number(value));
+                    readings.extend(values.into_iter().map(told));
                 }
                 Err(error) => tracing::warn!(target: "vrrp", "track files cannot be watched: {error}"),
             }
@@ -47,8 +48,19 @@ impl Trackers {
             tracing::info!(target: "vrrp", "Processes are counted every second, as the kernel does not tell of them: {error}");
         }
         let counts = self.processes.as_mut().map(|watch| watch.configure(&spec.processes)).unwrap_or_default();
-        for (process, count) in counts {
-            self.processes_run(process, count);
+        readings
+            .extend(counts.into_iter().map(|(process, count)| (Tracker::Process(process), TrackValue::Count(count))));
+        readings
+    }
+
+    /// Tells the engine what these are.
+    pub fn tell(&self, readings: Readings) {
+        for (tracker, value) in readings {
+            match (tracker, value) {
+                (Tracker::File(file), TrackValue::Number(value)) => self.file_says(file, value),
+                (Tracker::Process(process), TrackValue::Count(count)) => self.processes_run(process, count),
+                _ => {}
+            }
         }
     }
 

@@ -126,6 +126,19 @@ pub enum TrackValue {
     Up(bool),
 }
 
+/// What files, processes and sessions say.
+pub type Readings = Vec<(Tracker, TrackValue)>;
+
+/// What is known of the world when an engine begins: its first state and its first advert go by that.
+#[derive(Clone, Debug, Default)]
+pub struct Beginning {
+    /// The whole truth about the interfaces.
+    pub links: Vec<Link>,
+    /// A tracker that is not here counts for nothing until it is told.
+    pub readings: Readings,
+    pub wall: Wall,
+}
+
 /// How a script run ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
 pub enum Exit {

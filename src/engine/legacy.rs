@@ -6,7 +6,7 @@
 
 use super::admit::ReplayTable;
 use super::instance::Instance;
-use super::io::{Action, Cause, Exit, Link, Role, TrackValue, Tracker};
+use super::io::{Action, Beginning, Cause, Exit, Role, TrackValue, Tracker};
 use super::script::Monitor;
 use super::snapshot::Counters;
 use super::spec::{FileId, InstanceId, ProcessId, Spec};
@@ -97,8 +97,9 @@ impl Engine {
 
     /// An engine that goes on where another ended: masters stay masters and keep their cadence, backups their patience.
     /// A master's claim is wished for once more, and announced when it is confirmed.
-    pub fn inherit(spec: Arc<Spec>, links: Vec<Link>, legacy: &Legacy, now: Time) -> Engine {
-        let mut engine = Engine::blank(spec.clone(), links, now);
+    pub fn inherit(spec: Arc<Spec>, world: Beginning, legacy: &Legacy, now: Time) -> Engine {
+        let mut engine = Engine::blank(spec.clone(), world.links, now);
+        engine.wall = world.wall;
         engine.not_before = legacy.not_before;
         let named =
             |name: &str, health: &[(Box<str>, Health)]| health.iter().find(|(of, _)| **of == *name).map(|(_, h)| *h);
@@ -117,6 +118,8 @@ impl Engine {
                 engine.board.tell(&spec, Tracker::Process(ProcessId(index)), TrackValue::Count(*count), now);
             }
         }
+        // What has changed since the will was written has its delays, as with any change.
+        engine.take_readings(&world.readings);
         for (shown, group) in engine.groups.iter_mut().zip(&spec.groups) {
             if let Some((_, role)) = legacy.groups.iter().find(|(name, _)| *name == group.name) {
                 *shown = *role;

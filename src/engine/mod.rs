@@ -5,10 +5,12 @@
 //!
 //! Inside, one road for everything: time first ([`agenda`] says what is due), then the news (an advert goes through
 //! [`receive`] and [`admit`] to an [`instance`]; a link or tracker fact marks whom it concerns), then [`settle`], which
-//! recomputes what was marked and applies the table of [`group`]. Announcements follow their own plans ([`garp`]).
+//! recomputes what was marked and applies the table of [`group`]. Announcements follow their own plans ([`garp`],
+//! [`announcing`]).
 
 mod admit;
 mod agenda;
+mod announcing;
 mod bind;
 mod command;
 pub mod election;
@@ -33,10 +35,12 @@ mod view;
 
 use crate::time::{Interval, Time};
 use agenda::{Agenda, Slot};
-use garp::{Lanes, Rounds};
+use garp::Lanes;
 use index::Index;
 use instance::{Cx, Instance};
-use io::{Action, Announce, Event, Input, Link, LinkFact, Outcome, Port, Refusal, Role, Tracker, Wake, Wall};
+use io::{
+    Action, Beginning, Event, Input, Link, LinkFact, Port, Readings, Refusal, Role, TrackValue, Tracker, Wake, Wall,
+};
 use links::Links;
 use script::Monitor;
 use snapshot::Snapshot;
@@ -92,7 +96,14 @@ enum Alarm {
 impl Engine {
     /// Starts every instance of `spec` with `links` as the whole truth about the interfaces.
     pub fn new(spec: Arc<Spec>, links: Vec<Link>, now: Time) -> Engine {
-        let mut engine = Engine::blank(spec, links, now);
+        Engine::begin(spec, Beginning { links, ..Beginning::default() }, now)
+    }
+
+    /// Starts every instance of `spec` in this world.
+    pub fn begin(spec: Arc<Spec>, world: Beginning, now: Time) -> Engine {
+        let mut engine = Engine::blank(spec, world.links, now);
+        engine.wall = world.wall;
+        engine.take_readings(&world.readings);
         engine.rebuild();
         engine.settle();
         engine.fire();
@@ -137,16 +148,7 @@ impl Engine {
             Input::Tick => {}
             Input::Datagram { meta, bytes } => self.receive(meta, bytes),
             Input::Link(fact) => self.link(fact),
-            Input::Tracked { tracker, value } => {
-                if self.board.tell(&self.spec, tracker, value, self.now) {
-                    self.out.push_back(Action::Report(Event::TrackerChanged { tracker, value }));
-                    self.unsettled.extend(self.index.of_tracker(tracker));
-                    if let Tracker::Process(id) = tracker {
-                        let at = self.board.process_deadline(id.index());
-                        self.agenda.set(self.slot(Alarm::Process(id)), at);
-                    }
-                }
-            }
+            Input::Tracked { tracker, value } => self.reread(tracker, value),
             Input::ScriptExited { script, exit } => {
                 if let (Some(monitor), Some(spec)) =
                     (self.scripts.get_mut(script.index()), self.spec.scripts.get(script.index()))
@@ -165,6 +167,32 @@ impl Engine {
         self.settle();
         // News can move a deadline into the past: a priority that rises shortens a patience that has almost ended.
         self.fire();
+    }
+
+    fn reread(&mut self, tracker: Tracker, value: TrackValue) {
+        if self.take_reading(tracker, value) {
+            self.unsettled.extend(self.index.of_tracker(tracker));
+            if let Tracker::Process(id) = tracker {
+                let at = self.board.process_deadline(id.index());
+                self.agenda.set(self.slot(Alarm::Process(id)), at);
+            }
+        }
+    }
+
+    /// Readings that somebody recomputes everything after.
+    fn take_readings(&mut self, readings: &Readings) {
+        for (tracker, value) in readings {
+            self.take_reading(*tracker, *value);
+        }
+    }
+
+    /// True when the reading is different from before.
+    fn take_reading(&mut self, tracker: Tracker, value: TrackValue) -> bool {
+        let changed = self.board.tell(&self.spec, tracker, value, self.now);
+        if changed {
+            self.out.push_back(Action::Report(Event::TrackerChanged { tracker, value }));
+        }
+        changed
     }
 
     /// The next thing to do; to be called until `None`. The order is the order that the world must see.
@@ -201,12 +229,17 @@ impl Engine {
     /// all of these are meant to be handed to the kernel layer together, so that an address that merely changes hands
     /// never leaves. Then comes [`Event::Reloaded`], and every id behind it is one of the new Spec.
     pub fn reload(&mut self, spec: Arc<Spec>, now: Time) {
+        self.reload_with(spec, &Readings::new(), now);
+    }
+
+    /// [`Engine::reload`] when it is known already what the files and processes of the new Spec say.
+    pub fn reload_with(&mut self, spec: Arc<Spec>, readings: &Readings, now: Time) {
         self.now = self.now.max(now);
         if self.stopped {
             return;
         }
         self.fire();
-        self.go_over(spec);
+        self.go_over(spec, readings);
         self.settle();
         self.fire();
     }
@@ -405,99 +438,5 @@ impl Engine {
             }
             self.unsettled.extend(self.index.of_interface(&name));
         }
-    }
-
-    fn applied(&mut self, id: InstanceId, outcome: Outcome) {
-        let Some(spec) = self.spec.instances.get(id.index()) else { return };
-        let (total, garp) = (spec.claim.addresses.len() as u32, spec.garp);
-        if let Outcome::Failed { reason } = &outcome {
-            self.out.push_back(Action::Report(Event::ClaimFailed { instance: id, reason: reason.clone() }));
-        }
-        let now = self.now;
-        let rounds = self.with(id, |instance, _| {
-            if !instance.is_master() {
-                return Rounds::default();
-            }
-            match outcome {
-                Outcome::Ready { addresses } => instance.plan.arrived(addresses, total, &garp, now),
-                Outcome::Complete => {
-                    instance.set_owned(true);
-                    instance.plan.complete(total, false, &garp)
-                }
-                Outcome::Failed { .. } => {
-                    instance.set_owned(false);
-                    instance.plan.complete(total, true, &garp)
-                }
-            }
-        });
-        self.announce(id, &rounds.unwrap_or_default());
-    }
-
-    /// Another program took addresses away and the kernel layer has put them back: the LAN has to hear of it.
-    fn healed(&mut self, id: InstanceId, addresses: std::ops::Range<u32>) {
-        let Some(spec) = self.spec.instances.get(id.index()) else { return };
-        let repeat = spec.garp.repeat;
-        let known = self.with(id, |instance, _| {
-            instance.counters.healed += 1;
-            let mut known = garp::Ranges::default();
-            for position in addresses.clone().take(u16::MAX.into()).filter(|p| instance.plan.ready.contains(*p)) {
-                known.add(position..position + 1);
-            }
-            known
-        });
-        self.out.push_back(Action::Report(Event::Healed { instance: id, addresses }));
-        self.announce(id, &Rounds { over: known.unwrap_or_default(), times: repeat, extra: false });
-    }
-
-    /// Puts rounds of announcements out, spaced where that is asked for.
-    fn announce(&mut self, id: InstanceId, rounds: &Rounds) {
-        if rounds.times == 0 || rounds.over.is_empty() {
-            return;
-        }
-        let paced = self.index.is_paced(id);
-        let Some((instance, spec)) = self.instances.get_mut(id.index()).zip(self.spec.instances.get(id.index())) else {
-            return;
-        };
-        let mut single = Vec::new();
-        if rounds.extra {
-            single = settle::one_each_interface(spec, &rounds.over);
-        } else if paced {
-            single = rounds.over.iter().flatten().collect();
-        }
-        if single.is_empty() && !rounds.extra {
-            for _ in 0..rounds.times {
-                for addresses in rounds.over.iter() {
-                    instance.counters.garps_sent += u64::from(addresses.end - addresses.start);
-                    self.out.push_back(Action::Announce(Announce { instance: id, addresses }));
-                }
-            }
-            return;
-        }
-        for position in single {
-            match self.index.lane(id, position) {
-                Some(lane) => self.lanes.add(lane, id, position, rounds.times),
-                None => {
-                    for _ in 0..rounds.times {
-                        instance.counters.garps_sent += 1;
-                        self.out
-                            .push_back(Action::Announce(Announce { instance: id, addresses: position..position + 1 }));
-                    }
-                }
-            }
-        }
-        if paced {
-            self.run_lanes();
-        }
-    }
-
-    fn run_lanes(&mut self) {
-        let instances = &mut self.instances;
-        self.lanes.run(self.now, &mut self.out, |id| {
-            if let Some(instance) = instances.get_mut(id.index()) {
-                instance.counters.garps_sent += 1;
-            }
-        });
-        let at = self.lanes.deadline();
-        self.agenda.set(self.slot(Alarm::Lanes), at);
     }
 }

@@ -7,7 +7,7 @@
 use super::Engine;
 use super::garp::{Ranges, Rounds};
 use super::instance::{Cx, Instance};
-use super::io::{Action, Event, Role};
+use super::io::{Action, Event, Readings, Role};
 use super::script::Monitor;
 use super::settle::same_medium;
 use super::spec::{InstanceId, InstanceSpec, ScriptId, ScriptSpec, Spec};
@@ -82,9 +82,12 @@ fn same_name_and_router(a: &InstanceSpec, b: &InstanceSpec) -> bool {
 }
 
 impl Engine {
-    pub(super) fn go_over(&mut self, new: Arc<Spec>) {
+    pub(super) fn go_over(&mut self, new: Arc<Spec>, readings: &Readings) {
         if *new == *self.spec {
             self.spec = new;
+            for (tracker, value) in readings {
+                self.reread(*tracker, *value);
+            }
             return;
         }
         let old = std::mem::replace(&mut self.spec, new);
@@ -101,6 +104,7 @@ impl Engine {
         let changed = self.go_over_instances(&old, &new);
         // Ids behind this one are those of the new Spec.
         self.out.push_back(Action::Report(Event::Reloaded));
+        self.take_readings(readings);
         let shown = |name: &str| old.groups.iter().position(|group| &*group.name == name);
         let before = std::mem::take(&mut self.groups);
         self.groups = new

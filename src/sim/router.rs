@@ -2,7 +2,7 @@
 //! the oracle notices.
 
 use crate::engine::Engine;
-use crate::engine::io::{Action, Input, Link, Port, Wake};
+use crate::engine::io::{Action, Beginning, Input, Port, Wake};
 use crate::engine::snapshot::Snapshot;
 use crate::engine::spec::{InstanceId, Spec};
 use crate::time::Time;
@@ -40,9 +40,9 @@ impl Router for Engine {
 }
 
 /// Makes the engine of a node that starts.
-pub type Make<'a> = dyn Fn(Arc<Spec>, Vec<Link>, Time) -> Box<dyn Router> + 'a;
+pub type Make<'a> = dyn Fn(Arc<Spec>, Beginning, Time) -> Box<dyn Router> + 'a;
 
 /// Makes real engines.
-pub fn real(spec: Arc<Spec>, links: Vec<Link>, now: Time) -> Box<dyn Router> {
-    Box::new(Engine::new(spec, links, now))
+pub fn real(spec: Arc<Spec>, world: Beginning, now: Time) -> Box<dyn Router> {
+    Box::new(Engine::begin(spec, world, now))
 }

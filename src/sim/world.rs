@@ -13,7 +13,8 @@ use super::report::{Chronicle, Report};
 use super::router::Make;
 use super::scenario::{Conduct, Scenario};
 use crate::engine::io::{
-    Action, Announce, Exit, Input, KillSignal, LinkFact, Outcome, RxMeta, TrackValue, Tracker, Transmit, Wall,
+    Action, Announce, Beginning, Exit, Input, KillSignal, LinkFact, Outcome, Readings, RxMeta, TrackValue, Tracker,
+    Transmit, Wall,
 };
 use crate::engine::spec::{BfdId, FileId, InstanceId, ProcessId, ScriptId, Spec};
 use crate::time::{Interval, Time};
@@ -193,25 +194,22 @@ impl<'m> World<'m> {
         n.inbox.clear();
         n.runs.clear();
         n.kernel.clear();
-        let router = make(n.spec.clone(), n.kernel.links.clone(), now);
-        n.router = Some(router);
-        let wall = Wall { at: now, unix_micros: n.wall + now.as_micros() };
-        let mut told: Vec<(Tracker, TrackValue)> = Vec::new();
+        let mut readings = Readings::new();
         for (i, value) in n.files.iter().enumerate() {
-            told.push((Tracker::File(FileId(i as u32)), TrackValue::Number(*value)));
+            readings.push((Tracker::File(FileId(i as u32)), TrackValue::Number(*value)));
         }
         for (i, count) in n.processes.iter().enumerate() {
-            told.push((Tracker::Process(ProcessId(i as u32)), TrackValue::Count(*count)));
+            readings.push((Tracker::Process(ProcessId(i as u32)), TrackValue::Count(*count)));
         }
         for i in 0..n.spec.bfds.len() {
-            told.push((Tracker::Bfd(BfdId(i as u32)), TrackValue::Up(true)));
+            readings.push((Tracker::Bfd(BfdId(i as u32)), TrackValue::Up(true)));
         }
+        let wall = Wall { at: now, unix_micros: n.wall + now.as_micros() };
+        let world = Beginning { links: n.kernel.links.clone(), readings, wall };
+        n.router = Some(make(n.spec.clone(), world, now));
         self.oracle.began(node, &n.spec, now);
         self.chronicle.say(now, node, "the daemon starts");
-        self.tell_now(node, Input::WallClock(wall));
-        for (tracker, value) in told {
-            self.tell_now(node, Input::Tracked { tracker, value });
-        }
+        self.drain(node);
         self.refresh_ports(node);
     }
 

@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod again;
+mod beginnings;
 mod goodbyes;
 mod ground;
 mod hardship;

@@ -253,7 +253,10 @@ impl Bench {
     }
 
     pub fn on(spec: Spec, links: Vec<Link>) -> Bench {
-        let engine = Engine::new(Arc::new(spec), links, Time::ZERO);
+        Bench::of(Engine::new(Arc::new(spec), links, Time::ZERO))
+    }
+
+    pub fn of(engine: Engine) -> Bench {
         let mut bench = Bench { engine, now: Time::ZERO, log: Vec::new(), kernel: true };
         bench.drain();
         bench

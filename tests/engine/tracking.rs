@@ -1,6 +1,7 @@
 //! Scripts, files, processes, sessions and interfaces: what they do to priority and state.
 
 use crate::harness::*;
+use vipd::engine::Engine;
 use vipd::engine::io::*;
 use vipd::engine::spec::*;
 use vipd::time::{Interval, Time};
@@ -273,4 +274,74 @@ fn tracked_interfaces() {
     assert_eq!(bench.view(0).faults, [Fault::InterfaceMissing(name("eth1"))]);
     bench.give(Input::Link(LinkFact::Dump(links())));
     assert_eq!(bench.role(0), Role::Backup);
+}
+
+/// What files and processes said before the engine began is part of its first state, not a change that comes after it.
+#[test]
+fn the_first_state_and_the_first_advert_go_by_what_trackers_said_before() {
+    let tied = |priority, weight| {
+        let ties = vec![tie(TieTarget::File(FileId(0)), weight), tie(TieTarget::Process(ProcessId(0)), weight)];
+        let mut of = spec(vec![InstanceSpec { ties, ..instance(1, priority) }]);
+        let file = FileSpec { name: "level".into(), path: "/level".into(), weight: 0, reverse: false, init: None };
+        of.files.push(file);
+        of.processes.push(ProcessSpec {
+            name: "haproxy".into(),
+            process: "haproxy".into(),
+            params: Vec::new(),
+            param_match: ParamMatch::None,
+            weight: 0,
+            reverse: false,
+            quorum: 1,
+            quorum_max: None,
+            terminate_delay: ms(9_000),
+            fork_delay: ms(9_000),
+            full_command: false,
+        });
+        of
+    };
+    let begin = |of: Spec, number, count| {
+        let readings = vec![
+            (Tracker::File(FileId(0)), TrackValue::Number(number)),
+            (Tracker::Process(ProcessId(0)), TrackValue::Count(count)),
+        ];
+        let engine =
+            Engine::begin(of.into(), Beginning { links: links(), readings, ..Beginning::default() }, Time::ZERO);
+        Bench::of(engine)
+    };
+    let mut bench = begin(tied(100, 2), 7, 1);
+    assert_eq!(words(&bench.take()), ["TrackerChanged", "TrackerChanged", "BACKUP"]);
+    bench.until(at(4_000));
+    assert_eq!(said(&bench.take())[0], 116);
+    // An owner would speak in its first moment.
+    for (number, count) in [(1, 1), (0, 0)] {
+        let mut bench = begin(tied(255, 0), number, count);
+        bench.until(at(9_000));
+        assert_eq!(words(&bench.take()), ["TrackerChanged", "TrackerChanged", "FAULT"], "{number} {count}");
+    }
+    // A reload takes what it brings in the same way.
+    let mut bench = Bench::as_master(spec(vec![instance(1, 100)]));
+    let readings = vec![(Tracker::File(FileId(0)), TrackValue::Number(3))];
+    bench.engine.reload_with(tied(101, 2).into(), &readings, bench.now);
+    bench.give(Input::Tick);
+    assert_eq!(said(&bench.take()), [107]);
+}
+
+/// `auth_hmac` signs the time: the first advert of an owner has it right.
+#[test]
+fn the_first_advert_knows_the_wall_clock() {
+    let mut owner = instance(1, 255);
+    owner.auth = Auth::Hmac(HmacAuth {
+        keys: vec![(1, Box::from(&b"sixteen bytes at least"[..]))],
+        active: 1,
+        mode: HmacMode::Enforce,
+        replay: Replay::Time { window: ms(5_000) },
+    });
+    let wall = Wall { at: Time::ZERO, unix_micros: 1_700_000_000_000_000 };
+    let world = Beginning { links: links(), wall, ..Beginning::default() };
+    let mut bench = Bench::of(Engine::begin(spec(vec![owner]).into(), world, Time::ZERO));
+    let advert =
+        bench.take().into_iter().find_map(|a| if let Action::Transmit(t) = a { Some(t) } else { None }).unwrap();
+    let ip = vipd::wire::frames::ipv4(&advert.bytes).unwrap();
+    let surplus = vipd::wire::advert::parse(ip.payload, vipd::wire::Family::V4).unwrap().surplus;
+    assert_eq!(vipd::wire::auth::Trailer::read(surplus).unwrap().seconds(), 1_700_000_000);
 }

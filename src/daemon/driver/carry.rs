@@ -1,7 +1,7 @@
 //! What the engine thread does with each fact and each wish: the loop around it is [`super::start`]'s.
 
 use super::{DATAGRAMS_A_ROUND, News, PORT_RETRY, Punctuality, Steer, Told, WALL_EVERY};
-use crate::engine::io::{Action, Command, Event, Input, LinkFact, Port, RxMeta, TrackValue, Tracker};
+use crate::engine::io::{Action, Command, Event, Input, LinkFact, Port, Readings, RxMeta, TrackValue, Tracker};
 use crate::engine::spec::{FileId, IfName, InstanceId, ProcessId, ScriptId, Spec, VirtualLink};
 use crate::engine::{Engine, reload};
 use crate::kernel::netlink::{Order, Report, Trouble};
@@ -72,7 +72,7 @@ pub(super) struct Driver {
     /// [`privilege::realtime_overruns`] as last told.
     pub(super) overruns: u32,
     /// A Spec that came while another switch was under way; the last one wins.
-    pub(super) waiting: Option<Arc<Spec>>,
+    pub(super) waiting: Option<(Arc<Spec>, Readings)>,
     pub(super) wall_told: Time,
     /// `Stop` has been given; whether claims are to be given up.
     pub(super) stopping: Option<bool>,
@@ -81,6 +81,7 @@ pub(super) struct Driver {
 /// A reload on its way: the kernel thread already speaks the new identifiers, the engine still the old ones.
 pub(super) struct Switch {
     spec: Arc<Spec>,
+    readings: Readings,
     /// (old, new)
     carried: Vec<(InstanceId, InstanceId)>,
 }
@@ -136,10 +137,10 @@ impl Driver {
             Report::Configured { links, troubles } => {
                 tell_troubles(&self.services, troubles);
                 if let Some(switch) = self.switching.take() {
-                    self.switch(named_links(&switch.spec, &links), now);
+                    self.switch(named_links(&switch.spec, &links), &switch.readings, now);
                 }
-                if let Some(next) = self.waiting.take() {
-                    self.begin_switch(next);
+                if let Some((next, readings)) = self.waiting.take() {
+                    self.begin_switch(next, readings);
                 }
             }
             Report::Trouble(trouble) => tell_troubles(&self.services, vec![trouble]),
@@ -171,8 +172,8 @@ impl Driver {
             News::Ping(answer) => {
                 let _ = answer.send(());
             }
-            News::Reload(spec) if self.switching.is_some() => self.waiting = Some(spec),
-            News::Reload(spec) => self.begin_switch(spec),
+            News::Reload(spec, readings) if self.switching.is_some() => self.waiting = Some((spec, readings)),
+            News::Reload(spec, readings) => self.begin_switch(spec, readings),
             News::Snapshot(answer) => {
                 self.tell_wall(now, true);
                 let mut snapshot = self.engine.snapshot(now);
@@ -213,16 +214,16 @@ impl Driver {
 
     /// Tells the kernel thread first; the engine follows when that has answered. Before anything changes, backups are
     /// given their full patience once more, as keepalived does: making virtual links takes its time on a busy machine.
-    fn begin_switch(&mut self, spec: Arc<Spec>) {
+    fn begin_switch(&mut self, spec: Arc<Spec>, readings: Readings) {
         self.engine.handle(Input::Command(Command::Reassure), clock::now());
         let carried = reload::continued(self.engine.spec(), &spec);
         let _ = self.orders.send(Order::Configure { spec: spec.clone(), carried: carried.clone() });
-        self.switching = Some(Switch { spec, carried });
+        self.switching = Some(Switch { spec, readings, carried });
     }
 
-    fn switch(&mut self, spec: Arc<Spec>, now: Time) {
+    fn switch(&mut self, spec: Arc<Spec>, readings: &Readings, now: Time) {
         self.tell_wall(now, true);
-        self.engine.reload(spec, now);
+        self.engine.reload_with(spec, readings, now);
         // What goes is said goodbye to over the old sockets and under the old identifiers.
         while let Some(action) = self.engine.poll() {
             let all = action == Action::Report(Event::Reloaded);

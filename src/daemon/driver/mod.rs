@@ -13,7 +13,7 @@
 mod carry;
 
 use crate::engine::Engine;
-use crate::engine::io::{Command, Event, Exit, Input, KillSignal, LinkFact};
+use crate::engine::io::{Beginning, Command, Event, Exit, Input, KillSignal, LinkFact, Readings};
 use crate::engine::legacy::{self, Legacy};
 use crate::engine::snapshot::Snapshot;
 use crate::engine::spec::{InstanceId, ScriptId, Spec};
@@ -51,8 +51,8 @@ pub enum News {
     ScriptExited(Box<str>, Exit),
     FileSays(Box<str>, i32),
     ProcessesRun(Box<str>, u32),
-    /// Go over to another Spec. Answered by [`Told::Spec`].
-    Reload(Arc<Spec>),
+    /// Go over to another Spec, of whose trackers this is known. Answered by [`Told::Spec`].
+    Reload(Arc<Spec>, Readings),
     Snapshot(oneshot::Sender<Box<Snapshot>>),
     /// Write the will and end, without a word to anybody on the wire and without giving anything up.
     HandOver(oneshot::Sender<Box<Legacy>>),
@@ -117,6 +117,7 @@ impl Punctuality {
 /// Everything that the thread owns from the start.
 pub struct Setup {
     pub spec: Arc<Spec>,
+    pub readings: Readings,
     pub orders: mpsc::UnboundedSender<Order>,
     pub reports: mpsc::UnboundedReceiver<Report>,
     pub inbox: mpsc::UnboundedReceiver<News>,
@@ -158,7 +159,7 @@ fn block_signals() {
 }
 
 async fn run(setup: Setup) -> std::io::Result<()> {
-    let Setup { spec, orders, mut reports, mut inbox, services, punctuality, log_addresses, legacy } = setup;
+    let Setup { spec, readings, orders, mut reports, mut inbox, services, punctuality, log_addresses, legacy } = setup;
     let timer = Timer::new()?;
     let settings =
         SocketSettings { rx_buffer: spec.daemon.rx_buffer, disable_local_igmp: spec.daemon.disable_local_igmp };
@@ -188,11 +189,11 @@ async fn run(setup: Setup) -> std::io::Result<()> {
         }
     };
     let now = clock::now();
-    let mut engine = match legacy {
-        Some(legacy) => Engine::inherit(spec.clone(), links, &legacy, now),
-        None => Engine::new(spec.clone(), links, now),
+    let beginning = Beginning { links, readings, wall: clock::wall() };
+    let engine = match legacy {
+        Some(legacy) => Engine::inherit(spec.clone(), beginning, &legacy, now),
+        None => Engine::begin(spec.clone(), beginning, now),
     };
-    engine.handle(Input::WallClock(clock::wall()), now);
     let mut driver = Driver {
         sockets: Sockets::new(settings)?,
         engine,

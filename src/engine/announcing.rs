@@ -1,0 +1,105 @@
+//! From a claim that the kernel has taken to announcements on the wire: what came of a wish, what was put back after
+//! somebody took it, and the rounds that follow, at once or spaced.
+//!
+//! When a round is due is the business of [`super::garp`]; which state an instance is in, of [`super::instance`].
+
+use super::garp::{self, Rounds};
+use super::io::{Action, Announce, Event, Outcome};
+use super::spec::InstanceId;
+use super::{Alarm, Engine, settle};
+
+impl Engine {
+    pub(super) fn applied(&mut self, id: InstanceId, outcome: Outcome) {
+        let Some(spec) = self.spec.instances.get(id.index()) else { return };
+        let (total, garp) = (spec.claim.addresses.len() as u32, spec.garp);
+        if let Outcome::Failed { reason } = &outcome {
+            self.out.push_back(Action::Report(Event::ClaimFailed { instance: id, reason: reason.clone() }));
+        }
+        let now = self.now;
+        let rounds = self.with(id, |instance, _| {
+            if !instance.is_master() {
+                return Rounds::default();
+            }
+            match outcome {
+                Outcome::Ready { addresses } => instance.plan.arrived(addresses, total, &garp, now),
+                Outcome::Complete => {
+                    instance.set_owned(true);
+                    instance.plan.complete(total, false, &garp)
+                }
+                Outcome::Failed { .. } => {
+                    instance.set_owned(false);
+                    instance.plan.complete(total, true, &garp)
+                }
+            }
+        });
+        self.announce(id, &rounds.unwrap_or_default());
+    }
+
+    /// Another program took addresses away and the kernel layer has put them back: the LAN has to hear of it.
+    pub(super) fn healed(&mut self, id: InstanceId, addresses: std::ops::Range<u32>) {
+        let Some(spec) = self.spec.instances.get(id.index()) else { return };
+        let repeat = spec.garp.repeat;
+        let known = self.with(id, |instance, _| {
+            instance.counters.healed += 1;
+            let mut known = garp::Ranges::default();
+            for position in addresses.clone().take(u16::MAX.into()).filter(|p| instance.plan.ready.contains(*p)) {
+                known.add(position..position + 1);
+            }
+            known
+        });
+        self.out.push_back(Action::Report(Event::Healed { instance: id, addresses }));
+        self.announce(id, &Rounds { over: known.unwrap_or_default(), times: repeat, extra: false });
+    }
+
+    /// Puts rounds of announcements out, spaced where that is asked for.
+    pub(super) fn announce(&mut self, id: InstanceId, rounds: &Rounds) {
+        if rounds.times == 0 || rounds.over.is_empty() {
+            return;
+        }
+        let paced = self.index.is_paced(id);
+        let Some((instance, spec)) = self.instances.get_mut(id.index()).zip(self.spec.instances.get(id.index())) else {
+            return;
+        };
+        let mut single = Vec::new();
+        if rounds.extra {
+            single = settle::one_each_interface(spec, &rounds.over);
+        } else if paced {
+            single = rounds.over.iter().flatten().collect();
+        }
+        if single.is_empty() && !rounds.extra {
+            for _ in 0..rounds.times {
+                for addresses in rounds.over.iter() {
+                    instance.counters.garps_sent += u64::from(addresses.end - addresses.start);
+                    self.out.push_back(Action::Announce(Announce { instance: id, addresses }));
+                }
+            }
+            return;
+        }
+        for position in single {
+            match self.index.lane(id, position) {
+                Some(lane) => self.lanes.add(lane, id, position, rounds.times),
+                None => {
+                    for _ in 0..rounds.times {
+                        instance.counters.garps_sent += 1;
+                        self.out
+                            .push_back(Action::Announce(Announce { instance: id, addresses: position..position + 1 }));
+                    }
+                }
+            }
+        }
+        if paced {
+            self.run_lanes();
+        }
+    }
+
+    pub(super) fn run_lanes(&mut self) {
+        let instances = &mut self.instances;
+        self.lanes.run(self.now, &mut self.out, |id| {
+            if let Some(instance) = instances.get_mut(id.index()) {
+                instance.counters.garps_sent += 1;
+            }
+        });
+        let at = self.lanes.deadline();
+        self.agenda.set(self.slot(Alarm::Lanes), at);
+    }
+}

@@ -1,0 +1,85 @@
+//! What is so before the daemon starts is so in its first state and its first advert.
+
+use crate::ground::{Ground, instance, ready};
+use std::fs::File;
+use std::io::{BufRead, BufReader};
+use std::os::fd::AsRawFd;
+
+/// Hears the next VRRP datagram in a namespace: its priority.
+fn listen(ground: &Ground) -> std::thread::JoinHandle<u8> {
+    let namespace = File::open(format!("/var/run/netns/{}", ground.name)).unwrap();
+    let (stands, standing) = std::sync::mpsc::channel();
+    let listener = std::thread::spawn(move || {
+        nix::sched::setns(&namespace, nix::sched::CloneFlags::CLONE_NEWNET).unwrap();
+        let every_ip = i32::from((libc::ETH_P_IP as u16).to_be());
+        let kind = socket2::Type::DGRAM;
+        let socket = socket2::Socket::new(socket2::Domain::PACKET, kind, Some(every_ip.into())).unwrap();
+        stands.send(()).unwrap();
+        loop {
+            let mut bytes = [0_u8; 2048];
+            // SAFETY: the buffer is as long as it is said to be.
+            let got = unsafe { libc::recv(socket.as_raw_fd(), bytes.as_mut_ptr().cast(), bytes.len(), 0) };
+            if got >= 28 && bytes[9] == 112 {
+                return bytes[usize::from(bytes[0] & 15) * 4 + 2];
+            }
+        }
+    });
+    standing.recv().unwrap();
+    listener
+}
+
+#[test]
+fn the_first_state_and_the_first_advert_carry_what_a_file_says() {
+    if !ready() {
+        return;
+    }
+    let ground = Ground::new();
+    let fifo = ground.directory.join("fifo");
+    let level = ground.write("level", "7\n");
+    let tracked = instance("A", 1, "10.9.0.10/24")
+        .replace("priority 200", "priority 200\n notify_priority_changes\n track_file {\n  level weight 2\n }");
+    ground.configure(&format!(
+        "global_defs {{\n notify_fifo {}\n script_user root\n}}\ntrack_file level {{\n file {}\n}}\n{tracked}",
+        fifo.display(),
+        level.display()
+    ));
+    nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::from_bits_truncate(0o600)).unwrap();
+    let pipe = File::options().read(true).write(true).open(&fifo).unwrap();
+    let mut lines = BufReader::new(pipe).lines().map(Result::unwrap);
+    let first = listen(&ground);
+    let daemon = ground.start("");
+    assert_eq!(lines.next().unwrap(), "INSTANCE \"A\" BACKUP 214");
+    assert_eq!(lines.next().unwrap(), "INSTANCE \"A\" MASTER 214");
+    assert_eq!(first.join().unwrap(), 214);
+    // What changes later is still heard.
+    std::fs::write(&level, "1\n").unwrap();
+    assert_eq!(lines.next().unwrap(), "INSTANCE \"A\" MASTER_PRIORITY 202");
+    assert_eq!(daemon.stop().code(), Some(0));
+}
+
+#[test]
+fn an_owner_that_a_file_or_a_missing_process_forbids_to_speak_never_speaks() {
+    if !ready() {
+        return;
+    }
+    for tracker in ["track_file", "track_process"] {
+        let ground = Ground::new();
+        let level = ground.write("level", "1\n");
+        let owner = instance("A", 1, "10.9.0.10/24")
+            .replace("priority 200", &format!("priority 255\n {tracker} {{\n  what weight 0\n }}"));
+        ground.configure(&format!(
+            "track_file what {{\n file {}\n}}\nvrrp_track_process what {{\n process vipd-no-such\n}}\n{owner}",
+            level.display()
+        ));
+        let daemon = ground.start("");
+        daemon.wait_for_log("FAULT");
+        let counters = daemon.ask(r#"{"request":"status"}"#)["status"]["instances"][0]["counters"].clone();
+        assert_eq!((counters["advert_sent"].as_u64(), counters["become_master"].as_u64()), (Some(0), Some(0)));
+        assert!(!daemon.log_text().contains("MASTER STATE"), "{}", daemon.log_text());
+        if tracker == "track_file" {
+            std::fs::write(&level, "0\n").unwrap();
+            daemon.wait_for_address(&ground, "10.9.0.10/24", true);
+        }
+        assert_eq!(daemon.stop().code(), Some(0));
+    }
+}
