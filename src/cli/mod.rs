@@ -30,36 +30,7 @@ use args::{ColourChoice, Verb, Vipctl};
 use clap::Parser;
 use std::process::ExitCode;
 
-/// Why a verb could not do what it was asked for, in words for the user.
-#[derive(Debug, thiserror::Error)]
-#[error("{what}")]
-pub struct Trouble {
-    pub what: String,
-    /// The cure, if one is known.
-    pub help: Option<String>,
-}
-
-impl Trouble {
-    pub fn new(what: impl Into<String>) -> Self {
-        Trouble { what: what.into(), help: None }
-    }
-    pub fn help(mut self, cure: impl Into<String>) -> Self {
-        self.help = Some(cure.into());
-        self
-    }
-}
-
-impl From<std::io::Error> for Trouble {
-    fn from(e: std::io::Error) -> Self {
-        Trouble::new(e.to_string())
-    }
-}
-
-impl From<crate::lab::Trouble> for Trouble {
-    fn from(e: crate::lab::Trouble) -> Self {
-        Trouble { what: e.what, help: e.help }
-    }
-}
+pub use crate::lab::Trouble;
 
 /// What a verb comes to: its exit code, or why there is none.
 pub type Outcome = Result<ExitCode, Trouble>;

@@ -28,7 +28,7 @@ mod words;
 use std::net::IpAddr;
 use std::time::Instant;
 
-/// Why the lab could not do what it was asked for, in words for the user.
+/// Why what was asked for could not be done, in words for the user.
 #[derive(Debug, thiserror::Error)]
 #[error("{what}")]
 pub struct Trouble {
