@@ -369,23 +369,55 @@ fn holders(report: &Report) -> BTreeMap<String, Vec<String>> {
     report.owners.iter().map(|owner| (owner.address.to_string(), names(&owner.holders))).collect()
 }
 
+fn read(text: &str) -> Spec {
+    let files = MapLoader::default().with("/k.conf", text.to_owned());
+    let system = TableSystem::anywhere();
+    let env = Env { text: TextEnv::default(), system: &system };
+    let (spec, diagnostics) = vipd::config::load("/k.conf", &env, &files);
+    spec.unwrap_or_else(|| panic!("{diagnostics:?}\n{text}"))
+}
+
 /// A world printed as keepalived.conf files is the same world: read back, it keeps all laws and ends with the same
 /// owners. (What only announcements differ in draws other wake-up jitter, so not every microsecond is the same.)
 #[test]
 fn configurations_of_random_worlds_play_as_their_specs_do() {
     for seed in 0..150 {
         let world = weather::world(seed);
-        let mut read = Vec::new();
-        for (name, text) in world.configurations() {
-            let files = MapLoader::default().with("/k.conf", text.clone());
-            let system = TableSystem::anywhere();
-            let env = Env { text: TextEnv::default(), system: &system };
-            let (spec, diagnostics) = vipd::config::load("/k.conf", &env, &files);
-            read.push((name, Arc::new(spec.unwrap_or_else(|| panic!("seed {seed}: {diagnostics:?}\n{text}")))));
-        }
+        let read: Specs =
+            world.configurations().into_iter().map(|(name, text)| (name, Arc::new(read(&text)))).collect();
         let made = play(&world.specs, &world.scenario, &real, true).unwrap();
         let replayed = play(&read, &world.scenario, &real, true).unwrap();
         assert_eq!(replayed.violations, vec![], "seed {seed}\n{replayed}");
         assert_eq!(holders(&made), holders(&replayed), "seed {seed}\n{made}\n{replayed}");
+    }
+}
+
+/// What the two say of election, tracking and timing is the same to the letter.
+#[test]
+fn configurations_of_random_worlds_say_what_their_specs_say() {
+    for seed in 0..400 {
+        let world = weather::world(seed);
+        for ((name, made), (_, text)) in world.specs.iter().zip(world.configurations()) {
+            let read = read(&text);
+            assert_eq!(read.instances.len(), made.instances.len(), "seed {seed} {name}\n{text}");
+            for (read, made) in read.instances.iter().zip(&made.instances) {
+                let garp = read.garp;
+                let plain = vipd::engine::spec::InstanceSpec {
+                    garp,
+                    claim: read.claim.clone(),
+                    notify: read.notify.clone(),
+                    ..made.clone()
+                };
+                let lines = |spec| format!("{spec:#?}").lines().map(str::to_owned).collect::<Vec<_>>();
+                let differ: Vec<_> = lines(read).into_iter().zip(lines(&plain)).filter(|(a, b)| a != b).collect();
+                assert!(*read == plain, "seed {seed} {name}: {differ:?}\n{text}");
+            }
+            assert_eq!(read.files, made.files, "seed {seed} {name}\n{text}");
+            assert_eq!(read.processes, made.processes, "seed {seed} {name}\n{text}");
+            assert_eq!(read.debounce, made.debounce, "seed {seed} {name}\n{text}");
+            let group =
+                |spec: &Spec| spec.groups.first().map(|g| (g.members.clone(), g.ties.clone(), g.starts_as_master));
+            assert_eq!(group(&read), group(made), "seed {seed} {name}\n{text}");
+        }
     }
 }

@@ -6,7 +6,7 @@ use super::report::Standing;
 use super::router::Router;
 use super::scenario::Conduct;
 use crate::engine::io::{Exit, Input, LinkFact, Outcome, Port, RxMeta, TrackValue, Tracker};
-use crate::engine::spec::{InstanceId, InstanceSpec, ScriptId, Spec};
+use crate::engine::spec::{InstanceId, InstanceSpec, ScriptId, Spec, TieTarget};
 use crate::time::{Interval, Time};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -149,6 +149,18 @@ impl Node {
     pub fn interface_of(&self, instance: InstanceId) -> Option<u32> {
         let spec = self.spec.instances.get(instance.index())?;
         self.kernel.index(spec.interface.as_ref().map_or("eth0", |name| name.as_str()))
+    }
+
+    /// Interfaces without which an instance may not be master.
+    pub fn needs(&self, instance: InstanceId) -> impl Iterator<Item = u32> + '_ {
+        let spec = self.spec.instances.get(instance.index());
+        let own = spec.filter(|spec| spec.track_primary).and_then(|_| self.interface_of(instance));
+        let ties = spec.into_iter().flat_map(|spec| &spec.ties).filter(|tie| tie.weight == 0 && !tie.reverse);
+        let tracked = ties.filter_map(|tie| match &tie.on {
+            TieTarget::Interface(name) => self.kernel.index(name.as_str()),
+            _ => None,
+        });
+        own.into_iter().chain(tracked)
     }
 
     /// Keeps news for a stopped process; a full socket drops datagrams.

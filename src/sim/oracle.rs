@@ -280,9 +280,10 @@ impl Oracle {
                 }
                 let quiet = watch.beat.map(|beat| world.now.since(beat)).unwrap_or_default();
                 let most = watch.interval + self.bounds.late;
-                let down = node.interface_of(instance).is_some_and(|index| !node.carries(index));
-                if down && spec.track_primary && node.spec.debounce.is_empty() {
-                    let text = format!("{} {} is master on an interface that is down", node.name, spec.name);
+                if let Some(down) = node.needs(instance).find(|index| !node.carries(*index)).filter(|_| undelayed(node))
+                {
+                    let name = node.kernel.link(down).map_or("?", |link| link.name.as_str());
+                    let text = format!("{} {} is master although {name} is down", node.name, spec.name);
                     self.blame(Law::NoFaultyMaster, world.now, text);
                 } else if quiet > most {
                     let text = format!("{} {}: master, and silent for {quiet}s", node.name, spec.name);
@@ -439,6 +440,11 @@ fn watch(instance: &crate::engine::spec::InstanceSpec, now: Time) -> Watch {
         sent: 0,
         allowed,
     }
+}
+
+/// What is so with a link is believed at once.
+fn undelayed(node: &Node) -> bool {
+    node.spec.debounce.is_empty()
 }
 
 fn peers(transport: &Transport) -> u64 {
