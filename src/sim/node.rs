@@ -5,8 +5,9 @@ use super::lan::Lan;
 use super::report::Standing;
 use super::router::Router;
 use super::scenario::Conduct;
+use super::world::WAKE;
 use crate::engine::io::{Exit, Input, LinkFact, Outcome, Port, RxMeta, TrackValue, Tracker};
-use crate::engine::spec::{InstanceId, InstanceSpec, ScriptId, Spec, TieTarget};
+use crate::engine::spec::{IfName, InstanceId, InstanceSpec, ScriptId, Spec, TieTarget};
 use crate::time::{Interval, Time};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -41,6 +42,8 @@ pub(super) struct Node {
     pub wall: u64,
     /// Segment of each interface, by index.
     wires: BTreeMap<u32, usize>,
+    /// When a link was last said to go down, by index.
+    downs: BTreeMap<u32, Time>,
 }
 
 /// A script under way.
@@ -100,6 +103,7 @@ impl Node {
             deadline: None,
             wall: 1_700_000_000_000_000,
             wires,
+            downs: BTreeMap::new(),
         }
     }
 
@@ -161,6 +165,24 @@ impl Node {
             _ => None,
         });
         own.into_iter().chain(tracked)
+    }
+
+    /// News that the daemon is told at `now`.
+    pub fn note(&mut self, news: &News, now: Time) {
+        if let News::Link(LinkFact::Changed(link)) = news
+            && !link.running
+        {
+            self.downs.insert(link.index, now);
+        }
+    }
+
+    /// Is this link down, and has it been for longer than is waited for?
+    pub fn has_lost(&self, index: u32, now: Time) -> bool {
+        let delay = |name: &IfName| self.spec.debounce.iter().find(|d| d.interface == *name).map(|d| d.down);
+        let patience =
+            self.kernel.link(index).and_then(|link| delay(&link.name)).map(|delay| delay + self.late.max(WAKE));
+        let since = self.downs.get(&index).copied().unwrap_or(Time::ZERO);
+        !self.carries(index) && patience.is_none_or(|patience| now.since(since) > patience)
     }
 
     /// Keeps news for a stopped process; a full socket drops datagrams.

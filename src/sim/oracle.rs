@@ -280,8 +280,7 @@ impl Oracle {
                 }
                 let quiet = watch.beat.map(|beat| world.now.since(beat)).unwrap_or_default();
                 let most = watch.interval + self.bounds.late;
-                if let Some(down) = node.needs(instance).find(|index| !node.carries(*index)).filter(|_| undelayed(node))
-                {
+                if let Some(down) = node.needs(instance).find(|index| node.has_lost(*index, world.now)) {
                     let name = node.kernel.link(down).map_or("?", |link| link.name.as_str());
                     let text = format!("{} {} is master although {name} is down", node.name, spec.name);
                     self.blame(Law::NoFaultyMaster, world.now, text);
@@ -440,11 +439,6 @@ fn watch(instance: &crate::engine::spec::InstanceSpec, now: Time) -> Watch {
         sent: 0,
         allowed,
     }
-}
-
-/// What is so with a link is believed at once.
-fn undelayed(node: &Node) -> bool {
-    node.spec.debounce.is_empty()
 }
 
 fn peers(transport: &Transport) -> u64 {

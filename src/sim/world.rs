@@ -240,6 +240,7 @@ impl<'m> World<'m> {
         if n.paused {
             return n.keep(news);
         }
+        n.note(&news, self.now);
         self.tell_now(node, news.input());
         if matches!(news, News::Link(_)) {
             self.refresh_ports(node);

@@ -38,6 +38,8 @@ pub(super) struct NodePlan {
     /// Sorted by kind, as a configuration lists them.
     pub trackers: Vec<TrackerPlan>,
     pub startup: u64,
+    /// Interface, and how long it has to be down, or up, before that counts.
+    pub delays: Vec<(String, Interval, Interval)>,
     pub instances: Vec<InstancePlan>,
 }
 
@@ -173,7 +175,27 @@ fn node(random: &mut Random, routers: &[RouterPlan], grouped: bool, usual: Inter
         .collect();
     let owner = instances.iter().any(|instance| instance.priority == 255);
     let trackers = trackers(random, routers.len(), grouped, owner);
-    NodePlan { trackers, startup: if random.one_in(12) { random.within(1, 4) } else { 0 }, instances }
+    let delays = if random.one_in(6) { delays(random, routers, &instances) } else { Vec::new() };
+    NodePlan { trackers, startup: if random.one_in(12) { random.within(1, 4) } else { 0 }, delays, instances }
+}
+
+/// Delays no longer than instances on the interface can bear: longer ones are cut.
+fn delays(
+    random: &mut Random,
+    routers: &[RouterPlan],
+    instances: &[InstancePlan],
+) -> Vec<(String, Interval, Interval)> {
+    let mut all = Vec::new();
+    for segment in 0..2 {
+        let here = routers.iter().zip(instances).filter(|(router, _)| router.segment == segment);
+        let bear = |(_, i): (_, &InstancePlan)| {
+            i.interval.times(u64::from(i.down_adverts - 1)).less(i.interval.scaled(1, 200))
+        };
+        let Some(most) = here.map(bear).min().filter(|most| *most > Interval::from_millis(1)) else { continue };
+        let delay = |random: &mut Random| random.interval(Interval::from_millis(1), most);
+        all.push((format!("eth{segment}"), delay(random), delay(random)));
+    }
+    all
 }
 
 /// What a node tracks: nothing, or a few things of any kind.
@@ -204,7 +226,7 @@ fn trackers(random: &mut Random, instances: usize, grouped: bool, owner: bool) -
     }
     for number in 0..random.below(3).saturating_sub(if random.one_in(2) { 1 } else { 0 }) {
         let interval = Interval::from_millis(500 * random.within(1, 4));
-        let timeout = interval;
+        let timeout = if random.one_in(2) { interval } else { Interval::from_millis(100 * random.within(1, 40)) };
         let (rise, fall) = (random.within(1, 3) as u32, random.within(1, 3) as u32);
         add(random, format!("check{number}"), Kind::Script { rise, fall, interval, timeout });
     }

@@ -2,8 +2,8 @@
 
 use super::plan::{Kind, NodePlan, PASSWORD, Plan, RouterPlan, Seal, TrackerPlan, source};
 use crate::engine::spec::{
-    Auth, FileId, FileSpec, GroupId, GroupSpec, IfName, InstanceId, InstanceSpec, ParamMatch, ProcessId, ProcessSpec,
-    ScriptId, Spec, Tie, TieTarget,
+    Auth, Debounce, FileId, FileSpec, GroupId, GroupSpec, IfName, InstanceId, InstanceSpec, ParamMatch, ProcessId,
+    ProcessSpec, ScriptId, Spec, Tie, TieTarget,
 };
 use crate::sim::build;
 use crate::time::Interval;
@@ -12,6 +12,9 @@ use crate::wire::Version;
 pub(super) fn spec(plan: &Plan, node: usize) -> Spec {
     let Some(own) = plan.nodes.get(node) else { return Spec::default() };
     let mut spec = Spec { startup_delay: Interval::from_secs(own.startup), ..Spec::default() };
+    for (name, down, up) in &own.delays {
+        spec.debounce.extend(IfName::new(name).map(|interface| Debounce { interface, down: *down, up: *up }));
+    }
     let targets = trackers(own, super::name(node), &mut spec);
     let of_group = own.trackers.iter().zip(&targets).filter(|(tracker, _)| tracker.by_group);
     let owner_in_group = plan.grouped && own.instances.iter().any(|i| i.priority == 255);

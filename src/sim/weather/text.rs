@@ -10,6 +10,10 @@ pub(super) fn text(plan: &Plan, node: usize) -> String {
     if own.startup > 0 {
         let _ = writeln!(out, "global_defs {{\n    vrrp_startup_delay {}\n}}", own.startup);
     }
+    if !own.delays.is_empty() {
+        let lines: String = own.delays.iter().map(|(name, down, up)| format!("    {name} {down} {up}\n")).collect();
+        let _ = writeln!(out, "interface_up_down_delays {{\n{lines}}}");
+    }
     for tracker in &own.trackers {
         let _ = write!(out, "{}", Definition { tracker, node: super::name(node) });
     }
