@@ -86,6 +86,14 @@ pub(super) struct InstancePlan {
     pub send_advert: bool,
     pub garp_delay: u64,
     pub garp_refresh: u64,
+    pub vmac: Option<Vmac>,
+}
+
+/// A virtual MAC, and which interface adverts go through.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Vmac {
+    Own,
+    Base,
 }
 
 pub(super) fn name(node: usize) -> &'static str {
@@ -170,6 +178,8 @@ fn node(random: &mut Random, routers: &[RouterPlan], grouped: bool, usual: Inter
                 send_advert: random.one_in(8),
                 garp_delay: random.within(0, 3),
                 garp_refresh: if random.one_in(6) { random.within(1, 5) } else { 0 },
+                vmac: (!router.unicast && random.one_in(6))
+                    .then(|| if random.one_in(2) { Vmac::Own } else { Vmac::Base }),
             }
         })
         .collect();

@@ -1,13 +1,13 @@
 //! A plan as the [`Spec`] of each node: what the configuration of [`super::text`] has to come to.
 
-use super::plan::{Kind, NodePlan, PASSWORD, Plan, RouterPlan, Seal, TrackerPlan, source};
+use super::plan::{Kind, NodePlan, PASSWORD, Plan, RouterPlan, Seal, TrackerPlan, Vmac, source};
 use crate::engine::spec::{
     Auth, Debounce, FileId, FileSpec, GroupId, GroupSpec, IfName, InstanceId, InstanceSpec, ParamMatch, ProcessId,
-    ProcessSpec, ScriptId, Spec, Tie, TieTarget,
+    ProcessSpec, ScriptId, Spec, Tie, TieTarget, VirtualLink,
 };
 use crate::sim::build;
 use crate::time::Interval;
-use crate::wire::Version;
+use crate::wire::{Family, Version};
 
 pub(super) fn spec(plan: &Plan, node: usize) -> Spec {
     let Some(own) = plan.nodes.get(node) else { return Spec::default() };
@@ -100,6 +100,17 @@ fn instance(plan: &Plan, node: usize, position: usize) -> Option<InstanceSpec> {
         let others = (0..plan.nodes.len()).filter(|other| *other != node).map(|other| source(other, router));
         made.transport = build::peers(others);
         made.source = Some(source(node, router));
+    }
+    if let Some(vmac) = plans.vmac {
+        let kind = if made.family == Family::V4 { 1 } else { 2 };
+        made.virtual_link = Some(VirtualLink::Vmac {
+            name: None,
+            prefix: "vrrp".into(),
+            mac: [0, 0, 0x5e, 0, kind, router.vrid],
+            netlink_notify: false,
+            group: None,
+        });
+        made.transmit_base = vmac == Vmac::Base;
     }
     made.group = plan.grouped.then_some(GroupId(0));
     Some(made)

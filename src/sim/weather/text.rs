@@ -1,6 +1,6 @@
 //! A plan as the keepalived.conf of each node, for replaying it and for people.
 
-use super::plan::{InstancePlan, Kind, NodePlan, PASSWORD, Plan, RouterPlan, Seal, TrackerPlan, source};
+use super::plan::{InstancePlan, Kind, NodePlan, PASSWORD, Plan, RouterPlan, Seal, TrackerPlan, Vmac, source};
 use crate::wire::Version;
 use std::fmt::{self, Display, Formatter, Write as _};
 
@@ -104,6 +104,9 @@ impl Display for Block<'_> {
         writeln!(f, "vrrp_instance V{} {{", router.vrid)?;
         writeln!(f, "    version {}", plans.version)?;
         writeln!(f, "    interface eth{}", router.segment)?;
+        if let Some(vmac) = plans.vmac {
+            writeln!(f, "    use_vmac{}", if vmac == Vmac::Base { "\n    vmac_xmit_base" } else { "" })?;
+        }
         writeln!(f, "    virtual_router_id {}", router.vrid)?;
         writeln!(f, "    priority {}", plans.priority)?;
         writeln!(f, "    advert_int {}", plans.interval)?;
