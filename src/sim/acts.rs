@@ -3,7 +3,7 @@
 use super::node::News;
 use super::scenario::{Act, Edit, Mood, Scenario};
 use super::world::World;
-use crate::engine::io::{Command, Input, LinkFact, TrackValue, Tracker, Wall};
+use crate::engine::io::{Command, Input, LinkFact, TrackValue, Tracker};
 use crate::engine::spec::{FileId, ProcessId, Spec, VirtualAddress};
 use crate::time::{Interval, Time};
 use crate::wire::Priority;
@@ -79,9 +79,8 @@ impl World<'_> {
             }
             (Act::Clock { forward, by, .. }, Some(node)) => {
                 let Some(n) = self.nodes.get_mut(node) else { return };
-                let step = by.as_micros();
-                n.wall = if forward { n.wall.saturating_add(step) } else { n.wall.saturating_sub(step) };
-                let wall = Wall { at: now, unix_micros: n.wall + now.as_micros() };
+                n.clock.step(forward, by, &n.spec, now);
+                let wall = n.wall(now);
                 if n.awake() {
                     self.tell_now(node, Input::WallClock(wall));
                 }
@@ -159,9 +158,12 @@ impl World<'_> {
         n.deadline = None;
         self.oracle.resumed(node, now);
         let inbox = std::mem::take(&mut n.inbox);
+        let wall = n.wall(now);
+        // The driver hears what waits before it looks at the clock.
         for news in inbox {
             self.tell(node, news);
         }
+        self.tell_now(node, Input::WallClock(wall));
         self.tell_now(node, Input::Tick);
         if self.nodes.get(node).is_some_and(|n| n.terminate) {
             self.tell_now(node, Input::Command(Command::Stop { release: true }));

@@ -2,7 +2,8 @@
 //! understand each other (version, v2 interval, authentication) are different circles, and no law speaks of them together.
 
 use super::node::Node;
-use super::oracle::{Law, connected, hears};
+use super::oracle::Law;
+use super::reach::{connected, hears};
 use super::world::World;
 use crate::engine::io::Role;
 use crate::engine::snapshot::{InstanceView, Snapshot};

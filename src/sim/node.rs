@@ -1,12 +1,13 @@
 //! One server of a world: its daemon's engine (or none, when it is dead), its modelled kernel and its modelled scripts.
 
+use super::clocks::Clock;
 use super::kernel::Kernel;
 use super::lan::Lan;
 use super::report::Standing;
 use super::router::Router;
 use super::scenario::Conduct;
 use super::world::WAKE;
-use crate::engine::io::{Exit, Input, LinkFact, Outcome, Port, RxMeta, TrackValue, Tracker};
+use crate::engine::io::{Exit, Input, LinkFact, Outcome, Port, RxMeta, TrackValue, Tracker, Wall};
 use crate::engine::spec::{IfName, InstanceId, InstanceSpec, ScriptId, Spec, TieTarget};
 use crate::time::{Interval, Time};
 use std::collections::{BTreeMap, VecDeque};
@@ -38,8 +39,7 @@ pub(super) struct Node {
     pub late: Interval,
     pub wake: Option<Time>,
     pub deadline: Option<Time>,
-    /// Wall clock at world time zero, in microseconds since the epoch.
-    pub wall: u64,
+    pub clock: Clock,
     /// Segment of each interface, by index.
     wires: BTreeMap<u32, usize>,
     /// When a link was last said to go down, by index.
@@ -101,7 +101,7 @@ impl Node {
             late: Interval::ZERO,
             wake: None,
             deadline: None,
-            wall: 1_700_000_000_000_000,
+            clock: Clock::new(),
             wires,
             downs: BTreeMap::new(),
         }
@@ -183,6 +183,11 @@ impl Node {
             self.kernel.link(index).and_then(|link| delay(&link.name)).map(|delay| delay + self.late.max(WAKE));
         let since = self.downs.get(&index).copied().unwrap_or(Time::ZERO);
         !self.carries(index) && patience.is_none_or(|patience| now.since(since) > patience)
+    }
+
+    /// What the wall clock shows.
+    pub fn wall(&self, now: Time) -> Wall {
+        Wall { at: now, unix_micros: self.clock.wall + now.as_micros() }
     }
 
     /// Keeps news for a stopped process; a full socket drops datagrams.

@@ -5,11 +5,13 @@
 use super::bounds::Bounds;
 use super::circles::Circles;
 use super::node::Node;
-use super::scenario::{Act, Conduct, Scenario};
+use super::reach::{connected, hears, unsettled};
+use super::scenario::{Act, Scenario};
 use super::world::World;
-use crate::engine::io::{Action, Announce, Event, Role};
-use crate::engine::spec::{Auth, InstanceId, Spec, Transport};
+use crate::engine::io::{Action, Announce, Event, Role, Transmit};
+use crate::engine::spec::{InstanceId, Spec, Transport};
 use crate::time::{Interval, Time};
+use crate::wire::{PROTOCOL_AH, auth, frames};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
@@ -72,6 +74,15 @@ pub(super) struct Watch {
     window: Time,
     sent: u64,
     allowed: u64,
+    vrid: u8,
+    /// Highest AH sequence that it has heard.
+    ah_heard: u32,
+}
+
+impl Watch {
+    fn listens(&self) -> bool {
+        matches!(self.role, Role::Backup | Role::Master)
+    }
 }
 
 #[derive(Default)]
@@ -153,9 +164,13 @@ impl Oracle {
     }
 
     /// A datagram came to a node: a master may answer it.
-    pub fn heard(&mut self, node: usize) {
+    pub fn heard(&mut self, node: usize, bytes: &[u8]) {
+        let sealed = ah_mark(bytes);
         for watch in self.watches.get_mut(node).into_iter().flatten() {
             watch.allowed += 2 * watch.peers;
+            if let Some((_, sequence)) = sealed.filter(|(vrid, _)| *vrid == watch.vrid && watch.listens()) {
+                watch.ah_heard = watch.ah_heard.max(sequence);
+            }
         }
     }
 
@@ -301,7 +316,8 @@ impl Oracle {
     }
 
     /// Somebody says that it leaves: which backups hear that, and must take over?
-    pub fn leaves(&mut self, world: &World<'_>, node: usize, instance: InstanceId) {
+    pub fn leaves(&mut self, world: &World<'_>, node: usize, goodbye: &Transmit) {
+        let instance = goodbye.instance;
         let grouped = |n: &Node| !n.spec.groups.is_empty() || !n.spec.startup_delay.is_zero();
         if self.drains || unsettled(world) || world.nodes.iter().any(grouped) {
             return;
@@ -310,11 +326,11 @@ impl Oracle {
             self.circles = Circles::of(&world.nodes);
             self.stale = false;
         }
-        // A restarted AH router counts from 0: its goodbye may be taken for a replay like all that it says.
-        let spec = world.nodes.get(node).and_then(|n| n.spec.instances.get(instance.index()));
-        if spec.is_none_or(|spec| matches!(spec.auth, Auth::Ah(_))) {
-            return;
-        }
+        // A restarted AH router counts from 0: who has heard more takes its goodbye for a replay, like all that it says.
+        let sequence = ah_mark(&goodbye.bytes).map_or(u32::MAX, |(_, sequence)| sequence);
+        let fresh = |to: (usize, InstanceId)| {
+            self.watches.get(to.0).and_then(|w| w.get(to.1.index())).is_some_and(|watch| watch.ah_heard < sequence)
+        };
         let from = (node, instance);
         // On a wire that reorders, an advert sent just before may come after, and take the goodbye back.
         let before = self.watches.get(node).and_then(|w| w.get(instance.index())).and_then(|watch| watch.spoke[0]);
@@ -326,6 +342,7 @@ impl Oracle {
                 && world.nodes.get(to.0).is_some_and(Node::awake)
                 && self.role(to.0, to.1) == Some(Role::Backup)
                 && hears(world, from, **to)
+                && fresh(**to)
         };
         let circle = self.circles.lists().find(|members| members.contains(&from));
         let heirs: Vec<_> = circle.into_iter().flatten().filter(hear).copied().collect();
@@ -438,45 +455,21 @@ fn watch(instance: &crate::engine::spec::InstanceSpec, now: Time) -> Watch {
         window: now,
         sent: 0,
         allowed,
+        vrid: instance.vrid.get(),
+        ah_heard: 0,
     }
+}
+
+/// VRID and sequence of an advert that is sealed with AH.
+fn ah_mark(bytes: &[u8]) -> Option<(u8, u32)> {
+    let ip = frames::ipv4(bytes).ok().filter(|ip| ip.protocol == PROTOCOL_AH)?;
+    let (ah, advert) = auth::read_ah(ip.payload)?;
+    Some((*advert.get(1)?, ah.sequence))
 }
 
 fn peers(transport: &Transport) -> u64 {
     match transport {
         Transport::Multicast { .. } => 1,
         Transport::Unicast { peers, .. } => peers.len() as u64,
-    }
-}
-
-/// Something goes on by which no law about calm can be asked for.
-fn unsettled(world: &World<'_>) -> bool {
-    let restless =
-        |node: &Node| node.awake() && (!node.kernel.is_well(world.now) || node.conduct.contains(&Conduct::Flap));
-    world.lan.settings.loss > 0 || world.nodes.iter().any(restless)
-}
-
-/// Do these two instances hear each other, both ways?
-pub(super) fn connected(world: &World<'_>, x: (usize, InstanceId), y: (usize, InstanceId)) -> bool {
-    hears(world, x, y) && hears(world, y, x)
-}
-
-/// Does `to` hear what `from` says?
-pub(super) fn hears(world: &World<'_>, from: (usize, InstanceId), to: (usize, InstanceId)) -> bool {
-    let end = |(n, i): (usize, InstanceId)| {
-        let node = world.nodes.get(n)?;
-        let index = node.interface_of(i).filter(|index| node.carries(*index))?;
-        Some((node, index, node.wire(index)?))
-    };
-    let (Some((a, _, segment)), Some((b, index, other))) = (end(from), end(to)) else { return false };
-    if !world.lan.hears(from.0, to.0, segment) {
-        return false;
-    }
-    match a.spec.instances.get(from.1.index()).map(|i| &i.transport) {
-        Some(Transport::Multicast { .. }) => segment == other,
-        Some(Transport::Unicast { peers, .. }) => {
-            let has = |address: IpAddr| b.kernel.whose(address).is_some_and(|own| own == index);
-            peers.iter().any(|peer| has(peer.address))
-        }
-        None => false,
     }
 }

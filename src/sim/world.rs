@@ -14,7 +14,7 @@ use super::router::Make;
 use super::scenario::{Conduct, Scenario};
 use crate::engine::io::{
     Action, Announce, Beginning, Exit, Input, KillSignal, LinkFact, Outcome, Readings, RxMeta, TrackValue, Tracker,
-    Transmit, Wall,
+    Transmit,
 };
 use crate::engine::spec::{BfdId, FileId, InstanceId, ProcessId, ScriptId, Spec};
 use crate::time::{Interval, Time};
@@ -204,7 +204,8 @@ impl<'m> World<'m> {
         for i in 0..n.spec.bfds.len() {
             readings.push((Tracker::Bfd(BfdId(i as u32)), TrackValue::Up(true)));
         }
-        let wall = Wall { at: now, unix_micros: n.wall + now.as_micros() };
+        n.clock.begin(&n.spec, now);
+        let wall = n.wall(now);
         let world = Beginning { links: n.kernel.links.clone(), readings, wall };
         n.router = Some(make(n.spec.clone(), world, now));
         self.oracle.began(node, &n.spec, now);
@@ -250,8 +251,8 @@ impl<'m> World<'m> {
     pub(super) fn tell_now(&mut self, node: usize, input: Input<'_>) {
         let now = self.now;
         let Some(router) = self.nodes.get_mut(node).and_then(|n| n.router.as_mut()) else { return };
-        if let Input::Datagram { .. } = input {
-            self.oracle.heard(node);
+        if let Input::Datagram { bytes, .. } = &input {
+            self.oracle.heard(node, bytes);
         }
         router.handle(input, now);
         self.drain(node);
@@ -288,7 +289,7 @@ impl<'m> World<'m> {
             Action::Transmit(transmit) => {
                 if says_goodbye(&transmit) {
                     let mut oracle = std::mem::take(&mut self.oracle);
-                    oracle.leaves(self, node, transmit.instance);
+                    oracle.leaves(self, node, &transmit);
                     self.oracle = oracle;
                 }
                 self.transmit(node, transmit);

@@ -3,6 +3,7 @@
 use super::plan::{Kind, Plan, TrackerPlan, name};
 use crate::engine::spec::Spec;
 use crate::sim::bounds::Bounds;
+use crate::sim::clocks;
 use crate::sim::random::Random;
 use crate::sim::scenario::{Act, Conduct, Edit, LanSettings, Mood, Scenario};
 use crate::time::{Interval, Time};
@@ -46,7 +47,9 @@ pub(super) fn scenario(random: &mut Random, plan: &Plan, specs: &[(String, Arc<S
     }
     let plain: Vec<&Spec> = specs.iter().map(|(_, spec)| &**spec).collect();
     let bounds = Bounds::of(&plain, &scenario);
-    scenario.run = until + Interval::from_secs(1) + bounds.settle + Interval::from_millis(1_500);
+    let steps = scenario.acts.iter().any(|(_, act)| matches!(act, Act::Clock { .. }));
+    let clocks = plain.iter().filter(|_| steps).map(|spec| clocks::longest(spec)).max().unwrap_or_default();
+    scenario.run = until + clocks + Interval::from_secs(1) + bounds.settle + Interval::from_millis(1_500);
     scenario
 }
 
@@ -91,7 +94,9 @@ fn trouble(random: &mut Random, plan: &Plan, scenario: &Scenario) -> (Act, Optio
             (act(mood), Some(act(Mood::Well)), true)
         }
         15 => {
-            let by = random.interval(Interval::from_millis(1), Interval::from_secs(100_000));
+            // Most steps are of the size of the windows of auth_hmac, where they matter most.
+            let most = if random.one_in(4) { 100_000 } else { 12 };
+            let by = random.interval(Interval::from_millis(1), Interval::from_secs(most));
             (Act::Clock { node, forward: random.one_in(2), by }, None, false)
         }
         16 => {

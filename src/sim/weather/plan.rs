@@ -1,5 +1,6 @@
 //! What a random world is, in plain values: who stands where, tracks what and speaks how.
 
+use crate::engine::spec::HmacMode;
 use crate::sim::random::Random;
 use crate::time::Interval;
 use crate::wire::{Family, Version};
@@ -28,7 +29,15 @@ pub(super) struct RouterPlan {
 pub(super) enum Seal {
     Password,
     Header,
+    /// `auth_hmac`. A window of seconds is time-based protection, none is monotonic.
+    Trailer {
+        window: Option<u64>,
+        mode: HmacMode,
+    },
 }
+
+/// The key of worlds with `auth_hmac`.
+pub(super) const KEY: &str = "0123456789abcdef0123456789abcdef";
 
 /// The password of worlds that have one.
 pub(super) const PASSWORD: &str = "s3cret";
@@ -137,6 +146,14 @@ fn router(random: &mut Random, number: u64) -> RouterPlan {
         false => IpAddr::V4(Ipv4Addr::new(198, 51, 100, (number * 16 + n + 1) as u8)),
     };
     let seal = match version {
+        _ if random.one_in(8) => {
+            let mode = match random.below(6) {
+                0 => HmacMode::Permissive,
+                1 => HmacMode::ReceiveOnly,
+                _ => HmacMode::Enforce,
+            };
+            Some(Seal::Trailer { window: (!random.one_in(4)).then(|| random.within(1, 8)), mode })
+        }
         Version::V2 if random.one_in(3) => Some(if random.one_in(3) { Seal::Header } else { Seal::Password }),
         _ => None,
     };

@@ -1,9 +1,9 @@
 //! A plan as the [`Spec`] of each node: what the configuration of [`super::text`] has to come to.
 
-use super::plan::{Kind, NodePlan, PASSWORD, Plan, RouterPlan, Seal, TrackerPlan, Vmac, source};
+use super::plan::{KEY, Kind, NodePlan, PASSWORD, Plan, RouterPlan, Seal, TrackerPlan, Vmac, source};
 use crate::engine::spec::{
-    Auth, Debounce, FileId, FileSpec, GroupId, GroupSpec, IfName, InstanceId, InstanceSpec, ParamMatch, ProcessId,
-    ProcessSpec, ScriptId, Spec, Tie, TieTarget, VirtualLink,
+    Auth, Debounce, FileId, FileSpec, GroupId, GroupSpec, HmacAuth, IfName, InstanceId, InstanceSpec, ParamMatch,
+    ProcessId, ProcessSpec, Replay, ScriptId, Spec, Tie, TieTarget, VirtualLink,
 };
 use crate::sim::build;
 use crate::time::Interval;
@@ -122,6 +122,11 @@ fn auth(router: &RouterPlan, version: Version) -> Auth {
     match (router.seal, version) {
         (Some(Seal::Header), Version::V2) => Auth::Ah(key),
         (Some(Seal::Password), Version::V2) => Auth::Pass(key),
+        (Some(Seal::Trailer { window, mode }), _) => {
+            let replay =
+                window.map_or(Replay::Monotonic, |window| Replay::Time { window: Interval::from_secs(window) });
+            Auth::Hmac(HmacAuth { keys: vec![(1, KEY.as_bytes().into())], active: 1, mode, replay })
+        }
         _ => Auth::None,
     }
 }

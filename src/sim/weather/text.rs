@@ -1,6 +1,7 @@
 //! A plan as the keepalived.conf of each node, for replaying it and for people.
 
-use super::plan::{InstancePlan, Kind, NodePlan, PASSWORD, Plan, RouterPlan, Seal, TrackerPlan, Vmac, source};
+use super::plan::{InstancePlan, KEY, Kind, NodePlan, PASSWORD, Plan, RouterPlan, Seal, TrackerPlan, Vmac, source};
+use crate::engine::spec::HmacMode;
 use crate::wire::Version;
 use std::fmt::{self, Display, Formatter, Write as _};
 
@@ -130,9 +131,25 @@ impl Display for Block<'_> {
             }
             writeln!(f, "    }}")?;
         }
-        if let (Some(seal), Version::V2) = (router.seal, plans.version) {
-            let kind = if seal == Seal::Header { "AH" } else { "PASS" };
-            writeln!(f, "    authentication {{\n        auth_type {kind}\n        auth_pass {PASSWORD}\n    }}")?;
+        match (router.seal, plans.version) {
+            (Some(Seal::Trailer { window, mode }), _) => {
+                writeln!(f, "    auth_hmac {{\n        key 1 {KEY}\n        active_key 1")?;
+                match window {
+                    Some(window) => writeln!(f, "        anti_replay time\n        time_window {window}")?,
+                    None => writeln!(f, "        anti_replay monotonic")?,
+                }
+                let mode = match mode {
+                    HmacMode::Enforce => "enforce",
+                    HmacMode::Permissive => "permissive",
+                    HmacMode::ReceiveOnly => "receive-only",
+                };
+                writeln!(f, "        mode {mode}\n    }}")?;
+            }
+            (Some(seal), Version::V2) => {
+                let kind = if seal == Seal::Header { "AH" } else { "PASS" };
+                writeln!(f, "    authentication {{\n        auth_type {kind}\n        auth_pass {PASSWORD}\n    }}")?;
+            }
+            _ => {}
         }
         writeln!(f, "    virtual_ipaddress {{")?;
         router.addresses.iter().try_for_each(|address| writeln!(f, "        {address}"))?;
