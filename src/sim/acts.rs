@@ -4,9 +4,8 @@ use super::node::News;
 use super::scenario::{Act, Edit, Mood, Scenario};
 use super::world::World;
 use crate::engine::io::{Command, Input, LinkFact, TrackValue, Tracker};
-use crate::engine::spec::{FileId, ProcessId, Spec, VirtualAddress};
+use crate::engine::spec::{FileId, ProcessId, Spec};
 use crate::time::{Interval, Time};
-use crate::wire::Priority;
 use std::sync::Arc;
 
 impl World<'_> {
@@ -185,55 +184,6 @@ impl World<'_> {
             self.tell(node, News::Link(fact));
         }
     }
-
-    fn reload(&mut self, node: usize, edits: &[Edit]) {
-        let now = self.now;
-        // What was due before is not the reload's doing, though a late wake-up left it to be done.
-        if self.nodes.get(node).is_some_and(|n| n.awake()) {
-            self.tell_now(node, Input::Tick);
-        }
-        let Some(n) = self.nodes.get_mut(node).filter(|n| !n.paused) else { return };
-        let mut spec = (*n.spec).clone();
-        edits.iter().for_each(|edit| apply(&mut spec, edit));
-        let same = spec == *n.spec;
-        n.spec = Arc::new(spec);
-        let spec = n.spec.clone();
-        if let Some(router) = n.router.as_mut() {
-            router.reload(spec.clone(), now);
-            self.oracle.reloading(node, &spec, same);
-            self.drain(node);
-            self.oracle.reloaded(node);
-            self.refresh_ports(node);
-        }
-    }
-}
-
-fn apply(spec: &mut Spec, edit: &Edit) {
-    let mut with = |name: &str, change: &mut dyn FnMut(&mut crate::engine::spec::InstanceSpec)| {
-        spec.instances.iter_mut().filter(|i| *i.name == *name).for_each(change);
-    };
-    match edit {
-        Edit::Priority { instance, priority } => with(instance, &mut |i| i.priority = Priority(*priority)),
-        Edit::Preempt { instance, preempt } => with(instance, &mut |i| i.preempt = *preempt),
-        Edit::Add { instance, address } => with(instance, &mut |i| {
-            let mut claim = (*i.claim).clone();
-            if !claim.addresses.iter().any(|a| a.address == *address) {
-                let prefix = if address.is_ipv4() { 32 } else { 128 };
-                let at = claim.advertised.min(claim.addresses.len());
-                claim.addresses.insert(at, VirtualAddress::plain(*address, prefix));
-                claim.advertised += 1;
-            }
-            i.claim = Arc::new(claim);
-        }),
-        Edit::Remove { instance, address } => with(instance, &mut |i| {
-            let mut claim = (*i.claim).clone();
-            if let Some(at) = claim.addresses.iter().position(|a| a.address == *address) {
-                claim.addresses.remove(at);
-                claim.advertised -= usize::from(at < claim.advertised);
-            }
-            i.claim = Arc::new(claim);
-        }),
-    }
 }
 
 impl Act {
@@ -294,7 +244,9 @@ pub(super) fn check_names(specs: &[(String, Arc<Spec>)], scenario: &Scenario) ->
                         let (Edit::Priority { instance, .. }
                         | Edit::Preempt { instance, .. }
                         | Edit::Add { instance, .. }
-                        | Edit::Remove { instance, .. }) = edit;
+                        | Edit::Remove { instance, .. }
+                        | Edit::Gone { instance }
+                        | Edit::Back { instance }) = edit;
                         one_of("instance", instance, spec.instances.iter().map(|i| &*i.name).collect())
                     })?,
                     _ => {}

@@ -2,6 +2,7 @@
 //! can fail. It stands for the whole kernel side of the daemon: it retries what failed and puts back what others took.
 
 use super::lan::{Lan, interfaces};
+use super::reloads::Carried;
 use super::scenario::Mood;
 use crate::engine::io::{Link, LinkAddress, LinkFact, Outcome};
 use crate::engine::spec::{Claim, IfName, InstanceId, Spec, VirtualLink};
@@ -25,6 +26,9 @@ pub(super) struct Request {
     /// Only the newest request for an instance counts.
     pub generation: u64,
 }
+
+/// Who holds what an instance held that a reload took away.
+pub(super) const ORPHAN: InstanceId = InstanceId(u32::MAX);
 
 /// What carrying out a request led to.
 #[derive(Default)]
@@ -197,6 +201,21 @@ impl Kernel {
         self.refused.clear();
         self.stolen.clear();
         self.busy_until = Time::ZERO;
+    }
+
+    /// Instances have other ids; what those hold that are no more is nobody's.
+    pub fn rekey(&mut self, carried: &Carried) {
+        let id = |old: &InstanceId| carried.get(old).copied();
+        self.held.values_mut().for_each(|holder| *holder = id(holder).unwrap_or(ORPHAN));
+        let stolen = std::mem::take(&mut self.stolen).into_iter();
+        self.stolen = stolen.filter_map(|(address, holder)| Some((address, id(&holder)?))).collect();
+        let wishes = std::mem::take(&mut self.wishes).into_iter();
+        self.wishes = wishes.filter_map(|(holder, wish)| Some((id(&holder)?, wish))).collect();
+        self.refused = self.refused.iter().filter_map(id).collect();
+    }
+
+    pub fn has_orphans(&self) -> bool {
+        self.held.values().any(|holder| *holder == ORPHAN)
     }
 
     pub fn link(&self, index: u32) -> Option<&Link> {

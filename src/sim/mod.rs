@@ -20,6 +20,7 @@ pub mod pcap;
 mod random;
 mod reach;
 mod rehearse;
+mod reloads;
 mod report;
 mod router;
 mod scenario;

@@ -19,6 +19,8 @@ const SOCKET_BUFFER: usize = 256;
 pub(super) struct Node {
     pub name: Box<str>,
     pub spec: Arc<Spec>,
+    /// As the files say it: what is taken out can be put back.
+    pub origin: Arc<Spec>,
     /// `None`: no daemon runs.
     pub router: Option<Box<dyn Router>>,
     pub paused: bool,
@@ -88,6 +90,7 @@ impl Node {
             conduct: spec.scripts.iter().map(|script| Conduct::by_nature(&script.run)).collect(),
             files: spec.files.iter().map(|file| file.init.map_or(0, |(value, _)| value)).collect(),
             processes: spec.processes.iter().map(|process| process.quorum).collect(),
+            origin: spec.clone(),
             spec,
             router: None,
             paused: false,

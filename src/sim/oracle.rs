@@ -6,6 +6,7 @@ use super::bounds::Bounds;
 use super::circles::Circles;
 use super::node::Node;
 use super::reach::{connected, hears, unsettled};
+use super::reloads::Carried;
 use super::scenario::{Act, Scenario};
 use super::world::World;
 use crate::engine::io::{Action, Announce, Event, Role, Transmit};
@@ -140,6 +141,7 @@ impl Oracle {
         if let Some(watches) = self.watches.get_mut(node) {
             *watches = spec.instances.iter().map(|i| watch(i, now)).collect();
         }
+        self.rename(node, spec);
     }
 
     pub fn ended(&mut self, node: usize) {
@@ -174,16 +176,31 @@ impl Oracle {
         }
     }
 
-    pub fn reloading(&mut self, node: usize, spec: &Spec, same: bool) {
-        self.stale = true;
-        self.reloading = Some(same);
-        for (watch, instance) in self.watches.get_mut(node).into_iter().flatten().zip(&spec.instances) {
-            watch.interval = instance.interval;
-            watch.peers = peers(&instance.transport);
+    fn rename(&mut self, node: usize, spec: &Spec) {
+        if let Some(names) = self.names.get_mut(node) {
+            *names = spec.instances.iter().map(|i| i.name.clone()).collect();
         }
     }
 
-    pub fn reloaded(&mut self, _node: usize) {
+    pub fn reloading(&mut self, same: bool) {
+        self.reloading = Some(same);
+    }
+
+    /// The instances of a node whose daemon runs are others: what continues is watched on.
+    pub fn rekey(&mut self, node: usize, spec: &Spec, carried: &Carried, now: Time) {
+        self.stale = true;
+        self.rename(node, spec);
+        let Some(watches) = self.watches.get_mut(node) else { return };
+        let before = std::mem::take(watches);
+        *watches = spec.instances.iter().map(|i| watch(i, now)).collect();
+        for (from, to) in carried {
+            if let Some((old, new)) = before.get(from.index()).zip(watches.get_mut(to.index())) {
+                *new = Watch { interval: new.interval, peers: new.peers, ..old.clone() };
+            }
+        }
+    }
+
+    pub fn reloaded(&mut self) {
         self.reloading = None;
     }
 
@@ -413,6 +430,10 @@ impl Oracle {
             if snapshot.instances.len() != node.spec.instances.len() {
                 let text = format!("{} shows {} instances", node.name, snapshot.instances.len());
                 self.blame(Law::ReportsAreTrue, world.now, text);
+            }
+            let nobody = node.kernel.held.iter().find(|(_, holder)| holder.index() >= node.spec.instances.len());
+            if let Some((address, _)) = nobody {
+                self.blame(Law::KernelFollows, world.now, format!("{} has {address}, which is nobody's", node.name));
             }
             for (position, view) in snapshot.instances.iter().enumerate() {
                 let instance = InstanceId(position as u32);

@@ -202,6 +202,14 @@ pub enum Edit {
         instance: Box<str>,
         address: std::net::IpAddr,
     },
+    /// The instance is taken out.
+    Gone {
+        instance: Box<str>,
+    },
+    /// An instance that was taken out is there again, as it stood in the files.
+    Back {
+        instance: Box<str>,
+    },
 }
 
 /// Why a scenario text cannot be used: line number from 1, and what is wrong.
@@ -373,13 +381,15 @@ fn act(words: &mut Words<'_>, settings: LanSettings) -> Result<Act, String> {
 }
 
 fn edit(instance: Box<str>, words: &mut Words<'_>) -> Result<Edit, String> {
-    Ok(match words.next("priority, preempt, nopreempt, add or remove")? {
+    Ok(match words.next("priority, preempt, nopreempt, add, remove, gone or back")? {
         "priority" => Edit::Priority { instance, priority: words.number("priority")? },
         "preempt" => Edit::Preempt { instance, preempt: true },
         "nopreempt" => Edit::Preempt { instance, preempt: false },
         "add" => Edit::Add { instance, address: words.number("address")? },
         "remove" => Edit::Remove { instance, address: words.number("address")? },
-        other => return Err(format!("{other} is none of: priority, preempt, nopreempt, add, remove")),
+        "gone" => Edit::Gone { instance },
+        "back" => Edit::Back { instance },
+        other => return Err(format!("{other} is none of: priority, preempt, nopreempt, add, remove, gone, back")),
     })
 }
 

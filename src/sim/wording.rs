@@ -96,6 +96,8 @@ impl fmt::Display for Edit {
             Edit::Preempt { instance, preempt: true } => write!(f, "{instance} preempt"),
             Edit::Preempt { instance, preempt: false } => write!(f, "{instance} nopreempt"),
             Edit::Add { instance, address } => write!(f, "{instance} add {address}"),
+            Edit::Gone { instance } => write!(f, "{instance} gone"),
+            Edit::Back { instance } => write!(f, "{instance} back"),
             Edit::Remove { instance, address } => write!(f, "{instance} remove {address}"),
         }
     }

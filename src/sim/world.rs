@@ -41,7 +41,7 @@ pub struct World<'m> {
     pub(super) oracle: Oracle,
     pub(super) chronicle: Chronicle,
     pub(super) scenario: Scenario,
-    queue: BTreeMap<(Time, u64), Happening>,
+    pub(super) queue: BTreeMap<(Time, u64), Happening>,
     sequence: u64,
 }
 
@@ -282,7 +282,7 @@ impl<'m> World<'m> {
         self.oracle.drained(node, deadline, now);
     }
 
-    fn carry(&mut self, node: usize, action: Action) {
+    pub(super) fn carry(&mut self, node: usize, action: Action) {
         let now = self.now;
         self.oracle.answered(node, &action, now);
         match action {
@@ -309,7 +309,7 @@ impl<'m> World<'m> {
         }
     }
 
-    fn ask(&mut self, node: usize, instance: InstanceId, claim: Option<Arc<crate::engine::spec::Claim>>) {
+    pub(super) fn ask(&mut self, node: usize, instance: InstanceId, claim: Option<Arc<crate::engine::spec::Claim>>) {
         let now = self.now;
         let Some(n) = self.nodes.get_mut(node) else { return };
         let epoch = n.epoch;

@@ -108,6 +108,12 @@ fn trouble(random: &mut Random, plan: &Plan, scenario: &Scenario) -> (Act, Optio
             )
         }
         17 => {
+            if random.one_in(3) {
+                // An instance is taken out, and put back later.
+                let reload = |edit| Act::Reload { node: node.clone(), edits: vec![edit] };
+                let gone = reload(Edit::Gone { instance: instance.clone() });
+                return (gone, Some(reload(Edit::Back { instance })), false);
+            }
             let edits = match random.below(4) {
                 0 => Vec::new(),
                 1 if !plan.grouped => vec![Edit::Priority { instance, priority: random.within(1, 254) as u8 }],
