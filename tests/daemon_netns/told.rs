@@ -170,3 +170,40 @@ fn states_are_written_to_the_fifo_again_after_a_reload_if_asked() {
     assert_eq!(again, ["GROUP \"G\" MASTER 0", "INSTANCE \"A\" MASTER 200", "INSTANCE \"B\" MASTER 200"]);
     assert_eq!(daemon.stop().code(), Some(0));
 }
+
+/// logcheck sends its reader every line that no rule of the package covers.
+#[test]
+fn a_day_without_trouble_is_nothing_for_logcheck() {
+    if !ready() {
+        return;
+    }
+    let ground = Ground::new();
+    let script = "global_defs {\n script_user root\n enable_script_security\n}\n\
+                  vrrp_script alive {\n script /usr/bin/true\n interval 1\n timeout 60\n}\n";
+    let tracking = instance("A", 1, "10.9.0.10/24").replacen("{\n", "{\n track_script {\n alive\n }\n", 1);
+    ground.configure(&format!("{script}{tracking}"));
+    let daemon = ground.start("");
+    daemon.wait_for_address(&ground, "10.9.0.10/24", true);
+    daemon.signal(libc::SIGHUP);
+    daemon.wait_for_log("Reload complete");
+    assert_eq!(daemon.stop().code(), Some(0));
+    let text = std::fs::read_to_string(ground.directory.join("log")).unwrap();
+    // Behind "Sat Nov 21 05:26:07 2026: ".
+    let said: Vec<&str> = text.lines().filter_map(|line| line.get(26..)).collect();
+    assert!(said.iter().any(|line| line.contains("Entering MASTER STATE")), "{text}");
+
+    // On a terminal a line does not say which of keepalived's two names it bears in syslog.
+    let stamped = |name: &str, line: &str| format!("Nov 21 05:26:57 host {name}[439]: {line}\n");
+    let both = said.iter().map(|line| (stamped("Keepalived", line), stamped("Keepalived_vrrp", line)));
+    let rules = include_str!("../../packaging/debian/vipd.logcheck.ignore.server");
+    let rules =
+        ground.write("rules", &rules.lines().filter(|rule| !rule.starts_with('#')).collect::<Vec<_>>().join("\n"));
+    let covered = |line: &str| {
+        let file = ground.write("line", line);
+        let mut grep = std::process::Command::new("grep");
+        grep.args(["-E", "-q", "-f"]).arg(&rules).arg(file).status().unwrap().success()
+    };
+    let reported: Vec<String> =
+        both.filter(|(one, other)| !covered(one) && !covered(other)).map(|(one, _)| one).collect();
+    assert!(reported.is_empty(), "{}", reported.concat());
+}
