@@ -6,7 +6,6 @@ use super::lan::Lan;
 use super::report::Standing;
 use super::router::Router;
 use super::scenario::Conduct;
-use super::world::WAKE;
 use crate::engine::io::{Exit, Input, LinkFact, Outcome, Port, RxMeta, TrackValue, Tracker, Wall};
 use crate::engine::spec::{IfName, InstanceId, InstanceSpec, ScriptId, Spec, TieTarget};
 use crate::time::{Interval, Time};
@@ -179,11 +178,10 @@ impl Node {
         }
     }
 
-    /// Is this link down, and has it been for longer than is waited for?
-    pub fn has_lost(&self, index: u32, now: Time) -> bool {
+    /// Is this link down, and has it been for longer than is waited for? `late`: wake-ups may come so late.
+    pub fn has_lost(&self, index: u32, late: Interval, now: Time) -> bool {
         let delay = |name: &IfName| self.spec.debounce.iter().find(|d| d.interface == *name).map(|d| d.down);
-        let patience =
-            self.kernel.link(index).and_then(|link| delay(&link.name)).map(|delay| delay + self.late.max(WAKE));
+        let patience = self.kernel.link(index).and_then(|link| delay(&link.name)).map(|delay| delay + late);
         let since = self.downs.get(&index).copied().unwrap_or(Time::ZERO);
         !self.carries(index) && patience.is_none_or(|patience| now.since(since) > patience)
     }

@@ -302,6 +302,7 @@ impl Oracle {
     }
 
     fn look_at_nodes(&mut self, world: &World<'_>) {
+        let late = self.bounds.late;
         for (number, node) in world.nodes.iter().enumerate().filter(|(_, node)| node.awake()) {
             for position in 0..node.spec.instances.len() {
                 let instance = InstanceId(position as u32);
@@ -312,7 +313,7 @@ impl Oracle {
                 }
                 let quiet = watch.beat.map(|beat| world.now.since(beat)).unwrap_or_default();
                 let most = watch.interval + self.bounds.late;
-                if let Some(down) = node.needs(instance).find(|index| node.has_lost(*index, world.now)) {
+                if let Some(down) = node.needs(instance).find(|index| node.has_lost(*index, late, world.now)) {
                     let name = node.kernel.link(down).map_or("?", |link| link.name.as_str());
                     let text = format!("{} {} is master although {name} is down", node.name, spec.name);
                     self.blame(Law::NoFaultyMaster, world.now, text);

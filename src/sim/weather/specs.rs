@@ -8,6 +8,7 @@ use crate::engine::spec::{
 use crate::sim::build;
 use crate::time::Interval;
 use crate::wire::{Family, Version};
+use std::sync::Arc;
 
 pub(super) fn spec(plan: &Plan, node: usize) -> Spec {
     let Some(own) = plan.nodes.get(node) else { return Spec::default() };
@@ -94,7 +95,9 @@ fn instance(plan: &Plan, node: usize, position: usize) -> Option<InstanceSpec> {
     made.higher_prio_send_advert = plans.send_advert;
     made.garp.delay = Interval::from_secs(plans.garp_delay);
     made.garp.refresh = Interval::from_secs(plans.garp_refresh);
-    made.garp.lower_prio_delay = made.garp.delay;
+    // Nobody is to choose a virtual address as the source of something of his own.
+    let six = Arc::make_mut(&mut made.claim).addresses.iter_mut().filter(|a| a.address.is_ipv6());
+    six.for_each(|address| address.preferred_lifetime = Some(0));
     made.auth = auth(router, plans.version);
     if router.unicast {
         let others = (0..plan.nodes.len()).filter(|other| *other != node).map(|other| source(other, router));
