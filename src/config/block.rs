@@ -326,11 +326,16 @@ impl Cx<'_> {
         let message = format!("`{keyword}` is given twice; {kept}");
         self.push(Diagnostic::new(Class::General, span, message).related(first, "first given here"));
     }
-    /// Remembers a name; false, with a complaint, when it is taken.
+    /// Remembers a name; false, with a complaint, when it is taken. keepalived says nothing of a second tracker, and ties
+    /// go to the first: a note.
     pub fn define(&mut self, kind: &'static str, name: Word<'_>) -> bool {
+        let class = match kind {
+            "vrrp_script" | "track_file" | "vrrp_track_process" => Class::Note,
+            _ => Class::General,
+        };
         if let Some(first) = self.names.get(kind).and_then(|names| names.get(name.text)).copied() {
             let message = format!("there is a {kind} `{}` already; this one is skipped", name.text);
-            self.push(Diagnostic::new(Class::General, name.span, message).related(first, "the first one"));
+            self.push(Diagnostic::new(class, name.span, message).related(first, "the first one"));
             return false;
         }
         self.names.entry(kind).or_default().insert(name.text.into(), name.span);

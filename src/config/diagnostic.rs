@@ -27,10 +27,11 @@ pub enum Class {
     Warning,
     Deprecated,
     Security,
-    /// An include that must not fail failed: no start, exit code 6.
-    Include,
     /// An argument that keepalived cannot do without is missing: it stops reading at once, exit code 2.
     Abort,
+    /// An include that must not fail failed: no start, exit code 6. keepalived finds it in its first pass over the file,
+    /// before most of what makes it abort.
+    Include,
 }
 
 impl Class {
@@ -131,7 +132,7 @@ impl Diagnostics {
     pub fn worst(&self) -> Option<Class> {
         self.list.iter().map(|d| d.class).max().max(self.worst_of_more)
     }
-    /// Exit code of `-t`: [`Class::Abort`] ends everything with 2, else the highest class decides.
+    /// Exit code of `-t`: the highest class decides.
     pub fn exit_code(&self) -> u8 {
         self.worst().map_or(0, Class::exit_code)
     }

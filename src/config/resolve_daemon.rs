@@ -1,10 +1,13 @@
 //! What concerns the process: `global_defs` and the process keywords → [`Daemon`].
 
 use super::block::{Cx, Set, given};
+use super::diagnostic::Diagnostic;
+use super::global::Global;
 use super::global_read::FifoLine;
-use super::resolve::{line_of, notify};
+use super::resolve::notify;
 use super::resolve_shown::shown;
 use super::security::{Guard, SetScript};
+use super::source::Span;
 use super::top::Top;
 use crate::engine::spec::{Daemon, Dump, Fifo, Mail, NetlinkBuffers, Nftables, Run, RxBuffer};
 
@@ -16,25 +19,46 @@ fn number<T: Copy>(set: &Set<T>) -> Option<T> {
     set.as_ref().map(|set| set.value)
 }
 
+fn is_below(one: Span, other: Span) -> bool {
+    one.start > other.start
+}
+
+/// Asks `guard` about a line of `global_defs` as keepalived does while it reads: `script_user` and
+/// `enable_script_security` below the line do not count for who it is for.
+fn as_read<T>(global: &Global, line: Span, guard: &mut Guard<'_>, ask: impl FnOnce(&mut Guard<'_>) -> T) -> T {
+    let user_below = global.script_user.as_ref().is_some_and(|user| is_below(user.span, line));
+    let security_below = global.script_security.as_ref().is_some_and(|set| is_below(set.span, line));
+    guard.with_default(!user_below, !security_below, ask)
+}
+
 /// The process's settings; scripts of the parent are checked with `guard`.
 pub fn daemon(top: &Top, guard: &mut Guard<'_>, cx: &mut Cx<'_>) -> Daemon {
     // Taken out while scripts are checked, which also complain through `cx`.
     let global = std::mem::take(&mut cx.global);
-    let startup = notify(line_of(&global.startup_script), "startup_script", guard, cx).map(|run| *run);
-    let shutdown = notify(line_of(&global.shutdown_script), "shutdown_script", guard, cx).map(|run| *run);
+    let script = |line: &SetScript, what: &str, guard: &mut Guard<'_>, cx: &mut Cx<'_>| {
+        let line = line.as_deref()?;
+        as_read(&global, line.span, guard, |guard| notify(Some(&line.value), what, guard, cx)).map(|run| *run)
+    };
+    let startup = script(&global.startup_script, "startup_script", guard, cx);
+    let shutdown = script(&global.shutdown_script, "shutdown_script", guard, cx);
     let run_vrrp = !top.instances.is_empty();
-    let fifo_of = |line: &Set<FifoLine>, script: &SetScript, what: &str, guard: &mut Guard<'_>, cx: &mut Cx<'_>| {
+    let fifo_of = |line: &Set<FifoLine>, reader: &SetScript, what: &str, guard: &mut Guard<'_>, cx: &mut Cx<'_>| {
         let line = line.as_ref()?;
-        let account = match guard.account_of(line.value.user.as_ref()) {
+        let account = match as_read(&global, line.span, guard, |guard| guard.account_of(line.value.user.as_ref())) {
             Ok(account) => account,
             Err(problem) => {
-                cx.note(line.span, format!("{what} is not made: {problem}"));
+                let class = guard.class_of_missing_user();
+                let mut complaint = Diagnostic::new(class, line.span, format!("{what} is not made: {problem}"));
+                if let Some(below) = global.script_user.as_ref().filter(|user| is_below(user.span, line.span)) {
+                    complaint = complaint.related(below.span, "this comes too late for it; write it first");
+                }
+                cx.push(complaint);
                 return None;
             }
         };
-        let reader = if run_vrrp { notify(line_of(script), &format!("{what}_script"), guard, cx) } else { None };
+        let reader = if run_vrrp { script(reader, &format!("{what}_script"), guard, cx) } else { None };
         let path = line.value.path.clone();
-        Some(Fifo { reader: reader.map(|run| with_argument(*run, &path)), path, uid: account.uid, gid: account.gid })
+        Some(Fifo { reader: reader.map(|run| with_argument(run, &path)), path, uid: account.uid, gid: account.gid })
     };
     let fifo = fifo_of(&global.fifo, &global.fifo_script, "notify_fifo", guard, cx);
     let vrrp_fifo = fifo_of(&global.vrrp_fifo, &global.vrrp_fifo_script, "vrrp_notify_fifo", guard, cx);

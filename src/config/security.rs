@@ -237,6 +237,8 @@ pub struct Guard<'a> {
     /// `script_user`.
     pub script_user: Option<UserLine>,
     default: Option<Result<Account, String>>,
+    /// Script security wants a user of its own for whoever names none.
+    must_be_named: bool,
     /// There is no default user although script security wants one, and that has not been said.
     default_failed: bool,
     /// A script is configured: where. With security off this is a complaint.
@@ -254,6 +256,7 @@ impl<'a> Guard<'a> {
             supplementary: false,
             script_user: None,
             default: None,
+            must_be_named: true,
             default_failed: false,
             first_script: None,
             first_insecure: None,
@@ -270,7 +273,7 @@ impl<'a> Guard<'a> {
                     let line = UserLine { user: "keepalived_script".into(), group: None, span };
                     match account(self.system, &line, self.supplementary) {
                         Ok(found) => Ok(found),
-                        Err(_) if self.enabled => {
+                        Err(_) if self.enabled && self.must_be_named => {
                             self.default_failed = true;
                             Err("with enable_script_security, scripts need script_user or a user keepalived_script"
                                 .into())
@@ -285,6 +288,21 @@ impl<'a> Guard<'a> {
             self.default = Some(found);
         }
         self.default.clone().unwrap_or_else(|| Err("no user".into()))
+    }
+
+    /// `ask`, where `script_user` may not count and a user need not be named.
+    pub fn with_default<T>(&mut self, named: bool, must_be_named: bool, ask: impl FnOnce(&mut Self) -> T) -> T {
+        if named && must_be_named {
+            return ask(self);
+        }
+        let user = if named { None } else { self.script_user.take() };
+        let default = self.default.take();
+        self.must_be_named = must_be_named;
+        let answer = ask(self);
+        self.must_be_named = true;
+        self.default = default;
+        self.script_user = self.script_user.take().or(user);
+        answer
     }
 
     /// Class of a complaint about a missing user: that there is no default user is an error, once.
