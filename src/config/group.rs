@@ -91,6 +91,18 @@ fn members(field: &mut Members, node: &Node<'_>, cx: &mut Cx<'_>) {
     *field = Some((names, node.span));
 }
 
+fn memberless<T>(node: &Node<'_>, kind: &str, group: &Named<T>, cx: &mut Cx<'_>) {
+    let message = format!("{kind} `{}` has no members and is removed", group.name);
+    let mut complaint = Diagnostic::new(Class::General, group.span, message);
+    let empty = node.body.iter().flatten().find(|line| line.keyword.text == "group").and_then(|list| list.close);
+    for (end, what) in [(empty, "nobody is in this list"), (group.close, "the block ends here")] {
+        if let Some(end) = end {
+            complaint = complaint.related(end, what);
+        }
+    }
+    cx.push(complaint);
+}
+
 /// `vrrp_sync_group NAME` and `track_group NAME`: without members they are removed.
 pub fn read_sync_group(list: &mut Vec<Named<SyncGroup>>, node: &Node<'_>, cx: &mut Cx<'_>) {
     let Some(name) = only_name(node, cx) else { return };
@@ -99,11 +111,7 @@ pub fn read_sync_group(list: &mut Vec<Named<SyncGroup>>, node: &Node<'_>, cx: &m
     }
     let Some(group) = named::<SyncGroup>(node, cx) else { return };
     if group.settings.members.is_none() && !cx.aborted {
-        return cx.block_error(
-            group.span,
-            group.close,
-            format!("vrrp_sync_group `{}` has no members and is removed", group.name),
-        );
+        return memberless(node, "vrrp_sync_group", &group, cx);
     }
     list.push(group);
 }
@@ -115,11 +123,7 @@ pub fn read_track_group(list: &mut Vec<Named<TrackGroup>>, node: &Node<'_>, cx: 
     }
     let Some(group) = named::<TrackGroup>(node, cx) else { return };
     if group.settings.members.is_none() && !cx.aborted {
-        return cx.block_error(
-            group.span,
-            group.close,
-            format!("track_group `{}` has no members and is removed", group.name),
-        );
+        return memberless(node, "track_group", &group, cx);
     }
     cx.track_groups.push(group.name.clone());
     list.push(group);
@@ -154,7 +158,7 @@ fn garp_interface(field: &mut Vec<IfName>, node: &Node<'_>, cx: &mut Cx<'_>) {
 fn garp_interfaces(field: &mut Vec<IfName>, node: &Node<'_>, cx: &mut Cx<'_>) {
     let lines = node.body.as_deref().unwrap_or_default();
     if lines.is_empty() {
-        return cx.error(node.span, "`interfaces` names no interface");
+        return cx.block_error(node.span, node.close, "`interfaces` names no interface");
     }
     for word in lines.iter().flat_map(|line| line.words()) {
         add_interface(field, word, cx);

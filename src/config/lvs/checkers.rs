@@ -168,11 +168,11 @@ const RECORDS: &[(&str, &str)] = &[
     ("DNSKEY", "DNSKEY"),
 ];
 
-/// The file of a FILE_CHECK, or that there is none of that name, which has been complained about.
+/// The file of a FILE_CHECK, or the name that no file has, which is complained about at the end of the block.
 #[derive(Clone, Debug, Default)]
 pub struct FileName {
     name: Set<Box<str>>,
-    unknown: bool,
+    unknown: Set<Box<str>>,
 }
 
 /// The session of a BFD_CHECK, or that its name was wrong, which costs the checker.
@@ -313,11 +313,10 @@ pub fn file(node: &Node<'_>, _: Endpoint, out: &mut Vec<Draft>, cx: &mut Cx<'_>)
     let mut own = File::default();
     read_block(&mut own, body(node), cx);
     let Some(file) = own.file.name else {
-        // A name that is not known has been complained about.
-        if !own.file.unknown {
-            cx.error_of(node, "FILE_CHECK has no track_file; it is left out");
-        }
-        return;
+        return match own.file.unknown {
+            Some(name) => unknown(&name.value, "track_file", name.span, node.close, cx),
+            None => cx.error_of(node, "FILE_CHECK has no track_file; it is left out"),
+        };
     };
     let (weight, reverse) = own.weight.map_or((None, false), |(weight, reverse)| (Some(weight), reverse));
     out.push(Draft::new(CheckerKind::File { file: file.value, weight, reverse }, node.span));
@@ -325,15 +324,16 @@ pub fn file(node: &Node<'_>, _: Endpoint, out: &mut Vec<Draft>, cx: &mut Cx<'_>)
 fn track_file(field: &mut FileName, node: &Node<'_>, cx: &mut Cx<'_>) {
     let Some(word) = node.args.first() else { return cx.abort(node, "the name of a track_file") };
     if !cx.defined("track_file", word.text) {
-        field.unknown = true;
-        return unknown(word.text, "track_file", word.span, cx);
+        field.unknown = Some(Setting { value: word.text.into(), span: word.span });
+        return;
     }
     field.name = Some(Setting { value: word.text.into(), span: word.span });
 }
-fn unknown(name: &str, kind: &str, at: Span, cx: &mut Cx<'_>) {
+/// A checker of something that does not exist is left out.
+fn unknown(name: &str, kind: &str, at: Span, close: Option<Span>, cx: &mut Cx<'_>) {
     let hint = cx.nearest(kind, name);
     let hint = hint.map(|name| format!("; did you mean `{name}`?")).unwrap_or_default();
-    cx.error(at, format!("there is no {kind} `{name}` above this line{hint}"));
+    cx.block_error(at, close, format!("there is no {kind} `{name}` above this line{hint}"));
 }
 fn file_weight(field: &mut Option<(i32, bool)>, node: &Node<'_>, cx: &mut Cx<'_>) {
     let most = i64::from(i32::MAX);
@@ -380,7 +380,7 @@ fn bfd_name(field: &mut BfdName, node: &Node<'_>, cx: &mut Cx<'_>) {
     }
     if !cx.defined(crate::config::bfd::FOR_CHECKERS, word.text) {
         field.spoilt = true;
-        return unknown(word.text, "bfd_instance", word.span, cx);
+        return unknown(word.text, "bfd_instance", word.span, None, cx);
     }
     field.name = Some(Setting { value: word.text.into(), span: word.span });
 }
