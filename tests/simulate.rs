@@ -385,7 +385,7 @@ fn configurations_of_random_worlds_play_as_their_specs_do() {
 
 #[test]
 #[ignore = "as many seeds as VIPD_SEEDS says, ten thousand if unset"]
-fn configurations_of_many_random_worlds_play_as_their_specs_do() {
+fn all_configurations_play_as_their_specs_do() {
     let count = std::env::var("VIPD_SEEDS").ok().and_then(|n| n.parse().ok()).unwrap_or(10_000);
     let first = std::env::var("VIPD_SEED").ok().and_then(|n| n.parse().ok()).unwrap_or(1_000);
     let next = AtomicU64::new(first);
