@@ -222,18 +222,20 @@ fn every_mutant_has_its_one_place() {
     assert_eq!(names.len(), MUTANTS.len());
 }
 
-/// A copy of what is built: the library's sources as files, all else as links to what is here.
+/// A copy of what is built: sources and tests as files, all else as links to what is here.
 fn lay_out(tree: &Path) {
     let _ = std::fs::remove_dir_all(tree);
     std::fs::create_dir_all(tree).unwrap();
     for entry in std::fs::read_dir(root()).unwrap().flatten() {
         let name = entry.file_name();
-        if !["target", "src", ".git"].iter().any(|other| *other == name) {
+        if !["target", "src", "tests", ".git"].iter().any(|other| *other == name) {
             std::os::unix::fs::symlink(entry.path(), tree.join(name)).unwrap();
         }
     }
-    let copied = Command::new("cp").arg("-r").arg(root().join("src")).arg(tree).status().unwrap();
-    assert!(copied.success());
+    for folder in ["src", "tests"] {
+        let copied = Command::new("cp").arg("-r").arg(root().join(folder)).arg(tree).status().unwrap();
+        assert!(copied.success());
+    }
 }
 
 /// Runs one of the suites on the tree as it stands; gives what failed, or that it did not end or does not build.

@@ -13,12 +13,12 @@ use vipd::config::expand::TextEnv;
 use vipd::config::source::MapLoader;
 use vipd::config::system::TableSystem;
 use vipd::engine::Engine;
-use vipd::engine::io::{Action, Announce, Beginning, Event, Input, Port, Role, Wake};
+use vipd::engine::io::{Action, Announce, Beginning, Cause, Event, Input, Port, Role, Wake};
 use vipd::engine::snapshot::Snapshot;
 use vipd::engine::spec::{GroupId, GroupSpec, IfName, InstanceId, Spec};
 use vipd::sim::{Law, Make, Report, Router, Scenario, build, play, real, shrink, weather};
 use vipd::time::{Interval, Time};
-use vipd::wire::Version;
+use vipd::wire::{Priority, Version};
 
 /// Plays one random world; on a broken law, a text with everything needed to see it again.
 fn try_seed(seed: u64) -> Result<u64, String> {
@@ -155,6 +155,7 @@ enum Flaw {
     HidesBackup,
     DeafToGoodbyes,
     NeverStopsTalking,
+    YieldsToWorse,
 }
 
 /// A real engine with something wrong around it.
@@ -210,6 +211,13 @@ impl Router for Flawed {
                 if self.count.is_multiple_of(3) { self.poll() } else { Some(Action::Transmit(transmit)) }
             }
             (Flaw::HidesBackup, Action::Report(Event::Became { to: Role::Backup, .. })) => self.poll(),
+            (Flaw::YieldsToWorse, Action::Report(Event::Became { instance, from, to, why })) => {
+                let why = match why {
+                    Cause::Outranked { by, .. } => Cause::Outranked { by, priority: Priority(1) },
+                    other => other,
+                };
+                Some(Action::Report(Event::Became { instance, from, to, why }))
+            }
             (_, action) => Some(action),
         }
     }
@@ -303,6 +311,8 @@ fn every_law_can_be_broken_and_is_then_noticed() {
     assert_eq!(caught(Flaw::KeepsAddresses, &v3, "run 60s\nat 15s link a eth0 down"), Some(Law::KernelFollows));
     assert_eq!(caught(Flaw::SkipsAdverts, &v3, "run 20s"), Some(Law::Cadence));
     assert_eq!(caught(Flaw::HidesBackup, &v3, "run 20s"), Some(Law::ReportsAreTrue));
+    let late = "run 60s\nabsent a\nat 10s start a";
+    assert_eq!(caught(Flaw::YieldsToWorse, &v2, late), Some(Law::YieldsToBetter));
     assert_eq!(caught(Flaw::DeafToGoodbyes, &v2, "run 60s\nat 20s stop a"), Some(Law::SwiftHandover));
 }
 

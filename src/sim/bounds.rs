@@ -15,8 +15,8 @@ pub struct Bounds {
     pub settle: Interval,
     /// How long a virtual address may be on two healthy routers that hear each other (B).
     pub overlap: Interval,
-    /// After a master's goodbye, until one of the backups that heard it has taken over.
-    pub handover: Interval,
+    /// The longest advert interval of anybody.
+    pub interval: Interval,
     /// Longest time from sending to having heard.
     pub arrival: Interval,
     /// How late an advert may be against its cadence, by the model's own wake-ups.
@@ -76,7 +76,7 @@ impl Bounds {
                 + overlap.times(2),
             overlap,
             arrival,
-            handover: skew + arrival,
+            interval,
             late,
         }
     }

@@ -4,15 +4,16 @@
 
 use super::bounds::Bounds;
 use super::circles::Circles;
-use super::node::Node;
-use super::reach::{connected, hears, unsettled};
+use super::handover::Handover;
+use super::reach::{connected, unsettled};
 use super::reloads::Carried;
+use super::said;
 use super::scenario::{Act, Scenario};
 use super::world::World;
-use crate::engine::io::{Action, Announce, Event, Role, Transmit};
+use crate::engine::io::{Action, Announce, Cause, Event, Role};
 use crate::engine::spec::{InstanceId, Spec, Transport};
 use crate::time::{Interval, Time};
-use crate::wire::{PROTOCOL_AH, auth, frames};
+use crate::wire::Priority;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
@@ -46,6 +47,8 @@ pub enum Law {
     ReportsAreTrue,
     /// 13: after a master said that it leaves, a backup that heard it takes over within its skew.
     SwiftHandover,
+    /// 14: a master yields only to a better one: higher priority or, if equal, higher address.
+    YieldsToBetter,
 }
 
 /// A law that did not hold.
@@ -71,13 +74,15 @@ pub(super) struct Watch {
     /// Since when adverts are due: last one sent, or the moment of becoming master.
     beat: Option<Time>,
     /// The last two adverts.
-    spoke: [Option<Time>; 2],
+    pub(super) spoke: [Option<Time>; 2],
     window: Time,
     sent: u64,
     allowed: u64,
     vrid: u8,
     /// Highest AH sequence that it has heard.
-    ah_heard: u32,
+    pub(super) ah_heard: u32,
+    /// Priority and address that it speaks with.
+    speaks_as: Option<(Priority, IpAddr)>,
 }
 
 impl Watch {
@@ -90,18 +95,18 @@ impl Watch {
 pub(super) struct Oracle {
     pub bounds: Bounds,
     pub violations: Vec<Violation>,
-    watches: Vec<Vec<Watch>>,
+    pub(super) watches: Vec<Vec<Watch>>,
     names: Vec<Vec<Box<str>>>,
-    circles: Circles,
-    stale: bool,
+    pub(super) circles: Circles,
+    pub(super) stale: bool,
     calm_since: Time,
     checked_at: Time,
     overlaps: BTreeMap<(IpAddr, usize, usize), Time>,
     reloading: Option<bool>,
     /// Backups that must take over, each list since when.
-    handovers: Vec<(Time, Vec<(usize, InstanceId)>)>,
+    pub(super) handovers: Vec<Handover>,
     /// The scenario drains somebody: who is drained need not take over.
-    drains: bool,
+    pub(super) drains: bool,
     /// Calm checks made: a run in which nothing was ever checked proves little.
     pub checks: u64,
 }
@@ -125,7 +130,7 @@ impl Oracle {
         !self.violations.is_empty()
     }
 
-    fn blame(&mut self, law: Law, at: Time, text: String) {
+    pub(super) fn blame(&mut self, law: Law, at: Time, text: String) {
         // The first is the cause; what follows from it says nothing more.
         if self.violations.is_empty() {
             self.violations.push(Violation { at, law, text });
@@ -167,7 +172,7 @@ impl Oracle {
 
     /// A datagram came to a node: a master may answer it.
     pub fn heard(&mut self, node: usize, bytes: &[u8]) {
-        let sealed = ah_mark(bytes);
+        let sealed = said::ah_mark(bytes);
         for watch in self.watches.get_mut(node).into_iter().flatten() {
             watch.allowed += 2 * watch.peers;
             if let Some((_, sequence)) = sealed.filter(|(vrid, _)| *vrid == watch.vrid && watch.listens()) {
@@ -224,6 +229,9 @@ impl Oracle {
                     watch.allowed = watch.peers * (3 + 1_000_000 / watch.interval.as_micros().max(1));
                 }
                 watch.sent += 1;
+                if let Some(priority) = said::priority(transmit).filter(|priority| *priority != Priority::LEAVING) {
+                    watch.speaks_as = Some((priority, transmit.source));
+                }
                 watch.spoke = [watch.spoke[1], Some(now)];
                 let (sent, allowed) = (watch.sent, watch.allowed);
                 let gap = watch.beat.map(|beat| now.since(beat));
@@ -238,9 +246,19 @@ impl Oracle {
                     self.blame(Law::Cadence, now, text);
                 }
             }
-            Action::Report(Event::Became { instance, to, from, .. }) => {
+            Action::Report(Event::PriorityChanged { instance, to, .. }) => {
+                if let Some(watch) = self.watches.get_mut(node).and_then(|w| w.get_mut(instance.index())) {
+                    watch.speaks_as = watch.speaks_as.map(|(_, address)| (*to, address));
+                }
+                self.heir_changes(node, *instance);
+            }
+            Action::Report(Event::Became { instance, to, from, why }) => {
                 let Some(watch) = self.watches.get_mut(node).and_then(|w| w.get_mut(instance.index())) else { return };
                 let known = watch.role;
+                let worse = match (why, watch.speaks_as) {
+                    (Cause::Outranked { by, priority }, Some(own)) if *from == Role::Master => (*priority, *by) <= own,
+                    _ => false,
+                };
                 watch.role = *to;
                 watch.beat = (*to == Role::Master).then_some(now);
                 watch.allowed += 3 * watch.peers;
@@ -249,6 +267,10 @@ impl Oracle {
                 if known != *from && !silent {
                     let text = format!("{} was {known}, yet it left {from}", self.name(node, *instance));
                     self.blame(Law::ReportsAreTrue, now, text);
+                }
+                if worse {
+                    let text = format!("node {node} {} yielded, {why:?}", self.name(node, *instance));
+                    self.blame(Law::YieldsToBetter, now, text);
                 }
             }
             _ => {}
@@ -331,64 +353,6 @@ impl Oracle {
                 }
             }
         }
-    }
-
-    /// Somebody says that it leaves: which backups hear that, and must take over?
-    pub fn leaves(&mut self, world: &World<'_>, node: usize, goodbye: &Transmit) {
-        let instance = goodbye.instance;
-        let grouped = |n: &Node| !n.spec.groups.is_empty() || !n.spec.startup_delay.is_zero();
-        if self.drains || unsettled(world) || world.nodes.iter().any(grouped) {
-            return;
-        }
-        if self.stale {
-            self.circles = Circles::of(&world.nodes);
-            self.stale = false;
-        }
-        // A restarted AH router counts from 0: who has heard more takes its goodbye for a replay, like all that it says.
-        let sequence = ah_mark(&goodbye.bytes).map_or(u32::MAX, |(_, sequence)| sequence);
-        let fresh = |to: (usize, InstanceId)| {
-            self.watches.get(to.0).and_then(|w| w.get(to.1.index())).is_some_and(|watch| watch.ah_heard < sequence)
-        };
-        let from = (node, instance);
-        // On a wire that reorders, an advert sent just before may come after, and take the goodbye back.
-        let before = self.watches.get(node).and_then(|w| w.get(instance.index())).and_then(|watch| watch.spoke[0]);
-        if before.is_some_and(|before| world.now.since(before) <= self.bounds.arrival) {
-            return;
-        }
-        let hear = |to: &&(usize, InstanceId)| {
-            to.0 != node
-                && world.nodes.get(to.0).is_some_and(Node::awake)
-                && self.role(to.0, to.1) == Some(Role::Backup)
-                && hears(world, from, **to)
-                && fresh(**to)
-        };
-        let circle = self.circles.lists().find(|members| members.contains(&from));
-        let heirs: Vec<_> = circle.into_iter().flatten().filter(hear).copied().collect();
-        if !heirs.is_empty() {
-            self.handovers.push((world.now, heirs));
-        }
-    }
-
-    fn look_at_handovers(&mut self, world: &World<'_>) {
-        let mut open = std::mem::take(&mut self.handovers);
-        open.retain(|(since, heirs)| {
-            // One of them having become something else, or a master anywhere among them, settles it.
-            let waiting = heirs.iter().all(|(n, i)| self.role(*n, *i) == Some(Role::Backup));
-            let circle = self.circles.lists().find(|members| heirs.iter().all(|heir| members.contains(heir)));
-            let master = circle.into_iter().flatten().any(|(n, i)| self.role(*n, *i) == Some(Role::Master));
-            if !waiting || master {
-                return false;
-            }
-            let lasts = world.now.since(*since);
-            if lasts > self.bounds.handover {
-                let names: Vec<&str> =
-                    heirs.iter().filter_map(|(n, _)| world.nodes.get(*n)).map(|n| &*n.name).collect();
-                let text = format!("{} heard a goodbye and waited {lasts}s", names.join(", "));
-                self.blame(Law::SwiftHandover, world.now, text);
-            }
-            true
-        });
-        self.handovers = open;
     }
 
     fn look_at_holders(&mut self, world: &World<'_>) {
@@ -479,14 +443,8 @@ fn watch(instance: &crate::engine::spec::InstanceSpec, now: Time) -> Watch {
         allowed,
         vrid: instance.vrid.get(),
         ah_heard: 0,
+        speaks_as: None,
     }
-}
-
-/// VRID and sequence of an advert that is sealed with AH.
-fn ah_mark(bytes: &[u8]) -> Option<(u8, u32)> {
-    let ip = frames::ipv4(bytes).ok().filter(|ip| ip.protocol == PROTOCOL_AH)?;
-    let (ah, advert) = auth::read_ah(ip.payload)?;
-    Some((*advert.get(1)?, ah.sequence))
 }
 
 fn peers(transport: &Transport) -> u64 {

@@ -11,6 +11,7 @@ use super::oracle::Oracle;
 use super::random::Random;
 use super::report::{Chronicle, Report};
 use super::router::Make;
+use super::said;
 use super::scenario::{Conduct, Scenario};
 use crate::engine::io::{
     Action, Announce, Beginning, Exit, Input, KillSignal, LinkFact, Outcome, Readings, RxMeta, TrackValue, Tracker,
@@ -18,7 +19,7 @@ use crate::engine::io::{
 };
 use crate::engine::spec::{BfdId, FileId, InstanceId, ProcessId, ScriptId, Spec};
 use crate::time::{Interval, Time};
-use crate::wire::{Family, PROTOCOL_VRRP, Priority, advert, frames};
+use crate::wire::{Family, PROTOCOL_VRRP, Priority};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -287,7 +288,7 @@ impl<'m> World<'m> {
         self.oracle.answered(node, &action, now);
         match action {
             Action::Transmit(transmit) => {
-                if says_goodbye(&transmit) {
+                if said::priority(&transmit) == Some(Priority::LEAVING) {
                     let mut oracle = std::mem::take(&mut self.oracle);
                     oracle.leaves(self, node, &transmit);
                     self.oracle = oracle;
@@ -465,16 +466,4 @@ impl<'m> World<'m> {
         }
         self.chronicle.holders(now, &self.nodes);
     }
-}
-
-/// Is this an advert of priority 0?
-fn says_goodbye(transmit: &Transmit) -> bool {
-    let payload = match transmit.source {
-        IpAddr::V4(_) => frames::ipv4(&transmit.bytes).map(|ip| match ip.protocol {
-            PROTOCOL_VRRP => ip.payload,
-            _ => ip.payload.get(24..).unwrap_or_default(),
-        }),
-        IpAddr::V6(_) => Ok(&transmit.bytes[..]),
-    };
-    payload.ok().and_then(advert::Head::read).is_some_and(|head| head.priority == Priority::LEAVING)
 }

@@ -168,7 +168,12 @@ fn router(random: &mut Random, number: u64) -> RouterPlan {
 }
 
 fn node(random: &mut Random, routers: &[RouterPlan], grouped: bool, usual: Interval, nopreempt: bool) -> NodePlan {
-    let rank = if random.one_in(20) { 255 } else { random.within(1, 254) as u8 };
+    let rank = match random.below(20) {
+        0 => 255,
+        // So that there are some who are equal.
+        1..=5 => 100,
+        _ => random.within(1, 254) as u8,
+    };
     let instances: Vec<InstancePlan> = routers
         .iter()
         .map(|router| {

@@ -1,0 +1,24 @@
+//! What a datagram says, as far as laws ask. Read with the codec alone: what engines make of it is not asked here.
+
+use crate::engine::io::Transmit;
+use crate::wire::{PROTOCOL_AH, PROTOCOL_VRRP, Priority, advert, auth, frames};
+use std::net::IpAddr;
+
+/// Priority of an advert on its way out.
+pub(super) fn priority(transmit: &Transmit) -> Option<Priority> {
+    let payload = match transmit.source {
+        IpAddr::V4(_) => frames::ipv4(&transmit.bytes).ok().map(|ip| match ip.protocol {
+            PROTOCOL_VRRP => ip.payload,
+            _ => ip.payload.get(auth::AH_HEAD..).unwrap_or_default(),
+        }),
+        IpAddr::V6(_) => Some(&transmit.bytes[..]),
+    };
+    payload.and_then(advert::Head::read).map(|head| head.priority)
+}
+
+/// VRID and sequence of an advert that is sealed with AH.
+pub(super) fn ah_mark(bytes: &[u8]) -> Option<(u8, u32)> {
+    let ip = frames::ipv4(bytes).ok().filter(|ip| ip.protocol == PROTOCOL_AH)?;
+    let (ah, advert) = auth::read_ah(ip.payload)?;
+    Some((*advert.get(1)?, ah.sequence))
+}
