@@ -46,6 +46,8 @@ pub enum Verb {
     /// Why an instance is master, or why it is not
     #[command(visible_alias = "why")]
     Explain(Explain),
+    /// What happened to every instance lately, with times and causes
+    History(History),
     /// Hand over and stay backup while another router lives, until `undrain`
     Drain(Which),
     /// End a `drain`
@@ -206,6 +208,17 @@ pub struct Watch {
     #[command(flatten)]
     pub daemon: Daemon,
     /// One JSON object a line.
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct History {
+    /// One instance or sync group; all if not given.
+    pub instance: Option<String>,
+    #[command(flatten)]
+    pub daemon: Daemon,
+    /// One JSON object a line, as `vipctl watch --json` prints them.
     #[arg(long)]
     pub json: bool,
 }

@@ -65,6 +65,7 @@ fn run(verb: Verb) -> Outcome {
     match verb {
         Verb::Status(args) => steer::status(&args),
         Verb::Watch(args) => steer::watch(&args),
+        Verb::History(args) => steer::history(&args),
         Verb::Explain(args) => steer::explain(&args),
         Verb::Drain(which) => steer::each(which, |instance| Request::Drain { instance }),
         Verb::Undrain(which) => steer::each(which, |instance| Request::Undrain { instance }),

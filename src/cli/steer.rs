@@ -1,6 +1,6 @@
 //! The verbs that ask a running daemon for something and print what it answers.
 
-use super::args::{Daemon, Explain, Status, Watch, Which};
+use super::args::{Daemon, Explain, History, Status, Watch, Which};
 use super::client::{Client, read, unexpected};
 use super::paint::Paint;
 use super::{Outcome, Trouble, clock, explain, status};
@@ -44,7 +44,7 @@ pub fn watch(args: &Watch) -> Outcome {
             Reply::Event { unix_micros, event } if args.json => {
                 json!({ "unix_micros": unix_micros, "event": event }).to_string() + "\n"
             }
-            Reply::Event { unix_micros, event } => event_line(unix_micros, &event, paint),
+            Reply::Event { unix_micros, event } => event_line(unix_micros, unix_micros, &event, paint),
             Reply::Refused { reason, .. } => return Err(Trouble::new(reason)),
             other => return Err(unexpected(&other)),
         };
@@ -57,8 +57,27 @@ pub fn watch(args: &Watch) -> Outcome {
     Ok(ExitCode::SUCCESS)
 }
 
-fn event_line(unix_micros: u64, event: &Value, paint: Paint) -> String {
-    let wall = clock::local(unix_micros, unix_micros);
+/// What the daemon remembers, oldest first.
+pub fn history(args: &History) -> Outcome {
+    let mut client = Client::connect(&args.daemon)?;
+    let moments = match client.ask(&Request::History { instance: args.instance.clone() })? {
+        Reply::History { moments } => moments,
+        other => return Err(unexpected(&other)),
+    };
+    let (paint, now) = (Paint::stdout(), crate::kernel::clock::wall().unix_micros);
+    let lines: Vec<String> = moments
+        .iter()
+        .map(|moment| match args.json {
+            true => json!(moment).to_string() + "\n",
+            false => event_line(moment.unix_micros, now, &moment.event, paint),
+        })
+        .collect();
+    print(&lines.concat())
+}
+
+/// With the date where it was not the day of `now`.
+fn event_line(unix_micros: u64, now: u64, event: &Value, paint: Paint) -> String {
+    let wall = clock::local(unix_micros, now);
     let text = event["text"].as_str().map_or_else(|| event.to_string(), str::to_owned);
     let text = ["MASTER", "BACKUP", "FAULT"].iter().fold(text, |t, word| t.replace(word, &paint.state(word)));
     format!("{} {text}\n", paint.dim(&format!("{wall}.{:03}", unix_micros / 1000 % 1000)))

@@ -9,8 +9,10 @@ use super::options::Options;
 use super::programs::LeftBehind;
 use crate::engine::legacy::Legacy;
 use crate::observe::fifo::KeptFifo;
+use crate::observe::history::Moment;
 use rustix::fs::MemfdFlags;
 use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, VecDeque};
 use std::ffi::{OsStr, OsString};
 use std::io::{Read, Seek, Write};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
@@ -74,6 +76,9 @@ pub struct Will {
     /// FIFOs stay open, so that whoever reads them does not see an end.
     #[serde(default)]
     pub fifos: Vec<KeptFifo>,
+    /// What happened so far, for `vipctl history`.
+    #[serde(default)]
+    pub history: BTreeMap<Box<str>, VecDeque<Moment>>,
 }
 
 /// Becomes `program`. Comes back only if that is impossible.

@@ -16,7 +16,7 @@ use crate::engine::legacy::Legacy;
 use crate::engine::snapshot::Snapshot;
 use crate::engine::spec::Spec;
 use crate::kernel::clock;
-use crate::observe::{Hub, Wishes, json, mail};
+use crate::observe::{History, Hub, Wishes, json, mail};
 use std::collections::BTreeSet;
 use std::future::pending;
 use std::path::PathBuf;
@@ -41,6 +41,8 @@ pub const EXIT_INTERNAL: u8 = 70;
 pub struct Setup {
     pub options: Arc<Options>,
     pub hub: Hub,
+    /// The record of one of the hub's observers.
+    pub history: History,
     pub programs: Programs,
     pub trackers: Trackers,
     pub signals: Signals,
@@ -211,12 +213,11 @@ impl Services {
             Told::Kill(script, signal) => self.parts.programs.kill_script(self.parts.hub.spec(), script, signal),
             Told::Event(event, at) => {
                 let mut wishes = Wishes::default();
-                self.parts.hub.event(&event, &mut wishes);
+                let wall = clock::wall();
+                let unix_micros = wall.unix_micros.saturating_sub(wall.at.since(at).as_micros());
+                self.parts.hub.event(&event, unix_micros, &mut wishes);
                 self.fulfil(wishes);
                 if !self.watchers.is_empty() {
-                    let wall = clock::wall();
-                    let ago = wall.at.since(at).as_micros();
-                    let unix_micros = wall.unix_micros.saturating_sub(ago);
                     let event = json::event(&event, &self.parts.hub.context());
                     let reply = Reply::Event { unix_micros, event };
                     // Who does not keep up is hung up on.
@@ -403,6 +404,7 @@ impl Services {
         let done = |message: &str| Reply::Done { message: message.to_owned() };
         let reply = match request {
             Request::Hello => answers::hello(&self.parts.options),
+            Request::History { instance } => self.history(instance.as_deref()),
             Request::Drain { instance } => self.steer(Steer::Drain, instance),
             Request::Undrain { instance } => self.steer(Steer::Undrain, instance),
             Request::Failover { instance } => self.steer(Steer::Failover, instance),
@@ -467,7 +469,21 @@ impl Services {
 
     /// What this thread leaves to another program of the process, without anything of the engine's.
     pub fn belongings(&mut self) -> Will {
-        Will { legacy: None, programs: self.parts.programs.left_behind(), fifos: self.parts.hub.hand_over() }
+        let history = self.parts.history.record();
+        Will { legacy: None, programs: self.parts.programs.left_behind(), fifos: self.parts.hub.hand_over(), history }
+    }
+
+    fn history(&self, name: Option<&str>) -> Reply {
+        let spec = self.parts.hub.spec();
+        let known = |name: &str| {
+            let group = || spec.groups.iter().any(|group| *group.name == *name);
+            spec.instances.iter().any(|instance| *instance.name == *name) || group()
+        };
+        match self.parts.history.of_name(name) {
+            Some(moments) => Reply::History { moments },
+            None if name.is_some_and(known) => Reply::History { moments: Vec::new() },
+            None => Reply::Refused { reason: "there is no such instance or group".into(), diagnostics: None },
+        }
     }
 
     fn steer(&self, steer: Steer, instance: Option<String>) -> Reply {

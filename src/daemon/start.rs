@@ -20,7 +20,7 @@ use crate::engine::spec::{Daemon, Run, Spec};
 use crate::kernel::netlink::{Kernel, Order, Settings};
 use crate::kernel::trackprocess::ProcessWatch;
 use crate::kernel::{namespace, privilege};
-use crate::observe::{Fifos, Hub, Notifier, mail::Mailer};
+use crate::observe::{Fifos, History, Hub, Notifier, mail::Mailer};
 use nix::sys::signal::SigSet;
 use std::os::unix::fs::DirBuilderExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -247,7 +247,7 @@ fn serve(
     };
     let spec = Arc::new(spec);
     let (engine, inbox) = mpsc::unbounded_channel();
-    let Will { legacy, programs: left, fifos } = options.restore.map(again::inherited).unwrap_or_default();
+    let Will { legacy, programs: left, fifos, history } = options.restore.map(again::inherited).unwrap_or_default();
     let (services, told) = mpsc::unbounded_channel();
     let punctuality = Arc::new(Punctuality::default());
     let mut trackers = Trackers::new(processes, engine.clone());
@@ -291,15 +291,18 @@ fn serve(
     let fifos = unsafe { Fifos::inheriting(fifos) };
     let mut programs = Programs::new(engine.clone());
     programs.adopt(&left);
+    let history = History::of(history);
     let observers: Vec<Box<dyn crate::observe::Observer + Send>> = vec![
         Box::new(crate::observe::log::Log::default()),
         Box::new(Notifier::default()),
         Box::new(fifos),
         Box::new(Mailer::default()),
+        Box::new(history.clone()),
     ];
     let mut services = Services::new(services::Setup {
         options: options.clone(),
         hub: Hub::new(observers),
+        history,
         programs,
         trackers,
         signals,

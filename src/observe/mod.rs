@@ -9,6 +9,7 @@ pub mod describe;
 pub mod dump;
 pub mod explain;
 pub mod fifo;
+pub mod history;
 pub mod json;
 pub mod log;
 pub mod mail;
@@ -16,6 +17,7 @@ pub mod metrics;
 mod notify;
 
 pub use fifo::{Fifos, KeptFifo};
+pub use history::History;
 pub use notify::Notifier;
 
 use crate::engine::io::{Event, Role};
@@ -44,6 +46,8 @@ pub trait Observer {
 /// What an observer may look at beside the event.
 pub struct Context<'a> {
     pub spec: &'a Spec,
+    /// When the event happened: microseconds since 1970.
+    pub unix_micros: u64,
     /// The Spec before the last reload.
     former: Option<&'a Spec>,
     /// Effective priority of each instance of `spec`.
@@ -98,6 +102,7 @@ pub struct NotifyRun {
 pub struct Hub {
     observers: Vec<Box<dyn Observer + Send>>,
     spec: Arc<Spec>,
+    unix_micros: u64,
     former: Option<Arc<Spec>>,
     priorities: Vec<Priority>,
     roles: Vec<Role>,
@@ -106,7 +111,7 @@ pub struct Hub {
 impl Hub {
     /// keepalived's order: scripts, FIFOs, mail; the log before them all.
     pub fn new(observers: Vec<Box<dyn Observer + Send>>) -> Hub {
-        Hub { observers, spec: Arc::default(), former: None, priorities: Vec::new(), roles: Vec::new() }
+        Hub { observers, spec: Arc::default(), unix_micros: 0, former: None, priorities: Vec::new(), roles: Vec::new() }
     }
 
     pub fn spec(&self) -> &Arc<Spec> {
@@ -121,7 +126,9 @@ impl Hub {
         self.tell(|observer, cx| observer.reconfigured(cx));
     }
 
-    pub fn event(&mut self, event: &Event, wishes: &mut Wishes) {
+    /// `unix_micros`: when it happened.
+    pub fn event(&mut self, event: &Event, unix_micros: u64, wishes: &mut Wishes) {
+        self.unix_micros = unix_micros;
         match event {
             Event::PriorityChanged { instance, to, .. } => {
                 if let Some(priority) = self.priorities.get_mut(instance.index()) {
@@ -153,12 +160,19 @@ impl Hub {
 
     /// For those who look at events without being an [`Observer`].
     pub fn context(&self) -> Context<'_> {
-        Context { spec: &self.spec, former: self.former.as_deref(), priorities: &self.priorities, roles: &self.roles }
+        Context {
+            spec: &self.spec,
+            unix_micros: self.unix_micros,
+            former: self.former.as_deref(),
+            priorities: &self.priorities,
+            roles: &self.roles,
+        }
     }
 
     fn tell(&mut self, mut say: impl FnMut(&mut dyn Observer, &Context<'_>)) {
         let cx = Context {
             spec: &self.spec,
+            unix_micros: self.unix_micros,
             former: self.former.as_deref(),
             priorities: &self.priorities,
             roles: &self.roles,

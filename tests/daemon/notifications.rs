@@ -5,8 +5,9 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 use vipd::engine::io::{Cause, Event, Exit, Fault, Refusal, Role};
 use vipd::engine::spec::{GroupId, IfName, InstanceId, ScriptId, Spec};
+use vipd::observe::history::MOST;
 use vipd::observe::log::sentences;
-use vipd::observe::{Context, Hub, Notifier, Observer, Wishes, fifo, mail::Mailer};
+use vipd::observe::{Context, History, Hub, Notifier, Observer, Wishes, fifo, mail::Mailer};
 use vipd::wire::Priority;
 
 const CONF: &str = r#"
@@ -70,7 +71,7 @@ fn became(instance: u32, from: Role, to: Role, why: Cause) -> Event {
 
 fn runs(hub: &mut Hub, event: &Event) -> Vec<String> {
     let mut wishes = Wishes::default();
-    hub.event(event, &mut wishes);
+    hub.event(event, 0, &mut wishes);
     words(&wishes)
 }
 
@@ -118,7 +119,7 @@ fn at_the_end_everybody_gets_stop_with_a_time_limit() {
     let (mut hub, ..) = hub();
     let mut wishes = Wishes::default();
     for instance in 0..2 {
-        hub.event(&Event::Stopped { instance: InstanceId(instance) }, &mut wishes);
+        hub.event(&Event::Stopped { instance: InstanceId(instance) }, 0, &mut wishes);
     }
     hub.stopped(&mut wishes);
     assert_eq!(
@@ -166,7 +167,7 @@ fn log_lines_are_the_ones_that_people_grep_for() {
         Event::GroupBecame { group: GroupId(0), from: Role::Backup, to: Role::Fault },
     ];
     for event in &events {
-        hub.event(event, &mut Wishes::default());
+        hub.event(event, 0, &mut Wishes::default());
     }
     let lines = lines.lock().unwrap();
     let log: Vec<&str> = lines.iter().map(String::as_str).filter(|line| !line.ends_with('\n')).collect();
@@ -206,11 +207,48 @@ fn mail_is_sent_once_a_state() {
     let (mut hub, ..) = hub();
     let mut mails = |event: &Event| {
         let mut wishes = Wishes::default();
-        hub.event(event, &mut wishes);
+        hub.event(event, 0, &mut wishes);
         wishes.mails.iter().map(|mail| mail.subject.clone()).collect::<Vec<_>>()
     };
     let master = became(0, Role::Backup, Role::Master, Cause::MasterSilent);
     assert_eq!(mails(&master), ["[r] VRRP Instance A - Entering MASTER state"]);
     assert!(mails(&master).is_empty());
     assert!(mails(&became(1, Role::Backup, Role::Master, Cause::MasterSilent)).is_empty(), "B has no smtp_alert");
+}
+
+#[test]
+fn a_history_has_the_last_changes_of_each_name_and_no_more() {
+    let history = History::default();
+    let mut hub = Hub::new(vec![Box::new(history.clone())]);
+    let with = |text: &str| {
+        let spec = spec(text);
+        let (engine, now) = engine(&spec, 0);
+        (spec, engine.snapshot(now))
+    };
+    let (both, snapshot) = with(CONF);
+    hub.reconfigure(both.clone(), &snapshot);
+    let tell = |hub: &mut Hub, event: &Event, at| hub.event(event, at, &mut Wishes::default());
+    tell(&mut hub, &became(1, Role::Init, Role::Backup, Cause::Start), 5);
+    for at in 10..10 + 2 * MOST as u64 {
+        tell(&mut hub, &became(0, Role::Backup, Role::Master, Cause::MasterSilent), at);
+        tell(&mut hub, &Event::LinkChanged { name: IfName::new("eth0").unwrap(), running: true }, at);
+    }
+    let times = |name| history.of_name(name).unwrap().iter().map(|moment| moment.unix_micros).collect::<Vec<_>>();
+    let kept: Vec<u64> = (10 + MOST as u64..10 + 2 * MOST as u64).collect();
+    assert_eq!(times(Some("A")), kept);
+    assert_eq!(times(Some("B")), [5]);
+    assert_eq!(times(None), [&[5], kept.as_slice()].concat());
+    assert_eq!(history.of_name(Some("A")).unwrap()[0].event["to"], "MASTER");
+    assert!(history.of_name(Some("C")).is_none());
+
+    // A name stays for one configuration without it, so that it can be asked what a reload took away.
+    let (one, snapshot) =
+        with(&CONF.replace("group { A B }", "group { A D }").replace("vrrp_instance B", "vrrp_instance D"));
+    hub.reconfigure(one.clone(), &snapshot);
+    assert_eq!(times(Some("B")), [5]);
+    hub.reconfigure(one, &snapshot);
+    assert!(history.of_name(Some("B")).is_none());
+    assert_eq!(times(Some("A")), kept);
+    // What one program of the process hands to the next.
+    assert_eq!(History::of(history.record()).of_name(None), history.of_name(None));
 }

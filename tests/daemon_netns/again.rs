@@ -36,6 +36,15 @@ fn an_upgrade_keeps_pid_state_and_address() {
     for instance in status["instances"].as_array().unwrap() {
         assert_eq!((instance["state"].as_str(), instance["why"].as_str()), (Some("MASTER"), Some("master_silent")));
     }
+    let history = || {
+        let mut vipctl = Command::new(env!("CARGO_BIN_EXE_vipctl"));
+        let out =
+            vipctl.args(["history", "B", "--control"]).arg(daemon.path("/run/vipd/control.sock")).output().unwrap();
+        assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+        String::from_utf8(out.stdout).unwrap()
+    };
+    assert_eq!(history().matches("Entering MASTER STATE").count(), 1, "{}", history());
+    assert!(!history().contains("(A)"), "{}", history());
     daemon.wait_for("further adverts", || sent().unwrap() > before + 3);
     assert_eq!(std::fs::read_to_string(daemon.path("/run/keepalived.pid")).unwrap(), format!("{}\n", daemon.pid()));
     monitor.kill().unwrap();

@@ -3,6 +3,7 @@
 //! Every request is answered by one line, except [`Request::Watch`], which is answered by a [`Reply::Status`] and then
 //! by a [`Reply::Event`] for everything that happens until the client hangs up. The client side lives in [`crate::cli`].
 
+use crate::observe::history::Moment;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
@@ -19,6 +20,10 @@ pub enum Request {
     Watch,
     /// In sentences: the state, why, and what has to happen for it to change. Answered by [`Reply::Text`].
     Explain {
+        instance: Option<String>,
+    },
+    /// What happened lately, to one instance or group or to all. Answered by [`Reply::History`].
+    History {
         instance: Option<String>,
     },
     /// Read the configuration again. Answered when it is in force or refused.
@@ -81,6 +86,10 @@ pub enum Reply {
     Event {
         unix_micros: u64,
         event: Value,
+    },
+    /// Oldest first; see [`History`](crate::observe::History).
+    History {
+        moments: Vec<Moment>,
     },
     Text {
         text: String,
