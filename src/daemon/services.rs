@@ -1,20 +1,24 @@
 //! The services thread's loop: everything that may be slow. Signals, programs, trackers, observers, reload, the control
 //! socket and the watchdog meet here; the engine thread never waits for any of it.
+//!
+//! This file has the loop, its phases from start to stop, and what the engine tells. `reloading` is the way of a
+//! configuration into force, `questions` what comes over the control socket.
 
-use super::again::Will;
-use super::control::{Answer, Question, Reply, Request};
-use super::driver::{News, Punctuality, Steer, Told};
+mod questions;
+mod reloading;
+
+use super::control::{Question, Reply};
+use super::driver::{News, Punctuality, Told};
 use super::options::Options;
 use super::programs::Programs;
-use super::reload::{self, Read};
+use super::reload::Read;
 use super::schedule::Schedule;
 use super::signals::{Signals, Wish};
 use super::trackers::Trackers;
-use super::{again, answers, dumps, reading, systemd};
+use super::{dumps, systemd};
 use crate::config::diagnostic::Class;
 use crate::engine::legacy::Legacy;
 use crate::engine::snapshot::Snapshot;
-use crate::engine::spec::Spec;
 use crate::kernel::clock;
 use crate::observe::{History, Hub, Wishes, json, mail};
 use std::collections::BTreeSet;
@@ -256,44 +260,6 @@ impl Services {
         }
     }
 
-    /// A Spec is in force: the first, or another one after a reload.
-    fn in_force(&mut self, spec: Arc<Spec>, snapshot: &Snapshot) {
-        self.parts.hub.reconfigure(spec.clone(), snapshot);
-        self.parts.programs.readers(&spec);
-        if self.phase == Phase::Starting {
-            self.phase = Phase::Running;
-            tracing::info!(target: "parent", "Startup complete");
-        } else if let Some(mistakes) = self.on_its_way.take() {
-            // What changed while the engine went over may have come to it under a name that it did not know yet.
-            let readings = self.parts.trackers.configure(&spec);
-            self.parts.trackers.tell(readings);
-            self.parts.mistakes = mistakes;
-            tracing::info!(target: "parent", "Reload complete");
-            self.tell_askers(&Reply::Done { message: format!("{} instances", spec.instances.len()) });
-        }
-        systemd::ready(&spec);
-        self.keep(&spec, snapshot);
-        if std::mem::take(&mut self.again) {
-            self.reload(None);
-        }
-    }
-
-    /// What is written down or watched because of a configuration that has come into force.
-    fn keep(&mut self, spec: &Spec, snapshot: &Snapshot) {
-        let daemon = &spec.daemon;
-        self.schedule = daemon.reload_time_file.as_deref().map(|path| Schedule::new(path, daemon.reload_repeat));
-        if let Some(directory) = &daemon.config_save_dir {
-            reading::save(directory, self.read, &self.parts.options);
-            dumps::save(directory, self.read, spec, snapshot);
-        }
-        self.read += 1;
-        if self.parts.options.dump {
-            for line in dumps::text(dumps::Kind::Data, spec, snapshot).lines() {
-                tracing::info!(target: "vrrp", "{line}");
-            }
-        }
-    }
-
     fn wish(&mut self, wish: Wish) {
         match wish {
             Wish::Stop => self.stop(),
@@ -329,183 +295,6 @@ impl Services {
         let (answer, answered) = oneshot::channel();
         let _ = self.parts.engine.send(News::Snapshot(answer));
         answered
-    }
-
-    fn reload(&mut self, asker: Option<oneshot::Sender<Reply>>) {
-        self.askers.extend(asker);
-        if self.reading.is_some() || self.on_its_way.is_some() || self.phase == Phase::Starting {
-            self.again = true;
-            return;
-        }
-        if self.phase != Phase::Running {
-            return;
-        }
-        tracing::info!(target: "parent", "Reloading ...");
-        systemd::reloading();
-        let marker = reload::marker_path(self.parts.hub.spec(), &self.parts.pid_file);
-        self.reading = Some(reload::read_aside(self.parts.options.clone(), marker));
-    }
-
-    fn read(&mut self, read: Read) {
-        let running = self.parts.hub.spec().clone();
-        let report = reading::plain(&read.diagnostics);
-        if let Some(path) = &running.daemon.reload_check {
-            reading::save_report(path, &report);
-        }
-        for line in report.lines() {
-            tracing::warn!(target: "parent", "{line}");
-        }
-        if let Some(reason) = reload::refuse(&running, &self.parts.mistakes, &read) {
-            self.reload_refused(&reason, (!report.is_empty()).then_some(report));
-            return;
-        }
-        tracing::debug!(target: "parent", "The configuration was read in {:?}", read.took);
-        self.on_its_way = Some(reload::mistakes(&read.diagnostics));
-        if let Some(spec) = read.spec {
-            let spec = Arc::new(reading::within(spec, &self.parts.options));
-            let readings = self.parts.trackers.configure(&spec);
-            let _ = self.parts.engine.send(News::Reload(spec, readings));
-        }
-    }
-
-    fn reload_refused(&mut self, reason: &str, diagnostics: Option<String>) {
-        let event = crate::engine::io::Event::ReloadRefused { reason: reason.into() };
-        self.told(Told::Event(event, clock::now()));
-        self.tell_askers(&Reply::Refused { reason: reason.to_owned(), diagnostics });
-        systemd::ready(&self.parts.hub.spec().clone());
-        if std::mem::take(&mut self.again) {
-            self.reload(None);
-        }
-    }
-
-    fn tell_askers(&mut self, reply: &Reply) {
-        for asker in self.askers.drain(..) {
-            let _ = asker.send(reply.clone());
-        }
-    }
-
-    fn question(&mut self, question: Question) {
-        let Question { request, answer } = question;
-        let answer = match (request, answer) {
-            (Request::Reload, Answer::Once(asker)) => return self.reload(Some(asker)),
-            (_, Answer::Stream(stream)) => {
-                let (snapshot, view) = (self.snapshot(), self.view());
-                self.watchers.push(stream.clone());
-                self.answers.spawn(async move {
-                    if let Ok(snapshot) = snapshot.await {
-                        let _ = stream.send(answers::status(&view, &snapshot)).await;
-                    }
-                });
-                return;
-            }
-            (request, Answer::Once(answer)) => (request, answer),
-        };
-        let (request, answer) = answer;
-        let done = |message: &str| Reply::Done { message: message.to_owned() };
-        let reply = match request {
-            Request::Hello => answers::hello(&self.parts.options),
-            Request::History { instance } => self.history(instance.as_deref()),
-            Request::Drain { instance } => self.steer(Steer::Drain, instance),
-            Request::Undrain { instance } => self.steer(Steer::Undrain, instance),
-            Request::Failover { instance } => self.steer(Steer::Failover, instance),
-            Request::Announce { instance } => self.steer(Steer::Announce, instance),
-            Request::ClearCounters => {
-                let _ = self.parts.engine.send(News::ClearCounters);
-                done("the counters are zero")
-            }
-            Request::Upgrade { program } => {
-                self.upgrade(program, answer);
-                return;
-            }
-            request => {
-                let (snapshot, view) = (self.snapshot(), self.view());
-                self.answers.spawn(async move {
-                    let reply = match snapshot.await {
-                        Ok(snapshot) => answers::to(&request, &view, &snapshot),
-                        Err(_) => Reply::Refused { reason: "the daemon is stopping".into(), diagnostics: None },
-                    };
-                    let _ = answer.send(reply);
-                });
-                return;
-            }
-        };
-        let _ = answer.send(reply);
-    }
-
-    /// Leaves in favour of another program file; [`Services::run`] returns when the engine has written its will.
-    fn upgrade(&mut self, program: Option<PathBuf>, asker: oneshot::Sender<Reply>) {
-        let refuse = |asker: oneshot::Sender<Reply>, reason: String| {
-            let _ = asker.send(Reply::Refused { reason, diagnostics: None });
-        };
-        if self.phase != Phase::Running || self.reading.is_some() || self.on_its_way.is_some() {
-            return refuse(asker, "the daemon is starting, reloading or stopping; ask again".into());
-        }
-        let program = match again::fit(program.as_deref(), &self.parts.options) {
-            Ok(program) => program,
-            Err(reason) => return refuse(asker, reason),
-        };
-        tracing::info!(target: "parent", "Going over to {}", program.display());
-        systemd::reloading();
-        let (answer, answered) = oneshot::channel();
-        let engine = self.parts.engine.clone();
-        self.answers.spawn(async move {
-            // The engine is silent from its will to its heir's first word: what can be done before is done before.
-            sleep(WATCHERS_READ).await;
-            let _ = engine.send(News::HandOver(answer));
-        });
-        self.parts.programs.stop_scripts();
-        self.parts.programs.stop();
-        let _ = asker.send(Reply::Done { message: format!("going over to {}", program.display()) });
-        self.will = Some((program, answered));
-        self.phase = Phase::HandingOver;
-    }
-
-    /// What [`Services::run`] ended for, if it was not for good.
-    pub fn will(&mut self) -> Option<(PathBuf, Will)> {
-        let (program, answered) = self.will.take()?;
-        let legacy = Some(answered.blocking_recv().ok()?);
-        Some((program, Will { legacy, ..self.belongings() }))
-    }
-
-    /// What this thread leaves to another program of the process, without anything of the engine's.
-    pub fn belongings(&mut self) -> Will {
-        let history = self.parts.history.record();
-        Will { legacy: None, programs: self.parts.programs.left_behind(), fifos: self.parts.hub.hand_over(), history }
-    }
-
-    fn history(&self, name: Option<&str>) -> Reply {
-        let spec = self.parts.hub.spec();
-        let known = |name: &str| {
-            let group = || spec.groups.iter().any(|group| *group.name == *name);
-            spec.instances.iter().any(|instance| *instance.name == *name) || group()
-        };
-        match self.parts.history.of_name(name) {
-            Some(moments) => Reply::History { moments },
-            None if name.is_some_and(known) => Reply::History { moments: Vec::new() },
-            None => Reply::Refused { reason: "there is no such instance or group".into(), diagnostics: None },
-        }
-    }
-
-    fn steer(&self, steer: Steer, instance: Option<String>) -> Reply {
-        let spec = self.parts.hub.spec();
-        if let Some(name) = &instance
-            && !spec.instances.iter().any(|i| *i.name == **name)
-        {
-            let names: Vec<&str> = spec.instances.iter().map(|i| &*i.name).collect();
-            let reason = format!("there is no instance {name}; there are {}", names.join(", "));
-            return Reply::Refused { reason, diagnostics: None };
-        }
-        let message = instance.clone().unwrap_or_else(|| format!("{} instances", spec.instances.len()));
-        let _ = self.parts.engine.send(News::Steer(steer, instance.map(Into::into)));
-        Reply::Done { message }
-    }
-
-    fn view(&self) -> answers::View {
-        answers::View {
-            spec: self.parts.hub.spec().clone(),
-            options: self.parts.options.clone(),
-            punctuality: self.parts.punctuality.clone(),
-        }
     }
 
     fn engine_is_gone(&mut self) {

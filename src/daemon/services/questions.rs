@@ -1,0 +1,139 @@
+//! Questions from the control socket: what is answered here, what the engine is asked for, and the way to another program.
+//!
+//! The words of answers are made in [`answers`]; nobody here waits for the engine, whose snapshots come to tasks of their
+//! own.
+
+use super::{Phase, Services, WATCHERS_READ};
+use crate::daemon::again::{self, Will};
+use crate::daemon::control::{Answer, Question, Reply, Request};
+use crate::daemon::driver::{News, Steer};
+use crate::daemon::{answers, systemd};
+use std::path::PathBuf;
+use tokio::sync::oneshot;
+use tokio::time::sleep;
+
+impl Services {
+    pub(super) fn question(&mut self, question: Question) {
+        let Question { request, answer } = question;
+        let answer = match (request, answer) {
+            (Request::Reload, Answer::Once(asker)) => return self.reload(Some(asker)),
+            (_, Answer::Stream(stream)) => {
+                let (snapshot, view) = (self.snapshot(), self.view());
+                self.watchers.push(stream.clone());
+                self.answers.spawn(async move {
+                    if let Ok(snapshot) = snapshot.await {
+                        let _ = stream.send(answers::status(&view, &snapshot)).await;
+                    }
+                });
+                return;
+            }
+            (request, Answer::Once(answer)) => (request, answer),
+        };
+        let (request, answer) = answer;
+        let done = |message: &str| Reply::Done { message: message.to_owned() };
+        let reply = match request {
+            Request::Hello => answers::hello(&self.parts.options),
+            Request::History { instance } => self.history(instance.as_deref()),
+            Request::Drain { instance } => self.steer(Steer::Drain, instance),
+            Request::Undrain { instance } => self.steer(Steer::Undrain, instance),
+            Request::Failover { instance } => self.steer(Steer::Failover, instance),
+            Request::Announce { instance } => self.steer(Steer::Announce, instance),
+            Request::ClearCounters => {
+                let _ = self.parts.engine.send(News::ClearCounters);
+                done("the counters are zero")
+            }
+            Request::Upgrade { program } => {
+                self.upgrade(program, answer);
+                return;
+            }
+            request => {
+                let (snapshot, view) = (self.snapshot(), self.view());
+                self.answers.spawn(async move {
+                    let reply = match snapshot.await {
+                        Ok(snapshot) => answers::to(&request, &view, &snapshot),
+                        Err(_) => Reply::Refused { reason: "the daemon is stopping".into(), diagnostics: None },
+                    };
+                    let _ = answer.send(reply);
+                });
+                return;
+            }
+        };
+        let _ = answer.send(reply);
+    }
+
+    fn steer(&self, steer: Steer, instance: Option<String>) -> Reply {
+        let spec = self.parts.hub.spec();
+        if let Some(name) = &instance
+            && !spec.instances.iter().any(|i| *i.name == **name)
+        {
+            let names: Vec<&str> = spec.instances.iter().map(|i| &*i.name).collect();
+            let reason = format!("there is no instance {name}; there are {}", names.join(", "));
+            return Reply::Refused { reason, diagnostics: None };
+        }
+        let message = instance.clone().unwrap_or_else(|| format!("{} instances", spec.instances.len()));
+        let _ = self.parts.engine.send(News::Steer(steer, instance.map(Into::into)));
+        Reply::Done { message }
+    }
+
+    fn history(&self, name: Option<&str>) -> Reply {
+        let spec = self.parts.hub.spec();
+        let known = |name: &str| {
+            let group = || spec.groups.iter().any(|group| *group.name == *name);
+            spec.instances.iter().any(|instance| *instance.name == *name) || group()
+        };
+        match self.parts.history.of_name(name) {
+            Some(moments) => Reply::History { moments },
+            None if name.is_some_and(known) => Reply::History { moments: Vec::new() },
+            None => Reply::Refused { reason: "there is no such instance or group".into(), diagnostics: None },
+        }
+    }
+
+    /// Leaves in favour of another program file; [`Services::run`] returns when the engine has written its will.
+    fn upgrade(&mut self, program: Option<PathBuf>, asker: oneshot::Sender<Reply>) {
+        let refuse = |asker: oneshot::Sender<Reply>, reason: String| {
+            let _ = asker.send(Reply::Refused { reason, diagnostics: None });
+        };
+        if self.phase != Phase::Running || self.reading.is_some() || self.on_its_way.is_some() {
+            return refuse(asker, "the daemon is starting, reloading or stopping; ask again".into());
+        }
+        let program = match again::fit(program.as_deref(), &self.parts.options) {
+            Ok(program) => program,
+            Err(reason) => return refuse(asker, reason),
+        };
+        tracing::info!(target: "parent", "Going over to {}", program.display());
+        systemd::reloading();
+        let (answer, answered) = oneshot::channel();
+        let engine = self.parts.engine.clone();
+        self.answers.spawn(async move {
+            // The engine is silent from its will to its heir's first word: what can be done before is done before.
+            sleep(WATCHERS_READ).await;
+            let _ = engine.send(News::HandOver(answer));
+        });
+        self.parts.programs.stop_scripts();
+        self.parts.programs.stop();
+        let _ = asker.send(Reply::Done { message: format!("going over to {}", program.display()) });
+        self.will = Some((program, answered));
+        self.phase = Phase::HandingOver;
+    }
+
+    /// What [`Services::run`] ended for, if it was not for good.
+    pub fn will(&mut self) -> Option<(PathBuf, Will)> {
+        let (program, answered) = self.will.take()?;
+        let legacy = Some(answered.blocking_recv().ok()?);
+        Some((program, Will { legacy, ..self.belongings() }))
+    }
+
+    /// What this thread leaves to another program of the process, without anything of the engine's.
+    pub fn belongings(&mut self) -> Will {
+        let history = self.parts.history.record();
+        Will { legacy: None, programs: self.parts.programs.left_behind(), fifos: self.parts.hub.hand_over(), history }
+    }
+
+    fn view(&self) -> answers::View {
+        answers::View {
+            spec: self.parts.hub.spec().clone(),
+            options: self.parts.options.clone(),
+            punctuality: self.parts.punctuality.clone(),
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! Reload as the services thread sees it: one at a time, read aside, refused or handed to the engine, and what follows
+//! when a Spec has come into force.
+//!
+//! It decides nothing about a configuration: [`reload::refuse`] says whether it may be used, the engine goes over.
+
+use super::{Phase, Services};
+use crate::daemon::control::Reply;
+use crate::daemon::driver::{News, Told};
+use crate::daemon::reload::{self, Read};
+use crate::daemon::schedule::Schedule;
+use crate::daemon::{dumps, reading, systemd};
+use crate::engine::io::Event;
+use crate::engine::snapshot::Snapshot;
+use crate::engine::spec::Spec;
+use crate::kernel::clock;
+use std::sync::Arc;
+use tokio::sync::oneshot;
+
+impl Services {
+    pub(super) fn reload(&mut self, asker: Option<oneshot::Sender<Reply>>) {
+        self.askers.extend(asker);
+        if self.reading.is_some() || self.on_its_way.is_some() || self.phase == Phase::Starting {
+            self.again = true;
+            return;
+        }
+        if self.phase != Phase::Running {
+            return;
+        }
+        tracing::info!(target: "parent", "Reloading ...");
+        systemd::reloading();
+        let marker = reload::marker_path(self.parts.hub.spec(), &self.parts.pid_file);
+        self.reading = Some(reload::read_aside(self.parts.options.clone(), marker));
+    }
+
+    pub(super) fn read(&mut self, read: Read) {
+        let running = self.parts.hub.spec().clone();
+        let report = reading::plain(&read.diagnostics);
+        if let Some(path) = &running.daemon.reload_check {
+            reading::save_report(path, &report);
+        }
+        for line in report.lines() {
+            tracing::warn!(target: "parent", "{line}");
+        }
+        if let Some(reason) = reload::refuse(&running, &self.parts.mistakes, &read) {
+            self.reload_refused(&reason, (!report.is_empty()).then_some(report));
+            return;
+        }
+        tracing::debug!(target: "parent", "The configuration was read in {:?}", read.took);
+        self.on_its_way = Some(reload::mistakes(&read.diagnostics));
+        if let Some(spec) = read.spec {
+            let spec = Arc::new(reading::within(spec, &self.parts.options));
+            let readings = self.parts.trackers.configure(&spec);
+            let _ = self.parts.engine.send(News::Reload(spec, readings));
+        }
+    }
+
+    pub(super) fn reload_refused(&mut self, reason: &str, diagnostics: Option<String>) {
+        let event = Event::ReloadRefused { reason: reason.into() };
+        self.told(Told::Event(event, clock::now()));
+        self.tell_askers(&Reply::Refused { reason: reason.to_owned(), diagnostics });
+        systemd::ready(&self.parts.hub.spec().clone());
+        if std::mem::take(&mut self.again) {
+            self.reload(None);
+        }
+    }
+
+    fn tell_askers(&mut self, reply: &Reply) {
+        for asker in self.askers.drain(..) {
+            let _ = asker.send(reply.clone());
+        }
+    }
+
+    /// A Spec is in force: the first, or another one after a reload.
+    pub(super) fn in_force(&mut self, spec: Arc<Spec>, snapshot: &Snapshot) {
+        self.parts.hub.reconfigure(spec.clone(), snapshot);
+        self.parts.programs.readers(&spec);
+        if self.phase == Phase::Starting {
+            self.phase = Phase::Running;
+            tracing::info!(target: "parent", "Startup complete");
+        } else if let Some(mistakes) = self.on_its_way.take() {
+            // What changed while the engine went over may have come to it under a name that it did not know yet.
+            let readings = self.parts.trackers.configure(&spec);
+            self.parts.trackers.tell(readings);
+            self.parts.mistakes = mistakes;
+            tracing::info!(target: "parent", "Reload complete");
+            self.tell_askers(&Reply::Done { message: format!("{} instances", spec.instances.len()) });
+        }
+        systemd::ready(&spec);
+        self.keep(&spec, snapshot);
+        if std::mem::take(&mut self.again) {
+            self.reload(None);
+        }
+    }
+
+    /// What is written down or watched because of a configuration that has come into force.
+    fn keep(&mut self, spec: &Spec, snapshot: &Snapshot) {
+        let daemon = &spec.daemon;
+        self.schedule = daemon.reload_time_file.as_deref().map(|path| Schedule::new(path, daemon.reload_repeat));
+        if let Some(directory) = &daemon.config_save_dir {
+            reading::save(directory, self.read, &self.parts.options);
+            dumps::save(directory, self.read, spec, snapshot);
+        }
+        self.read += 1;
+        if self.parts.options.dump {
+            for line in dumps::text(dumps::Kind::Data, spec, snapshot).lines() {
+                tracing::info!(target: "vrrp", "{line}");
+            }
+        }
+    }
+}
