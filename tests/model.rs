@@ -308,56 +308,89 @@ fn routers(version: Version, priorities: &[u8]) -> Vec<InstanceSpec> {
 
 const USUAL: Bounds =
     Bounds { latency: Interval::from_millis(20), losses: 2, deaths: 1, horizon: Interval::from_secs(8) };
+/// A wire so slow that timers of all routers end while adverts are under way: masters cross, and must uncross.
+const SLOW: Bounds = Bounds { latency: Interval::from_millis(900), losses: 1, ..USUAL };
 
-#[test]
-fn two_routers() {
+/// A walk that is made: what it is called in `docs/bounds.md`, who takes part, and how far it goes.
+type Walk = (String, Vec<InstanceSpec>, Bounds);
+
+fn two_routers() -> Vec<Walk> {
+    let mut walks = Vec::new();
     for version in [Version::V2, Version::V3] {
         for priorities in [[150, 100], [100, 100], [254, 1], [255, 100]] {
-            let (states, ends) = explore(&routers(version, &priorities), USUAL);
-            println!("v{version} {priorities:?}: {states} states, {ends} ends");
-            assert!(states > 100 && ends > 5, "{states} states: nothing was walked");
+            walks.push((format!("v{version} {priorities:?}"), routers(version, &priorities), USUAL));
         }
-    }
-}
-
-/// A wire so slow that timers of all routers end while adverts are under way: masters cross, and must uncross.
-#[test]
-fn two_routers_on_a_slow_wire() {
-    for version in [Version::V2, Version::V3] {
         for priorities in [[150, 100], [100, 100], [102, 100]] {
-            let slow = Bounds { latency: Interval::from_millis(900), losses: 1, ..USUAL };
-            let (states, ends) = explore(&routers(version, &priorities), slow);
-            println!("v{version} {priorities:?} slow: {states} states, {ends} ends");
-            assert!(states > 200 && ends > 5, "{states} states: nothing was walked");
+            walks.push((format!("v{version} {priorities:?}, slow wire"), routers(version, &priorities), SLOW));
         }
     }
+    walks
 }
 
-#[test]
-fn two_routers_with_ah_on_a_slow_wire() {
-    let mut specs = routers(Version::V2, &[101, 100]);
-    specs.iter_mut().for_each(|spec| spec.auth = Auth::Ah(*b"12345678"));
-    let slow = Bounds { latency: Interval::from_millis(20), losses: 1, horizon: Interval::from_secs(8), ..USUAL };
-    let (states, ends) = explore(&specs, slow);
-    assert!(states > 100 && ends > 5, "{states} states: nothing was walked");
+fn two_routers_with_ah() -> Vec<Walk> {
+    [("AH", USUAL), ("AH, slow wire", SLOW)]
+        .map(|(name, bounds)| {
+            let mut specs = routers(Version::V2, &[101, 100]);
+            specs.iter_mut().for_each(|spec| spec.auth = Auth::Ah(*b"12345678"));
+            (format!("v2 [101, 100], {name}"), specs, Bounds { losses: 1, ..bounds })
+        })
+        .into()
 }
 
-#[test]
-fn two_routers_with_different_intervals() {
+fn two_routers_with_different_intervals() -> Vec<Walk> {
     let mut specs = routers(Version::V3, &[150, 100]);
     specs[1].interval = Interval::from_millis(400);
-    let (states, _) = explore(&specs, Bounds { losses: 1, horizon: Interval::from_secs(6), ..USUAL });
-    assert!(states > 100, "{states} states: nothing was walked");
+    vec![("v3 [150, 100], 1 s and 0.4 s".into(), specs, Bounds { losses: 1, horizon: Interval::from_secs(6), ..USUAL })]
+}
+
+fn three_routers() -> Vec<Walk> {
+    [[150, 100, 50], [100, 100, 100]]
+        .map(|priorities| (format!("v2 {priorities:?}"), routers(Version::V2, &priorities), USUAL))
+        .into()
+}
+
+/// Walks, and gives the lines of the table in `docs/bounds.md`.
+fn walk(walks: Vec<Walk>) -> Vec<String> {
+    let one = |(name, specs, bounds): Walk| {
+        let (states, ends) = explore(&specs, bounds);
+        let line = format!("| {name} | {states} | {ends} |");
+        println!("{line}");
+        assert!(states > 100 && ends > 5, "{states} states, {ends} ends: nothing was walked");
+        line
+    };
+    walks.into_iter().map(one).collect()
 }
 
 #[test]
-fn three_routers() {
-    for priorities in [[150, 100, 50], [100, 100, 100]] {
-        let bounds = Bounds { losses: 2, horizon: Interval::from_secs(8), ..USUAL };
-        let (states, ends) = explore(&routers(Version::V2, &priorities), bounds);
-        println!("{priorities:?}: {states} states, {ends} ends");
-        assert!(states > 500 && ends > 10, "{states} states: nothing was walked");
-    }
+fn two_routers_elect_one() {
+    walk(two_routers());
+}
+
+#[test]
+fn two_routers_with_ah_elect_one() {
+    walk(two_routers_with_ah());
+}
+
+#[test]
+fn two_routers_with_different_intervals_elect_one() {
+    walk(two_routers_with_different_intervals());
+}
+
+#[test]
+fn three_routers_elect_one() {
+    walk(three_routers());
+}
+
+/// The numbers in the document are those that are walked.
+#[test]
+fn the_documented_numbers_are_those_of_the_walks() {
+    let all = [two_routers(), two_routers_with_ah(), two_routers_with_different_intervals(), three_routers()];
+    let document = include_str!("../docs/bounds.md");
+    let missing: Vec<String> = walk(all.into_iter().flatten().collect())
+        .into_iter()
+        .filter(|line| !document.contains(line.as_str()))
+        .collect();
+    assert!(missing.is_empty(), "docs/bounds.md has to say:\n{}", missing.join("\n"));
 }
 
 #[test]
@@ -366,8 +399,7 @@ fn three_routers_at_length() {
     for version in [Version::V2, Version::V3] {
         for priorities in [[150, 100, 50], [100, 100, 100], [255, 100, 100]] {
             let slow = Bounds { latency: Interval::from_millis(500), ..USUAL };
-            let (states, ends) = explore(&routers(version, &priorities), slow);
-            println!("v{version} {priorities:?}: {states} states, {ends} ends");
+            walk(vec![(format!("v{version} {priorities:?}, slow wire"), routers(version, &priorities), slow)]);
         }
     }
 }

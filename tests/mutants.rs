@@ -242,6 +242,8 @@ fn lay_out(tree: &Path) {
 fn failures(tree: &Path, suite: &str) -> Vec<String> {
     let mut command = Command::new("timeout");
     command.args(["600", env!("CARGO"), "test", "-q", "--offline", "--no-fail-fast", "--test", suite]);
+    // Numbers of states change with any change of the engine: that is no law.
+    command.args(["--", "--skip", "documented"]);
     let out = command.current_dir(tree).env("CARGO_TARGET_DIR", root().join("target/mutants/build")).output().unwrap();
     let text = String::from_utf8_lossy(&out.stdout).into_owned() + &String::from_utf8_lossy(&out.stderr);
     if out.status.success() {
