@@ -246,6 +246,9 @@ pub struct Upgrade {
     pub program: Option<PathBuf>,
     #[command(flatten)]
     pub daemon: Daemon,
+    /// Every daemon that listens in /run/vipd; it is well if there is none. This is what packages call.
+    #[arg(long, conflicts_with = "control")]
+    pub all: bool,
 }
 
 #[derive(Debug, Args)]

@@ -133,22 +133,31 @@ pub fn unexpected(reply: &Reply) -> Trouble {
     Trouble::new(format!("the daemon gave an answer to another question: {reply:?}"))
 }
 
+/// The sockets in the usual directory behind which a daemon is, the plain one first.
+pub fn listening() -> Vec<PathBuf> {
+    let plain = socket_path(None, None, None);
+    let list = plain.parent().and_then(|directory| std::fs::read_dir(directory).ok());
+    let mut found: Vec<PathBuf> = list.into_iter().flatten().flatten().map(|entry| entry.path()).collect();
+    found.retain(|path| path.to_string_lossy().ends_with("control.sock") && listens(path));
+    found.sort_by_key(|path| (*path != plain, path.clone()));
+    found
+}
+
+/// A socket whose daemon was killed stays in the file system: only an answer counts. Somebody who may not ask is told so
+/// by the attempt to connect.
+fn listens(path: &Path) -> bool {
+    match UnixStream::connect(path) {
+        Ok(_) => true,
+        Err(error) => error.kind() == ErrorKind::PermissionDenied,
+    }
+}
+
 /// The plain path if somebody listens there, else the only other socket where somebody does.
 fn usual_path() -> Result<PathBuf, Trouble> {
     let plain = socket_path(None, None, None);
-    // A socket whose daemon was killed stays in the file system: only an answer counts. Somebody who may not ask is told
-    // so by the attempt to connect.
-    let listens = |path: &Path| match UnixStream::connect(path) {
-        Ok(_) => true,
-        Err(error) => error.kind() == ErrorKind::PermissionDenied,
-    };
-    let Some(directory) = plain.parent().filter(|_| !listens(&plain)) else { return Ok(plain) };
-    let list = std::fs::read_dir(directory).into_iter().flatten().flatten().map(|entry| entry.path());
-    let mut others: Vec<PathBuf> =
-        list.filter(|path| path.to_string_lossy().ends_with(".control.sock") && listens(path)).collect();
-    others.sort();
-    match others.as_slice() {
+    match listening().as_slice() {
         [] => Ok(plain),
+        [first, ..] if *first == plain => Ok(plain),
         [only] => Ok(only.clone()),
         several => {
             let lines: Vec<String> =

@@ -72,7 +72,7 @@ fn run(verb: Verb) -> Outcome {
         Verb::Failover(which) => steer::each(which, |instance| Request::Failover { instance }),
         Verb::Announce(which) => steer::each(which, |instance| Request::Announce { instance }),
         Verb::Reload(daemon) => steer::ask(&daemon, &Request::Reload),
-        Verb::Upgrade(args) => steer::ask(&args.daemon, &Request::Upgrade { program: args.program }),
+        Verb::Upgrade(args) => steer::upgrade(args),
         Verb::Metrics(daemon) => steer::ask(&daemon, &Request::Metrics),
         Verb::Doctor(args) => doctor::run(&args),
         Verb::Keywords(args) => keywords::run(&args),

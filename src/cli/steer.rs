@@ -1,7 +1,7 @@
 //! The verbs that ask a running daemon for something and print what it answers.
 
-use super::args::{Daemon, Explain, History, Status, Watch, Which};
-use super::client::{Client, read, unexpected};
+use super::args::{Daemon, Explain, History, Status, Upgrade, Watch, Which};
+use super::client::{Client, listening, read, unexpected};
 use super::paint::Paint;
 use super::{Outcome, Trouble, clock, explain, status};
 use crate::daemon::control::{Reply, Request};
@@ -95,6 +95,28 @@ pub fn ask(daemon: &Daemon, request: &Request) -> Outcome {
 
 pub fn each(which: Which, request: impl FnOnce(Option<String>) -> Request) -> Outcome {
     ask(&which.daemon, &request(which.instance))
+}
+
+/// With `--all`, one after the other: a daemon that stays what it is keeps none of the others from going over.
+pub fn upgrade(args: Upgrade) -> Outcome {
+    let request = Request::Upgrade { program: args.program };
+    if !args.all {
+        return ask(&args.daemon, &request);
+    }
+    let mut code = ExitCode::SUCCESS;
+    for path in listening() {
+        let answer = Client::open(&path).and_then(|mut client| client.ask(&request));
+        match answer {
+            Ok(Reply::Done { message }) => print(&format!("{}: {message}\n", path.display()))?,
+            Ok(other) => return Err(unexpected(&other)),
+            Err(trouble) => {
+                eprintln!("{} {}: {trouble}", Paint::stderr().bad("vipctl:"), path.display());
+                code = ExitCode::FAILURE;
+                continue;
+            }
+        };
+    }
+    Ok(code)
 }
 
 fn pretty(value: &Value) -> String {

@@ -162,3 +162,61 @@ fn what_runs_beside_the_engine_goes_on_across_an_upgrade() {
         "INSTANCE \"A\" BACKUP 200\nINSTANCE \"A\" MASTER 200\nINSTANCE \"A\" STOP 200\n"
     );
 }
+
+/// What postinst and the rpm's scriptlet do: no daemon, one in the usual place, and one whose socket is named after its
+/// pid file.
+#[test]
+fn a_package_takes_every_daemon_along() {
+    if !ready() {
+        return;
+    }
+    let ground = Ground::new();
+    ground.configure(&instance("A", 1, "10.9.0.10/24"));
+    let daemon = ground.start("");
+    let within = |line: &str| {
+        let pid = daemon.pid().to_string();
+        let mut command = Command::new("nsenter");
+        command.args(["--target", &pid, "--mount", "--net", "sh", "-c", line]).env_remove("VIPD_CONTROL");
+        command
+    };
+    // Debian's postinst itself; what it asks systemd's helper for is no business of this machine's.
+    let tools = ground.directory.join("tools");
+    std::fs::create_dir(&tools).unwrap();
+    std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_vipctl"), tools.join("vipctl")).unwrap();
+    std::os::unix::fs::symlink("/bin/true", tools.join("deb-systemd-helper")).unwrap();
+    let postinst = concat!(env!("CARGO_MANIFEST_DIR"), "/packaging/debian/vipd.postinst");
+    let configure = || {
+        let line = format!("PATH={}:/usr/bin:/bin sh {postinst} configure 0.0.9 2>&1", tools.display());
+        let out = within(&line).output().unwrap();
+        let text = String::from_utf8(out.stdout).unwrap();
+        assert!(out.status.success(), "{text}");
+        text
+    };
+    let others = "/run/other.pid -r /run/other-vrrp.pid";
+    ground.write("other.conf", &instance("B", 2, "10.9.0.11/24"));
+    let conf = ground.directory.join("other.conf");
+    let log = ground.directory.join("other.log");
+    let line =
+        format!("exec {} -G -l -n -D -f {} -p {others} 2>>{}", crate::ground::VIPD, conf.display(), log.display());
+    let mut other = within(&line).spawn().unwrap();
+    let told = || std::fs::read_to_string(&log).unwrap_or_default().matches("Startup complete").count();
+    daemon.wait_for("the other one to stand", || told() == 1);
+    // The socket of a daemon that was killed is nobody's.
+    std::os::unix::net::UnixListener::bind(daemon.path("/run/vipd/dead.control.sock")).unwrap();
+    let text = configure();
+    assert_eq!(text.matches("going over to").count(), 2, "{text}");
+    assert!(text.contains("/run/vipd/run-other.pid.control.sock: going over") && !text.contains("dead"), "{text}");
+    daemon.wait_for("the next programs to stand", || {
+        told() == 2 && daemon.log_text().matches("Startup complete").count() == 2
+    });
+    assert!(within("kill $(cat /run/other.pid)").status().unwrap().success());
+    assert_eq!(other.wait().unwrap().code(), Some(0));
+    // One that cannot go over stays, and the package is configured all the same.
+    ground.configure("vrrp_instance A {\n interface\n}\n");
+    let text = configure();
+    assert!(text.contains("cannot use the configuration") && text.contains("the old version goes on"), "{text}");
+    assert_eq!(daemon.ask(r#"{"request":"hello"}"#)["pid"], daemon.pid());
+    assert!(within("rm /run/vipd/control.sock").status().unwrap().success());
+    assert_eq!(configure(), "", "nobody to ask is no reason to complain");
+    assert_eq!(daemon.stop().code(), Some(0));
+}
