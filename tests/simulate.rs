@@ -452,3 +452,15 @@ fn says_the_same(seed: u64) {
         assert_eq!(group(&read), group(made), "seed {seed} {name}\n{text}");
     }
 }
+
+#[test]
+fn servers_that_speak_from_one_address_are_named() {
+    let mut specs = pair(Version::V3);
+    assert_eq!(play(&specs, &Scenario::default(), &real, false).unwrap().findings, Vec::<String>::new());
+    for (_, spec) in &mut specs {
+        Arc::make_mut(spec).instances[0].source = Some("10.77.0.9".parse().unwrap());
+    }
+    let report = play(&specs, &Scenario::default(), &real, true).unwrap();
+    assert_eq!(report.findings.len(), 1);
+    assert!(report.to_string().contains("finding: two servers speak from 10.77.0.9: a and b"), "{report}");
+}

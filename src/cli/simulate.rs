@@ -32,7 +32,7 @@ pub fn run(args: &Simulate) -> Outcome {
     } else {
         steer::print(&people(&report, Paint::stdout()))?;
     }
-    Ok(if report.violations.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(1) })
+    Ok(if report.violations.is_empty() && report.findings.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(1) })
 }
 
 /// The configurations with their servers' names: the file's, or its directory's for keepalived.conf.
@@ -83,6 +83,9 @@ fn people(report: &Report, paint: Paint) -> String {
             n => format!("It was on no server {n} times, for {} s at the longest.\n", owner.longest_gap()),
         };
     }
+    for finding in &report.findings {
+        out += &format!("{} {finding}\n", paint.bad("finding:"));
+    }
     for violation in &report.violations {
         out += &format!("{} {violation}\n", paint.bad("broken law:"));
     }
@@ -125,5 +128,6 @@ fn machine(report: &Report, scenario: &Scenario, rehearsal: bool) -> Value {
         "addresses": owners,
         "standings": standings,
         "violations": violations,
+        "findings": report.findings,
     })
 }

@@ -12,6 +12,7 @@ mod bounds;
 pub mod build;
 mod circles;
 mod clocks;
+mod findings;
 mod handover;
 mod kernel;
 mod lan;
@@ -63,5 +64,5 @@ pub fn play(
 ) -> Result<Report, String> {
     let mut world = World::new(specs, scenario, make, record)?;
     world.play();
-    Ok(world.report())
+    Ok(Report { findings: findings::findings(specs), ..world.report() })
 }

@@ -64,6 +64,8 @@ pub struct Report {
     pub timeline: Vec<Entry>,
     pub owners: Vec<Owner>,
     pub violations: Vec<Violation>,
+    /// What is wrong with the configurations themselves: laws that were broken may be because of that.
+    pub findings: Vec<String>,
     /// A pcap file.
     pub pcap: Vec<u8>,
     /// How often the laws about a calm world were looked at.
@@ -87,6 +89,7 @@ impl fmt::Display for Report {
                 n => writeln!(f, "; lost {n} times, {}s at the longest", owner.longest_gap())?,
             }
         }
+        self.findings.iter().try_for_each(|finding| writeln!(f, "finding: {finding}"))?;
         self.violations.iter().try_for_each(|violation| writeln!(f, "BROKEN: {violation}"))
     }
 }
@@ -226,6 +229,7 @@ impl Chronicle {
             moments: self.moments,
             timeline: self.entries,
             violations,
+            findings: Vec::new(),
             pcap: self.pcap.file.bytes().to_vec(),
             checks,
             length: end - Time::ZERO,
