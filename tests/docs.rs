@@ -166,3 +166,23 @@ fn every_warning_and_error_is_explained() {
     }
     assert!(missing.is_empty(), "not in docs/troubleshooting.md:\n{}", missing.join("\n"));
 }
+
+/// Packages, crate and history name the same people.
+#[test]
+fn one_maintainer_everywhere() {
+    let read = |name: &str| std::fs::read_to_string(root().join(name)).unwrap();
+    let maintainer = env!("CARGO_PKG_AUTHORS");
+    assert!(maintainer.ends_with('>') && !maintainer.contains(':'), "one name and address: {maintainer}");
+    for (file, begins) in [
+        ("packaging/debian/control", "Maintainer: "),
+        ("packaging/debian/changelog", " -- "),
+        ("packaging/rpm/vipd.spec", "* "),
+    ] {
+        let text = read(file);
+        let mut lines = text.lines().filter(|line| line.starts_with(begins) && line.contains('@')).peekable();
+        assert!(lines.peek().is_some(), "nobody is named in {file}");
+        for line in lines {
+            assert!(line.contains(maintainer), "{file} names somebody else than Cargo.toml's {maintainer}: {line}");
+        }
+    }
+}
