@@ -1,7 +1,8 @@
 //! Mail about state changes, in keepalived's words.
 //!
 //! The dialogue is plain SMTP (RFC 5321) with HELO, without TLS and without retry, over one connection a message; every
-//! reply must be the expected one, or the message is given up with QUIT. [`Mailer`] decides what is sent, [`send`] sends
+//! reply must be the expected one, or the message is given up with QUIT; a server that has fallen silent is left without
+//! a word. [`Mailer`] decides what is sent, [`send`] sends
 //! it; the latter is awaited on the services thread and may take as long as `smtp_connect_timeout` a step.
 
 use super::calendar::Local;
@@ -177,11 +178,20 @@ pub async fn send(message: &Message) -> io::Result<()> {
     let host = host_name();
     let from = settings.from.as_deref().map_or_else(|| format!("{}@{host}", login_name()), str::to_owned);
 
-    let stream = timeout(limit, TcpStream::connect((server, port))).await??;
+    let stream = within(limit, TcpStream::connect((server, port))).await?;
     let mut talk = Talk { stream: BufReader::new(stream), limit };
     let done = talk.deliver(message, settings.helo.as_deref().unwrap_or(&host), &from).await;
+    if done.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::TimedOut) {
+        // An answer to QUIT would be waited for as long again.
+        return done;
+    }
     let bye = talk.say("QUIT\r\n", 221).await;
     done.and(bye)
+}
+
+async fn within<T>(limit: Duration, step: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+    let late = || io::Error::new(io::ErrorKind::TimedOut, format!("no answer within {} s", limit.as_secs()));
+    timeout(limit, step).await.unwrap_or_else(|_| Err(late()))
 }
 
 struct Talk {
@@ -202,7 +212,7 @@ impl Talk {
     }
 
     async fn say(&mut self, line: &str, expected: u16) -> io::Result<()> {
-        timeout(self.limit, self.stream.write_all(line.as_bytes())).await??;
+        within(self.limit, self.stream.write_all(line.as_bytes())).await?;
         self.expect(expected).await
     }
 
@@ -211,7 +221,7 @@ impl Talk {
         loop {
             let mut line = Vec::new();
             let mut limited = tokio::io::AsyncReadExt::take(&mut self.stream, REPLY_MAX);
-            let got = timeout(self.limit, limited.read_until(b'\n', &mut line)).await??;
+            let got = within(self.limit, limited.read_until(b'\n', &mut line)).await?;
             if got == 0 {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }

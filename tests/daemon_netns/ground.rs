@@ -64,6 +64,19 @@ impl Ground {
         ip(&format!("-n {} -o addr show dev eth0", self.name)).contains(&format!(" {address}"))
     }
 
+    /// What is made in the namespace, such as a socket, stays in it.
+    pub fn inside<T: Send>(&self, make: impl FnOnce() -> T + Send) -> T {
+        let namespace = fs::File::open(format!("/run/netns/{}", self.name)).unwrap();
+        std::thread::scope(|scope| {
+            // Of a thread of its own, which ends.
+            let made = scope.spawn(|| {
+                nix::sched::setns(namespace, nix::sched::CloneFlags::CLONE_NEWNET).unwrap();
+                make()
+            });
+            made.join().unwrap()
+        })
+    }
+
     fn command(&self, program: &Path, flags: &str, own_run: bool) -> Command {
         let vipd = program.display();
         let conf = self.directory.join("keepalived.conf");

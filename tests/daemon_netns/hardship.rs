@@ -263,3 +263,53 @@ fn a_configuration_that_is_no_file_any_more_leaves_the_running_one() {
     daemon.wait_for_address(&ground, "10.9.0.20/24", true);
     assert_eq!(daemon.stop().code(), Some(0));
 }
+
+/// A mail server that never answers, one that greets and falls silent, and one that does not even take the connection.
+#[test]
+fn a_mail_server_that_hangs_is_given_up_and_holds_nothing_up() {
+    if !ready() {
+        return;
+    }
+    for (server, greeting, hears) in
+        [("10.9.0.1 2525", "", ""), ("10.9.0.1 2525", "220 here\r\n", "HELO r\r\n"), ("10.9.0.77 2525", "", "")]
+    {
+        let ground = Ground::new();
+        // Nobody is behind this neighbour, and nobody says so.
+        crate::ground::ip(&format!("-n {} neigh add 10.9.0.77 lladdr 02:00:00:00:00:77 dev eth0", ground.name));
+        let listener = ground.inside(|| std::net::TcpListener::bind("10.9.0.1:2525").unwrap());
+        let (tell, heard) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let (mut stream, tell) = (stream.unwrap(), tell.clone());
+                std::thread::spawn(move || {
+                    stream.write_all(greeting.as_bytes()).unwrap();
+                    let mut all = String::new();
+                    // Until the daemon hangs up.
+                    stream.read_to_string(&mut all).unwrap();
+                    let _ = tell.send(all);
+                });
+            }
+        });
+        let globals = format!(
+            "global_defs {{\n router_id r\n notification_email {{\n  admin@example.org\n }}\n smtp_server {server}\n \
+             smtp_helo_name r\n smtp_connect_timeout 1\n}}\n"
+        );
+        let alerting = instance("A", 1, "10.9.0.10/24").replace("priority", "smtp_alert\n priority");
+        ground.configure(&(globals + &alerting));
+        let daemon = ground.start("");
+        daemon.wait_for_address(&ground, "10.9.0.10/24", true);
+        assert_eq!(daemon.ask(r#"{"request":"failover"}"#)["reply"], "done");
+        daemon.wait_for("master again", || daemon.log_text().matches("Entering MASTER STATE").count() == 2);
+        advertises(&daemon);
+        let line = "mail \"[r] VRRP Instance A - Entering MASTER state\" not sent: no answer within 1 s";
+        daemon.wait_for("both to be given up", || daemon.log_text().matches(line).count() == 2);
+        if server.starts_with("10.9.0.1 ") {
+            let all = heard.recv_timeout(std::time::Duration::from_secs(20)).expect("the daemon hangs up");
+            assert_eq!(all, hears);
+        }
+        advertises(&daemon);
+        // Nor does the mail about the end hold it up for good.
+        assert_eq!(daemon.stop().code(), Some(0));
+        assert!(!ground.has("10.9.0.10/24"));
+    }
+}
