@@ -10,5 +10,6 @@ mod goodbyes;
 mod ground;
 mod hardship;
 mod life;
+mod logs;
 mod reload;
 mod told;

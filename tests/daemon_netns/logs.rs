@@ -1,0 +1,284 @@
+//! Where log lines go: the flags `-l -D -S -g -G`, held against a syslog daemon that is played here.
+//!
+//! The daemon gets a /dev of its own, in which `log` is a socket of the test.
+
+use crate::ground::{Ground, VIPD, instance, ready};
+use std::os::unix::net::UnixDatagram;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+const PATIENCE: Duration = Duration::from_secs(20);
+const ERROR: u32 = 3;
+const WARNING: u32 = 4;
+const INFO: u32 = 6;
+
+/// What arrives at /dev/log. A reader of its own: the socket takes no more than ten lines unread.
+struct Syslog {
+    path: PathBuf,
+    lines: Arc<Mutex<Vec<String>>>,
+    reader: Option<std::thread::JoinHandle<()>>,
+}
+
+impl Syslog {
+    fn listen(path: &Path) -> Syslog {
+        let socket = UnixDatagram::bind(path).unwrap();
+        socket.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
+        let lines: Arc<Mutex<Vec<String>>> = Arc::default();
+        let (heard, file) = (lines.clone(), path.to_owned());
+        let reader = std::thread::spawn(move || {
+            // Until the file is gone.
+            while file.exists() {
+                let mut buffer = [0; 8192];
+                if let Ok(length) = socket.recv(&mut buffer) {
+                    heard.lock().unwrap().push(String::from_utf8(buffer[..length].to_vec()).unwrap());
+                }
+            }
+        });
+        Syslog { path: path.to_owned(), lines, reader: Some(reader) }
+    }
+
+    /// As a syslog daemon that ends: neither file nor socket are there any more.
+    fn end(&mut self) {
+        let _ = std::fs::remove_file(&self.path);
+        if let Some(reader) = self.reader.take() {
+            let _ = reader.join();
+        }
+    }
+
+    fn lines(&self) -> Vec<Line> {
+        self.lines.lock().unwrap().iter().map(|text| Line::read(text)).collect()
+    }
+}
+
+impl Drop for Syslog {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+/// `<30>Nov  1 06:04:33 Keepalived[123]: text`.
+#[derive(Debug)]
+struct Line {
+    facility: u32,
+    severity: u32,
+    name: String,
+    pid: u32,
+    text: String,
+}
+
+impl Line {
+    fn read(datagram: &str) -> Line {
+        let read = || {
+            let (priority, rest) = datagram.strip_prefix('<')?.split_once('>')?;
+            let priority: u32 = priority.parse().ok()?;
+            let (stamp, rest) = rest.split_at_checked(16)?;
+            let months = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+            let shape: String = stamp.chars().skip(3).map(|c| if c.is_ascii_digit() { '9' } else { c }).collect();
+            let good = months.contains(&&stamp[..3]) && [" 99 99:99:99 ", "  9 99:99:99 "].contains(&shape.as_str());
+            let (head, text) = rest.split_once("]: ").filter(|_| good)?;
+            let (name, pid) = head.split_once('[')?;
+            let (name, text) = (name.to_owned(), text.to_owned());
+            Some(Line { facility: priority / 8, severity: priority % 8, name, pid: pid.parse().ok()?, text })
+        };
+        read().unwrap_or_else(|| panic!("no line of syslog: {datagram}"))
+    }
+}
+
+struct Logging {
+    child: Child,
+    stderr: PathBuf,
+}
+
+impl Logging {
+    /// In the foreground, in the ground's directory, with these flags and nothing else about logs.
+    fn start(ground: &Ground, flags: &str) -> Logging {
+        let devices = "null c 1 3;zero c 1 5;random c 1 8;urandom c 1 9".split(';');
+        let devices: String = devices.map(|device| format!("mknod -m 666 /dev/{device} && ")).collect();
+        let here = ground.directory.display();
+        let line = format!(
+            "mount -t tmpfs tmpfs /run && mount -t tmpfs tmpfs /dev && {devices} ln -s {here}/dev-log /dev/log && \
+             cd {here} && exec {VIPD} -n -f {here}/keepalived.conf {flags}"
+        );
+        let stderr = ground.directory.join("stderr");
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", &ground.name, "sh", "-c", &line]).env_remove("VIPD_CONTROL");
+        let file = std::fs::File::create(&stderr).unwrap();
+        let child = command.stdin(Stdio::null()).stderr(file).spawn().unwrap();
+        let logging = Logging { child, stderr };
+        wait_for("the address", || ground.has("10.9.0.10/24"));
+        logging
+    }
+
+    fn signal(&self, number: i32) {
+        // SAFETY: kill takes no pointers; the process is our child.
+        assert_eq!(unsafe { libc::kill(self.child.id() as i32, number) }, 0);
+    }
+
+    /// What it said on the console.
+    fn stop(mut self) -> String {
+        self.signal(libc::SIGTERM);
+        wait_for("the end", || self.child.try_wait().unwrap().is_some());
+        std::fs::read_to_string(&self.stderr).unwrap()
+    }
+}
+
+impl Drop for Logging {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn wait_for(what: &str, is: impl FnMut() -> bool) {
+    let mut is = is;
+    let begun = Instant::now();
+    while !is() {
+        assert!(begun.elapsed() < PATIENCE, "no {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+fn ground() -> (Ground, Syslog) {
+    let ground = Ground::new();
+    ground.configure(&instance("A", 1, "10.9.0.10/24"));
+    let syslog = Syslog::listen(&ground.directory.join("dev-log"));
+    (ground, syslog)
+}
+
+#[test]
+fn syslog_hears_facility_severity_name_and_process() {
+    if !ready() {
+        return;
+    }
+    for (flags, facility) in [("", 3), ("-S 0", 16), ("-S local5", 21), ("-S user", 1), ("--log-facility=daemon", 3)] {
+        let (ground, syslog) = ground();
+        let daemon = Logging::start(&ground, flags);
+        let pid = daemon.child.id();
+        let said = |text: &str| syslog.lines().iter().any(|line| line.text.contains(text));
+        wait_for("the start", || said("Startup complete"));
+        ground.configure("vrrp_instance A {\n interface\n}\n");
+        daemon.signal(libc::SIGHUP);
+        wait_for("the refusal", || said("Reload refused"));
+        let console = daemon.stop();
+        assert_eq!(console, "", "nobody asked for the console");
+        wait_for("the last line", || said("Stopped Keepalived"));
+        let lines = syslog.lines();
+        for line in &lines {
+            assert_eq!((line.facility, line.pid), (facility, pid), "{line:?}");
+        }
+        for (text, name, severity) in [
+            ("Starting Keepalived v", "Keepalived", INFO),
+            ("Startup complete", "Keepalived", INFO),
+            ("(A) Entering MASTER STATE", "Keepalived_vrrp", INFO),
+            ("Reload refused, the running configuration goes on", "Keepalived_vrrp", WARNING),
+            ("Stopped Keepalived v", "Keepalived", INFO),
+        ] {
+            let of_text: Vec<&Line> = lines.iter().filter(|line| line.text.starts_with(text)).collect();
+            assert_eq!(of_text.len(), 1, "{text}: {lines:?}");
+            assert_eq!((of_text[0].name.as_str(), of_text[0].severity), (name, severity), "{text}");
+        }
+    }
+}
+
+/// It ends at once, so that only what is written before there is a thread for lines can tell why.
+#[test]
+fn syslog_hears_why_a_daemon_does_not_start() {
+    if !ready() {
+        return;
+    }
+    let (ground, syslog) = ground();
+    let line = format!(
+        "mount -t tmpfs tmpfs /dev && mknod -m 666 /dev/null c 1 3 && ln -s {0}/dev-log /dev/log && exec {VIPD} -n -f \
+         {0}/none.conf -p {0}/k.pid -r {0}/v.pid",
+        ground.directory.display()
+    );
+    let mut command = Command::new("ip");
+    assert!(!command.args(["netns", "exec", &ground.name, "sh", "-c", &line]).status().unwrap().success());
+    wait_for("the reason", || {
+        let lines = syslog.lines();
+        lines.iter().any(|l| l.severity == ERROR && l.name == "Keepalived" && l.text.contains("cannot be used"))
+    });
+}
+
+/// `-D`: information to syslog as well, as keepalived has it.
+#[test]
+fn details_are_said_to_those_who_ask() {
+    if !ready() {
+        return;
+    }
+    for (flags, wanted) in [("", false), ("-D", true), ("-DD", true), ("--log-detail", true)] {
+        let (ground, syslog) = ground();
+        let daemon = Logging::start(&ground, flags);
+        daemon.signal(libc::SIGHUP);
+        let said = |text: &str| syslog.lines().into_iter().find(|line| line.text.contains(text));
+        wait_for("the reload", || said("Reload complete").is_some());
+        daemon.stop();
+        let detail = said("The configuration was read in");
+        assert_eq!(detail.as_ref().map(|line| line.severity), wanted.then_some(INFO), "{flags}: {detail:?}");
+    }
+}
+
+#[test]
+fn lines_go_where_the_flags_say() {
+    if !ready() {
+        return;
+    }
+    for (flags, to_syslog, to_console, file) in [
+        ("", true, false, None),
+        ("-l", true, true, None),
+        ("-G", false, false, None),
+        ("-lG", false, true, None),
+        ("--no-syslog --log-console", false, true, None),
+        ("-gown.log", true, false, Some("own")),
+        ("-G --log-file=own.log", false, false, Some("own")),
+        ("-G -g --flush-log-file", false, false, Some("keepalived")),
+    ] {
+        let (ground, syslog) = ground();
+        let daemon = Logging::start(&ground, flags);
+        let last = || syslog.lines().iter().any(|line| line.text.starts_with("Stopped Keepalived"));
+        let console = daemon.stop();
+        if to_syslog {
+            wait_for("the last line", last);
+        }
+        assert_eq!(!syslog.lines().is_empty(), to_syslog, "{flags}");
+        assert_eq!(console.contains("Entering MASTER STATE"), to_console, "{flags}: {console}");
+        assert!(to_console || console.is_empty(), "{flags}: {console}");
+        let read = |name: String| std::fs::read_to_string(ground.directory.join(name)).ok();
+        for name in ["own", "keepalived"] {
+            let (parent, vrrp) = (read(format!("{name}.log")), read(format!("{name}_vrrp.log")));
+            if file != Some(name) {
+                assert!(parent.is_none() && vrrp.is_none(), "{flags}");
+                continue;
+            }
+            // As keepalived's two processes: each has its file.
+            let (parent, vrrp) = (parent.unwrap(), vrrp.unwrap());
+            assert!(parent.contains("Startup complete") && parent.contains("Stopped Keepalived"), "{flags}: {parent}");
+            assert!(vrrp.contains(": (A) Entering MASTER STATE\n") && !parent.contains("(A)"), "{flags}: {vrrp}");
+        }
+    }
+}
+
+#[test]
+fn a_syslog_daemon_that_was_restarted_is_found_again() {
+    if !ready() {
+        return;
+    }
+    let (ground, mut syslog) = ground();
+    ground.configure(&("instance blue\n".to_owned() + &instance("A", 1, "10.9.0.10/24")));
+    let daemon = Logging::start(&ground, "");
+    let master = |lines: Vec<Line>| lines.into_iter().find(|line| line.text.ends_with("Entering MASTER STATE"));
+    wait_for("the master", || master(syslog.lines()).is_some());
+    assert_eq!(master(syslog.lines()).unwrap().name, "Keepalived_vrrp_blue");
+    syslog.end();
+    // Lines that nobody takes are lost; the daemon is not.
+    daemon.signal(libc::SIGHUP);
+    daemon.signal(libc::SIGUSR2);
+    let next = Syslog::listen(&ground.directory.join("dev-log"));
+    wait_for("lines again", || {
+        daemon.signal(libc::SIGHUP);
+        next.lines().iter().any(|line| line.text.contains("Reload complete"))
+    });
+    daemon.stop();
+}
