@@ -78,9 +78,14 @@ fn people(report: &Report, paint: Paint) -> String {
         };
         out += &format!("After {} s {} is {holders}. ", report.length, owner.address);
         out += &match owner.gaps.len() {
-            0 => "It was always on a server.\n".to_owned(),
-            1 => format!("It was on no server for {} s.\n", owner.longest_gap()),
-            n => format!("It was on no server {n} times, for {} s at the longest.\n", owner.longest_gap()),
+            0 => "It was always on a server.".to_owned(),
+            1 => format!("It was on no server for {} s.", owner.longest_gap()),
+            n => format!("It was on no server {n} times, for {} s at the longest.", owner.longest_gap()),
+        };
+        out += &match owner.doubles.len() {
+            0 => "\n".to_owned(),
+            1 => format!(" It was on several for {} s.\n", owner.longest_double()),
+            n => format!(" It was on several {n} times, for {} s at the longest.\n", owner.longest_double()),
         };
     }
     for finding in &report.findings {
@@ -117,7 +122,10 @@ fn machine(report: &Report, scenario: &Scenario, rehearsal: bool) -> Value {
         .map(|o| {
             let gaps: Vec<Value> =
                 o.gaps.iter().map(|(at, length)| json!({ "at": at.since(Time::ZERO), "seconds": length })).collect();
-            json!({ "address": o.address, "holders": o.holders, "gaps": gaps, "longest_gap": o.longest_gap() })
+            let doubles: Vec<Value> =
+                o.doubles.iter().map(|(at, length)| json!({ "at": at.since(Time::ZERO), "seconds": length })).collect();
+            json!({ "address": o.address, "holders": o.holders, "gaps": gaps, "longest_gap": o.longest_gap(),
+                    "doubles": doubles, "longest_double": o.longest_double() })
         })
         .collect();
     let violations: Vec<String> = report.violations.iter().map(ToString::to_string).collect();

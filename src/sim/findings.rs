@@ -1,5 +1,6 @@
-//! What is wrong with configurations taken together, so that a run of them tells of that and of nothing else.
+//! What is wrong with configurations taken together: seen in them, or in how a run of them ends.
 
+use super::report::Owner;
 use crate::engine::spec::Spec;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -24,6 +25,21 @@ pub(super) fn findings(specs: &[(String, Arc<Spec>)]) -> Vec<String> {
             let list = names.join(" and ");
             format!(
                 "{count} servers speak from {address}: {list}; they cannot tell each other's adverts from their own"
+            )
+        })
+        .collect()
+}
+
+/// One sentence for each address that several servers have at the end. No law forbids it where they cannot hear each other,
+/// which is what a run of their configurations is to show.
+pub(super) fn split(owners: &[Owner]) -> Vec<String> {
+    let split = owners.iter().filter(|owner| owner.holders.len() > 1);
+    split
+        .map(|owner| {
+            let list = owner.holders.join(" and ");
+            format!(
+                "{} is on {list} in the end: clients reach now one, now the other (`vipctl check` says why)",
+                owner.address
             )
         })
         .collect()

@@ -64,5 +64,7 @@ pub fn play(
 ) -> Result<Report, String> {
     let mut world = World::new(specs, scenario, make, record)?;
     world.play();
-    Ok(Report { findings: findings::findings(specs), ..world.report() })
+    let report = world.report();
+    let findings = [findings::findings(specs), findings::split(&report.owners)].concat();
+    Ok(Report { findings, ..report })
 }

@@ -28,11 +28,16 @@ pub struct Owner {
     pub holders: Vec<Box<str>>,
     /// Times in which nobody had it, after it was first taken.
     pub gaps: Vec<(Time, Interval)>,
+    /// Times in which several had it.
+    pub doubles: Vec<(Time, Interval)>,
 }
 
 impl Owner {
     pub fn longest_gap(&self) -> Interval {
         self.gaps.iter().map(|(_, gap)| *gap).max().unwrap_or_default()
+    }
+    pub fn longest_double(&self) -> Interval {
+        self.doubles.iter().map(|(_, double)| *double).max().unwrap_or_default()
     }
 }
 
@@ -104,6 +109,9 @@ pub(super) struct Chronicle {
     holders: BTreeMap<IpAddr, Vec<usize>>,
     lost: BTreeMap<IpAddr, Time>,
     gaps: BTreeMap<IpAddr, Vec<(Time, Interval)>>,
+    /// Since when several have it.
+    doubled: BTreeMap<IpAddr, Time>,
+    doubles: BTreeMap<IpAddr, Vec<(Time, Interval)>>,
     moments: Vec<Moment>,
     after: String,
 }
@@ -138,6 +146,8 @@ impl Chronicle {
             holders: BTreeMap::new(),
             lost: BTreeMap::new(),
             gaps: BTreeMap::new(),
+            doubled: BTreeMap::new(),
+            doubles: BTreeMap::new(),
             moments: Vec::new(),
             after: "start".into(),
         }
@@ -203,6 +213,11 @@ impl Chronicle {
             } else if let Some(since) = self.lost.remove(address) {
                 self.gaps.entry(*address).or_default().push((since, at - since));
             }
+            if who.len() > 1 {
+                self.doubled.entry(*address).or_insert(at);
+            } else if let Some(since) = self.doubled.remove(address) {
+                self.doubles.entry(*address).or_default().push((since, at - since));
+            }
             let names: Vec<&str> = who.iter().filter_map(|n| self.names.get(*n)).map(|n| &**n).collect();
             let text = match names.as_slice() {
                 [] => format!("{address} is on no server"),
@@ -218,11 +233,15 @@ impl Chronicle {
         for (address, since) in std::mem::take(&mut self.lost) {
             self.gaps.entry(address).or_default().push((since, end - since));
         }
+        for (address, since) in std::mem::take(&mut self.doubled) {
+            self.doubles.entry(address).or_default().push((since, end - since));
+        }
         let name = |n: &usize| self.names.get(*n).cloned();
         let owners = self.holders.iter().map(|(address, who)| Owner {
             address: *address,
             holders: who.iter().filter_map(name).collect(),
             gaps: self.gaps.get(address).cloned().unwrap_or_default(),
+            doubles: self.doubles.get(address).cloned().unwrap_or_default(),
         });
         Report {
             owners: owners.collect(),
