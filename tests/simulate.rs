@@ -15,7 +15,7 @@ use vipd::config::system::TableSystem;
 use vipd::engine::Engine;
 use vipd::engine::io::{Action, Announce, Beginning, Cause, Event, Input, Port, Role, Wake};
 use vipd::engine::snapshot::Snapshot;
-use vipd::engine::spec::{GroupId, GroupSpec, IfName, InstanceId, Spec};
+use vipd::engine::spec::{FileSpec, GroupId, GroupSpec, IfName, InstanceId, Spec};
 use vipd::sim::{Law, Make, Report, Router, Scenario, build, play, real, shrink, weather};
 use vipd::time::{Interval, Time};
 use vipd::wire::{Priority, Version};
@@ -470,4 +470,30 @@ fn servers_that_speak_from_one_address_are_named() {
     }
     let report = play(&specs, &Scenario::default(), &real, true).unwrap();
     assert!(report.to_string().contains("finding: two servers speak from 10.77.0.9: a and b"), "{report}");
+}
+
+/// The document about scenarios names every act, and what it shows can be played.
+#[test]
+fn the_documented_scenario_is_one() {
+    let document = include_str!("../docs/scenarios.md");
+    let text = document.split("```text\n").nth(1).unwrap().split("```").next().unwrap();
+    let scenario: Scenario = text.parse().unwrap();
+    let error = "at 1s no-such-act".parse::<Scenario>().unwrap_err().to_string();
+    let verbs: Vec<&str> = error.rsplit(": ").next().unwrap().split(", ").collect();
+    for verb in &verbs {
+        assert!(scenario.acts.iter().any(|(_, act)| act.to_string().split(' ').next() == Some(verb)), "{verb}");
+    }
+    assert!(verbs.len() > 20);
+    let mut specs = pair(Version::V2);
+    for (_, spec) in &mut specs {
+        let spec = Arc::make_mut(spec);
+        spec.scripts.push(build::script("check", Interval::from_secs(1), 1, 1));
+        spec.files.push(FileSpec { name: "switch".into(), path: "/s".into(), weight: 1, reverse: false, init: None });
+        let process = "vrrp_track_process haproxy {\n process haproxy\n}\nvrrp_instance V {\n interface eth0\n \
+                       virtual_router_id 1\n virtual_ipaddress {\n 192.0.2.1\n }\n track_process {\n haproxy\n }\n}\n";
+        spec.processes = read(process).processes;
+    }
+    let scenario: Scenario = text.replace("b.ens3", "b.eth0").parse().unwrap();
+    let report = play(&specs, &scenario, &real, true).unwrap();
+    assert_eq!(report.violations, vec![], "{report}");
 }
