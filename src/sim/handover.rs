@@ -1,4 +1,5 @@
-//! Law 13: after a master said that it leaves, one of the backups that heard it takes over within its skew.
+//! How long backups may wait. Law 13: after a master said that it leaves, one of the backups that heard it takes over
+//! within its skew. Law 15: a backup that hears nobody takes over when its down timer ends.
 //!
 //! All backups that heard wait for their own skew, so the one with the highest priority is first: its skew is the bound.
 //! The skew is worked out here anew, from RFC 3768 and RFC 9568 §6.1, since the engine's own arithmetic is on trial.
@@ -79,6 +80,27 @@ impl Oracle {
             true
         });
         self.handovers = open;
+    }
+
+    /// Law 15. Members of groups wait for each other, and are not asked.
+    pub(super) fn look_at_patience(&mut self, world: &World<'_>) {
+        for (number, node) in world.nodes.iter().enumerate().filter(|(_, node)| node.awake()) {
+            for (position, spec) in node.spec.instances.iter().enumerate().filter(|(_, spec)| spec.group.is_none()) {
+                let watch = self.watches.get(number).and_then(|watches| watches.get(position));
+                let Some(watch) = watch.filter(|watch| watch.role == Role::Backup) else { continue };
+                let interval = if spec.version == Version::V2 { spec.interval } else { self.bounds.interval };
+                let adverts = interval.times(u64::from(spec.down_adverts)) + self.bounds.late;
+                let quiet = world.now.since(watch.quiet_since);
+                if quiet <= adverts {
+                    continue;
+                }
+                let skew = skew(world, (number, InstanceId(position as u32)), self.bounds.interval);
+                if skew.is_some_and(|skew| quiet > adverts + skew) {
+                    let text = format!("{} {}: BACKUP, and nobody was heard for {quiet}s", node.name, spec.name);
+                    self.blame(Law::Patience, world.now, text);
+                }
+            }
+        }
     }
 
     /// Somebody's priority is another: how long he has to wait is not known any more.

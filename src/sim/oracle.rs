@@ -49,6 +49,8 @@ pub enum Law {
     SwiftHandover,
     /// 14: a master yields only to a better one: higher priority or, if equal, higher address.
     YieldsToBetter,
+    /// 15: a backup that hears nobody takes over when its down timer ends.
+    Patience,
 }
 
 /// A law that did not hold.
@@ -81,11 +83,17 @@ pub(super) struct Watch {
     vrid: u8,
     /// Highest AH sequence that it has heard.
     pub(super) ah_heard: u32,
+    /// Since when it can have heard nobody, as a backup that waits.
+    pub(super) quiet_since: Time,
     /// Priority and address that it speaks with.
     speaks_as: Option<(Priority, IpAddr)>,
 }
 
 impl Watch {
+    fn waits_from(&mut self, now: Time) {
+        self.quiet_since = self.quiet_since.max(now);
+    }
+
     fn listens(&self) -> bool {
         matches!(self.role, Role::Backup | Role::Master)
     }
@@ -145,6 +153,7 @@ impl Oracle {
         self.stale = true;
         if let Some(watches) = self.watches.get_mut(node) {
             *watches = spec.instances.iter().map(|i| watch(i, now)).collect();
+            watches.iter_mut().for_each(|watch| watch.waits_from(now + spec.startup_delay));
         }
         self.rename(node, spec);
     }
@@ -159,6 +168,7 @@ impl Oracle {
     pub fn resumed(&mut self, node: usize, now: Time) {
         for watch in self.watches.get_mut(node).into_iter().flatten() {
             watch.beat = watch.beat.map(|_| now);
+            watch.waits_from(now);
         }
     }
 
@@ -171,10 +181,13 @@ impl Oracle {
     }
 
     /// A datagram came to a node: a master may answer it.
-    pub fn heard(&mut self, node: usize, bytes: &[u8]) {
-        let sealed = said::ah_mark(bytes);
+    pub fn heard(&mut self, node: usize, bytes: &[u8], now: Time) {
+        let (sealed, vrid) = (said::ah_mark(bytes), said::vrid(bytes));
         for watch in self.watches.get_mut(node).into_iter().flatten() {
             watch.allowed += 2 * watch.peers;
+            if vrid == Some(watch.vrid) {
+                watch.waits_from(now);
+            }
             if let Some((_, sequence)) = sealed.filter(|(vrid, _)| *vrid == watch.vrid && watch.listens()) {
                 watch.ah_heard = watch.ah_heard.max(sequence);
             }
@@ -201,6 +214,7 @@ impl Oracle {
         for (from, to) in carried {
             if let Some((old, new)) = before.get(from.index()).zip(watches.get_mut(to.index())) {
                 *new = Watch { interval: new.interval, peers: new.peers, ..old.clone() };
+                new.waits_from(now);
             }
         }
     }
@@ -249,6 +263,7 @@ impl Oracle {
             Action::Report(Event::PriorityChanged { instance, to, .. }) => {
                 if let Some(watch) = self.watches.get_mut(node).and_then(|w| w.get_mut(instance.index())) {
                     watch.speaks_as = watch.speaks_as.map(|(_, address)| (*to, address));
+                    watch.waits_from(now);
                 }
                 self.heir_changes(node, *instance);
             }
@@ -260,6 +275,7 @@ impl Oracle {
                     _ => false,
                 };
                 watch.role = *to;
+                watch.waits_from(now);
                 watch.beat = (*to == Role::Master).then_some(now);
                 watch.allowed += 3 * watch.peers;
                 // FAULT while a script has not reported yet is entered without a word, as keepalived does.
@@ -311,6 +327,7 @@ impl Oracle {
         }
         self.look_at_nodes(world);
         self.look_at_handovers(world);
+        self.look_at_patience(world);
         self.look_at_holders(world);
         if unsettled(world) {
             self.calm_since = self.calm_since.max(world.now);
@@ -443,6 +460,7 @@ fn watch(instance: &crate::engine::spec::InstanceSpec, now: Time) -> Watch {
         allowed,
         vrid: instance.vrid.get(),
         ah_heard: 0,
+        quiet_since: now,
         speaks_as: None,
     }
 }

@@ -16,6 +16,16 @@ pub(super) fn priority(transmit: &Transmit) -> Option<Priority> {
     payload.and_then(advert::Head::read).map(|head| head.priority)
 }
 
+/// VRID of a datagram as it comes in: with its IP header, or without, if IPv6.
+pub(super) fn vrid(bytes: &[u8]) -> Option<u8> {
+    if bytes.first()? >> 4 != 4 {
+        return bytes.get(1).copied();
+    }
+    let ip = frames::ipv4(bytes).ok()?;
+    let head = if ip.protocol == PROTOCOL_AH { auth::AH_HEAD } else { 0 };
+    ip.payload.get(head + 1).copied()
+}
+
 /// VRID and sequence of an advert that is sealed with AH.
 pub(super) fn ah_mark(bytes: &[u8]) -> Option<(u8, u32)> {
     let ip = frames::ipv4(bytes).ok().filter(|ip| ip.protocol == PROTOCOL_AH)?;

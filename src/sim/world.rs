@@ -253,7 +253,7 @@ impl<'m> World<'m> {
         let now = self.now;
         let Some(router) = self.nodes.get_mut(node).and_then(|n| n.router.as_mut()) else { return };
         if let Input::Datagram { bytes, .. } = &input {
-            self.oracle.heard(node, bytes);
+            self.oracle.heard(node, bytes, now);
         }
         router.handle(input, now);
         self.drain(node);
