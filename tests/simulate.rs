@@ -4,7 +4,11 @@
 //! `VIPD_SEEDS=1000000 cargo test --release --test simulate many -- --ignored --nocapture` plays as many as one likes.
 #![allow(clippy::unwrap_used)]
 
-use std::collections::{BTreeMap, VecDeque};
+#[path = "simulate/flawed.rs"]
+mod flawed;
+
+use flawed::{Flaw, flawed};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,12 +17,11 @@ use vipd::config::expand::TextEnv;
 use vipd::config::source::MapLoader;
 use vipd::config::system::TableSystem;
 use vipd::engine::Engine;
-use vipd::engine::io::{Action, Announce, Beginning, Cause, Event, Input, Port, Role, Wake};
-use vipd::engine::snapshot::Snapshot;
+use vipd::engine::io::Beginning;
 use vipd::engine::spec::{FileSpec, GroupId, GroupSpec, IfName, InstanceId, Spec};
 use vipd::sim::{Law, Make, Report, Router, Scenario, build, play, real, shrink, weather};
 use vipd::time::{Interval, Time};
-use vipd::wire::{Priority, Version};
+use vipd::wire::Version;
 
 /// Plays one random world; on a broken law, a text with everything needed to see it again.
 fn try_seed(seed: u64) -> Result<u64, String> {
@@ -140,117 +143,6 @@ fn scenario_mistakes_are_named() {
 
 // ── The oracle notices ──────────────────────────────────────────────────────────────────────────────────────────────
 
-/// Ways in which an engine can be wrong, one for each law.
-#[derive(Clone, Copy, PartialEq, Debug)]
-enum Flaw {
-    Asleep,
-    BlindToLinks,
-    AnnouncesAtOnce,
-    Babbles,
-    ReloadsByDroppingAll,
-    Deaf,
-    KeepsAddresses,
-    SkipsAdverts,
-    DeadlineStands,
-    HidesBackup,
-    DeafToGoodbyes,
-    NeverStopsTalking,
-    YieldsToWorse,
-    Oversleeps,
-}
-
-/// A real engine with something wrong around it.
-struct Flawed {
-    inner: Engine,
-    flaw: Flaw,
-    extra: VecDeque<Action>,
-    count: u64,
-    now: Time,
-}
-
-impl Router for Flawed {
-    fn handle(&mut self, input: Input<'_>, now: Time) {
-        self.now = now;
-        let goodbye = match &input {
-            Input::Datagram { bytes, .. } => bytes.get(22) == Some(&0),
-            _ => false,
-        };
-        let lost = match (self.flaw, &input) {
-            (Flaw::Asleep, Input::Tick | Input::Datagram { .. }) => true,
-            (Flaw::Deaf, Input::Datagram { .. }) => true,
-            (Flaw::DeafToGoodbyes, Input::Datagram { .. }) => goodbye,
-            (Flaw::BlindToLinks, Input::Link(_)) => true,
-            _ => false,
-        };
-        if !lost {
-            self.inner.handle(input, now);
-        }
-    }
-
-    fn poll(&mut self) -> Option<Action> {
-        if let Some(action) = self.extra.pop_front() {
-            return Some(action);
-        }
-        let action = self.inner.poll();
-        match (self.flaw, action?) {
-            (Flaw::AnnouncesAtOnce, Action::Own(instance, claim)) => {
-                self.extra.push_back(Action::Announce(Announce { instance, addresses: 0..1 }));
-                Some(Action::Own(instance, claim))
-            }
-            (Flaw::Babbles, Action::Transmit(transmit)) => {
-                self.extra.extend((0..40).map(|_| Action::Transmit(transmit.clone())));
-                Some(Action::Transmit(transmit))
-            }
-            (Flaw::NeverStopsTalking, Action::Transmit(transmit)) => {
-                self.extra.push_back(Action::Transmit(transmit.clone()));
-                self.extra.extend((0..100_000).map(|_| Action::Report(Event::Reloaded)));
-                Some(Action::Transmit(transmit))
-            }
-            (Flaw::KeepsAddresses, Action::Disown(_)) => self.poll(),
-            (Flaw::SkipsAdverts, Action::Transmit(transmit)) => {
-                self.count += 1;
-                if self.count.is_multiple_of(3) { self.poll() } else { Some(Action::Transmit(transmit)) }
-            }
-            (Flaw::HidesBackup, Action::Report(Event::Became { to: Role::Backup, .. })) => self.poll(),
-            (Flaw::YieldsToWorse, Action::Report(Event::Became { instance, from, to, why })) => {
-                let why = match why {
-                    Cause::Outranked { by, .. } => Cause::Outranked { by, priority: Priority(1) },
-                    other => other,
-                };
-                Some(Action::Report(Event::Became { instance, from, to, why }))
-            }
-            (_, action) => Some(action),
-        }
-    }
-
-    fn deadline(&self) -> Option<(Time, Wake)> {
-        let (at, wake) = self.inner.deadline()?;
-        match self.flaw {
-            Flaw::DeadlineStands => Some((self.now, wake)),
-            Flaw::Asleep => None,
-            Flaw::Oversleeps if matches!(wake, Wake::MasterDown(_)) => Some((at + Interval::from_secs(2), wake)),
-            _ => Some((at, wake)),
-        }
-    }
-
-    fn reload(&mut self, spec: Arc<Spec>, now: Time) {
-        if self.flaw == Flaw::ReloadsByDroppingAll {
-            self.extra.push_back(Action::Disown(InstanceId(0)));
-            let claim = spec.instances[0].claim.clone();
-            self.extra.push_back(Action::Own(InstanceId(0), claim));
-        }
-        self.inner.reload(spec, now);
-    }
-
-    fn snapshot(&self, now: Time) -> Snapshot {
-        self.inner.snapshot(now)
-    }
-
-    fn ports(&self) -> Vec<(Port, Vec<InstanceId>)> {
-        self.inner.ports()
-    }
-}
-
 type Specs = Vec<(String, Arc<Spec>)>;
 
 fn pair(version: Version) -> Specs {
@@ -294,7 +186,7 @@ fn caught(flaw: Flaw, specs: &Specs, scenario: &str) -> Option<Law> {
     assert_eq!(first_law(specs, scenario, &real), None, "{flaw:?}: a real engine is blamed");
     let make = |spec: Arc<Spec>, world: Beginning, now: Time| -> Box<dyn Router> {
         let inner = Engine::begin(spec, world, now);
-        Box::new(Flawed { inner, flaw, extra: VecDeque::new(), count: 0, now })
+        flawed(inner, flaw, now)
     };
     first_law(specs, scenario, &make)
 }
@@ -315,6 +207,10 @@ fn every_law_can_be_broken_and_is_then_noticed() {
     assert_eq!(caught(Flaw::SkipsAdverts, &v3, "run 20s"), Some(Law::Cadence));
     assert_eq!(caught(Flaw::HidesBackup, &v3, "run 20s"), Some(Law::ReportsAreTrue));
     let late = "run 60s\nabsent a\nat 10s start a";
+    for leaves in ["stop a", "link a eth0 down", "reload a V1 gone"] {
+        let scenario = format!("run 60s\nat 20s {leaves}");
+        assert_eq!(caught(Flaw::LeavesInSilence, &v2, &scenario), Some(Law::SaysGoodbye));
+    }
     assert_eq!(caught(Flaw::Oversleeps, &v2, "run 60s"), Some(Law::Patience));
     assert_eq!(caught(Flaw::YieldsToWorse, &v2, late), Some(Law::YieldsToBetter));
     assert_eq!(caught(Flaw::DeafToGoodbyes, &v2, "run 60s\nat 20s stop a"), Some(Law::SwiftHandover));
@@ -374,7 +270,7 @@ fn a_failing_scenario_is_made_small() {
             .unwrap();
     let make = |spec: Arc<Spec>, world: Beginning, now: Time| -> Box<dyn Router> {
         let inner = Engine::begin(spec, world, now);
-        Box::new(Flawed { inner, flaw: Flaw::BlindToLinks, extra: VecDeque::new(), count: 0, now })
+        flawed(inner, Flaw::BlindToLinks, now)
     };
     let mut fails = |scenario: &Scenario| {
         let report = play(&pair(Version::V2), scenario, &make, false).unwrap();

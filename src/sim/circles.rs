@@ -1,8 +1,8 @@
 //! Which instances of which nodes are one virtual router: same wire, same VRID, same language. Instances that cannot
 //! understand each other (version, v2 interval, authentication) are different circles, and no law speaks of them together.
 
+use super::law::Law;
 use super::node::Node;
-use super::oracle::Law;
 use super::reach::{connected, hears};
 use super::world::World;
 use crate::engine::io::Role;

@@ -5,8 +5,9 @@
 //! The skew is worked out here anew, from RFC 3768 and RFC 9568 §6.1, since the engine's own arithmetic is on trial.
 
 use super::circles::Circles;
+use super::law::Law;
 use super::node::Node;
-use super::oracle::{Law, Oracle};
+use super::oracle::Oracle;
 use super::reach::{hears, unsettled};
 use super::said;
 use super::world::World;

@@ -16,6 +16,7 @@ mod findings;
 mod handover;
 mod kernel;
 mod lan;
+mod law;
 mod node;
 mod oracle;
 pub mod pcap;
@@ -33,7 +34,7 @@ mod wording;
 mod world;
 
 pub use bounds::Bounds;
-pub use oracle::{Law, Violation};
+pub use law::{Law, Violation};
 pub use random::Random;
 pub use rehearse::rehearse;
 pub use report::{Entry, Moment, Owner, Report, Standing};

@@ -5,6 +5,7 @@
 use super::bounds::Bounds;
 use super::circles::Circles;
 use super::handover::Handover;
+use super::law::{Law, Violation};
 use super::reach::{connected, unsettled};
 use super::reloads::Carried;
 use super::said;
@@ -15,57 +16,7 @@ use crate::engine::spec::{InstanceId, Spec, Transport};
 use crate::time::{Interval, Time};
 use crate::wire::Priority;
 use std::collections::BTreeMap;
-use std::fmt;
 use std::net::IpAddr;
-
-/// The laws, in the order of their numbers in `docs/bounds.md`.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub enum Law {
-    /// 1: once calm for T, every connected set of healthy routers has exactly one master.
-    OneMaster,
-    /// 2: no master while its interface is down or it has any other fault.
-    NoFaultyMaster,
-    /// 3: members of a sync group are in one state after every step.
-    GroupAgrees,
-    /// 4: after an engine was told the time, its next deadline is later; and it stops answering.
-    TimeAdvances,
-    /// 5: only addresses that are on the interface are announced.
-    AnnounceOwned,
-    /// 6: adverts per second are bounded.
-    Bounded,
-    /// 7: a reload without a change moves nothing.
-    ReloadMovesNothing,
-    /// 8: an address is not on two connected healthy servers longer than B.
-    OneHolder,
-    /// 9: once calm, exactly the masters have their addresses.
-    KernelFollows,
-    /// 10: a master's adverts keep their cadence.
-    Cadence,
-    /// 11: once calm, and with preemption everywhere, the master is a best router.
-    BestMaster,
-    /// 12: what was reported and what the snapshot says are the same.
-    ReportsAreTrue,
-    /// 13: after a master said that it leaves, a backup that heard it takes over within its skew.
-    SwiftHandover,
-    /// 14: a master yields only to a better one: higher priority or, if equal, higher address.
-    YieldsToBetter,
-    /// 15: a backup that hears nobody takes over when its down timer ends.
-    Patience,
-}
-
-/// A law that did not hold.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Violation {
-    pub at: Time,
-    pub law: Law,
-    pub text: String,
-}
-
-impl fmt::Display for Violation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?} at {}s: {}", self.law, self.at - Time::ZERO, self.text)
-    }
-}
 
 /// What is known of one instance by what its engine said and did.
 #[derive(Clone, Debug)]
@@ -85,6 +36,8 @@ pub(super) struct Watch {
     pub(super) ah_heard: u32,
     /// Since when it can have heard nobody, as a backup that waits.
     pub(super) quiet_since: Time,
+    /// When it last said that it leaves.
+    left: Option<Time>,
     /// Priority and address that it speaks with.
     speaks_as: Option<(Priority, IpAddr)>,
 }
@@ -105,6 +58,8 @@ pub(super) struct Oracle {
     pub violations: Vec<Violation>,
     pub(super) watches: Vec<Vec<Watch>>,
     names: Vec<Vec<Box<str>>>,
+    /// End of each node's start-up delay.
+    starts: BTreeMap<usize, Time>,
     pub(super) circles: Circles,
     pub(super) stale: bool,
     calm_since: Time,
@@ -155,6 +110,7 @@ impl Oracle {
             *watches = spec.instances.iter().map(|i| watch(i, now)).collect();
             watches.iter_mut().for_each(|watch| watch.waits_from(now + spec.startup_delay));
         }
+        self.starts.insert(node, now + spec.startup_delay);
         self.rename(node, spec);
     }
 
@@ -211,6 +167,8 @@ impl Oracle {
         let Some(watches) = self.watches.get_mut(node) else { return };
         let before = std::mem::take(watches);
         *watches = spec.instances.iter().map(|i| watch(i, now)).collect();
+        let start = self.starts.get(&node).copied().unwrap_or(now);
+        watches.iter_mut().for_each(|watch| watch.waits_from(start));
         for (from, to) in carried {
             if let Some((old, new)) = before.get(from.index()).zip(watches.get_mut(to.index())) {
                 *new = Watch { interval: new.interval, peers: new.peers, ..old.clone() };
@@ -243,8 +201,10 @@ impl Oracle {
                     watch.allowed = watch.peers * (3 + 1_000_000 / watch.interval.as_micros().max(1));
                 }
                 watch.sent += 1;
-                if let Some(priority) = said::priority(transmit).filter(|priority| *priority != Priority::LEAVING) {
-                    watch.speaks_as = Some((priority, transmit.source));
+                match said::priority(transmit) {
+                    Some(Priority::LEAVING) => watch.left = Some(now),
+                    Some(priority) => watch.speaks_as = Some((priority, transmit.source)),
+                    None => {}
                 }
                 watch.spoke = [watch.spoke[1], Some(now)];
                 let (sent, allowed) = (watch.sent, watch.allowed);
@@ -260,6 +220,15 @@ impl Oracle {
                     self.blame(Law::Cadence, now, text);
                 }
             }
+            Action::Report(Event::Stopped { instance }) => self.ends(node, *instance, now),
+            Action::Report(Event::Deleted { name, .. }) => {
+                let position = self.names.get(node).and_then(|names| names.iter().position(|own| own == name));
+                position.into_iter().for_each(|position| self.ends(node, InstanceId(position as u32), now));
+            }
+            Action::Report(Event::Became { instance, from: Role::Master, to: Role::Fault, .. }) => {
+                self.ends(node, *instance, now);
+                self.becomes(node, action, now);
+            }
             Action::Report(Event::PriorityChanged { instance, to, .. }) => {
                 if let Some(watch) = self.watches.get_mut(node).and_then(|w| w.get_mut(instance.index())) {
                     watch.speaks_as = watch.speaks_as.map(|(_, address)| (*to, address));
@@ -267,29 +236,42 @@ impl Oracle {
                 }
                 self.heir_changes(node, *instance);
             }
-            Action::Report(Event::Became { instance, to, from, why }) => {
-                let Some(watch) = self.watches.get_mut(node).and_then(|w| w.get_mut(instance.index())) else { return };
-                let known = watch.role;
-                let worse = match (why, watch.speaks_as) {
-                    (Cause::Outranked { by, priority }, Some(own)) if *from == Role::Master => (*priority, *by) <= own,
-                    _ => false,
-                };
-                watch.role = *to;
-                watch.waits_from(now);
-                watch.beat = (*to == Role::Master).then_some(now);
-                watch.allowed += 3 * watch.peers;
-                // FAULT while a script has not reported yet is entered without a word, as keepalived does.
-                let silent = known == Role::Init && *from == Role::Fault;
-                if known != *from && !silent {
-                    let text = format!("{} was {known}, yet it left {from}", self.name(node, *instance));
-                    self.blame(Law::ReportsAreTrue, now, text);
-                }
-                if worse {
-                    let text = format!("node {node} {} yielded, {why:?}", self.name(node, *instance));
-                    self.blame(Law::YieldsToBetter, now, text);
-                }
-            }
+            Action::Report(Event::Became { .. }) => self.becomes(node, action, now),
             _ => {}
+        }
+    }
+
+    /// A report of another role is held against what is known.
+    fn becomes(&mut self, node: usize, action: &Action, now: Time) {
+        let Action::Report(Event::Became { instance, to, from, why }) = action else { return };
+        let Some(watch) = self.watches.get_mut(node).and_then(|w| w.get_mut(instance.index())) else { return };
+        let known = watch.role;
+        let worse = match (why, watch.speaks_as) {
+            (Cause::Outranked { by, priority }, Some(own)) if *from == Role::Master => (*priority, *by) <= own,
+            _ => false,
+        };
+        watch.role = *to;
+        watch.waits_from(now);
+        watch.beat = (*to == Role::Master).then_some(now);
+        watch.allowed += 3 * watch.peers;
+        // FAULT while a script has not reported yet is entered without a word, as keepalived does.
+        let silent = known == Role::Init && *from == Role::Fault;
+        if known != *from && !silent {
+            let text = format!("{} was {known}, yet it left {from}", self.name(node, *instance));
+            self.blame(Law::ReportsAreTrue, now, text);
+        }
+        if worse {
+            let text = format!("node {node} {} yielded, {why:?}", self.name(node, *instance));
+            self.blame(Law::YieldsToBetter, now, text);
+        }
+    }
+
+    /// Nothing more comes from an instance, or not soon.
+    fn ends(&mut self, node: usize, instance: InstanceId, now: Time) {
+        let watch = self.watches.get(node).and_then(|w| w.get(instance.index()));
+        if watch.is_some_and(|watch| watch.role == Role::Master && watch.left != Some(now)) {
+            let text = format!("node {node} {} left without a word", self.name(node, instance));
+            self.blame(Law::SaysGoodbye, now, text);
         }
     }
 
@@ -461,6 +443,7 @@ fn watch(instance: &crate::engine::spec::InstanceSpec, now: Time) -> Watch {
         vrid: instance.vrid.get(),
         ah_heard: 0,
         quiet_since: now,
+        left: None,
         speaks_as: None,
     }
 }

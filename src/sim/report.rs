@@ -1,8 +1,8 @@
 //! What a run looked like: a timeline that people read, who holds which address at the end, how long each was with
 //! nobody, which laws were broken, and a pcap.
 
+use super::law::Violation;
 use super::node::Node;
-use super::oracle::Violation;
 use super::pcap::Pcap;
 use crate::engine::io::{Cause, Event, Role};
 use crate::engine::spec::{InstanceId, Spec};
