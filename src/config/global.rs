@@ -19,8 +19,8 @@ block! {
         "process_names" => process_names: Set<()> = flag(), default "off", idle "there is only one process";
         /// Name of the process as `ps` and `pidof` show it.
         "process_name" => process_name: Set<Box<str>> = must(text_up_to(15)), default "vipd";
-        /// Name of the VRRP process.
-        "vrrp_process_name" => vrrp_process_name: Set<Box<str>> = must(text_up_to(15)), idle "there is only one process; use process_name";
+        /// Name of the thread that does VRRP, as `ps -L` and `top -H` show it; keepalived has a process for it.
+        "vrrp_process_name" => vrrp_process_name: Set<Box<str>> = must(text_up_to(15)), default "engine";
         /// Name of the checker process.
         "checker_process_name" => checker_process_name: Set<Box<str>> = must(text_up_to(15)), idle "there is no checker process";
         /// Name of the BFD process.

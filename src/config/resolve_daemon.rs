@@ -78,6 +78,7 @@ pub fn daemon(top: &Top, guard: &mut Guard<'_>, cx: &mut Cx<'_>) -> Daemon {
         use_pid_dir: top.use_pid_dir.is_some() || top.instance.is_some() || top.net_namespace.is_some(),
         child_wait_secs: given(&top.child_wait_time, 5),
         process_name: text(&global.process_name),
+        engine_name: text(&global.vrrp_process_name),
         rt_priority: number(&global.rt_priority),
         nice: number(&global.nice).map(|nice| nice as i8),
         cpu_affinity: global.cpu_affinity.as_ref().map_or(Vec::new(), |set| set.value.clone()),

@@ -20,11 +20,7 @@ pub fn shown(global: &Global, guard: &mut Guard<'_>) -> Shown {
     let (garp_delay, garp_repeat) = (garp(&global.garp_delay, 5, 0), garp(&global.garp_repeat, 5, 1));
     let vs_update = given(&global.snmp_vs_stats, standard.snmp_updates[0]);
     Shown {
-        process_names: [
-            text(&global.vrrp_process_name),
-            text(&global.checker_process_name),
-            text(&global.bfd_process_name),
-        ],
+        process_names: [text(&global.checker_process_name), text(&global.bfd_process_name)],
         use_symlink_paths: given(&global.use_symlink_paths, false),
         set_supplementary_groups: given(&global.set_supplementary_groups, false),
         smtp_alert: [&global.smtp_alert, &global.smtp_alert_vrrp, &global.smtp_alert_checker]

@@ -231,3 +231,27 @@ fn daemons_with_pid_files_of_their_own_have_sockets_of_their_own() {
         assert!(!std::path::Path::new(&socket(ground)).exists());
     }
 }
+
+/// `process_name` and `vrrp_process_name`, as `ps -L` shows them. keepalived has a process for VRRP, vipd a thread.
+#[test]
+fn process_and_engine_thread_have_the_names_that_they_are_given() {
+    if !ready() {
+        return;
+    }
+    for (globals, process, engine) in [
+        ("", "vipd", "engine"),
+        ("process_name balancer\n vrrp_process_name balancer_vrrp", "balancer", "balancer_vrrp"),
+    ] {
+        let ground = Ground::new();
+        ground.configure(&format!("global_defs {{\n {globals}\n}}\n{}", instance("A", 1, "10.9.0.10/24")));
+        let daemon = ground.start("");
+        let name = |path: std::path::PathBuf| std::fs::read_to_string(path).unwrap().trim().to_owned();
+        let own = format!("/proc/{}", daemon.pid());
+        assert_eq!(name(std::path::Path::new(&own).join("comm")), process);
+        let threads = std::fs::read_dir(format!("{own}/task")).unwrap();
+        let threads: Vec<String> = threads.map(|thread| name(thread.unwrap().path().join("comm"))).collect();
+        assert_eq!(threads.iter().filter(|name| *name == engine).count(), 1, "{threads:?}");
+        assert!(!daemon.log_text().contains("without effect"), "{}", daemon.log_text());
+        assert_eq!(daemon.stop().code(), Some(0));
+    }
+}

@@ -136,6 +136,11 @@ pub struct Setup {
 pub fn start(setup: Setup) -> std::io::Result<std::thread::JoinHandle<()>> {
     std::thread::Builder::new().name("engine".into()).spawn(move || {
         block_signals();
+        if let Some(name) = &setup.spec.daemon.engine_name
+            && let Ok(name) = std::ffi::CString::new(&**name)
+        {
+            let _ = nix::sys::prctl::set_name(&name);
+        }
         let failures = privilege::engine_thread(&setup.spec.daemon);
         for (what, error) in failures {
             let _ = setup.services.send(Told::Trouble(None, format!("Unable to set {what}: {error}").into()));

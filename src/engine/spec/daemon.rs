@@ -13,6 +13,8 @@ pub struct Daemon {
     /// Seconds to wait for children at stop; scripts are children here.
     pub child_wait_secs: u32,
     pub process_name: Option<Box<str>>,
+    /// `vrrp_process_name`: name of the engine thread, at most 15 bytes.
+    pub engine_name: Option<Box<str>>,
     /// SCHED_RR priority 1..=99.
     pub rt_priority: Option<u8>,
     pub nice: Option<i8>,

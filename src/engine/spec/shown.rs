@@ -8,8 +8,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 /// See the module. Every field is named as its keyword or as the label in the dump.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Shown {
-    /// `vrrp_process_name`, `checker_process_name`, `bfd_process_name`.
-    pub process_names: [Option<Box<str>>; 3],
+    /// `checker_process_name`, `bfd_process_name`.
+    pub process_names: [Option<Box<str>>; 2],
     pub use_symlink_paths: bool,
     pub set_supplementary_groups: bool,
     /// `smtp_alert`, `smtp_alert_vrrp`, `smtp_alert_checker`.
@@ -90,7 +90,7 @@ impl Default for ProcessShown {
 impl Default for Shown {
     fn default() -> Self {
         Shown {
-            process_names: [None, None, None],
+            process_names: [None, None],
             use_symlink_paths: false,
             set_supplementary_groups: false,
             smtp_alert: [None; 3],

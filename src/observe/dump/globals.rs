@@ -91,7 +91,8 @@ fn names(page: &mut Page, spec: &Spec) {
     if let Some(name) = &daemon.process_name {
         put!(page, 1, "Parent process name = {name}");
     }
-    for (label, name) in ["VRRP", "LVS", "BFD"].into_iter().zip(&shown.process_names) {
+    let others = shown.process_names.iter();
+    for (label, name) in ["VRRP", "LVS", "BFD"].into_iter().zip([&daemon.engine_name].into_iter().chain(others)) {
         if let Some(name) = name {
             put!(page, 1, "{label} process name = {name}");
         }
