@@ -1,10 +1,12 @@
 //! The documentation against the sources: every `vipctl` command in it is one that vipctl takes, every log line that it
-//! explains is one that vipd can say, and every warning and error of vipd is explained.
+//! explains is one that vipd can say, every warning and error of vipd is explained, and what CONTRIBUTING.md refers to is there.
 
 #![allow(clippy::unwrap_used)]
 
 use clap::Parser;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use vipd::cli::args::Vipctl;
 
 fn root() -> &'static Path {
@@ -184,5 +186,46 @@ fn one_maintainer_everywhere() {
         for line in lines {
             assert!(line.contains(maintainer), "{file} names somebody else than Cargo.toml's {maintainer}: {line}");
         }
+    }
+}
+
+/// Words that begin with VIPD_ in a text.
+fn variables(text: &str) -> BTreeSet<String> {
+    let words = text.split(|c: char| c != '_' && !c.is_ascii_alphanumeric());
+    let words = words.filter(|word| word.len() > 5 && word.starts_with("VIPD_"));
+    words.map(str::to_owned).collect()
+}
+
+#[test]
+fn every_variable_of_the_tests_is_explained() {
+    let mut paths = vec![root().join("test"), root().join("fuzz/run")];
+    for (directory, ends) in [("tests", ".rs"), ("tests/vm", ""), ("benches", ".rs"), (".ci", "")] {
+        below(&root().join(directory), ends, &mut paths);
+    }
+    let read = |path: &PathBuf| String::from_utf8_lossy(&std::fs::read(path).unwrap()).into_owned();
+    let used: BTreeSet<String> = paths.iter().flat_map(|path| variables(&read(path))).collect();
+    let explained = variables(&read(&root().join("CONTRIBUTING.md")));
+    assert!(used.len() > 12, "{used:?}");
+    let differ: Vec<&String> = used.symmetric_difference(&explained).collect();
+    assert!(differ.is_empty(), "used and not explained, or explained and not used: {differ:?}");
+}
+
+#[test]
+fn every_commit_that_is_referred_to_is_there() {
+    let git = |arguments: &[&str]| {
+        let out = Command::new("git").arg("-C").arg(root()).args(arguments).output().ok()?;
+        out.status.success().then(|| String::from_utf8_lossy(&out.stdout).into_owned())
+    };
+    let whole = git(&["rev-parse", "--is-shallow-repository"]).is_some_and(|shallow| shallow.trim() == "false");
+    let Some(subjects) = whole.then(|| git(&["log", "--format=%s"])).flatten() else {
+        eprintln!("skipped: the history is not here");
+        return;
+    };
+    let text = std::fs::read_to_string(root().join("CONTRIBUTING.md")).unwrap();
+    let wanted: Vec<&str> = text.split("--grep='^").skip(1).map(|rest| rest.split('\'').next().unwrap()).collect();
+    assert!(wanted.len() >= 6, "{wanted:?}");
+    for begin in wanted {
+        let found = subjects.lines().filter(|subject| subject.starts_with(begin)).count();
+        assert_eq!(found, 1, "commits that begin with: {begin}");
     }
 }
