@@ -1,9 +1,12 @@
-//! `vrrp_instance`: the table. Keywords that depend on what was said before them (the family!) are in `instance_read`.
+//! `vrrp_instance`: the table. Keywords that depend on what was said before them (the family!) are in `instance_read`,
+//! those with an interface of their own in `instance_vmac`, keys in `instance_hmac`.
 
 use super::address::Collected;
 use super::block::{Repeat, Set, by, flag, last, list, must, must_first, sub, toggle};
 use super::global_read::GarpExtra;
+use super::instance_hmac::*;
 use super::instance_read::*;
+use super::instance_vmac::*;
 use super::lists::PeerLine;
 use super::security::{ScriptLine, SetScript, must_script};
 use super::source::Span;

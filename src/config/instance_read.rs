@@ -3,18 +3,18 @@
 //! The first address of any kind settles the family of an instance; what does not fit it is left out where it stands.
 //! So these functions work on the whole [`Instance`], in the order of the text.
 
-use super::block::{Cx, Reader, Set, Setting, given, must, read_block};
+use super::block::{Cx, Reader, Set, Setting, given, must};
 use super::diagnostic::{Class, Diagnostic};
 use super::global_read::GarpExtra;
-use super::instance::{Hmac, Instance};
+use super::instance::Instance;
 use super::line::List;
 use super::lists;
 use super::security::{ScriptLine, script_line};
 use super::source::Span;
 use super::tracker::{Named, named, only_name};
 use super::tree::{Node, Word};
-use super::values::{IFNAME, IPADDR, Value, int, ip_address, uint};
-use crate::engine::spec::{HmacMode, IfName, IpvlanMode, OldUnicast, Route, Rule};
+use super::values::{IFNAME, IPADDR, Value, int, uint};
+use crate::engine::spec::{HmacMode, IfName, OldUnicast, Route, Rule};
 use crate::wire::Family;
 use rustc_hash::FxHashMap;
 use std::net::IpAddr;
@@ -26,27 +26,6 @@ pub enum Wanted {
     Backup,
 }
 
-/// `use_vmac`.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct VmacLine {
-    pub name: Set<IfName>,
-    /// Configured address; with five octets the VRID is the sixth.
-    pub mac: Option<([u8; 6], bool)>,
-    pub netlink_notify: bool,
-    pub group: Option<u32>,
-    pub span: Option<Span>,
-}
-
-/// `use_ipvlan`.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct IpvlanLine {
-    pub name: Set<IfName>,
-    pub address: Option<(IpAddr, u8)>,
-    pub mode: Option<IpvlanMode>,
-    pub group: Option<u32>,
-    pub span: Option<Span>,
-}
-
 /// `auth_type`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum AuthKind {
@@ -56,14 +35,6 @@ pub enum AuthKind {
 pub const AUTH_KINDS: &[(&str, AuthKind)] = &[("PASS", AuthKind::Pass), ("AH", AuthKind::Ah)];
 pub const HMAC_MODES: &[(&str, HmacMode)] =
     &[("enforce", HmacMode::Enforce), ("permissive", HmacMode::Permissive), ("receive-only", HmacMode::ReceiveOnly)];
-
-/// A key of `auth_hmac`.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct KeyLine {
-    pub id: u8,
-    pub bytes: Box<[u8]>,
-    pub span: Span,
-}
 
 /// `vrrp_instance NAME`.
 pub fn read_instance(list: &mut Vec<Named<Instance>>, node: &Node<'_>, cx: &mut Cx<'_>) {
@@ -98,153 +69,12 @@ pub fn read_instance(list: &mut Vec<Named<Instance>>, node: &Node<'_>, cx: &mut 
     list.push(instance);
 }
 
-fn complain(cx: &mut Cx<'_>, word: Word<'_>, message: String) {
+pub(super) fn complain(cx: &mut Cx<'_>, word: Word<'_>, message: String) {
     cx.error(word.span, message);
 }
 
-/// Six octets in hexadecimal, or five and the VRID.
-fn mac_address(text: &str) -> Option<([u8; 6], bool)> {
-    let parts: Vec<&str> = text.strip_suffix(':').unwrap_or(text).split(':').collect();
-    if !matches!(parts.len(), 5 | 6) || (text.ends_with(':') && parts.len() != 5) {
-        return None;
-    }
-    let mut mac = [0; 6];
-    for (octet, part) in mac.iter_mut().zip(&parts) {
-        if part.is_empty() || part.len() > 2 {
-            return None;
-        }
-        *octet = u8::from_str_radix(part, 16).ok()?;
-    }
-    Some((mac, parts.len() == 5))
-}
-
-fn valid_interface_name(name: &str) -> Option<IfName> {
-    let bad = name == "." || name == ".." || name.contains(['/', ':']) || name.contains(char::is_whitespace);
-    IfName::new(name).filter(|_| !bad)
-}
-
-/// Takes the name of an interface to be made; it must not be taken by another instance.
-fn new_interface(cx: &mut Cx<'_>, word: Word<'_>, keyword: &str, field: &mut Set<IfName>) {
-    if field.is_some() {
-        return complain(cx, word, format!("`{keyword}` names two interfaces; `{}` is ignored", word.text));
-    }
-    let Some(name) = valid_interface_name(word.text) else {
-        return complain(cx, word, format!("`{keyword}`: `{}` cannot be the name of an interface", word.text));
-    };
-    if let Some(first) = cx.names.get("made interface").and_then(|names| names.get(word.text)).copied() {
-        let message = format!("`{keyword}`: another instance makes `{name}` already; the name is ignored");
-        return cx.push(Diagnostic::new(Class::General, word.span, message).related(first, "there"));
-    }
-    if cx.env.system.interface(word.text).is_some_and(|link| !link.virtual_link) {
-        return complain(
-            cx,
-            word,
-            format!("`{keyword}`: `{name}` exists and was not made for this; the name is ignored"),
-        );
-    }
-    cx.names.entry("made interface").or_default().insert(word.text.into(), word.span);
-    *field = Some(Setting { value: name, span: word.span });
-}
-
-fn group_number(cx: &mut Cx<'_>, node: &Node<'_>, option: Word<'_>, value: Option<Word<'_>>) -> Option<u32> {
-    let Some(value) = value else {
-        cx.abort(node, "an interface group after group");
-        return None;
-    };
-    let found = cx.iproute.group(value.text);
-    if found.is_none() {
-        complain(cx, option, format!("`{}`: there is no interface group `{}`", node.keyword.text, value.text));
-    }
-    found
-}
-
-pub fn use_vmac(field: &mut Option<Box<VmacLine>>, node: &Node<'_>, cx: &mut Cx<'_>) {
-    let mut vmac = field.take().unwrap_or_default();
-    vmac.span.get_or_insert(node.span);
-    let mut words = node.args.iter().copied();
-    while let Some(word) = words.next() {
-        match word.text {
-            text if text.contains(':') => match mac_address(text) {
-                _ if vmac.mac.is_some() => complain(cx, word, "`use_vmac` has two MAC addresses".into()),
-                None => complain(cx, word, format!("`use_vmac`: `{text}` is no MAC address of five or six octets")),
-                Some((mac, _)) if mac[0] & 1 != 0 => {
-                    complain(cx, word, format!("`use_vmac`: `{text}` is a multicast address and is ignored"));
-                }
-                Some(([0, 0, 0x5e, 0, 1 | 2, _], _)) => {
-                    complain(
-                        cx,
-                        word,
-                        format!("`use_vmac`: `{text}` is reserved for the protocol itself and is ignored"),
-                    );
-                }
-                Some(mac) => vmac.mac = Some(mac),
-            },
-            "netlink_notify_msg" => vmac.netlink_notify = true,
-            "group" => match group_number(cx, node, word, words.next()) {
-                Some(group) => vmac.group = Some(group),
-                None if cx.aborted => return,
-                None => {}
-            },
-            "name" => match words.next() {
-                Some(name) => new_interface(cx, name, "use_vmac", &mut vmac.name),
-                None => return cx.abort(node, "an interface name after name"),
-            },
-            _ => new_interface(cx, word, "use_vmac", &mut vmac.name),
-        }
-    }
-    *field = Some(vmac);
-}
-
-pub fn use_ipvlan(instance: &mut Instance, node: &Node<'_>, cx: &mut Cx<'_>) {
-    if let Some(first) = instance.ipvlan.as_ref().and_then(|line| line.span) {
-        return cx.again(node.span, "use_ipvlan", first, "the first one holds");
-    }
-    let mut ipvlan = IpvlanLine { span: Some(node.span), ..IpvlanLine::default() };
-    let mut words = node.args.iter().copied();
-    while let Some(word) = words.next() {
-        let mode = match word.text {
-            "bridge" => Some(IpvlanMode::Bridge),
-            "private" => Some(IpvlanMode::Private),
-            "vepa" => Some(IpvlanMode::Vepa),
-            _ => None,
-        };
-        if mode.is_some() {
-            if ipvlan.mode.is_some() {
-                complain(cx, word, format!("`use_ipvlan` has two modes; `{}` is ignored", word.text));
-            } else {
-                ipvlan.mode = mode;
-            }
-            continue;
-        }
-        let (text, prefix) = word.text.split_once('/').map_or((word.text, None), |(a, p)| (a, Some(p)));
-        match (word.text, ip_address(text)) {
-            ("group", _) => match group_number(cx, node, word, words.next()) {
-                Some(group) => ipvlan.group = Some(group),
-                None if cx.aborted => return,
-                None => {}
-            },
-            ("name", _) => match words.next() {
-                Some(name) => new_interface(cx, name, "use_ipvlan", &mut ipvlan.name),
-                None => return cx.abort(node, "an interface name after name"),
-            },
-            (_, Some(address)) => {
-                let host = if address.is_ipv4() { 32 } else { 128 };
-                let length = prefix.map_or(Some(host), |p| p.parse().ok().filter(|p| *p <= host));
-                if ipvlan.address.is_some() {
-                    complain(cx, word, format!("`use_ipvlan` has two addresses; `{}` is ignored", word.text));
-                } else if fits(instance, Family::of(&address), word, "the address of use_ipvlan", cx) {
-                    ipvlan.address = Some((address, length.unwrap_or(host)));
-                    instance.source.get_or_insert(Setting { value: address, span: word.span });
-                }
-            }
-            _ => new_interface(cx, word, "use_ipvlan", &mut ipvlan.name),
-        }
-    }
-    instance.ipvlan = Some(Box::new(ipvlan));
-}
-
 /// Does this family fit the instance? The first one settles it; another one is complained about.
-fn fits(instance: &mut Instance, family: Family, word: Word<'_>, what: &str, cx: &mut Cx<'_>) -> bool {
+pub(super) fn fits(instance: &mut Instance, family: Family, word: Word<'_>, what: &str, cx: &mut Cx<'_>) -> bool {
     let own = *instance.family.get_or_insert(family);
     if own != family {
         let message = format!("{what} is {family}, but the instance is {own}; ignored");
@@ -504,78 +334,6 @@ pub fn virtual_ipaddress_excluded(instance: &mut Instance, node: &Node<'_>, cx: 
 pub fn vrid(instance: &mut Instance, node: &Node<'_>, cx: &mut Cx<'_>) {
     instance.vrid_line = Some(node.span);
     must(uint(1, 255).exact()).read(&mut instance.vrid, node, cx);
-}
-
-pub fn auth_hmac(field: &mut Option<Box<Hmac>>, node: &Node<'_>, cx: &mut Cx<'_>) {
-    let hmac = field.get_or_insert_default();
-    hmac.opened.get_or_insert(node.span);
-    read_block(&mut **hmac, node.body.as_deref().unwrap_or_default(), cx);
-}
-
-/// Shortest and longest key, bytes.
-const KEY_LENGTHS: std::ops::RangeInclusive<usize> = 32..=64;
-
-pub fn hmac_key(hmac: &mut Hmac, node: &Node<'_>, cx: &mut Cx<'_>) {
-    let before = hmac.keys.len();
-    key(&mut hmac.keys, node, cx);
-    hmac.refused |= hmac.keys.len() == before;
-}
-
-pub fn active_key(hmac: &mut Hmac, node: &Node<'_>, cx: &mut Cx<'_>) {
-    let before = std::mem::take(&mut hmac.active);
-    must(uint(1, 255).exact()).read(&mut hmac.active, node, cx);
-    if hmac.active.is_none() {
-        hmac.refused = true;
-        hmac.active = before;
-    }
-}
-
-fn key(field: &mut Vec<KeyLine>, node: &Node<'_>, cx: &mut Cx<'_>) {
-    let [id, value, ..] = node.args.as_slice() else { return cx.missing(node, "a number and a key") };
-    let Some(id) = uint(1, 255).exact().take(*id, "key", cx) else { return };
-    let decoded = match value.text.strip_prefix("file:") {
-        Some(path) => key_file(path, *value, cx),
-        None => decode_key(value.text),
-    };
-    let Some(bytes) = decoded.filter(|b| KEY_LENGTHS.contains(&b.len())) else {
-        let message = format!("key {id} of auth_hmac is ignored: it must be 32 to 64 bytes long");
-        return cx.push(
-            Diagnostic::new(Class::General, value.span, message)
-                .label("expected 32 to 64 characters, hex: with twice as many digits, or file:PATH")
-                .help("`openssl rand -hex 32` makes one for hex:"),
-        );
-    };
-    if let Some(first) = field.iter().find(|key| u32::from(key.id) == id).map(|key| key.span) {
-        let message = format!("key {id} of auth_hmac is given twice; the first one holds");
-        return cx.push(Diagnostic::new(Class::General, node.span, message).related(first, "first given here"));
-    }
-    field.push(KeyLine { id: id as u8, bytes: bytes.into(), span: node.span });
-}
-
-fn key_file(path: &str, word: Word<'_>, cx: &mut Cx<'_>) -> Option<Vec<u8>> {
-    let Some(mut bytes) = cx.env.system.read_secret(path) else {
-        cx.note(word.span, format!("the key file `{path}` cannot be read"));
-        return None;
-    };
-    if super::security::stat(cx.env.system, path).is_some_and(|stat| stat.mode & 0o077 != 0) {
-        cx.push(
-            Diagnostic::new(Class::Security, word.span, format!("the key file `{path}` can be read by others"))
-                .help(format!("chmod 600 {path}")),
-        );
-    }
-    while matches!(bytes.last(), Some(b'\n' | b'\r')) {
-        bytes.pop();
-    }
-    decode_key(std::str::from_utf8(&bytes).ok()?)
-}
-
-/// `hex:` and pairs of digits, or the characters themselves.
-fn decode_key(text: &str) -> Option<Vec<u8>> {
-    let Some(hex) = text.strip_prefix("hex:") else { return Some(text.as_bytes().to_vec()) };
-    if hex.len() % 2 != 0 || !hex.is_ascii() {
-        return None;
-    }
-    (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(hex.get(at..at + 2)?, 16).ok()).collect()
 }
 
 /// Did the instance ask for unicast with any keyword?
