@@ -228,7 +228,12 @@ pub fn read_node<B: Block>(block: &mut B, node: &Node<'_>, cx: &mut Cx<'_>) {
             if node.body.is_some() && !node.args.is_empty() && (entry.facts)().body == Body::List {
                 words_before_list(node, cx);
             }
+            let before = cx.diagnostics.list.len();
             (entry.read)(block, node, cx);
+            let new = cx.diagnostics.list.get(before..).unwrap_or_default();
+            if node.body.is_none() && new.iter().any(|complaint| complaint.class != Class::Note) {
+                cx.spoil(node);
+            }
         }
         None => {
             let names: Vec<_> = B::entries().iter().map(|e| e.keyword).collect();

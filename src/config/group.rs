@@ -141,11 +141,8 @@ pub fn read_garp_group(list: &mut Vec<GarpGroup>, node: &Node<'_>, cx: &mut Cx<'
                 names.remove(name.as_str());
             }
         }
-        return cx.block_error(
-            node.span,
-            node.close,
-            "this garp_group has neither garp_interval nor gna_interval and is removed",
-        );
+        let message = "this garp_group has neither garp_interval nor gna_interval and is removed";
+        return cx.lacks(&["garp_interval", "gna_interval"], node.span, node.close, message);
     }
     list.push(group);
 }

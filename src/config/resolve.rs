@@ -189,7 +189,10 @@ fn script(block: &Named<ScriptBlock>, guard: &mut Guard<'_>, cx: &mut Cx<'_>) ->
     };
     let account = match guard.account_of(user) {
         Ok(account) => account,
-        Err(reason) => return refuse(&reason, Class::General, cx),
+        Err(reason) => {
+            let told = cx.told(&reason) || (user.is_none() && cx.spoilt("script_user"));
+            return refuse(&reason, if told { Class::Note } else { Class::General }, cx);
+        }
     };
     let (run, insecure) = match guard.check(&line.argv, &account, line.span) {
         Ok(checked) => checked,

@@ -84,7 +84,9 @@ pub fn complete(own: &mut Named<Instance>, around: Surroundings<'_>, cx: &mut Cx
             config_fault = Some("unicast without peers (unicast_fault_no_peer)".into());
         } else {
             let message = format!("{} has a unicast keyword but no unicast peer; it uses multicast", own.name);
-            cx.push(Diagnostic::new(Class::Deprecated, span, message).help("add a unicast_peer block, or remove it"));
+            let known = cx.class_without(&["unicast_src_ip"], (own.span, own.close)) == Class::Note;
+            let class = if known { Class::Note } else { Class::Deprecated };
+            cx.push(Diagnostic::new(class, span, message).help("add a unicast_peer block, or remove it"));
         }
     }
     let link = own.settings.interface.as_ref().and_then(|name| cx.env.system.interface(name.value.as_str()));

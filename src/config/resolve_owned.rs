@@ -1,6 +1,7 @@
 //! What an instance owns while it is master, and how it announces that: virtual link, addresses, gratuitous ARPs.
 
 use super::block::{Cx, Set, given};
+use super::diagnostic::Diagnostic;
 use super::instance::Instance;
 use super::instance_read::says_unicast;
 use super::resolve_instance::{at, say};
@@ -91,7 +92,9 @@ pub fn virtual_link(
     let link = if let Some(line) = &own.settings.ipvlan {
         match line.address {
             None if family == Family::V4 => {
-                say(cx, own, line.span, "an IPv4 ipvlan needs an address of its own; the instance stays in FAULT");
+                let class = cx.class_without(&["use_ipvlan"], (own.span, own.close));
+                let message = "an IPv4 ipvlan needs an address of its own; the instance stays in FAULT";
+                cx.push(Diagnostic::new(class, line.span.unwrap_or(own.span), format!("{}: {message}", own.name)));
                 *fault = Some("IPv4 ipvlan without an address".into());
             }
             Some((address, _)) if Family::of(&address) != family => {

@@ -213,11 +213,8 @@ pub fn read_script(list: &mut Vec<Named<ScriptBlock>>, node: &Node<'_>, cx: &mut
     // A name that is defined but not usable is complained about once, not wherever it is tracked.
     let new = node.args.first().is_some_and(|name| cx.define("vrrp_script", *name));
     if block.settings.script.is_none() {
-        return cx.block_error(
-            block.span,
-            block.close,
-            format!("vrrp_script `{}` has no script and is removed", block.name),
-        );
+        let message = format!("vrrp_script `{}` has no script and is removed", block.name);
+        return cx.lacks(&["script"], block.span, block.close, message);
     }
     if let Some(user) = &block.settings.user
         && super::security::account(cx.env.system, &user.value, false).is_err()
@@ -390,11 +387,8 @@ pub fn read_file(list: &mut Vec<Named<FileBlock>>, node: &Node<'_>, cx: &mut Cx<
     }
     let new = node.args.first().is_some_and(|name| cx.define("track_file", *name));
     let Some(file) = &block.settings.file else {
-        return cx.block_error(
-            block.span,
-            block.close,
-            format!("track_file `{}` has no file and is removed", block.name),
-        );
+        let message = format!("track_file `{}` has no file and is removed", block.name);
+        return cx.lacks(&["file"], block.span, block.close, message);
     };
     let directory = match file.value.rfind('/') {
         Some(0) => "/",

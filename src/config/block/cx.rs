@@ -41,6 +41,8 @@ pub struct Cx<'a> {
     pub block: Option<Span>,
     /// The name of the block being read, where it has one.
     pub name: Box<str>,
+    /// Keywords whose line was complained about, with where these lines begin, in order.
+    spoilt_lines: FxHashMap<Box<str>, Vec<u32>>,
     /// How many names may still be compared to find what was meant.
     comparisons: Cell<usize>,
 }
@@ -72,6 +74,7 @@ impl<'a> Cx<'a> {
             idle: Vec::new(),
             block: None,
             name: "".into(),
+            spoilt_lines: FxHashMap::default(),
             comparisons: Cell::new(100_000),
         }
     }
@@ -98,8 +101,42 @@ impl<'a> Cx<'a> {
 }
 
 impl Cx<'_> {
+    /// Says it, unless reading has ended: what is missing then may stand where nobody looks.
     pub fn push(&mut self, diagnostic: Diagnostic) {
-        self.diagnostics.push(diagnostic);
+        if !self.aborted || diagnostic.class == Class::Abort {
+            self.diagnostics.push(diagnostic);
+        }
+    }
+    /// A line of this keyword has been complained about.
+    pub(super) fn spoil(&mut self, node: &Node<'_>) {
+        self.spoilt_lines.entry(node.keyword.text.into()).or_default().push(node.span.start);
+    }
+    /// Class of the complaint that a block is without one of these keywords: a note if there is a line of it that was wrong,
+    /// which has been said there. `block`: from its head to its end.
+    pub fn class_without(&self, keywords: &[&str], (head, close): (Span, Option<Span>)) -> Class {
+        let inside = head.start..close.map_or(u32::MAX, |close| close.start);
+        let spoilt = |keyword: &&str| {
+            let starts = self.spoilt_lines.get(*keyword)?;
+            starts.get(starts.partition_point(|start| *start < inside.start)).filter(|start| **start < inside.end)
+        };
+        if keywords.iter().any(|keyword| spoilt(keyword).is_some()) { Class::Note } else { Class::General }
+    }
+    /// Any line of this keyword has been complained about.
+    pub fn spoilt(&self, keyword: &str) -> bool {
+        self.spoilt_lines.contains_key(keyword)
+    }
+    /// This reason has been given for another complaint.
+    pub fn told(&self, reason: &str) -> bool {
+        self.diagnostics.list.iter().any(|d| d.class != Class::Note && d.message.ends_with(reason))
+    }
+    /// As [`Cx::block_error`], for a block that is without one of `keywords`.
+    pub fn lacks(&mut self, keywords: &[&str], head: Span, close: Option<Span>, message: impl Into<String>) {
+        let class = self.class_without(keywords, (head, close));
+        let complaint = Diagnostic::new(class, head, message);
+        self.push(match close {
+            Some(close) => complaint.related(close, "the block ends here"),
+            None => complaint,
+        });
     }
     /// An ordinary mistake: exit code 5.
     pub fn error(&mut self, span: Span, message: impl Into<String>) {

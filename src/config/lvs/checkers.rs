@@ -298,7 +298,7 @@ pub fn misc(node: &Node<'_>, _: Endpoint, out: &mut Vec<Draft>, cx: &mut Cx<'_>)
     let mut own = Misc::default();
     read_block(&mut own, body(node), cx);
     let Some(path) = own.path else {
-        return cx.error_of(node, "MISC_CHECK has no misc_path; it is left out");
+        return cx.lacks(&["misc_path"], node.span, node.close, "MISC_CHECK has no misc_path; it is left out");
     };
     let command = Command { line: path.value, user: own.user.map(|user| user.value) };
     let timeout = own.timeout.map(|seconds| Interval::from_secs(u64::from(seconds.value)));

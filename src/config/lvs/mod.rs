@@ -91,7 +91,8 @@ pub fn virtual_server(lvs: &mut Lvs, node: &Node<'_>, cx: &mut Cx<'_>) {
     };
     let grouped = matches!(target, spec::Target::Group(_));
     let name = target.to_string();
-    let mut service = Service { target: Some(target), family, at: Some(node.span), ..Service::default() };
+    let mut service =
+        Service { target: Some(target), family, at: Some(node.span), close: node.close, ..Service::default() };
     read_block(&mut service, node.body.as_deref().unwrap_or_default(), cx);
     if cx.aborted {
         return;

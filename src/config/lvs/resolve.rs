@@ -100,13 +100,15 @@ fn service(
     }
     let persistence = persistence(&own, &target, group, at, cx);
     if own.scheduler.is_none() {
-        cx.error(at, format!("virtual_server {target} has no lb_algo; wlc is used"));
+        let class = cx.class_without(&["lb_algo", "lvs_sched"], (at, own.close));
+        cx.push(Diagnostic::new(class, at, format!("virtual_server {target} has no lb_algo; wlc is used")));
     }
     let forwarding = own.forwarding;
     let needed = own.servers.iter().any(|s| s.forwarding.is_none())
         || own.sorry.as_ref().is_some_and(|sorry| sorry.forwarding.is_none());
     if forwarding.is_none() && needed {
-        cx.error(at, format!("virtual_server {target} has no lb_kind; NAT is used"));
+        let class = cx.class_without(&["lb_kind", "lvs_method"], (at, own.close));
+        cx.push(Diagnostic::new(class, at, format!("virtual_server {target} has no lb_kind; NAT is used")));
     }
     let forwarding = forwarding.unwrap_or(NAT);
 
@@ -198,7 +200,8 @@ fn protocol(
 ) -> Option<Protocol> {
     match (&own.protocol, addressed) {
         (None, true) => {
-            cx.error(at, format!("virtual_server {target} has no protocol; UDP is used"));
+            let class = cx.class_without(&["protocol"], (at, own.close));
+            cx.push(Diagnostic::new(class, at, format!("virtual_server {target} has no protocol; UDP is used")));
             Some(Protocol::Udp)
         }
         (Some(protocol), false) if marked => {
@@ -440,9 +443,9 @@ fn program(
             // otherwise it only logs. What is wrong with `script_user` itself has been said at that line.
             let check = close.is_some();
             let no_default = line.user.is_none() && user.is_none() && guard.script_user.is_none();
-            let told = cx.diagnostics.list.iter().any(|d| d.class == Class::General && d.message.starts_with(&problem));
-            let class = if check || (no_default && !told) { Class::General } else { Class::Note };
-            let complaint = Diagnostic::new(class, line.span, format!("{problem}; the script is left out"));
+            let told = cx.told(&problem) || (no_default && cx.spoilt("script_user"));
+            let class = if (check || no_default) && !told { Class::General } else { Class::Note };
+            let complaint = Diagnostic::new(class, line.span, format!("the script is left out: {problem}"));
             cx.push(match close {
                 Some(close) => complaint.related(close, "the check ends here"),
                 None => complaint,

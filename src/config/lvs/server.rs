@@ -144,6 +144,8 @@ block! {
         servers: Vec<Server>;
         /// The line that opens the block.
         at: Option<Span>;
+        /// Where its block ends.
+        close: Option<Span>;
     }
 }
 
