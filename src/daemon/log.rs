@@ -58,7 +58,22 @@ pub fn open(options: &LogOptions) {
     };
     if LOG.set(log).is_ok() {
         let _ = tracing::subscriber::set_global_default(tracing_subscriber::registry().with(Queue));
+        log_panics();
     }
+}
+
+/// A daemon in the background has no stderr: the log is where a panic can be read.
+fn log_panics() {
+    let usual = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        let thread = std::thread::current().name().unwrap_or("?").to_owned();
+        let place = info.location().map_or_else(|| "?".to_owned(), ToString::to_string);
+        let said = info.payload();
+        let text = said.downcast_ref::<String>().map(String::as_str);
+        let why = text.or_else(|| said.downcast_ref::<&str>().copied()).unwrap_or("?");
+        tracing::error!(target: "parent", "Thread {thread} panicked at {place}: {why}");
+        usual(info);
+    }));
 }
 
 /// From here on lines are written by a thread. To be called after the last fork.

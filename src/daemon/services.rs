@@ -80,6 +80,8 @@ pub struct Services {
     phase: Phase,
     /// It has said its last word.
     engine_gone: bool,
+    /// It had not been asked to end.
+    engine_lost: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -116,6 +118,7 @@ impl Services {
             will: None,
             phase: Phase::Starting,
             engine_gone: false,
+            engine_lost: false,
         }
     }
 
@@ -194,6 +197,11 @@ impl Services {
         }
     }
 
+    /// The engine thread has ended, or is about to, without having been asked to.
+    pub fn has_lost_the_engine(&self) -> bool {
+        self.engine_lost
+    }
+
     /// Gives everything up and ends; for signals and for whoever has lost a part of the daemon.
     pub fn stop(&mut self) {
         if matches!(self.phase, Phase::Starting | Phase::Running) {
@@ -242,6 +250,7 @@ impl Services {
             }
             Told::KernelLost => {
                 tracing::error!(target: "parent", "The kernel thread has ended: nothing can be owned any more. Exiting");
+                self.engine_lost = true;
                 self.phase = Phase::Over(EXIT_INTERNAL);
             }
         }
@@ -305,6 +314,7 @@ impl Services {
         }
         if matches!(self.phase, Phase::Starting | Phase::Running | Phase::Stopping { .. }) {
             tracing::error!(target: "parent", "The engine has ended unexpectedly: everything is given up. Exiting");
+            self.engine_lost = true;
             self.phase = Phase::Over(EXIT_INTERNAL);
         }
     }

@@ -318,7 +318,9 @@ fn serve(
         // Never comes back, unless there is no program to go over to: then this one starts anew.
         again::go_over(&program, options, &will);
     }
-    if code == EXIT_INTERNAL && !options.no_respawn && (driver.is_finished()) {
+    // A thread that panics lets go of its channels a little before it has ended.
+    let lost = services.has_lost_the_engine();
+    if lost && !options.no_respawn {
         let panicked = driver.join().is_err();
         tracing::error!(target: "parent", "The engine thread {}", if panicked { "panicked" } else { "ended" });
         kernel.order(Order::Stop { release: true });
@@ -329,7 +331,7 @@ fn serve(
     drop(server);
     drop(services);
     drop(engine);
-    if driver.is_finished() && driver.join().is_err() {
+    if (lost || driver.is_finished()) && driver.join().is_err() {
         tracing::error!(target: "parent", "The engine thread panicked");
     }
     // In order this has been done already, and the second time does nothing.

@@ -11,5 +11,7 @@ mod ground;
 mod hardship;
 mod life;
 mod logs;
+#[cfg(target_arch = "x86_64")]
+mod panics;
 mod reload;
 mod told;
