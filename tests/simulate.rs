@@ -242,6 +242,26 @@ fn a_master_that_is_not_the_best_is_noticed() {
 }
 
 #[test]
+fn a_fault_that_stays_without_a_reason_is_noticed() {
+    let scenario = "run 60s\nat 20s link a eth0 down\nat 25s link a eth0 up";
+    assert_eq!(caught(Flaw::MissesLinksThatComeUp, &pair(Version::V2), scenario), Some(Law::FaultIsTrue));
+}
+
+#[test]
+fn one_that_takes_over_in_spite_of_nopreempt_is_noticed() {
+    let mut specs = pair(Version::V2);
+    specs.iter_mut().for_each(|(_, spec)| Arc::make_mut(spec).instances[0].preempt = false);
+    let scenario = "run 60s\nabsent a\nat 10s start a";
+    assert_eq!(first_law(&specs, scenario, &real), None);
+    let preempts = |spec: Arc<Spec>, world: Beginning, now: Time| -> Box<dyn Router> {
+        let mut spec = (*spec).clone();
+        spec.instances.iter_mut().for_each(|instance| instance.preempt = true);
+        Box::new(Engine::begin(Arc::new(spec), world, now))
+    };
+    assert_eq!(first_law(&specs, scenario, &preempts), Some(Law::NoHurry));
+}
+
+#[test]
 fn two_masters_that_cannot_hear_each_other_are_nobodys_fault() {
     for cut in ["cut a b", "partition a | b"] {
         let scenario = format!("run 60s\nat 15s {cut}\nat 40s heal");

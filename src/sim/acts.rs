@@ -158,12 +158,17 @@ impl World<'_> {
         self.oracle.resumed(node, now);
         let inbox = std::mem::take(&mut n.inbox);
         let wall = n.wall(now);
-        // The driver hears what waits before it looks at the clock.
-        for news in inbox {
+        // As the driver does: datagrams count from when they arrived, then comes what is due, and then all other news.
+        let (datagrams, others): (Vec<_>, Vec<_>) =
+            inbox.into_iter().partition(|(_, news)| matches!(news, News::Datagram { .. }));
+        for (at, news) in datagrams {
+            self.tell_late(node, news.input(), at);
+        }
+        self.tell_now(node, Input::Tick);
+        self.tell_now(node, Input::WallClock(wall));
+        for (_, news) in others {
             self.tell(node, news);
         }
-        self.tell_now(node, Input::WallClock(wall));
-        self.tell_now(node, Input::Tick);
         if self.nodes.get(node).is_some_and(|n| n.terminate) {
             self.tell_now(node, Input::Command(Command::Stop { release: true }));
             self.end_life(node);

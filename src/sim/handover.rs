@@ -1,5 +1,6 @@
 //! How long backups may wait. Law 13: after a master said that it leaves, one of the backups that heard it takes over
 //! within its skew. Law 15: a backup that hears nobody takes over when its down timer ends.
+//! Law 17: one that does not preempt does not take over before.
 //!
 //! All backups that heard wait for their own skew, so the one with the highest priority is first: its skew is the bound.
 //! The skew is worked out here anew, from RFC 3768 and RFC 9568 §6.1, since the engine's own arithmetic is on trial.
@@ -11,10 +12,11 @@ use super::oracle::Oracle;
 use super::reach::{hears, unsettled};
 use super::said;
 use super::world::World;
-use crate::engine::io::{Role, Transmit};
-use crate::engine::spec::InstanceId;
+use crate::engine::io::{Cause, Role, Transmit};
+use crate::engine::spec::{Auth, InstanceId, InstanceSpec};
 use crate::time::{Interval, Time};
-use crate::wire::Version;
+use crate::wire::advert::Head;
+use crate::wire::{Priority, Version};
 
 /// Backups that must take over.
 pub(super) struct Handover {
@@ -107,6 +109,46 @@ impl Oracle {
     /// Somebody's priority is another: how long he has to wait is not known any more.
     pub(super) fn heir_changes(&mut self, node: usize, instance: InstanceId) {
         self.handovers.retain(|handover| !handover.heirs.contains(&(node, instance)));
+    }
+}
+
+/// Law 17: the last advert that an instance without preemption has certainly accepted.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Hold {
+    version: Version,
+    interval: Interval,
+    adverts: u32,
+    /// When it was heard, and the interval that counts from then on.
+    told: Option<(Time, Interval)>,
+}
+
+impl Hold {
+    /// `None`: it preempts, or it may rightly refuse what it hears.
+    pub fn of(spec: &InstanceSpec) -> Option<Hold> {
+        let plain = matches!(spec.auth, Auth::None | Auth::Pass(_));
+        let hold = Hold { version: spec.version, interval: spec.interval, adverts: spec.down_adverts, told: None };
+        (plain && !spec.preempt).then_some(hold)
+    }
+
+    pub fn heard(&mut self, head: &Head, now: Time) {
+        let centis = u64::from(head.fifth & 0x0f) << 8 | u64::from(head.sixth);
+        let theirs = match (head.version, self.version) {
+            (2, Version::V2) => Interval::from_secs(head.sixth.into()),
+            (3, Version::V3) => Interval::from_centis(centis),
+            _ => return,
+        };
+        if head.priority == Priority::LEAVING {
+            self.told = None;
+        } else if self.version == Version::V3 || theirs == self.interval {
+            self.told = Some((now, theirs));
+        }
+    }
+
+    /// The role changes. How much too early that is, if it is.
+    pub fn ends(&mut self, why: &Cause, now: Time) -> Option<Interval> {
+        let (at, interval) = self.told.take()?;
+        let until = at + interval.times(self.adverts.into());
+        (matches!(why, Cause::MasterSilent | Cause::Preempts { .. }) && now < until).then(|| until - now)
     }
 }
 

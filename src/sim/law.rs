@@ -38,6 +38,10 @@ pub enum Law {
     Patience,
     /// 16: a master that is stopped, removed or has a fault says that it leaves.
     SaysGoodbye,
+    /// 17: with nopreempt, nobody becomes master before the adverts that it may miss have been missed.
+    NoHurry,
+    /// 18: once calm, what holds a router in FAULT is so.
+    FaultIsTrue,
 }
 
 /// A law that did not hold.

@@ -6,7 +6,7 @@ use super::lan::Lan;
 use super::report::Standing;
 use super::router::Router;
 use super::scenario::Conduct;
-use crate::engine::io::{Exit, Input, LinkFact, Outcome, Port, RxMeta, TrackValue, Tracker, Wall};
+use crate::engine::io::{Exit, Fault, Input, LinkFact, Outcome, Port, RxMeta, TrackValue, Tracker, Wall};
 use crate::engine::spec::{IfName, InstanceId, InstanceSpec, ScriptId, Spec, TieTarget};
 use crate::time::{Interval, Time};
 use std::collections::{BTreeMap, VecDeque};
@@ -29,8 +29,8 @@ pub(super) struct Node {
     pub epoch: u64,
     pub kernel: Kernel,
     pub ports: Vec<Port>,
-    /// What waits while the process is stopped.
-    pub inbox: VecDeque<News>,
+    /// What waits while the process is stopped, and since when.
+    pub inbox: VecDeque<(Time, News)>,
     pub conduct: Vec<Conduct>,
     pub runs: BTreeMap<ScriptId, Run>,
     pub flip: bool,
@@ -169,6 +169,34 @@ impl Node {
         own.into_iter().chain(tracked)
     }
 
+    /// Is what is said to hold an instance in FAULT not so, as far as the world can see?
+    pub fn denies(&self, instance: InstanceId, fault: &Fault) -> bool {
+        let reversed = |spec: &InstanceSpec| spec.ties.iter().any(|tie| tie.reverse && tie.weight == 0);
+        if self.spec.instances.get(instance.index()).is_none_or(reversed) {
+            return false;
+        }
+        let script = |name: &str| {
+            let at = self.spec.scripts.iter().position(|script| *script.name == *name);
+            at.and_then(|at| self.conduct.get(at)) == Some(&Conduct::Succeed)
+        };
+        let file = |name: &str| {
+            let at = self.spec.files.iter().position(|file| *file.name == *name);
+            at.and_then(|at| self.files.get(at)) == Some(&0)
+        };
+        let process = |name: &str| {
+            let mut all = self.spec.processes.iter().zip(&self.processes).filter(|(spec, _)| *spec.name == *name);
+            all.any(|(spec, count)| *count >= spec.quorum && spec.quorum_max.is_none_or(|most| *count <= most))
+        };
+        match fault {
+            Fault::InterfaceDown(name) | Fault::BaseInterfaceDown(name) => {
+                self.kernel.index(name.as_str()).is_some_and(|index| self.carries(index))
+            }
+            Fault::Tracker(name) => script(name) || file(name) || process(name),
+            Fault::Pending(name) => script(name),
+            _ => false,
+        }
+    }
+
     /// News that the daemon is told at `now`.
     pub fn note(&mut self, news: &News, now: Time) {
         if let News::Link(LinkFact::Changed(link)) = news
@@ -192,11 +220,11 @@ impl Node {
     }
 
     /// Keeps news for a stopped process; a full socket drops datagrams.
-    pub fn keep(&mut self, news: News) {
-        let waiting = || self.inbox.iter().filter(|n| matches!(n, News::Datagram { .. })).count();
+    pub fn keep(&mut self, news: News, now: Time) {
+        let waiting = || self.inbox.iter().filter(|(_, n)| matches!(n, News::Datagram { .. })).count();
         if matches!(news, News::Datagram { .. }) && waiting() >= SOCKET_BUFFER {
             return;
         }
-        self.inbox.push_back(news);
+        self.inbox.push_back((now, news));
     }
 }

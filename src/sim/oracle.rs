@@ -4,7 +4,7 @@
 
 use super::bounds::Bounds;
 use super::circles::Circles;
-use super::handover::Handover;
+use super::handover::{Handover, Hold};
 use super::law::{Law, Violation};
 use super::reach::{connected, unsettled};
 use super::reloads::Carried;
@@ -38,6 +38,8 @@ pub(super) struct Watch {
     pub(super) quiet_since: Time,
     /// When it last said that it leaves.
     left: Option<Time>,
+    /// What holds it back, if it does not preempt.
+    hold: Option<Hold>,
     /// Priority and address that it speaks with.
     speaks_as: Option<(Priority, IpAddr)>,
 }
@@ -138,11 +140,15 @@ impl Oracle {
 
     /// A datagram came to a node: a master may answer it.
     pub fn heard(&mut self, node: usize, bytes: &[u8], now: Time) {
-        let (sealed, vrid) = (said::ah_mark(bytes), said::vrid(bytes));
+        let (sealed, head) = (said::ah_mark(bytes), said::head(bytes));
+        let listens = self.starts.get(&node).is_some_and(|start| *start <= now);
         for watch in self.watches.get_mut(node).into_iter().flatten() {
             watch.allowed += 2 * watch.peers;
-            if vrid == Some(watch.vrid) {
+            if let Some(head) = head.filter(|head| head.vrid == watch.vrid) {
                 watch.waits_from(now);
+                if let (Some(hold), true) = (watch.hold.as_mut(), listens && watch.role == Role::Backup) {
+                    hold.heard(&head, now);
+                }
             }
             if let Some((_, sequence)) = sealed.filter(|(vrid, _)| *vrid == watch.vrid && watch.listens()) {
                 watch.ah_heard = watch.ah_heard.max(sequence);
@@ -171,7 +177,7 @@ impl Oracle {
         watches.iter_mut().for_each(|watch| watch.waits_from(start));
         for (from, to) in carried {
             if let Some((old, new)) = before.get(from.index()).zip(watches.get_mut(to.index())) {
-                *new = Watch { interval: new.interval, peers: new.peers, ..old.clone() };
+                *new = Watch { interval: new.interval, peers: new.peers, hold: new.hold, ..old.clone() };
                 new.waits_from(now);
             }
         }
@@ -251,6 +257,7 @@ impl Oracle {
             _ => false,
         };
         watch.role = *to;
+        let hurry = watch.hold.as_mut().and_then(|hold| hold.ends(why, now));
         watch.waits_from(now);
         watch.beat = (*to == Role::Master).then_some(now);
         watch.allowed += 3 * watch.peers;
@@ -259,6 +266,10 @@ impl Oracle {
         if known != *from && !silent {
             let text = format!("{} was {known}, yet it left {from}", self.name(node, *instance));
             self.blame(Law::ReportsAreTrue, now, text);
+        }
+        if let Some(early) = hurry {
+            let text = format!("node {node} {} became master, {why:?}, {early}s too early", self.name(node, *instance));
+            self.blame(Law::NoHurry, now, text);
         }
         if worse {
             let text = format!("node {node} {} yielded, {why:?}", self.name(node, *instance));
@@ -409,6 +420,9 @@ impl Oracle {
                 if !view.faults.is_empty() && view.state == Role::Master {
                     self.blame(Law::NoFaultyMaster, world.now, at(&format!("master with faults {:?}", view.faults)));
                 }
+                if let Some(fault) = view.faults.iter().find(|fault| node.denies(instance, fault)) {
+                    self.blame(Law::FaultIsTrue, world.now, at(&format!("{}, {fault:?} is not so", view.state)));
+                }
                 let held = node.kernel.held.values().filter(|holder| **holder == instance).count();
                 let claimed = node.spec.instances.get(position).map_or(0, |i| i.claim.addresses.len());
                 let wanted = if view.state == Role::Master { claimed } else { 0 };
@@ -444,6 +458,7 @@ fn watch(instance: &crate::engine::spec::InstanceSpec, now: Time) -> Watch {
         ah_heard: 0,
         quiet_since: now,
         left: None,
+        hold: Hold::of(instance),
         speaks_as: None,
     }
 }

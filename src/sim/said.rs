@@ -16,14 +16,14 @@ pub(super) fn priority(transmit: &Transmit) -> Option<Priority> {
     payload.and_then(advert::Head::read).map(|head| head.priority)
 }
 
-/// VRID of a datagram as it comes in: with its IP header, or without, if IPv6.
-pub(super) fn vrid(bytes: &[u8]) -> Option<u8> {
+/// Head of an advert as it comes in: with its IP header, or without, if IPv6.
+pub(super) fn head(bytes: &[u8]) -> Option<advert::Head> {
     if bytes.first()? >> 4 != 4 {
-        return bytes.get(1).copied();
+        return advert::Head::read(bytes);
     }
     let ip = frames::ipv4(bytes).ok()?;
-    let head = if ip.protocol == PROTOCOL_AH { auth::AH_HEAD } else { 0 };
-    ip.payload.get(head + 1).copied()
+    let before = if ip.protocol == PROTOCOL_AH { auth::AH_HEAD } else { 0 };
+    advert::Head::read(ip.payload.get(before..)?)
 }
 
 /// VRID and sequence of an advert that is sealed with AH.

@@ -240,7 +240,7 @@ impl<'m> World<'m> {
             return;
         }
         if n.paused {
-            return n.keep(news);
+            return n.keep(news, self.now);
         }
         n.note(&news, self.now);
         self.tell_now(node, news.input());
@@ -250,26 +250,25 @@ impl<'m> World<'m> {
     }
 
     pub(super) fn tell_now(&mut self, node: usize, input: Input<'_>) {
-        let now = self.now;
-        let Some(router) = self.nodes.get_mut(node).and_then(|n| n.router.as_mut()) else { return };
-        if let Input::Datagram { bytes, .. } = &input {
-            self.oracle.heard(node, bytes, now);
-        }
-        router.handle(input, now);
+        self.tell_late(node, input, self.now);
         self.drain(node);
     }
 
-    /// Carries out everything the engine of a node wants.
-    pub(super) fn drain(&mut self, node: usize) {
-        for count in 0.. {
-            let Some(router) = self.nodes.get_mut(node).and_then(|n| n.router.as_mut()) else { return };
-            let Some(action) = router.poll() else { break };
-            if count > ENDLESS {
-                self.oracle.endless(node, self.now);
-                return;
-            }
-            self.carry(node, action);
+    /// Tells of what came at `at`, which may be a while ago; further news has to follow.
+    pub(super) fn tell_late(&mut self, node: usize, input: Input<'_>, at: Time) {
+        if let Input::Datagram { bytes, .. } = &input {
+            // What was due before was done before.
+            self.tell_late(node, Input::Tick, at);
+            self.oracle.heard(node, bytes, at);
         }
+        let Some(router) = self.nodes.get_mut(node).and_then(|n| n.router.as_mut()) else { return };
+        router.handle(input, at);
+        self.carry_all(node);
+    }
+
+    /// Carries out everything the engine of a node wants, and sees when it wants to be woken.
+    pub(super) fn drain(&mut self, node: usize) {
+        self.carry_all(node);
         let (now, random) = (self.now, &mut self.random);
         let Some(n) = self.nodes.get_mut(node) else { return };
         let deadline = n.router.as_ref().and_then(|router| router.deadline()).map(|(at, _)| at);
@@ -281,6 +280,18 @@ impl<'m> World<'m> {
             n.wake = None;
         }
         self.oracle.drained(node, deadline, now);
+    }
+
+    fn carry_all(&mut self, node: usize) {
+        for count in 0.. {
+            let Some(router) = self.nodes.get_mut(node).and_then(|n| n.router.as_mut()) else { return };
+            let Some(action) = router.poll() else { break };
+            if count > ENDLESS {
+                self.oracle.endless(node, self.now);
+                return;
+            }
+            self.carry(node, action);
+        }
     }
 
     pub(super) fn carry(&mut self, node: usize, action: Action) {

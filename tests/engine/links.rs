@@ -178,6 +178,21 @@ fn debounce() {
     assert_eq!(bench.role(0), Role::Fault);
 }
 
+/// Something else about the link is told while its delay runs: the delay goes on.
+#[test]
+fn further_news_of_a_link_does_not_lengthen_its_delay() {
+    let debounce = vec![Debounce { interface: name("eth0"), down: ms(500), up: ms(800) }];
+    let mut bench = Bench::new(Spec { debounce, ..spec(vec![instance(1, 100)]) });
+    let down = Link { running: false, ..link(ETH0, "eth0", &[]) };
+    bench.give(Input::Link(LinkFact::Changed(down.clone())));
+    bench.wait(ms(300));
+    bench.give(Input::Link(LinkFact::Changed(Link { mtu: 1400, ..down })));
+    bench.wait(ms(199));
+    assert_eq!(bench.role(0), Role::Backup);
+    bench.wait(ms(1));
+    assert_eq!(bench.role(0), Role::Fault);
+}
+
 fn vmac(mac: [u8; 6]) -> VirtualLink {
     VirtualLink::Vmac { name: None, prefix: "vrrp".into(), mac, netlink_notify: false, group: None }
 }

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 use vipd::engine::Engine;
-use vipd::engine::io::{Action, Announce, Cause, Event, Input, Port, Role, Wake};
+use vipd::engine::io::{Action, Announce, Cause, Event, Input, LinkFact, Port, Role, Wake};
 use vipd::engine::snapshot::Snapshot;
 use vipd::engine::spec::{InstanceId, Spec};
 use vipd::sim::Router;
@@ -33,6 +33,7 @@ pub enum Flaw {
     YieldsToWorse,
     Oversleeps,
     LeavesInSilence,
+    MissesLinksThatComeUp,
 }
 
 /// A real engine with something wrong around it.
@@ -56,6 +57,7 @@ impl Router for Flawed {
             (Flaw::Deaf, Input::Datagram { .. }) => true,
             (Flaw::DeafToGoodbyes, Input::Datagram { .. }) => goodbye,
             (Flaw::BlindToLinks, Input::Link(_)) => true,
+            (Flaw::MissesLinksThatComeUp, Input::Link(LinkFact::Changed(link))) => link.running,
             _ => false,
         };
         if !lost {
