@@ -182,8 +182,8 @@ fn script(block: &Named<ScriptBlock>, guard: &mut Guard<'_>, cx: &mut Cx<'_>) ->
         let message = format!("vrrp_script {} is not run and not tracked: {reason}", block.name);
         let complaint = Diagnostic::new(class, line.span, message);
         cx.push(match block.close {
-            Some(close) if class == Class::General => complaint.related(close, "the block ends here"),
-            _ => complaint,
+            Some(close) => complaint.related(close, "the block ends here"),
+            None => complaint,
         });
         None
     };
