@@ -197,6 +197,19 @@ fn hmac_and_clock_steps() {
     assert_eq!(sequences(Replay::Monotonic, &steps), [e + 100, e + 100, e + 100, e + 200]);
 }
 
+/// Both clocks go back by more than the window: what was heard before does not keep the sender out.
+#[test]
+fn a_mark_outside_the_window_keeps_nobody_out() {
+    let of = hmac(HmacMode::Enforce, Replay::Time { window: Interval::from_secs(5) });
+    let mut bench = clocked(&of);
+    let voice = Voice::of(&of, "10.0.0.2", 200);
+    for (step, unix) in [EPOCH + 100, EPOCH + 50].into_iter().enumerate() {
+        bench.give(Input::WallClock(Wall { at: bench.now, unix_micros: unix * 1_000_000 }));
+        bench.hear_bytes(voice.meta(), &trailer_of(&voice, 2, b"second key", unix as _, 0));
+        assert_eq!(bench.view(0).counters.advert_rcvd, step as u64 + 1);
+    }
+}
+
 #[test]
 fn hmac_unicast_wants_a_peer() {
     let of = InstanceSpec {
