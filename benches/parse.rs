@@ -1,7 +1,7 @@
 //! How long reading takes, for many instances with four addresses each: `cargo bench --bench parse`.
 //!
-//! First each stage in this process, then `vipd -t` beside `keepalived -t`, where that is installed, with the peak of
-//! memory. Prints the best of several rounds, in milliseconds: this machine may have other things to do, and the best
+//! First `vipd -t` beside `keepalived -t`, where that is installed, with the peak of memory, then each stage in this
+//! process. Prints the best of several rounds, in milliseconds: this machine may have other things to do, and the best
 //! round is the one that they disturbed least. Tenfold input has to take about tenfold time.
 //!
 //! `--worst [NAME]` reads inputs that are made to take long instead; see `parse/worst.rs`.
@@ -24,22 +24,31 @@ use vipd::config::{Env, load};
 
 const MAIN: &str = "/etc/keepalived/keepalived.conf";
 
-/// Instances over as many interfaces as their ids need.
-fn plain(instances: usize) -> String {
-    let mut text = String::new();
-    for n in 0..instances {
-        let (interface, id) = (n / 255, n % 255 + 1);
-        let _ = write!(
-            text,
-            "vrrp_instance V{n} {{\n    state BACKUP\n    interface eth{interface}\n    virtual_router_id {id}\n    \
-             priority 100\n    advert_int 1\n    virtual_ipaddress {{\n"
-        );
-        for address in 1..5 {
-            let _ = writeln!(text, "        10.{}.{}.{address}/24", n / 256 % 256, n % 256);
-        }
-        text.push_str("    }\n}\n");
+/// One instance of many, over as many interfaces as their ids need.
+fn one(n: usize) -> String {
+    let (interface, id) = (n / 255, n % 255 + 1);
+    let mut text = format!(
+        "vrrp_instance V{n} {{\n    state BACKUP\n    interface eth{interface}\n    virtual_router_id {id}\n    \
+         priority 100\n    advert_int 1\n    virtual_ipaddress {{\n"
+    );
+    for address in 1..5 {
+        let _ = writeln!(text, "        10.{}.{}.{address}/24", n / 256 % 256, n % 256);
     }
-    text
+    text + "    }\n}\n"
+}
+
+fn plain(instances: usize) -> String {
+    (0..instances).map(one).collect()
+}
+
+/// The same in a file, an instance at a time. With `dynamic_interfaces`: interfaces that are not there would end
+/// keepalived's test early.
+fn written(file: &std::path::Path, instances: usize) -> std::io::Result<()> {
+    use std::io::Write as _;
+    let mut out = std::io::BufWriter::new(std::fs::File::create(file)?);
+    out.write_all(b"global_defs {\n    dynamic_interfaces\n}\n")?;
+    (0..instances).try_for_each(|n| out.write_all(one(n).as_bytes()))?;
+    out.flush()
 }
 
 /// The same out of a definition and a sequence.
@@ -126,18 +135,17 @@ fn one_test(program: &str, file: &std::path::Path) -> Option<(f64, i64)> {
 /// Longer than this nobody waits for a figure.
 const LONGEST: Duration = Duration::from_secs(90);
 
-/// `vipd -t` beside `keepalived -t`, round by round in turn.
+/// `vipd -t` beside `keepalived -t`, round by round in turn. Comes before everything that takes memory here: what a process
+/// has held counts as the peak of those that it starts.
 fn beside() {
     println!(
-        "\n{:>9} {:>12} {:>9} {:>14} {:>9} {:>7}",
+        "{:>9} {:>12} {:>9} {:>14} {:>9} {:>7}",
         "instances", "vipd -t ms", "MiB", "keepalived ms", "MiB", "ratio"
     );
     let file = std::env::temp_dir().join(format!("vipd-parse-{}.conf", std::process::id()));
     for instances in [500, 5_000, 50_000] {
-        // Interfaces that are not there would end keepalived's test early.
-        let text = format!("global_defs {{\n    dynamic_interfaces\n}}\n{}", plain(instances));
-        if std::fs::write(&file, text).is_err() {
-            return;
+        if let Err(error) = written(&file, instances) {
+            return println!("{}: {error}", file.display());
         }
         let rounds = if instances > 10_000 { 1 } else { 5 };
         let (mut ours, mut theirs) = (None, None);
@@ -167,12 +175,12 @@ fn main() {
         let kept = worst::run(arguments.next().as_deref());
         std::process::exit(i32::from(!kept));
     }
-    println!("{:10} {:>9} {:>10} {:>10} {:>10} {:>10}", "text", "instances", "expand", "tree", "whole", "fmt");
+    beside();
+    println!("\n{:10} {:>9} {:>10} {:>10} {:>10} {:>10}", "text", "instances", "expand", "tree", "whole", "fmt");
     for instances in [5_000, 50_000] {
         measure("plain", instances, &plain(instances));
     }
     for instances in [1_000, 10_000] {
         measure("sequence", instances, &sequence(instances));
     }
-    beside();
 }
