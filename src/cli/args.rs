@@ -94,6 +94,10 @@ pub struct Check {
     /// Take every interface, user and script to be there, as with several files: the file is for another machine.
     #[arg(long)]
     pub anywhere: bool,
+    /// How it is said. json: one object a line. A mistake has level (note, warning or error), class, message, file, line,
+    /// column, end_line and end_column (from 1), label, help, and related: a list of places with a message each. What does not
+    /// fit between servers has level, rule, message, help, and places: a list of file and instance. The last line of
+    /// several files has outlook: a list of sentences.
     #[arg(long, value_enum, default_value_t = Format::Text)]
     pub format: Format,
     /// The name that `@id` lines compare with, as `keepalived -i`.

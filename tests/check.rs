@@ -1,0 +1,127 @@
+//! `vipctl check` as editors and pipelines use it: several files, `--strict`, and the lines of `--format json`.
+
+#![allow(clippy::unwrap_used)]
+
+use serde_json::Value;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+struct Folder(PathBuf);
+impl Folder {
+    fn new(name: &str) -> Folder {
+        let path = std::env::temp_dir().join(format!("vipctl-check-{name}-{}", std::process::id()));
+        std::fs::create_dir_all(&path).unwrap();
+        Folder(path)
+    }
+    fn file(&self, name: &str, text: &str) -> String {
+        let path = self.0.join(name);
+        std::fs::write(&path, text).unwrap();
+        path.display().to_string()
+    }
+}
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+fn check(arguments: &[&str]) -> (i32, String) {
+    let out = Command::new(env!("CARGO_BIN_EXE_vipctl")).arg("check").args(arguments).output().unwrap();
+    (out.status.code().unwrap(), String::from_utf8(out.stdout).unwrap())
+}
+
+fn objects(text: &str) -> Vec<Value> {
+    text.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"))).collect()
+}
+
+fn fields(object: &Value) -> BTreeSet<&str> {
+    object.as_object().unwrap().keys().map(String::as_str).collect()
+}
+
+/// The configuration of one of the three hosts of the example.
+fn host(number: u8) -> String {
+    let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("conf-examples/haproxy-nginx-three-hosts");
+    std::fs::read_to_string(example.join(format!("host{number}/keepalived.conf"))).unwrap()
+}
+
+#[test]
+fn three_servers_are_compared_and_their_story_is_told() {
+    let folder = Folder::new("three");
+    let files: Vec<String> = (1..=3).map(|n| folder.file(&format!("host{n}.conf"), &host(n))).collect();
+    let names: Vec<&str> = files.iter().map(String::as_str).collect();
+    let (code, text) = check(&names);
+    assert_eq!(code, 0, "{text}");
+    assert!(text.contains("The configurations fit together."), "{text}");
+    assert!(text.contains("if host1 dies or is cut off, host2 takes over at most"), "{text}");
+
+    // A mistake in the third file only, and one that no file shows alone.
+    let planted = host(3).replacen("advert_int", "advert_itn", 1).replace("priority 130", "priority 150");
+    assert_ne!(planted, host(3));
+    folder.file("host3.conf", &planted);
+    let (code, text) = check(&[["--format", "json"].as_slice(), &names].concat());
+    assert_eq!(code, 5, "{text}");
+    let said = objects(&text);
+    let mistakes: Vec<&Value> = said.iter().filter(|object| object.get("line").is_some()).collect();
+    assert_eq!(mistakes.len(), 1, "{text}");
+    assert!(mistakes[0]["file"].as_str().unwrap().ends_with("host3.conf"), "{text}");
+    assert_eq!(mistakes[0]["help"], "did you mean `advert_int`?");
+    let equal = said.iter().find(|object| object["rule"] == "equal-priority").unwrap_or_else(|| panic!("{text}"));
+    let places: Vec<&str> = equal["places"].as_array().unwrap().iter().map(|p| p["file"].as_str().unwrap()).collect();
+    assert!(places.iter().any(|file| file.ends_with("host3.conf")), "{places:?}");
+    assert!(said.last().unwrap()["outlook"].is_array(), "{text}");
+}
+
+#[test]
+fn strict_fails_on_what_is_only_worth_a_warning() {
+    let folder = Folder::new("strict");
+    let server = |priority: u8| {
+        format!(
+            "vrrp_instance V {{\n interface eth0\n virtual_router_id 51\n priority {priority}\n virtual_ipaddress {{\n \
+             10.0.0.10/24\n }}\n}}\n"
+        )
+    };
+    let (one, other) = (folder.file("one.conf", &server(100)), folder.file("other.conf", &server(100)));
+    assert_eq!(check(&[&one, &other]).0, 0);
+    assert_eq!(check(&["--strict", &one, &other]).0, 1);
+    folder.file("other.conf", &server(90));
+    assert_eq!(check(&["--strict", &one, &other]).0, 0);
+}
+
+#[test]
+fn the_fields_of_json_are_those_that_the_manual_names() {
+    let folder = Folder::new("json");
+    let broken = folder.file("broken.conf", "global_defs {\n routr_id x\n}\nvrrp_script s {\n}\n");
+    let (code, text) = check(&["--format", "json", "--anywhere", &broken]);
+    assert_eq!(code, 5);
+    let said = objects(&text);
+    let mistake =
+        ["class", "column", "end_column", "end_line", "file", "help", "label", "level", "line", "message", "related"];
+    for object in &said {
+        assert_eq!(fields(object), BTreeSet::from(mistake), "{object}");
+        assert!(["note", "warning", "error"].contains(&object["level"].as_str().unwrap()), "{object}");
+    }
+    assert_eq!((said[0]["line"].as_u64(), said[0]["column"].as_u64()), (Some(2), Some(2)));
+    assert_eq!((said[0]["end_line"].as_u64(), said[0]["end_column"].as_u64()), (Some(2), Some(10)));
+    assert_eq!(
+        fields(&said[1]["related"][0]),
+        BTreeSet::from(["column", "end_column", "end_line", "file", "line", "message"])
+    );
+
+    let one = folder.file("one.conf", "");
+    let other = folder.file(
+        "other.conf",
+        "vrrp_instance V {\n interface eth0\n virtual_router_id 1\n virtual_ipaddress {\n 10.0.0.1/24\n }\n}\n",
+    );
+    let (_, text) = check(&["--format", "json", &one, &other]);
+    let said = objects(&text);
+    assert_eq!(fields(&said[0]), BTreeSet::from(["help", "level", "message", "places", "rule"]), "{text}");
+    assert_eq!(fields(&said[0]["places"][0]), BTreeSet::from(["file", "instance"]));
+    assert_eq!(fields(said.last().unwrap()), BTreeSet::from(["outlook"]));
+
+    let manual = Command::new(env!("CARGO_BIN_EXE_vipctl")).args(["man", "vipctl"]).output().unwrap();
+    let manual = String::from_utf8(manual.stdout).unwrap().replace('\\', "");
+    for field in mistake.iter().chain(&["rule", "places", "instance", "outlook"]) {
+        assert!(manual.contains(field), "vipctl(1) does not name {field}");
+    }
+}
