@@ -2,7 +2,7 @@
 
 use super::machine::Machine;
 use nix::sched::{CloneFlags, setns};
-use std::io::{Read, Write};
+use std::io::{Error, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,8 +16,15 @@ const PACE: Duration = Duration::from_millis(20);
 pub struct Answer {
     begun: Instant,
     pub at: Instant,
-    /// `None`: nobody answered, or with an error of the server.
-    pub text: Option<Text>,
+    pub text: Result<Text, Failure>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// Whoever has the address said no: a closed port, a connection cut, an error of the server.
+    Refused,
+    /// Nothing came in time: nobody has the address, or somebody has and his processors were busy.
+    Late,
 }
 
 #[derive(Clone, Debug)]
@@ -38,7 +45,10 @@ pub struct Seen {
     pub answers: Vec<Answer>,
     /// The longest time without an answer.
     pub gap: Duration,
-    pub failed: usize,
+    /// Requests that failed whatever the time was. Where nothing may be lost a test holds this to nought, and that no
+    /// address moved; late ones may be the testing machine's own.
+    pub refused: usize,
+    late: usize,
 }
 
 impl Client {
@@ -54,12 +64,17 @@ impl Client {
         let url = format!("https://{address}{path}");
         Client::start(machine, move || {
             let arguments = ["-sk", "-i", "--http1.1", "--connect-timeout", "0.3", "-m", "1.5"];
-            let ran = Command::new("curl").args(arguments).arg(&url).output().ok()?;
-            ran.status.success().then(|| text(&String::from_utf8_lossy(&ran.stdout))).flatten()
+            let ran = Command::new("curl").args(arguments).arg(&url).output().unwrap();
+            match ran.status.code() {
+                Some(0) => text(&String::from_utf8_lossy(&ran.stdout)).ok_or(Failure::Refused),
+                // CURLE_OPERATION_TIMEDOUT
+                Some(28) => Err(Failure::Late),
+                _ => Err(Failure::Refused),
+            }
         })
     }
 
-    fn start(machine: &Machine, ask: impl Fn() -> Option<Text> + Send + 'static) -> Client {
+    fn start(machine: &Machine, ask: impl Fn() -> Result<Text, Failure> + Send + 'static) -> Client {
         let answers = Arc::new(Mutex::new(Vec::new()));
         let ended = Arc::new(AtomicBool::new(false));
         let (notes, end, door) = (Arc::clone(&answers), Arc::clone(&ended), machine.door());
@@ -79,7 +94,7 @@ impl Client {
         let since = Instant::now() - Duration::from_secs(1);
         let answers = self.answers.lock().unwrap();
         let recent: Vec<&Answer> = answers.iter().rev().take_while(|a| a.at >= since).collect();
-        recent.len() >= 3 && recent.iter().all(|a| a.text.as_ref().is_some_and(|t| t.by == server))
+        recent.len() >= 3 && recent.iter().all(|a| a.text.as_ref().is_ok_and(|t| t.by == server))
     }
 
     pub fn since(&self, from: Instant) -> Seen {
@@ -87,13 +102,14 @@ impl Client {
         // A request that was on its way already may have failed by what was before.
         let first = answers.iter().position(|a| a.begun >= from).unwrap_or(answers.len());
         // The last good answer before counts: silence may have begun with it.
-        let before = answers[..first].iter().rev().find(|a| a.text.is_some()).map(|a| a.at);
+        let before = answers[..first].iter().rev().find(|a| a.text.is_ok()).map(|a| a.at);
         let seen = answers[first..].to_vec();
         let good: Vec<Instant> =
-            before.into_iter().chain(seen.iter().filter(|a| a.text.is_some()).map(|a| a.at)).collect();
+            before.into_iter().chain(seen.iter().filter(|a| a.text.is_ok()).map(|a| a.at)).collect();
         let gap = good.windows(2).map(|w| w[1] - w[0]).max().unwrap_or_default();
-        let failed = seen.iter().filter(|a| a.text.is_none()).count();
-        Seen { answers: seen, gap, failed }
+        let failed = |how| seen.iter().filter(|a| a.text.as_ref().is_err_and(|f| *f == how)).count();
+        let (refused, late) = (failed(Failure::Refused), failed(Failure::Late));
+        Seen { answers: seen, gap, refused, late }
     }
 }
 
@@ -106,13 +122,13 @@ impl Drop for Client {
 impl Seen {
     /// For the table.
     pub fn measured(&self) -> String {
-        if self.failed == 0 { "no request lost".into() } else { seconds(self.gap) }
+        if self.refused + self.late == 0 { "no request lost".into() } else { seconds(self.gap) }
     }
     pub fn bodies(&self) -> Vec<&str> {
-        self.answers.iter().filter_map(|a| a.text.as_ref()).map(|t| t.body.trim()).collect()
+        self.answers.iter().filter_map(|a| a.text.as_ref().ok()).map(|t| t.body.trim()).collect()
     }
     pub fn servers(&self) -> Vec<&str> {
-        let mut all: Vec<&str> = self.answers.iter().filter_map(|a| a.text.as_ref()).map(|t| &*t.by).collect();
+        let mut all: Vec<&str> = self.answers.iter().filter_map(|a| a.text.as_ref().ok()).map(|t| &*t.by).collect();
         all.dedup();
         all
     }
@@ -126,13 +142,27 @@ pub fn seconds(length: Duration) -> String {
     }
 }
 
-fn http(address: SocketAddr, path: &str) -> Option<Text> {
-    let mut stream = TcpStream::connect_timeout(&address, Duration::from_millis(200)).ok()?;
-    stream.set_read_timeout(Some(Duration::from_millis(1000))).ok()?;
-    write!(stream, "GET {path} HTTP/1.0\r\nHost: example\r\nConnection: close\r\n\r\n").ok()?;
-    let mut answer = Vec::new();
-    stream.read_to_end(&mut answer).ok()?;
-    text(&String::from_utf8_lossy(&answer))
+fn http(address: SocketAddr, path: &str) -> Result<Text, Failure> {
+    let ask = || {
+        let mut stream = TcpStream::connect_timeout(&address, Duration::from_millis(200))?;
+        stream.set_read_timeout(Some(Duration::from_millis(1000)))?;
+        write!(stream, "GET {path} HTTP/1.0\r\nHost: example\r\nConnection: close\r\n\r\n")?;
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer)?;
+        Ok(answer)
+    };
+    match ask() {
+        Ok(answer) => text(&String::from_utf8_lossy(&answer)).ok_or(Failure::Refused),
+        Err(why) => Err(failure(&why)),
+    }
+}
+
+fn failure(why: &Error) -> Failure {
+    match why.kind() {
+        // Without an owner of the address nobody answers ARP: the kernel says so after its own time.
+        ErrorKind::TimedOut | ErrorKind::WouldBlock | ErrorKind::HostUnreachable => Failure::Late,
+        _ => Failure::Refused,
+    }
 }
 
 /// A response with status 200.

@@ -99,7 +99,7 @@ pub fn play() {
     }
     until("the new node is asked", &all, || asked(start).contains("node node3"));
     let seen = client.since(start);
-    assert_eq!(seen.failed, 0, "a client lost a request: {seen:?}");
+    assert_eq!(seen.refused, 0, "a client lost a request: {seen:?}");
     readme.measured("a node is registered", seen.measured());
     let start = Instant::now();
     for balancer in [&lb2, &lb1] {
@@ -110,7 +110,7 @@ pub fn play() {
     until("only the other two are asked", &all, || asked(late) == expected(&[2, 3]));
     stays("the removed one is not asked", Duration::from_secs(1), || !asked(late).contains("node node1"));
     let seen = client.since(start);
-    assert_eq!(seen.failed, 0, "a client lost a request: {seen:?}");
+    assert_eq!(seen.refused, 0, "a client lost a request: {seen:?}");
     readme.measured("a node is removed", seen.measured());
     share(&customer, &nodes[1..]);
 
@@ -123,7 +123,7 @@ pub fn play() {
     storage.systemctl("start curator-database");
     until("items are told again", &all, || status() == "200");
     let seen = client.since(start);
-    assert_eq!(seen.failed, 0, "what does not need the database is answered");
+    assert_eq!(seen.refused, 0, "what does not need the database is answered");
     readme.measured("the database is away", "the address did not move");
     readme.finish();
     std::fs::remove_dir_all(&shared).unwrap();

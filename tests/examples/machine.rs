@@ -9,6 +9,7 @@ use std::io::{BufRead, BufReader};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 /// The whole machine but for its programs. Process 1 reaps everything and ends with its stdin.
@@ -104,7 +105,10 @@ impl Switch {
 
     /// A server. `shared` appears as /srv.
     pub fn server(&self, name: &str, address: &str, shared: Option<&Path>) -> Machine {
-        let stub = std::env::temp_dir().join(format!("vipd-examples-systemctl-{}-{name}", std::process::id()));
+        // Two worlds may each have a server of this name, at the same moment.
+        static SERVERS: AtomicU32 = AtomicU32::new(0);
+        let number = SERVERS.fetch_add(1, Ordering::Relaxed);
+        let stub = std::env::temp_dir().join(format!("vipd-examples-systemctl-{}-{number}", std::process::id()));
         std::fs::write(&stub, SYSTEMCTL).unwrap();
         let machine = Machine::boot(name, Some(&stub), shared);
         std::fs::remove_file(&stub).unwrap();
