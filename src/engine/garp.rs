@@ -174,8 +174,8 @@ impl Plan {
         rounds
     }
 
-    /// The configuration changed under a master: periods start anew where they changed, the opening block is over, and
-    /// `kept` says which addresses are known to be there under their new positions.
+    /// The configuration changed under a master: periods start anew where they changed, what is still to come stays to
+    /// come, and `kept` says which addresses are known to be there under their new positions.
     pub(super) fn reloaded(&mut self, before: &Garp, garp: &Garp, kept: Ranges, now: Time) {
         let period = |changed: bool, at: Option<Time>, period: Interval| match (changed, period.is_zero()) {
             (_, true) => None,
@@ -185,7 +185,6 @@ impl Plan {
         self.refresh_at = period(before.refresh != garp.refresh, self.refresh_at, garp.refresh);
         self.extra_at = period(before.extra != garp.extra, self.extra_at, garp.extra);
         self.ready = kept;
-        self.opening = false;
     }
 }
 
@@ -205,6 +204,16 @@ struct Lane {
     free_at: Time,
     queue: VecDeque<(InstanceId, u32)>,
     left: BTreeMap<(InstanceId, u32), u32>,
+}
+
+/// One address that waited for its turn on a line.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Waiting {
+    pub(super) instance: InstanceId,
+    pub(super) position: u32,
+    pub(super) times: u32,
+    /// When its line lets the next one go.
+    free_at: Time,
 }
 
 /// All spaced lines.
@@ -249,14 +258,26 @@ impl Lanes {
         }
     }
 
-    /// Empties all lines, as instances are about to be numbered anew.
-    pub(super) fn clear(&mut self) {
-        for lane in &mut self.lanes {
-            lane.queue.clear();
-            lane.left.clear();
-        }
+    /// Takes all lines away, as instances are about to be numbered anew; answers with what was waiting, in its order.
+    pub(super) fn clear(&mut self) -> Vec<Waiting> {
         self.keys.clear();
-        self.lanes.clear();
+        let mut waiting = Vec::new();
+        for lane in self.lanes.drain(..) {
+            let (free_at, left) = (lane.free_at, lane.left);
+            waiting.extend(lane.queue.into_iter().map(|of| {
+                let times = left.get(&of).copied().unwrap_or(0);
+                Waiting { instance: of.0, position: of.1, times, free_at }
+            }));
+        }
+        waiting
+    }
+
+    /// Lets it wait again, under the number that it has by now and not for less time than before.
+    pub(super) fn wait_again(&mut self, lane: u32, instance: InstanceId, position: u32, waiting: Waiting) {
+        if let Some(lane) = self.lanes.get_mut(lane as usize) {
+            lane.free_at = lane.free_at.max(waiting.free_at);
+        }
+        self.add(lane, instance, position, waiting.times);
     }
 
     pub(super) fn deadline(&self) -> Option<Time> {

@@ -5,15 +5,16 @@
 //! they watch the same thing.
 
 use super::Engine;
-use super::garp::{Ranges, Rounds};
+use super::garp::{Ranges, Rounds, Waiting};
 use super::instance::{Cx, Instance};
 use super::io::{Action, Event, Readings, Role};
 use super::script::Monitor;
 use super::settle::same_medium;
-use super::spec::{InstanceId, InstanceSpec, ScriptId, ScriptSpec, Spec};
+use super::spec::{IfName, InstanceId, InstanceSpec, ScriptId, ScriptSpec, Spec, VirtualAddress};
 use super::track::Board;
 use crate::wire::Priority;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 /// Which position of the old list each position of the new one continues.
@@ -99,7 +100,7 @@ impl Engine {
                 instance.move_start(before, self.not_before.max(self.now));
             }
         }
-        self.lanes.clear();
+        let waiting = self.lanes.clear();
         self.go_over_trackers(&old, &new);
         let changed = self.go_over_instances(&old, &new);
         // Ids behind this one are those of the new Spec.
@@ -115,7 +116,9 @@ impl Engine {
         self.unsettled.clear();
         self.stirred.clear();
         self.rebuild();
+        self.wait_again(&old, &waiting);
         self.settle();
+        self.run_lanes();
         for (id, before) in changed {
             let Some(before) = old.instances.get(before) else { continue };
             self.with(id, |instance, cx| {
@@ -131,6 +134,34 @@ impl Engine {
                 extra: false,
             });
             self.announce(id, &rounds.unwrap_or_default());
+        }
+    }
+
+    /// Announcements that waited for their turn take their places again, under the numbers of the new Spec.
+    fn wait_again(&mut self, old: &Spec, waiting: &[Waiting]) {
+        if waiting.is_empty() {
+            return;
+        }
+        let new = Arc::clone(&self.spec);
+        let ids: BTreeMap<InstanceId, InstanceId> = continued(old, &new).into_iter().collect();
+        let mut places: BTreeMap<InstanceId, BTreeMap<_, u32>> = BTreeMap::new();
+        for one in waiting {
+            let Some(id) = ids.get(&one.instance).copied() else { continue };
+            let Some(after) = new.instances.get(id.index()) else { continue };
+            let places = places
+                .entry(id)
+                .or_insert_with(|| (0..).zip(&after.claim.addresses).map(|(at, a)| (identity(a), at)).collect());
+            let before = old.instances.get(one.instance.index());
+            let address = before.and_then(|before| before.claim.addresses.get(one.position as usize));
+            let Some(position) = address.and_then(|address| places.get(&identity(address)).copied()) else { continue };
+            match self.index.lane(id, position) {
+                Some(lane) => self.lanes.wait_again(lane, id, position, *one),
+                None => {
+                    let mut over = Ranges::default();
+                    over.add(position..position + 1);
+                    self.announce(id, &Rounds { over, times: one.times, extra: false });
+                }
+            }
         }
     }
 
@@ -232,17 +263,22 @@ fn carry<T: Clone>(pairs: &Pairs, old: &[T], new: &mut [T]) {
     }
 }
 
+/// What makes an address the same one in two configurations.
+fn identity(address: &VirtualAddress) -> (IpAddr, u8, Option<IfName>) {
+    (address.address, address.prefix, address.interface.clone())
+}
+
 /// Positions in the new claim of addresses that were ready under the old one.
 fn carried(old: &InstanceSpec, new: &InstanceSpec, ready: &Ranges) -> Ranges {
     let there: BTreeSet<_> = ready
         .iter()
         .flatten()
         .filter_map(|position| old.claim.addresses.get(position as usize))
-        .map(|a| (a.address, a.prefix, a.interface.clone()))
+        .map(identity)
         .collect();
     let mut kept = Ranges::default();
     for (position, address) in (0_u32..).zip(&new.claim.addresses) {
-        if there.contains(&(address.address, address.prefix, address.interface.clone())) {
+        if there.contains(&identity(address)) {
             kept.add(position..position + 1);
         }
     }

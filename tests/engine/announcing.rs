@@ -223,6 +223,48 @@ fn a_reload_announces_again_where_caches_are_refreshed() {
 }
 
 #[test]
+fn a_reload_announces_again_for_those_that_changed_only() {
+    let garp = Garp { repeat: 3, delay: ms(0), refresh: ms(60_000), ..Garp::default() };
+    let with = |id: u8, debug: u8| InstanceSpec { garp, debug, ..instance(id, 100) };
+    let mut bench = Bench::as_master(spec(vec![with(1, 0), with(2, 0)]));
+    bench.reload(spec(vec![with(1, 0), with(2, 1)]));
+    let who = |action: &Action| if let Action::Announce(a) = action { Some(a.instance) } else { None };
+    assert_eq!(bench.take().iter().filter_map(who).collect::<Vec<_>>(), [InstanceId(1); 3]);
+}
+
+/// Both what waits for its turn on a spaced interface and the second block.
+#[test]
+fn what_is_still_to_be_announced_outlives_a_reload() {
+    let garp = Garp { repeat: 2, delay: ms(3000), ..Garp::default() };
+    let of = InstanceSpec { garp, claim: claim(&["10.0.0.100", "10.0.0.101"]), ..instance(1, 100) };
+    let all = Pacing { interfaces: Vec::new(), garp: ms(100), gna: ms(0) };
+    let before = paced(vec![all.clone()], vec![of.clone()]);
+    let after = paced(vec![all], vec![InstanceSpec { debug: 1, ..of }]);
+    let mut bench = Bench::new(before);
+    // Master since 3.609 s: one half of the first block is out.
+    bench.until(at(3760));
+    bench.reload(after);
+    let list = timeline(&mut bench, 10_000);
+    let block = |from| [(from, 0), (from + 100, 1), (from + 200, 0), (from + 300, 1)];
+    assert_eq!(list, [block(0), block(3000)].concat());
+}
+
+#[test]
+fn a_block_that_a_reload_comes_into_is_finished() {
+    let of = InstanceSpec { claim: claim(&["10.0.0.100", "10.0.0.101"]), ..instance(1, 100) };
+    let mut bench = Bench::new(spec(vec![of.clone()]));
+    bench.kernel = false;
+    bench.until(at(4000));
+    let told = |outcome| Input::Applied { instance: InstanceId(0), outcome };
+    bench.give(told(Outcome::Ready { addresses: 0..1 }));
+    bench.reload(spec(vec![InstanceSpec { debug: 1, ..of }]));
+    bench.give(told(Outcome::Ready { addresses: 1..2 }));
+    assert_eq!(announced(&bench.take()), [0..1, 1..2]);
+    bench.give(told(Outcome::Complete));
+    assert_eq!(announced(&bench.take()), vec![0..2; 4]);
+}
+
+#[test]
 fn after_the_last_of_many_lower_rivals_once_more() {
     let own = InstanceSpec {
         garp: Garp { delay: ms(0), lower_prio_repeat: 1, lower_prio_delay: ms(2000), ..Garp::default() },
