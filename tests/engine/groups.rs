@@ -140,8 +140,10 @@ fn a_lower_rival_of_one_has_all_announce() {
 
 #[test]
 fn owners_in_groups() {
-    // Both told to start as master: at once.
-    assert_eq!(Bench::new(pair_of(255, 255)).roles(), [Role::Master, Role::Master]);
+    // Both told to start as master: at once, and whoever follows the group is told.
+    let mut both = Bench::new(pair_of(255, 255));
+    assert_eq!(both.roles(), [Role::Master, Role::Master]);
+    assert!(words(&both.take()).contains(&"group MASTER".into()));
     // An owner beside another: neither.
     let mut mixed = Bench::new(pair_of(255, 100));
     assert_eq!(mixed.roles(), [Role::Backup, Role::Backup]);

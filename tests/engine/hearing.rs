@@ -327,3 +327,20 @@ fn the_old_style_sums_over_the_configured_group() {
         assert_eq!(holds, taken == 1, "answered in kind");
     }
 }
+
+/// With `v3_checksum_as_v2` keepalived looks at no checksum at all.
+#[test]
+fn v3_checksum_as_v2_takes_either_sum_and_no_other() {
+    let of = InstanceSpec { checksum: Checksum { v3_as_v2: true, ..Checksum::default() }, ..instance(1, 100) };
+    let voice = Voice::of(&of, "10.0.0.2", 200);
+    let pseudo = ChecksumRule::pseudo(voice.from, voice.to);
+    for (rule, flaw, taken) in [(ChecksumRule::Plain, 0, 1), (pseudo, 0, 1), (ChecksumRule::Plain, 1, 0)] {
+        let mut packet = voice.packet();
+        packet[6..8].fill(0);
+        let sum = (rule.over(&packet) ^ flaw).to_be_bytes();
+        packet[6..8].copy_from_slice(&sum);
+        let mut bench = Bench::new(spec(vec![of.clone()]));
+        bench.hear_bytes(voice.meta(), &voice.wrap(&packet));
+        assert_eq!(bench.view(0).counters.advert_rcvd, taken, "{rule:?} {flaw}");
+    }
+}

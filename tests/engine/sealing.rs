@@ -63,6 +63,20 @@ fn authentication_header() {
     assert_eq!(bench.view(0).counters.advert_rcvd, 1);
 }
 
+/// keepalived counts what it sends and what it hears with one counter, so a master would take this for a replay.
+#[test]
+fn an_ah_sequence_below_our_own_is_no_replay() {
+    let of = InstanceSpec { auth: Auth::Ah(*b"secret\0\0"), ..v2(1, 100) };
+    let mut bench = Bench::as_master(spec(vec![of.clone()]));
+    bench.wait(ms(5000));
+    assert!(said(&bench.take()).len() >= 4, "its own sequence is beyond the other's");
+    let mut voice = Voice::of(&of, "10.0.0.2", 200);
+    voice.auth_type = 2;
+    bench.hear_bytes(voice.meta(), &sealed(&voice, b"secret\0\0", 2, false));
+    let counters = bench.view(0).counters;
+    assert_eq!((counters.advert_rcvd, counters.auth_failure, bench.role(0)), (1, 0, Role::Backup));
+}
+
 fn hmac(mode: HmacMode, replay: Replay) -> InstanceSpec {
     let keys = vec![(1, Box::from(&b"first key"[..])), (2, Box::from(&b"second key"[..]))];
     InstanceSpec { auth: Auth::Hmac(HmacAuth { keys, active: 2, mode, replay }), ..instance(1, 100) }

@@ -80,6 +80,19 @@ fn rise_and_fall() {
     }
 }
 
+/// keepalived adds the weight of a script that succeeds from the start with the wrong sign, until it has failed once.
+#[test]
+fn a_reversed_script_that_is_good_at_start_counts_as_it_does_later() {
+    let mut of = scripted(|_| {}, 10);
+    of.instances[0].ties[0].reverse = true;
+    let mut bench = Bench::new(of);
+    for (code, wanted) in [(0, 90), (1, 100), (0, 90)] {
+        ends(&mut bench, code);
+        assert_eq!(bench.view(0).effective_priority, Priority(wanted), "exit code {code}");
+        bench.wait(ms(1000));
+    }
+}
+
 #[test]
 fn time_out_ladder() {
     let mut bench = Bench::new(scripted(|check| check.timeout = ms(500), 0));
