@@ -141,6 +141,18 @@ fn rules_of_a_service() {
     }
 }
 
+/// A quorum that no weight can reach is reduced to 0; keepalived's hysteresis then wraps to 4294967295.
+#[test]
+fn a_hysteresis_never_exceeds_its_quorum() {
+    for (weight, wanted) in [(0, (0, 0)), (1, (1, 0)), (9, (2, 1))] {
+        let real = format!("real_server 192.0.2.11 80 {{\n weight {weight}\n }}");
+        let text = format!("virtual_server 192.0.2.1 80 {{\n {SERVICE} quorum 2\n hysteresis 1\n {real}\n}}\n");
+        let (loaded, _, said) = read(&text);
+        let service = &loaded.lvs.services[0];
+        assert_eq!((service.quorum, service.hysteresis), wanted, "{weight}: {said}");
+    }
+}
+
 #[test]
 fn services_that_are_left_out() {
     let server = "real_server 192.0.2.11 80 {\n }\n";
@@ -285,11 +297,13 @@ fn sessions() {
         ("neighbor_ip 192.0.2.2\n weight 5 noreverse", 5, 1),
         ("neighbor_ip 192.0.2.2\n min_tx 20000", 0, 1),
         ("neighbor_ip 192.0.2.2\n max_hops", 2, 0),
+        ("neighbor_ip", 2, 0),
     ];
     for (inside, expected, left) in rows {
         let (loaded, code, said) = session(inside);
         assert_eq!((code, loaded.sessions.len()), (expected, left), "{inside}: {said}");
     }
+    assert_eq!(read("bfd_instance {\n neighbor_ip 192.0.2.2\n}\n").1, 2);
     let long = "b".repeat(32);
     assert_eq!(read(&format!("bfd_instance {long} {{\n neighbor_ip 192.0.2.2\n}}\n")).1, 5);
     let twice = "bfd_instance A {\n neighbor_ip 192.0.2.2\n}\nbfd_instance B {\n neighbor_ip 192.0.2.2\n}\n";

@@ -195,6 +195,7 @@ fn route_mistakes() {
         ("via 192.0.2.1 default", false),
         ("10.0.0.0/8 gw 192.0.2.1", true),
         ("10.0.0.0/8 via 192.0.2.1 or 192.0.2.2", true),
+        ("10.0.0.0/8 via 192.0.2.1 or 2001:db8::2", false),
         ("10.0.0.0/8 from 10.0.0.1", false),
         ("10.0.0.0/8 table nosuch", false),
         ("10.0.0.0/8 vrf red", false),
@@ -248,6 +249,7 @@ fn rules_that_are_right() {
     assert_eq!((r.tunnel_id, r.suppress_prefixlength, r.protocol), (Some(9), Some(0), 18));
     assert_eq!(rule("preference 5 goto 10").0.unwrap().action, RuleAction::Goto(10));
     assert_eq!(rule("preference 5 type blackhole").0.unwrap().action, RuleAction::Blackhole);
+    assert_eq!(rule("preference 5 table 1 fwmark 7").0.unwrap().fwmark, Some((7, u32::MAX)));
     assert_eq!(rule("preference 5 l3mdev").0.unwrap().action, RuleAction::L3mdev);
     let (spec, code, _) = instance_list("virtual_rules", "from 10.0.0.1 table 5\n from 10.0.0.2 table 5");
     let priorities: Vec<u32> = spec.unwrap().instances[0].claim.rules.iter().map(|r| r.priority).collect();

@@ -116,6 +116,7 @@ fn a_definition_is_used_by_its_name() {
     lines("$A = 1\n$1=2\nx $A.5 $B ${B}\n", &["$A = 1", "$1=2", "x $A.5 $B $", "{", "B", "}"]);
     lines("$A=  one two # three\nx \"${A}\" \"$A\"\n", &["x \"one two\" \"$A\""]);
     lines("$A=\nx${A}y\n", &["xy"]);
+    lines("$A=1\nx${A }y\n", &["x1y"]);
 }
 
 #[test]
