@@ -6,10 +6,9 @@
 use super::block::{Cx, Repeat, Set, Setting, by, flag, given, must, read_block, toggle};
 use super::diagnostic::{Class, Diagnostic};
 use super::line::signed_in;
-use super::lists::decimal;
 use super::source::Span;
 use super::tree::Node;
-use super::values::{IPADDR, int, ip_address, uint};
+use super::values::{IPADDR, fixed_point, int, ip_address, uint};
 use crate::engine::spec::BfdSpec;
 use crate::time::Interval;
 use crate::wire::Family;
@@ -195,7 +194,7 @@ fn idle(field: &mut Set<Interval>, node: &Node<'_>, cx: &mut Cx<'_>) {
 fn interval(field: &mut Set<Interval>, least: u64, node: &Node<'_>, cx: &mut Cx<'_>) {
     let keyword = node.keyword.text;
     let Some(word) = node.args.first() else { return cx.abort(node, "milliseconds") };
-    let Some((micros, exact)) = decimal(word.text, 3).filter(|(us, _)| (least..=LONGEST).contains(us)) else {
+    let Some((micros, exact)) = fixed_point(word.text, 3).filter(|(us, _)| (least..=LONGEST).contains(us)) else {
         let message = format!("`{keyword}` cannot be `{}` and is ignored", word.text);
         let label = format!("expected {} to {} milliseconds", least / 1000, LONGEST / 1000);
         return cx.push(Diagnostic::new(Class::InvalidNumber, word.span, message).label(label));

@@ -32,7 +32,7 @@ block! {
         /// Name of this machine in mail subjects and in SNMP.
         "router_id" => router_id: Set<Box<str>> = last(STR), default "host name";
         /// Sender of mail.
-        "notification_email_from" => email_from: Set<Box<str>> = last(STR), default "user@host";
+        "notification_email_from" => email_from: Set<Box<str>> = by("STR", Repeat::LastWins, email_from), default "user@host";
         /// Mail relay; without one no mail is sent.
         "smtp_server" => smtp_server: Set<SmtpServer> = by("(IPADDR or HOST) [PORT]", Repeat::LastWins, smtp_server), default "none; port 25";
         /// Name given in HELO.

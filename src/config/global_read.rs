@@ -100,6 +100,15 @@ fn at_least(field: &mut Set<u32>, node: &Node<'_>, cx: &mut Cx<'_>, max: u32) {
     }
 }
 
+/// The only name that keepalived complains after if more words follow it.
+pub fn email_from(field: &mut Set<Box<str>>, node: &Node<'_>, cx: &mut Cx<'_>) {
+    let Some(address) = node.args.first() else { return cx.missing(node, "USER@HOST") };
+    if let Some(more) = node.args.get(1) {
+        cx.error(more.span, "`notification_email_from` takes one address; the rest is ignored");
+    }
+    set(field, address.text.into(), node);
+}
+
 pub fn emails(field: &mut Vec<Box<str>>, node: &Node<'_>, cx: &mut Cx<'_>) {
     let lines = node.body.as_deref().unwrap_or_default();
     if lines.is_empty() {

@@ -7,6 +7,7 @@ use super::block::nearest;
 use super::diagnostic::{Class, Diagnostic};
 use super::line::{LineCx, Words, ip, signed_in, unsigned_in, wrong};
 use super::tree::{Node, Word};
+use super::values::fixed_point;
 use crate::engine::spec::{Beat, BeatMethod, Debounce, IfName, Peer};
 use crate::time::Interval;
 
@@ -208,24 +209,5 @@ fn listed_interface(word: &Word<'_>, cx: &mut LineCx<'_>) -> Option<IfName> {
 
 /// Seconds with decimals. The flag is false if there were more than six decimals: then it is rounded to microseconds.
 pub fn seconds(text: &str) -> Option<(Interval, bool)> {
-    decimal(text, 6).map(|(micros, exact)| (Interval::from_micros(micros), exact))
-}
-
-/// Decimal number × 10^`places`, rounded half up, and whether nothing was lost. No sign, no exponent, no unit.
-pub fn decimal(text: &str, places: usize) -> Option<(u64, bool)> {
-    let text = text.trim_start_matches([' ', '\t']);
-    let (whole, part) = text.split_once('.').unwrap_or((text, ""));
-    let digits = |s: &str| s.bytes().all(|b| b.is_ascii_digit());
-    if (whole.is_empty() && part.is_empty()) || !digits(whole) || !digits(part) {
-        return None;
-    }
-    let whole: u64 = if whole.is_empty() { 0 } else { whole.parse().ok()? };
-    let (kept, lost) = part.split_at(part.len().min(places));
-    let mut value = whole.checked_mul(10u64.checked_pow(places as u32)?)?;
-    if !kept.is_empty() {
-        let scale = 10u64.checked_pow((places - kept.len()) as u32)?;
-        value = value.checked_add(kept.parse::<u64>().ok()?.checked_mul(scale)?)?;
-    }
-    value = value.checked_add(u64::from(lost.bytes().next().is_some_and(|b| b >= b'5')))?;
-    Some((value, lost.is_empty()))
+    fixed_point(text, 6).map(|(micros, exact)| (Interval::from_micros(micros), exact))
 }

@@ -2,8 +2,8 @@
 
 use super::family::{need, number};
 use super::line::{LineCx, Words};
-use super::lists::decimal;
 use super::tree::Word;
+use super::values::fixed_point;
 
 /// A metric word: its RTAX number, largest value, whether `lock` may stand before the value.
 struct Metric {
@@ -85,7 +85,7 @@ fn route_time(word: &Word<'_>, units: u64, what: &str, cx: &mut LineCx<'_>) -> O
         }
     };
     let room = TIME_MILLIS.1 * units;
-    let read = decimal(digits, places).filter(|(value, _)| *value <= room);
+    let read = fixed_point(digits, places).filter(|(value, _)| *value <= room);
     let (value, exact) = need(read, word, &format!("a value for {what}"), label, cx)?;
     if !exact {
         cx.say(word, format!("{what} {} is finer than its unit and is rounded", word.text), "too many decimals");

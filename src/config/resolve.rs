@@ -119,11 +119,22 @@ pub fn resolve(mut top: Top, cx: &mut Cx<'_>) -> Option<Spec> {
 
 /// A notify script; one that cannot run is left out, which keepalived only logs.
 pub fn notify(line: Option<&ScriptLine>, what: &str, guard: &mut Guard<'_>, cx: &mut Cx<'_>) -> Option<Box<Run>> {
+    left_out_script(line, what, |guard| guard.class_of_missing_user(), guard, cx)
+}
+
+/// A script that is left out if it cannot run. `no_user` is the class of the complaint that its user does not exist.
+pub fn left_out_script(
+    line: Option<&ScriptLine>,
+    what: &str,
+    no_user: impl FnOnce(&mut Guard<'_>) -> Class,
+    guard: &mut Guard<'_>,
+    cx: &mut Cx<'_>,
+) -> Option<Box<Run>> {
     let line = line?;
     let account = match guard.account_of(line.user.as_ref()) {
         Ok(account) => account,
         Err(reason) => {
-            let class = guard.class_of_missing_user();
+            let class = no_user(guard);
             cx.push(Diagnostic::new(class, line.span, format!("{what} will not run: {reason}")));
             return None;
         }

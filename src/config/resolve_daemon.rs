@@ -1,10 +1,10 @@
 //! What concerns the process: `global_defs` and the process keywords → [`Daemon`].
 
 use super::block::{Cx, Set, given};
-use super::diagnostic::Diagnostic;
+use super::diagnostic::{Class, Diagnostic};
 use super::global::Global;
 use super::global_read::FifoLine;
-use super::resolve::notify;
+use super::resolve::{left_out_script, notify};
 use super::resolve_shown::shown;
 use super::security::{Guard, SetScript};
 use super::source::Span;
@@ -39,8 +39,16 @@ pub fn daemon(top: &Top, guard: &mut Guard<'_>, cx: &mut Cx<'_>) -> Daemon {
         let line = line.as_deref()?;
         as_read(&global, line.span, guard, |guard| notify(Some(&line.value), what, guard, cx)).map(|run| *run)
     };
-    let startup = script(&global.startup_script, "startup_script", guard, cx);
-    let shutdown = script(&global.shutdown_script, "shutdown_script", guard, cx);
+    // Unlike other scripts, for which keepalived only logs that their user does not exist.
+    let of_parent = |line: &SetScript, what: &str, guard: &mut Guard<'_>, cx: &mut Cx<'_>| {
+        let line = line.as_deref()?;
+        let told = line.value.user.is_none() && cx.spoilt("script_user");
+        let no_user = |_: &mut Guard<'_>| if told { Class::Note } else { Class::General };
+        let ask = |guard: &mut Guard<'_>| left_out_script(Some(&line.value), what, no_user, guard, cx);
+        as_read(&global, line.span, guard, ask).map(|run| *run)
+    };
+    let startup = of_parent(&global.startup_script, "startup_script", guard, cx);
+    let shutdown = of_parent(&global.shutdown_script, "shutdown_script", guard, cx);
     let run_vrrp = !top.instances.is_empty();
     let fifo_of = |line: &Set<FifoLine>, reader: &SetScript, what: &str, guard: &mut Guard<'_>, cx: &mut Cx<'_>| {
         let line = line.as_ref()?;

@@ -4,7 +4,7 @@
 //! root's and not writable by others (semantics of keepalived 2.4.3, `check_security`: the configured path and the path
 //! that links lead to are both walked). All questions go through [`System`]; nothing is executed here.
 
-use super::block::{Body, Cx, Facts, Reader, Repeat, Set, Setting};
+use super::block::{Body, Cx, Facts, Reader, Repeat, Set, Setting, lost_to_quote};
 use super::diagnostic::{Class, Diagnostic};
 use super::lexer;
 use super::source::Span;
@@ -61,7 +61,11 @@ pub const fn last_script() -> Script {
 impl Reader<SetScript> for Script {
     fn read(&self, field: &mut SetScript, node: &Node<'_>, cx: &mut Cx<'_>) {
         if node.args.is_empty() {
-            return if self.abort { cx.abort(node, "a command") } else { cx.missing(node, "a command") };
+            return if self.abort && !lost_to_quote(node) {
+                cx.abort(node, "a command")
+            } else {
+                cx.missing(node, "a command")
+            };
         }
         if let Some(first) = field
             && self.repeat == Repeat::FirstKept
@@ -98,7 +102,12 @@ pub fn script_line(node: &Node<'_>, cx: &mut Cx<'_>) -> Option<ScriptLine> {
             return None;
         }
         _ => {
-            cx.note(span, format!("`{}` is ignored: the command is empty", node.keyword.text));
+            // keepalived tells it of the scripts that the parent runs, and only there.
+            let class = match node.keyword.text {
+                "startup_script" | "shutdown_script" => Class::General,
+                _ => Class::Note,
+            };
+            cx.push(Diagnostic::new(class, span, format!("`{}` is ignored: the command is empty", node.keyword.text)));
             return None;
         }
     };

@@ -110,6 +110,27 @@ fn leading(word: &str, signed: bool) -> Option<i64> {
     decimal(word.get(..sign + digits)?, signed)
 }
 
+/// Decimal number × 10^`places`, rounded half up, and whether nothing was lost. No exponent, no unit; a plus sign and blanks
+/// in front are taken, as by keepalived.
+pub fn fixed_point(text: &str, places: usize) -> Option<(u64, bool)> {
+    let text = text.trim_start();
+    let text = text.strip_prefix('+').unwrap_or(text);
+    let (whole, part) = text.split_once('.').unwrap_or((text, ""));
+    let digits = |s: &str| s.bytes().all(|b| b.is_ascii_digit());
+    if (whole.is_empty() && part.is_empty()) || !digits(whole) || !digits(part) {
+        return None;
+    }
+    let whole: u64 = if whole.is_empty() { 0 } else { whole.parse().ok()? };
+    let (kept, lost) = part.split_at(part.len().min(places));
+    let mut value = whole.checked_mul(10u64.checked_pow(places as u32)?)?;
+    if !kept.is_empty() {
+        let scale = 10u64.checked_pow((places - kept.len()) as u32)?;
+        value = value.checked_add(kept.parse::<u64>().ok()?.checked_mul(scale)?)?;
+    }
+    value = value.checked_add(u64::from(lost.bytes().next().is_some_and(|b| b >= b'5')))?;
+    Some((value, lost.is_empty()))
+}
+
 /// A whole number, 0 or more.
 #[derive(Clone, Copy, Debug)]
 pub struct Uint {
@@ -212,24 +233,13 @@ impl Value for Timer {
         format!("seconds from {} to {}, with up to {} decimals", self.min, self.max, self.decimals)
     }
     fn read(&self, word: &str) -> Result<Interval, Wrong<Interval>> {
-        let word = word.trim_start();
-        let (whole, part) = word.split_once('.').unwrap_or((word, ""));
-        if (whole.is_empty() && part.is_empty()) || !whole.bytes().chain(part.bytes()).all(|b| b.is_ascii_digit()) {
-            return Err(Wrong::number());
-        }
-        let kept = part.len().min(self.decimals as usize);
-        let (used, cut) = part.split_at(kept);
-        let digits = format!("0{whole}{used:0<width$}", width = self.decimals as usize);
-        let mut units: u64 = digits.parse().map_err(|_| Wrong::number())?;
-        if cut.as_bytes().first().is_some_and(|digit| *digit >= b'5') {
-            units = units.saturating_add(1);
-        }
+        let (units, exact) = fixed_point(word, self.decimals as usize).ok_or_else(Wrong::number)?;
         let unit = 10u64.saturating_pow(6u32.saturating_sub(self.decimals));
         let interval = Interval::from_micros(units.saturating_mul(unit));
         if interval < self.min || interval > self.max {
             return Err(Wrong::number());
         }
-        if cut.is_empty() {
+        if exact {
             return Ok(interval);
         }
         Err(Wrong::number().because(format!("`{word}` has too many decimals; {interval} is used")).but_used(interval))

@@ -160,8 +160,11 @@ impl Cx<'_> {
         let message = format!("`{}` has no argument; nothing after this line is read", node.keyword.text);
         self.push(Diagnostic::new(Class::Abort, node.span, message).label(format!("expected {expected}")));
     }
-    /// The argument is missing, and the keyword is ignored for it.
+    /// The argument is missing, and the keyword is ignored for it. One that was lost to a quote has been told there.
     pub fn missing(&mut self, node: &Node<'_>, expected: &str) {
+        if lost_to_quote(node) {
+            return;
+        }
         let message = format!("`{}` has no argument and is ignored", node.keyword.text);
         self.push(Diagnostic::new(Class::MissingParameter, node.span, message).label(format!("expected {expected}")));
     }
@@ -237,4 +240,9 @@ pub fn nearest<'c>(word: &str, candidates: impl Iterator<Item = &'c str>) -> Opt
         .filter(|(distance, _)| *distance <= limit)
         .min()
         .map(|(_, c)| c)
+}
+
+/// The line has an argument, but no word could be made of it: its quote is never closed.
+pub fn lost_to_quote(node: &Node<'_>) -> bool {
+    node.args.is_empty() && node.raw.contains(['"', '\''])
 }
