@@ -113,7 +113,7 @@ fn the_fields_of_json_are_those_that_the_manual_names() {
         "other.conf",
         "vrrp_instance V {\n interface eth0\n virtual_router_id 1\n virtual_ipaddress {\n 10.0.0.1/24\n }\n}\n",
     );
-    let (_, text) = check(&["--format", "json", &one, &other]);
+    let (_, text) = check(&["--json", &one, &other]);
     let said = objects(&text);
     assert_eq!(fields(&said[0]), BTreeSet::from(["help", "level", "message", "places", "rule"]), "{text}");
     assert_eq!(fields(&said[0]["places"][0]), BTreeSet::from(["file", "instance"]));

@@ -100,6 +100,9 @@ pub struct Check {
     /// several files has outlook: a list of sentences.
     #[arg(long, value_enum, default_value_t = Format::Text)]
     pub format: Format,
+    /// The same as `--format json`, as with the other commands.
+    #[arg(long, conflicts_with = "format")]
+    pub json: bool,
     /// The name that `@id` lines compare with, as `keepalived -i`.
     #[arg(short = 'i', long, value_name = "ID")]
     pub config_id: Option<String>,
@@ -116,6 +119,7 @@ pub struct Keywords {
     /// Only this block, for example vrrp_instance.
     #[arg(value_name = "BLOCK")]
     pub block: Option<String>,
+    /// A list of objects: block, keyword, arguments, default, repeat, status, doc.
     #[arg(long)]
     pub json: bool,
 }
@@ -260,6 +264,7 @@ pub struct Doctor {
     /// The configuration to look at the machine with.
     #[arg(default_value = "/etc/keepalived/keepalived.conf", value_name = "FILE")]
     pub file: PathBuf,
+    /// A list of findings.
     #[arg(long)]
     pub json: bool,
     /// Look at a machine whose root is mounted here (files only; commands are not run).

@@ -21,6 +21,7 @@ const NO: u8 = 1;
 pub fn run(args: &Check) -> Outcome {
     // Several files are for several machines, and this is at most one of them.
     let place = if args.anywhere || args.files.len() > 1 { Where::Anywhere } else { Where::Here };
+    let format = if args.json { Format::Json } else { args.format };
     let paint = Paint::stdout();
     let (mut code, mut out) = (0, String::new());
     let mut specs: Vec<(String, Spec)> = Vec::new();
@@ -34,11 +35,11 @@ pub fn run(args: &Check) -> Outcome {
             Some(spec) => specs.push((file.display().to_string(), spec)),
             None => code = code.max(Class::Abort.exit_code()),
         }
-        let shown = match args.format {
+        let shown = match format {
             Format::Json => diagnostics.show(Style::Json),
             Format::Text => diagnostics.show(Style::Full { colour: paint.on() }),
         };
-        if shown.is_empty() && args.format == Format::Text {
+        if shown.is_empty() && format == Format::Text {
             out += &format!("{}: {}\n", file.display(), paint.good("no mistakes"));
         }
         out += &shown;
@@ -54,7 +55,7 @@ pub fn run(args: &Check) -> Outcome {
         let named: Vec<(String, &Spec)> =
             specs.iter().map(|(file, spec)| (server_name(Path::new(file)), spec)).collect();
         let outlook = pair::outlook(&named);
-        out += &match args.format {
+        out += &match format {
             Format::Json => json_lines(&findings, &outlook),
             Format::Text => text(&findings, &outlook, paint),
         };

@@ -1,14 +1,15 @@
 #!/usr/bin/env python3
 """Every keyword with values at and beyond its bounds, judged by keepalived and by vipd.
 
-  every_keyword.py [--peer keepalived] [--ours target/debug/vipd] [--only BLOCK[/KEYWORD]] [--out FOLDER] [-v]
+  every_keyword.py [--peer keepalived] [--ours target/debug/vipd] [--only BLOCK[/KEYWORD]] [--out FOLDER] [--record FILE] [-v]
 
 The file around the keyword is tests/whole.conf, which has every block and no mistake. The line under test takes the place of
 the keyword's good line where there is one.  `vipctl keywords --json` says what a keyword takes; the values are made from that:
 the bounds and what is next to them, other ways to write a number, words that are of no kind, too many words, none, quotes.
 
 Agreement is that of differential.py, and in addition: if keepalived has nothing to say, vipd has neither an error nor a
-warning.  Root only; without root, keepalived or overlayfs the test is skipped (exit code 77).
+warning.  --record writes keepalived's verdicts down, for tests/verdicts.rs: a line `[BLOCK] KEYWORD`, then for every verdict a
+line of its exit code, with ! if keepalived names the line, and after tabs the values that it is about.  Root only; without root, keepalived or overlayfs the test is skipped (exit code 77).
 """
 import argparse, collections, json, os, re, shutil, subprocess, sys
 from differential import complaints, known, named, run
@@ -41,6 +42,7 @@ LISTS = ["{ eth0 }", "{ nosuch }", "{ 192.0.2.90 }", "{ 192.0.2.90/24 dev eth0 }
 
 def values(arguments):
     """Everything for what is not clearly a number; a number gets its bounds and their neighbours instead of far-fetched words."""
+    if "LIST" in arguments: return [word for word in WORDS if "{" in word] + LISTS
     made = list(WORDS)
     for low, high in re.findall(r"\[(-?[\d.]+)\.\.(-?[\d.]+)\]", arguments):
         for bound, outside in ((low, -1), (high, 1)):
@@ -51,7 +53,6 @@ def values(arguments):
     if number: made += NUMBERS
     if "BOOL" in arguments or arguments == "none": made += BOOLS
     if "ADDR" in arguments or "HOST" in arguments: made += ADDRESSES
-    if "LIST" in arguments: made += LISTS
     if re.search(r"STR|NAME|DIR|PATH|VS|TABLE|CHAIN|WORD", arguments): made += NAMES
     if re.search(r"SCRIPT|PATH|USER|DIR|STR", arguments): made += PATHS
     if not re.fullmatch(r"none|\[BOOL\]|(UINT|INT|TIMER|DECIMAL)\[[^ ]*|IPADDR|SCRIPT.*|PATH.*|DIR|IFNAME.*", arguments): made += OTHER
@@ -77,7 +78,7 @@ def placed(whole, block, keyword, line):
 def main():
     a = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     a.add_argument("--peer", default="keepalived"); a.add_argument("--ours", default="target/debug/vipd"); a.add_argument("--only", default="")
-    a.add_argument("--out"); a.add_argument("-v", action="store_true"); a = a.parse_args()
+    a.add_argument("--out"); a.add_argument("--record"); a.add_argument("-v", action="store_true"); a = a.parse_args()
     peer, ours = shutil.which(a.peer), os.path.abspath(a.ours)
     if os.geteuid() or not peer or not os.path.exists(ours): print("skipped: needs root, keepalived and a built vipd"); return 77
     table = json.loads(subprocess.run([os.path.join(os.path.dirname(ours), "vipctl"), "keywords", "--json"], check=True, capture_output=True, text=True).stdout)
@@ -86,7 +87,9 @@ def main():
     if a.out: os.makedirs(a.out, exist_ok=True)
     total = agreed = explained = broken = 0
     reasons, causes = collections.Counter(), collections.defaultdict(list)
+    record = open(a.record, "w") if a.record else None
     for row in rows:
+        verdicts = collections.defaultdict(list)
         lines = [f"{row['keyword']} {v}".rstrip(" ") for v in values(row["arguments"])]
         made = [placed(whole, row["block"], row["keyword"], line) for line in lines]
         results = run(os.path.join(HERE, "../whole.conf"), [text for text, _ in made], peer, ours)
@@ -94,6 +97,7 @@ def main():
         for line, (text, at), ((pr, po), (r, o)) in zip(lines, made, results):
             if r < 124 and r >= 0 and r != 101 and (pr >= 124 or pr < 0): broken += 1; continue
             total += 1
+            verdicts[f"{pr}!" if at in named(po) else f"{pr}"].append(line[len(row["keyword"]) + 1:])
             missing = named(po) - named(o)
             surplus = pr == 0 and bool(complaints(o))
             if pr == r and not missing and not surplus: agreed += 1; continue
@@ -102,6 +106,9 @@ def main():
             what = f"exit {pr}, ours {r}" if pr != r else "line not named" if missing else "complaint where keepalived has none"
             causes[(what, row["block"], row["keyword"])].append((line, at, po, o))
             if a.out: open(os.path.join(a.out, f"{row['block'].replace('/', '.')}.{row['keyword']}.{len(causes[(what, row['block'], row['keyword'])])}.conf"), "w").write(text)
+        if record:
+            record.write(f"[{row['block']}] {row['keyword']}\n" + "".join("\t".join([v, *verdicts[v]]) + "\n" for v in sorted(verdicts)))
+            record.flush()
     explained = sum(reasons.values())
     print(f"{len(rows)} keywords, {total} values compared, {broken} that the peer did not survive; {agreed} alike ({100 * agreed / max(total, 1):.2f}%), {explained} known")
     for reason, n in reasons.most_common(): print(f"  {n:5}  known: {reason}")
