@@ -78,6 +78,8 @@ pub struct Conf {
     pub hosts: Vec<u8>,
     pub before: String,
     pub inside: String,
+    /// Seconds from advert to advert, if not as usual.
+    pub slow: Option<u8>,
     /// With two, an instance on each and a sync group of both.
     pub segments: usize,
 }
@@ -86,7 +88,7 @@ impl Conf {
     pub fn new(tongue: Tongue, node: usize, nodes: usize, priority: u8) -> Conf {
         let hosts = (1..=nodes as u8).collect();
         let (before, inside) = (String::new(), String::new());
-        Conf { tongue, priority, host: node as u8 + 1, hosts, before, inside, segments: 1 }
+        Conf { tongue, priority, host: node as u8 + 1, hosts, before, inside, slow: None, segments: 1 }
     }
 
     pub fn inside(mut self, line: &str) -> Conf {
@@ -101,6 +103,14 @@ impl Conf {
         if unicast { conf.inside("vmac_xmit_base") } else { conf }
     }
 
+    /// Adverts so rarely that no stall of the machine looks like a dead master: for cases in which nobody may take over,
+    /// and those that a wrong takeover would end for good.
+    #[allow(dead_code)]
+    pub fn slow(mut self, seconds: u8) -> Conf {
+        self.slow = Some(seconds);
+        self
+    }
+
     #[allow(dead_code)]
     pub fn before(mut self, text: &str) -> Conf {
         self.before += text;
@@ -111,8 +121,8 @@ impl Conf {
     #[allow(dead_code)]
     pub fn script(self, name: &str, file: &std::path::Path, weight: i32) -> Conf {
         let text = format!(
-            "vrrp_script {name} {{\n    script \"/usr/bin/test ! -e {}\"\n    interval 1\n    weight {weight}\n    \
-             user root\n}}\n",
+            "vrrp_script {name} {{\n    script \"/usr/bin/test ! -e {}\"\n    interval 1\n    timeout 60\n    \
+             weight {weight}\n    user root\n}}\n",
             file.display()
         );
         self.before(&text).inside(&format!("track_script {{\n        {name}\n    }}"))
@@ -130,7 +140,8 @@ impl Conf {
 
     fn instance(&self, segment: usize, out: &mut String) {
         let Conf { tongue, priority, .. } = self;
-        let interval = if tongue.version == 2 { "1" } else { "0.2" };
+        let usual = if tongue.version == 2 { "1" } else { "0.2" };
+        let interval = self.slow.map_or_else(|| usual.to_owned(), |seconds| seconds.to_string());
         let vrid = usize::from(VRID) + segment;
         let name = segment + 1;
         let _ = writeln!(out, "vrrp_instance V{name} {{\n    interface eth{segment}\n    virtual_router_id {vrid}");

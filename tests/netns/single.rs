@@ -81,10 +81,8 @@ fn a_script_with_weight_changes_the_order() {
         let from = Instant::now();
         std::fs::write(lab.file(0, "bad"), "").unwrap();
         lab.only(1, vip)?;
-        let lowered = adverts(&lab, from).contains(&(0, Priority(70)));
-        if !lowered {
-            return Err(format!("the lowered priority was never told\n{}", lab.describe()));
-        }
+        until("the lowered priority was told", || adverts(&lab, from).contains(&(0, Priority(70))))
+            .map_err(|text| format!("{text}\n{}", lab.describe()))?;
         std::fs::remove_file(lab.file(0, "bad")).unwrap();
         lab.only(0, vip).map(|_| ())
     });
@@ -94,15 +92,16 @@ fn a_script_with_weight_changes_the_order() {
 fn nopreempt_leaves_the_address_where_it_is() {
     in_all_seats(|master, backup| {
         let vip = Tongue::V3.address();
-        let mut lab = pair(master, backup, Tongue::V3, |_, _, conf| conf.inside("state BACKUP").inside("nopreempt"));
+        let mut lab =
+            pair(master, backup, Tongue::V3, |_, _, conf| conf.slow(2).inside("state BACKUP").inside("nopreempt"));
         until("somebody is master", || lab.has(0, vip) || lab.has(1, vip))?;
         // Whoever won the race at the start: from here on it is node 1.
         lab.signal(0, libc::SIGTERM);
         lab.only(1, vip)?;
         lab.start(0);
-        // The returned server must hear a whole round of adverts and stay where it is.
+        // The returned server must hear adverts for longer than it waits for a master, and stay where it is.
         let from = Instant::now();
-        until("20 adverts of the master", || adverts(&lab, from).iter().filter(|(node, _)| *node == 1).count() >= 20)?;
+        until("5 adverts of the master", || adverts(&lab, from).iter().filter(|(node, _)| *node == 1).count() >= 5)?;
         if adverts(&lab, from).iter().any(|(node, _)| *node == 0) || lab.has(0, vip) {
             return Err(format!("it was taken back\n{}", lab.describe()));
         }
@@ -132,12 +131,13 @@ fn a_goodbye_and_announcements_are_on_the_wire() {
 fn a_reload_without_a_change_is_not_seen() {
     in_all_seats(|master, backup| {
         let vip = Tongue::V3.address();
-        let mut lab = pair(master, backup, Tongue::V3, |_, _, conf| conf);
+        let mut lab = pair(master, backup, Tongue::V3, |_, _, conf| conf.slow(2));
         lab.only(0, vip)?;
         let from = Instant::now();
         lab.signal(0, libc::SIGHUP);
         lab.signal(1, libc::SIGHUP);
-        until("30 adverts", || adverts(&lab, from).iter().filter(|(node, _)| *node == 0).count() >= 30)?;
+        // Longer than a backup that had forgotten its master would wait for one.
+        until("5 adverts", || adverts(&lab, from).iter().filter(|(node, _)| *node == 0).count() >= 5)?;
         let wrong: Vec<_> = adverts(&lab, from).into_iter().filter(|a| *a != (0, Priority(150))).collect();
         if !wrong.is_empty() {
             return Err(format!("{wrong:?}\n{}", lab.describe()));
@@ -193,7 +193,8 @@ fn a_removed_address_comes_back() {
 fn leftovers_of_a_killed_daemon_are_cleared() {
     in_all_seats(|master, backup| {
         let vip = Tongue::V3.address();
-        let mut lab = pair(master, backup, Tongue::V3, |_, _, conf| conf.inside("state BACKUP").inside("nopreempt"));
+        let mut lab =
+            pair(master, backup, Tongue::V3, |_, _, conf| conf.slow(2).inside("state BACKUP").inside("nopreempt"));
         until("somebody is master", || lab.has(0, vip) || lab.has(1, vip))?;
         lab.signal(1, libc::SIGTERM);
         lab.only(0, vip)?;
