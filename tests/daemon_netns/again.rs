@@ -97,15 +97,15 @@ fn what_runs_beside_the_engine_goes_on_across_an_upgrade() {
         return;
     }
     let ground = Ground::new();
-    let program = |name: &str, text: &str| {
-        let path = ground.write(name, &format!("#!/bin/sh\n{text}\n"));
-        let done = Command::new("chmod").args(["755", path.to_str().unwrap()]).status().unwrap();
-        assert!(done.success());
-        path.display().to_string()
-    };
+    let program = |name: &str, text: &str| ground.program(name, text).display().to_string();
     let here = ground.directory.display().to_string();
     // A notification that outlives the daemon that started it, and a check that does not listen to SIGTERM.
-    let notify = program("notify", &format!("echo $$ >> {here}/notified; sleep 2; echo done >> {here}/notified"));
+    let notify = program(
+        "notify",
+        &format!(
+            "echo $$ >> {here}/notified; until [ -e {here}/go ]; do sleep 0.1; done; echo done >> {here}/notified"
+        ),
+    );
     let check = program("check", &format!("trap '' TERM; echo $$ >> {here}/checks; while :; do sleep 0.1; done"));
     let fifo = ground.directory.join("fifo");
     ground.configure(&format!(
@@ -123,6 +123,8 @@ fn what_runs_beside_the_engine_goes_on_across_an_upgrade() {
     };
     daemon.wait_for("the notification and the check", || lines("notified").len() == 1 && lines("checks").len() == 1);
     let mut reader = Command::new("cat").arg(&fifo).stdout(Stdio::piped()).spawn().unwrap();
+    let opened = format!("/proc/{}/fd/3", reader.id());
+    daemon.wait_for("the reader to read", || std::fs::read_link(&opened).is_ok_and(|file| file == fifo));
     let metrics = || {
         let run = "exec 3<>/dev/tcp/127.0.0.1/9650; printf 'GET /metrics HTTP/1.0\\r\\n\\r\\n' >&3; cat <&3";
         let out = Command::new("ip").args(["netns", "exec", &ground.name, "bash", "-c", run]).output().unwrap();
@@ -138,6 +140,7 @@ fn what_runs_beside_the_engine_goes_on_across_an_upgrade() {
     let old: i32 = lines("checks")[0].parse().unwrap();
     daemon.wait_for("the old check to go", || !std::path::Path::new(&format!("/proc/{old}")).exists());
     daemon.wait_for("another check", || lines("checks").len() == 2);
+    ground.write("go", "");
     daemon.wait_for("the notification to end", || lines("notified").len() == 2);
     daemon.wait_for("everybody to be reaped", || zombies(daemon.pid()) == 0);
     // Whoever reads the pipe has not seen its end; whoever scrapes or asks finds somebody.

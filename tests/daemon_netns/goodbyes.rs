@@ -1,11 +1,8 @@
 //! Priority 0 where it is hard to say: by a VMAC that a reload takes away, and from an address that has just been lost.
 
-use crate::ground::{Ground, instance, ip, ready};
+use crate::ground::{Ground, PATIENCE, instance, ip, ready};
 use std::net::IpAddr;
-use std::time::Duration;
 use vipd::lab::observer::{Observer, What};
-
-const PATIENCE: Duration = Duration::from_secs(20);
 
 /// MAC and source address of the next goodbye on the wire.
 fn goodbye(observer: &mut Observer) -> ([u8; 6], IpAddr) {

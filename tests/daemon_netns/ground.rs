@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 /// How long anything may take before a test gives up: a loaded machine is slow, a broken daemon never gets there.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub const PATIENCE: Duration = Duration::from_secs(90);
 
 pub const VIPD: &str = env!("CARGO_BIN_EXE_vipd");
 
@@ -47,12 +47,37 @@ impl Ground {
             ip(&format!("-n {name} link set {link} up"));
         }
         ip(&format!("-n {name} addr add 10.9.0.1/24 dev eth0"));
-        Ground { name, directory }
+        let ground = Ground { name, directory };
+        ground.wait_for_carrier();
+        ground
+    }
+
+    /// The kernel tells of the carrier in its own time, and a daemon that is there before begins with a fault.
+    pub fn wait_for_carrier(&self) {
+        let runs = |entry: nix::ifaddrs::InterfaceAddress| {
+            entry.interface_name == "eth0" && entry.flags.contains(nix::net::if_::InterfaceFlags::IFF_RUNNING)
+        };
+        let begun = Instant::now();
+        while !self.inside(|| nix::ifaddrs::getifaddrs().unwrap().any(runs)) {
+            assert!(begun.elapsed() < PATIENCE, "eth0 has no carrier");
+            std::thread::sleep(Duration::from_millis(5));
+        }
     }
 
     pub fn write(&self, name: &str, text: &str) -> PathBuf {
         let path = self.directory.join(name);
         fs::write(&path, text).unwrap();
+        path
+    }
+
+    /// A program to be run. Another process writes it: a descriptor open for writing here would be inherited by whatever
+    /// another test starts at that moment, and a program that is open for writing cannot be executed.
+    pub fn program(&self, name: &str, text: &str) -> PathBuf {
+        let (source, path) =
+            (self.write(&format!("{name}.text"), &format!("#!/bin/sh\n{text}\n")), self.directory.join(name));
+        let done = Command::new("install").args(["-m", "755"]).arg(&source).arg(&path).status().unwrap();
+        assert!(done.success());
+        fs::remove_file(source).unwrap();
         path
     }
 
@@ -128,6 +153,13 @@ impl Ground {
         let daemon = Daemon { child, log };
         daemon.wait_for("the daemon to stand", || daemon.log_text().matches("Startup complete").count() > before);
         daemon
+    }
+
+    /// The last line that a notify program has written of what it was told. On a machine that does not let it run within
+    /// the second that it has for a stop, it is killed: then the log says so.
+    pub fn told_of_the_stop(&self, told: &str, last: &str) {
+        let log = fs::read_to_string(self.directory.join("log")).unwrap_or_default();
+        assert!(told.lines().last() == Some(last) || log.contains(" ended by signal "), "{told}\n{log}");
     }
 
     /// Runs a daemon to its end.

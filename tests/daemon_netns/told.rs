@@ -106,15 +106,15 @@ fn programs_are_run_and_tell_what_they_find() {
     if !ready() {
         return;
     }
-    use std::os::unix::fs::PermissionsExt;
     let ground = Ground::new();
     // Security wants every directory above to be root's alone, which the temporary one is not: hence /run.
     let directory = std::path::PathBuf::from(format!("/run/{}", ground.name));
     std::fs::create_dir_all(&directory).unwrap();
     let script = |name: &str, text: &str| {
         let path = directory.join(name);
-        std::fs::write(&path, format!("#!/bin/sh\n{text}\n")).unwrap();
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        let made = ground.program(name, text);
+        let moved = std::process::Command::new("cp").arg(&made).arg(&path).status().unwrap();
+        assert!(moved.success());
         path.display().to_string()
     };
     let heard = ground.directory.join("heard");
@@ -123,7 +123,7 @@ fn programs_are_run_and_tell_what_they_find() {
     let check = script("check", &format!("test ! -e {}", flag.display()));
     let text = format!(
         "global_defs {{\n script_user root\n enable_script_security\n}}\nvrrp_script chk {{\n script {check}\n \
-         interval 0.1\n rise 1\n fall 1\n}}\n{}",
+         interval 0.1\n timeout 60\n rise 1\n fall 1\n}}\n{}",
         instance("A", 1, "10.9.0.10/24")
             .replace("priority", &format!("track_script {{\n chk\n }}\n notify {notify}\n priority"))
     );
@@ -141,9 +141,7 @@ fn programs_are_run_and_tell_what_they_find() {
     daemon.wait_for_log("VRRP_Script(chk) succeeded");
     daemon.wait_for_address(&ground, "10.9.0.10/24", true);
     assert_eq!(daemon.stop().code(), Some(0));
-    let told = lines();
-    let order: Vec<&str> = told.lines().map(|line| line.split(' ').nth(2).unwrap()).collect();
-    assert_eq!(order.last(), Some(&"STOP"), "{told}");
+    ground.told_of_the_stop(&lines(), "INSTANCE A STOP 200");
     std::fs::remove_dir_all(&directory).unwrap();
 }
 
