@@ -55,11 +55,13 @@ const CONF: &str = "global_defs {
 vrrp_script good {
     script \"/usr/bin/true\"
     interval 1
+    timeout 60
     weight 5
 }
 vrrp_script bad {
     script \"/usr/bin/false\"
     interval 1
+    timeout 60
     weight -3
 }
 vrrp_instance VI/1 {

@@ -4,7 +4,7 @@
 //! that name a moment or a number of the machine lose their value; lines that vipd leaves out on purpose are listed in
 //! [`LEFT_OUT`] with the reason.
 
-use super::ground::{Ground, ip, ready};
+use super::ground::{Ground, PATIENCE, ip, ready};
 use std::path::Path;
 
 /// Labels whose value is of the moment or of the machine.
@@ -96,11 +96,13 @@ fn differs(name: &str) -> Vec<String> {
         ip(&format!("-n {} link set {link} up", ground.name));
     }
     ip(&format!("-n {} addr add 10.9.0.1/24 dev eth0", ground.name));
+    ground.wait_for_carrier();
     ground.configure(&read(format!("{name}.conf")));
     let daemon = ground.start("-P");
     let theirs = comparable(&read(format!("{name}.data")));
     let mut left = Vec::new();
-    for _ in 0..80 {
+    let begun = std::time::Instant::now();
+    while begun.elapsed() < PATIENCE {
         let path = ground.directory.join("keepalived.data");
         let _ = std::fs::remove_file(&path);
         daemon.signal(libc::SIGUSR1);
@@ -112,7 +114,10 @@ fn differs(name: &str) -> Vec<String> {
         std::thread::sleep(std::time::Duration::from_millis(100));
     }
     if name == "globals" {
-        let parent = std::fs::read_to_string(ground.directory.join("keepalived_parent.data")).unwrap();
+        // The second of two files.
+        let parent = ground.directory.join("keepalived_parent.data");
+        daemon.wait_for("the parent's dump", || parent.exists());
+        let parent = std::fs::read_to_string(parent).unwrap();
         left.extend(difference(&comparable(&read("globals.parent".into())), &comparable(&parent)));
     }
     left

@@ -1,6 +1,6 @@
 //! Platforms that have keepalived inside.
 
-use super::ground::{Daemon, Ground, instance, ip, ready};
+use super::ground::{Daemon, Ground, PATIENCE, instance, ip, ready};
 use super::{CONF, ask_for, program, settled};
 use inotify::{Inotify, WatchMask};
 use serde_json::Value;
@@ -56,8 +56,7 @@ fn vyos_reads_the_fifo_by_a_script_of_its_own() {
     }
     let ground = Ground::new();
     let (fifo, heard) = (ground.directory.join("fifo"), ground.directory.join("heard"));
-    let reader = ground.write("reader", &format!("#!/bin/sh\nexec cat \"$1\" > {}\n", heard.display()));
-    Command::new("chmod").args(["755", reader.to_str().unwrap()]).status().unwrap();
+    let reader = ground.program("reader", &format!("exec cat \"$1\" > {}", heard.display()));
     let globals = format!(
         "global_defs {{\n notify_fifo {}\n notify_fifo_script {}\n script_user root\n}}\n\
          vrrp_sync_group G {{\n group {{\n  A\n }}\n}}\n",
@@ -126,7 +125,19 @@ fn neutron_sees_the_addresses_in_order_and_the_files_of_its_choice() {
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
-    let lines = BufReader::new(monitor.stdout.take().unwrap()).lines();
+    let mut lines = BufReader::new(monitor.stdout.take().unwrap()).lines();
+    // It listens when it has seen something.
+    let listens = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !listens.load(std::sync::atomic::Ordering::Relaxed) {
+                ip(&format!("-n {} addr add 127.0.0.9/8 dev lo", ground.name));
+                ip(&format!("-n {} addr del 127.0.0.9/8 dev lo", ground.name));
+            }
+        });
+        lines.next().unwrap().unwrap();
+        listens.store(true, std::sync::atomic::Ordering::Relaxed);
+    });
     let files = format!("-P -p {0}/ka.pid -r {0}/ka.pid-vrrp", ground.directory.display());
     let out = ground.run_program(&program(&ground), &files);
     assert_eq!(out.status.code(), Some(0), "{}", String::from_utf8_lossy(&out.stderr));
@@ -159,7 +170,7 @@ fn neutron_sees_the_addresses_in_order_and_the_files_of_its_choice() {
     assert!(gone.contains(&"169.254.0.1/24"), "{gone:?}");
     let begun = std::time::Instant::now();
     while ground.directory.join("ka.pid").exists() || ground.directory.join("ka.pid-vrrp").exists() {
-        assert!(begun.elapsed().as_secs() < 20, "it does not end");
+        assert!(begun.elapsed() < PATIENCE, "it does not end");
         std::thread::sleep(std::time::Duration::from_millis(5));
     }
 }
@@ -171,9 +182,8 @@ fn containers_start_it_with_long_options_and_are_notified() {
         return;
     }
     let ground = Ground::new();
-    let (told, script) = (ground.directory.join("told"), ground.directory.join("notify.sh"));
-    ground.write("notify.sh", &format!("#!/bin/sh\necho \"$# $1 $2 $3 $4\" >> {}\n", told.display()));
-    Command::new("chmod").args(["755", script.to_str().unwrap()]).status().unwrap();
+    let told = ground.directory.join("told");
+    let script = ground.program("notify.sh", &format!("echo \"$# $1 $2 $3 $4\" >> {}", told.display()));
     let notify = format!("priority 200\n notify {}", script.display());
     let one = instance("ns/pod", 1, "10.9.0.10/24").replace("priority 200", &notify);
     let conditional = "@pod-1   nopreempt\n@^pod-1   no such keyword\n".to_owned() + " virtual_ipaddress";
@@ -196,5 +206,5 @@ fn containers_start_it_with_long_options_and_are_notified() {
     assert_eq!(daemon.stop().code(), Some(0));
     let lines = told();
     assert!(lines.lines().all(|line| line.starts_with("4 INSTANCE ns/pod ")), "{lines}");
-    assert_eq!(lines.lines().last(), Some("4 INSTANCE ns/pod STOP 200"));
+    ground.told_of_the_stop(&lines, "4 INSTANCE ns/pod STOP 200");
 }

@@ -46,7 +46,7 @@ fn message(port: u16) -> Message {
         from: Some("Keepalived <k@example.org>".into()),
         to: vec!["a@example.org".into(), "B <b@example.org>".into()],
         helo: Some("here".into()),
-        timeout_secs: 5,
+        timeout_secs: 90,
         no_faults: false,
     };
     Message { settings, subject: "[r] VRRP Instance A - Entering MASTER state".into(), body: ".body".into() }

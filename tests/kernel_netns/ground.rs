@@ -23,6 +23,16 @@ pub fn ready(test: &str) -> bool {
     false
 }
 
+/// How long anything may take before a test gives up.
+pub const PATIENCE: Duration = Duration::from_secs(90);
+
+/// A program to be run. Another process writes it: a descriptor open for writing here would be inherited by whatever
+/// another test starts at that moment, and a program that is open for writing cannot be executed.
+pub fn install(from: &std::path::Path, to: &std::path::Path) {
+    let done = std::process::Command::new("install").args(["-m", "755"]).arg(from).arg(to).status().unwrap();
+    assert!(done.success());
+}
+
 /// Two namespaces with a cable between their `eth0`; gone with the value.
 pub struct Pair {
     pub here: String,
@@ -39,6 +49,14 @@ impl Pair {
         wire::cable(&pair.here, "eth0", &pair.there, "eth0", None).unwrap();
         wire::set_up(&pair.here, "eth0", true).unwrap();
         wire::set_up(&pair.there, "eth0", true).unwrap();
+        // The kernel tells of the carrier in its own time, and gives link-local addresses only then.
+        for name in [&pair.here, &pair.there] {
+            let begun = std::time::Instant::now();
+            while !wire::addresses(name, "eth0").unwrap().iter().any(|(address, _)| address.is_ipv6()) {
+                assert!(begun.elapsed() < PATIENCE, "no link-local address in {name}");
+                std::thread::sleep(Duration::from_millis(5));
+            }
+        }
         pair
     }
 }
@@ -94,7 +112,7 @@ impl Running {
     /// The next report that `wanted` likes; all are kept in the log.
     pub async fn until(&mut self, wanted: impl Fn(&Report) -> bool) -> Report {
         loop {
-            let next = tokio::time::timeout(Duration::from_secs(60), self.reports.recv()).await;
+            let next = tokio::time::timeout(PATIENCE, self.reports.recv()).await;
             let report = match next {
                 Ok(Some(report)) => report,
                 other => panic!("{other:?} instead of a report; before: {:#?}", self.tail()),
@@ -200,7 +218,8 @@ pub fn addresses(namespace: &str, link: &str) -> Vec<IpAddr> {
 
 /// Waits for something that nobody announces.
 pub async fn eventually<T>(look: impl Fn() -> Option<T>) -> T {
-    for _ in 0..600 {
+    let begun = std::time::Instant::now();
+    while begun.elapsed() < PATIENCE {
         if let Some(found) = look() {
             return found;
         }

@@ -1,9 +1,8 @@
 //! Programs: as another user, in a group of their own, ended with all their children.
 
-use crate::ground::{eventually, ready};
+use crate::ground::{PATIENCE, eventually, install, ready};
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
-use std::time::Duration;
 use vipd::engine::io::{Exit, KillSignal};
 use vipd::engine::spec::{Command, Run};
 use vipd::kernel::process::{Ended, Processes};
@@ -19,9 +18,9 @@ impl Folder {
         Folder(path)
     }
     fn script(&self, name: &str, text: &str) -> String {
-        let path = self.0.join(name);
-        std::fs::write(&path, text).unwrap();
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        let (source, path) = (self.0.join(format!("{name}.text")), self.0.join(name));
+        std::fs::write(&source, text).unwrap();
+        install(&source, &path);
         path.to_str().unwrap().to_owned()
     }
     fn text(&self, name: &str) -> Option<String> {
@@ -44,7 +43,7 @@ fn run<T>(work: impl AsyncFnOnce(&mut Processes) -> T) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let mut processes = Processes::new();
-        tokio::time::timeout(Duration::from_secs(60), work(&mut processes)).await.unwrap()
+        tokio::time::timeout(2 * PATIENCE, work(&mut processes)).await.unwrap()
     })
 }
 

@@ -119,7 +119,7 @@ fn the_own_address_is_announced() {
         let own: IpAddr = "10.0.0.5".parse().unwrap();
         running.kernel.order(Order::AnnounceSource { ifindex, address: own });
         loop {
-            let seen = observer.next(Duration::from_secs(20)).unwrap().expect("an announcement");
+            let seen = observer.next(PATIENCE).unwrap().expect("an announcement");
             if matches!(seen.what, What::GratuitousArp { address } if IpAddr::V4(address) == own) {
                 assert_eq!(Some(seen.mac), wire::mac(&pair.here, "eth0").unwrap());
                 break;

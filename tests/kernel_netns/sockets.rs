@@ -42,7 +42,7 @@ fn send_from(namespace: &str, ports: Vec<Port>, transmits: Vec<Transmit>) {
 }
 
 async fn next(sockets: &mut Sockets, buffer: &mut [u8]) -> (usize, RxMeta) {
-    tokio::time::timeout(std::time::Duration::from_secs(20), sockets.recv(buffer)).await.expect("a datagram").unwrap()
+    tokio::time::timeout(crate::ground::PATIENCE, sockets.recv(buffer)).await.expect("a datagram").unwrap()
 }
 
 #[test]

@@ -1,8 +1,7 @@
 //! Tracked files and processes.
 
-use crate::ground::{Pair, ready};
+use crate::ground::{PATIENCE, Pair, install, ready};
 use std::path::PathBuf;
-use std::time::Duration;
 use vipd::engine::spec::*;
 use vipd::kernel::trackfile::{FileWatch, number};
 use vipd::kernel::trackprocess::{ProcessWatch, Seen};
@@ -35,7 +34,7 @@ fn file(path: &str, init: Option<(i32, bool)>) -> FileSpec {
 }
 
 async fn within<T>(what: impl Future<Output = T>) -> T {
-    tokio::time::timeout(Duration::from_secs(20), what).await.expect("an event")
+    tokio::time::timeout(PATIENCE, what).await.expect("an event")
 }
 
 #[test]
@@ -146,7 +145,7 @@ fn processes_are_counted_in_a_namespace_too() {
 async fn count_two(name: &str) -> Option<std::io::Error> {
     let mut watch = ProcessWatch::open(&Default::default());
     let program = std::env::temp_dir().join(name);
-    std::fs::copy("/bin/sleep", &program).unwrap();
+    install("/bin/sleep".as_ref(), &program);
     let start = || std::process::Command::new(&program).arg("1000").spawn().unwrap();
     let mut first = start();
     // exec has happened when spawn returns.

@@ -247,7 +247,7 @@ fn what_is_claimed_is_announced_with_the_address_of_its_link() {
             ("2001:db8::1".parse().unwrap(), parent),
         ]);
         while !wanted.is_empty() {
-            let seen = observer.next(Duration::from_secs(20)).unwrap().expect("an announcement");
+            let seen = observer.next(PATIENCE).unwrap().expect("an announcement");
             let address = match seen.what {
                 What::GratuitousArp { address } => IpAddr::V4(address),
                 What::NeighbourAdvertisement { address } => IpAddr::V6(address),
@@ -326,7 +326,7 @@ fn no_group_membership_leaves_by_the_vmac() {
         };
         assert!(sockets.sync(vec![(port, vec![InstanceId(0)])]).is_empty());
         let parent = wire::mac(&pair.here, "eth0").unwrap().unwrap();
-        heard.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        heard.set_read_timeout(Some(PATIENCE)).unwrap();
         let mut by_parent = false;
         let mut frame = [std::mem::MaybeUninit::new(0u8); 256];
         while !by_parent {
