@@ -8,7 +8,8 @@
 use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::os::unix::process::CommandExt;
-use std::process::{Command, Output, Stdio};
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
 use std::thread;
 
 /// Answers everybody with the same bytes.
@@ -85,14 +86,36 @@ fn an_empty_page_and_one_of_odd_bytes() {
 
 #[test]
 fn without_a_sum_the_exit_code_says_so() {
-    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let output = ours(nobody, &[]);
+    // Bound and not listening: nobody else can have the port meanwhile.
+    let nobody = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    nobody.bind(&std::net::SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+    let output = ours(nobody.local_addr().unwrap().as_socket().unwrap().port(), &[]);
     assert_eq!((output.status.code(), output.stdout.len()), (Some(1), 0));
     assert!(String::from_utf8_lossy(&output.stderr).starts_with("Connection failed"), "{output:?}");
     let silent = server(b"");
     let output = ours(silent, &[]);
     assert_eq!((output.status.code(), output.stdout.len()), (Some(1), 0));
     assert!(String::from_utf8_lossy(&output.stderr).contains("no data received"), "{output:?}");
+}
+
+/// `openssl s_server`, once it answers; `None` if it ends.
+fn tls_server(directory: &Path) -> Option<(u16, Child)> {
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let mut server = Command::new("openssl")
+        .args("s_server -HTTP -quiet -key key -cert certificate -accept".split(' '))
+        .arg(port.to_string())
+        .current_dir(directory)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
+        if server.try_wait().unwrap().is_some() {
+            return None;
+        }
+        thread::sleep(std::time::Duration::from_millis(20));
+    }
+    Some((port, server))
 }
 
 #[test]
@@ -109,19 +132,8 @@ fn with_tls() {
         eprintln!("openssl is not installed: TLS is not tried");
         return;
     }
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let mut server = Command::new("openssl")
-        .args("s_server -HTTP -quiet -key key -cert certificate -accept".split(' '))
-        .arg(port.to_string())
-        .current_dir(&directory)
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
-        assert!(server.try_wait().unwrap().is_none(), "the server ended");
-        thread::sleep(std::time::Duration::from_millis(20));
-    }
+    // The port that was free may be another's when openssl comes to it; then it ends, and has another try.
+    let (port, mut server) = (0..10).find_map(|_| tls_server(&directory)).expect("a server");
     let output = ours(port, &["-S"]);
     let named = ours(port, &["-S", "-I", "-V", "www.example.org"]);
     compare(port, &["-S", "-v"]);

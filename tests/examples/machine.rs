@@ -56,14 +56,14 @@ for unit in "$@"; do
     stop() {
         pid=$(cat "$pidfile" 2>/dev/null) || return 0
         kill "$pid" 2>/dev/null
-        for _ in $(seq 100); do [ -d "/proc/$pid" ] || break; sleep 0.05; done
+        for _ in $(seq 1200); do [ -d "/proc/$pid" ] || break; sleep 0.05; done
         kill -9 -- "-$pid" 2>/dev/null
         rm -f "$pidfile"
     }
     start() {
         pid=$(cat "$pidfile" 2>/dev/null) && [ -d "/proc/$pid" ] && return 0
         setsid bash -c "echo \$\$ >'$pidfile'; exec $command" </dev/null >>"/var/log/unit-$unit.log" 2>&1 &
-        for _ in $(seq 100); do [ -s "$pidfile" ] && break; sleep 0.02; done
+        for _ in $(seq 3000); do [ -s "$pidfile" ] && break; sleep 0.02; done
     }
     case $verb in
         start|enable) start ;;
@@ -132,6 +132,10 @@ impl Switch {
         machine.must(&format!("ip link set cable{pid} name eth0"));
         machine.must(&format!("ip addr add {} dev eth0", machine.address));
         machine.must("ip link set eth0 up");
+        // The kernel tells of the carrier in its own time.
+        machine.must(
+            "for _ in $(seq 1000); do grep -q up /sys/class/net/eth0/operstate && exit; sleep 0.05; done; exit 1",
+        );
         machine
     }
 }
