@@ -79,9 +79,10 @@ impl Plan {
         server.spec.instances.iter().flat_map(|i| i.claim.addresses.iter().map(|a| a.address)).collect()
     }
 
-    /// How long a takeover may take by the configurations, doubled, and some for the machine.
+    /// How long a takeover may take by the configurations, doubled, and some for the machine: web servers and daemons
+    /// start in this time too, and whoever has it in use for other things is not to be told that nobody took over.
     pub fn patience(&self) -> Interval {
-        self.takeover().times(2) + Interval::from_secs(5)
+        self.takeover().times(2) + Interval::from_secs(15)
     }
 
     /// Whoever has said nothing new for so long has seen everybody's adverts and has nothing to object.

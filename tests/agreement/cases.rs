@@ -114,8 +114,9 @@ impl Shape {
         text += "}\n";
         if matches!(self.kind, "weight" | "fault" | "group") {
             let program = if self.hopeless && at == 0 { "/usr/bin/false" } else { "/usr/bin/true" };
-            text +=
-                &format!("vrrp_script check {{\n    script {program}\n    interval 1\n    fall 2\n    rise 1\n}}\n");
+            text += &format!(
+                "vrrp_script check {{\n    script {program}\n    interval 1\n    timeout 4\n    fall 2\n    rise 1\n}}\n"
+            );
         }
         if self.kind == "group" {
             text += "vrrp_sync_group both {\n    group {\n        V1\n        V2\n    }\n}\n";
