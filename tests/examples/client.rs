@@ -89,12 +89,15 @@ impl Client {
         Client { answers, ended }
     }
 
-    /// The same server has given every answer of the last second.
+    /// The same server has given every answer of the last second, and the last three however long that took.
     pub fn steadily_by(&self, server: &str) -> bool {
         let since = Instant::now() - Duration::from_secs(1);
         let answers = self.answers.lock().unwrap();
-        let recent: Vec<&Answer> = answers.iter().rev().take_while(|a| a.at >= since).collect();
-        recent.len() >= 3 && recent.iter().all(|a| a.text.as_ref().is_ok_and(|t| t.by == server))
+        let by = |a: &&Answer| a.text.as_ref().is_ok_and(|t| t.by == server);
+        let in_a_row: Vec<&Answer> = answers.iter().rev().take_while(by).collect();
+        // Where machines are busy a request may take long; one that has been on its way for longer is none.
+        let fresh = in_a_row.first().is_some_and(|last| last.at.elapsed() < Duration::from_secs(3));
+        fresh && in_a_row.len() >= 3 && in_a_row.last().is_some_and(|first| first.begun <= since)
     }
 
     pub fn since(&self, from: Instant) -> Seen {

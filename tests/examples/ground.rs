@@ -11,7 +11,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 /// A state must be there within this, or the world has gone wrong: far more than any timer in the examples.
-const PATIENCE: Duration = Duration::from_secs(40);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Waits until something is so; how long that took.
 pub fn until(what: &str, machines: &[&Machine], so: impl Fn() -> bool) -> Duration {
