@@ -53,6 +53,7 @@ fn the_last_of_several_wins_and_long_names_may_be_cut() {
 fn optional_arguments_are_glued_on() {
     assert_eq!(options("-t").test, Some(None));
     assert_eq!(options("-t/tmp/x").test.unwrap().unwrap().to_str(), Some("/tmp/x"));
+    assert_eq!(options("-t=/tmp/x").test.unwrap().unwrap().to_str(), Some("/tmp/x"));
     assert_eq!(options("--config-test=/tmp/y").test.unwrap().unwrap().to_str(), Some("/tmp/y"));
     // As getopt has it: the next word is no argument of -t.
     assert_eq!(options("-t -f /z").test, Some(None));
@@ -198,6 +199,17 @@ fn a_configuration_is_tested_without_running() {
     let text = String::from_utf8(out.stderr).unwrap();
     assert_eq!(out.status.code(), Some(5), "{text}");
     assert!(text.contains("k.conf:2:2") && text.contains("ruoter_id") && text.contains("router_id"), "{text}");
+    // A facility that there is not costs a line, no exit code.
+    let out = run("global_defs {\n router_id x\n}\n", &["-t", "-S", "nonsense"]);
+    let text = String::from_utf8(out.stderr).unwrap();
+    assert_eq!((out.status.code(), text.as_str()), (Some(0), "Invalid log facility 'nonsense'\n"));
+    // Nor does what is wrong in a file for a network namespace that is not here, which keepalived does not read on to see.
+    for (line, said) in [("router_id x", false), ("ruoter_id x", true)] {
+        let out = run(&format!("net_namespace nowhere\nglobal_defs {{\n {line}\n}}\n"), &["-t"]);
+        let text = String::from_utf8(out.stderr).unwrap();
+        assert_eq!((out.status.code(), text.contains("ruoter_id")), (Some(0), said), "{text}");
+        assert!(text.contains("network namespace `nowhere` does not exist here"), "{text}");
+    }
     // Into a file, appended.
     let report = directory.join("report");
     let flag = format!("-t{}", report.display());

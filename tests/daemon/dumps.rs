@@ -2,6 +2,7 @@
 
 use crate::ground::{GOLDEN_CONF, engine, spec};
 use std::collections::BTreeMap;
+use vipd::daemon::dumps;
 use vipd::engine::io::{Input, Outcome};
 use vipd::engine::snapshot::Snapshot;
 use vipd::engine::spec::InstanceId;
@@ -73,6 +74,76 @@ fn address_lines_are_keepaliveds() {
         let with = |l: &str| l == line || l.strip_suffix(" set") == Some(line);
         assert!(ours.lines().any(with), "{line} is not in\n{ours}");
     }
+}
+
+/// What keepalived says of its own doing, and values of it that hold for nothing.
+#[test]
+fn what_says_nothing_of_vipd_is_not_in_the_data() {
+    let captures = [
+        include_str!("golden/keepalived-2.2.7.data"),
+        include_str!("../consumers/dumps/globals.data"),
+        include_str!("../consumers/dumps/trackers.data"),
+    ];
+    // Its own instance is in a group, where weights do not count.
+    let tracking = GOLDEN_CONF.replace("priority 90", "priority 90\n  track_script { chk }");
+    let spec = spec(&tracking.replace("router_id lab", "router_id lab\n  vrrp_garp_interval 0.1"));
+    let (engine, now) = engine(&spec, 6);
+    let ours = dump::data(&spec, &engine.snapshot(now));
+    assert!(ours.contains("GARP interval") && ours.contains("VRRP Track process"), "{ours}");
+    for label in ["libnftnl version", "Original arp_ignore", "   Group = ", "GARP next time", "Fork delay timer"] {
+        assert!(captures.iter().any(|capture| capture.contains(label)), "keepalived does not say {label}");
+        assert!(!ours.contains(label), "{label} in {ours}");
+    }
+    let value = |of: &str, label: &str| {
+        let lines = ours.lines().skip_while(|line| line.trim() != of);
+        lines.filter_map(|line| line.trim().strip_prefix(label)).next().map(str::to_owned)
+    };
+    let timeout = value("VRRP Script = chk", "Timeout = ");
+    assert_eq!(timeout.as_deref(), Some("2 sec"), "without `timeout` it is the interval: {ours}");
+    let owner = value("VRRP Instance = VI_3", "Master down timer = ");
+    assert_eq!(owner.as_deref(), Some("3003906 usecs"));
+    for line in ours.lines().filter(|line| line.contains("fd_out")) {
+        let numbers: Vec<&str> = line.split([' ', ',']).filter(|word| word.parse::<i32>().is_ok()).collect();
+        assert!(numbers.len() == 2 && numbers[0] == numbers[1], "{line}");
+    }
+}
+
+#[test]
+fn a_backup_that_has_heard_nobody_names_no_master() {
+    let spec = spec(GOLDEN_CONF);
+    let (engine, now) = engine(&spec, 1);
+    let ours = dump::data(&spec, &engine.snapshot(now));
+    let masters: Vec<&str> = ours.lines().filter_map(|l| l.strip_prefix("   Master router = ")).collect();
+    assert!(masters.len() >= 2 && masters.iter().all(|master| *master == "(none)"), "{masters:?}");
+}
+
+#[test]
+fn the_default_interface_is_the_one_that_was_set() {
+    for (more, wanted) in [("", "eth0"), ("\n  default_interface eth1", "eth1")] {
+        let spec = spec(&GOLDEN_CONF.replace("router_id lab", &format!("router_id lab{more}")));
+        let (engine, now) = engine(&spec, 0);
+        let ours = dump::data(&spec, &engine.snapshot(now));
+        assert!(ours.contains(&format!(" Default interface = {wanted}\n")), "{ours}");
+    }
+}
+
+#[test]
+fn dumps_stand_where_the_configuration_says() {
+    let directory = std::env::temp_dir().join(format!("vipd-dumps-{}", std::process::id()));
+    std::fs::create_dir_all(&directory).unwrap();
+    for (keyword, kind) in [
+        ("state_dump_file", dumps::Kind::Data),
+        ("stats_dump_file", dumps::Kind::Stats),
+        ("json_dump_file", dumps::Kind::Json),
+    ] {
+        let file = directory.join(keyword);
+        let line = format!("router_id lab\n  {keyword} {}", file.display());
+        let spec = spec(&GOLDEN_CONF.replace("router_id lab", &line));
+        let (engine, now) = engine(&spec, 0);
+        dumps::write(kind, &spec, &engine.snapshot(now));
+        assert!(std::fs::read_to_string(&file).is_ok_and(|text| text.contains("VI_3")), "{keyword}");
+    }
+    std::fs::remove_dir_all(&directory).unwrap();
 }
 
 /// The way of mehdy/keepalived-exporter: three spaces and `key = value`, five spaces below `Virtual IP (n):`.

@@ -165,6 +165,7 @@ fn log_lines_are_the_ones_that_people_grep_for() {
         Event::ScriptChanged { script: ScriptId(0), good: false, exit: Exit::Code(1) },
         Event::ScriptChanged { script: ScriptId(0), good: true, exit: Exit::Code(0) },
         Event::GroupBecame { group: GroupId(0), from: Role::Backup, to: Role::Fault },
+        Event::Healed { instance: InstanceId(0), addresses: 0..1 },
     ];
     for event in &events {
         hub.event(event, 0, &mut Wishes::default());
@@ -187,6 +188,7 @@ fn log_lines_are_the_ones_that_people_grep_for() {
             "VRRP_Script(chk) failed (exited with status 1)",
             "VRRP_Script(chk) succeeded",
             "VRRP_Group(G) Syncing instances to FAULT state",
+            "(A) 10.9.0.10/32 removed by another program, put back",
         ]
     );
 }
