@@ -15,7 +15,6 @@ pub enum Class {
     /// Worth a word, no mistake: leaves the exit code alone.
     Note,
     FileNotFound,
-    BadInterface,
     Fatal,
     MultipleFiles,
     UnknownKeyword,
@@ -39,7 +38,7 @@ impl Class {
     pub const fn exit_code(self) -> u8 {
         match self {
             Class::Note => 0,
-            Class::FileNotFound | Class::BadInterface | Class::Fatal => 4,
+            Class::FileNotFound | Class::Fatal => 4,
             Class::Security | Class::Include => 6,
             Class::Abort => 2,
             _ => 5,

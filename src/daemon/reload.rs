@@ -70,11 +70,9 @@ pub fn mistakes(diagnostics: &Diagnostics) -> BTreeSet<(Class, String)> {
     diagnostics.list.iter().filter(|d| spoils(d)).map(|d| (d.class, d.message.clone())).collect()
 }
 
-/// What makes a configuration worse: not warnings, not the security of scripts, and not an interface that happens to be
-/// missing, all of which a running daemon lives with.
+/// What makes a configuration worse: not warnings, and not that script security is off or that others can read a key.
 fn spoils(diagnostic: &Diagnostic) -> bool {
-    diagnostic.class.level() == Level::Error
-        && !matches!(diagnostic.class, Class::BadInterface | Class::FileNotFound | Class::Security)
+    diagnostic.class.level() == Level::Error && !matches!(diagnostic.class, Class::FileNotFound | Class::Security)
 }
 
 /// Why the running configuration must go on, if it must.

@@ -93,3 +93,74 @@ fn what_only_a_restart_can_change_is_refused() {
     let reply = daemon.ask(r#"{"request":"reload"}"#);
     assert!(reply["reason"].as_str().unwrap().contains("net_namespace cannot change without a restart"), "{reply}");
 }
+
+#[test]
+fn warnings_do_not_hold_up_a_reload() {
+    if !ready() {
+        return;
+    }
+    let ground = Ground::new();
+    ground.configure(&instance("A", 1, "10.9.0.10/24"));
+    let daemon = ground.start("");
+    // Script security is off, which `-t` answers with 6.
+    let worth_a_word =
+        "global_defs {\n vrrp_ipsets\n script_user root\n}\nvrrp_script chk {\n script /usr/bin/true\n}\n";
+    let tracking = instance("A", 1, "10.9.0.20/24").replace("priority", "track_script {\n  chk\n }\n priority");
+    ground.configure(&format!("{worth_a_word}{tracking}"));
+    let reply = daemon.ask(r#"{"request":"reload"}"#);
+    assert_eq!(reply["reply"], "done", "{reply}");
+    daemon.wait_for_address(&ground, "10.9.0.20/24", true);
+    let log = daemon.log_text();
+    assert!(log.contains("`vrrp_ipsets` is deprecated") && log.contains("script security is off"), "{log}");
+    // What takes something away does: here an interface that is missing, and a script that others may change.
+    let loose = ground.write("loose", "#!/bin/sh\n");
+    std::fs::set_permissions(&loose, std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();
+    let insecure = worth_a_word.replace("/usr/bin/true", &loose.display().to_string());
+    for worse in [
+        format!("{worth_a_word}interface_up_down_delays {{\n eth9 3\n}}\n"),
+        insecure.replace("script_user", "enable_script_security\n script_user"),
+    ] {
+        ground.configure(&format!("{worse}{tracking}"));
+        let reply = daemon.ask(r#"{"request":"reload"}"#);
+        assert_eq!(reply["reason"], "the configuration has 1 new mistake", "{reply}");
+    }
+    assert_eq!(daemon.stop().code(), Some(0));
+}
+
+#[test]
+fn tmp_config_directory_may_change() {
+    if !ready() {
+        return;
+    }
+    let ground = Ground::new();
+    let with = |globals: &str, address: &str| format!("global_defs {{\n {globals}\n}}\n{}", instance("A", 1, address));
+    ground.configure(&with("router_id r", "10.9.0.10/24"));
+    let daemon = ground.start("");
+    ground.configure(&with(&format!("tmp_config_directory {}", ground.directory.display()), "10.9.0.20/24"));
+    assert_eq!(daemon.ask(r#"{"request":"reload"}"#)["reply"], "done");
+    daemon.wait_for_address(&ground, "10.9.0.20/24", true);
+    assert_eq!(daemon.stop().code(), Some(0));
+}
+
+/// `config_save_dir`: in one piece, includes and definitions carried out, and otherwise as it stands in the file.
+#[test]
+fn what_is_saved_of_a_configuration_is_as_it_was_written() {
+    if !ready() {
+        return;
+    }
+    let ground = Ground::new();
+    let saved = ground.directory.join("saved");
+    std::fs::create_dir(&saved).unwrap();
+    let globals = format!("global_defs {{\n    config_save_dir {}\n}}\n", saved.display());
+    let one = instance("A", 1, "10.9.0.10/24");
+    ground.write("one.conf", &one.replace("priority 200", "priority $HIGH"));
+    ground.configure(&format!("$HIGH=200\n{globals}include one.conf\n"));
+    let daemon = ground.start("");
+    let path = saved.join(format!("keepalived.conf.{}.0", daemon.pid()));
+    daemon.wait_for("the saved configuration", || path.exists());
+    daemon.wait_for("all of it", || std::fs::read_to_string(&path).unwrap().ends_with("}\n}\n"));
+    // Only the line that was put together anew has no indentation.
+    let wanted = globals + &one.replace(" priority", "priority");
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), wanted);
+    assert_eq!(daemon.stop().code(), Some(0));
+}
