@@ -92,6 +92,41 @@ fn a_configuration_that_cannot_be_used_gives_keepaliveds_exit_codes() {
     assert_eq!(code(&ground, ""), Some(2), "also when it would go to the background");
 }
 
+/// `-t` ends with 0 there, see `a_configuration_is_tested_without_running`.
+#[test]
+fn without_its_network_namespace_a_daemon_does_not_start() {
+    if !ready() {
+        return;
+    }
+    let ground = Ground::new();
+    ground.configure(&format!("net_namespace nowhere\n{}", instance("A", 1, "10.9.0.10/24")));
+    let out = ground.run("-n -l");
+    let text = String::from_utf8_lossy(&out.stderr);
+    assert_eq!(out.status.code(), Some(1), "{text}");
+    assert!(text.contains("Unable to set network namespace"), "{text}");
+}
+
+/// keepalived kills a child that is not done after `child_wait_time`, and what it holds is left behind.
+#[test]
+fn a_short_child_wait_time_leaves_nothing_behind() {
+    if !ready() {
+        return;
+    }
+    let ground = Ground::new();
+    let many: String = (0..3000).map(|n| format!("  10.20.{}.{}/32\n", n / 250, n % 250 + 1)).collect();
+    let more = format!(" virtual_ipaddress_excluded {{\n{many} }}\n virtual_ipaddress");
+    ground.configure(&format!(
+        "child_wait_time 0\n{}",
+        instance("A", 1, "10.9.0.10/24").replace(" virtual_ipaddress", &more)
+    ));
+    let daemon = ground.start("");
+    daemon.wait_for_address(&ground, "10.20.11.250/32", true);
+    assert_eq!(daemon.stop().code(), Some(0));
+    assert!(!ground.has("10.20."));
+    let log = std::fs::read_to_string(ground.directory.join("log")).unwrap();
+    assert!(log.contains("Stopped Keepalived") && !log.contains("Not everything could be given up"), "{log}");
+}
+
 #[test]
 fn dont_release_leaves_the_address_and_the_next_start_cleans_up() {
     if !ready() {

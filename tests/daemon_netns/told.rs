@@ -205,3 +205,25 @@ fn a_day_without_trouble_is_nothing_for_logcheck() {
         both.filter(|(one, other)| !covered(one) && !covered(other)).map(|(one, _)| one).collect();
     assert!(reported.is_empty(), "{}", reported.concat());
 }
+
+/// keepalived's checker writes a file of its own.
+#[test]
+fn there_are_no_dumps_of_processes_that_there_are_not() {
+    if !ready() {
+        return;
+    }
+    let ground = Ground::new();
+    let service = "virtual_server 192.0.2.1 80 {\n lb_algo rr\n lb_kind NAT\n protocol TCP\n real_server 192.0.2.11 80 {\n \
+                   TCP_CHECK {\n }\n }\n}\nbfd_instance B {\n neighbor_ip 192.0.2.2\n}\n";
+    ground.configure(&(service.to_owned() + &instance("A", 1, "10.9.0.10/24")));
+    let daemon = ground.start("");
+    daemon.signal(libc::SIGUSR1);
+    // The last that it writes.
+    daemon.wait_for("the dumps", || ground.directory.join("keepalived_parent.data").exists());
+    let names = std::fs::read_dir(&ground.directory).unwrap().map(|entry| entry.unwrap().file_name());
+    let mut names: Vec<String> = names.map(|name| name.into_string().unwrap()).collect();
+    names.retain(|name| name.ends_with(".data"));
+    names.sort();
+    assert_eq!(names, ["keepalived.data", "keepalived_parent.data"]);
+    assert_eq!(daemon.stop().code(), Some(0));
+}

@@ -282,3 +282,62 @@ fn statics_are_there_whatever_the_state_and_go_at_the_stop() {
         running.stop().await;
     });
 }
+
+/// keepalived takes the end of a rule that it knows for a reason to become BACKUP, even out of FAULT.
+#[test]
+fn a_rule_that_goes_while_it_is_not_owned_is_nobodys_business() {
+    if !ready("a_rule_not_owned") {
+        return;
+    }
+    let pair = Pair::new();
+    let claim = Claim { rules: vec![rule(500)], ..Claim::default() };
+    within(&pair.here, async || {
+        let mut running = Running::configured(spec(vec![instance(Family::V4, claim)])).await;
+        running.log.clear();
+        for verb in ["add", "del"] {
+            output(&pair.here, &["ip", "rule", verb, "priority", "500", "table", "100", "protocol", "18"]);
+        }
+        // What comes after it is heard after it.
+        wire::add_address(&pair.here, "eth0", ip("10.6.0.1"), 24).unwrap();
+        running
+            .until(
+                |r| matches!(r, Report::Link(LinkFact::Address { address, .. }) if address.address == ip("10.6.0.1")),
+            )
+            .await;
+        let other = |r: &&Report| !matches!(r, Report::Link(LinkFact::Address { .. } | LinkFact::Changed(_)));
+        let other: Vec<_> = running.log.iter().filter(other).collect();
+        assert!(other.is_empty(), "{other:?}");
+        assert!(!rules(&pair.here, "-4").iter().any(|line| line.starts_with("500:")));
+        running.stop().await;
+    });
+}
+
+#[test]
+fn statics_that_nobody_tracks_stay_away_until_the_next_reload() {
+    if !ready("untracked_statics") {
+        return;
+    }
+    let pair = Pair::new();
+    let on_eth0 = |text: &str, no_track| VirtualAddress { interface: Some(name("eth0")), no_track, ..v4(text, 24) };
+    let statics = Statics {
+        addresses: vec![on_eth0("10.5.0.1", true), on_eth0("10.6.0.1", false)],
+        routes: vec![Route { interface: Some(name("eth0")), no_track: true, ..route("172.20.0.0/16") }],
+        rules: Vec::new(),
+        groups: Vec::new(),
+    };
+    let wanted = Spec { statics, ..Spec::default() };
+    within(&pair.here, async || {
+        let mut running = Running::configured(wanted.clone()).await;
+        let there = || (addresses(&pair.here, "eth0").contains(&ip("10.5.0.1")), routes(&pair.here, "-4").len());
+        assert_eq!(there(), (true, 1));
+        output(&pair.here, &["ip", "route", "del", "172.20.0.0/16"]);
+        wire::remove_address(&pair.here, "eth0", ip("10.5.0.1"), 24).unwrap();
+        // The tracked one, which goes later, is back.
+        wire::remove_address(&pair.here, "eth0", ip("10.6.0.1"), 24).unwrap();
+        eventually(|| addresses(&pair.here, "eth0").contains(&ip("10.6.0.1")).then_some(())).await;
+        assert_eq!(there(), (false, 0));
+        running.configure(wanted, Vec::new()).await;
+        eventually(|| (there() == (true, 1)).then_some(())).await;
+        running.stop().await;
+    });
+}

@@ -85,6 +85,7 @@ fn sizes_of_buffers_reach_the_sockets() {
     };
     // The kernel doubles what it is asked for.
     let cases = [
+        (String::new(), [2 << 20, 16 << 20]),
         (both(20_000, 10_000, "no"), [20_000, 40_000]),
         (both(beyond, beyond, "no"), [2 * limit; 2]),
         (both(beyond, beyond + 4096, "yes"), [2 * beyond, 2 * beyond + 8192]),
