@@ -53,6 +53,26 @@ fn a_thousand_addresses_of_each_family_come_and_go() {
     });
 }
 
+/// `vrrp_netlink_cmd_rcv_bufs`: no more is asked for at once than the answers to it have room for.
+#[test]
+fn a_small_command_buffer_loses_no_answer() {
+    if !ready("a_small_command_buffer") {
+        return;
+    }
+    let pair = Pair::new();
+    let claim = Arc::new(many(10));
+    within(&pair.here, async || {
+        let mut settings = Settings::default();
+        settings.buffers.command = Some(2304);
+        let mut running = Running::start(settings);
+        running.configure(spec(vec![instance(Family::V4, (*claim).clone())]), Vec::new()).await;
+        running.own(&claim).await;
+        assert_eq!(addresses(&pair.here, "eth0").len(), 20);
+        let log = running.stop().await;
+        assert!(!log.iter().any(|r| matches!(r, Report::Trouble(_))), "{log:#?}");
+    });
+}
+
 #[test]
 fn a_changed_claim_moves_only_what_changed() {
     if !ready("a_changed_claim") {
