@@ -1,5 +1,6 @@
 //! The documentation against the sources: every `vipctl` command in it is one that vipctl takes, every log line that it
-//! explains is one that vipd can say, every warning and error of vipd is explained, and what CONTRIBUTING.md refers to is there.
+//! explains is one that vipd can say, every warning and error of vipd is explained, what CONTRIBUTING.md refers to is there,
+//! and every difference from keepalived names a test that there is.
 
 #![allow(clippy::unwrap_used)]
 
@@ -230,4 +231,67 @@ fn every_commit_that_is_referred_to_is_there() {
         let found = subjects.lines().filter(|subject| subject.starts_with(begin)).count();
         assert_eq!(found, 1, "commits that begin with: {begin}");
     }
+}
+
+/// Rows of all tables, the heading and the line below it among them, cells trimmed.
+fn tables(text: &str) -> Vec<Vec<Vec<&str>>> {
+    let mut tables: Vec<Vec<Vec<&str>>> = Vec::new();
+    let mut inside = false;
+    for line in text.lines() {
+        let Some(row) = line.strip_prefix('|') else {
+            inside = false;
+            continue;
+        };
+        if !std::mem::replace(&mut inside, true) {
+            tables.push(Vec::new());
+        }
+        let cells = row.trim_end().trim_end_matches('|').split('|').map(str::trim).collect();
+        tables.last_mut().unwrap().push(cells);
+    }
+    tables
+}
+
+/// Every function with `#[test]` or `#[tokio::test]` in these sources.
+fn tests_in(text: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut lines = text.lines().map(str::trim);
+    while let Some(line) = lines.next() {
+        if line == "#[test]" || line.starts_with("#[tokio::test") {
+            let function = lines.find(|line| !line.starts_with("#[") && !line.starts_with("//")).unwrap_or_default();
+            let name =
+                function.trim_start_matches("async ").strip_prefix("fn ").and_then(|rest| rest.split('(').next());
+            found.extend(name.map(str::to_owned));
+        }
+    }
+    found
+}
+
+#[test]
+fn every_difference_from_keepalived_names_a_test_that_holds_it() {
+    let mut paths = Vec::new();
+    ["tests", "src"].iter().for_each(|part| below(&root().join(part), ".rs", &mut paths));
+    let known: BTreeSet<String> =
+        paths.iter().flat_map(|path| tests_in(&std::fs::read_to_string(path).unwrap())).collect();
+    let is_test = |name: &str| {
+        known.contains(name)
+            || (name.contains('-') && root().join("tests/config").join(name).join("expected.txt").exists())
+    };
+    assert!(is_test("cases") && is_test("brace-surplus") && !is_test("held_by_nothing") && !is_test("no-such-case"));
+    let text = std::fs::read_to_string(root().join("docs/differences.md")).unwrap();
+    let (mut rows, mut wrong) = (0, Vec::new());
+    for table in tables(&text) {
+        assert_eq!(table[0].last(), Some(&"held by"), "a table without its heading: {:?}", table[0]);
+        for row in &table[2..] {
+            rows += 1;
+            let held = row.last().unwrap();
+            let names: Vec<&str> = held.split('`').skip(1).step_by(2).collect();
+            let reason = held.strip_prefix('—').is_some_and(|reason| !reason.trim().is_empty());
+            if row.len() != table[0].len() || !(reason || (1..=2).contains(&names.len())) {
+                wrong.push(format!("nothing holds: {}", row.join(" | ")));
+            }
+            wrong.extend(names.iter().filter(|name| !is_test(name)).map(|name| format!("there is no test {name}")));
+        }
+    }
+    assert!(rows > 70, "only {rows} rows were found");
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
