@@ -181,6 +181,13 @@ impl Lab {
                          link set eth{s} up\n"
                     ),
                 );
+                // A master that has forgotten where a peer is, which is unplugged, has nothing more to put on the wire: the
+                // observer could not see that it speaks.
+                let peers = (1..=kinds.len()).filter(|peer| *peer != host).map(|peer| {
+                    let to = format!("lladdr 02:00:00:00:{s:02x}:{peer:02x} nud permanent dev eth{s}\n");
+                    format!("neigh replace {v4}.{peer} {to}neigh replace {low}:{peer} {to}")
+                });
+                batch(&namespace, &peers.collect::<String>());
             }
             let own = directory.join(format!("n{position}"));
             std::fs::create_dir_all(&own).unwrap();
@@ -345,6 +352,12 @@ impl Lab {
         };
         let what = format!("{address} on node {node} ({}) alone", self.nodes[node].kind);
         until(&what, alone).map_err(|text| format!("{text}\n{}", self.describe()))
+    }
+
+    /// keepalived ends its own child the hard way, which then leaves things behind, when it is interrupted while it waits.
+    pub fn cut_its_child_short(&self, node: usize) -> bool {
+        let log = std::fs::read_to_string(self.nodes[node].directory.join("log")).unwrap_or_default();
+        self.nodes[node].kind == Kind::Keepalived && log.contains("failed to die - forcing termination")
     }
 
     /// Frames seen since a moment.

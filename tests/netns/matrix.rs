@@ -149,7 +149,7 @@ impl Case {
                         _ => lab.signal(0, libc::SIGKILL),
                     }
                     self.is_master(&lab, 1, from)?;
-                    if failure == "stop" && self.master != Kind::Frr {
+                    if failure == "stop" && self.master != Kind::Frr && !lab.cut_its_child_short(0) {
                         self.left_nothing(&lab)?;
                     }
                     from = Instant::now();
