@@ -32,11 +32,16 @@ fn text_environment(options: &Options) -> TextEnv {
 }
 
 /// `config_save_dir`: the configuration in one piece, includes and definitions carried out, as
-/// `keepalived.conf.PID.NUMBER`.
+/// `keepalived.conf.PID.NUMBER`. The directory is made if it is not there, as keepalived does.
 pub fn save(directory: &str, number: u32, options: &Options) {
     let mut unheard = Diagnostics::default();
     let root = options.config.to_string_lossy();
     let text = expand::read(&root, &text_environment(options), &OsLoader, &mut unheard);
+    if let Err(error) = std::fs::create_dir(directory)
+        && error.kind() != std::io::ErrorKind::AlreadyExists
+    {
+        return tracing::warn!(target: "parent", "Unable to create {directory}: {error}");
+    }
     let path = Path::new(directory).join(format!("keepalived.conf.{}.{number}", std::process::id()));
     if let Err(error) = std::fs::write(&path, text.buffer()) {
         tracing::warn!(target: "parent", "Unable to write {}: {error}", path.display());

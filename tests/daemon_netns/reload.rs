@@ -152,7 +152,7 @@ fn what_is_saved_of_a_configuration_is_as_it_was_written() {
     }
     let ground = Ground::new();
     let saved = ground.directory.join("saved");
-    std::fs::create_dir(&saved).unwrap();
+    // The daemon makes it.
     let globals = format!("global_defs {{\n    config_save_dir {}\n}}\n", saved.display());
     let one = instance("A", 1, "10.9.0.10/24");
     ground.write("one.conf", &one.replace("priority 200", "priority $HIGH"));
