@@ -265,8 +265,8 @@ pub fn nftables(field: &mut Set<Box<str>>, node: &Node<'_>, cx: &mut Cx<'_>) {
     }
     let default = if node.keyword.text == "nftables" { "keepalived" } else { "keepalived_ipvs" };
     let name = node.args.first().map_or(default, |w| w.text);
-    // The kernel's NFT_TABLE_MAXNAMELEN is 256, its terminator included.
-    if name.is_empty() || name.len() > 255 {
+    // keepalived's limit: the kernel's NFT_TABLE_MAXNAMELEN of 256, less a terminator and one byte.
+    if name.is_empty() || name.len() > 254 {
         let span = node.args.first().map_or(node.span, |w| w.span);
         return cx.push(
             Diagnostic::new(
@@ -274,7 +274,7 @@ pub fn nftables(field: &mut Set<Box<str>>, node: &Node<'_>, cx: &mut Cx<'_>) {
                 span,
                 format!("`{}`: this cannot be the name of a table", node.keyword.text),
             )
-            .label("expected 1 to 255 bytes"),
+            .label("expected 1 to 254 bytes"),
         );
     }
     set(field, name.into(), node);
@@ -460,12 +460,20 @@ pub fn include_check(field: &mut Set<()>, node: &Node<'_>, cx: &mut Cx<'_>) {
     set(field, (), node);
 }
 
+/// A directory for copies of the configuration.
 pub fn config_save_dir(field: &mut Set<Box<str>>, node: &Node<'_>, cx: &mut Cx<'_>) {
     let Some(dir) = node.args.first() else { return cx.abort(node, "a directory") };
-    if let Some(stat) = super::security::stat(cx.env.system, dir.text)
-        && !stat.kind.is_directory()
-    {
-        return cx.error(dir.span, format!("`config_save_dir`: `{}` is no directory", dir.text));
+    let is_directory = |path: &str| super::security::stat(cx.env.system, path).map(|stat| stat.kind.is_directory());
+    let above = match dir.text.trim_end_matches('/').rsplit_once('/') {
+        Some(("", _)) => "/",
+        Some((above, _)) => above,
+        None => ".",
+    };
+    // One that is not there is made; the directories above it are not.
+    let usable = is_directory(dir.text).unwrap_or_else(|| is_directory(above) == Some(true));
+    let name = dir.text.rsplit('/').next().unwrap_or_default();
+    if dir.text.is_empty() || name.len() > 255 || !usable {
+        return cx.error(dir.span, format!("`config_save_dir`: `{}` is no directory and cannot be made", dir.text));
     }
     set(field, dir.text.into(), node);
 }

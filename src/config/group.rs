@@ -91,6 +91,15 @@ fn members(field: &mut Members, node: &Node<'_>, cx: &mut Cx<'_>) {
     *field = Some((names, node.span));
 }
 
+/// Lists that name nobody, above the one that holds.
+fn empty_lists(node: &Node<'_>, kind: &str, name: &str, members: &Members, cx: &mut Cx<'_>) {
+    let Some((_, holds)) = members else { return };
+    let above = node.body.iter().flatten().filter(|line| line.span.start < holds.start);
+    for list in above.filter(|line| line.keyword.text == "group") {
+        cx.error(list.span, format!("this list of {kind} `{name}` names nobody"));
+    }
+}
+
 fn memberless<T>(node: &Node<'_>, kind: &str, group: &Named<T>, cx: &mut Cx<'_>) {
     let message = format!("{kind} `{}` has no members and is removed", group.name);
     let mut complaint = Diagnostic::new(Class::General, group.span, message);
@@ -113,6 +122,7 @@ pub fn read_sync_group(list: &mut Vec<Named<SyncGroup>>, node: &Node<'_>, cx: &m
     if group.settings.members.is_none() && !cx.aborted {
         return memberless(node, "vrrp_sync_group", &group, cx);
     }
+    empty_lists(node, "vrrp_sync_group", &group.name, &group.settings.members, cx);
     list.push(group);
 }
 
@@ -125,6 +135,7 @@ pub fn read_track_group(list: &mut Vec<Named<TrackGroup>>, node: &Node<'_>, cx: 
     if group.settings.members.is_none() && !cx.aborted {
         return memberless(node, "track_group", &group, cx);
     }
+    empty_lists(node, "track_group", &group.name, &group.settings.members, cx);
     cx.track_groups.push(group.name.clone());
     list.push(group);
 }

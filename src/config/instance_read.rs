@@ -13,7 +13,7 @@ use super::security::{ScriptLine, script_line};
 use super::source::Span;
 use super::tracker::{Named, named, only_name};
 use super::tree::{Node, Word};
-use super::values::{IFNAME, IPADDR, Value, int, uint};
+use super::values::{IFNAME, IPADDR, Value, int, uint, without_range};
 use crate::engine::spec::{HmacMode, IfName, OldUnicast, Route, Rule};
 use crate::wire::Family;
 use rustc_hash::FxHashMap;
@@ -166,7 +166,11 @@ pub fn vrf(instance: &mut Instance, node: &Node<'_>, cx: &mut Cx<'_>) {
 
 pub fn source(instance: &mut Instance, node: &Node<'_>, cx: &mut Cx<'_>) {
     let Some(word) = node.args.first().copied() else { return cx.abort(node, &IPADDR.expected()) };
-    let Some(address) = IPADDR.take(word, node.keyword.text, cx) else { return };
+    let alone = without_range(word.text);
+    let Some(address) = IPADDR.take(Word { text: alone, ..word }, node.keyword.text, cx) else { return };
+    if alone.len() < word.text.len() {
+        cx.note(word.span, format!("`{}` is {address}; what follows it is not used", node.keyword.text));
+    }
     instance.source = None;
     if fits(instance, Family::of(&address), word, "the source address", cx) {
         instance.source = Some(Setting { value: address, span: word.span });

@@ -344,7 +344,10 @@ impl<'a> Guard<'a> {
         let given = if self.use_symlinks || real != given { clean_path(&given) } else { given };
         self.first_script.get_or_insert(span);
         let mut insecure = false;
-        let executable = stat.kind.is_file() && self.system.executable(&real, by.uid, by.gid);
+        let executable = self.system.executable(&real, by.uid, by.gid);
+        if executable && !stat.kind.is_file() {
+            return Err(Danger::Inhibited(format!("`{given}` is no file")));
+        }
         let set_id = (stat.uid == 0 && stat.mode & 0o4100 == 0o4100) || (stat.gid == 0 && stat.mode & 0o2010 == 0o2010);
         if executable && (by.uid == 0 || by.gid == 0 || set_id) {
             insecure |= self.walk(&given, span)?;

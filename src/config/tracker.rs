@@ -6,6 +6,7 @@ use super::line::List;
 use super::lists::{Tracked, track_line};
 use super::security::{SetScript, UserLine, last_script, must_user};
 use super::source::Span;
+use super::system::FileKind;
 use super::tree::Node;
 use super::values::{PATH, Value, decimal, int, timer, uint};
 use crate::engine::spec::ParamMatch;
@@ -395,9 +396,19 @@ pub fn read_file(list: &mut Vec<Named<FileBlock>>, node: &Node<'_>, cx: &mut Cx<
         Some(at) => file.value.get(..at).unwrap_or("/"),
         None => ".",
     };
-    let found = super::security::stat(cx.env.system, directory).is_some_and(|s| s.kind.is_directory());
-    if directory != "." && !found {
-        let message = format!("track_file `{}` is removed: there is no directory `{directory}`", block.name);
+    let kind = |path: &str| super::security::stat(cx.env.system, path).map(|stat| stat.kind);
+    // A name without a directory is looked for where the daemon runs, and not before.
+    let wrong = if directory == "." {
+        None
+    } else if !kind(directory).is_some_and(FileKind::is_directory) {
+        Some(format!("there is no directory `{directory}`"))
+    } else if kind(&file.value) == Some(FileKind::Directory) {
+        Some(format!("`{}` is a directory", file.value))
+    } else {
+        None
+    };
+    if let Some(wrong) = wrong {
+        let message = format!("track_file `{}` is removed: {wrong}", block.name);
         let mut complaint = Diagnostic::new(Class::General, file.span, message)
             .help("a file can be watched only in a directory that is there");
         if let Some(close) = block.close {

@@ -347,6 +347,32 @@ pub fn ip_address(word: &str) -> Option<IpAddr> {
     word.parse::<Ipv4Addr>().ok().map(IpAddr::V4)
 }
 
+/// An address without what may stand behind it: keepalived cuts a prefix length and the end of a range off before it reads one
+/// in most places.
+pub fn without_range(word: &str) -> &str {
+    word.split(['-', '/']).next().unwrap_or(word)
+}
+
+/// The older way to write an IPv4 address, of one to four numbers: octal after 0, hexadecimal after 0x, the last one
+/// filling what is left (`inet_aton(3)`).
+pub fn inet_aton(word: &str) -> Option<u32> {
+    let number = |part: &str| {
+        let (digits, radix) = match part.as_bytes() {
+            [b'0', b'x' | b'X', ..] => (part.get(2..)?, 16),
+            [b'0', _, ..] => (part.get(1..)?, 8),
+            _ => (part, 10),
+        };
+        if digits.starts_with('+') { None } else { u32::from_str_radix(digits, radix).ok() }
+    };
+    let parts: Vec<u32> = word.split('.').map(number).collect::<Option<_>>()?;
+    let (last, bytes) = parts.split_last()?;
+    let room = 4u32.checked_sub(bytes.len() as u32).filter(|room| *room > 0)?;
+    if bytes.iter().any(|byte| *byte > 255) || u64::from(*last) >= 1u64 << (8 * room) {
+        return None;
+    }
+    Some(bytes.iter().zip([24, 16, 8]).fold(*last, |address, (byte, shift)| address | byte << shift))
+}
+
 /// One of some words.
 pub struct OneOf<T: 'static> {
     words: &'static [(&'static str, T)],

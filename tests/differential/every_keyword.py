@@ -3,12 +3,12 @@
 
   every_keyword.py [--peer keepalived] [--ours target/debug/vipd] [--only BLOCK[/KEYWORD]] [--out FOLDER] [--record FILE] [-v]
 
-The file around the keyword is tests/whole.conf, which has every block and no mistake. The line under test takes the place of
+The file around the keyword is tests/values/whole.conf, which has every block and no mistake. The line under test takes the place of
 the keyword's good line where there is one.  `vipctl keywords --json` says what a keyword takes; the values are made from that:
 the bounds and what is next to them, other ways to write a number, words that are of no kind, too many words, none, quotes.
 
 Agreement is that of differential.py, and in addition: if keepalived has nothing to say, vipd has neither an error nor a
-warning.  --record writes keepalived's verdicts down, for tests/verdicts.rs: a line `[BLOCK] KEYWORD`, then for every verdict a
+warning.  --record writes keepalived's verdicts down, for tests/values/verdicts.rs: a line `[BLOCK] KEYWORD`, then for every verdict a
 line of its exit code, with ! if keepalived names the line, and after tabs the values that it is about.  Root only; without root, keepalived or overlayfs the test is skipped (exit code 77).
 """
 import argparse, collections, json, os, re, shutil, subprocess, sys
@@ -82,7 +82,7 @@ def main():
     peer, ours = shutil.which(a.peer), os.path.abspath(a.ours)
     if os.geteuid() or not peer or not os.path.exists(ours): print("skipped: needs root, keepalived and a built vipd"); return 77
     table = json.loads(subprocess.run([os.path.join(os.path.dirname(ours), "vipctl"), "keywords", "--json"], check=True, capture_output=True, text=True).stdout)
-    whole = open(os.path.join(HERE, "../whole.conf")).read().splitlines()
+    whole = open(os.path.join(HERE, "../values/whole.conf")).read().splitlines()
     rows = [r for r in table if "BLOCK" not in r["arguments"] and f"{r['block']}/{r['keyword']}".startswith(a.only) and "@" + r["block"] in whole]
     if a.out: os.makedirs(a.out, exist_ok=True)
     total = agreed = explained = broken = 0
@@ -92,7 +92,7 @@ def main():
         verdicts = collections.defaultdict(list)
         lines = [f"{row['keyword']} {v}".rstrip(" ") for v in values(row["arguments"])]
         made = [placed(whole, row["block"], row["keyword"], line) for line in lines]
-        results = run(os.path.join(HERE, "../whole.conf"), [text for text, _ in made], peer, ours)
+        results = run(os.path.join(HERE, "../values/whole.conf"), [text for text, _ in made], peer, ours)
         if results is None: print("skipped: no namespaces or no overlayfs"); return 77
         for line, (text, at), ((pr, po), (r, o)) in zip(lines, made, results):
             if r < 124 and r >= 0 and r != 101 and (pr >= 124 or pr < 0): broken += 1; continue

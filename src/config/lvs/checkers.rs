@@ -99,7 +99,7 @@ checker! {
         /// Name given in HELO.
         "helo_name" => helo: Set<Box<str>> = last(STR).replaced(), default "smtpchecker.keepalived.org";
         /// A further target, as a check of its own.
-        "host" => hosts: Vec<(SmtpHost, Span)> =
+        "host" => hosts: Vec<(SmtpHost, Ends)> =
             block_by("virtual_server/real_server/SMTP_CHECK/host", "BLOCK", Repeat::Accumulates, smtp_host),
             renamed "write several SMTP_CHECK";
     } also {}
@@ -186,12 +186,19 @@ fn body<'n, 's>(node: &'n Node<'s>) -> &'n [Node<'s>] {
     node.body.as_deref().unwrap_or_default()
 }
 
+/// Where a check begins and ends.
+pub type Ends = (Span, Option<Span>);
+
+pub fn ends(check: &Node<'_>) -> Ends {
+    (check.span, check.close)
+}
+
 /// A link-local target needs `bind_if`: the same address may be behind every interface. False costs the checker.
-pub fn reachable(connection: &ConnectionSettings, server: Endpoint, at: Span, cx: &mut Cx<'_>) -> bool {
+pub fn reachable(connection: &ConnectionSettings, server: Endpoint, (at, close): Ends, cx: &mut Cx<'_>) -> bool {
     let to = connection.connect_ip.as_ref().map_or(server.address, |c| c.value);
     let link_local = matches!(to, IpAddr::V6(v6) if v6.segments()[0] & 0xffc0 == 0xfe80);
     if link_local && connection.interface.is_none() {
-        cx.error(at, format!("a check of link-local {to} needs `bind_if`; it is left out"));
+        cx.block_error(at, close, format!("a check of link-local {to} needs `bind_if`; it is left out"));
         return false;
     }
     true
@@ -199,36 +206,35 @@ pub fn reachable(connection: &ConnectionSettings, server: Endpoint, at: Span, cx
 
 /// TCP_CHECK
 pub fn tcp(node: &Node<'_>, server: Endpoint, out: &mut Vec<Draft>, cx: &mut Cx<'_>) {
-    let mut own = Tcp::default();
+    let mut own = Tcp { connection: ConnectionSettings::to(server.address), ..Tcp::default() };
     read_block(&mut own, body(node), cx);
-    if reachable(&own.connection, server, node.span, cx) {
+    if reachable(&own.connection, server, ends(node), cx) {
         out.push(Draft::new(CheckerKind::Tcp, node.span).timed(own.timing).connected(own.connection));
     }
 }
 
 /// PING_CHECK
 pub fn ping(node: &Node<'_>, server: Endpoint, out: &mut Vec<Draft>, cx: &mut Cx<'_>) {
-    let mut own = Ping::default();
+    let mut own = Ping { connection: ConnectionSettings::to(server.address), ..Ping::default() };
     read_block(&mut own, body(node), cx);
-    if reachable(&own.connection, server, node.span, cx) {
+    if reachable(&own.connection, server, ends(node), cx) {
         out.push(Draft::new(CheckerKind::Ping, node.span).timed(own.timing).connected(own.connection));
     }
 }
 
 /// UDP_CHECK
 pub fn udp(node: &Node<'_>, server: Endpoint, out: &mut Vec<Draft>, cx: &mut Cx<'_>) {
-    let mut own = Udp::default();
+    let mut own = Udp { connection: ConnectionSettings::to(server.address), ..Udp::default() };
     read_block(&mut own, body(node), cx);
-    if !reachable(&own.connection, server, node.span, cx) {
+    if !reachable(&own.connection, server, ends(node), cx) {
         return;
     }
     let (shortest, longest) = (given(&own.shortest, 0) as u16, given(&own.longest, 255) as u16);
     if shortest > longest {
         let at = own.shortest.as_ref().or(own.longest.as_ref()).map_or(node.span, |s| s.span);
-        cx.error(
-            at,
-            format!("min_reply_length {shortest} is above max_reply_length {longest}: the check always fails"),
-        );
+        let message =
+            format!("min_reply_length {shortest} is above max_reply_length {longest}: the check always fails");
+        cx.block_error(at, node.close, message);
     }
     let kind = CheckerKind::Udp { payload: own.payload.unwrap_or_default(), reply: own.reply, shortest, longest };
     out.push(Draft::new(kind, node.span).timed(own.timing).connected(own.connection));
@@ -258,23 +264,23 @@ pub fn smtp(node: &Node<'_>, server: Endpoint, out: &mut Vec<Draft>, cx: &mut Cx
     let helo = own.helo.map_or("smtpchecker.keepalived.org".into(), |helo| helo.value);
     let kind = CheckerKind::Smtp { helo };
     let hosts = own.hosts.into_iter().map(|(host, at)| (host.connection, host.timing, at));
-    for (connection, timing, at) in std::iter::once((own.connection, own.timing, node.span)).chain(hosts) {
+    for (connection, timing, at) in std::iter::once((own.connection, own.timing, ends(node))).chain(hosts) {
         if reachable(&connection, server, at, cx) {
-            out.push(Draft::new(kind.clone(), at).timed(timing).connected(connection));
+            out.push(Draft::new(kind.clone(), at.0).timed(timing).connected(connection));
         }
     }
 }
-fn smtp_host(hosts: &mut Vec<(SmtpHost, Span)>, node: &Node<'_>, cx: &mut Cx<'_>) {
+fn smtp_host(hosts: &mut Vec<(SmtpHost, Ends)>, node: &Node<'_>, cx: &mut Cx<'_>) {
     let mut own = SmtpHost::default();
     read_block(&mut own, body(node), cx);
-    hosts.push((own, node.span));
+    hosts.push((own, ends(node)));
 }
 
 /// DNS_CHECK
 pub fn dns(node: &Node<'_>, server: Endpoint, out: &mut Vec<Draft>, cx: &mut Cx<'_>) {
-    let mut own = Dns::default();
+    let mut own = Dns { connection: ConnectionSettings::to(server.address), ..Dns::default() };
     read_block(&mut own, body(node), cx);
-    if reachable(&own.connection, server, node.span, cx) {
+    if reachable(&own.connection, server, ends(node), cx) {
         let name = own.query.map_or(".".into(), |name| name.value);
         let kind = CheckerKind::Dns { record: given(&own.record, "SOA"), name };
         let draft = Draft::new(kind, node.span).timed(own.timing).connected(own.connection);
@@ -300,7 +306,9 @@ pub fn misc(node: &Node<'_>, _: Endpoint, out: &mut Vec<Draft>, cx: &mut Cx<'_>)
     let Some(path) = own.path else {
         return cx.lacks(&["misc_path"], node.span, node.close, "MISC_CHECK has no misc_path; it is left out");
     };
-    let command = Command { line: path.value, user: own.user.map(|user| user.value) };
+    // The user has a line of its own: further words of this one are not read.
+    let line = ScriptLine { user: None, ..path.value };
+    let command = Command { line, user: own.user.map(|user| user.value) };
     let timeout = own.timeout.map(|seconds| Interval::from_secs(u64::from(seconds.value)));
     // The command becomes a program to run when users and paths are looked at, in `resolve`.
     let kind = CheckerKind::Misc { run: None, timeout: timeout.unwrap_or_default(), dynamic: own.dynamic.is_some() };

@@ -1,6 +1,6 @@
 //! HTTP_GET and SSL_GET: pages that must answer, with a status, a digest or a pattern.
 
-use super::checkers::{Draft, reachable};
+use super::checkers::{Draft, ends, reachable};
 use super::shared::{ConnectionSettings, TimingSettings, UNLIMITED_US, bind_to, checker, connect_ip, within};
 use super::spec::{CheckerKind, Endpoint, Http, HttpProtocol, Page, Pattern};
 use crate::config::block::{Cx, Repeat, Set, Setting, block_by, by, flag, given, last, must, read_block, toggle};
@@ -138,7 +138,7 @@ const PROTOCOLS: &[(&str, HttpProtocol)] = &[
 
 /// HTTP_GET
 pub fn http_get(node: &Node<'_>, server: Endpoint, out: &mut Vec<Draft>, cx: &mut Cx<'_>) {
-    let mut own = HttpGet::default();
+    let mut own = HttpGet { connection: ConnectionSettings::to(server.address), ..HttpGet::default() };
     read_block(&mut own, node.body.as_deref().unwrap_or_default(), cx);
     let common = Common {
         tls: false,
@@ -155,7 +155,7 @@ pub fn http_get(node: &Node<'_>, server: Endpoint, out: &mut Vec<Draft>, cx: &mu
 
 /// SSL_GET
 pub fn ssl_get(node: &Node<'_>, server: Endpoint, out: &mut Vec<Draft>, cx: &mut Cx<'_>) {
-    let mut own = SslGet::default();
+    let mut own = SslGet { connection: ConnectionSettings::to(server.address), ..SslGet::default() };
     read_block(&mut own, node.body.as_deref().unwrap_or_default(), cx);
     let common = Common {
         tls: true,
@@ -194,7 +194,7 @@ fn finish(
     if pages.is_empty() {
         return cx.error_of(node, "the check has no url with a path; it is left out");
     }
-    if !reachable(&connection, server, node.span, cx) {
+    if !reachable(&connection, server, ends(node), cx) {
         return;
     }
     let host = common.virtual_host.map(|host| host.value);

@@ -12,15 +12,14 @@ use crate::config::line::unsigned_in;
 use crate::config::security::{SetScript, must_script};
 use crate::config::source::Span;
 use crate::config::tree::Node;
-use crate::config::values::{LONGEST_US, STR, one_of, text_up_to, timer, uint};
+use crate::config::values::{LONGEST_US, STR, decimal, inet_aton, one_of, text_up_to, timer, uint};
 use crate::time::Interval;
 use crate::wire::Family;
-use std::net::Ipv4Addr;
 
 /// Seconds of `persistence_timeout` without a number.
 pub const PERSISTENCE_TIMEOUT: u32 = 360;
 /// Longest IPVS timeout: 31 days.
-const LONGEST_PERSISTENCE: u64 = 2_678_400;
+const LONGEST_PERSISTENCE: i64 = 2_678_400;
 /// Largest IPVS weight.
 const WEIGHT: u32 = 2_147_483_647;
 
@@ -70,7 +69,7 @@ block! {
         /// How packets reach the servers.
         "lb_kind" => forwarding: Option<Forwarding> = by(FORWARDING, Repeat::LastWins, lb_kind), default "NAT, with an error";
         /// Persistence engine of IPVS: sip.
-        "persistence_engine" => engine: Set<Box<str>> = must(text_up_to(15));
+        "persistence_engine" => engine: Set<Box<str>> = must(text_up_to(16));
         /// Seconds for which a client comes back to its server.
         "persistence_timeout" => persistence: Set<u32> =
             by("[UINT[1..2678400]]", Repeat::LastWins, persistence_timeout), default "off; bare: 360";
@@ -314,7 +313,7 @@ fn persistence_timeout(field: &mut Set<u32>, node: &Node<'_>, cx: &mut Cx<'_>) {
         *field = Some(Setting { value: PERSISTENCE_TIMEOUT, span: node.span });
         return;
     };
-    match unsigned_in(word.text, 1, LONGEST_PERSISTENCE) {
+    match decimal(word.text, false).filter(|n| (1..=LONGEST_PERSISTENCE).contains(n)) {
         Some(seconds) => *field = Some(Setting { value: seconds as u32, span: word.span }),
         None => cx.error(
             word.span,
@@ -329,10 +328,7 @@ fn granularity(service: &mut Service, node: &Node<'_>, cx: &mut Cx<'_>) {
     let family = service.family.unwrap_or(guess);
     let found = match family {
         Family::V6 => unsigned_in(word.text, 1, 128).map(|n| Granularity::Prefix(n as u8)),
-        Family::V4 => {
-            let mask = word.text.parse::<Ipv4Addr>().map(u32::from).ok();
-            mask.or_else(|| word.text.parse::<u32>().ok()).map(Granularity::Mask)
-        }
+        Family::V4 => inet_aton(word.text).map(Granularity::Mask),
     };
     let Some(found) = found else {
         let expected = if family == Family::V4 { "a mask such as 255.255.255.0" } else { "1 to 128" };

@@ -7,14 +7,14 @@ use super::spec::{Endpoint, Forwarding, Method, TunnelChecksum, TunnelKind};
 use crate::config::block::{Cx, Facts, Reader, Set, Setting};
 use crate::config::line::unsigned_in;
 use crate::config::tree::{Node, Word};
-use crate::config::values::ip_address;
+use crate::config::values::{ip_address, without_range};
 use crate::engine::spec::IfName;
 use crate::time::Interval;
 use crate::wire::Family;
 use std::net::IpAddr;
 
 /// Longest time where keepalived sets no limit of its own, microseconds.
-pub const UNLIMITED_US: u64 = 4_294_967_295_000_000;
+pub const UNLIMITED_US: u64 = 18_446_744_073_709_000_000;
 
 /// A reader for a part of a field.
 pub struct Within<F: 'static, G: 'static, R> {
@@ -48,6 +48,8 @@ pub struct TimingSettings {
 /// How a check connects, as far as it is said.
 #[derive(Clone, Debug, Default)]
 pub struct ConnectionSettings {
+    /// The real server's address, which is probed without `connect_ip`.
+    pub server: Option<IpAddr>,
     pub connect_ip: Set<IpAddr>,
     pub connect_port: Set<u32>,
     pub bind_ip: Set<IpAddr>,
@@ -128,24 +130,33 @@ macro_rules! checker {
 }
 pub(super) use checker;
 
+impl ConnectionSettings {
+    /// What is so before anything is said of a check of this server.
+    pub fn to(server: IpAddr) -> Self {
+        ConnectionSettings { server: Some(server), ..Self::default() }
+    }
+}
+
 /// `connect_ip`: of the same family as `bindto`, if that came first.
 pub fn connect_ip(connection: &mut ConnectionSettings, node: &Node<'_>, cx: &mut Cx<'_>) {
-    let other = connection.bind_ip;
+    let other = connection.bind_ip.as_ref().map(|set| set.value);
     end(&mut connection.connect_ip, other, "bindto", node, cx);
 }
-/// `bindto`: of the same family as `connect_ip`, if that came first.
+/// `bindto`: of the same family as what is probed, as far as that has been said above.
 pub fn bind_to(connection: &mut ConnectionSettings, node: &Node<'_>, cx: &mut Cx<'_>) {
-    let other = connection.connect_ip;
-    end(&mut connection.bind_ip, other, "connect_ip", node, cx);
+    let (other, name) = match &connection.connect_ip {
+        Some(set) => (Some(set.value), "connect_ip"),
+        None => (connection.server, "the real server"),
+    };
+    end(&mut connection.bind_ip, other, name, node, cx);
 }
-fn end(field: &mut Set<IpAddr>, other: Set<IpAddr>, name: &str, node: &Node<'_>, cx: &mut Cx<'_>) {
+fn end(field: &mut Set<IpAddr>, other: Option<IpAddr>, name: &str, node: &Node<'_>, cx: &mut Cx<'_>) {
     let Some(word) = node.args.first() else { return cx.abort(node, "an address") };
-    let Some(address) = ip_address(word.text) else {
+    let Some(address) = ip_address(without_range(word.text)) else {
         return cx.error(word.span, format!("`{}` cannot be `{}` and is ignored", node.keyword.text, word.text));
     };
-    if let Some(other) = other.filter(|other| Family::of(&other.value) != Family::of(&address)) {
-        let message =
-            format!("`{}` {address} is ignored: {name} {} is of the other family", node.keyword.text, other.value);
+    if let Some(other) = other.filter(|other| Family::of(other) != Family::of(&address)) {
+        let message = format!("`{}` {address} is ignored: {name} {other} is of the other family", node.keyword.text);
         return cx.error(word.span, message);
     }
     *field = Some(Setting { value: address, span: word.span });
@@ -153,9 +164,7 @@ fn end(field: &mut Set<IpAddr>, other: Set<IpAddr>, name: &str, node: &Node<'_>,
 
 /// `IPADDR [PORT]`; port 0 is no port. What cannot be read is in `Err`, in words.
 pub fn endpoint(address: Word<'_>, port: Option<&Word<'_>>) -> Result<Endpoint, String> {
-    // keepalived cuts a range or mask off before it reads the address.
-    let text = address.text.split(['-', '/']).next().unwrap_or(address.text);
-    let ip = ip_address(text).ok_or_else(|| format!("`{}` is no address", address.text))?;
+    let ip = ip_address(without_range(address.text)).ok_or_else(|| format!("`{}` is no address", address.text))?;
     let port = match port {
         Some(word) if !word.text.bytes().all(|b| b == b'0') => {
             let number = unsigned_in(word.text, 1, 65535).and_then(|n| u16::try_from(n).ok());

@@ -1,67 +1,22 @@
 //! One mistake, one complaint: every keyword of the language gets a bad value in a file that is otherwise right.
-//!
-//! The file has every block. The line under test takes the place of the keyword's good line where there is one, so what a
-//! block cannot do without is there in a bad form, and nowhere else.
 
-#![allow(clippy::unwrap_used)]
-
+use super::whole::{WHOLE, file, judge};
 use std::collections::BTreeMap;
 use vipd::config::block::Body;
-use vipd::config::diagnostic::{Class, Diagnostics};
-use vipd::config::expand::TextEnv;
+use vipd::config::diagnostic::Class;
 use vipd::config::keywords::{Keyword, all};
-use vipd::config::source::MapLoader;
 use vipd::config::system::{Link, TableSystem};
-use vipd::config::{Env, load};
-
-const FILE: &str = "/etc/keepalived/keepalived.conf";
-
-/// A file with every block and without a mistake; `@` marks where the lines of a block begin, with its path.
-const GOOD: &str = include_str!("whole.conf");
 
 /// What nobody means: a word, numbers far below and above everything, nothing at all.
 const BAD: [&str; 4] = ["%no-such-thing", "-99999999999999", "99999999999999999999", ""];
-
-/// The file with one line in one block instead of the good line of the same keyword; the number of that line comes too.
-fn file(block: &str, keyword: &str, line: &str) -> (String, u32) {
-    let (mut text, mut number, mut at, mut inside) = (String::new(), 0, 0, None);
-    let mut depth = 0i32;
-    for good in GOOD.lines() {
-        if let Some(path) = good.strip_prefix('@') {
-            if path == block {
-                inside = Some(depth);
-                text += &format!("{line}\n");
-                number += 1;
-                at = number;
-            }
-            continue;
-        }
-        let replaced = inside == Some(depth) && good.split_whitespace().next() == Some(keyword) && !good.ends_with('{');
-        depth += i32::from(good.ends_with('{')) - i32::from(good.trim() == "}");
-        if inside.is_some_and(|outer| depth < outer) {
-            inside = None;
-        }
-        if !replaced {
-            text += &format!("{good}\n");
-            number += 1;
-        }
-    }
-    (text, at)
-}
 
 fn complaints(text: &str) -> Vec<(u32, String)> {
     let mut system = TableSystem { assume_interfaces: false, ..TableSystem::anywhere() };
     for name in ["eth0", "eth1"] {
         system.interfaces.insert(name.into(), Link::ethernet(name));
     }
-    let files = MapLoader::default().with(FILE, text.to_owned());
-    let env = Env { text: TextEnv::default(), system: &system };
-    let (_, diagnostics) = load(FILE, &env, &files);
-    let Diagnostics { list, sources, .. } = &diagnostics;
-    let wrong = list.iter().filter(|complaint| complaint.class != Class::Note);
-    wrong
-        .map(|c| (c.span.map_or(0, |span| sources.position(span).0), format!("{:?}: {}", c.class, c.message)))
-        .collect()
+    let wrong = judge(text, &system).said.into_iter().filter(|(_, class, _)| *class != Class::Note);
+    wrong.map(|(line, class, message)| (line, format!("{class:?}: {message}"))).collect()
 }
 
 /// No value of theirs is bad: the rest of the file contradicts what they say.
@@ -75,9 +30,9 @@ fn leaves() -> impl Iterator<Item = &'static Keyword> {
 
 #[test]
 fn the_good_file_is_good() {
-    assert_eq!(complaints(&GOOD.lines().filter(|l| !l.starts_with('@')).collect::<Vec<_>>().join("\n")), []);
+    assert_eq!(complaints(&WHOLE.lines().filter(|l| !l.starts_with('@')).collect::<Vec<_>>().join("\n")), []);
     for keyword in leaves() {
-        assert!(GOOD.contains(&format!("@{}\n", keyword.block)), "{} is not in the file", keyword.block);
+        assert!(WHOLE.contains(&format!("@{}\n", keyword.block)), "{} is not in the file", keyword.block);
     }
 }
 
