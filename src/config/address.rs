@@ -59,6 +59,7 @@ pub fn address(node: &Node<'_>, cx: &mut LineCx<'_>) -> Option<VirtualAddress> {
     let (mut scope_at, mut label_at, mut group_at) = (None, None, None);
     let mut words = Words::arguments(node);
 
+    let mut strange = false;
     while let Some(word) = words.next() {
         match word.text {
             "dev" => {
@@ -143,7 +144,10 @@ pub fn address(node: &Node<'_>, cx: &mut LineCx<'_>) -> Option<VirtualAddress> {
                 group_at = Some(word.span);
             }
             "use_vmac" if cx.list != List::Static => new.use_vmac = true,
+            // What follows an option that is not known may be its value.
+            _ if strange => {}
             other => {
+                strange = true;
                 let mut complaint = wrong(word.span, format!("'{other}' is no option of an address; it is ignored"));
                 if let Some(meant) = nearest(other, WORDS.into_iter()) {
                     complaint = complaint.help(format!("did you mean {meant}?"));

@@ -128,7 +128,8 @@ pub fn bfd_instance(sessions: &mut Sessions, node: &Node<'_>, cx: &mut Cx<'_>) {
 
     let Some(neighbor) = own.neighbor.address.as_ref().map(|n| n.value) else {
         if !own.neighbor.malformed {
-            cx.error_of(node, format!("bfd_instance {} has no neighbor_ip; it is left out", name.text));
+            let message = format!("bfd_instance {} has no neighbor_ip; it is left out", name.text);
+            cx.lacks(&["neighbor_ip", "neighbour_ip"], node.span, node.close, message);
         }
         return;
     };

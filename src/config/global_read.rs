@@ -7,7 +7,7 @@ use super::block::{Cx, Set, Setting};
 use super::diagnostic::{Class, Diagnostic};
 use super::security::UserLine;
 use super::tree::{Node, Word};
-use super::values::{GROUP6, IFNAME, Value, decimal, int, ip_address, uint};
+use super::values::{GROUP6, IFNAME, Value, decimal, int, ip_address, leading, uint};
 use crate::engine::spec::IfName;
 use std::net::IpAddr;
 
@@ -90,13 +90,12 @@ pub fn at_least_one(field: &mut Set<u32>, node: &Node<'_>, cx: &mut Cx<'_>) {
 
 fn at_least(field: &mut Set<u32>, node: &Node<'_>, cx: &mut Cx<'_>, max: u32) {
     let Some(first) = node.args.first().copied() else { return cx.abort(node, "a whole number, 1 or more") };
-    match word(uint(0, max), first, node, cx) {
-        Some(0) => {
-            cx.error(first.span, format!("`{}` must be 1 or more; 1 is used", node.keyword.text));
-            set(field, 1, node);
-        }
-        Some(n) => set(field, n, node),
-        None => {}
+    if leading(first.text, false) == Some(0) {
+        let message = format!("`{}` cannot be `{}`; 1 is used", node.keyword.text, first.text);
+        cx.push(Diagnostic::new(Class::General, first.span, message).label("expected 1 or more"));
+        set(field, 1, node);
+    } else if let Some(n) = word(uint(1, max), first, node, cx) {
+        set(field, n, node);
     }
 }
 
@@ -282,13 +281,16 @@ pub fn nftables(field: &mut Set<Box<str>>, node: &Node<'_>, cx: &mut Cx<'_>) {
 
 pub fn rt_priority(field: &mut Set<u8>, node: &Node<'_>, cx: &mut Cx<'_>) {
     let Some(first) = node.args.first().copied() else { return cx.missing(node, "a whole number from 1 to 99") };
-    let Some(given) = word(int(i32::MIN, i32::MAX), first, node, cx) else { return };
-    let used = given.clamp(1, 99);
-    if used != given {
-        let message = format!("`{}` cannot be {given}; {used} is used", node.keyword.text);
+    // What is out of range is brought into it, and of a word like `5x` the number is used.
+    let outside = leading(first.text, true).and_then(|n| i32::try_from(n).ok()).filter(|n| !(1..=99).contains(n));
+    if let Some(given) = outside {
+        let used = given.clamp(1, 99) as u8;
+        let message = format!("`{}` cannot be `{}`; {used} is used", node.keyword.text, first.text);
         cx.push(Diagnostic::new(Class::General, first.span, message).label("expected 1 to 99"));
+        set(field, used, node);
+    } else if let Some(given) = word(int(1, 99), first, node, cx) {
+        set(field, given as u8, node);
     }
-    set(field, used as u8, node);
 }
 
 pub fn cpu_affinity(field: &mut Set<Vec<u32>>, node: &Node<'_>, cx: &mut Cx<'_>) {

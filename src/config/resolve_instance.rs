@@ -42,8 +42,9 @@ pub fn has_the_least(own: &Named<Instance>, cx: &mut Cx<'_>) -> bool {
     if settings.vrid.is_none() {
         // A line that is wrong has been complained about.
         if settings.vrid_line.is_none() {
+            let class = cx.class_without(&["virtual_router_id"], (own.span, own.close));
             let message = format!("{} has no virtual_router_id", own.name);
-            cx.push(Diagnostic::new(Class::General, own.span, message).help("write `virtual_router_id N`, 1 to 255"));
+            cx.push(Diagnostic::new(class, own.span, message).help("write `virtual_router_id N`, 1 to 255"));
         }
         return false;
     }
@@ -51,8 +52,9 @@ pub fn has_the_least(own: &Named<Instance>, cx: &mut Cx<'_>) -> bool {
         if says_unicast(settings).is_none() {
             // An interface line that is wrong has been complained about.
             if settings.interface_line.is_none() {
+                let class = cx.class_without(&["interface"], (own.span, own.close));
                 let message = format!("{} has no interface", own.name);
-                cx.push(Diagnostic::new(Class::General, own.span, message).help("write `interface IFNAME`"));
+                cx.push(Diagnostic::new(class, own.span, message).help("write `interface IFNAME`"));
             }
             return false;
         }
@@ -314,7 +316,9 @@ fn authentication(
         Some(_) => None,
     };
     if let Some(refusal) = refusal {
-        say(cx, own, span, refusal);
+        let lacking = pass.is_empty() && !strict && version == Version::V2;
+        let class = if lacking { cx.class_without(&["auth_pass"], (own.span, own.close)) } else { Class::General };
+        cx.push(Diagnostic::new(class, span.unwrap_or(own.span), format!("{}: {refusal}", own.name)));
         kind = None;
     }
     if let Some(hmac) = &settings.hmac {
@@ -325,8 +329,9 @@ fn authentication(
         if !hmac.keys.iter().any(|key| u32::from(key.id) == active) {
             // A key that cannot be used has been complained about.
             if !hmac.refused {
-                let message = "auth_hmac is off: active_key names no key that is there";
-                say(cx, own, at(&hmac.active).or(hmac.opened), message);
+                let class = cx.class_without(&["key", "active_key"], (own.span, own.close));
+                let message = format!("{}: auth_hmac is off: active_key names no key that is there", own.name);
+                cx.push(Diagnostic::new(class, at(&hmac.active).or(hmac.opened).unwrap_or(own.span), message));
             }
             return Auth::None;
         }

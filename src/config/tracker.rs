@@ -307,11 +307,8 @@ pub fn read_process(list: &mut Vec<Named<ProcessBlock>>, node: &Node<'_>, cx: &m
     let new = node.args.first().is_some_and(|name| cx.define("vrrp_track_process", *name));
     let settings = &mut block.settings;
     if settings.process.is_none() {
-        return cx.block_error(
-            block.span,
-            block.close,
-            format!("vrrp_track_process `{}` has no process and is removed", block.name),
-        );
+        let message = format!("vrrp_track_process `{}` has no process and is removed", block.name);
+        return cx.lacks(&["process"], block.span, block.close, message);
     }
     if let (Some(least), Some(most)) = (settings.quorum, settings.quorum_max)
         && least.value > most.value

@@ -103,7 +103,7 @@ pub fn decimal(word: &str, signed: bool) -> Option<i64> {
 }
 
 /// The number in front of a word like `5s`, which keepalived's daemon uses although it complains.
-fn leading(word: &str, signed: bool) -> Option<i64> {
+pub fn leading(word: &str, signed: bool) -> Option<i64> {
     let word = word.trim_start();
     let sign = usize::from(word.starts_with('+') || (signed && word.starts_with('-')));
     let digits = word.bytes().skip(sign).take_while(u8::is_ascii_digit).count();

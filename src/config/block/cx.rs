@@ -131,7 +131,10 @@ impl Cx<'_> {
     }
     /// As [`Cx::block_error`], for a block that is without one of `keywords`.
     pub fn lacks(&mut self, keywords: &[&str], head: Span, close: Option<Span>, message: impl Into<String>) {
-        let class = self.class_without(keywords, (head, close));
+        self.left_out(self.class_without(keywords, (head, close)), (head, close), message);
+    }
+    /// A block is left out, for a reason that counts as much as `class` says.
+    pub fn left_out(&mut self, class: Class, (head, close): (Span, Option<Span>), message: impl Into<String>) {
         let complaint = Diagnostic::new(class, head, message);
         self.push(match close {
             Some(close) => complaint.related(close, "the block ends here"),
@@ -157,13 +160,22 @@ impl Cx<'_> {
     /// The argument that `node` cannot do without is missing: reading stops, exit code 2.
     pub fn abort(&mut self, node: &Node<'_>, expected: &str) {
         self.aborted = true;
+        if lost_to_quote(node) {
+            let told = self.diagnostics.list.iter_mut().rev();
+            let inside = |span: Span| (node.span.start..=node.raw_span.end).contains(&span.start);
+            if let Some(quote) = told.into_iter().find(|d| d.class == Class::Quote && d.span.is_some_and(inside)) {
+                quote.class = Class::Abort;
+                quote.message = format!("{}, and nothing after this line is read", quote.message);
+                return;
+            }
+        }
         let message = format!("`{}` has no argument; nothing after this line is read", node.keyword.text);
         self.push(Diagnostic::new(Class::Abort, node.span, message).label(format!("expected {expected}")));
     }
     /// The argument is missing, and the keyword is ignored for it. One that was lost to a quote has been told there.
     pub fn missing(&mut self, node: &Node<'_>, expected: &str) {
         if lost_to_quote(node) {
-            return;
+            return self.spoil(node);
         }
         let message = format!("`{}` has no argument and is ignored", node.keyword.text);
         self.push(Diagnostic::new(Class::MissingParameter, node.span, message).label(format!("expected {expected}")));
@@ -219,6 +231,8 @@ impl Cx<'_> {
         }
         let homes = crate::config::keywords::homes(keyword);
         if let Some(near) = nearest(keyword, names.iter().copied()) {
+            // What the block lacks for it has been said with this.
+            self.spoilt_lines.entry(near.into()).or_default().push(node.span.start);
             complaint = complaint.help(format!("did you mean `{near}`?"));
         } else if let Some(home) = homes.first() {
             let home = if home.is_empty() { "outside all blocks" } else { home };

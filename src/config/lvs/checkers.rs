@@ -323,7 +323,7 @@ pub fn file(node: &Node<'_>, _: Endpoint, out: &mut Vec<Draft>, cx: &mut Cx<'_>)
     let Some(file) = own.file.name else {
         return match own.file.unknown {
             Some(name) => unknown(&name.value, "track_file", name.span, node.close, cx),
-            None => cx.error_of(node, "FILE_CHECK has no track_file; it is left out"),
+            None => cx.lacks(&["track_file"], node.span, node.close, "FILE_CHECK has no track_file; it is left out"),
         };
     };
     let (weight, reverse) = own.weight.map_or((None, false), |(weight, reverse)| (Some(weight), reverse));
@@ -365,7 +365,7 @@ pub fn bfd(node: &Node<'_>, _: Endpoint, out: &mut Vec<Draft>, cx: &mut Cx<'_>) 
     read_block(&mut own, body(node), cx);
     let Some(session) = own.session.name.filter(|_| !own.session.spoilt) else {
         if !own.session.spoilt {
-            cx.error_of(node, "BFD_CHECK has no name; it is left out");
+            cx.lacks(&["name"], node.span, node.close, "BFD_CHECK has no name; it is left out");
         }
         return;
     };

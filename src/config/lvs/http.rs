@@ -4,6 +4,7 @@ use super::checkers::{Draft, ends, reachable};
 use super::shared::{ConnectionSettings, TimingSettings, UNLIMITED_US, bind_to, checker, connect_ip, within};
 use super::spec::{CheckerKind, Endpoint, Http, HttpProtocol, Page, Pattern};
 use crate::config::block::{Cx, Repeat, Set, Setting, block_by, by, flag, given, last, must, read_block, toggle};
+use crate::config::diagnostic::Class;
 use crate::config::lexer::script_words;
 use crate::config::line::unsigned;
 use crate::config::tree::Node;
@@ -192,7 +193,10 @@ fn finish(
 ) {
     let mut pages = common.pages;
     if pages.is_empty() {
-        return cx.error_of(node, "the check has no url with a path; it is left out");
+        // A url without a path has been complained about.
+        let tried = node.body.iter().flatten().any(|line| line.keyword.text == "url" && line.body.is_some());
+        let class = if tried { Class::Note } else { cx.class_without(&["url"], ends(node)) };
+        return cx.left_out(class, ends(node), "the check has no url with a path; it is left out");
     }
     if !reachable(&connection, server, ends(node), cx) {
         return;
@@ -230,7 +234,7 @@ where
     read_block(&mut own, node.body.as_deref().unwrap_or_default(), cx);
     let own: Settings = own.into();
     let Some(path) = own.path else {
-        return cx.error_of(node, "the url has no path; it is left out");
+        return cx.lacks(&["path"], node.span, node.close, "the url has no path; it is left out");
     };
     if own.regex.is_none() && (own.no_match || own.min_offset.is_some() || own.max_offset.is_some()) {
         cx.note(node.span, "options of a regex without `regex` have no effect");

@@ -98,7 +98,8 @@ pub fn virtual_server(lvs: &mut Lvs, node: &Node<'_>, cx: &mut Cx<'_>) {
         return;
     }
     if service.servers.is_empty() {
-        return cx.error_of(node, format!("virtual_server {name} has no real_server and is left out"));
+        let message = format!("virtual_server {name} has no real_server and is left out");
+        return cx.lacks(&["real_server"], node.span, node.close, message);
     }
     settle_family(&mut service, node.close, grouped, cx);
     lvs.services.push(service);
