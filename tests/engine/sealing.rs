@@ -77,6 +77,36 @@ fn an_ah_sequence_below_our_own_is_no_replay() {
     assert_eq!((counters.advert_rcvd, counters.auth_failure, bench.role(0)), (1, 0, Role::Backup));
 }
 
+/// At its end the counter stands still, since a receiver takes nothing lower; the next mastership starts over.
+#[test]
+fn an_ah_sequence_that_has_come_to_its_end() {
+    let of = InstanceSpec { auth: Auth::Ah(*b"secret\0\0"), ..v2(1, 100) };
+    let mut bench = Bench::new(spec(vec![of.clone()]));
+    let mut voice = Voice::of(&of, "10.0.0.2", 200);
+    voice.auth_type = 2;
+    let sequences = |actions: Vec<Action>| -> Vec<u32> {
+        let sent = actions.into_iter().filter_map(|action| match action {
+            Action::Transmit(sent) => Some(auth::read_ah(&sent.bytes[20..]).unwrap().0.sequence),
+            _ => None,
+        });
+        sent.collect()
+    };
+    bench.hear_bytes(voice.meta(), &sealed(&voice, b"secret\0\0", 0xFFFF_FFFC, false));
+    bench.wait(ms(6000));
+    let sent = sequences(bench.take());
+    assert_eq!((sent[0], sent.last()), (0xFFFF_FFFD, Some(&0xFFFF_FFFE)), "{sent:?}");
+    assert!(sent.is_sorted() && sent.len() >= 3, "it does not start over in the middle: {sent:?}");
+    // Another master, who is in his rights with the highest one, and then is gone.
+    bench.hear_bytes(voice.meta(), &sealed(&voice, b"secret\0\0", 0xFFFF_FFFF, false));
+    assert_eq!(bench.role(0), Role::Backup);
+    bench.take();
+    bench.wait(ms(6000));
+    assert_eq!(sequences(bench.take())[..2], [1, 2]);
+    // Whoever starts over likewise is heard.
+    bench.hear_bytes(voice.meta(), &sealed(&voice, b"secret\0\0", 1, false));
+    assert_eq!(bench.role(0), Role::Backup);
+}
+
 fn hmac(mode: HmacMode, replay: Replay) -> InstanceSpec {
     let keys = vec![(1, Box::from(&b"first key"[..])), (2, Box::from(&b"second key"[..]))];
     InstanceSpec { auth: Auth::Hmac(HmacAuth { keys, active: 2, mode, replay }), ..instance(1, 100) }

@@ -261,6 +261,37 @@ fn what_is_claimed_is_announced_with_the_address_of_its_link() {
     });
 }
 
+/// keepalived says nothing there, and nothing is wrong with it.
+#[test]
+fn an_interface_without_arp_announces_nothing() {
+    if !ready("no_arp") {
+        return;
+    }
+    let pair = Pair::new();
+    let claim = Arc::new(Claim { addresses: vec![v4("10.0.0.1", 24), v4("10.0.0.2", 24)], ..Claim::default() });
+    within(&pair.here, async || {
+        let mut observer = Observer::new(&pair.there, "eth0").unwrap();
+        let mut running = Running::start(Default::default());
+        running.configure(spec(vec![instance(Family::V4, (*claim).clone())]), Vec::new()).await;
+        running.own(&claim).await;
+        for (word, arp, addresses) in [("off", false, 0..1), ("on", true, 1..2)] {
+            output(&pair.here, &["ip", "link", "set", "eth0", "arp", word]);
+            running.until(|r| matches!(r, Report::Link(LinkFact::Changed(link)) if link.arp == arp)).await;
+            running.kernel.order(Order::Announce(Announce { instance: InstanceId(0), addresses }));
+        }
+        // The second one is heard, and nothing came before it.
+        let first = loop {
+            match observer.next(PATIENCE).unwrap().expect("an announcement").what {
+                What::GratuitousArp { address } => break address,
+                _ => continue,
+            }
+        };
+        assert_eq!(IpAddr::V4(first), claim.addresses[1].address);
+        assert_eq!(running.troubles(), [""; 0]);
+        running.stop().await;
+    });
+}
+
 #[test]
 fn packets_to_denied_addresses_are_dropped_while_owned() {
     if !ready("denied_addresses") {
