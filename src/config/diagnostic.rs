@@ -113,12 +113,19 @@ const MOST: usize = 10_000;
 impl Diagnostics {
     /// Takes a complaint; from the ten thousandth on only its class and the fact that there are more.
     pub fn push(&mut self, diagnostic: Diagnostic) {
-        if self.list.len() < MOST {
+        if !self.counts_only(diagnostic.class) {
             self.list.push(diagnostic);
-        } else {
-            self.more += 1;
-            self.worst_of_more = self.worst_of_more.max(Some(diagnostic.class));
         }
+    }
+    /// Whether there are so many that another one of this class is only counted, which is done with this. For those who make
+    /// millions of them out of rubbish: words that nobody will read take most of the time.
+    pub fn counts_only(&mut self, class: Class) -> bool {
+        let full = self.list.len() >= MOST;
+        if full {
+            self.more += 1;
+            self.worst_of_more = self.worst_of_more.max(Some(class));
+        }
+        full
     }
     /// Lets go of what is too many: for those who wrote into [`Diagnostics::list`] itself.
     pub fn keep_most(&mut self) {

@@ -136,8 +136,8 @@ impl<'l> Names<'l> {
     }
     /// IP protocol by number, by customary name or by a name or alias in /etc/protocols.
     pub fn ip_protocol(&self, word: &str) -> Option<u8> {
-        if let Some(number) = any_base(word) {
-            return u8::try_from(number).ok();
+        if word.bytes().all(|b| b.is_ascii_digit()) {
+            return word.parse().ok();
         }
         let listed = self.ip_protocols.get_or_init(|| self.protocols_file());
         let found = listed.iter().find(|(_, name)| **name == *word).map(|(number, _)| *number);

@@ -160,8 +160,8 @@ pub fn route(node: &Node<'_>, cx: &mut LineCx<'_>) -> Option<Route> {
             "onlink" => new.onlink = true,
             "encap" => new.encap = encap(word, &mut words, cx).or(new.encap),
             "expires" => {
-                let value = words.value(word, cx)?;
                 only_v6(word, &mut family, cx)?;
+                let value = words.value(word, cx)?;
                 new.expires = Some(number(value, u32::MAX, word.text, cx)?);
             }
             "features" => {
@@ -177,8 +177,8 @@ pub fn route(node: &Node<'_>, cx: &mut LineCx<'_>) -> Option<Route> {
                 new.congctl = Some((words.value(word, cx)?.text.into(), lock));
             }
             "pref" => {
-                let value = words.value(word, cx)?;
                 only_v6(word, &mut family, cx)?;
+                let value = words.value(word, cx)?;
                 new.pref = Some(match value.text {
                     "low" => 3,
                     "medium" => 0,

@@ -326,6 +326,9 @@ impl<'s> Builder<'s, '_> {
     }
 
     fn report_unexpected(&self, span: Span, diagnostics: &mut Diagnostics) {
+        if diagnostics.counts_only(Class::Brace) {
+            return;
+        }
         let mut diagnostic = Diagnostic::new(Class::Brace, span, "this `{` opens nothing")
             .label("ignored; its `}` will close the block around it");
         if let Some(open) = self.open.last() {
@@ -346,6 +349,9 @@ impl<'s> Builder<'s, '_> {
     }
 
     fn report_surplus(&self, span: Span, list: Option<Span>, diagnostics: &mut Diagnostics) {
+        if diagnostics.counts_only(Class::Brace) {
+            return;
+        }
         let mut diagnostic = Diagnostic::new(Class::Brace, span, "this `}` closes nothing");
         if let Some(list) = list {
             diagnostic = diagnostic.related(list, "the `{` is missing here");

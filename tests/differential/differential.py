@@ -48,13 +48,16 @@ done
 END
 chroot "$R" /bin/sh /all >/dev/null 2>&1
 """
-# Why the two differ: the reason, where its sign is (text, peer's output), the sign, and whether it explains another exit code
+# Why the two differ: the reason, where its sign is (an output, or text and peer's output with a NUL between), the sign, and whether it explains another exit code
 # as well as lines that are not named.
 KNOWN = [
-    ("net_namespace is not there: keepalived ends with 0 before it reads on", "text", r"(?m)^\s*(@\S+\s+)?net_namespace\s", True),
+    ("net_namespace is not there: keepalived ends with 0 before it reads on", "both", r"(?ms)^\s*(@\S+\s+)?net_namespace\s.*\0\s*\Z", True),
     ("2.2.7: a route without an interface cannot be watched", "peer", r"cannot track route", True),
     ("2.2.7: the same address twice in a list is taken", "ours", r"is listed twice; this one is left out", True),
     ("2.2.7: a comment that ends in a backslash leaves the backslash", "peer", r"Unknown keyword '\\'", True),
+    ("a quoted empty word is no number and no name", "ours", r"cannot be ``", True),
+    ("keepalived's first pass counts the line of an unknown keyword at the end of a file one too low", "peer",
+     r"\(Line \d+\) Unknown keyword (.*)\n(?:.*\n)*\(\S+: Line \d+\) Unknown keyword \1", False),
     ("keepalived counts the line of an over-long, NUL, include or sequence line one too low", "peer",
      r"line too long|embedded NULs|Config files? missing|Invalid ~SEQ", False),
     ("braces: keepalived's first pass complains of every line after the one mistake", "peer",
@@ -139,7 +142,7 @@ def cause(output, lines):
 
 def known(text, peer, ours, same_code):
     for reason, where, pattern, codes_too in KNOWN:
-        if (codes_too or same_code) and re.search(pattern, {"peer": peer, "ours": ours, "text": text}[where]): return reason
+        if (codes_too or same_code) and re.search(pattern, {"peer": peer, "ours": ours, "both": text + "\0" + peer}[where]): return reason
     return None
 
 

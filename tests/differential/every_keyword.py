@@ -39,10 +39,44 @@ OTHER = ["MASTER", "BACKUP", "master", "FAULT", "PASS", "AH", "pass", "enforce",
 LISTS = ["{ eth0 }", "{ nosuch }", "{ 192.0.2.90 }", "{ 192.0.2.90/24 dev eth0 }", "{ 192.0.2.90 min_ttl 5 }", "{ V1 }", "{ V1 V2 }", "{ alive }", "{ alive weight 5 }", "{ alive weight 500 }", "{ eth0 weight -10 reverse }",
          "{ eth0 5 }", "{ eth0 300 }", "{ 192.0.2.0/24 via 192.0.2.1 }", "{ from 192.0.2.0/24 table 100 }", "{ a@b.example }", "{ eth0 MII }", "{ eth0 nosuch }"]
 
+WORTH = ["", "0", "1", "-1", "5x", "0x10", "256", "65536", "4294967295", "4294967296", "1-5", "1/2", "1.5", "forever", "main", "host", "nosuch", "eth0", "nosuchif", "192.0.2.5", "192.0.2.5/32", "2001:db8::5",
+         "2001:db8::5/64", "lock 5", "5ms", "low", "averyverylongname16"]
+# What a line of a list begins with, and the options that may follow it.
+OPTIONS = {
+    "address line": (["192.0.2.90/24", "2001:db8::90/64", "192.0.2.90"],
+        "dev scope broadcast brd label peer home -nodad mngtmpaddr noprefixroute autojoin no_track preferred_lft use_vmac track_group nosuchoption"),
+    "route line": (["198.51.100.0/24 dev eth0", "2001:db8:1::/64 dev eth0"],
+        "inet inet6 to local blackhole unicast throw src via gw from tos dsfield table vrf protocol scope metric priority preference dev oif onlink expires mtu advmss reordering cwnd"
+        " ssthresh rtt rttvar rto_min hoplimit window initcwnd initrwnd features quickack fastopen_no_cookie congctl pref ttl-propagate realms as add append prepend or no_track track_group"
+        " nexthop via:nexthop weight:nexthop~dev~eth0 dev:nexthop onlink:nexthop~dev~eth0 id:encap~ip dst:encap~ip~id~5 ttl:encap~ip~id~5 id:encap~ip6 hoplimit:encap~ip6~id~5 encap nosuchoption"),
+    "rule line": (["from 192.0.2.0/24 table 100 priority 50", "from 2001:db8::/64 priority 60"],
+        "inet inet6 from to table lookup not preference order priority tos dsfield fwmark realms suppress_prefixlength sup_pl suppress_ifgroup sup_group dev iif oif tunnel-id uidrange l3mdev protocol"
+        " ipproto sport dport type blackhole unreachable prohibit goto nop no_track track_group nosuchoption"),
+    "IPADDR [min_ttl": (["192.0.2.90", "2001:db8::90"], "min_ttl max_ttl ttl nosuchoption"),
+    "NAME [weight": (["alive", "weight", "named", "path", "nosuch"], "weight weight:weight~5 reverse:weight~5 noreverse:weight~5 reverse nosuchoption"),
+    "IFNAME [weight": (["eth0", "nosuchif"], "weight weight:weight~5 reverse:weight~5 reverse nosuchoption"),
+    "IFNAME TIMER": (["eth0", "nosuchif"], ":5 : :1.5"),
+    "IFNAME [MII": (["eth0", "nosuchif"], "MII ETHTOOL IOCTL mii nosuchoption"),
+}
 
-def values(arguments):
+
+def lines(keyword, arguments):
+    """Lines of a list in braces, with one option each that has every value which any option could have."""
+    made = [word for word in WORDS if "{" in word] + LISTS
+    for sign, (heads, options) in OPTIONS.items():
+        if sign not in arguments: continue
+        for head in heads if keyword.startswith("virtual_") or "weight" in sign else heads[:1]:
+            for option in options.split():
+                option, _, before = option.partition(":")
+                start = " ".join(f"{head} {before.replace('~', ' ')} {option}".split())
+                made += [f"{{ {start} {worth} }}".replace("  ", " ") for worth in WORTH]
+                made.append(f"{{ {start} {WORTH[2]} {option} {WORTH[2]} }}")
+    return list(dict.fromkeys(made))
+
+
+def values(keyword, arguments):
     """Everything for what is not clearly a number; a number gets its bounds and their neighbours instead of far-fetched words."""
-    if "LIST" in arguments: return [word for word in WORDS if "{" in word] + LISTS
+    if "LIST" in arguments: return lines(keyword, arguments)
     made = list(WORDS)
     for low, high in re.findall(r"\[(-?[\d.]+)\.\.(-?[\d.]+)\]", arguments):
         for bound, outside in ((low, -1), (high, 1)):
@@ -90,7 +124,7 @@ def main():
     record = open(a.record, "w") if a.record else None
     for row in rows:
         verdicts = collections.defaultdict(list)
-        lines = [f"{row['keyword']} {v}".rstrip(" ") for v in values(row["arguments"])]
+        lines = [f"{row['keyword']} {v}".rstrip(" ") for v in values(row["keyword"], row["arguments"])]
         made = [placed(whole, row["block"], row["keyword"], line) for line in lines]
         results = run(os.path.join(HERE, "../values/whole.conf"), [text for text, _ in made], peer, ours)
         if results is None: print("skipped: no namespaces or no overlayfs"); return 77

@@ -221,6 +221,9 @@ impl Cx<'_> {
         nearest(name, names.keys().map(|k| &**k))
     }
     pub(super) fn unknown(&mut self, path: &str, node: &Node<'_>, names: &[&'static str]) {
+        if self.aborted || self.diagnostics.counts_only(Class::UnknownKeyword) {
+            return;
+        }
         let keyword = node.keyword.text;
         let place = if path.is_empty() { "here, outside all blocks".into() } else { format!("in {path}") };
         let mut complaint =
