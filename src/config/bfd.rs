@@ -8,7 +8,7 @@ use super::diagnostic::{Class, Diagnostic};
 use super::line::signed_in;
 use super::source::Span;
 use super::tree::Node;
-use super::values::{fixed_point, int, ip_address, uint, without_range};
+use super::values::{IPADDR, fixed_point, int, ip_address, uint, without_range};
 use crate::engine::spec::BfdSpec;
 use crate::time::Interval;
 use crate::wire::Family;
@@ -29,7 +29,7 @@ block! {
     /// One BFD session.
     "bfd_instance" => Bfd {
         /// Local address.
-        "source_ip" => source: Set<IpAddr> = by("IPADDR", Repeat::LastWins, source), default "any";
+        "source_ip" => source: Set<IpAddr> = must(IPADDR), default "any";
         /// Address of the peer.
         "neighbor_ip" => neighbor: Neighbor = by("IPADDR", Repeat::LastWins, neighbor), default "required";
         /// Milliseconds: shortest interval at which packets can be received.
@@ -170,14 +170,6 @@ pub fn bfd_instance(sessions: &mut Sessions, node: &Node<'_>, cx: &mut Cx<'_>) {
         for_checkers,
         at: node.span,
     });
-}
-
-fn source(field: &mut Set<IpAddr>, node: &Node<'_>, cx: &mut Cx<'_>) {
-    let Some(word) = node.args.first() else { return cx.abort(node, "an address") };
-    match ip_address(without_range(word.text)) {
-        Some(value) => *field = Some(Setting { value, span: word.span }),
-        None => cx.error(word.span, format!("`source_ip` cannot be `{}` and is ignored", word.text)),
-    }
 }
 
 fn neighbor(field: &mut Neighbor, node: &Node<'_>, cx: &mut Cx<'_>) {

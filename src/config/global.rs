@@ -4,7 +4,7 @@
 
 use super::block::{Repeat, Set, by, first, flag, last, list, must, must_first, toggle};
 use super::global_read::*;
-use super::security::{SetScript, UserLine, script, user};
+use super::security::{SetScript, UserLine, parent_script, script, user};
 use super::values::*;
 use crate::engine::spec::IfName;
 use crate::time::Interval;
@@ -44,11 +44,11 @@ block! {
         /// Default of every `smtp_alert`.
         "smtp_alert" => smtp_alert: Set<bool> = toggle(), default "unset";
         /// Run once before anything starts; the start waits for it.
-        "startup_script" => startup_script: SetScript = script();
+        "startup_script" => startup_script: SetScript = parent_script();
         /// Seconds after which `startup_script` is ended.
         "startup_script_timeout" => startup_timeout: Set<u32> = last(uint(1, 1000)), default "10";
         /// Run once after everything has stopped.
-        "shutdown_script" => shutdown_script: SetScript = script();
+        "shutdown_script" => shutdown_script: SetScript = parent_script();
         /// Seconds after which `shutdown_script` is ended.
         "shutdown_script_timeout" => shutdown_timeout: Set<u32> = last(uint(1, 1000)), default "10";
         /// How far real-time priority may be raised by itself; -1 never.

@@ -13,7 +13,7 @@ use super::security::{ScriptLine, script_line};
 use super::source::Span;
 use super::tracker::{Named, named, only_name};
 use super::tree::{Node, Word};
-use super::values::{IFNAME, IPADDR, Value, int, uint, without_range};
+use super::values::{IFNAME, IPADDR, Value, int, uint};
 use crate::engine::spec::{HmacMode, IfName, OldUnicast, Route, Rule};
 use crate::wire::Family;
 use rustc_hash::FxHashMap;
@@ -166,11 +166,7 @@ pub fn vrf(instance: &mut Instance, node: &Node<'_>, cx: &mut Cx<'_>) {
 
 pub fn source(instance: &mut Instance, node: &Node<'_>, cx: &mut Cx<'_>) {
     let Some(word) = node.args.first().copied() else { return cx.abort(node, &IPADDR.expected()) };
-    let alone = without_range(word.text);
-    let Some(address) = IPADDR.take(Word { text: alone, ..word }, node.keyword.text, cx) else { return };
-    if alone.len() < word.text.len() {
-        cx.note(word.span, format!("`{}` is {address}; what follows it is not used", node.keyword.text));
-    }
+    let Some(address) = IPADDR.take(word, node.keyword.text, cx) else { return };
     instance.source = None;
     if fits(instance, Family::of(&address), word, "the source address", cx) {
         instance.source = Some(Setting { value: address, span: word.span });
@@ -277,7 +273,7 @@ pub fn notify_deleted(field: &mut Set<Option<Box<ScriptLine>>>, node: &Node<'_>,
     if let Some(first) = field {
         return cx.again(node.span, "notify_deleted", first.span, "the first one holds");
     }
-    let value = if node.args.is_empty() { None } else { script_line(node, cx).map(Box::new) };
+    let value = if node.args.is_empty() { None } else { script_line(node, Class::Note, cx).map(Box::new) };
     *field = Some(Setting { value, span: node.span });
 }
 

@@ -45,18 +45,24 @@ pub struct Account {
 pub struct Script {
     abort: bool,
     repeat: Repeat,
+    /// Class of the complaint about a command of no words.
+    empty: Class,
 }
 /// A script; a second one is an error, a missing argument too.
 pub const fn script() -> Script {
-    Script { abort: false, repeat: Repeat::FirstKept }
+    Script { abort: false, repeat: Repeat::FirstKept, empty: Class::Note }
+}
+/// A script that the parent runs: keepalived tells it of these, and only of these, if the command is empty.
+pub const fn parent_script() -> Script {
+    Script { empty: Class::General, ..script() }
 }
 /// A script; a second one is an error; without an argument reading stops (exit code 2).
 pub const fn must_script() -> Script {
-    Script { abort: true, repeat: Repeat::FirstKept }
+    Script { abort: true, ..script() }
 }
 /// A script; the last one wins.
 pub const fn last_script() -> Script {
-    Script { abort: false, repeat: Repeat::LastWins }
+    Script { repeat: Repeat::LastWins, ..script() }
 }
 impl Reader<SetScript> for Script {
     fn read(&self, field: &mut SetScript, node: &Node<'_>, cx: &mut Cx<'_>) {
@@ -72,7 +78,7 @@ impl Reader<SetScript> for Script {
         {
             return cx.again(node.span, node.keyword.text, first.span, "the first one holds");
         }
-        if let Some(value) = script_line(node, cx) {
+        if let Some(value) = script_line(node, self.empty, cx) {
             *field = Some(Box::new(Setting { value, span: node.raw_span }));
         }
     }
@@ -82,7 +88,7 @@ impl Reader<SetScript> for Script {
 }
 
 /// Reads the line of a script option again, by the rules for commands.
-pub fn script_line(node: &Node<'_>, cx: &mut Cx<'_>) -> Option<ScriptLine> {
+pub fn script_line(node: &Node<'_>, empty: Class, cx: &mut Cx<'_>) -> Option<ScriptLine> {
     let span = node.raw_span;
     let unreadable = |problem: lexer::Unreadable, cx: &mut Cx<'_>| {
         cx.note(span, format!("`{}` is ignored: {}", node.keyword.text, problem.message));
@@ -102,12 +108,7 @@ pub fn script_line(node: &Node<'_>, cx: &mut Cx<'_>) -> Option<ScriptLine> {
             return None;
         }
         _ => {
-            // keepalived tells it of the scripts that the parent runs, and only there.
-            let class = match node.keyword.text {
-                "startup_script" | "shutdown_script" => Class::General,
-                _ => Class::Note,
-            };
-            cx.push(Diagnostic::new(class, span, format!("`{}` is ignored: the command is empty", node.keyword.text)));
+            cx.push(Diagnostic::new(empty, span, format!("`{}` is ignored: the command is empty", node.keyword.text)));
             return None;
         }
     };
