@@ -303,13 +303,13 @@ impl Value for InterfaceName {
     }
 }
 
-/// An address without prefix.
+/// An address; a prefix length or the end of a range behind it is not read.
 #[derive(Clone, Copy, Debug)]
 pub struct Address {
     multicast: bool,
     family: Option<crate::wire::Family>,
 }
-/// An IPv4 or IPv6 address; a prefix length or the end of a range behind it is not read.
+/// An IPv4 or IPv6 address.
 pub const IPADDR: Address = Address { multicast: false, family: None };
 /// A multicast address of either family.
 pub const GROUP: Address = Address { multicast: true, family: None };
@@ -333,8 +333,7 @@ impl Value for Address {
         format!("an {family} {}address", if self.multicast { "multicast " } else { "" })
     }
     fn read(&self, word: &str) -> Result<IpAddr, Wrong<IpAddr>> {
-        let word = if self.multicast { word } else { without_range(word) };
-        let address = ip_address(word).ok_or_else(Wrong::general)?;
+        let address = ip_address(without_range(word)).ok_or_else(Wrong::general)?;
         let family_fits = self.family.is_none_or(|f| f == crate::wire::Family::of(&address));
         if family_fits && (!self.multicast || address.is_multicast()) { Ok(address) } else { Err(Wrong::general()) }
     }
