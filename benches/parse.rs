@@ -13,14 +13,15 @@ use std::fmt::Write;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
+use vipd::config::Env;
 use vipd::config::diagnostic::Diagnostics;
 use vipd::config::expand::{TextEnv, read};
 use vipd::config::fmt::format;
 use vipd::config::keywords::Language;
+use vipd::config::load;
 use vipd::config::source::MapLoader;
 use vipd::config::system::TableSystem;
 use vipd::config::tree::parse;
-use vipd::config::{Env, load};
 
 const MAIN: &str = "/etc/keepalived/keepalived.conf";
 

@@ -4,7 +4,9 @@
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
-use vipd::config::{Env, expand::TextEnv, load};
+use vipd::config::Env;
+use vipd::config::expand::TextEnv;
+use vipd::config::load;
 use vipd::kernel::{files::OsLoader, system::LinuxSystem};
 
 fn main() -> ExitCode {

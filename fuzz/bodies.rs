@@ -3,12 +3,14 @@
 
 #![allow(dead_code)]
 
+use vipd::config;
+use vipd::config::Env;
 use vipd::config::diagnostic::{Diagnostics, Style};
 use vipd::config::expand::{TextEnv, read};
 use vipd::config::lexer::{script_words, words};
+use vipd::config::pair;
 use vipd::config::source::{MapLoader, Sources, Span};
 use vipd::config::system::TableSystem;
-use vipd::config::{self, Env, pair};
 use vipd::wire::Family;
 use vipd::wire::advert;
 

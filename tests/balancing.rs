@@ -5,10 +5,13 @@
 #![allow(clippy::unwrap_used)]
 
 use std::path::{Path, PathBuf};
+use vipd::config::Env;
+use vipd::config::Loaded;
+use vipd::config::expand::TextEnv;
+use vipd::config::load_all;
 use vipd::config::lvs::spec::{CheckerKind, Granularity, GroupEntry, LvsSpec, Method, TunnelKind};
 use vipd::config::source::{Found, Loader};
 use vipd::config::system::TableSystem;
-use vipd::config::{Env, Loaded, expand::TextEnv, load_all};
 
 struct One(String);
 impl Loader for One {

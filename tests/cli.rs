@@ -10,8 +10,8 @@ use vipd::cli::doctor::{Machine, Ran, Weight, examine};
 use vipd::cli::paint::Paint;
 use vipd::cli::view::Snapshot;
 use vipd::cli::{explain, status};
-use vipd::engine::spec::{IfName, VirtualLink};
 use vipd::sim::build;
+use vipd::spec::{IfName, VirtualLink};
 
 fn backup_with_failed_script() -> Snapshot {
     serde_json::from_value(json!({

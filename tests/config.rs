@@ -12,11 +12,12 @@
 
 use std::path::{Path, PathBuf};
 
+use vipd::config::Env;
 use vipd::config::diagnostic::{Diagnostics, Style};
 use vipd::config::expand::{TextEnv, read};
+use vipd::config::load;
 use vipd::config::source::{Found, MapLoader};
 use vipd::config::system::{Link, TableSystem};
-use vipd::config::{Env, load};
 
 const FOLDER: &str = "/etc/keepalived/";
 

@@ -72,7 +72,7 @@ fn a_backup_that_hears_its_master_allocates_nothing() {
 #[test]
 fn a_master_allocates_its_datagrams_only() {
     // AH and two unicast peers as well: sealing allocates nothing, a further peer one datagram.
-    let ah = vipd::engine::spec::InstanceSpec { auth: vipd::engine::spec::Auth::Ah(*b"12345678"), ..v2(1, 100) };
+    let ah = vipd::spec::InstanceSpec { auth: vipd::spec::Auth::Ah(*b"12345678"), ..v2(1, 100) };
     for (of, copies) in
         [(instance(1, 100), 1), (v2(1, 100), 1), (ah, 1), (unicast(1, 100, &["10.0.0.2", "10.0.0.3"]), 2)]
     {

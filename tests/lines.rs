@@ -7,10 +7,12 @@
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use vipd::config::Env;
+use vipd::config::expand::TextEnv;
+use vipd::config::load;
 use vipd::config::source::{Found, Loader};
 use vipd::config::system::{Link, TableSystem};
-use vipd::config::{Env, expand::TextEnv, load};
-use vipd::engine::spec::{Encap, Insert, Route, Rule, RuleAction, Spec, Transport, VirtualAddress};
+use vipd::spec::{Encap, Insert, Route, Rule, RuleAction, Spec, Transport, VirtualAddress};
 use vipd::wire::Family;
 
 struct One(String);

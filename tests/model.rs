@@ -16,8 +16,8 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use vipd::engine::Engine;
 use vipd::engine::io::{Action, Cause, Event, Input, Link, LinkAddress, Outcome, Role, RxMeta};
-use vipd::engine::spec::{Auth, IfName, InstanceSpec};
 use vipd::sim::build;
+use vipd::spec::{Auth, IfName, InstanceSpec};
 use vipd::time::{Interval, Time};
 use vipd::wire::{Priority, Version};
 

@@ -3,11 +3,13 @@
 #![allow(clippy::unwrap_used)]
 
 use std::path::{Path, PathBuf};
+use vipd::config::Env;
+use vipd::config::expand::TextEnv;
+use vipd::config::load;
 use vipd::config::pair::{compare, outlook};
 use vipd::config::source::{Found, Loader};
 use vipd::config::system::TableSystem;
-use vipd::config::{Env, expand::TextEnv, load};
-use vipd::engine::spec::Spec;
+use vipd::spec::Spec;
 
 struct One(String);
 impl Loader for One {

@@ -7,8 +7,8 @@ use netlink_packet_route::route::{RouteAttribute, RouteMessage};
 use netlink_packet_route::rule::{RuleAttribute, RuleMessage};
 use proptest::prelude::*;
 use std::net::{IpAddr, Ipv4Addr};
-use vipd::engine::spec::Insert;
 use vipd::kernel::reconcile::{Item, Key, Op, Seen, plan};
+use vipd::spec::Insert;
 
 /// Few keys and few contents, so that they meet.
 fn item() -> impl Strategy<Value = Item> {

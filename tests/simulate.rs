@@ -18,8 +18,8 @@ use vipd::config::source::MapLoader;
 use vipd::config::system::TableSystem;
 use vipd::engine::Engine;
 use vipd::engine::io::Beginning;
-use vipd::engine::spec::{FileSpec, GroupId, GroupSpec, IfName, InstanceId, Spec};
 use vipd::sim::{Law, Make, Report, Router, Scenario, build, play, real, shrink, weather};
+use vipd::spec::{FileSpec, GroupId, GroupSpec, IfName, InstanceId, Spec};
 use vipd::time::{Interval, Time};
 use vipd::wire::Version;
 

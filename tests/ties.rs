@@ -3,11 +3,12 @@
 #![allow(clippy::unwrap_used)]
 
 use std::fmt::Write as _;
+use vipd::config::Env;
 use vipd::config::expand::TextEnv;
+use vipd::config::load;
 use vipd::config::source::MapLoader;
 use vipd::config::system::TableSystem;
-use vipd::config::{Env, load};
-use vipd::engine::spec::Spec;
+use vipd::spec::Spec;
 
 fn read(text: &str) -> (Spec, u8, Vec<String>) {
     let system = TableSystem::anywhere();

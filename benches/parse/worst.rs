@@ -7,11 +7,14 @@
 use std::fmt::Write;
 use std::time::{Duration, Instant};
 
+use vipd::config::Env;
 use vipd::config::diagnostic::Style;
 use vipd::config::expand::TextEnv;
+use vipd::config::fmt;
+use vipd::config::load_all;
+use vipd::config::pair;
 use vipd::config::source::MapLoader;
 use vipd::config::system::TableSystem;
-use vipd::config::{Env, fmt, load_all, pair};
 
 use super::MAIN;
 

@@ -3,14 +3,15 @@
 //! With one file the exit code is that of `keepalived -t`; what is found between files counts as a mistake if it is an
 //! error, and with `--strict` if it is a warning.
 
+use super::Outcome;
 use super::args::{Check, Format};
 use super::files::{Where, load};
 use super::paint::Paint;
 use super::simulate::server_name;
-use super::{Outcome, steer};
+use super::steer;
 use crate::config::diagnostic::{Class, Level, Style};
 use crate::config::pair::{self, Finding};
-use crate::engine::spec::Spec;
+use crate::spec::Spec;
 use serde_json::json;
 use std::path::Path;
 use std::process::ExitCode;

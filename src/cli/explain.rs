@@ -1,8 +1,9 @@
 //! `vipctl explain`: why an instance is master, or why it is not, and what would change that.
 
+use super::clock;
 use super::paint::Paint;
+use super::status;
 use super::view::{self, Instance, Snapshot, span};
-use super::{clock, status};
 
 /// One paragraph an instance.
 pub fn render(snapshot: &Snapshot, only: Option<&str>, paint: Paint) -> Option<String> {

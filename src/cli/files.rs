@@ -1,14 +1,15 @@
 //! Configurations from disk, as they mean on this machine or on the one they are for.
 
 use super::Trouble;
+use crate::config;
+use crate::config::Env;
 use crate::config::diagnostic::Diagnostics;
 use crate::config::expand::TextEnv;
 use crate::config::source::{Found, Loader};
 use crate::config::system::{FileKind, Link, Stat, System, TableSystem, User};
-use crate::config::{self, Env};
-use crate::engine::spec::Spec;
 use crate::kernel::files::OsLoader;
 use crate::kernel::system::LinuxSystem;
+use crate::spec::Spec;
 use crate::time::Interval;
 use std::cell::RefCell;
 use std::collections::BTreeSet;

@@ -1,7 +1,9 @@
 //! `vipctl fmt`: print a configuration in the canonical layout, write it, or say whether it is in it.
 
+use super::Outcome;
+use super::Trouble;
 use super::args::Fmt;
-use super::{Outcome, Trouble, steer};
+use super::steer;
 use crate::config::fmt::format;
 use std::ffi::OsString;
 use std::io::Write;

@@ -1,8 +1,10 @@
 //! `vipctl keywords`: the language's own table, as text or JSON.
 
+use super::Outcome;
+use super::Trouble;
 use super::args::Keywords;
 use super::paint::Paint;
-use super::{Outcome, Trouble, steer};
+use super::steer;
 use crate::config::block::Repeat;
 use crate::config::keywords::{Keyword, all};
 

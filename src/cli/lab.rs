@@ -5,10 +5,12 @@
 mod timeline;
 mod verdict;
 
+use super::Outcome;
+use super::Trouble;
 use super::args::Lab;
 use super::files::{Where, load};
 use super::paint::Paint;
-use super::{Outcome, Trouble, steer};
+use super::steer;
 use crate::lab::plan::{Plan, Server};
 use crate::lab::rehearsal::Rehearsal;
 use crate::lab::stage::Stage;

@@ -1,8 +1,10 @@
 //! Manual pages and completions: made from the command lines and the keyword table, so that they cannot lag behind.
 
+use super::Outcome;
+use super::Trouble;
 use super::args::{ManPage, Program, Vipctl};
 use super::keywords::{arguments, repetition, title};
-use super::{Outcome, Trouble, steer};
+use super::steer;
 use crate::config::keywords::{Keyword, all};
 use clap::{Command, CommandFactory};
 use clap_complete::Shell;

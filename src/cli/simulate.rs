@@ -1,11 +1,14 @@
 //! `vipctl simulate`: the engine that the daemon runs, in virtual time, on a modelled network.
 
+use super::Outcome;
+use super::Trouble;
 use super::args::Simulate;
 use super::files::{Where, load};
 use super::paint::Paint;
-use super::{Outcome, Trouble, standing, steer};
-use crate::engine::spec::Spec;
+use super::standing;
+use super::steer;
 use crate::sim::{Report, Scenario, Standing, rehearse, run as play};
+use crate::spec::Spec;
 use crate::time::{Interval, Time};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};

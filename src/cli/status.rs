@@ -1,8 +1,9 @@
 //! `vipctl status`: one line an instance, then groups, scripts and other trackers.
 
+use super::clock;
 use super::paint::Paint;
+use super::table::Table;
 use super::view::{Instance, Snapshot, span};
-use super::{clock, table::Table};
 
 /// The whole answer of `vipctl status`, ready to be printed.
 pub fn render(snapshot: &Snapshot, paint: Paint) -> String {

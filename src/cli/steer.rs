@@ -1,9 +1,13 @@
 //! The verbs that ask a running daemon for something and print what it answers.
 
+use super::Outcome;
+use super::Trouble;
 use super::args::{Daemon, Explain, History, Status, Upgrade, Watch, Which};
 use super::client::{Client, listening, read, unexpected};
+use super::clock;
+use super::explain;
 use super::paint::Paint;
-use super::{Outcome, Trouble, clock, explain, status};
+use super::status;
 use crate::daemon::control::{Reply, Request};
 use serde_json::{Value, json};
 use std::io::Write;

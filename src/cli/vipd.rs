@@ -6,7 +6,12 @@
 //! [`crate::daemon::start`].
 
 use super::genhash;
-use crate::daemon::{self, CoreDump, LogOptions, Options, Parts, PidOptions};
+use crate::daemon;
+use crate::daemon::CoreDump;
+use crate::daemon::LogOptions;
+use crate::daemon::Options;
+use crate::daemon::Parts;
+use crate::daemon::PidOptions;
 use clap::{ArgAction, CommandFactory, FromArgMatches, Parser};
 use std::ffi::OsString;
 use std::io::Write;

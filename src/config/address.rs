@@ -9,7 +9,7 @@ use super::diagnostic::{Class, Diagnostic};
 use super::line::{LineCx, List, Words, address_and_prefix, host_prefix, ip, unsigned, wrong};
 use super::source::Span;
 use super::tree::{Node, Word};
-use crate::engine::spec::{IfName, VirtualAddress};
+use crate::spec::{IfName, VirtualAddress};
 use crate::wire::Family;
 use rustc_hash::FxHashMap;
 use std::net::{IpAddr, Ipv4Addr};
@@ -247,7 +247,7 @@ fn broadcast_of(new: &VirtualAddress, how: Broadcast, at: Span, cx: &mut LineCx<
     }
 }
 
-fn static_interface(first: &Word<'_>, cx: &mut LineCx<'_>) -> Option<crate::engine::spec::IfName> {
+fn static_interface(first: &Word<'_>, cx: &mut LineCx<'_>) -> Option<crate::spec::IfName> {
     let found = cx.fallback_interface();
     if found.is_none() {
         let name = cx.default_interface.unwrap_or("eth0").to_owned();

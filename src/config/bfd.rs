@@ -9,7 +9,7 @@ use super::line::signed_in;
 use super::source::Span;
 use super::tree::Node;
 use super::values::{IPADDR, fixed_point, int, ip_address, uint, without_range};
-use crate::engine::spec::BfdSpec;
+use crate::spec::BfdSpec;
 use crate::time::Interval;
 use crate::wire::Family;
 use std::net::IpAddr;

@@ -4,7 +4,7 @@
 
 use super::line::{LineCx, Words, any_base, ip, unsigned, wrong};
 use super::tree::Word;
-use crate::engine::spec::Encap;
+use crate::spec::Encap;
 use std::net::IpAddr;
 
 /// Most labels that keepalived stacks.

@@ -8,7 +8,7 @@ use super::diagnostic::{Class, Diagnostic};
 use super::line::{LineCx, Words, address_and_prefix, ip, unsigned_in, wrong};
 use super::source::Span;
 use super::tree::Word;
-use crate::engine::spec::Prefix;
+use crate::spec::Prefix;
 use crate::wire::Family;
 
 /// rtm_protocol of routes and rules that are watched and put back (RTPROT_KEEPALIVED).

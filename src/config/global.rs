@@ -6,7 +6,7 @@ use super::block::{Repeat, Set, by, first, flag, last, list, must, must_first, t
 use super::global_read::*;
 use super::security::{SetScript, UserLine, parent_script, script, user};
 use super::values::*;
-use crate::engine::spec::IfName;
+use crate::spec::IfName;
 use crate::time::Interval;
 use std::net::IpAddr;
 

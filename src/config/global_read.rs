@@ -8,7 +8,7 @@ use super::diagnostic::{Class, Diagnostic};
 use super::security::UserLine;
 use super::tree::{Node, Word};
 use super::values::{GROUP6, IFNAME, Value, decimal, int, ip_address, leading, uint};
-use crate::engine::spec::IfName;
+use crate::spec::IfName;
 use std::net::IpAddr;
 
 /// `smtp_server`.

@@ -10,7 +10,7 @@ use super::tracker::{
 };
 use super::tree::Node;
 use super::values::{LONGEST_US, timer};
-use crate::engine::spec::IfName;
+use crate::spec::IfName;
 use crate::time::Interval;
 
 /// Names, each with its place; `None` until the list was given.

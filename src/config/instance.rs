@@ -12,7 +12,7 @@ use super::security::{ScriptLine, SetScript, must_script};
 use super::source::Span;
 use super::tracker::{Ties, track_bfd, track_files, track_interface, track_process, track_script};
 use super::values::*;
-use crate::engine::spec::{HmacMode, OldUnicast, Route, Rule};
+use crate::spec::{HmacMode, OldUnicast, Route, Rule};
 use crate::time::Interval;
 use crate::wire::Family;
 use std::net::IpAddr;
@@ -171,7 +171,7 @@ block! {
         /// `version`, or 3 by `native_ipv6`.
         version: Set<i32>;
         /// `interface`.
-        interface: Set<crate::engine::spec::IfName>;
+        interface: Set<crate::spec::IfName>;
         /// `virtual_router_id`.
         vrid: Set<u32>;
         /// A `virtual_router_id` line was there, good or not.
@@ -179,7 +179,7 @@ block! {
         /// An `interface` line was there, good or not.
         interface_line: Option<Span>;
         /// `vrf`.
-        vrf: Set<crate::engine::spec::IfName>;
+        vrf: Set<crate::spec::IfName>;
         /// `mcast_src_ip`, `unicast_src_ip`, or the address of `use_ipvlan`.
         source: Set<IpAddr>;
         /// `mcast_dst_ip`.

@@ -14,7 +14,7 @@ use super::source::Span;
 use super::tracker::{Named, named, only_name};
 use super::tree::{Node, Word};
 use super::values::{IFNAME, IPADDR, Value, int, uint};
-use crate::engine::spec::{HmacMode, IfName, OldUnicast, Route, Rule};
+use crate::spec::{HmacMode, IfName, OldUnicast, Route, Rule};
 use crate::wire::Family;
 use rustc_hash::FxHashMap;
 use std::net::IpAddr;

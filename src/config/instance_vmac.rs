@@ -7,7 +7,7 @@ use super::instance_read::{complain, fits};
 use super::source::Span;
 use super::tree::{Node, Word};
 use super::values::ip_address;
-use crate::engine::spec::{IfName, IpvlanMode};
+use crate::spec::{IfName, IpvlanMode};
 use crate::wire::Family;
 use std::net::IpAddr;
 

@@ -12,7 +12,7 @@ use super::names::Names;
 use super::source::Span;
 use super::tree::{Node, Word};
 pub use super::values::ip_address as ip;
-use crate::engine::spec::IfName;
+use crate::spec::IfName;
 use crate::wire::Family;
 use std::net::IpAddr;
 

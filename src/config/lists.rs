@@ -8,7 +8,7 @@ use super::diagnostic::{Class, Diagnostic};
 use super::line::{LineCx, Words, ip, signed_in, unsigned_in, wrong};
 use super::tree::{Node, Word};
 use super::values::fixed_point;
-use crate::engine::spec::{Beat, BeatMethod, Debounce, IfName, Peer};
+use crate::spec::{Beat, BeatMethod, Debounce, IfName, Peer};
 use crate::time::Interval;
 
 /// A line of `unicast_peer`.

@@ -1,4 +1,4 @@
-//! Text → [`Spec`](crate::engine::spec::Spec), with diagnostics; no kernel, no daemon, files only through
+//! Text → [`Spec`](crate::spec::Spec), with diagnostics; no kernel, no daemon, files only through
 //! [`source::Loader`], the machine only through [`system::System`].
 //!
 //! The way of a configuration: `expand` makes plain lines out of files, `tree` makes nodes out of lines, the tables of
@@ -46,7 +46,7 @@ pub mod tracker;
 pub mod tree;
 pub mod values;
 
-use crate::engine::spec::Spec;
+use crate::spec::Spec;
 use block::Cx;
 use diagnostic::{Class, Diagnostics};
 use source::Loader;

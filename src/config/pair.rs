@@ -15,7 +15,7 @@ mod trackers;
 pub use outlook::outlook;
 
 use super::diagnostic::Level;
-use crate::engine::spec::{InstanceSpec, Spec, Transport};
+use crate::spec::{InstanceSpec, Spec, Transport};
 use crate::wire::Family;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::net::IpAddr;

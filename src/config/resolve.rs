@@ -17,7 +17,7 @@ use super::security::{Danger, Guard, ScriptLine, SetScript};
 use super::source::Span;
 use super::top::Top;
 use super::tracker::{FileBlock, Named, ProcessBlock, ScriptBlock, Weight};
-use crate::engine::spec::*;
+use crate::spec::*;
 use crate::time::Interval;
 use rustc_hash::{FxHashMap, FxHashSet};
 

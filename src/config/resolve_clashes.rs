@@ -6,7 +6,7 @@ use super::instance::Instance;
 use super::source::Span;
 use super::top::Top;
 use super::tracker::Named;
-use crate::engine::spec::*;
+use crate::spec::*;
 use rustc_hash::FxHashMap;
 use std::net::IpAddr;
 

@@ -9,7 +9,7 @@ use super::resolve_shown::shown;
 use super::security::{Guard, SetScript};
 use super::source::Span;
 use super::top::Top;
-use crate::engine::spec::{Daemon, Dump, Fifo, Mail, NetlinkBuffers, Nftables, Run, RxBuffer};
+use crate::spec::{Daemon, Dump, Fifo, Mail, NetlinkBuffers, Nftables, Run, RxBuffer};
 
 fn text(set: &Set<Box<str>>) -> Option<Box<str>> {
     set.as_ref().map(|set| set.value.clone())
@@ -148,7 +148,7 @@ pub fn daemon(top: &Top, guard: &mut Guard<'_>, cx: &mut Cx<'_>) -> Daemon {
 }
 
 fn with_argument(mut run: Run, argument: &str) -> Run {
-    use crate::engine::spec::Command;
+    use crate::spec::Command;
     match &mut run.command {
         Command::Exec { argv, .. } => argv.push(argument.into()),
         Command::Shell(line) => *line = format!("{line} '{argument}'").into(),

@@ -11,7 +11,7 @@ use super::instance_read::{AuthKind, Wanted, says_unicast};
 use super::resolve_owned::{addresses, announcements, virtual_link};
 use super::source::Span;
 use super::tracker::Named;
-use crate::engine::spec::*;
+use crate::spec::*;
 use crate::time::Interval;
 use crate::wire::{Family, Priority, Version, Vrid};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};

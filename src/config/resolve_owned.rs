@@ -6,7 +6,7 @@ use super::instance::Instance;
 use super::instance_read::says_unicast;
 use super::resolve_instance::{at, say};
 use super::tracker::Named;
-use crate::engine::spec::*;
+use crate::spec::*;
 use crate::time::Interval;
 use crate::wire::{Family, Vrid};
 

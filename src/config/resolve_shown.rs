@@ -3,7 +3,7 @@
 use super::block::{Set, given};
 use super::global::Global;
 use super::security::Guard;
-use crate::engine::spec::{ProcessShown, Shown};
+use crate::spec::{ProcessShown, Shown};
 
 fn text(set: &Set<Box<str>>) -> Option<Box<str>> {
     set.as_ref().map(|set| set.value.clone())

@@ -7,7 +7,7 @@
 use super::block::Cx;
 use super::source::Span;
 use super::tracker::{Named, TieLine, Ties, Weight};
-use crate::engine::spec::*;
+use crate::spec::*;
 use rustc_hash::{FxHashMap, FxHashSet};
 
 /// Trackers by name, with their own weight.

@@ -11,7 +11,7 @@ use super::family::{LineFamily, Network, PROTOCOL_KEEPALIVED, need, network, num
 use super::line::{LineCx, List, Words, ip, realms, unsigned_in, wrong};
 use super::metric::{FEATURE_ECN, FEATURES, metric_of};
 use super::tree::{Node, Word};
-use crate::engine::spec::{Insert, NextHop, Route};
+use crate::spec::{Insert, NextHop, Route};
 use crate::wire::Family;
 
 /// Routing table `main`.
@@ -136,7 +136,7 @@ pub fn route(node: &Node<'_>, cx: &mut LineCx<'_>) -> Option<Route> {
                 let value = words.value(word, cx)?;
                 let found = cx.host.vrf_table(value.text);
                 new.table = need(found, value, "a VRF", "no VRF of this name is there", cx)?;
-                new.vrf = crate::engine::spec::IfName::new(value.text);
+                new.vrf = crate::spec::IfName::new(value.text);
             }
             "protocol" => {
                 let value = words.value(word, cx)?;

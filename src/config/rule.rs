@@ -7,7 +7,7 @@
 use super::family::{LineFamily, PROTOCOL_KEEPALIVED, need, network, place, table, unknown};
 use super::line::{LineCx, List, Words, any_base, realms, unsigned, unsigned_in, wrong};
 use super::tree::{Node, Word};
-use crate::engine::spec::{Rule, RuleAction};
+use crate::spec::{Rule, RuleAction};
 use crate::wire::Family;
 
 const WORDS: [&str; 37] = [

@@ -10,7 +10,7 @@ use super::lexer;
 use super::source::Span;
 use super::system::{FileKind, Stat, System};
 use super::tree::Node;
-use crate::engine::spec::{Command, Run};
+use crate::spec::{Command, Run};
 
 /// A user, and a group that may begin with `:`.
 #[derive(Clone, PartialEq, Eq, Debug)]

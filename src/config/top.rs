@@ -17,7 +17,7 @@ use super::source::Loader;
 use super::tracker::{FileBlock, Named, ProcessBlock, ScriptBlock, read_file, read_process, read_script};
 use super::tree::{Node, Nodes};
 use super::values::{STR, uint};
-use crate::engine::spec::{Beat, Debounce, Route, Rule, VirtualAddress};
+use crate::spec::{Beat, Debounce, Route, Rule, VirtualAddress};
 use std::path::Path;
 
 block! {

@@ -9,7 +9,7 @@ use super::source::Span;
 use super::system::FileKind;
 use super::tree::Node;
 use super::values::{PATH, Value, decimal, int, timer, uint};
-use crate::engine::spec::ParamMatch;
+use crate::spec::ParamMatch;
 use crate::time::Interval;
 use rustc_hash::FxHashMap;
 

@@ -6,7 +6,7 @@
 use super::block::Cx;
 use super::diagnostic::{Class, Diagnostic};
 use super::tree::Word;
-use crate::engine::spec::IfName;
+use crate::spec::IfName;
 use crate::time::Interval;
 use std::borrow::Cow;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};

@@ -2,11 +2,12 @@
 
 use super::control::{DumpKind, Reply, Request};
 use super::driver::Punctuality;
+use super::dumps;
 use super::options::Options;
-use super::{dumps, reading};
+use super::reading;
 use crate::engine::snapshot::Snapshot;
-use crate::engine::spec::Spec;
 use crate::observe::{explain, metrics};
+use crate::spec::Spec;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 

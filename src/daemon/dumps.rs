@@ -5,8 +5,8 @@
 //! final name is never partial, and sees a close-after-write event.
 
 use crate::engine::snapshot::Snapshot;
-use crate::engine::spec::Spec;
 use crate::observe::{dump, json};
+use crate::spec::Spec;
 use std::fs::OpenOptions;
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;

@@ -5,7 +5,7 @@
 //! lives (an open-file-description lock over the whole file), is readable by everybody and goes when the daemon goes.
 
 use super::options::{Options, PidOptions};
-use crate::engine::spec::{Daemon, Spec};
+use crate::spec::{Daemon, Spec};
 use nix::fcntl::{FcntlArg, fcntl};
 use std::fs::{File, OpenOptions, Permissions};
 use std::io::{self, Seek, Write};

@@ -4,9 +4,9 @@
 
 use super::driver::News;
 use crate::engine::io::{Exit, KillSignal};
-use crate::engine::spec::{Run, ScriptId, Spec};
 use crate::kernel::process::{Ended, Processes, RunId};
 use crate::observe::{Fifos, NotifyRun};
+use crate::spec::{Run, ScriptId, Spec};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::time::Duration;

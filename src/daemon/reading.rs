@@ -1,13 +1,14 @@
 //! Reading the configuration: from the command line's wishes to a [`Spec`] and its diagnostics, and how these are shown.
 
 use super::options::Options;
+use crate::config::Env;
 use crate::config::diagnostic::{Class, Diagnostics, Style};
 use crate::config::expand::{self, TextEnv};
-use crate::config::{Env, load};
-use crate::engine::spec::Spec;
+use crate::config::load;
 use crate::kernel::clock;
 use crate::kernel::files::OsLoader;
 use crate::kernel::system::LinuxSystem;
+use crate::spec::Spec;
 use std::io::{IsTerminal, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;

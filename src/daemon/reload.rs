@@ -7,7 +7,7 @@
 use super::options::Options;
 use super::reading;
 use crate::config::diagnostic::{Class, Diagnostic, Diagnostics, Level};
-use crate::engine::spec::Spec;
+use crate::spec::Spec;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -9,13 +9,14 @@ mod reloading;
 
 use super::control::{Question, Reply};
 use super::driver::{News, Punctuality, Told};
+use super::dumps;
 use super::options::Options;
 use super::programs::Programs;
 use super::reload::Read;
 use super::schedule::Schedule;
 use super::signals::{Signals, Wish};
+use super::systemd;
 use super::trackers::Trackers;
-use super::{dumps, systemd};
 use crate::config::diagnostic::Class;
 use crate::engine::legacy::Legacy;
 use crate::engine::snapshot::Snapshot;

@@ -3,24 +3,29 @@
 //! What can fail for reasons of the user (configuration, permissions, "already running") comes before the fork, so that
 //! whoever started the daemon sees it.
 
+use super::again;
 use super::again::Will;
+use super::control;
 use super::control::Server;
 use super::driver::{self, Punctuality};
 use super::fork::{self, Ready, Side};
+use super::http;
+use super::log;
 use super::options::{Options, PidOptions};
 use super::pidfile::{self, Paths, PidError, PidFile};
 use super::programs::Programs;
+use super::reading;
+use super::reload;
 use super::reload::Marker;
 use super::services::{self, EXIT_INTERNAL, Services};
 use super::signals::{self, Signals};
 use super::trackers::Trackers;
-use super::{again, control, http, log, reading, reload};
 use crate::cli::vipd::COMPATIBLE;
-use crate::engine::spec::{Daemon, Run, Spec};
 use crate::kernel::netlink::{Kernel, Order, Settings};
 use crate::kernel::trackprocess::ProcessWatch;
 use crate::kernel::{namespace, privilege};
 use crate::observe::{Fifos, History, Hub, Notifier, mail::Mailer};
+use crate::spec::{Daemon, Run, Spec};
 use nix::sys::signal::SigSet;
 use std::os::unix::fs::DirBuilderExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};

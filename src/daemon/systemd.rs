@@ -1,7 +1,7 @@
 //! What systemd is told (sd_notify), and its watchdog. Without systemd all of it does nothing.
 
 use super::driver::News;
-use crate::engine::spec::Spec;
+use crate::spec::Spec;
 use sd_notify::NotifyState;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};

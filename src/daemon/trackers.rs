@@ -2,9 +2,9 @@
 
 use super::driver::News;
 use crate::engine::io::{Readings, TrackValue, Tracker};
-use crate::engine::spec::{FileId, ProcessId, Spec};
 use crate::kernel::trackfile::FileWatch;
 use crate::kernel::trackprocess::ProcessWatch;
+use crate::spec::{FileId, ProcessId, Spec};
 use std::sync::Arc;
 use tokio::sync::mpsc;
 

@@ -2,8 +2,8 @@
 //! nothing: what an admitted advert teaches (sequence numbers, checksum style) is handed back for the instance to take.
 
 use super::io::{Refusal, Role, RxMeta};
-use super::spec::{Auth, HmacAuth, HmacMode, InstanceSpec, OldUnicast, Replay, Transport};
 use super::transmit::is_group;
+use crate::spec::{Auth, HmacAuth, HmacMode, InstanceSpec, OldUnicast, Replay, Transport};
 use crate::time::Interval;
 use crate::wire::advert::{AUTH_AH, AUTH_NONE, AUTH_PASS, Advert, Malformed, TYPE_ADVERTISEMENT, parse};
 use crate::wire::auth::{self, Ah, Bound, Trailer};

@@ -3,10 +3,12 @@
 //!
 //! When a round is due is the business of [`super::garp`]; which state an instance is in, of [`super::instance`].
 
+use super::Alarm;
+use super::Engine;
 use super::garp::{self, Rounds};
 use super::io::{Action, Announce, Event, Outcome};
-use super::spec::InstanceId;
-use super::{Alarm, Engine, settle};
+use super::settle;
+use crate::spec::InstanceId;
 
 impl Engine {
     pub(super) fn applied(&mut self, id: InstanceId, outcome: Outcome) {

@@ -6,7 +6,7 @@
 
 use super::io::{Fault, Link};
 use super::links::{Known, Links};
-use super::spec::{IfName, InstanceSpec, VirtualLink};
+use crate::spec::{IfName, InstanceSpec, VirtualLink};
 use crate::wire::{Family, Priority};
 use std::collections::BTreeSet;
 use std::net::IpAddr;

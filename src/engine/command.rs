@@ -7,7 +7,7 @@ use super::Engine;
 use super::garp::Rounds;
 use super::io::{Action, Cause, Command, Event};
 use super::snapshot::Counters;
-use super::spec::{InstanceId, ScriptId};
+use crate::spec::{InstanceId, ScriptId};
 use crate::wire::Priority;
 use std::collections::BTreeSet;
 

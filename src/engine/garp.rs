@@ -5,7 +5,7 @@
 //! `garp_interval` or `gna_interval`. Neither ever announces what has not been told to be on an interface.
 
 use super::io::{Action, Announce};
-use super::spec::{Garp, InstanceId};
+use crate::spec::{Garp, InstanceId};
 use crate::time::{Interval, Time};
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
@@ -195,7 +195,7 @@ pub(super) fn following(at: Time, period: Interval, now: Time) -> Time {
 }
 
 /// Which lane: position in `Spec::pacing`, interface, IPv6.
-pub(super) type LaneKey = (usize, Option<super::spec::IfName>, bool);
+pub(super) type LaneKey = (usize, Option<crate::spec::IfName>, bool);
 
 /// One spaced line of announcements.
 #[derive(Clone, Debug, Default)]

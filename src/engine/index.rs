@@ -6,7 +6,7 @@
 use super::bind::watched;
 use super::garp::Lanes;
 use super::io::Tracker;
-use super::spec::{IfName, InstanceId, Spec, TieTarget};
+use crate::spec::{IfName, InstanceId, Spec, TieTarget};
 use crate::wire::{Family, Priority, Vrid};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::{BuildHasherDefault, Hasher};
@@ -109,7 +109,7 @@ impl Index {
         if spec.pacing.is_empty() {
             return;
         }
-        let lane = |address: &super::spec::VirtualAddress, lanes: &mut Lanes| {
+        let lane = |address: &crate::spec::VirtualAddress, lanes: &mut Lanes| {
             let name = address.interface.as_ref().or(instance.interface.as_ref())?;
             let named = spec.pacing.iter().position(|pacing| pacing.interfaces.contains(name));
             let chosen = named.or_else(|| spec.pacing.iter().position(|pacing| pacing.interfaces.is_empty()))?;

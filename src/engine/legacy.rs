@@ -4,15 +4,16 @@
 //! it, since the heir reads the configuration anew. What is missing from it (another program may have changed its mind
 //! about what to keep) begins afresh.
 
+use super::Engine;
 use super::admit::ReplayTable;
 use super::instance::Instance;
 use super::io::{Action, Beginning, Cause, Exit, Role, TrackValue, Tracker};
+use super::reload;
 use super::script::Monitor;
 use super::snapshot::Counters;
-use super::spec::{FileId, InstanceId, ProcessId, Spec};
 use super::state::{Backup, Heard, Master, State};
 use super::transmit::{Marks, Sender};
-use super::{Engine, reload};
+use crate::spec::{FileId, InstanceId, ProcessId, Spec};
 use crate::time::{Interval, Time};
 use crate::wire::Family;
 use serde::{Deserialize, Serialize};
@@ -149,7 +150,7 @@ impl Engine {
 }
 
 impl Instance {
-    fn estate(&self, spec: &super::spec::InstanceSpec) -> Estate {
+    fn estate(&self, spec: &crate::spec::InstanceSpec) -> Estate {
         Estate {
             name: spec.name.clone(),
             vrid: spec.vrid.get(),
@@ -172,7 +173,7 @@ impl Instance {
         }
     }
 
-    fn heir(spec: &super::spec::InstanceSpec, estate: &Estate, now: Time) -> Instance {
+    fn heir(spec: &crate::spec::InstanceSpec, estate: &Estate, now: Time) -> Instance {
         let state = match &estate.state {
             Kept::Idle => State::Init,
             Kept::Backup(backup) => State::Backup(backup.clone()),

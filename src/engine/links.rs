@@ -5,7 +5,7 @@
 //! nothing about instances.
 
 use super::io::{Link, LinkAddress, LinkFact};
-use super::spec::IfName;
+use crate::spec::IfName;
 use crate::time::{Interval, Time};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;

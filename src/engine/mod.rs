@@ -1,4 +1,4 @@
-//! The protocol; deterministic. See [`io`] for the whole vocabulary and [`spec`] for what it is told to be.
+//! The protocol; deterministic. See [`io`] for the whole vocabulary and [`crate::spec`] for what it is told to be.
 //!
 //! The engine is told facts with a time ([`Engine::handle`]) and answers with actions ([`Engine::poll`]). It has no
 //! socket, no clock, no randomness and no log: what it answers depends on what it was told and on nothing else.
@@ -27,12 +27,12 @@ pub mod reload;
 mod script;
 mod settle;
 pub mod snapshot;
-pub mod spec;
 mod state;
 pub mod track;
 mod transmit;
 mod view;
 
+use crate::spec::{GroupId, IfName, InstanceId, ProcessId, ScriptId, Spec};
 use crate::time::{Interval, Time};
 use agenda::{Agenda, Slot};
 use garp::Lanes;
@@ -44,7 +44,6 @@ use io::{
 use links::Links;
 use script::Monitor;
 use snapshot::Snapshot;
-use spec::{GroupId, IfName, InstanceId, ProcessId, ScriptId, Spec};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use track::Board;

@@ -2,7 +2,7 @@
 
 use super::instance::Instance;
 use super::io::Port;
-use super::spec::{Auth, InstanceId, InstanceSpec, Spec, Transport};
+use crate::spec::{Auth, InstanceId, InstanceSpec, Spec, Transport};
 use crate::wire::{PROTOCOL_AH, PROTOCOL_VRRP};
 
 /// One entry a distinct socket, in the order of the first instance that needs it. An instance without a link, or for

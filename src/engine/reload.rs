@@ -10,8 +10,8 @@ use super::instance::{Cx, Instance};
 use super::io::{Action, Event, Readings, Role};
 use super::script::Monitor;
 use super::settle::same_medium;
-use super::spec::{IfName, InstanceId, InstanceSpec, ScriptId, ScriptSpec, Spec, VirtualAddress};
 use super::track::Board;
+use crate::spec::{IfName, InstanceId, InstanceSpec, ScriptId, ScriptSpec, Spec, VirtualAddress};
 use crate::wire::Priority;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -243,7 +243,7 @@ impl Engine {
         let board = std::mem::replace(&mut self.board, Board::new(new));
         let files = pair(&old.files, &new.files, |a, b| a.name == b.name && a.path == b.path, |a, b| a.path == b.path);
         carry(&files, &board.files, &mut self.board.files);
-        let same = |a: &super::spec::ProcessSpec, b: &super::spec::ProcessSpec| {
+        let same = |a: &crate::spec::ProcessSpec, b: &crate::spec::ProcessSpec| {
             (&a.process, &a.params, a.param_match, a.full_command, a.quorum, a.quorum_max)
                 == (&b.process, &b.params, b.param_match, b.full_command, b.quorum, b.quorum_max)
         };

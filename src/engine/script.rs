@@ -5,7 +5,7 @@
 
 use super::io::{Action, Event, Exit, KillSignal};
 use super::legacy::Health;
-use super::spec::{ScriptId, ScriptSpec};
+use crate::spec::{ScriptId, ScriptSpec};
 use crate::time::{Interval, Time};
 use std::collections::VecDeque;
 

@@ -1,7 +1,7 @@
 //! The read model: what status, dumps, JSON and metrics show. A copy, made on request; nothing reads the engine itself.
 
 use super::io::{Cause, Exit, Fault, Link, Port, Refusal, Role};
-use super::spec::InstanceId;
+use crate::spec::InstanceId;
 use crate::time::{Interval, Time};
 use crate::wire::{Family, Priority, Version, Vrid};
 use serde::{Deserialize, Serialize};

@@ -4,7 +4,7 @@
 //! is made anew each time by whoever needs it; nothing is ever added to or taken from a priority in place.
 
 use super::io::{TrackValue, Tracker};
-use super::spec::{ProcessSpec, Spec, Tie, TieTarget};
+use crate::spec::{ProcessSpec, Spec, Tie, TieTarget};
 use crate::time::Time;
 
 /// What a tracker says at the moment.

@@ -5,7 +5,7 @@
 //! is compared with what is so.
 
 use super::io::{Action, Transmit};
-use super::spec::{Auth, HmacMode, InstanceId, InstanceSpec, OldUnicast, Replay, Transport};
+use crate::spec::{Auth, HmacMode, InstanceId, InstanceSpec, OldUnicast, Replay, Transport};
 use crate::time::{Interval, Time};
 use crate::wire::advert::{AUTH_AH, AUTH_NONE, AUTH_PASS, Saying};
 use crate::wire::auth::{self, Bound};

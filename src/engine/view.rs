@@ -7,9 +7,9 @@ use super::snapshot::{
     ContributionView, GroupView, InstanceView, LinkView, MasterView, NextView, PortView, ScriptView, Snapshot,
     TrackerView,
 };
-use super::spec::{InstanceId, InstanceSpec};
 use super::state::State;
 use super::track::name_of;
+use crate::spec::{InstanceId, InstanceSpec};
 use crate::time::Time;
 use crate::wire::Priority;
 

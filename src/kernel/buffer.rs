@@ -6,7 +6,7 @@
 
 use super::socket::SocketSettings;
 use crate::engine::io::Port;
-use crate::engine::spec::{InstanceId, RxBuffer};
+use crate::spec::{InstanceId, RxBuffer};
 use crate::wire::Family;
 use nix::sys::socket::{getsockopt, setsockopt, sockopt};
 use std::collections::BTreeMap;

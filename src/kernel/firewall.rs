@@ -11,7 +11,7 @@ mod rules;
 
 use super::netlink::NetlinkError;
 use super::netlink::channel::{Channel, Request};
-use crate::engine::spec::{IfName, Nftables};
+use crate::spec::{IfName, Nftables};
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
 use netlink_packet_netfilter::nftables::NfTablesMessage;
 use netlink_packet_netfilter::none::ControlMessage;

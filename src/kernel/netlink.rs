@@ -19,7 +19,7 @@ pub(in crate::kernel) mod virtual_link;
 mod watch;
 
 use crate::engine::io::{Announce, LinkFact, Outcome};
-use crate::engine::spec::{Claim, IfName, InstanceId, NetlinkBuffers, Spec};
+use crate::spec::{Claim, IfName, InstanceId, NetlinkBuffers, Spec};
 use std::net::IpAddr;
 use std::sync::Arc;
 use tokio::sync::mpsc;

@@ -1,7 +1,7 @@
 //! What the daemon may do and how the scheduler treats it. Everything here concerns the calling thread unless it says
 //! otherwise; the order of calls is the daemon's business.
 
-use crate::engine::spec::Daemon;
+use crate::spec::Daemon;
 use caps::{CapSet, Capability};
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::sys::mman::{MlockAllFlags, mlockall};

@@ -8,7 +8,7 @@
 
 use super::readiness::readable;
 use crate::engine::io::{Exit, KillSignal};
-use crate::engine::spec::{Command, Run};
+use crate::spec::{Command, Run};
 use nix::sys::signal::{SigHandler, SigSet, Signal, killpg, signal};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
 use nix::unistd::{Gid, Pid, Uid};

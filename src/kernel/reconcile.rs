@@ -6,7 +6,7 @@
 use super::netlink::address::AddressKey;
 use super::netlink::route::RouteKey;
 use super::netlink::rule::RuleKey;
-use crate::engine::spec::Insert;
+use crate::spec::Insert;
 use netlink_packet_route::address::AddressMessage;
 use netlink_packet_route::route::RouteMessage;
 use netlink_packet_route::rule::RuleMessage;

@@ -5,10 +5,11 @@
 //! interface cannot starve another. Nothing is parsed here beyond where a datagram came from; a classic BPF filter in
 //! the kernel (see [`super::filter`]) keeps out what cannot be an advert at all.
 
+use super::buffer;
+use super::filter;
 use super::readiness::readable;
-use super::{buffer, filter};
 use crate::engine::io::{Port, RxMeta, Transmit};
-use crate::engine::spec::{InstanceId, RxBuffer};
+use crate::spec::{InstanceId, RxBuffer};
 use crate::time::Time;
 use crate::wire::Family;
 use nix::sys::socket::{

@@ -3,7 +3,7 @@
 //! The directory is watched, not the file: editors and `mv` put a new file in the place of the old one. A symbolic link
 //! is followed once, at the start.
 
-use crate::engine::spec::{FileId, FileSpec};
+use crate::spec::{FileId, FileSpec};
 use futures_util::StreamExt;
 use inotify::{EventMask, EventStream, Inotify, WatchDescriptor, WatchMask};
 use std::collections::{HashMap, VecDeque};

@@ -5,7 +5,7 @@
 //! second. A process is looked at in /proc at the moment of its event, so what is counted is what is there.
 
 use super::readiness::{Owning, readable};
-use crate::engine::spec::{NetlinkBuffers, ParamMatch, ProcessId, ProcessSpec};
+use crate::spec::{NetlinkBuffers, ParamMatch, ProcessId, ProcessSpec};
 use proc_connector::{Error, NetlinkMessageIter, ProcConnector, ProcEvent};
 use std::collections::{HashMap, VecDeque};
 use std::fs;

@@ -1,7 +1,7 @@
 //! Who should hold the address, by the configurations alone.
 
 use super::plan::{Plan, Server};
-use crate::engine::spec::{InstanceSpec, Tie, TieTarget};
+use crate::spec::{InstanceSpec, Tie, TieTarget};
 use std::collections::BTreeSet;
 
 /// What is wrong with which server at the moment.

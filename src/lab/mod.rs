@@ -6,7 +6,7 @@
 //! asks, a failure, a recovery and a [`verdict`] by what the client got. Everything is made and taken down by netlink and
 //! system calls alone, without a shell, and nothing outlives the process that made it.
 //!
-//! It reads no configuration and prints nothing: it is given [`Spec`](crate::engine::spec::Spec)s, and an [`Audience`]
+//! It reads no configuration and prints nothing: it is given [`Spec`](crate::spec::Spec)s, and an [`Audience`]
 //! that is told what happens.
 
 mod addresses;

@@ -4,7 +4,7 @@
 //! source or peer address belongs to a server; other addresses are chosen beside the virtual ones. Pure: makes nothing.
 
 use super::Trouble;
-use crate::engine::spec::{InstanceSpec, Spec, TieTarget, Transport};
+use crate::spec::{InstanceSpec, Spec, TieTarget, Transport};
 use crate::time::Interval;
 use crate::wire::Family;
 use std::collections::BTreeSet;
@@ -149,8 +149,7 @@ fn segments(servers: &[Server]) -> Vec<String> {
 
 fn uses(spec: &Spec, segment: &str) -> bool {
     spec.instances.iter().any(|i| {
-        let tracked =
-            |tie: &crate::engine::spec::Tie| matches!(&tie.on, TieTarget::Interface(n) if n.as_str() == segment);
+        let tracked = |tie: &crate::spec::Tie| matches!(&tie.on, TieTarget::Interface(n) if n.as_str() == segment);
         i.interface.as_ref().is_some_and(|n| n.as_str() == segment)
             || i.claim.addresses.iter().any(|a| a.interface.as_ref().is_some_and(|n| n.as_str() == segment))
             || i.ties.iter().any(tracked)

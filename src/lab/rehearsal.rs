@@ -3,15 +3,18 @@
 //!
 //! It judges by what the client got, not by what the daemons say of themselves.
 
+use super::Audience;
+use super::Failure;
+use super::Trouble;
 use super::client::{self, Answer};
 use super::expect::{Damage, holders};
 use super::net::{Cable, Net};
 use super::plan::Plan;
 use super::server::Machine;
 use super::verdict::{Gap, Standing, Step, Verdict};
+use super::web;
 use super::words::{Order, Who, Word};
-use super::{Audience, Failure, Trouble, web};
-use crate::engine::spec::{Command, TieTarget};
+use crate::spec::{Command, TieTarget};
 use nix::sys::signal::Signal;
 use std::collections::BTreeMap;
 use std::net::IpAddr;

@@ -1,12 +1,15 @@
 //! Builds the lab for a plan: namespaces, cables, a machine a server, the client. [`Rehearsal`] plays on it.
 
+use super::Audience;
+use super::Trouble;
+use super::client;
 use super::expect::Damage;
 use super::net::Net;
 use super::plan::Plan;
 use super::rehearsal::Rehearsal;
 use super::server::Machine;
+use super::web;
 use super::words::NodePlan;
-use super::{Audience, Trouble, client, web};
 use std::path::{Path, PathBuf};
 
 /// What a lab is made of.

@@ -2,9 +2,7 @@
 //!
 //! Pure functions; the words are those of `ip`(8), in the order in which keepalived's readers know them.
 
-use crate::engine::spec::{
-    Command, Encap, Insert, NextHop, Prefix, Route, Rule, RuleAction, Run, Spec, VirtualAddress,
-};
+use crate::spec::{Command, Encap, Insert, NextHop, Prefix, Route, Rule, RuleAction, Run, Spec, VirtualAddress};
 use std::fmt::Write as _;
 use std::net::IpAddr;
 

@@ -3,7 +3,7 @@
 use super::log::fault;
 use crate::engine::io::{Cause, Role};
 use crate::engine::snapshot::{InstanceView, Snapshot};
-use crate::engine::spec::Spec;
+use crate::spec::Spec;
 use crate::time::{Interval, Time};
 use std::fmt::Write as _;
 

@@ -4,10 +4,12 @@
 //! does not fit into the pipe is lost, as with keepalived. A pipe that we made is removed at the end. The programs that
 //! read them are started by the daemon ([`Fifos::readers`]).
 
+use super::Context;
+use super::Observer;
+use super::Wishes;
 use super::notify::{Gate, Told, deleted_word};
-use super::{Context, Observer, Wishes};
 use crate::engine::io::{Event, Role};
-use crate::engine::spec::{Fifo, Run, Spec};
+use crate::spec::{Fifo, Run, Spec};
 use serde::{Deserialize, Serialize};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -102,7 +104,7 @@ impl Fifos {
             }
         }
         for (index, instance) in cx.spec.instances.iter().enumerate() {
-            let id = crate::engine::spec::InstanceId(index as u32);
+            let id = crate::spec::InstanceId(index as u32);
             if let Some(told) = Told::of(cx.role(id)) {
                 self.write(&instance_line(&instance.name, told.word(), cx.priority(id).0));
             }

@@ -4,7 +4,10 @@
 //! changes under the name of what they happened to, so that they outlive a reload; an upgrade hands them on with the rest
 //! of the daemon's belongings. It never grows with time: names that two configurations in turn do not have are forgotten.
 
-use super::{Context, Observer, Wishes, json};
+use super::Context;
+use super::Observer;
+use super::Wishes;
+use super::json;
 use crate::engine::io::Event;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, VecDeque};

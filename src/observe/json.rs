@@ -1,10 +1,11 @@
 //! JSON: keepalived's dump, field by field and number by number as its readers know it, and events for `vipctl watch`.
 
+use super::Context;
+use super::describe;
 use super::log::sentences;
-use super::{Context, describe};
 use crate::engine::io::{Event, TrackValue, Tracker};
 use crate::engine::snapshot::{Counters, InstanceView, Snapshot};
-use crate::engine::spec::{Auth, InstanceSpec, ParamMatch, ProcessSpec, Run, Spec, TieTarget};
+use crate::spec::{Auth, InstanceSpec, ParamMatch, ProcessSpec, Run, Spec, TieTarget};
 use serde_json::{Value, json};
 
 /// The whole dump, one line with its end. Version 1 is an array of instances, version 2 an object.

@@ -4,9 +4,11 @@
 //! [`sentences`] is pure; [`Log`] decides what has been said already: a refusal is logged once an instance and kind until
 //! something changes there, so that a misconfigured neighbour costs a line and not a line a second.
 
-use super::{Context, Observer, Wishes};
+use super::Context;
+use super::Observer;
+use super::Wishes;
 use crate::engine::io::{Cause, Event, Exit, Fault, Refusal, Role, Tracker};
-use crate::engine::spec::InstanceId;
+use crate::spec::InstanceId;
 use crate::wire::Vrid;
 use std::collections::{HashMap, HashSet};
 use tracing::Level;

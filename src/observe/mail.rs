@@ -5,11 +5,13 @@
 //! a word. [`Mailer`] decides what is sent, [`send`] sends
 //! it; the latter is awaited on the services thread and may take as long as `smtp_connect_timeout` a step.
 
+use super::Context;
+use super::Observer;
+use super::Wishes;
 use super::calendar::Local;
 use super::notify::{Gate, Told, deleted_word};
-use super::{Context, Observer, Wishes};
 use crate::engine::io::Event;
-use crate::engine::spec::Mail;
+use crate::spec::Mail;
 use std::collections::HashMap;
 use std::io;
 use std::time::Duration;

@@ -3,10 +3,11 @@
 //! Written by hand: a dozen families, and a scrape never touches the engine. Names begin with `vipd_`; the counters have
 //! keepalived's names, so that a dashboard for a keepalived exporter needs another prefix and nothing else.
 
-use super::{describe, json};
+use super::describe;
+use super::json;
 use crate::engine::io::Role;
 use crate::engine::snapshot::{InstanceView, Snapshot};
-use crate::engine::spec::Spec;
+use crate::spec::Spec;
 use std::fmt::Write as _;
 
 /// What the process knows of itself.

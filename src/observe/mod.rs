@@ -22,7 +22,7 @@ pub use notify::Notifier;
 
 use crate::engine::io::{Event, Role};
 use crate::engine::snapshot::Snapshot;
-use crate::engine::spec::{GroupId, InstanceId, InstanceSpec, Run, Spec};
+use crate::spec::{GroupId, InstanceId, InstanceSpec, Run, Spec};
 use crate::wire::Priority;
 use std::sync::Arc;
 

@@ -5,9 +5,12 @@
 //! notified before, stays silent: the group speaks for it. This module starts nothing; it puts [`NotifyRun`]s into
 //! [`Wishes`].
 
-use super::{Context, NotifyRun, Observer, Wishes};
+use super::Context;
+use super::NotifyRun;
+use super::Observer;
+use super::Wishes;
 use crate::engine::io::{Event, Role};
-use crate::engine::spec::{GroupId, InstanceId, Notify, Spec};
+use crate::spec::{GroupId, InstanceId, Notify, Spec};
 use std::collections::HashMap;
 
 /// A state as notifications name it: the three roles, and two ends.

@@ -4,7 +4,7 @@ use super::node::News;
 use super::scenario::{Act, Edit, Mood, Scenario};
 use super::world::World;
 use crate::engine::io::{Command, Input, LinkFact, TrackValue, Tracker};
-use crate::engine::spec::{FileId, ProcessId, Spec};
+use crate::spec::{FileId, ProcessId, Spec};
 use crate::time::{Interval, Time};
 use std::sync::Arc;
 

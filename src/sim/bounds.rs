@@ -4,7 +4,7 @@
 use super::kernel::Kernel;
 use super::scenario::{Act, Conduct, Scenario};
 use super::world::WAKE;
-use crate::engine::spec::{Auth, Spec};
+use crate::spec::{Auth, Spec};
 use crate::time::Interval;
 use crate::wire::Version;
 
@@ -51,7 +51,7 @@ impl Bounds {
         let addresses = instances().map(|i| i.claim.addresses.len()).max().unwrap_or(0) as u64;
         let kernel = Kernel::patience(requests.saturating_mul(2), addresses);
         let scripts = longest(&mut |spec| {
-            let one = |s: &crate::engine::spec::ScriptSpec| {
+            let one = |s: &crate::spec::ScriptSpec| {
                 let ladder = if hangs { s.timeout + Interval::from_millis(2_200) } else { Interval::from_millis(20) };
                 (s.interval + ladder + late).times(u64::from(s.rise.max(s.fall)) + 1)
             };

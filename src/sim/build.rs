@@ -1,7 +1,7 @@
 //! Specs made by hand: what the simulator's own worlds and the tests of the engine are written with. Every default is
 //! what the configuration language gives for an instance of which nothing is said.
 
-use crate::engine::spec::{
+use crate::spec::{
     Auth, Checksum, Claim, Command, Garp, IfName, InstanceSpec, Notify, Peer, Run, ScriptSpec, Spec, Transport,
     VirtualAddress,
 };

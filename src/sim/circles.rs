@@ -7,7 +7,7 @@ use super::reach::{connected, hears};
 use super::world::World;
 use crate::engine::io::Role;
 use crate::engine::snapshot::{InstanceView, Snapshot};
-use crate::engine::spec::{Auth, InstanceId, Transport};
+use crate::spec::{Auth, InstanceId, Transport};
 use crate::time::Interval;
 use crate::wire::{Family, Version, Vrid};
 use std::collections::BTreeMap;

@@ -7,7 +7,7 @@
 //! restart forgets: it is refused until its clock has come to where it has been.
 
 use super::node::Node;
-use crate::engine::spec::{Auth, HmacAuth, HmacMode, Replay, Spec};
+use crate::spec::{Auth, HmacAuth, HmacMode, Replay, Spec};
 use crate::time::{Interval, Time};
 
 /// Sequences count fractions of a second, windows whole seconds: so near to a limit it is anybody's guess.

@@ -1,7 +1,7 @@
 //! What is wrong with configurations taken together: seen in them, or in how a run of them ends.
 
 use super::report::Owner;
-use crate::engine::spec::Spec;
+use crate::spec::Spec;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;

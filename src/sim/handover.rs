@@ -13,7 +13,7 @@ use super::reach::{hears, unsettled};
 use super::said;
 use super::world::World;
 use crate::engine::io::{Cause, Role, Transmit};
-use crate::engine::spec::{Auth, InstanceId, InstanceSpec};
+use crate::spec::{Auth, InstanceId, InstanceSpec};
 use crate::time::{Interval, Time};
 use crate::wire::advert::Head;
 use crate::wire::{Priority, Version};

@@ -5,7 +5,7 @@ use super::lan::{Lan, interfaces};
 use super::reloads::Carried;
 use super::scenario::Mood;
 use crate::engine::io::{Link, LinkAddress, LinkFact, Outcome};
-use crate::engine::spec::{Claim, IfName, InstanceId, Spec, VirtualLink};
+use crate::spec::{Claim, IfName, InstanceId, Spec, VirtualLink};
 use crate::time::{Interval, Time};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};

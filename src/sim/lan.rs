@@ -3,7 +3,7 @@
 
 use super::random::Random;
 use super::scenario::{LanSettings, Segment};
-use crate::engine::spec::{Spec, TieTarget};
+use crate::spec::{Spec, TieTarget};
 use crate::time::Interval;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -49,8 +49,7 @@ impl Lan {
     fn twin(&self, node: usize, interface: &str, specs: &[&Spec], interfaces: &[BTreeSet<Box<str>>]) -> Option<usize> {
         let mine = specs.get(node)?;
         let routers = |spec: &Spec, name: &str| -> Vec<_> {
-            let here =
-                |i: &&crate::engine::spec::InstanceSpec| i.interface.as_ref().is_some_and(|n| n.as_str() == name);
+            let here = |i: &&crate::spec::InstanceSpec| i.interface.as_ref().is_some_and(|n| n.as_str() == name);
             spec.instances.iter().filter(here).map(|i| (i.vrid, i.family)).collect()
         };
         let wanted = routers(mine, interface);

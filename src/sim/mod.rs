@@ -43,7 +43,7 @@ pub use scenario::{Act, Conduct, Edit, LanSettings, Mood, Scenario, ScenarioErro
 pub use shrink::shrink;
 pub use world::World;
 
-use crate::engine::spec::Spec;
+use crate::spec::Spec;
 use std::sync::Arc;
 
 /// Plays a scenario with one real engine for each of `specs` (name of the server, its configuration).

@@ -7,7 +7,7 @@ use super::report::Standing;
 use super::router::Router;
 use super::scenario::Conduct;
 use crate::engine::io::{Exit, Fault, Input, LinkFact, Outcome, Port, RxMeta, TrackValue, Tracker, Wall};
-use crate::engine::spec::{IfName, InstanceId, InstanceSpec, ScriptId, Spec, TieTarget};
+use crate::spec::{IfName, InstanceId, InstanceSpec, ScriptId, Spec, TieTarget};
 use crate::time::{Interval, Time};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;

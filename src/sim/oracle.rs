@@ -12,7 +12,7 @@ use super::said;
 use super::scenario::{Act, Scenario};
 use super::world::World;
 use crate::engine::io::{Action, Announce, Cause, Event, Role};
-use crate::engine::spec::{InstanceId, Spec, Transport};
+use crate::spec::{InstanceId, Spec, Transport};
 use crate::time::{Interval, Time};
 use crate::wire::Priority;
 use std::collections::BTreeMap;
@@ -442,7 +442,7 @@ impl Oracle {
     }
 }
 
-fn watch(instance: &crate::engine::spec::InstanceSpec, now: Time) -> Watch {
+fn watch(instance: &crate::spec::InstanceSpec, now: Time) -> Watch {
     let peers = peers(&instance.transport);
     let allowed = peers * (5 + 1_000_000 / instance.interval.as_micros().max(1));
     Watch {

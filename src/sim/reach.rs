@@ -4,7 +4,7 @@ use super::clocks;
 use super::node::Node;
 use super::scenario::Conduct;
 use super::world::World;
-use crate::engine::spec::{InstanceId, Transport};
+use crate::spec::{InstanceId, Transport};
 use std::net::IpAddr;
 
 /// Something goes on by which no law about calm can be asked for.

@@ -3,7 +3,7 @@
 use super::bounds::Bounds;
 use super::lan::interfaces;
 use super::scenario::{Act, Conduct, Scenario};
-use crate::engine::spec::{ScriptSpec, Spec, TieTarget};
+use crate::spec::{ScriptSpec, Spec, TieTarget};
 use crate::time::{Interval, Time};
 use crate::wire::Family;
 use std::net::IpAddr;

@@ -6,7 +6,7 @@ use super::scenario::Edit;
 use super::world::{Happening, World};
 use crate::engine::io::{Action, Event, Input};
 use crate::engine::reload::continued;
-use crate::engine::spec::{GroupId, InstanceId, InstanceSpec, Spec, VirtualAddress};
+use crate::spec::{GroupId, InstanceId, InstanceSpec, Spec, VirtualAddress};
 use crate::wire::Priority;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -142,7 +142,7 @@ fn put_back(spec: &mut Spec, origin: &Spec, name: &str) {
     let Some(mut instance) = origin.instances.get(was).cloned() else { return };
     if let Some(group) = instance.group.and_then(|group| origin.groups.get(group.index())) {
         let place = spec.groups.iter().position(|there| there.name == group.name).unwrap_or_else(|| {
-            spec.groups.push(crate::engine::spec::GroupSpec { members: Vec::new(), ..group.clone() });
+            spec.groups.push(crate::spec::GroupSpec { members: Vec::new(), ..group.clone() });
             spec.groups.len() - 1
         });
         if let Some(group) = spec.groups.get_mut(place) {

@@ -5,7 +5,7 @@ use super::law::Violation;
 use super::node::Node;
 use super::pcap::Pcap;
 use crate::engine::io::{Cause, Event, Role};
-use crate::engine::spec::{InstanceId, Spec};
+use crate::spec::{InstanceId, Spec};
 use crate::time::{Interval, Time};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -259,8 +259,7 @@ impl Chronicle {
 /// An event as a person would tell it; `None` for what only counters need.
 fn sentence(spec: &Spec, event: &Event) -> Option<String> {
     let name = |id: &InstanceId| spec.instances.get(id.index()).map_or("?".into(), |i| i.name.clone());
-    let script =
-        |id: &crate::engine::spec::ScriptId| spec.scripts.get(id.index()).map_or("?".into(), |s| s.name.clone());
+    let script = |id: &crate::spec::ScriptId| spec.scripts.get(id.index()).map_or("?".into(), |s| s.name.clone());
     Some(match event {
         Event::Became { instance, from, to, why } => {
             format!("{}: {from} → {to}, {}", name(instance), reason(spec, why))

@@ -4,7 +4,7 @@
 use crate::engine::Engine;
 use crate::engine::io::{Action, Beginning, Input, Port, Wake};
 use crate::engine::snapshot::Snapshot;
-use crate::engine::spec::{InstanceId, Spec};
+use crate::spec::{InstanceId, Spec};
 use crate::time::Time;
 use std::sync::Arc;
 

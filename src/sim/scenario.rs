@@ -15,7 +15,7 @@
 //! random world can be handed to `vipctl simulate` as it stands. This file knows words and times only; names are
 //! looked up by the world.
 
-use crate::engine::spec::Run;
+use crate::spec::Run;
 use crate::time::{Interval, Time};
 
 /// A wire by name, and what hangs on it: (node, interface). `N` is a node's name, or its position in a world.

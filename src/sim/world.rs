@@ -17,7 +17,7 @@ use crate::engine::io::{
     Action, Announce, Beginning, Exit, Input, KillSignal, LinkFact, Outcome, Readings, RxMeta, TrackValue, Tracker,
     Transmit,
 };
-use crate::engine::spec::{BfdId, FileId, InstanceId, ProcessId, ScriptId, Spec};
+use crate::spec::{BfdId, FileId, InstanceId, ProcessId, ScriptId, Spec};
 use crate::time::{Interval, Time};
 use crate::wire::{Family, PROTOCOL_VRRP, Priority};
 use std::collections::BTreeMap;
@@ -321,7 +321,7 @@ impl<'m> World<'m> {
         }
     }
 
-    pub(super) fn ask(&mut self, node: usize, instance: InstanceId, claim: Option<Arc<crate::engine::spec::Claim>>) {
+    pub(super) fn ask(&mut self, node: usize, instance: InstanceId, claim: Option<Arc<crate::spec::Claim>>) {
         let now = self.now;
         let Some(n) = self.nodes.get_mut(node) else { return };
         let epoch = n.epoch;

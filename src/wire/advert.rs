@@ -4,8 +4,11 @@
 //! [`Head`] reads what is needed to find the virtual router even in a packet that is otherwise broken; [`parse`] reads
 //! the whole. Neither judges: a wrong checksum, password or type is somebody else's business. No panic on any bytes.
 
+use super::Family;
+use super::Priority;
+use super::Version;
+use super::Vrid;
 use super::checksum::ChecksumRule;
-use super::{Family, Priority, Version, Vrid};
 use crate::time::Interval;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 

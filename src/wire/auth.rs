@@ -4,8 +4,11 @@
 //!
 //! A plain password needs nothing from here: it is a field of the advert.
 
+use super::Family;
+use super::PROTOCOL_VRRP;
+use super::Version;
+use super::Vrid;
 use super::checksum::internet;
-use super::{Family, PROTOCOL_VRRP, Version, Vrid};
 use hmac::{Hmac, KeyInit, Mac};
 use md5::Md5;
 use sha2::Sha256;

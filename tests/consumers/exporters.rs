@@ -1,7 +1,11 @@
 //! Exporters and monitoring plug-ins.
 
+use super::CONF;
+use super::ask_for;
+use super::call;
 use super::ground::{Ground, ready};
-use super::{CONF, ask_for, call, program, settled};
+use super::program;
+use super::settled;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::process::Command;

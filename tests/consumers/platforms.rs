@@ -1,7 +1,10 @@
 //! Platforms that have keepalived inside.
 
+use super::CONF;
+use super::ask_for;
 use super::ground::{Daemon, Ground, PATIENCE, instance, ip, ready};
-use super::{CONF, ask_for, program, settled};
+use super::program;
+use super::settled;
 use inotify::{Inotify, WatchMask};
 use serde_json::Value;
 use std::io::{BufRead, BufReader};

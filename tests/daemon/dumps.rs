@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use vipd::daemon::dumps;
 use vipd::engine::io::{Input, Outcome};
 use vipd::engine::snapshot::Snapshot;
-use vipd::engine::spec::InstanceId;
 use vipd::observe::{describe, dump, json, metrics};
+use vipd::spec::InstanceId;
 
-fn snapshot() -> (std::sync::Arc<vipd::engine::spec::Spec>, Snapshot) {
+fn snapshot() -> (std::sync::Arc<vipd::spec::Spec>, Snapshot) {
     let spec = spec(GOLDEN_CONF);
     let (mut engine, now) = engine(&spec, 6);
     for instance in 0..spec.instances.len() as u32 {

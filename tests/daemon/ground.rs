@@ -2,13 +2,14 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use vipd::config::Env;
 use vipd::config::expand::TextEnv;
+use vipd::config::load;
 use vipd::config::source::MapLoader;
 use vipd::config::system::TableSystem;
-use vipd::config::{Env, load};
 use vipd::engine::Engine;
 use vipd::engine::io::{Input, Link, LinkAddress, Wall};
-use vipd::engine::spec::{IfName, Spec};
+use vipd::spec::{IfName, Spec};
 use vipd::time::Time;
 
 pub const GOLDEN_CONF: &str = include_str!("golden/keepalived.conf");

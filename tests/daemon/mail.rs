@@ -2,8 +2,8 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
-use vipd::engine::spec::Mail;
 use vipd::observe::mail::{Message, send};
+use vipd::spec::Mail;
 
 /// Answers each command with the reply that belongs to it, or with `refuse` to the command that begins with `at`.
 fn serve(listener: &TcpListener, at: &str, refuse: &str) -> Vec<String> {

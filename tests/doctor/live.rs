@@ -1,7 +1,8 @@
 //! Faults made on a machine of namespaces, and cured by what doctor prints.
 
+use super::Complaint;
+use super::complaints;
 use super::machine::{Machine, Switch};
-use super::{Complaint, complaints};
 
 const PLAIN: &str = "vrrp_instance VI_1 {\n    interface eth0\n    virtual_router_id 51\n    priority 100\n    \
                      virtual_ipaddress {\n        10.0.0.10/24\n    }\n}\n";

@@ -1,13 +1,14 @@
 //! Faults of machines whose root is a directory here (`vipctl doctor --root`), or that are made up: what concerns the
 //! whole machine and cannot be made in a namespace. And the drop-in files of the package, put where they say.
 
-use super::{Complaint, complaints};
+use super::Complaint;
+use super::complaints;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 use vipd::cli::doctor::{Machine, Ran, Weight, examine};
-use vipd::engine::spec::{Auth, Spec};
+use vipd::spec::{Auth, Spec};
 
 struct Root {
     directory: PathBuf,

@@ -3,7 +3,7 @@
 use crate::harness::*;
 use std::sync::Arc;
 use vipd::engine::io::{Command, *};
-use vipd::engine::spec::*;
+use vipd::spec::*;
 use vipd::time::Time;
 
 /// Times (ms since mastership) and ranges of all announcements up to `to` ms after mastership.

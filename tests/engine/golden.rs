@@ -4,7 +4,7 @@ use crate::harness::*;
 use std::fs;
 use std::net::IpAddr;
 use vipd::engine::io::{Action, Command, Input};
-use vipd::engine::spec::*;
+use vipd::spec::*;
 use vipd::wire::advert::parse;
 use vipd::wire::checksum::ChecksumRule;
 use vipd::wire::{Family, Version, frames};

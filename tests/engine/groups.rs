@@ -2,7 +2,7 @@
 
 use crate::harness::*;
 use vipd::engine::io::{Command, *};
-use vipd::engine::spec::*;
+use vipd::spec::*;
 use vipd::wire::Priority;
 
 fn pair_of(first: u8, second: u8) -> Spec {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use vipd::engine::Engine;
 use vipd::engine::io::*;
 use vipd::engine::snapshot::InstanceView;
-use vipd::engine::spec::*;
+use vipd::spec::*;
 use vipd::time::{Interval, Time};
 use vipd::wire::advert::{Saying, parse};
 use vipd::wire::checksum::ChecksumRule;
@@ -144,7 +144,7 @@ pub fn grouped(mut instances: Vec<InstanceSpec>) -> Spec {
 pub fn script(label: &str) -> ScriptSpec {
     ScriptSpec {
         name: label.into(),
-        run: Run { command: vipd::engine::spec::Command::Shell(label.into()), uid: 0, gid: 0, groups: None },
+        run: Run { command: vipd::spec::Command::Shell(label.into()), uid: 0, gid: 0, groups: None },
         interval: ms(1000),
         timeout: ms(1000),
         weight: 0,

@@ -3,7 +3,7 @@
 use crate::harness::*;
 use vipd::engine::io::*;
 use vipd::engine::snapshot::Counters;
-use vipd::engine::spec::*;
+use vipd::spec::*;
 use vipd::time::{Interval, Time};
 use vipd::wire::checksum::ChecksumRule;
 use vipd::wire::{Version, Vrid, frames};

@@ -4,7 +4,7 @@ use crate::harness::*;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 use vipd::engine::io::{Command, *};
-use vipd::engine::spec::*;
+use vipd::spec::*;
 use vipd::time::Interval;
 use vipd::wire::Priority;
 

@@ -2,7 +2,7 @@
 
 use crate::harness::*;
 use vipd::engine::io::*;
-use vipd::engine::spec::*;
+use vipd::spec::*;
 use vipd::time::Interval;
 
 fn gone(index: u32, text: &str, prefix: u8) -> Input<'static> {

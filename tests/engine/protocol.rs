@@ -2,7 +2,7 @@
 
 use crate::harness::*;
 use vipd::engine::io::{Command, *};
-use vipd::engine::spec::*;
+use vipd::spec::*;
 use vipd::time::{Interval, Time};
 use vipd::wire::{Priority, Version};
 

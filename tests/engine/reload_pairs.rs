@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use vipd::engine::io::*;
 use vipd::engine::reload::continued;
-use vipd::engine::spec::*;
+use vipd::spec::*;
 use vipd::time::Time;
 use vipd::wire::{Priority, Version};
 

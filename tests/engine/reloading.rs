@@ -2,7 +2,7 @@
 
 use crate::harness::*;
 use vipd::engine::io::*;
-use vipd::engine::spec::*;
+use vipd::spec::*;
 use vipd::wire::Priority;
 
 #[test]

@@ -4,7 +4,7 @@ use crate::harness::*;
 use std::net::IpAddr;
 use vipd::engine::io::{Command, *};
 use vipd::engine::snapshot::Counters;
-use vipd::engine::spec::*;
+use vipd::spec::*;
 use vipd::time::{Interval, Time};
 use vipd::wire::auth::{self, Bound};
 use vipd::wire::checksum::ChecksumRule;

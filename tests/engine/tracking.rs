@@ -3,7 +3,7 @@
 use crate::harness::*;
 use vipd::engine::Engine;
 use vipd::engine::io::*;
-use vipd::engine::spec::*;
+use vipd::spec::*;
 use vipd::time::{Interval, Time};
 use vipd::wire::Priority;
 

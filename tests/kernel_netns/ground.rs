@@ -6,10 +6,10 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 use tokio::sync::mpsc::UnboundedReceiver;
 use vipd::engine::io::{LinkFact, Outcome};
-use vipd::engine::spec::*;
 use vipd::kernel::namespace;
 use vipd::kernel::netlink::{Kernel, Order, Report, Settings};
 use vipd::lab::wire;
+use vipd::spec::*;
 use vipd::time::Interval;
 use vipd::wire::{Family, Priority, Version, Vrid};
 

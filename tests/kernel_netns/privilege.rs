@@ -1,8 +1,8 @@
 //! Scheduling of the engine thread, and what its children do not inherit; namespaces that leave nothing behind.
 
 use crate::ground::{Pair, ready};
-use vipd::engine::spec::Daemon;
 use vipd::kernel::{namespace, privilege};
+use vipd::spec::Daemon;
 
 /// Real-time priority and policy, out of a line of /proc/…/stat.
 fn scheduling(stat: &str) -> (u32, u32) {

@@ -5,11 +5,11 @@ use std::net::{IpAddr, SocketAddrV6};
 use std::sync::Arc;
 use std::time::Duration;
 use vipd::engine::io::LinkFact;
-use vipd::engine::spec::*;
 use vipd::kernel::namespace;
 use vipd::kernel::netlink::{Order, Report};
 use vipd::lab::observer::{Observer, What};
 use vipd::lab::wire;
+use vipd::spec::*;
 use vipd::wire::Family;
 
 fn table(pair: &Pair) -> String {

@@ -2,9 +2,9 @@
 
 use crate::ground::{PATIENCE, Pair, install, ready};
 use std::path::PathBuf;
-use vipd::engine::spec::*;
 use vipd::kernel::trackfile::{FileWatch, number};
 use vipd::kernel::trackprocess::{ProcessWatch, Seen};
+use vipd::spec::*;
 use vipd::time::Interval;
 
 #[test]

@@ -6,12 +6,12 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use vipd::engine::io::{Announce, LinkFact, Outcome, Port};
-use vipd::engine::spec::*;
 use vipd::kernel::namespace;
 use vipd::kernel::netlink::{Order, Report};
 use vipd::kernel::socket::{SocketSettings, Sockets};
 use vipd::lab::observer::{Observer, What};
 use vipd::lab::wire;
+use vipd::spec::*;
 use vipd::wire::Family;
 
 fn vmac(family: Family) -> VirtualLink {

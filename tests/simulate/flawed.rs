@@ -5,8 +5,8 @@ use std::sync::Arc;
 use vipd::engine::Engine;
 use vipd::engine::io::{Action, Announce, Cause, Event, Input, LinkFact, Port, Role, Wake};
 use vipd::engine::snapshot::Snapshot;
-use vipd::engine::spec::{InstanceId, Spec};
 use vipd::sim::Router;
+use vipd::spec::{InstanceId, Spec};
 use vipd::time::{Interval, Time};
 use vipd::wire::Priority;
 

@@ -3,7 +3,7 @@
 use super::bench::*;
 use std::net::Ipv4Addr;
 use vipd::engine::io::{Refusal, Role};
-use vipd::engine::spec::{Auth, InstanceSpec};
+use vipd::spec::{Auth, InstanceSpec};
 use vipd::time::Interval;
 use vipd::wire::advert::{self};
 use vipd::wire::checksum::ChecksumRule;

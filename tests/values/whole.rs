@@ -1,10 +1,11 @@
 //! A file that has every block and no mistake, and how it is read with one line in it that may be one.
 
+use vipd::config::Env;
 use vipd::config::diagnostic::{Class, Diagnostics};
 use vipd::config::expand::TextEnv;
+use vipd::config::load;
 use vipd::config::source::MapLoader;
 use vipd::config::system::TableSystem;
-use vipd::config::{Env, load};
 
 const FILE: &str = "/etc/keepalived/keepalived.conf";
 

@@ -3,8 +3,10 @@
 //! Chains that others jump to are read in the place of the jump, as ufw and firewalld need it. What cannot be decided
 //! from the words of a rule counts as accepting: a doctor who cries wolf is not asked again.
 
-use super::{Case, Finding, Weight};
-use crate::engine::spec::{Auth, Transport};
+use super::Case;
+use super::Finding;
+use super::Weight;
+use crate::spec::{Auth, Transport};
 use std::collections::BTreeMap;
 
 /// Adverts come in as IP protocol 112 to 224.0.0.18 or ff02::12, or from the unicast peers, and go out alike.

@@ -11,12 +11,13 @@ mod services;
 
 pub use machine::{Machine, Mounted, Ran};
 
+use super::Outcome;
 use super::args::Doctor;
 use super::files::{Where, load};
 use super::paint::Paint;
-use super::{Outcome, steer};
+use super::steer;
 use crate::config::diagnostic::{Class, Diagnostics, Level};
-use crate::engine::spec::{IfName, InstanceSpec, Spec};
+use crate::spec::{IfName, InstanceSpec, Spec};
 use std::collections::BTreeSet;
 use std::process::ExitCode;
 

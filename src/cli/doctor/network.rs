@@ -1,7 +1,9 @@
 //! Interfaces and those who believe that they own them: networkd, NetworkManager, sysctls.
 
-use super::{Case, Finding, Weight};
-use crate::engine::spec::{TieTarget, VirtualLink};
+use super::Case;
+use super::Finding;
+use super::Weight;
+use crate::spec::{TieTarget, VirtualLink};
 use crate::wire::Family;
 
 /// Every interface that the configuration names is there, is up, and can do what is asked of it.
@@ -51,7 +53,7 @@ pub fn interfaces(case: &Case<'_>, found: &mut Vec<Finding>) {
 }
 
 /// Name of a VMAC or ipvlan that the daemon makes itself.
-fn made_by_us(instance: &crate::engine::spec::InstanceSpec) -> Option<&str> {
+fn made_by_us(instance: &crate::spec::InstanceSpec) -> Option<&str> {
     match instance.virtual_link.as_ref()? {
         VirtualLink::Vmac { name, .. } | VirtualLink::Ipvlan { name, .. } => name.as_ref().map(|n| n.as_str()),
     }

@@ -1,7 +1,9 @@
 //! The rest of the machine: other daemons, services on the virtual address, clock, kernel modules, confinement.
 
-use super::{Case, Finding, Weight};
-use crate::engine::spec::{Auth, Replay, VirtualLink};
+use super::Case;
+use super::Finding;
+use super::Weight;
+use crate::spec::{Auth, Replay, VirtualLink};
 use crate::wire::Family;
 
 /// There is something to do.
@@ -171,9 +173,8 @@ pub fn modules(case: &Case<'_>, found: &mut Vec<Finding>) {
 
 /// AppArmor and SELinux stop scripts without a word in the daemon's own log.
 pub fn confinement(case: &Case<'_>, found: &mut Vec<Finding>) {
-    let notified = |n: &crate::engine::spec::Notify| {
-        [&n.backup, &n.master, &n.fault, &n.stop, &n.any].iter().any(|run| run.is_some())
-    };
+    let notified =
+        |n: &crate::spec::Notify| [&n.backup, &n.master, &n.fault, &n.stop, &n.any].iter().any(|run| run.is_some());
     let scripts = !case.spec.scripts.is_empty()
         || case.instances().iter().any(|i| notified(&i.notify))
         || case.spec.groups.iter().any(|g| notified(&g.notify));

@@ -1,6 +1,14 @@
 //! The [`Reader`]s: how a keyword's line becomes a field. An entry of a [`block!`](super::block) table picks one.
 
-use super::{Block, Body, Cx, Facts, Reader, Repeat, Set, Setting, read_block};
+use super::Block;
+use super::Body;
+use super::Cx;
+use super::Facts;
+use super::Reader;
+use super::Repeat;
+use super::Set;
+use super::Setting;
+use super::read_block;
 use crate::config::source::Span;
 use crate::config::tree::Node;
 use crate::config::values::{Bool, Value};

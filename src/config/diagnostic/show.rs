@@ -8,7 +8,10 @@ use std::ops::Range;
 use annotate_snippets::{AnnotationKind, Element, Group, Level as Mark, Renderer, Snippet};
 use serde::Serialize;
 
-use super::{Class, Diagnostic, Diagnostics, Level};
+use super::Class;
+use super::Diagnostic;
+use super::Diagnostics;
+use super::Level;
 use crate::config::source::{FileId, Span, is_stray};
 
 /// How complaints are shown.

@@ -16,8 +16,9 @@ use nom::{IResult, Parser};
 
 use super::super::diagnostic::{Class, Diagnostic};
 use super::super::source::{Place, Through, Way};
+use super::Frame;
+use super::Reader;
 use super::line::{Line, is_blank};
-use super::{Frame, Reader};
 
 /// One `$NAME=VALUE`, as it was when it was given. A later one with the same name is another.
 #[derive(Debug)]

@@ -4,9 +4,11 @@ use std::path::{Path, PathBuf};
 
 use super::super::diagnostic::{Class, Diagnostic};
 use super::super::source::{Found, Span, text_of};
+use super::FileFrame;
+use super::Frame;
+use super::Reader;
 use super::define::{include_head, normal};
 use super::line::Line;
-use super::{FileFrame, Frame, Reader};
 
 /// Which failures of an include are errors: a set of the four below.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]

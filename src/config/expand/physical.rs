@@ -3,8 +3,11 @@
 
 use super::super::diagnostic::{Class, Diagnostic};
 use super::super::source::{FileId, Place, Span, is_stray};
+use super::Frame;
+use super::LINE_BUFFER;
+use super::Pieces;
+use super::Reader;
 use super::line::{Line, decomment, is_blank};
-use super::{Frame, LINE_BUFFER, Pieces, Reader};
 
 impl Reader<'_> {
     /// The next line of the file on top that needs a closer look; the others go straight to the text. `None` at the end.

@@ -16,7 +16,7 @@ use super::block::{Cx, Set, last, read_block};
 use super::tree::Node;
 use super::values::{PATH, STR};
 use crate::config::source::Span;
-use crate::engine::spec::IfName;
+use crate::spec::IfName;
 use crate::wire::Family;
 use server::Service;
 use spec::{Method, ServerGroup, TlsFiles};

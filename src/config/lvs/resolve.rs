@@ -15,7 +15,7 @@ use crate::config::block::{Cx, Set, given};
 use crate::config::diagnostic::{Class, Diagnostic};
 use crate::config::security::{Guard, ScriptLine, SetScript, UserLine};
 use crate::config::source::Span;
-use crate::engine::spec::Run;
+use crate::spec::Run;
 use crate::time::Interval;
 use crate::wire::Family;
 use std::collections::HashMap;

@@ -8,7 +8,7 @@ use crate::config::block::{Cx, Facts, Reader, Set, Setting};
 use crate::config::line::unsigned_in;
 use crate::config::tree::{Node, Word};
 use crate::config::values::{ip_address, without_range};
-use crate::engine::spec::IfName;
+use crate::spec::IfName;
 use crate::time::Interval;
 use crate::wire::Family;
 use std::net::IpAddr;

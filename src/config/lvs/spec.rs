@@ -1,9 +1,9 @@
 //! What a configuration says about load balancing, resolved: a plain value.
 //!
-//! Every default is filled in and every rule between keywords applied, as in [`crate::engine::spec`]. Nothing acts on it
+//! Every default is filled in and every rule between keywords applied, as in [`crate::spec`]. Nothing acts on it
 //! yet: it is what checkers and IPVS will be told, and what `check` has verified.
 
-use crate::engine::spec::{IfName, Run};
+use crate::spec::{IfName, Run};
 use crate::time::Interval;
 use crate::wire::Family;
 use std::fmt;

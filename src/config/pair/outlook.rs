@@ -3,10 +3,14 @@
 //! Times are the engine's: [`election::skew`] after a farewell, [`election::master_down`] after silence. They count from
 //! the last advert that the backup heard.
 
+use super::Member;
+use super::Servers;
+use super::advertised;
+use super::names;
+use super::routers;
 use super::trackers::{Priorities, label, priority, script};
-use super::{Member, Servers, advertised, names, routers};
 use crate::engine::election;
-use crate::engine::spec::{Auth, Spec, Transport};
+use crate::spec::{Auth, Spec, Transport};
 use crate::time::Interval;
 use crate::wire::Priority;
 
@@ -106,7 +110,7 @@ impl<'a> Story<'_, 'a> {
                     moves.then_some(silence)
                 }
             };
-            if matches!(tie.on, crate::engine::spec::TieTarget::File(_)) && tie.weight != 0 {
+            if matches!(tie.on, crate::spec::TieTarget::File(_)) && tie.weight != 0 {
                 let least = i32::from(priorities.well.0) - i32::from(theirs.0);
                 lines.push(format!(
                     "if the number in {what} on {} lowers its priority by more than {least}, {} takes over at most {} later.",

@@ -1,8 +1,15 @@
 //! Differences between the members of a virtual router, and routers in each other's way.
 
-use super::{CROWD, Finding, Member, Place, Servers, advertised, names, same_network};
+use super::CROWD;
+use super::Finding;
+use super::Member;
+use super::Place;
+use super::Servers;
+use super::advertised;
+use super::names;
+use super::same_network;
 use crate::config::diagnostic::Level;
-use crate::engine::spec::{Auth, GroupId, HmacMode, InstanceSpec, Transport};
+use crate::spec::{Auth, GroupId, HmacMode, InstanceSpec, Transport};
 use crate::wire::{Priority, Version};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::net::IpAddr;

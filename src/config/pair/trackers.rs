@@ -1,8 +1,10 @@
 //! Trackers of a virtual router: whose weight can never change the outcome, and whose haste moves addresses for nothing.
 
-use super::{Finding, Member, Servers};
+use super::Finding;
+use super::Member;
+use super::Servers;
 use crate::config::diagnostic::Level;
-use crate::engine::spec::{InstanceSpec, ScriptSpec, Spec, Tie, TieTarget};
+use crate::spec::{InstanceSpec, ScriptSpec, Spec, Tie, TieTarget};
 use crate::time::Interval;
 use crate::wire::Priority;
 

@@ -1,13 +1,20 @@
 //! What the engine thread does with each fact and each wish: the loop around it is [`super::start`]'s.
 
-use super::{DATAGRAMS_A_ROUND, News, PORT_RETRY, Punctuality, Steer, Told, WALL_EVERY};
+use super::DATAGRAMS_A_ROUND;
+use super::News;
+use super::PORT_RETRY;
+use super::Punctuality;
+use super::Steer;
+use super::Told;
+use super::WALL_EVERY;
+use crate::engine::Engine;
 use crate::engine::io::{Action, Command, Event, Input, LinkFact, Port, Readings, RxMeta, TrackValue, Tracker};
-use crate::engine::spec::{FileId, IfName, InstanceId, ProcessId, ScriptId, Spec, VirtualLink};
-use crate::engine::{Engine, reload};
+use crate::engine::reload;
 use crate::kernel::netlink::{Order, Report, Trouble};
 use crate::kernel::socket::Sockets;
 use crate::kernel::timer::Timer;
 use crate::kernel::{clock, privilege};
+use crate::spec::{FileId, IfName, InstanceId, ProcessId, ScriptId, Spec, VirtualLink};
 use crate::time::{Interval, Time};
 use std::collections::HashSet;
 use std::ops::Range;

@@ -3,11 +3,14 @@
 //! The words of answers are made in [`answers`]; nobody here waits for the engine, whose snapshots come to tasks of their
 //! own.
 
-use super::{Phase, Services, WATCHERS_READ};
+use super::Phase;
+use super::Services;
+use super::WATCHERS_READ;
 use crate::daemon::again::{self, Will};
+use crate::daemon::answers;
 use crate::daemon::control::{Answer, Question, Reply, Request};
 use crate::daemon::driver::{News, Steer};
-use crate::daemon::{answers, systemd};
+use crate::daemon::systemd;
 use std::path::PathBuf;
 use tokio::sync::oneshot;
 use tokio::time::sleep;

@@ -3,16 +3,19 @@
 //!
 //! It decides nothing about a configuration: [`reload::refuse`] says whether it may be used, the engine goes over.
 
-use super::{Phase, Services};
+use super::Phase;
+use super::Services;
 use crate::daemon::control::Reply;
 use crate::daemon::driver::{News, Told};
+use crate::daemon::dumps;
+use crate::daemon::reading;
 use crate::daemon::reload::{self, Read};
 use crate::daemon::schedule::Schedule;
-use crate::daemon::{dumps, reading, systemd};
+use crate::daemon::systemd;
 use crate::engine::io::Event;
 use crate::engine::snapshot::Snapshot;
-use crate::engine::spec::Spec;
 use crate::kernel::clock;
+use crate::spec::Spec;
 use std::sync::Arc;
 use tokio::sync::oneshot;
 

@@ -6,10 +6,12 @@
 use super::super::admit::Admitted;
 use super::super::election::{self, Claimant, Verdict};
 use super::super::io::{Cause, Event, Role};
-use super::super::spec::{Auth, HmacAuth, Replay};
 use super::super::state::{Complaint, Heard, Patience, Rival, State};
 use super::super::transmit::unix_micros;
-use super::{Aftermath, Cx, Instance};
+use super::Aftermath;
+use super::Cx;
+use super::Instance;
+use crate::spec::{Auth, HmacAuth, Replay};
 use crate::time::Interval;
 use crate::wire::{Priority, Version};
 use std::net::IpAddr;

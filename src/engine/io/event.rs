@@ -1,7 +1,9 @@
 //! What observers are told: [`Event`], and the words in it. Nothing in the engine reads any of it back.
 
-use super::{Exit, TrackValue, Tracker};
-use crate::engine::spec::{GroupId, IfName, InstanceId, ScriptId};
+use super::Exit;
+use super::TrackValue;
+use super::Tracker;
+use crate::spec::{GroupId, IfName, InstanceId, ScriptId};
 use crate::time::Interval;
 use crate::wire::{Priority, Vrid};
 use std::net::IpAddr;

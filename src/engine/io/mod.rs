@@ -5,7 +5,7 @@ mod event;
 
 pub use event::{Cause, Event, Fault, Refusal, Role};
 
-use crate::engine::spec::{BfdId, Claim, FileId, IfName, InstanceId, ProcessId, ScriptId};
+use crate::spec::{BfdId, Claim, FileId, IfName, InstanceId, ProcessId, ScriptId};
 use crate::time::Time;
 use crate::wire::{Family, Version};
 use std::net::IpAddr;

@@ -1,7 +1,8 @@
 //! The chains, sets and rules of one table, as messages.
 
-use super::{Place, Screen};
-use crate::engine::spec::Nftables;
+use super::Place;
+use super::Screen;
+use crate::spec::Nftables;
 use netlink_packet_core::{DefaultNla, NLM_F_APPEND, NLM_F_CREATE};
 use netlink_packet_netfilter::nftables::{
     Bitwise, ChainAttribute, ChainMessage, Cmp, DataAttribute, ExpressionAttribute, Expressions, Hook, Immediate,

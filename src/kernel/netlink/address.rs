@@ -3,7 +3,7 @@
 //! Messages are built field by field: rtnetlink's own builder adds a broadcast address that nobody asked for.
 
 use crate::engine::io::LinkAddress;
-use crate::engine::spec::VirtualAddress;
+use crate::spec::VirtualAddress;
 use netlink_packet_route::AddressFamily;
 use netlink_packet_route::address::{
     AddressAttribute, AddressFlags, AddressHeader, AddressHeaderFlags, AddressMessage, AddressProtocol, CacheInfo,

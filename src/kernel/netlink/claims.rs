@@ -4,8 +4,8 @@
 //! in a reload): it stays while anybody holds it. Steps are checked against what is wanted when they are carried out,
 //! not when they were queued, so a claim that is given up half-way leaves nothing behind.
 
-use crate::engine::spec::InstanceId;
 use crate::kernel::reconcile::{Item, Key, Op, Seen, plan};
+use crate::spec::InstanceId;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::ops::Range;
 use std::time::Instant;

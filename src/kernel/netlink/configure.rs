@@ -1,18 +1,22 @@
 //! A configuration comes, interfaces come and go, the thread ends: the slow changes of the kernel thread.
 
+use super::NetlinkError;
+use super::Report;
+use super::Trouble;
+use super::address;
 use super::claims::Owner;
 use super::events::{dump_links, dump_routes, dump_rules};
 use super::resolve;
+use super::route;
 use super::route::RouteKey;
 use super::rule::RuleKey;
 use super::thread::{Thread, describe};
 use super::virtual_link::{self, Kind, Wanted};
-use super::{NetlinkError, Report, Trouble, address, route};
 use crate::engine::io::LinkFact;
-use crate::engine::spec::{IfName, InstanceId, Spec};
 use crate::kernel::firewall::{Place, Screen};
 use crate::kernel::reconcile::{Item, Key};
 use crate::kernel::sysctl;
+use crate::spec::{IfName, InstanceId, Spec};
 use crate::wire::Family;
 use netlink_packet_route::RouteNetlinkMessage as Message;
 use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressHeaderFlags};
@@ -239,7 +243,7 @@ impl Thread {
             own.push(*address);
         }
         for (ip, prefix) in own {
-            let mut message = address::message(&crate::engine::spec::VirtualAddress::plain(ip, prefix), index);
+            let mut message = address::message(&crate::spec::VirtualAddress::plain(ip, prefix), index);
             // Of the interface's own, not one of the virtual ones: without our mark.
             message.attributes.retain(|attribute| !matches!(attribute, AddressAttribute::Protocol(_)));
             if ip.is_ipv6() {

@@ -1,5 +1,7 @@
 //! What the kernel tells, and what the kernel thread makes of it: facts for the engine, and the healing of claims.
 
+use super::NetlinkError;
+use super::Report;
 use super::address::{self, AddressKey};
 use super::channel::Channel;
 use super::claims::State;
@@ -7,7 +9,6 @@ use super::links::Links;
 use super::route::RouteKey;
 use super::rule::RuleKey;
 use super::thread::Thread;
-use super::{NetlinkError, Report};
 use crate::engine::io::LinkFact;
 use crate::kernel::reconcile::Key;
 use netlink_packet_route::RouteNetlinkMessage as Message;

@@ -7,8 +7,8 @@
 use super::Report;
 use super::thread::Thread;
 use crate::engine::io::LinkFact;
-use crate::engine::spec::{BeatMethod, IfName};
 use crate::kernel::carrier;
+use crate::spec::{BeatMethod, IfName};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 

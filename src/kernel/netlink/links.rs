@@ -2,7 +2,7 @@
 
 use super::address::{self, AddressKey};
 use crate::engine::io::{Link, LinkAddress};
-use crate::engine::spec::IfName;
+use crate::spec::IfName;
 use netlink_packet_route::AddressFamily;
 use netlink_packet_route::address::AddressMessage;
 use netlink_packet_route::link::{

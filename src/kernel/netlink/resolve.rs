@@ -1,10 +1,12 @@
 //! From a claim, which speaks of interface names, to netlink messages, which speak of indices.
 
+use super::address;
 use super::claims::Want;
 use super::links::Links;
-use super::{address, route, rule};
-use crate::engine::spec::{Claim, IfName, InstanceId, InstanceSpec, Route, Rule, Statics, VirtualAddress, VirtualLink};
+use super::route;
+use super::rule;
 use crate::kernel::reconcile::Item;
+use crate::spec::{Claim, IfName, InstanceId, InstanceSpec, Route, Rule, Statics, VirtualAddress, VirtualLink};
 use crate::wire::Family;
 use std::collections::BTreeMap;
 

@@ -1,7 +1,7 @@
 //! A route as the kernel is told it and as it tells it back: everything that `ip route` can say.
 
 use super::links::Links;
-use crate::engine::spec::{Encap, IfName, Insert, NextHop, Prefix, Route};
+use crate::spec::{Encap, IfName, Insert, NextHop, Prefix, Route};
 use crate::wire::Family;
 use netlink_packet_core::{DefaultNla, NLM_F_APPEND, NLM_F_CREATE, NLM_F_EXCL};
 use netlink_packet_route::AddressFamily;

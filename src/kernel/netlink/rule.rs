@@ -1,6 +1,6 @@
 //! A policy rule as the kernel is told it and as it tells it back: everything that `ip rule` can say.
 
-use crate::engine::spec::{Prefix, Rule, RuleAction};
+use crate::spec::{Prefix, Rule, RuleAction};
 use crate::wire::Family;
 use netlink_packet_route::route::{RouteProtocol, RouteRealm};
 use netlink_packet_route::rule::{

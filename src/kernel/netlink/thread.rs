@@ -5,19 +5,25 @@
 //! large claim is still on its way; batches shrink when the kernel is slow with them (IPv6 addresses on an interface
 //! that has thousands).
 
+use super::NetlinkError;
+use super::Order;
+use super::Report;
+use super::Settings;
+use super::Trouble;
+use super::address;
 use super::channel::{Channel, LARGEST_BATCH, Request};
 use super::claims::{Claims, News, Owner, State, Step};
 use super::events::Overruns;
 use super::linkbeat::Linkbeat;
 use super::links::Links;
 use super::resolve::{self, Names, Resolved};
+use super::route;
 use super::watch::{Heard, Watch};
-use super::{NetlinkError, Order, Report, Settings, Trouble, address, route};
 use crate::engine::io::{Announce, LinkFact, Outcome};
-use crate::engine::spec::{Claim, InstanceId, Spec};
 use crate::kernel::announce::{Announcer, From};
 use crate::kernel::reconcile::{Item, Key};
 use crate::kernel::sysctl::{self, Sysctls};
+use crate::spec::{Claim, InstanceId, Spec};
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
 use netlink_packet_route::RouteNetlinkMessage as Message;
 use std::collections::{BTreeMap, BTreeSet};
@@ -46,7 +52,7 @@ pub(super) struct Thread {
     pub(super) spec: Arc<Spec>,
     pub(super) names: Names,
     pub(super) sysctls: Sysctls,
-    pub(super) virtual_links: BTreeMap<crate::engine::spec::IfName, u32>,
+    pub(super) virtual_links: BTreeMap<crate::spec::IfName, u32>,
     /// Virtual links that nobody wants, until [`Order::Tidy`].
     pub(super) unwanted: BTreeSet<u32>,
     /// Virtual links whose parents are to be told of when they go: their index, and their parent's.

@@ -8,8 +8,8 @@
 use super::NetlinkError;
 use super::channel::Channel;
 use super::links::{Known, Links};
-use crate::engine::spec::{IfName, InstanceSpec, IpvlanMode, VirtualLink};
 use crate::kernel::sysctl::{Sysctls, path, read};
+use crate::spec::{IfName, InstanceSpec, IpvlanMode, VirtualLink};
 use crate::wire::{Family, Vrid};
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
 use netlink_packet_route::RouteNetlinkMessage;
@@ -50,7 +50,7 @@ pub enum Kind {
 /// What the instance itself wants; `None` if it lives on its interface.
 pub fn wanted(instance: &InstanceSpec) -> Option<Wanted> {
     let parent = instance.interface.clone()?;
-    let other = |a: &crate::engine::spec::VirtualAddress| Family::of(&a.address) != instance.family;
+    let other = |a: &crate::spec::VirtualAddress| Family::of(&a.address) != instance.family;
     let base = Wanted {
         parent,
         kind: Kind::Vmac { mac: [0; 6] },

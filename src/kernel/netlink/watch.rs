@@ -3,8 +3,9 @@
 //! Listens only. When the kernel had to drop messages ([`Heard::Lost`]) nothing that was heard before can be trusted;
 //! the owner then takes a fresh dump.
 
+use super::NetlinkError;
+use super::Settings;
 use super::channel::{Messages, borrow};
-use super::{NetlinkError, Settings};
 use crate::kernel::buffer;
 use crate::kernel::readiness::{Owning, readable};
 use netlink_packet_core::NetlinkDeserializable;

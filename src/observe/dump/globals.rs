@@ -1,9 +1,12 @@
 //! "Global definitions" of `keepalived.data` and `keepalived_parent.data`, label by label in keepalived's order.
 
-use super::{Page, put, truth, yes};
-use crate::engine::spec::{ProcessShown, RxBuffer, Shown, Spec};
+use super::Page;
+use super::put;
+use super::truth;
+use super::yes;
 use crate::observe::describe;
 use crate::observe::mail::host_name;
+use crate::spec::{ProcessShown, RxBuffer, Shown, Spec};
 
 /// Which of keepalived's processes speaks.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

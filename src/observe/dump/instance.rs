@@ -1,15 +1,20 @@
 //! One instance in `keepalived.data`, label by label in keepalived's order.
 
-use super::{Page, enabled, machine, put, truth, yes};
+use super::Page;
+use super::enabled;
+use super::machine;
+use super::put;
+use super::truth;
+use super::yes;
 use crate::engine::io::{Fault, Role};
 use crate::engine::snapshot::{InstanceView, MasterView, Snapshot};
-use crate::engine::spec::VirtualAddress;
-use crate::engine::spec::{
+use crate::observe::calendar::Local;
+use crate::observe::describe;
+use crate::spec::VirtualAddress;
+use crate::spec::{
     Auth, HmacMode, InstanceId, InstanceSpec, IpvlanMode, Notify, OldUnicast, Replay, Run, Spec, Tie, TieTarget,
     Transport, VirtualLink,
 };
-use crate::observe::calendar::Local;
-use crate::observe::describe;
 use crate::time::Time;
 use crate::wire::{Family, Priority, Version};
 use std::net::IpAddr;

@@ -3,9 +3,11 @@
 //! What keepalived remembers of its own doing (sysctls before it changed them, when a group of interfaces may announce
 //! next) is the kernel thread's business here, and left out rather than invented.
 
-use super::{Page, put, truth};
+use super::Page;
+use super::put;
+use super::truth;
 use crate::engine::snapshot::{LinkView, PortView, Snapshot};
-use crate::engine::spec::{Auth, BeatMethod, IfName, InstanceSpec, Pacing, RxBuffer, Spec, TieTarget, Transport};
+use crate::spec::{Auth, BeatMethod, IfName, InstanceSpec, Pacing, RxBuffer, Spec, TieTarget, Transport};
 use crate::time::Interval;
 use crate::wire::{Family, PROTOCOL_AH};
 use std::net::IpAddr;

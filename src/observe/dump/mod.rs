@@ -10,7 +10,7 @@ mod machine;
 use super::describe;
 use crate::engine::io::Fault;
 use crate::engine::snapshot::{GroupView, InstanceView, ScriptView, Snapshot, TrackerView};
-use crate::engine::spec::{GroupSpec, ParamMatch, ProcessSpec, ScriptSpec, Spec, Tie, TieTarget};
+use crate::spec::{GroupSpec, ParamMatch, ProcessSpec, ScriptSpec, Spec, Tie, TieTarget};
 use crate::time::Interval;
 use globals::{Speaker, globals};
 use instance::{instance, programs, ties};

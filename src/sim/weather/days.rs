@@ -1,11 +1,11 @@
 //! Bad days: what happens to a random world, when, and when it ends.
 
 use super::plan::{Kind, Plan, TrackerPlan, name};
-use crate::engine::spec::Spec;
 use crate::sim::bounds::Bounds;
 use crate::sim::clocks;
 use crate::sim::random::Random;
 use crate::sim::scenario::{Act, Conduct, Edit, LanSettings, Mood, Scenario};
+use crate::spec::Spec;
 use crate::time::{Interval, Time};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;

@@ -11,7 +11,7 @@ mod text;
 
 use super::random::Random;
 use super::scenario::Scenario;
-use crate::engine::spec::Spec;
+use crate::spec::Spec;
 use plan::{Plan, name};
 use std::sync::Arc;
 

@@ -1,7 +1,7 @@
 //! What a random world is, in plain values: who stands where, tracks what and speaks how.
 
-use crate::engine::spec::HmacMode;
 use crate::sim::random::Random;
+use crate::spec::HmacMode;
 use crate::time::Interval;
 use crate::wire::{Family, Version};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};

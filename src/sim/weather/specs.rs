@@ -1,11 +1,11 @@
 //! A plan as the [`Spec`] of each node: what the configuration of [`super::text`] has to come to.
 
 use super::plan::{KEY, Kind, NodePlan, PASSWORD, Plan, RouterPlan, Seal, TrackerPlan, Vmac, source};
-use crate::engine::spec::{
+use crate::sim::build;
+use crate::spec::{
     Auth, Debounce, FileId, FileSpec, GroupId, GroupSpec, HmacAuth, IfName, InstanceId, InstanceSpec, ParamMatch,
     ProcessId, ProcessSpec, Replay, ScriptId, Spec, Tie, TieTarget, VirtualLink,
 };
-use crate::sim::build;
 use crate::time::Interval;
 use crate::wire::{Family, Version};
 use std::sync::Arc;

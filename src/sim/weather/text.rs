@@ -1,7 +1,7 @@
 //! A plan as the keepalived.conf of each node, for replaying it and for people.
 
 use super::plan::{InstancePlan, KEY, Kind, NodePlan, PASSWORD, Plan, RouterPlan, Seal, TrackerPlan, Vmac, source};
-use crate::engine::spec::HmacMode;
+use crate::spec::HmacMode;
 use crate::wire::Version;
 use std::fmt::{self, Display, Formatter, Write as _};
 

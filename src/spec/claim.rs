@@ -1,6 +1,7 @@
 //! What an instance owns while it is master, and what is kept always: addresses, routes, rules.
 
-use super::{IfName, InstanceId};
+use super::IfName;
+use super::InstanceId;
 use std::net::{IpAddr, Ipv4Addr};
 
 /// Everything an instance owns while it is master.

@@ -1,6 +1,9 @@
 //! Settings that concern the process, not the protocol.
 
-use super::{Fifo, Mail, Run, Shown};
+use super::Fifo;
+use super::Mail;
+use super::Run;
+use super::Shown;
 
 /// Process-level settings from the top level and `global_defs`.
 #[derive(Clone, PartialEq, Debug, Default)]

@@ -1,6 +1,11 @@
 //! What can make a router less wanted: scripts, interfaces, files, processes, BFD sessions, and how much each counts.
 
-use super::{BfdId, FileId, IfName, ProcessId, Run, ScriptId};
+use super::BfdId;
+use super::FileId;
+use super::IfName;
+use super::ProcessId;
+use super::Run;
+use super::ScriptId;
 use crate::time::Interval;
 
 /// A tracked thing tied to one instance.

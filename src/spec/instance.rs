@@ -1,6 +1,10 @@
 //! One `vrrp_instance`, resolved.
 
-use super::{Claim, GroupId, IfName, Notify, Tie};
+use super::Claim;
+use super::GroupId;
+use super::IfName;
+use super::Notify;
+use super::Tie;
 use crate::time::Interval;
 use crate::wire::checksum::ChecksumRule;
 use crate::wire::{Family, Priority, Version, Vrid};
