@@ -6,11 +6,11 @@
 use divan::Bencher;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
-use vipd::engine::Engine;
-use vipd::engine::io::{Action, Input, Link, LinkAddress, RxMeta};
 use vipd::sim::{build, weather};
 use vipd::spec::{IfName, Spec};
 use vipd::time::{Interval, Time};
+use vipd::vrrp::Engine;
+use vipd::vrrp::io::{Action, Input, Link, LinkAddress, RxMeta};
 use vipd::wire::advert::{self, Saying};
 use vipd::wire::checksum::ChecksumRule;
 use vipd::wire::{Family, Priority, Version, Vrid, frames};

@@ -82,7 +82,7 @@ const SHOWN_ONLY: [(&str, &str, &str); 8] = [
 
 #[test]
 fn every_field_of_the_spec_is_read_by_something_that_acts() {
-    let text = ["engine", "kernel", "daemon", "observe"].map(|part| sources(part, &["observe/dump"]));
+    let text = ["vrrp", "kernel", "daemon", "observe"].map(|part| sources(part, &["observe/dump"]));
     let text = text.concat();
     let names = used_names(&text);
     // What is carried along only for the dumps has a test of its own.

@@ -9,9 +9,9 @@ use harness::*;
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::sync::Arc;
-use vipd::engine::Engine;
-use vipd::engine::io::*;
 use vipd::time::Time;
+use vipd::vrrp::Engine;
+use vipd::vrrp::io::*;
 
 thread_local! {
     static COUNT: Cell<u64> = const { Cell::new(0) };

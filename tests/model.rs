@@ -14,11 +14,11 @@
 use std::collections::HashSet;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
-use vipd::engine::Engine;
-use vipd::engine::io::{Action, Cause, Event, Input, Link, LinkAddress, Outcome, Role, RxMeta};
 use vipd::sim::build;
 use vipd::spec::{Auth, IfName, InstanceSpec};
 use vipd::time::{Interval, Time};
+use vipd::vrrp::Engine;
+use vipd::vrrp::io::{Action, Cause, Event, Input, Link, LinkAddress, Outcome, Role, RxMeta};
 use vipd::wire::{Priority, Version};
 
 /// What the walk is given to play with.

@@ -209,7 +209,7 @@ fn root() -> PathBuf {
 }
 
 fn source(of: &Mutant) -> String {
-    std::fs::read_to_string(root().join("src/engine").join(of.file)).unwrap()
+    std::fs::read_to_string(root().join("src/vrrp").join(of.file)).unwrap()
 }
 
 #[test]
@@ -297,7 +297,7 @@ fn every_mutant_is_noticed() {
     let mut survivors = Vec::new();
     println!("| defect | random worlds (laws) | exhaustive walk | engine's tests |\n|---|---|---|---|");
     for mutant in MUTANTS.iter().filter(chosen) {
-        let path = tree.join("src/engine").join(mutant.file);
+        let path = tree.join("src/vrrp").join(mutant.file);
         std::fs::write(&path, source(mutant).replace(mutant.is, mutant.becomes)).unwrap();
         let found = ["simulate", "model", "engine"].map(|suite| failures(&tree, suite));
         std::fs::write(&path, source(mutant)).unwrap();

@@ -16,11 +16,11 @@ use vipd::config::Env;
 use vipd::config::expand::TextEnv;
 use vipd::config::source::MapLoader;
 use vipd::config::system::TableSystem;
-use vipd::engine::Engine;
-use vipd::engine::io::Beginning;
 use vipd::sim::{Law, Make, Report, Router, Scenario, build, play, real, shrink, weather};
 use vipd::spec::{FileSpec, GroupId, GroupSpec, IfName, InstanceId, Spec};
 use vipd::time::{Interval, Time};
+use vipd::vrrp::Engine;
+use vipd::vrrp::io::Beginning;
 use vipd::wire::Version;
 
 /// Plays one random world; on a broken law, a text with everything needed to see it again.

@@ -1,6 +1,6 @@
 //! A daemon's snapshot as it comes over the control socket, and the words for what it says.
 //!
-//! The twin of [`crate::engine::snapshot`], read with tolerance: a field that an older or newer daemon does not send is
+//! The twin of [`crate::vrrp::snapshot`], read with tolerance: a field that an older or newer daemon does not send is
 //! its default, a field that is not known here is passed over. So `vipctl` of one version speaks to `vipd` of another.
 
 use serde::Deserialize;
@@ -173,7 +173,7 @@ fn word(value: &Value) -> String {
     }
 }
 
-/// A [`Cause`](crate::engine::io::Cause) in words.
+/// A [`Cause`](crate::vrrp::io::Cause) in words.
 pub fn cause(value: &Value) -> String {
     let (name, inner) = variant(value);
     match name {
@@ -204,7 +204,7 @@ pub fn cause(value: &Value) -> String {
     }
 }
 
-/// A [`Fault`](crate::engine::io::Fault) in words.
+/// A [`Fault`](crate::vrrp::io::Fault) in words.
 pub fn fault(value: &Value) -> String {
     let (name, inner) = variant(value);
     let inner = word(inner);
@@ -252,7 +252,7 @@ pub fn span(seconds: f64) -> String {
     }
 }
 
-/// An [`Exit`](crate::engine::io::Exit) in words.
+/// An [`Exit`](crate::vrrp::io::Exit) in words.
 pub fn exit(value: &Value) -> String {
     let (name, inner) = variant(value);
     match name {

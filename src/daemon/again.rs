@@ -7,9 +7,9 @@
 use super::log;
 use super::options::Options;
 use super::programs::LeftBehind;
-use crate::engine::legacy::Legacy;
 use crate::observe::fifo::KeptFifo;
 use crate::observe::history::Moment;
+use crate::vrrp::legacy::Legacy;
 use rustix::fs::MemfdFlags;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, VecDeque};

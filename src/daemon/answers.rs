@@ -5,9 +5,9 @@ use super::driver::Punctuality;
 use super::dumps;
 use super::options::Options;
 use super::reading;
-use crate::engine::snapshot::Snapshot;
 use crate::observe::{explain, metrics};
 use crate::spec::Spec;
+use crate::vrrp::snapshot::Snapshot;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 

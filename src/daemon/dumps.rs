@@ -4,9 +4,9 @@
 //! another name is written and closed, renamed over the old one, then opened for writing and closed once more. So the
 //! final name is never partial, and sees a close-after-write event.
 
-use crate::engine::snapshot::Snapshot;
 use crate::observe::{dump, json};
 use crate::spec::Spec;
+use crate::vrrp::snapshot::Snapshot;
 use std::fs::OpenOptions;
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;

@@ -1,7 +1,7 @@
 //! The loop that carries facts into the engine and wishes out of it, and everything a daemon needs around that loop:
 //! start-up and shut-down order, files, signals, reload, control socket.
 //!
-//! Three threads. *engine* ([`driver`]) owns the [`Engine`](crate::engine::Engine), the VRRP sockets and one timer, and
+//! Three threads. *engine* ([`driver`]) owns the [`Engine`](crate::vrrp::Engine), the VRRP sockets and one timer, and
 //! does nothing that may block. *kernel* ([`crate::kernel::netlink`]) writes and watches netlink. *services*
 //! ([`services`]), the first thread of the process, runs scripts, writes dumps, reads configuration, and may be slow. A
 //! fourth writes log lines.

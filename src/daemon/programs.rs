@@ -3,10 +3,10 @@
 //! Lives on the services thread and must stay there: the kernel kills children when the *thread* that forked them ends.
 
 use super::driver::News;
-use crate::engine::io::{Exit, KillSignal};
 use crate::kernel::process::{Ended, Processes, RunId};
 use crate::observe::{Fifos, NotifyRun};
 use crate::spec::{Run, ScriptId, Spec};
+use crate::vrrp::io::{Exit, KillSignal};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::time::Duration;

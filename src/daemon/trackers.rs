@@ -1,10 +1,10 @@
 //! Tracked files and processes: watched on the services thread, told to the engine by name.
 
 use super::driver::News;
-use crate::engine::io::{Readings, TrackValue, Tracker};
 use crate::kernel::trackfile::FileWatch;
 use crate::kernel::trackprocess::ProcessWatch;
 use crate::spec::{FileId, ProcessId, Spec};
+use crate::vrrp::io::{Readings, TrackValue, Tracker};
 use std::sync::Arc;
 use tokio::sync::mpsc;
 

@@ -5,8 +5,8 @@
 //! messages under load, and who reads the socket learns of that.
 
 use super::socket::SocketSettings;
-use crate::engine::io::Port;
 use crate::spec::{InstanceId, RxBuffer};
+use crate::vrrp::io::Port;
 use crate::wire::Family;
 use nix::sys::socket::{getsockopt, setsockopt, sockopt};
 use std::collections::BTreeMap;

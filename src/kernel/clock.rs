@@ -1,7 +1,7 @@
 //! The two clocks. [`now`] is what the engine lives by; [`wall`] is only for `auth_hmac` and for people.
 
-use crate::engine::io::Wall;
 use crate::time::Time;
+use crate::vrrp::io::Wall;
 use rustix::time::{ClockId, clock_gettime};
 use std::time::{SystemTime, UNIX_EPOCH};
 

@@ -5,7 +5,7 @@
 //! removed and sends announcements; it is spoken to by [`netlink::Order`] and speaks by [`netlink::Report`].
 //! [`process`], [`trackfile`] and [`trackprocess`] belong to the services thread.
 //!
-//! Nothing here decides about the protocol: wishes come in as [`crate::engine::io`] vocabulary and facts go out so.
+//! Nothing here decides about the protocol: wishes come in as [`crate::vrrp::io`] vocabulary and facts go out so.
 
 mod announce;
 pub mod buffer;

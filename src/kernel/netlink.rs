@@ -18,8 +18,8 @@ mod thread;
 pub(in crate::kernel) mod virtual_link;
 mod watch;
 
-use crate::engine::io::{Announce, LinkFact, Outcome};
 use crate::spec::{Claim, IfName, InstanceId, NetlinkBuffers, Spec};
+use crate::vrrp::io::{Announce, LinkFact, Outcome};
 use std::net::IpAddr;
 use std::sync::Arc;
 use tokio::sync::mpsc;

@@ -7,8 +7,8 @@
 //! number, so what is left of the group can be killed without ever hitting a stranger.
 
 use super::readiness::readable;
-use crate::engine::io::{Exit, KillSignal};
 use crate::spec::{Command, Run};
+use crate::vrrp::io::{Exit, KillSignal};
 use nix::sys::signal::{SigHandler, SigSet, Signal, killpg, signal};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
 use nix::unistd::{Gid, Pid, Uid};

@@ -8,9 +8,9 @@
 use super::buffer;
 use super::filter;
 use super::readiness::readable;
-use crate::engine::io::{Port, RxMeta, Transmit};
 use crate::spec::{InstanceId, RxBuffer};
 use crate::time::Time;
+use crate::vrrp::io::{Port, RxMeta, Transmit};
 use crate::wire::Family;
 use nix::sys::socket::{
     ControlMessage, ControlMessageOwned, MsgFlags, SockaddrIn, SockaddrIn6, SockaddrStorage, recvmsg, sendmsg,

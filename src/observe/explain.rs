@@ -1,10 +1,10 @@
 //! The state in sentences: what it is, why, what the priority is made of, and what has to happen for it to change.
 
 use super::log::fault;
-use crate::engine::io::{Cause, Role};
-use crate::engine::snapshot::{InstanceView, Snapshot};
 use crate::spec::Spec;
 use crate::time::{Interval, Time};
+use crate::vrrp::io::{Cause, Role};
+use crate::vrrp::snapshot::{InstanceView, Snapshot};
 use std::fmt::Write as _;
 
 /// All instances, or the one of that name; `None` if there is none.

@@ -8,7 +8,7 @@ use super::Context;
 use super::Observer;
 use super::Wishes;
 use super::json;
-use crate::engine::io::Event;
+use crate::vrrp::io::Event;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};

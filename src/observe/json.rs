@@ -3,9 +3,9 @@
 use super::Context;
 use super::describe;
 use super::log::sentences;
-use crate::engine::io::{Event, TrackValue, Tracker};
-use crate::engine::snapshot::{Counters, InstanceView, Snapshot};
 use crate::spec::{Auth, InstanceSpec, ParamMatch, ProcessSpec, Run, Spec, TieTarget};
+use crate::vrrp::io::{Event, TrackValue, Tracker};
+use crate::vrrp::snapshot::{Counters, InstanceView, Snapshot};
 use serde_json::{Value, json};
 
 /// The whole dump, one line with its end. Version 1 is an array of instances, version 2 an object.

@@ -7,8 +7,8 @@
 use super::Context;
 use super::Observer;
 use super::Wishes;
-use crate::engine::io::{Cause, Event, Exit, Fault, Refusal, Role, Tracker};
 use crate::spec::InstanceId;
+use crate::vrrp::io::{Cause, Event, Exit, Fault, Refusal, Role, Tracker};
 use crate::wire::Vrid;
 use std::collections::{HashMap, HashSet};
 use tracing::Level;

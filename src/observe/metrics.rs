@@ -5,9 +5,9 @@
 
 use super::describe;
 use super::json;
-use crate::engine::io::Role;
-use crate::engine::snapshot::{InstanceView, Snapshot};
 use crate::spec::Spec;
+use crate::vrrp::io::Role;
+use crate::vrrp::snapshot::{InstanceView, Snapshot};
 use std::fmt::Write as _;
 
 /// What the process knows of itself.
@@ -150,7 +150,7 @@ fn counters(page: &mut Page, snapshot: &Snapshot) {
     page.sample("vipd_masters", &[], snapshot.instances.iter().filter(|v| v.state == Role::Master).count());
 }
 
-fn reason(why: &crate::engine::io::Refusal) -> String {
+fn reason(why: &crate::vrrp::io::Refusal) -> String {
     serde_json::to_value(why).ok().and_then(|v| v.as_str().map(str::to_owned)).unwrap_or_default()
 }
 

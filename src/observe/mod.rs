@@ -20,9 +20,9 @@ pub use fifo::{Fifos, KeptFifo};
 pub use history::History;
 pub use notify::Notifier;
 
-use crate::engine::io::{Event, Role};
-use crate::engine::snapshot::Snapshot;
 use crate::spec::{GroupId, InstanceId, InstanceSpec, Run, Spec};
+use crate::vrrp::io::{Event, Role};
+use crate::vrrp::snapshot::Snapshot;
 use crate::wire::Priority;
 use std::sync::Arc;
 

@@ -9,8 +9,8 @@ use super::Context;
 use super::NotifyRun;
 use super::Observer;
 use super::Wishes;
-use crate::engine::io::{Event, Role};
 use crate::spec::{GroupId, InstanceId, Notify, Spec};
+use crate::vrrp::io::{Event, Role};
 use std::collections::HashMap;
 
 /// A state as notifications name it: the three roles, and two ends.

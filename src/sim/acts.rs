@@ -3,9 +3,9 @@
 use super::node::News;
 use super::scenario::{Act, Edit, Mood, Scenario};
 use super::world::World;
-use crate::engine::io::{Command, Input, LinkFact, TrackValue, Tracker};
 use crate::spec::{FileId, ProcessId, Spec};
 use crate::time::{Interval, Time};
+use crate::vrrp::io::{Command, Input, LinkFact, TrackValue, Tracker};
 use std::sync::Arc;
 
 impl World<'_> {

@@ -12,9 +12,9 @@ use super::oracle::Oracle;
 use super::reach::{hears, unsettled};
 use super::said;
 use super::world::World;
-use crate::engine::io::{Cause, Role, Transmit};
 use crate::spec::{Auth, InstanceId, InstanceSpec};
 use crate::time::{Interval, Time};
+use crate::vrrp::io::{Cause, Role, Transmit};
 use crate::wire::advert::Head;
 use crate::wire::{Priority, Version};
 

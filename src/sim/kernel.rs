@@ -4,9 +4,9 @@
 use super::lan::{Lan, interfaces};
 use super::reloads::Carried;
 use super::scenario::Mood;
-use crate::engine::io::{Link, LinkAddress, LinkFact, Outcome};
 use crate::spec::{Claim, IfName, InstanceId, Spec, VirtualLink};
 use crate::time::{Interval, Time};
+use crate::vrrp::io::{Link, LinkAddress, LinkFact, Outcome};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;

@@ -6,9 +6,9 @@ use super::lan::Lan;
 use super::report::Standing;
 use super::router::Router;
 use super::scenario::Conduct;
-use crate::engine::io::{Exit, Fault, Input, LinkFact, Outcome, Port, RxMeta, TrackValue, Tracker, Wall};
 use crate::spec::{IfName, InstanceId, InstanceSpec, ScriptId, Spec, TieTarget};
 use crate::time::{Interval, Time};
+use crate::vrrp::io::{Exit, Fault, Input, LinkFact, Outcome, Port, RxMeta, TrackValue, Tracker, Wall};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 

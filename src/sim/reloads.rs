@@ -4,9 +4,9 @@
 use super::kernel::ORPHAN;
 use super::scenario::Edit;
 use super::world::{Happening, World};
-use crate::engine::io::{Action, Event, Input};
-use crate::engine::reload::continued;
 use crate::spec::{GroupId, InstanceId, InstanceSpec, Spec, VirtualAddress};
+use crate::vrrp::io::{Action, Event, Input};
+use crate::vrrp::reload::continued;
 use crate::wire::Priority;
 use std::collections::BTreeMap;
 use std::sync::Arc;

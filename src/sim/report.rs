@@ -4,9 +4,9 @@
 use super::law::Violation;
 use super::node::Node;
 use super::pcap::Pcap;
-use crate::engine::io::{Cause, Event, Role};
 use crate::spec::{InstanceId, Spec};
 use crate::time::{Interval, Time};
+use crate::vrrp::io::{Cause, Event, Role};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;

@@ -1,11 +1,11 @@
 //! What the simulator needs of an engine. The real [`Engine`] is one; tests put a broken one in front of it to see that
 //! the oracle notices.
 
-use crate::engine::Engine;
-use crate::engine::io::{Action, Beginning, Input, Port, Wake};
-use crate::engine::snapshot::Snapshot;
 use crate::spec::{InstanceId, Spec};
 use crate::time::Time;
+use crate::vrrp::Engine;
+use crate::vrrp::io::{Action, Beginning, Input, Port, Wake};
+use crate::vrrp::snapshot::Snapshot;
 use std::sync::Arc;
 
 /// The face of [`Engine`], method by method.

@@ -1,6 +1,6 @@
 //! What a datagram says, as far as laws ask. Read with the codec alone: what engines make of it is not asked here.
 
-use crate::engine::io::Transmit;
+use crate::vrrp::io::Transmit;
 use crate::wire::{PROTOCOL_AH, PROTOCOL_VRRP, Priority, advert, auth, frames};
 use std::net::IpAddr;
 

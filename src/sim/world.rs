@@ -13,12 +13,12 @@ use super::report::{Chronicle, Report};
 use super::router::Make;
 use super::said;
 use super::scenario::{Conduct, Scenario};
-use crate::engine::io::{
+use crate::spec::{BfdId, FileId, InstanceId, ProcessId, ScriptId, Spec};
+use crate::time::{Interval, Time};
+use crate::vrrp::io::{
     Action, Announce, Beginning, Exit, Input, KillSignal, LinkFact, Outcome, Readings, RxMeta, TrackValue, Tracker,
     Transmit,
 };
-use crate::spec::{BfdId, FileId, InstanceId, ProcessId, ScriptId, Spec};
-use crate::time::{Interval, Time};
 use crate::wire::{Family, PROTOCOL_VRRP, Priority};
 use std::collections::BTreeMap;
 use std::net::IpAddr;

@@ -3,10 +3,10 @@
 use crate::ground::{GOLDEN_CONF, engine, spec};
 use std::collections::BTreeMap;
 use vipd::daemon::dumps;
-use vipd::engine::io::{Input, Outcome};
-use vipd::engine::snapshot::Snapshot;
 use vipd::observe::{describe, dump, json, metrics};
 use vipd::spec::InstanceId;
+use vipd::vrrp::io::{Input, Outcome};
+use vipd::vrrp::snapshot::Snapshot;
 
 fn snapshot() -> (std::sync::Arc<vipd::spec::Spec>, Snapshot) {
     let spec = spec(GOLDEN_CONF);

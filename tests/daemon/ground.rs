@@ -7,10 +7,10 @@ use vipd::config::expand::TextEnv;
 use vipd::config::load;
 use vipd::config::source::MapLoader;
 use vipd::config::system::TableSystem;
-use vipd::engine::Engine;
-use vipd::engine::io::{Input, Link, LinkAddress, Wall};
 use vipd::spec::{IfName, Spec};
 use vipd::time::Time;
+use vipd::vrrp::Engine;
+use vipd::vrrp::io::{Input, Link, LinkAddress, Wall};
 
 pub const GOLDEN_CONF: &str = include_str!("golden/keepalived.conf");
 

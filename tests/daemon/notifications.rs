@@ -3,11 +3,11 @@
 use crate::ground::{engine, spec};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
-use vipd::engine::io::{Cause, Event, Exit, Fault, Refusal, Role};
 use vipd::observe::history::MOST;
 use vipd::observe::log::sentences;
 use vipd::observe::{Context, History, Hub, Notifier, Observer, Wishes, fifo, mail::Mailer};
 use vipd::spec::{GroupId, IfName, InstanceId, ScriptId, Spec};
+use vipd::vrrp::io::{Cause, Event, Exit, Fault, Refusal, Role};
 use vipd::wire::Priority;
 
 const CONF: &str = r#"

@@ -124,7 +124,7 @@ fn a_panic_of_the_engine_is_a_beginning_anew_in_the_same_process() {
     let (ground, advertises) = alone();
     let daemon = ground.start("");
     daemon.wait_for_address(&ground, "10.9.0.10/24", true);
-    Debugger::attach(&daemon, "engine").panic_in("6engine6Engine6handle", || {});
+    Debugger::attach(&daemon, "engine").panic_in("4vrrp6Engine6handle", || {});
     daemon.wait_for_log("Thread engine panicked at debugger:1:1: ");
     daemon.wait_for_log("The engine thread panicked");
     daemon.wait_for_log("Beginning anew in 0 s");
@@ -144,7 +144,7 @@ fn a_panic_of_the_engine_is_the_end_where_nothing_is_to_begin_anew() {
     let (ground, _) = alone();
     let daemon = ground.start("--dont-respawn");
     daemon.wait_for_address(&ground, "10.9.0.10/24", true);
-    Debugger::attach(&daemon, "engine").panic_in("6engine6Engine6handle", || {});
+    Debugger::attach(&daemon, "engine").panic_in("4vrrp6Engine6handle", || {});
     daemon.wait_for_log("The engine has ended unexpectedly: everything is given up. Exiting");
     daemon.wait_for_log("The engine thread panicked");
     assert_eq!(daemon.end().code(), Some(70));

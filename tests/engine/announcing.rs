@@ -2,9 +2,9 @@
 
 use crate::harness::*;
 use std::sync::Arc;
-use vipd::engine::io::{Command, *};
 use vipd::spec::*;
 use vipd::time::Time;
+use vipd::vrrp::io::{Command, *};
 
 /// Times (ms since mastership) and ranges of all announcements up to `to` ms after mastership.
 fn timeline(bench: &mut Bench, to: u64) -> Vec<(u64, u32)> {

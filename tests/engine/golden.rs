@@ -3,8 +3,8 @@
 use crate::harness::*;
 use std::fs;
 use std::net::IpAddr;
-use vipd::engine::io::{Action, Command, Input};
 use vipd::spec::*;
+use vipd::vrrp::io::{Action, Command, Input};
 use vipd::wire::advert::parse;
 use vipd::wire::checksum::ChecksumRule;
 use vipd::wire::{Family, Version, frames};
@@ -176,7 +176,7 @@ fn every_advert_is_what_keepalived_sends() {
     }
 }
 
-fn transmit(action: Action) -> Option<vipd::engine::io::Transmit> {
+fn transmit(action: Action) -> Option<vipd::vrrp::io::Transmit> {
     if let Action::Transmit(transmit) = action { Some(transmit) } else { None }
 }
 
@@ -195,7 +195,7 @@ fn a_backup_takes_what_keepalived_sends() {
         let captured = adverts_of(case);
         for advert in &captured {
             bench.wait(ms(100));
-            let meta = vipd::engine::io::RxMeta {
+            let meta = vipd::vrrp::io::RxMeta {
                 ifindex: ETH0,
                 source: advert.from,
                 destination: advert.to,

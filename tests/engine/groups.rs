@@ -1,8 +1,8 @@
 //! Sync groups: the table of facts → state, in action.
 
 use crate::harness::*;
-use vipd::engine::io::{Command, *};
 use vipd::spec::*;
+use vipd::vrrp::io::{Command, *};
 use vipd::wire::Priority;
 
 fn pair_of(first: u8, second: u8) -> Spec {

@@ -3,11 +3,11 @@
 use std::net::IpAddr;
 use std::ops::Range;
 use std::sync::Arc;
-use vipd::engine::Engine;
-use vipd::engine::io::*;
-use vipd::engine::snapshot::InstanceView;
 use vipd::spec::*;
 use vipd::time::{Interval, Time};
+use vipd::vrrp::Engine;
+use vipd::vrrp::io::*;
+use vipd::vrrp::snapshot::InstanceView;
 use vipd::wire::advert::{Saying, parse};
 use vipd::wire::checksum::ChecksumRule;
 use vipd::wire::{Family, PROTOCOL_VRRP, Priority, Version, Vrid, frames};

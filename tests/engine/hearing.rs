@@ -1,10 +1,10 @@
 //! Who may speak: every check of a received advert, its counter, and that a refused advert changes nothing.
 
 use crate::harness::*;
-use vipd::engine::io::*;
-use vipd::engine::snapshot::Counters;
 use vipd::spec::*;
 use vipd::time::{Interval, Time};
+use vipd::vrrp::io::*;
+use vipd::vrrp::snapshot::Counters;
 use vipd::wire::checksum::ChecksumRule;
 use vipd::wire::{Version, Vrid, frames};
 

@@ -3,9 +3,9 @@
 use crate::harness::*;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
-use vipd::engine::io::{Command, *};
 use vipd::spec::*;
 use vipd::time::Interval;
+use vipd::vrrp::io::{Command, *};
 use vipd::wire::Priority;
 
 /// One thing that happens.

@@ -1,9 +1,9 @@
 //! Interfaces that come, go, flap, are renamed and made anew; source addresses; virtual links.
 
 use crate::harness::*;
-use vipd::engine::io::*;
 use vipd::spec::*;
 use vipd::time::Interval;
+use vipd::vrrp::io::*;
 
 fn gone(index: u32, text: &str, prefix: u8) -> Input<'static> {
     Input::Link(LinkFact::AddressGone { index, address: ip(text), prefix })

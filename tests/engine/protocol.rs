@@ -1,9 +1,9 @@
 //! The state machine, row by row.
 
 use crate::harness::*;
-use vipd::engine::io::{Command, *};
 use vipd::spec::*;
 use vipd::time::{Interval, Time};
+use vipd::vrrp::io::{Command, *};
 use vipd::wire::{Priority, Version};
 
 fn one(spec_of_one: InstanceSpec) -> Bench {

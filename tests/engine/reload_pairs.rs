@@ -8,10 +8,10 @@ use crate::harness::*;
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use vipd::engine::io::*;
-use vipd::engine::reload::continued;
 use vipd::spec::*;
 use vipd::time::Time;
+use vipd::vrrp::io::*;
+use vipd::vrrp::reload::continued;
 use vipd::wire::{Priority, Version};
 
 const VMAC: [u8; 5] = [0, 0, 0x5e, 0, 1];

@@ -1,8 +1,8 @@
 //! Going over to another Spec.
 
 use crate::harness::*;
-use vipd::engine::io::*;
 use vipd::spec::*;
+use vipd::vrrp::io::*;
 use vipd::wire::Priority;
 
 #[test]

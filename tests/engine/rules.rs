@@ -1,11 +1,11 @@
 //! The pure rules, against tables from RFC 9568, RFC 3768 and semantics of keepalived.
 
 use crate::harness::*;
-use vipd::engine::election::*;
-use vipd::engine::group::{self, Member};
-use vipd::engine::io::Role;
-use vipd::engine::track::{Reading, weigh};
 use vipd::time::Interval;
+use vipd::vrrp::election::*;
+use vipd::vrrp::group::{self, Member};
+use vipd::vrrp::io::Role;
+use vipd::vrrp::track::{Reading, weigh};
 use vipd::wire::{Priority, Version};
 
 #[test]

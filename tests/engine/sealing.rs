@@ -2,10 +2,10 @@
 
 use crate::harness::*;
 use std::net::IpAddr;
-use vipd::engine::io::{Command, *};
-use vipd::engine::snapshot::Counters;
 use vipd::spec::*;
 use vipd::time::{Interval, Time};
+use vipd::vrrp::io::{Command, *};
+use vipd::vrrp::snapshot::Counters;
 use vipd::wire::auth::{self, Bound};
 use vipd::wire::checksum::ChecksumRule;
 use vipd::wire::{PROTOCOL_AH, Version, frames};

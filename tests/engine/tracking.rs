@@ -1,10 +1,10 @@
 //! Scripts, files, processes, sessions and interfaces: what they do to priority and state.
 
 use crate::harness::*;
-use vipd::engine::Engine;
-use vipd::engine::io::*;
 use vipd::spec::*;
 use vipd::time::{Interval, Time};
+use vipd::vrrp::Engine;
+use vipd::vrrp::io::*;
 use vipd::wire::Priority;
 
 fn scripted(change: impl FnOnce(&mut ScriptSpec), weight: i32) -> Spec {

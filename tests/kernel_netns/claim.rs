@@ -3,10 +3,10 @@
 use crate::ground::*;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
-use vipd::engine::io::{LinkFact, Outcome};
 use vipd::kernel::netlink::{Order, Report, Settings};
 use vipd::lab::wire;
 use vipd::spec::*;
+use vipd::vrrp::io::{LinkFact, Outcome};
 use vipd::wire::Family;
 
 fn is_local(address: &IpAddr) -> bool {

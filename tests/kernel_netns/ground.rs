@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 use tokio::sync::mpsc::UnboundedReceiver;
-use vipd::engine::io::{LinkFact, Outcome};
 use vipd::kernel::namespace;
 use vipd::kernel::netlink::{Kernel, Order, Report, Settings};
 use vipd::lab::wire;
 use vipd::spec::*;
 use vipd::time::Interval;
+use vipd::vrrp::io::{LinkFact, Outcome};
 use vipd::wire::{Family, Priority, Version, Vrid};
 
 /// May namespaces be made here? Otherwise the reason is printed and the test is over.

@@ -3,9 +3,9 @@
 use crate::ground::{PATIENCE, eventually, install, ready};
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
-use vipd::engine::io::{Exit, KillSignal};
 use vipd::kernel::process::{Ended, Processes};
 use vipd::spec::{Command, Run};
+use vipd::vrrp::io::{Exit, KillSignal};
 
 /// A directory that another user may write to; gone with the value.
 struct Folder(PathBuf);

@@ -4,12 +4,12 @@ use crate::ground::*;
 use std::net::{IpAddr, SocketAddrV6};
 use std::sync::Arc;
 use std::time::Duration;
-use vipd::engine::io::LinkFact;
 use vipd::kernel::namespace;
 use vipd::kernel::netlink::{Order, Report};
 use vipd::lab::observer::{Observer, What};
 use vipd::lab::wire;
 use vipd::spec::*;
+use vipd::vrrp::io::LinkFact;
 use vipd::wire::Family;
 
 fn table(pair: &Pair) -> String {

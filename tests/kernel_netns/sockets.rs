@@ -3,11 +3,11 @@
 use crate::ground::{Pair, ready, within};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
-use vipd::engine::io::{Port, RxMeta, Transmit};
 use vipd::kernel::namespace;
 use vipd::kernel::socket::{SocketSettings, Sockets};
 use vipd::lab::wire;
 use vipd::spec::InstanceId;
+use vipd::vrrp::io::{Port, RxMeta, Transmit};
 use vipd::wire::{Family, PROTOCOL_VRRP, frames};
 
 const VRRP_V3: [u8; 12] = [0x31, 51, 100, 1, 0, 100, 0, 0, 10, 0, 0, 100];

@@ -5,13 +5,13 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use vipd::engine::io::{Announce, LinkFact, Outcome, Port};
 use vipd::kernel::namespace;
 use vipd::kernel::netlink::{Order, Report};
 use vipd::kernel::socket::{SocketSettings, Sockets};
 use vipd::lab::observer::{Observer, What};
 use vipd::lab::wire;
 use vipd::spec::*;
+use vipd::vrrp::io::{Announce, LinkFact, Outcome, Port};
 use vipd::wire::Family;
 
 fn vmac(family: Family) -> VirtualLink {

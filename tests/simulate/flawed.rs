@@ -2,12 +2,12 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use vipd::engine::Engine;
-use vipd::engine::io::{Action, Announce, Cause, Event, Input, LinkFact, Port, Role, Wake};
-use vipd::engine::snapshot::Snapshot;
 use vipd::sim::Router;
 use vipd::spec::{InstanceId, Spec};
 use vipd::time::{Interval, Time};
+use vipd::vrrp::Engine;
+use vipd::vrrp::io::{Action, Announce, Cause, Event, Input, LinkFact, Port, Role, Wake};
+use vipd::vrrp::snapshot::Snapshot;
 use vipd::wire::Priority;
 
 /// Puts a flaw around an engine that begins.

@@ -2,11 +2,11 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
-use vipd::engine::Engine;
-use vipd::engine::io::{Action, Event, Input, Link, LinkAddress, Outcome, Refusal, Role, RxMeta, Transmit};
 use vipd::sim::{Scenario, build, run};
 use vipd::spec::{Auth, IfName, InstanceId, InstanceSpec, Spec};
 use vipd::time::{Interval, Time};
+use vipd::vrrp::Engine;
+use vipd::vrrp::io::{Action, Event, Input, Link, LinkAddress, Outcome, Refusal, Role, RxMeta, Transmit};
 use vipd::wire::advert::{self, Saying};
 use vipd::wire::checksum::ChecksumRule;
 use vipd::wire::{Family, PROTOCOL_VRRP, Priority, Version, frames};

@@ -2,9 +2,9 @@
 
 use super::bench::*;
 use std::net::Ipv4Addr;
-use vipd::engine::io::{Refusal, Role};
 use vipd::spec::{Auth, InstanceSpec};
 use vipd::time::Interval;
+use vipd::vrrp::io::{Refusal, Role};
 use vipd::wire::advert::{self};
 use vipd::wire::checksum::ChecksumRule;
 use vipd::wire::{Family, PROTOCOL_VRRP, Priority, Version, Vrid, frames};

@@ -2,9 +2,9 @@
 
 use super::bench::*;
 use std::net::IpAddr;
-use vipd::engine::io::{Command, Input, Role};
 use vipd::sim::build;
 use vipd::time::Interval;
+use vipd::vrrp::io::{Command, Input, Role};
 
 #[test]
 fn case_1_1_basic_interoperability() {

@@ -1,8 +1,8 @@
 //! Group 3: timers and preemption.
 
 use super::bench::*;
-use vipd::engine::io::Role;
 use vipd::time::Interval;
+use vipd::vrrp::io::Role;
 use vipd::wire::advert::{self};
 use vipd::wire::{Family, Priority, Version, frames};
 

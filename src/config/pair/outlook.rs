@@ -9,9 +9,9 @@ use super::advertised;
 use super::names;
 use super::routers;
 use super::trackers::{Priorities, label, priority, script};
-use crate::engine::election;
 use crate::spec::{Auth, Spec, Transport};
 use crate::time::Interval;
+use crate::vrrp::election;
 use crate::wire::Priority;
 
 /// What will happen with these servers, one sentence a line.

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 pub enum Request {
     /// Who is there. Answered by [`Reply::Hello`].
     Hello,
-    /// The whole [`Snapshot`](crate::engine::snapshot::Snapshot). Answered by [`Reply::Status`].
+    /// The whole [`Snapshot`](crate::vrrp::snapshot::Snapshot). Answered by [`Reply::Status`].
     Status,
     /// A [`Reply::Status`], then a [`Reply::Event`] for everything that happens.
     Watch,
@@ -77,7 +77,7 @@ pub enum Reply {
         pid: u32,
         config: PathBuf,
     },
-    /// A serialized [`Snapshot`](crate::engine::snapshot::Snapshot): `now`, `unix_micros`, `instances`, `groups`, …
+    /// A serialized [`Snapshot`](crate::vrrp::snapshot::Snapshot): `now`, `unix_micros`, `instances`, `groups`, …
     /// with `config_id` and `router_id` added.
     Status {
         status: Value,

@@ -12,16 +12,16 @@
 
 mod carry;
 
-use crate::engine::Engine;
-use crate::engine::io::{Beginning, Command, Event, Exit, Input, KillSignal, LinkFact, Readings};
-use crate::engine::legacy::{self, Legacy};
-use crate::engine::snapshot::Snapshot;
 use crate::kernel::netlink::{Order, Report};
 use crate::kernel::socket::{SocketSettings, Sockets};
 use crate::kernel::timer::Timer;
 use crate::kernel::{clock, privilege};
 use crate::spec::{InstanceId, ScriptId, Spec};
 use crate::time::{Interval, Time};
+use crate::vrrp::Engine;
+use crate::vrrp::io::{Beginning, Command, Event, Exit, Input, KillSignal, LinkFact, Readings};
+use crate::vrrp::legacy::{self, Legacy};
+use crate::vrrp::snapshot::Snapshot;
 use carry::{Driver, Received, named_links, tell_troubles};
 use std::collections::HashSet;
 use std::sync::Arc;

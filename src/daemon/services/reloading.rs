@@ -12,10 +12,10 @@ use crate::daemon::reading;
 use crate::daemon::reload::{self, Read};
 use crate::daemon::schedule::Schedule;
 use crate::daemon::systemd;
-use crate::engine::io::Event;
-use crate::engine::snapshot::Snapshot;
 use crate::kernel::clock;
 use crate::spec::Spec;
+use crate::vrrp::io::Event;
+use crate::vrrp::snapshot::Snapshot;
 use std::sync::Arc;
 use tokio::sync::oneshot;
 

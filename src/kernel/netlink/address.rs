@@ -2,8 +2,8 @@
 //!
 //! Messages are built field by field: rtnetlink's own builder adds a broadcast address that nobody asked for.
 
-use crate::engine::io::LinkAddress;
 use crate::spec::VirtualAddress;
+use crate::vrrp::io::LinkAddress;
 use netlink_packet_route::AddressFamily;
 use netlink_packet_route::address::{
     AddressAttribute, AddressFlags, AddressHeader, AddressHeaderFlags, AddressMessage, AddressProtocol, CacheInfo,

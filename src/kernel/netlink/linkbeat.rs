@@ -6,9 +6,9 @@
 
 use super::Report;
 use super::thread::Thread;
-use crate::engine::io::LinkFact;
 use crate::kernel::carrier;
 use crate::spec::{BeatMethod, IfName};
+use crate::vrrp::io::LinkFact;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 

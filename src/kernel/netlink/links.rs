@@ -1,8 +1,8 @@
 //! The kernel thread's own picture of the interfaces, from dumps and events.
 
 use super::address::{self, AddressKey};
-use crate::engine::io::{Link, LinkAddress};
 use crate::spec::IfName;
+use crate::vrrp::io::{Link, LinkAddress};
 use netlink_packet_route::AddressFamily;
 use netlink_packet_route::address::AddressMessage;
 use netlink_packet_route::link::{

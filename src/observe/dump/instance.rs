@@ -6,8 +6,6 @@ use super::machine;
 use super::put;
 use super::truth;
 use super::yes;
-use crate::engine::io::{Fault, Role};
-use crate::engine::snapshot::{InstanceView, MasterView, Snapshot};
 use crate::observe::calendar::Local;
 use crate::observe::describe;
 use crate::spec::VirtualAddress;
@@ -16,6 +14,8 @@ use crate::spec::{
     Transport, VirtualLink,
 };
 use crate::time::Time;
+use crate::vrrp::io::{Fault, Role};
+use crate::vrrp::snapshot::{InstanceView, MasterView, Snapshot};
 use crate::wire::{Family, Priority, Version};
 use std::net::IpAddr;
 

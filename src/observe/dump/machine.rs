@@ -6,9 +6,9 @@
 use super::Page;
 use super::put;
 use super::truth;
-use crate::engine::snapshot::{LinkView, PortView, Snapshot};
 use crate::spec::{Auth, BeatMethod, IfName, InstanceSpec, Pacing, RxBuffer, Spec, TieTarget, Transport};
 use crate::time::Interval;
+use crate::vrrp::snapshot::{LinkView, PortView, Snapshot};
 use crate::wire::{Family, PROTOCOL_AH};
 use std::net::IpAddr;
 

@@ -8,10 +8,10 @@ mod instance;
 mod machine;
 
 use super::describe;
-use crate::engine::io::Fault;
-use crate::engine::snapshot::{GroupView, InstanceView, ScriptView, Snapshot, TrackerView};
 use crate::spec::{GroupSpec, ParamMatch, ProcessSpec, ScriptSpec, Spec, Tie, TieTarget};
 use crate::time::Interval;
+use crate::vrrp::io::Fault;
+use crate::vrrp::snapshot::{GroupView, InstanceView, ScriptView, Snapshot, TrackerView};
 use globals::{Speaker, globals};
 use instance::{instance, programs, ties};
 use std::fmt::Write as _;

@@ -3,13 +3,12 @@
 //! The engine is told facts with a time ([`Engine::handle`]) and answers with actions ([`Engine::poll`]). It has no
 //! socket, no clock, no randomness and no log: what it answers depends on what it was told and on nothing else.
 //!
-//! Inside, one road for everything: time first ([`agenda`] says what is due), then the news (an advert goes through
+//! Inside, one road for everything: time first ([`crate::agenda`] says what is due), then the news (an advert goes through
 //! [`receive`] and [`admit`] to an [`instance`]; a link or tracker fact marks whom it concerns), then [`settle`], which
 //! recomputes what was marked and applies the table of [`group`]. Announcements follow their own plans ([`garp`],
 //! [`announcing`]).
 
 mod admit;
-mod agenda;
 mod announcing;
 mod bind;
 mod command;
@@ -32,9 +31,9 @@ pub mod track;
 mod transmit;
 mod view;
 
+use crate::agenda::{Agenda, Slot};
 use crate::spec::{GroupId, IfName, InstanceId, ProcessId, ScriptId, Spec};
 use crate::time::{Interval, Time};
-use agenda::{Agenda, Slot};
 use garp::Lanes;
 use index::Index;
 use instance::{Cx, Instance};

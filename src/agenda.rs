@@ -8,13 +8,13 @@
 use crate::time::Time;
 
 /// Number of a timed thing.
-pub(super) type Slot = u32;
+pub(crate) type Slot = u32;
 
 const ABSENT: u32 = u32::MAX;
 
 /// An indexed binary heap of (time, slot).
 #[derive(Clone, Debug, Default)]
-pub(super) struct Agenda {
+pub(crate) struct Agenda {
     heap: Vec<(Time, Slot)>,
     /// Where each slot stands in `heap`.
     place: Vec<u32>,
@@ -22,12 +22,12 @@ pub(super) struct Agenda {
 
 impl Agenda {
     /// The earliest time and whose it is.
-    pub(super) fn next(&self) -> Option<(Time, Slot)> {
+    pub(crate) fn next(&self) -> Option<(Time, Slot)> {
         self.heap.first().copied()
     }
 
     /// Sets, moves or (with `None` or [`Time::NEVER`]) clears the time of `slot`.
-    pub(super) fn set(&mut self, slot: Slot, at: Option<Time>) {
+    pub(crate) fn set(&mut self, slot: Slot, at: Option<Time>) {
         let index = slot as usize;
         if index >= self.place.len() {
             self.place.resize(index + 1, ABSENT);
@@ -67,7 +67,7 @@ impl Agenda {
     }
 
     /// Forgets everything.
-    pub(super) fn clear(&mut self) {
+    pub(crate) fn clear(&mut self) {
         self.heap.clear();
         self.place.clear();
     }
