@@ -14,14 +14,14 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use vipd::config::Env;
-use vipd::config::diagnostic::Diagnostics;
-use vipd::config::expand::{TextEnv, read};
-use vipd::config::fmt::format;
-use vipd::config::keywords::Language;
 use vipd::config::load;
-use vipd::config::source::MapLoader;
+use vipd::config::report::Diagnostics;
 use vipd::config::system::TableSystem;
-use vipd::config::tree::parse;
+use vipd::config::table::keywords::Language;
+use vipd::config::text::expand::{TextEnv, read};
+use vipd::config::text::fmt::format;
+use vipd::config::text::source::MapLoader;
+use vipd::config::text::tree::parse;
 
 const MAIN: &str = "/etc/keepalived/keepalived.conf";
 

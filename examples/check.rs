@@ -5,8 +5,8 @@
 use std::collections::BTreeMap;
 use std::process::ExitCode;
 use vipd::config::Env;
-use vipd::config::expand::TextEnv;
 use vipd::config::load;
+use vipd::config::text::expand::TextEnv;
 use vipd::kernel::{files::OsLoader, system::LinuxSystem};
 
 fn main() -> ExitCode {

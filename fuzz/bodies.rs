@@ -5,12 +5,12 @@
 
 use vipd::config;
 use vipd::config::Env;
-use vipd::config::diagnostic::{Diagnostics, Style};
-use vipd::config::expand::{TextEnv, read};
-use vipd::config::lexer::{script_words, words};
 use vipd::config::pair;
-use vipd::config::source::{MapLoader, Sources, Span};
+use vipd::config::report::{Diagnostics, Style};
 use vipd::config::system::TableSystem;
+use vipd::config::text::expand::{TextEnv, read};
+use vipd::config::text::lexer::{script_words, words};
+use vipd::config::text::source::{MapLoader, Sources, Span};
 use vipd::wire::Family;
 use vipd::wire::advert;
 
@@ -103,8 +103,8 @@ fn meaning(file: &[u8]) -> (Meaning, u8) {
 
 /// The formatter settles at once and changes no meaning.
 pub fn fmt(data: &[u8]) {
-    let once = config::fmt::format(data);
-    assert_eq!(config::fmt::format(&once), once, "not settled at once");
+    let once = config::text::fmt::format(data);
+    assert_eq!(config::text::fmt::format(&once), once, "not settled at once");
     assert_eq!(meaning(&once), meaning(data));
 }
 

@@ -7,11 +7,11 @@
 use std::path::{Path, PathBuf};
 use vipd::config::Env;
 use vipd::config::Loaded;
-use vipd::config::expand::TextEnv;
 use vipd::config::load_all;
-use vipd::config::lvs::spec::{CheckerKind, Granularity, GroupEntry, LvsSpec, Method, TunnelKind};
-use vipd::config::source::{Found, Loader};
 use vipd::config::system::TableSystem;
+use vipd::config::text::expand::TextEnv;
+use vipd::config::text::source::{Found, Loader};
+use vipd::spec::balance::{CheckerKind, Granularity, GroupEntry, LvsSpec, Method, TunnelKind};
 
 struct One(String);
 impl Loader for One {

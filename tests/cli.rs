@@ -207,7 +207,7 @@ fn vipctl(args: &[&str]) -> (Option<i32>, String) {
 fn manual_pages_are_whole() {
     let (code, page) = vipctl(&["man", "vipd.conf"]);
     assert_eq!(code, Some(0));
-    for keyword in vipd::config::keywords::all() {
+    for keyword in vipd::config::table::keywords::all() {
         let line = format!("\\fB{}\\fR", keyword.keyword.replace('-', "\\-").replace('~', "\\(ti"));
         assert!(page.contains(&line), "{} is not in vipd.conf(5)", keyword.keyword);
     }

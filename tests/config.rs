@@ -13,11 +13,11 @@
 use std::path::{Path, PathBuf};
 
 use vipd::config::Env;
-use vipd::config::diagnostic::{Diagnostics, Style};
-use vipd::config::expand::{TextEnv, read};
 use vipd::config::load;
-use vipd::config::source::{Found, MapLoader};
+use vipd::config::report::{Diagnostics, Style};
 use vipd::config::system::{Link, TableSystem};
+use vipd::config::text::expand::{TextEnv, read};
+use vipd::config::text::source::{Found, MapLoader};
 
 const FOLDER: &str = "/etc/keepalived/";
 

@@ -2,9 +2,9 @@
 
 #![allow(clippy::unwrap_used)]
 
-use vipd::config::diagnostic::{Class, Diagnostic, Diagnostics, Style};
-use vipd::config::expand::{TextEnv, read};
-use vipd::config::source::{FileId, MapLoader, Span};
+use vipd::config::report::{Class, Diagnostic, Diagnostics, Style};
+use vipd::config::text::expand::{TextEnv, read};
+use vipd::config::text::source::{FileId, MapLoader, Span};
 
 /// Complains about every line that holds `bad`, at that word.
 fn complaints(files: MapLoader) -> Diagnostics {

@@ -117,7 +117,7 @@ const SETTINGS_WITHOUT_READER: [(&str, &str); 4] = [
 
 #[test]
 fn every_setting_of_a_keyword_that_works_is_read() {
-    let text = sources("config", &["config/lvs", "config/bfd"]);
+    let text = sources("config", &["config/balance", "config/bfd"]);
     let mut entries = 0;
     let mut unread = Vec::new();
     for line in text.lines().map(str::trim).filter(|line| line.starts_with('"')) {

@@ -4,11 +4,11 @@
 
 use std::path::{Path, PathBuf};
 
-use vipd::config::diagnostic::Diagnostics;
-use vipd::config::expand::{TextEnv, read};
-use vipd::config::fmt::format;
-use vipd::config::lexer::{script_words, words};
-use vipd::config::source::MapLoader;
+use vipd::config::report::Diagnostics;
+use vipd::config::text::expand::{TextEnv, read};
+use vipd::config::text::fmt::format;
+use vipd::config::text::lexer::{script_words, words};
+use vipd::config::text::source::MapLoader;
 
 #[track_caller]
 fn formats(text: &str, wanted: &str) {

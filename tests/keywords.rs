@@ -6,8 +6,8 @@
 #![allow(clippy::unwrap_used)]
 
 use std::collections::{BTreeMap, BTreeSet};
-use vipd::config::keywords::{Language, all};
-use vipd::config::tree::{Schema, Shape};
+use vipd::config::table::keywords::{Language, all};
+use vipd::config::text::tree::{Schema, Shape};
 
 fn listed() -> Vec<(&'static str, &'static str)> {
     include_str!("data/keywords.txt")
@@ -68,7 +68,7 @@ fn blocks_hold_blocks_that_have_tables() {
 }
 
 /// What the settings of virtual servers, checkers and BFD are called: their lack of effect has one reason each.
-fn is_of_another_area(k: &vipd::config::keywords::Keyword) -> bool {
+fn is_of_another_area(k: &vipd::config::table::keywords::Keyword) -> bool {
     let others =
         ["virtual_server", "real_server", "bfd_instance", "SSL", "lvs_", "checker_", "bfd_", "rs_", "nftables_ipvs"];
     let within = |text: &str| others.iter().any(|other| text.starts_with(other) || text.contains(&format!("/{other}")));

@@ -22,7 +22,7 @@ const RULES: &[(&str, &[&str], &[&str])] = &[
     ("config", &["spec", "vrrp::election", "wire", "time"], &["tokio", "std::fs", "nix::", "Instant::now"]),
     (
         "kernel",
-        &["vrrp::io", "spec", "wire", "time", "config::source", "config::security", "config::system"],
+        &["vrrp::io", "spec", "wire", "time", "config::text::source", "config::security", "config::system"],
         &["vrrp::Engine"],
     ),
     ("observe", &["vrrp::io", "spec", "vrrp::snapshot", "wire", "time"], &["vrrp::Engine", "Instant::now"]),

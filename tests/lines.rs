@@ -8,10 +8,10 @@
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use vipd::config::Env;
-use vipd::config::expand::TextEnv;
 use vipd::config::load;
-use vipd::config::source::{Found, Loader};
 use vipd::config::system::{Link, TableSystem};
+use vipd::config::text::expand::TextEnv;
+use vipd::config::text::source::{Found, Loader};
 use vipd::spec::{Encap, Insert, Route, Rule, RuleAction, Spec, Transport, VirtualAddress};
 use vipd::wire::Family;
 

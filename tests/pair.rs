@@ -4,11 +4,11 @@
 
 use std::path::{Path, PathBuf};
 use vipd::config::Env;
-use vipd::config::expand::TextEnv;
 use vipd::config::load;
 use vipd::config::pair::{compare, outlook};
-use vipd::config::source::{Found, Loader};
 use vipd::config::system::TableSystem;
+use vipd::config::text::expand::TextEnv;
+use vipd::config::text::source::{Found, Loader};
 use vipd::spec::Spec;
 
 struct One(String);

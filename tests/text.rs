@@ -2,11 +2,11 @@
 
 #![allow(clippy::unwrap_used)]
 
-use vipd::config::diagnostic::{Class, Diagnostics};
-use vipd::config::expand::{TextEnv, read};
-use vipd::config::lexer::{script_words, split_command, unescape};
-use vipd::config::source::{Found, MapLoader, bytes_of};
-use vipd::config::tree::{Node, Schema, Shape, parse};
+use vipd::config::report::{Class, Diagnostics};
+use vipd::config::text::expand::{TextEnv, read};
+use vipd::config::text::lexer::{script_words, split_command, unescape};
+use vipd::config::text::source::{Found, MapLoader, bytes_of};
+use vipd::config::text::tree::{Node, Schema, Shape, parse};
 
 const MAIN: &str = "/etc/keepalived/keepalived.conf";
 
@@ -31,7 +31,7 @@ fn expand_files(files: MapLoader) -> (Vec<String>, Vec<String>) {
 }
 
 fn said(diagnostics: &Diagnostics) -> Vec<String> {
-    let one = |d: &vipd::config::diagnostic::Diagnostic| {
+    let one = |d: &vipd::config::report::Diagnostic| {
         let (line, column) = d.span.map_or((0, 0), |span| diagnostics.sources.position(span));
         format!("{line}:{column} {}", d.message)
     };

@@ -3,12 +3,12 @@
 #![allow(clippy::unwrap_used)]
 
 use proptest::prelude::*;
-use vipd::config::diagnostic::{Diagnostics, Style};
-use vipd::config::expand::{TextEnv, read};
-use vipd::config::fmt::format;
-use vipd::config::lexer::{script_words, split_command, unescape, words};
-use vipd::config::source::{MapLoader, Span, bytes_of, text_of};
-use vipd::config::tree::{Node, Schema, Shape, parse};
+use vipd::config::report::{Diagnostics, Style};
+use vipd::config::text::expand::{TextEnv, read};
+use vipd::config::text::fmt::format;
+use vipd::config::text::lexer::{script_words, split_command, unescape, words};
+use vipd::config::text::source::{MapLoader, Span, bytes_of, text_of};
+use vipd::config::text::tree::{Node, Schema, Shape, parse};
 
 const MAIN: &str = "/k.conf";
 

@@ -4,10 +4,10 @@
 
 use std::fmt::Write as _;
 use vipd::config::Env;
-use vipd::config::expand::TextEnv;
 use vipd::config::load;
-use vipd::config::source::MapLoader;
 use vipd::config::system::TableSystem;
+use vipd::config::text::expand::TextEnv;
+use vipd::config::text::source::MapLoader;
 use vipd::spec::Spec;
 
 fn read(text: &str) -> (Spec, u8, Vec<String>) {

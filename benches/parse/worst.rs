@@ -8,13 +8,13 @@ use std::fmt::Write;
 use std::time::{Duration, Instant};
 
 use vipd::config::Env;
-use vipd::config::diagnostic::Style;
-use vipd::config::expand::TextEnv;
-use vipd::config::fmt;
 use vipd::config::load_all;
 use vipd::config::pair;
-use vipd::config::source::MapLoader;
+use vipd::config::report::Style;
 use vipd::config::system::TableSystem;
+use vipd::config::text::expand::TextEnv;
+use vipd::config::text::fmt;
+use vipd::config::text::source::MapLoader;
 
 use super::MAIN;
 

@@ -3,10 +3,10 @@
 use super::Trouble;
 use crate::config;
 use crate::config::Env;
-use crate::config::diagnostic::Diagnostics;
-use crate::config::expand::TextEnv;
-use crate::config::source::{Found, Loader};
+use crate::config::report::Diagnostics;
 use crate::config::system::{FileKind, Link, Stat, System, TableSystem, User};
+use crate::config::text::expand::TextEnv;
+use crate::config::text::source::{Found, Loader};
 use crate::kernel::files::OsLoader;
 use crate::kernel::system::LinuxSystem;
 use crate::spec::Spec;

@@ -4,7 +4,7 @@ use super::Outcome;
 use super::Trouble;
 use super::args::Fmt;
 use super::steer;
-use crate::config::fmt::format;
+use crate::config::text::fmt::format;
 use std::ffi::OsString;
 use std::io::Write;
 use std::path::{Path, PathBuf};

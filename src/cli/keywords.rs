@@ -5,8 +5,8 @@ use super::Trouble;
 use super::args::Keywords;
 use super::paint::Paint;
 use super::steer;
-use crate::config::block::Repeat;
-use crate::config::keywords::{Keyword, all};
+use crate::config::table::block::Repeat;
+use crate::config::table::keywords::{Keyword, all};
 
 pub fn run(args: &Keywords) -> Outcome {
     let chosen = match &args.block {
@@ -38,7 +38,7 @@ fn inside(wanted: &str) -> Result<Vec<&'static Keyword>, Trouble> {
     names.sort_unstable();
     names.dedup();
     let trouble = Trouble::new(format!("there is no block or keyword {wanted}"));
-    Err(match crate::config::block::nearest(wanted, names.into_iter()) {
+    Err(match crate::config::table::block::nearest(wanted, names.into_iter()) {
         Some(near) => trouble.help(format!("did you mean {near}?")),
         None => trouble.help("`vipctl keywords` lists all"),
     })

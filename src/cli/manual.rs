@@ -5,7 +5,7 @@ use super::Trouble;
 use super::args::{ManPage, Program, Vipctl};
 use super::keywords::{arguments, repetition, title};
 use super::steer;
-use crate::config::keywords::{Keyword, all};
+use crate::config::table::keywords::{Keyword, all};
 use clap::{Command, CommandFactory};
 use clap_complete::Shell;
 

@@ -3,12 +3,12 @@
 //! A session can be followed by VRRP (`track_bfd`), by checkers (`BFD_CHECK`) or both. Which, is remembered under the names
 //! [`FOR_VRRP`] and [`FOR_CHECKERS`], where the lists that refer to it look.
 
-use super::block::{Cx, Repeat, Set, Setting, by, flag, given, must, read_block, toggle};
-use super::diagnostic::{Class, Diagnostic};
 use super::line::signed_in;
-use super::source::Span;
-use super::tree::Node;
-use super::values::{IPADDR, fixed_point, int, ip_address, uint, without_range};
+use super::report::{Class, Diagnostic};
+use crate::config::table::block::{Cx, Repeat, Set, Setting, by, flag, given, must, read_block, toggle};
+use crate::config::table::values::{IPADDR, fixed_point, int, ip_address, uint, without_range};
+use crate::config::text::source::Span;
+use crate::config::text::tree::Node;
 use crate::spec::BfdSpec;
 use crate::time::Interval;
 use crate::wire::Family;

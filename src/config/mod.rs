@@ -5,57 +5,31 @@
 //! `block` make settings out of nodes, `resolve` makes the [`Spec`] out of settings. Each step complains into one
 //! [`Diagnostics`] and goes on with what it understood.
 
-pub mod address;
 #[macro_use]
-pub mod block;
+pub mod table;
+pub mod balance;
 pub mod bfd;
-pub mod diagnostic;
-pub mod encap;
-pub mod expand;
-mod family;
-pub mod fmt;
 pub mod global;
-pub mod global_read;
-pub mod group;
-pub mod instance;
-mod instance_hmac;
-pub mod instance_read;
-mod instance_vmac;
-pub mod keywords;
-pub mod lexer;
 pub mod line;
-pub mod lists;
-pub mod lvs;
-mod metric;
-pub mod names;
 pub mod pair;
+pub mod report;
 pub mod resolve;
-mod resolve_clashes;
-mod resolve_daemon;
-mod resolve_instance;
-mod resolve_owned;
-mod resolve_shown;
-mod resolve_ties;
-pub mod route;
-pub mod rule;
 pub mod security;
-pub mod source;
 pub mod system;
+pub mod text;
 pub mod top;
-pub mod tracker;
-pub mod tree;
-pub mod values;
+pub mod vrrp;
 
 use crate::spec::Spec;
-use block::Cx;
-use diagnostic::{Class, Diagnostics};
-use source::Loader;
+use report::{Class, Diagnostics};
 use system::System;
+use table::block::Cx;
+use text::source::Loader;
 
 /// What a configuration depends on beside its files.
 pub struct Env<'a> {
     /// What the text level wants to know: config id, environment variables, seed, strict includes.
-    pub text: expand::TextEnv,
+    pub text: text::expand::TextEnv,
     pub system: &'a dyn System,
 }
 
@@ -67,7 +41,7 @@ pub struct Loaded {
     /// cannot be run. Mere mistakes leave a `Spec` of what was understood.
     pub spec: Option<Spec>,
     /// What load balancing would be told.
-    pub lvs: lvs::spec::LvsSpec,
+    pub lvs: crate::spec::balance::LvsSpec,
     /// BFD sessions that could run.
     pub sessions: Vec<bfd::Session>,
     pub diagnostics: Diagnostics,
@@ -84,10 +58,10 @@ pub fn load(root: &str, env: &Env<'_>, files: &dyn Loader) -> (Option<Spec>, Dia
 pub fn load_all(root: &str, env: &Env<'_>, files: &dyn Loader) -> Loaded {
     let mut loaded = Loaded::default();
     let diagnostics = &mut loaded.diagnostics;
-    let text = expand::read(root, &env.text, files, diagnostics);
+    let text = text::expand::read(root, &env.text, files, diagnostics);
     let include_failed = diagnostics.list.iter().any(|d| d.class == Class::Include);
-    let mut cx = Cx::new(env, names::Names::customary(), diagnostics);
-    let mut nodes = tree::Nodes::new(&text, &keywords::Language);
+    let mut cx = Cx::new(env, line::names::Names::customary(), diagnostics);
+    let mut nodes = text::tree::Nodes::new(&text, &table::keywords::Language);
     let mut top = top::read(&mut nodes, files, &mut cx);
     // Where reading stopped, braces and quotes are looked at all the same.
     while nodes.next(cx.diagnostics).is_some() {}
@@ -97,6 +71,6 @@ pub fn load_all(root: &str, env: &Env<'_>, files: &dyn Loader) -> Loaded {
     let lvs = std::mem::take(&mut top.lvs);
     loaded.sessions = std::mem::take(&mut top.bfd.usable);
     loaded.spec = resolve::resolve(top, &mut cx);
-    loaded.lvs = lvs::resolve::resolve(lvs, &mut cx);
+    loaded.lvs = balance::resolve::resolve(lvs, &mut cx);
     loaded
 }

@@ -4,12 +4,12 @@
 //! root's and not writable by others (semantics of keepalived 2.4.3, `check_security`: the configured path and the path
 //! that links lead to are both walked). All questions go through [`System`]; nothing is executed here.
 
-use super::block::{Body, Cx, Facts, Reader, Repeat, Set, Setting, lost_to_quote};
-use super::diagnostic::{Class, Diagnostic};
-use super::lexer;
-use super::source::Span;
+use super::report::{Class, Diagnostic};
 use super::system::{FileKind, Stat, System};
-use super::tree::Node;
+use crate::config::table::block::{Body, Cx, Facts, Reader, Repeat, Set, Setting, lost_to_quote};
+use crate::config::text::lexer;
+use crate::config::text::source::Span;
+use crate::config::text::tree::Node;
 use crate::spec::{Command, Run};
 
 /// A user, and a group that may begin with `:`.
@@ -279,7 +279,7 @@ impl<'a> Guard<'a> {
             let found = match &self.script_user {
                 Some(line) => account(self.system, line, self.supplementary),
                 None => {
-                    let span = Span { file: super::source::FileId(0), start: 0, end: 0 };
+                    let span = Span { file: crate::config::text::source::FileId(0), start: 0, end: 0 };
                     let line = UserLine { user: "keepalived_script".into(), group: None, span };
                     match account(self.system, &line, self.supplementary) {
                         Ok(found) => Ok(found),

@@ -3,20 +3,22 @@
 //! keepalived reads `global_defs` and the process keywords first, in its parent, whatever stands before them; its children
 //! then read the rest. So does [`read`]; where they do stand first, as usual, no node is kept longer than it takes to read.
 
+use super::balance::{self, Lvs};
 use super::bfd::{Sessions, bfd_instance};
-use super::block::{Cx, Repeat, Set, block_by, first, flag, list, must, read_node, sub};
 use super::global::Global;
-use super::group::{GarpGroup, SyncGroup, TrackGroup, read_garp_group, read_sync_group, read_track_group};
-use super::instance::Instance;
-use super::instance_read::{read_instance, read_rules};
 use super::line::List;
-use super::lists;
-use super::lvs::{self, Lvs};
-use super::names::Names;
-use super::source::Loader;
-use super::tracker::{FileBlock, Named, ProcessBlock, ScriptBlock, read_file, read_process, read_script};
-use super::tree::{Node, Nodes};
-use super::values::{STR, uint};
+use crate::config::line::lists;
+use crate::config::line::names::Names;
+use crate::config::table::block::{Cx, Repeat, Set, block_by, first, flag, list, must, read_node, sub};
+use crate::config::table::values::{STR, uint};
+use crate::config::text::source::Loader;
+use crate::config::text::tree::{Node, Nodes};
+use crate::config::vrrp::group::{
+    GarpGroup, SyncGroup, TrackGroup, read_garp_group, read_sync_group, read_track_group,
+};
+use crate::config::vrrp::instance::Instance;
+use crate::config::vrrp::instance::read::{read_instance, read_rules};
+use crate::config::vrrp::tracker::{FileBlock, Named, ProcessBlock, ScriptBlock, read_file, read_process, read_script};
 use crate::spec::{Beat, Debounce, Route, Rule, VirtualAddress};
 use std::path::Path;
 
@@ -66,13 +68,13 @@ block! {
         /// One BFD session.
         "bfd_instance" => bfd: Sessions = block_by("bfd_instance", "STR[<=31] BLOCK", Repeat::FirstKept, bfd_instance), idle "BFD sessions are checked, but do not run";
         /// One load-balanced service.
-        "virtual_server" => lvs: Lvs = block_by("virtual_server", "(IPADDR [PORT] or fwmark UINT or group STR) BLOCK", Repeat::Accumulates, lvs::virtual_server), idle "virtual servers are checked, but not run";
+        "virtual_server" => lvs: Lvs = block_by("virtual_server", "(IPADDR [PORT] or fwmark UINT or group STR) BLOCK", Repeat::Accumulates, balance::virtual_server), idle "virtual servers are checked, but not run";
     }
     also {
         /// Addresses and firewall marks that make one service.
-        "virtual_server_group" => lvs: Lvs = list("STR LIST(ADDR [PORT] or ADDR/MASK [PORT] or ADDR-END [PORT] or fwmark UINT [inet or inet6])", Repeat::Accumulates, lvs::virtual_server_group), idle "virtual servers are checked, but not run";
+        "virtual_server_group" => lvs: Lvs = list("STR LIST(ADDR [PORT] or ADDR/MASK [PORT] or ADDR-END [PORT] or fwmark UINT [inet or inet6])", Repeat::Accumulates, balance::virtual_server_group), idle "virtual servers are checked, but not run";
         /// TLS files of SSL_GET checkers.
-        "SSL" => lvs: Lvs = block_by("SSL", "BLOCK", Repeat::Replaced, lvs::ssl), idle "virtual servers are checked, but not run";
+        "SSL" => lvs: Lvs = block_by("SSL", "BLOCK", Repeat::Replaced, balance::ssl), idle "virtual servers are checked, but not run";
         /// As `track_file`.
         "vrrp_track_file" => files: Vec<Named<FileBlock>> = block_by("track_file", "STR BLOCK", Repeat::Accumulates, read_file), renamed "use track_file";
     }
@@ -125,13 +127,13 @@ pub fn read<'a>(nodes: &mut Nodes<'_, '_>, files: &'a dyn Loader, cx: &mut Cx<'a
 
 fn static_addresses(field: &mut Vec<VirtualAddress>, node: &Node<'_>, cx: &mut Cx<'_>) {
     for line in node.body.iter().flatten() {
-        field.extend(cx.line(List::Static, |cx| super::address::address(line, cx)));
+        field.extend(cx.line(List::Static, |cx| crate::config::line::address::address(line, cx)));
     }
 }
 
 fn static_routes(field: &mut Vec<Route>, node: &Node<'_>, cx: &mut Cx<'_>) {
     for line in node.body.iter().flatten() {
-        field.extend(cx.line(List::Static, |cx| super::route::route(line, cx)));
+        field.extend(cx.line(List::Static, |cx| crate::config::line::route::route(line, cx)));
     }
 }
 

@@ -2,9 +2,9 @@
 
 use super::options::Options;
 use crate::config::Env;
-use crate::config::diagnostic::{Class, Diagnostics, Style};
-use crate::config::expand::{self, TextEnv};
 use crate::config::load;
+use crate::config::report::{Class, Diagnostics, Style};
+use crate::config::text::expand::{self, TextEnv};
 use crate::kernel::clock;
 use crate::kernel::files::OsLoader;
 use crate::kernel::system::LinuxSystem;

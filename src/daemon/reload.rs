@@ -6,7 +6,7 @@
 
 use super::options::Options;
 use super::reading;
-use crate::config::diagnostic::{Class, Diagnostic, Diagnostics, Level};
+use crate::config::report::{Class, Diagnostic, Diagnostics, Level};
 use crate::spec::Spec;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};

@@ -17,7 +17,7 @@ use super::schedule::Schedule;
 use super::signals::{Signals, Wish};
 use super::systemd;
 use super::trackers::Trackers;
-use crate::config::diagnostic::Class;
+use crate::config::report::Class;
 use crate::kernel::clock;
 use crate::observe::{History, Hub, Wishes, json, mail};
 use crate::vrrp::legacy::Legacy;

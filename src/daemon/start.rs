@@ -169,7 +169,7 @@ fn prepare(mut options: Arc<Options>) -> u8 {
 fn live(
     options: &Arc<Options>,
     spec: Spec,
-    diagnostics: &crate::config::diagnostic::Diagnostics,
+    diagnostics: &crate::config::report::Diagnostics,
     processes: Option<ProcessWatch>,
     mut main_file: PidFile,
     paths: &Paths,
@@ -228,7 +228,7 @@ fn live(
 fn serve(
     options: &Arc<Options>,
     spec: Spec,
-    diagnostics: &crate::config::diagnostic::Diagnostics,
+    diagnostics: &crate::config::report::Diagnostics,
     processes: Option<ProcessWatch>,
     pid_file: std::path::PathBuf,
     runtime: &tokio::runtime::Runtime,

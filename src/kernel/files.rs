@@ -7,7 +7,7 @@ use std::io::ErrorKind;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use crate::config::source::{Found, GLOB_OPTIONS, Loader};
+use crate::config::text::source::{Found, GLOB_OPTIONS, Loader};
 
 /// The real file system; relative paths begin at the working directory.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]

@@ -3,10 +3,10 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 use vipd::config::Env;
-use vipd::config::expand::TextEnv;
 use vipd::config::load;
-use vipd::config::source::MapLoader;
 use vipd::config::system::TableSystem;
+use vipd::config::text::expand::TextEnv;
+use vipd::config::text::source::MapLoader;
 use vipd::spec::{IfName, Spec};
 use vipd::time::Time;
 use vipd::vrrp::Engine;

@@ -2,10 +2,10 @@
 
 use super::whole::{WHOLE, file, judge};
 use std::collections::BTreeMap;
-use vipd::config::block::Body;
-use vipd::config::diagnostic::Class;
-use vipd::config::keywords::{Keyword, all};
+use vipd::config::report::Class;
 use vipd::config::system::{Link, TableSystem};
+use vipd::config::table::block::Body;
+use vipd::config::table::keywords::{Keyword, all};
 
 /// What nobody means: a word, numbers far below and above everything, nothing at all.
 const BAD: [&str; 4] = ["%no-such-thing", "-99999999999999", "99999999999999999999", ""];

@@ -7,9 +7,9 @@
 
 use super::whole::{file, judge};
 use std::collections::{BTreeMap, BTreeSet};
-use vipd::config::diagnostic::Class;
-use vipd::config::keywords::all;
+use vipd::config::report::Class;
 use vipd::config::system::{FileKind, Link, Stat, TableSystem, User};
+use vipd::config::table::keywords::all;
 
 /// The machine that keepalived ran on, as far as the values ask for it.
 fn machine() -> TableSystem {

@@ -1,11 +1,11 @@
 //! A file that has every block and no mistake, and how it is read with one line in it that may be one.
 
 use vipd::config::Env;
-use vipd::config::diagnostic::{Class, Diagnostics};
-use vipd::config::expand::TextEnv;
 use vipd::config::load;
-use vipd::config::source::MapLoader;
+use vipd::config::report::{Class, Diagnostics};
 use vipd::config::system::TableSystem;
+use vipd::config::text::expand::TextEnv;
+use vipd::config::text::source::MapLoader;
 
 const FILE: &str = "/etc/keepalived/keepalived.conf";
 
@@ -51,7 +51,7 @@ pub fn judge(text: &str, system: &TableSystem) -> Judged {
     let env = Env { text: TextEnv::default(), system };
     let (_, diagnostics) = load(FILE, &env, &files);
     let Diagnostics { list, sources, .. } = &diagnostics;
-    let place = |span: vipd::config::source::Span| sources.position(span).0;
+    let place = |span: vipd::config::text::source::Span| sources.position(span).0;
     let said = list.iter().map(|c| (c.span.map_or(0, place), c.class, c.message.to_string())).collect();
     Judged { exit_code: diagnostics.exit_code(), said }
 }

@@ -16,7 +16,7 @@ use super::args::Doctor;
 use super::files::{Where, load};
 use super::paint::Paint;
 use super::steer;
-use crate::config::diagnostic::{Class, Diagnostics, Level};
+use crate::config::report::{Class, Diagnostics, Level};
 use crate::spec::{IfName, InstanceSpec, Spec};
 use std::collections::BTreeSet;
 use std::process::ExitCode;

@@ -8,7 +8,7 @@ use super::Servers;
 use super::advertised;
 use super::names;
 use super::same_network;
-use crate::config::diagnostic::Level;
+use crate::config::report::Level;
 use crate::spec::{Auth, GroupId, HmacMode, InstanceSpec, Transport};
 use crate::wire::{Priority, Version};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};

@@ -3,7 +3,7 @@
 use super::Finding;
 use super::Member;
 use super::Servers;
-use crate::config::diagnostic::Level;
+use crate::config::report::Level;
 use crate::spec::{InstanceSpec, ScriptSpec, Spec, Tie, TieTarget};
 use crate::time::Interval;
 use crate::wire::Priority;

@@ -1,0 +1,463 @@
+//! Services as they will run: defaults from the servers above, and the rules between keywords.
+//!
+//! keepalived checks these after it has read everything (check_data.c, `validate_check_config`), and repairs what it can;
+//! so the same complaints and the same repairs are here, each said once.
+
+use super::Lvs;
+use super::checkers::Draft;
+use super::server::{PERSISTENCE_TIMEOUT, Server, Service, Sorry};
+use super::shared::{ConnectionSettings, TimingSettings};
+use crate::config::report::{Class, Diagnostic};
+use crate::config::security::{Guard, ScriptLine, SetScript, UserLine};
+use crate::config::table::block::{Cx, Set, given};
+use crate::config::text::source::Span;
+use crate::spec::Run;
+use crate::spec::balance::{
+    Checker, CheckerKind, Connection, Endpoint, Forwarding, Granularity, LvsSpec, Method, Persistence, Protocol,
+    RealServer, ServerGroup, SorryServer, Target, Timing, TunnelChecksum, TunnelKind, VirtualServer,
+};
+use crate::time::Interval;
+use crate::wire::Family;
+use std::collections::HashMap;
+
+/// `smtp_alert_checker` and `smtp_alert` of `global_defs`.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct MailDefault {
+    pub checker: Option<bool>,
+    pub all: Option<bool>,
+}
+impl MailDefault {
+    fn or(self, otherwise: bool) -> bool {
+        self.checker.or(self.all).unwrap_or(otherwise)
+    }
+}
+
+const NAT: Forwarding = Forwarding { method: Method::Nat, tunnel: TunnelKind::Ipip, checksum: TunnelChecksum::None };
+
+/// What was read, resolved. Mistakes leave out what they concern and nothing else.
+pub fn resolve(lvs: Lvs, cx: &mut Cx<'_>) -> LvsSpec {
+    let Lvs { tls, groups, services } = lvs;
+    let value = |set: &Set<bool>| set.as_ref().map(|set| set.value);
+    let mail = MailDefault { checker: value(&cx.global.smtp_alert_checker), all: value(&cx.global.smtp_alert) };
+    let mut guard = Guard::new(cx.env.system);
+    guard.enabled = cx.global.script_security.is_some();
+    guard.use_symlinks = given(&cx.global.use_symlink_paths, false);
+    guard.supplementary = given(&cx.global.set_supplementary_groups, false);
+    guard.script_user = cx.global.script_user.as_ref().map(|set| set.value.clone());
+    let services: Vec<VirtualServer> =
+        services.into_iter().filter_map(|s| service(s, &groups, mail, &mut guard, cx)).collect();
+    if !services.is_empty() {
+        for reader in [cx.global.fifo_script.clone(), cx.global.lvs_fifo_script.clone()].into_iter().flatten() {
+            if let Ok(account) = guard.account_of(reader.value.user.as_ref()) {
+                // Whether it can run is the business of who starts it; here only safety counts.
+                let _ = guard.check(&reader.value.argv, &account, reader.value.span);
+            }
+        }
+    }
+    // VRRP's scripts are judged by a guard of their own; that script security is off is said once.
+    if !cx.diagnostics.list.iter().any(|d| d.class == Class::Security) {
+        guard.settle(cx);
+    }
+    LvsSpec { tls: tls.map(Into::into), groups, services }
+}
+
+fn service(
+    own: Service,
+    groups: &[ServerGroup],
+    mail: MailDefault,
+    guard: &mut Guard<'_>,
+    cx: &mut Cx<'_>,
+) -> Option<VirtualServer> {
+    let (Some(target), Some(at)) = (own.target.clone(), own.at) else { return None };
+    let group = match &target {
+        Target::Group(name) => {
+            let found = groups.iter().find(|group| group.name == *name);
+            if found.is_none() {
+                cx.note(at, format!("there is no virtual_server_group {name}; this virtual_server is left out"));
+            }
+            Some(found?)
+        }
+        _ => None,
+    };
+    let family = match group {
+        Some(group) => group_family(group, own.family, at, cx)?,
+        None => own.family,
+    };
+    let marked = group.map_or(matches!(target, Target::Mark(_)), ServerGroup::has_marks);
+    let addressed = group.map_or(matches!(target, Target::Address(_)), |group| group.addresses().next().is_some());
+
+    if marked && let Some(suspend) = &own.ha_suspend {
+        cx.error(suspend.span, format!("`ha_suspend` has no effect: {target} has firewall marks"));
+    }
+    let protocol = protocol(&own, &target, marked, addressed, at, cx);
+    let mut flags = own.scheduler_flags();
+    if let Some(ops) = &own.ops
+        && addressed
+        && protocol != Some(Protocol::Udp)
+    {
+        cx.error(ops.span, format!("`ops` is ignored: {target} is not UDP"));
+        flags.one_packet = false;
+    }
+    let persistence = persistence(&own, &target, group, at, cx);
+    if own.scheduler.is_none() {
+        let class = cx.class_without(&["lb_algo", "lvs_sched"], (at, own.close));
+        cx.push(Diagnostic::new(class, at, format!("virtual_server {target} has no lb_algo; wlc is used")));
+    }
+    let forwarding = own.forwarding;
+    let needed = own.servers.iter().any(|s| s.forwarding.is_none())
+        || own.sorry.as_ref().is_some_and(|sorry| sorry.forwarding.is_none());
+    if forwarding.is_none() && needed {
+        let class = cx.class_without(&["lb_kind", "lvs_method"], (at, own.close));
+        cx.push(Diagnostic::new(class, at, format!("virtual_server {target} has no lb_kind; NAT is used")));
+    }
+    let forwarding = forwarding.unwrap_or(NAT);
+
+    let mut seen: HashMap<Endpoint, Span> = HashMap::new();
+    let mut servers = Vec::new();
+    for server in &own.servers {
+        let (Some(endpoint), Some(at)) = (server.endpoint, server.at) else { continue };
+        if let Some(first) = seen.get(&endpoint) {
+            cx.again(at, &format!("real_server {endpoint}"), *first, "the second is left out");
+            continue;
+        }
+        seen.insert(endpoint, at);
+        servers.push((real_server(server, &own, forwarding, mail, guard, cx), at));
+    }
+    let mut sorry = own.sorry.as_ref().map(|sorry| (sorry_server(sorry, forwarding, &servers, cx), sorry.at));
+
+    let (quorum, hysteresis) = quorum(&own, &target, &servers, at, cx);
+    ports(&target, group, &mut servers, sorry.as_mut(), cx);
+    let servers: Vec<RealServer> = servers
+        .into_iter()
+        .map(|(mut server, _)| {
+            let default = server.endpoint;
+            for connection in server.checkers.iter_mut().filter_map(|checker| checker.connection.as_mut()) {
+                connection.to.port = connection.to.port.or(default.port);
+            }
+            server
+        })
+        .collect();
+
+    Some(VirtualServer {
+        family,
+        protocol,
+        scheduler: given(&own.scheduler, "wlc"),
+        flags,
+        forwarding,
+        persistence,
+        ha_suspend: own.ha_suspend.is_some() && !marked,
+        mail: own.mail.as_ref().map_or_else(|| mail.or(false), |mail| mail.value),
+        snmp_name: text(&own.snmp_name),
+        omega: own.omega.is_some(),
+        quorum,
+        hysteresis,
+        quorum_up: run(&own.quorum_up, guard, cx),
+        quorum_down: run(&own.quorum_down, guard, cx),
+        sorry: sorry.map(|(sorry, _)| sorry),
+        servers,
+        target,
+    })
+}
+
+fn text(set: &Set<Box<str>>) -> Option<Box<str>> {
+    set.as_ref().map(|set| set.value.clone())
+}
+
+/// The family of a service by group; `None` when they do not go together, which costs the service.
+fn group_family(group: &ServerGroup, own: Option<Family>, at: Span, cx: &mut Cx<'_>) -> Option<Option<Family>> {
+    let (v4, v6, open) = group.families();
+    let of_group = match (v4, v6) {
+        (true, false) => Some(Family::V4),
+        (false, true) => Some(Family::V6),
+        _ => None,
+    };
+    let clash = match (own, of_group) {
+        (Some(own), Some(group)) => own != group,
+        (Some(_), None) => v4 && v6,
+        _ => false,
+    };
+    if clash {
+        cx.note(
+            at,
+            format!("the family of virtual_server_group {} does not fit; this virtual_server is left out", group.name),
+        );
+        return None;
+    }
+    if own.or(of_group).is_none() && open {
+        cx.note(at, format!("nothing tells the family of virtual_server_group {}; it is IPv4", group.name));
+        return Some(Some(Family::V4));
+    }
+    Some(own.or(of_group))
+}
+
+fn protocol(
+    own: &Service,
+    target: &Target,
+    marked: bool,
+    addressed: bool,
+    at: Span,
+    cx: &mut Cx<'_>,
+) -> Option<Protocol> {
+    match (&own.protocol, addressed) {
+        (None, true) => {
+            let class = cx.class_without(&["protocol"], (at, own.close));
+            cx.push(Diagnostic::new(class, at, format!("virtual_server {target} has no protocol; UDP is used")));
+            Some(Protocol::Udp)
+        }
+        (Some(protocol), false) if marked => {
+            cx.error(protocol.span, format!("`protocol` is ignored: {target} takes what is marked"));
+            None
+        }
+        (protocol, _) => protocol.as_ref().map(|protocol| protocol.value),
+    }
+}
+
+fn persistence(
+    own: &Service,
+    target: &Target,
+    group: Option<&ServerGroup>,
+    at: Span,
+    cx: &mut Cx<'_>,
+) -> Option<Persistence> {
+    let portless = match (target, group) {
+        (Target::Address(endpoint), _) => endpoint.port.is_none(),
+        (_, Some(group)) => group.addresses().any(|endpoint| endpoint.port.is_none()),
+        _ => false,
+    };
+    let mut timeout = own.persistence.as_ref().map(|p| p.value);
+    if portless && timeout.is_none() {
+        cx.error(
+            at,
+            format!(
+                "virtual_server {target} takes every port, which needs persistence; {PERSISTENCE_TIMEOUT} s are used"
+            ),
+        );
+        timeout = Some(PERSISTENCE_TIMEOUT);
+    }
+    let granularity = own.mask.unwrap_or(Granularity::Host);
+    timeout.map(|timeout| Persistence { timeout, granularity, engine: text(&own.engine) })
+}
+
+fn sorry_server(sorry: &Sorry, forwarding: Forwarding, servers: &[(RealServer, Span)], cx: &mut Cx<'_>) -> SorryServer {
+    let mut inhibit = sorry.inhibit;
+    if let Some((twin, _)) = servers.iter().find(|(server, _)| server.endpoint == sorry.endpoint)
+        && twin.inhibit != inhibit
+    {
+        inhibit = twin.inhibit;
+        let message = format!(
+            "sorry_server {} is a real_server as well, whose inhibit_on_failure is {}; that holds for both",
+            sorry.endpoint,
+            if inhibit { "on" } else { "off" }
+        );
+        cx.error(sorry.at, message);
+    }
+    SorryServer { endpoint: sorry.endpoint, forwarding: sorry.forwarding.unwrap_or(forwarding), inhibit }
+}
+
+/// A quorum above the sum of all weights could never be reached.
+fn quorum(own: &Service, target: &Target, servers: &[(RealServer, Span)], at: Span, cx: &mut Cx<'_>) -> (u32, u32) {
+    let sum: u64 = servers.iter().map(|(server, _)| u64::from(server.weight)).sum();
+    let sum = u32::try_from(sum).unwrap_or(u32::MAX);
+    let mut quorum = given(&own.quorum, 1);
+    let mut hysteresis = given(&own.hysteresis, 0);
+    if quorum > sum {
+        let place = own.quorum.as_ref().map_or(at, |quorum| quorum.span);
+        cx.error(
+            place,
+            format!("quorum {quorum} of {target} can never be reached: all weights together are {sum}, which is used"),
+        );
+        quorum = sum;
+    }
+    if hysteresis >= quorum && hysteresis > 0 {
+        let place = own.hysteresis.as_ref().map_or(at, |hysteresis| hysteresis.span);
+        let used = quorum.saturating_sub(1);
+        cx.error(
+            place,
+            format!("hysteresis {hysteresis} of {target} is not below its quorum {quorum}; {used} is used"),
+        );
+        hysteresis = used;
+    }
+    (quorum, hysteresis)
+}
+
+/// Only NAT can change a port; with firewall marks there is none to change.
+fn ports(
+    target: &Target,
+    group: Option<&ServerGroup>,
+    servers: &mut [(RealServer, Span)],
+    sorry: Option<&mut (SorryServer, Span)>,
+    cx: &mut Cx<'_>,
+) {
+    let ends =
+        servers.iter_mut().map(|(server, at)| (&mut server.endpoint, server.forwarding.method, *at, "real_server"));
+    let sorry =
+        sorry.into_iter().map(|(sorry, at)| (&mut sorry.endpoint, sorry.forwarding.method, *at, "sorry_server"));
+    for (endpoint, method, at, what) in ends.chain(sorry) {
+        let nat = method == Method::Nat;
+        match (target, group) {
+            (Target::Address(service), _) => match endpoint.port {
+                None if what == "real_server" || !nat => endpoint.port = service.port,
+                Some(_) if !nat && endpoint.port != service.port => {
+                    let port = service.port.map_or("every port".to_owned(), |port| format!("port {port}"));
+                    cx.error(at, format!("{what} {endpoint} must have the service's port without NAT; {port} is used"));
+                    endpoint.port = service.port;
+                }
+                _ => {}
+            },
+            (Target::Mark(_), _) if !nat && endpoint.port.is_some() => {
+                let message =
+                    format!("the port of {what} {endpoint} is ignored: {target} has none and there is no NAT");
+                cx.error(at, message);
+                endpoint.port = None;
+            }
+            (Target::Group(_), Some(group)) if !nat && endpoint.port.is_some() => {
+                if group.has_marks() {
+                    cx.error(at, format!("the port of {what} {endpoint} is ignored for the marks of {target}"));
+                } else if group.addresses().any(|entry| entry.port != endpoint.port) {
+                    cx.error(at, format!("{what} {endpoint} and the addresses of {target} have different ports"));
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+fn real_server(
+    own: &Server,
+    service: &Service,
+    forwarding: Forwarding,
+    mail: MailDefault,
+    guard: &mut Guard<'_>,
+    cx: &mut Cx<'_>,
+) -> RealServer {
+    let endpoint = own.endpoint.unwrap_or(Endpoint { address: std::net::Ipv4Addr::UNSPECIFIED.into(), port: None });
+    let alpha = own.alpha.as_ref().map_or(service.alpha.is_some(), |alpha| alpha.value);
+    let above = Above {
+        alpha,
+        retry: own.retry.or(service.retry).map(|retry| retry.value),
+        pause: own.delay_before_retry.or(service.delay_before_retry).map(|pause| pause.value),
+        warmup: own.warmup.or(service.warmup).map(|warmup| warmup.value),
+        timeout: own.connect_timeout.or(service.connect_timeout).map_or(Interval::from_secs(5), |t| t.value),
+        delay_loop: own.delay_loop.or(service.delay_loop).map_or(Interval::from_secs(60), |delay| delay.value),
+        virtual_host: text(&own.virtual_host).or_else(|| text(&service.virtual_host)),
+        endpoint,
+    };
+    let checkers = own.drafts.iter().filter_map(|draft| checker(draft, &above, guard, cx)).collect();
+    RealServer {
+        endpoint,
+        weight: own.weight.as_ref().map_or_else(|| given(&service.weight, 1), |weight| weight.value),
+        forwarding: own.forwarding.unwrap_or(forwarding),
+        upper_threshold: given(&own.upper, 0),
+        lower_threshold: given(&own.lower, 0),
+        inhibit: own.inhibit.as_ref().map_or(service.inhibit.is_some(), |inhibit| inhibit.value),
+        alpha,
+        mail: own.mail.as_ref().map_or_else(|| mail.or(true), |mail| mail.value),
+        snmp_name: text(&own.snmp_name),
+        notify_up: run(&own.notify_up, guard, cx),
+        notify_down: run(&own.notify_down, guard, cx),
+        checkers,
+    }
+}
+
+/// What a checker inherits.
+struct Above {
+    alpha: bool,
+    retry: Option<u32>,
+    pause: Option<Interval>,
+    warmup: Option<Interval>,
+    timeout: Interval,
+    delay_loop: Interval,
+    virtual_host: Option<Box<str>>,
+    endpoint: Endpoint,
+}
+
+fn checker(draft: &Draft, above: &Above, guard: &mut Guard<'_>, cx: &mut Cx<'_>) -> Option<Checker> {
+    let timing = draft.timing.as_ref().map(|own| timing(own, draft, above));
+    let mut kind = draft.kind.clone();
+    match &mut kind {
+        CheckerKind::Misc { run: slot, timeout, .. } => {
+            let command = draft.command.as_ref()?;
+            *slot = Some(program(&command.line, command.user.as_ref(), draft.close, guard, cx)?);
+            if timeout.is_zero() {
+                *timeout = above.delay_loop;
+            }
+        }
+        CheckerKind::Http(http) => {
+            for page in &mut http.pages {
+                page.virtual_host = page.virtual_host.take().or_else(|| above.virtual_host.clone());
+            }
+        }
+        _ => {}
+    }
+    Some(Checker {
+        kind,
+        alpha: draft.alpha.as_ref().map_or(above.alpha, |alpha| alpha.value),
+        log_all_failures: draft.log_all_failures,
+        timing,
+        connection: draft.connection.as_ref().map(|own| connection(own, above)),
+    })
+}
+
+fn timing(own: &TimingSettings, draft: &Draft, above: &Above) -> Timing {
+    let delay_loop = given(&own.delay_loop, above.delay_loop);
+    let pause = above.pause.or(draft.pause).unwrap_or(delay_loop);
+    Timing {
+        retry: given(&own.retry, above.retry.unwrap_or(draft.retry)),
+        delay_before_retry: given(&own.delay_before_retry, pause),
+        warmup: given(&own.warmup, above.warmup.unwrap_or(delay_loop)),
+        delay_loop,
+    }
+}
+
+fn connection(own: &ConnectionSettings, above: &Above) -> Connection {
+    let port = |set: &Set<u32>| set.as_ref().and_then(|port| u16::try_from(port.value).ok());
+    Connection {
+        to: Endpoint {
+            address: own.connect_ip.as_ref().map_or(above.endpoint.address, |ip| ip.value),
+            port: port(&own.connect_port),
+        },
+        from: own.bind_ip.as_ref().map(|ip| ip.value),
+        from_port: port(&own.bind_port),
+        interface: own.interface.as_ref().map(|name| name.value.clone()),
+        timeout: given(&own.timeout, above.timeout),
+        mark: given(&own.mark, 0),
+    }
+}
+
+fn run(script: &SetScript, guard: &mut Guard<'_>, cx: &mut Cx<'_>) -> Option<Run> {
+    program(&script.as_ref()?.value, None, None, guard, cx)
+}
+
+/// A program that may run; what may not is left out with a note, as keepalived only logs it.
+fn program(
+    line: &ScriptLine,
+    user: Option<&UserLine>,
+    close: Option<Span>,
+    guard: &mut Guard<'_>,
+    cx: &mut Cx<'_>,
+) -> Option<Run> {
+    let account = match guard.account_of(user.or(line.user.as_ref())) {
+        Ok(account) => account,
+        Err(problem) => {
+            // keepalived takes it to heart for checks, and once for all scripts when there is no default user to be found;
+            // otherwise it only logs. What is wrong with `script_user` itself has been said at that line.
+            let check = close.is_some();
+            let no_default = line.user.is_none() && user.is_none() && guard.script_user.is_none();
+            let told = cx.told(&problem) || (no_default && cx.spoilt("script_user"));
+            let class = if (check || no_default) && !told { Class::General } else { Class::Note };
+            let complaint = Diagnostic::new(class, line.span, format!("the script is left out: {problem}"));
+            cx.push(match close {
+                Some(close) => complaint.related(close, "the check ends here"),
+                None => complaint,
+            });
+            return None;
+        }
+    };
+    match guard.check(&line.argv, &account, line.span) {
+        Ok((run, _)) => Some(run),
+        Err(danger) => {
+            cx.note(line.span, format!("{}; the script is left out", danger.reason()));
+            None
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! What is wrong with a configuration, where, and how to cure it.
+//!
+//! A [`Diagnostic`] carries a [`Class`]; the highest class of all reports gives `-t` its exit code, as in keepalived
+//! (semantics: the class with the largest number wins, not the first report).
+
+mod show;
+
+use crate::config::text::source::{Sources, Span};
+pub use show::Style;
+
+/// Kinds of complaint, in keepalived's rank order: a later one outranks an earlier one.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Class {
+    /// Worth a word, no mistake: leaves the exit code alone.
+    Note,
+    FileNotFound,
+    Fatal,
+    MultipleFiles,
+    UnknownKeyword,
+    Brace,
+    Quote,
+    MissingParameter,
+    InvalidNumber,
+    General,
+    Warning,
+    Deprecated,
+    Security,
+    /// An argument that keepalived cannot do without is missing: it stops reading at once, exit code 2.
+    Abort,
+    /// An include that must not fail failed: no start, exit code 6. keepalived finds it in its first pass over the file,
+    /// before most of what makes it abort.
+    Include,
+}
+
+impl Class {
+    /// Exit code of `-t` when this is the highest class seen.
+    pub const fn exit_code(self) -> u8 {
+        match self {
+            Class::Note => 0,
+            Class::FileNotFound | Class::Fatal => 4,
+            Class::Security | Class::Include => 6,
+            Class::Abort => 2,
+            _ => 5,
+        }
+    }
+    /// The word in front of the message.
+    pub const fn level(self) -> Level {
+        match self {
+            Class::Note => Level::Note,
+            Class::Warning | Class::Deprecated => Level::Warning,
+            _ => Level::Error,
+        }
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Level {
+    Note,
+    Warning,
+    Error,
+}
+
+/// One complaint: one mistake, said once.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Diagnostic {
+    pub class: Class,
+    /// What is wrong, in one sentence without a full stop.
+    pub message: String,
+    /// The offending words; `None` when nothing in a file can be pointed at.
+    pub span: Option<Span>,
+    /// What is said at the underlined words, e.g. "expected 1 to 255".
+    pub label: Option<String>,
+    /// Other places that explain it: the first definition, the `$NAME=` it came through.
+    pub related: Vec<(Span, String)>,
+    /// The cure.
+    pub help: Option<String>,
+}
+
+impl Diagnostic {
+    pub fn new(class: Class, span: impl Into<Option<Span>>, message: impl Into<String>) -> Self {
+        Diagnostic { class, message: message.into(), span: span.into(), label: None, related: Vec::new(), help: None }
+    }
+    pub fn label(mut self, text: impl Into<String>) -> Self {
+        self.label = Some(text.into());
+        self
+    }
+    pub fn help(mut self, text: impl Into<String>) -> Self {
+        self.help = Some(text.into());
+        self
+    }
+    pub fn related(mut self, span: Span, text: impl Into<String>) -> Self {
+        self.related.push((span, text.into()));
+        self
+    }
+}
+
+/// All complaints about one configuration, with the files they point into.
+#[derive(Clone, Debug, Default)]
+pub struct Diagnostics {
+    pub sources: Sources,
+    pub list: Vec<Diagnostic>,
+    /// How many were not kept, so that a file of rubbish does not fill the memory with complaints.
+    more: usize,
+    /// The highest class among those.
+    worst_of_more: Option<Class>,
+}
+
+/// As many complaints are kept.
+const MOST: usize = 10_000;
+
+impl Diagnostics {
+    /// Takes a complaint; from the ten thousandth on only its class and the fact that there are more.
+    pub fn push(&mut self, diagnostic: Diagnostic) {
+        if !self.counts_only(diagnostic.class) {
+            self.list.push(diagnostic);
+        }
+    }
+    /// Whether there are so many that another one of this class is only counted, which is done with this. For those who make
+    /// millions of them out of rubbish: words that nobody will read take most of the time.
+    pub fn counts_only(&mut self, class: Class) -> bool {
+        let full = self.list.len() >= MOST;
+        if full {
+            self.more += 1;
+            self.worst_of_more = self.worst_of_more.max(Some(class));
+        }
+        full
+    }
+    /// Lets go of what is too many: for those who wrote into [`Diagnostics::list`] itself.
+    pub fn keep_most(&mut self) {
+        for diagnostic in self.list.drain(self.list.len().min(MOST)..) {
+            self.more += 1;
+            self.worst_of_more = self.worst_of_more.max(Some(diagnostic.class));
+        }
+    }
+    /// The highest class of all.
+    pub fn worst(&self) -> Option<Class> {
+        self.list.iter().map(|d| d.class).max().max(self.worst_of_more)
+    }
+    /// Exit code of `-t`: the highest class decides.
+    pub fn exit_code(&self) -> u8 {
+        self.worst().map_or(0, Class::exit_code)
+    }
+}

@@ -1,0 +1,479 @@
+//! One instance: what holds after defaults, strict mode and the rules between its keywords.
+//!
+//! The order of the rules is keepalived's (`vrrp_complete_instance`), since one repair can make the next one needless.
+//! A rule either repairs, with a complaint, or ends everything: then the configuration cannot be run.
+
+use super::owned::{addresses, announcements, virtual_link};
+use crate::config::line::address::{Seal, most_addresses};
+use crate::config::report::{Class, Diagnostic};
+use crate::config::table::block::{Cx, Set, given};
+use crate::config::text::source::Span;
+use crate::config::vrrp::instance::Instance;
+use crate::config::vrrp::instance::read::{AuthKind, Wanted, says_unicast};
+use crate::config::vrrp::tracker::Named;
+use crate::spec::*;
+use crate::time::Interval;
+use crate::wire::{Family, Priority, Version, Vrid};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
+
+/// What is known of an instance beside its block.
+pub struct Surroundings<'a> {
+    pub group: Option<GroupId>,
+    /// The sync group's `notify_priority_changes`.
+    pub group_priority_changes: Option<bool>,
+    pub notify: &'a mut Notify,
+    /// `nftables` is needed although nobody asked for it.
+    pub firewall: &'a mut bool,
+}
+
+pub(crate) fn at<T>(set: &Set<T>) -> Option<Span> {
+    set.as_ref().map(|s| s.span)
+}
+
+/// A complaint about an instance: at the setting if there is one, else at the instance's name.
+pub(crate) fn say(cx: &mut Cx<'_>, own: &Named<Instance>, span: Option<Span>, message: impl std::fmt::Display) {
+    cx.error(span.unwrap_or(own.span), format!("{}: {message}", own.name));
+}
+
+/// What an instance cannot be without; false if it lacks that, and then nothing is run.
+pub fn has_the_least(own: &Named<Instance>, cx: &mut Cx<'_>) -> bool {
+    let settings = &own.settings;
+    if settings.vrid.is_none() {
+        // A line that is wrong has been complained about.
+        if settings.vrid_line.is_none() {
+            let class = cx.class_without(&["virtual_router_id"], (own.span, own.close));
+            let message = format!("{} has no virtual_router_id", own.name);
+            cx.push(Diagnostic::new(class, own.span, message).help("write `virtual_router_id N`, 1 to 255"));
+        }
+        return false;
+    }
+    if settings.interface.is_none() {
+        if says_unicast(settings).is_none() {
+            // An interface line that is wrong has been complained about.
+            if settings.interface_line.is_none() {
+                let class = cx.class_without(&["interface"], (own.span, own.close));
+                let message = format!("{} has no interface", own.name);
+                cx.push(Diagnostic::new(class, own.span, message).help("write `interface IFNAME`"));
+            }
+            return false;
+        }
+        if let Some(vmac) = &settings.vmac {
+            say(cx, own, vmac.span, "a VMAC cannot be made without an interface");
+            return false;
+        }
+    }
+    true
+}
+
+/// The instance, resolved; `None` ends everything.
+pub fn complete(own: &mut Named<Instance>, around: Surroundings<'_>, cx: &mut Cx<'_>) -> Option<InstanceSpec> {
+    let family = own.settings.family.unwrap_or(Family::V4);
+    let vrid = Vrid::new(given(&own.settings.vrid, 0) as u8)?;
+    let strict = own.settings.strict.or(cx.global.strict).is_some_and(|s| s.value);
+    let version = version(own, family, strict, cx);
+    let (mut priority, mut wants_master) = standing(own, strict, cx);
+    let interval = own.settings.advert_int.map_or(Interval::from_secs(1), |s| s.value);
+    let auth = authentication(own, version, family, strict, priority, &mut wants_master, interval, cx);
+    let owner = priority == 255;
+    priority = priority.clamp(1, 255);
+
+    let mut config_fault: Option<Box<str>> = None;
+    let unicast = !own.settings.peers.is_empty();
+    if let Some(span) = says_unicast(&own.settings).filter(|_| !unicast) {
+        if own.settings.fault_no_peer.is_some() {
+            cx.note(span, format!("{} has no unicast peers and stays in FAULT", own.name));
+            config_fault = Some("unicast without peers (unicast_fault_no_peer)".into());
+        } else {
+            let message = format!("{} has a unicast keyword but no unicast peer; it uses multicast", own.name);
+            let known = cx.class_without(&["unicast_src_ip"], (own.span, own.close)) == Class::Note;
+            let class = if known { Class::Note } else { Class::Deprecated };
+            cx.push(Diagnostic::new(class, span, message).help("add a unicast_peer block, or remove it"));
+        }
+    }
+    let link = own.settings.interface.as_ref().and_then(|name| cx.env.system.interface(name.value.as_str()));
+    if strict && unicast && link.as_ref().is_some_and(|link| link.multicast) {
+        let span = own.settings.peers.first().map(|p| p.1);
+        say(cx, own, span, "strict mode allows no unicast peers where multicast is possible");
+        return None;
+    }
+    if own.settings.interface.is_none() {
+        match own.settings.source.map(|s| s.value) {
+            None => {
+                say(cx, own, None, "without interface, unicast_src_ip is needed");
+                return None;
+            }
+            Some(IpAddr::V6(source)) if is_link_local(source) => {
+                say(cx, own, at(&own.settings.source), "without interface, the source must not be link-local");
+                return None;
+            }
+            Some(_) => {}
+        }
+    }
+    if let Some(vmac) = own.settings.vmac.as_mut().filter(|vmac| strict && vmac.mac.is_some()) {
+        vmac.mac = None;
+        let span = vmac.span;
+        say(cx, own, span, "strict mode allows no MAC address of one's own; it is ignored");
+    }
+    let made = own.settings.vmac.is_some() || own.settings.ipvlan.is_some();
+    if made && link.as_ref().is_some_and(|link| !link.ethernet) {
+        say(cx, own, at(&own.settings.interface), "a VMAC needs an Ethernet interface; the instance stays in FAULT");
+        config_fault = Some("VMAC on an interface that is not Ethernet".into());
+        (own.settings.vmac, own.settings.ipvlan) = (None, None);
+    }
+    if !unicast && link.as_ref().is_some_and(|link| !link.multicast) {
+        say(
+            cx,
+            own,
+            at(&own.settings.interface),
+            "this interface cannot multicast; give unicast peers. It stays in FAULT",
+        );
+        config_fault = Some("the interface cannot multicast".into());
+    }
+    first_v6_address(own, family, unicast, strict, cx);
+    if let Some(vrf) = own.settings.vrf.take_if(|_| own.settings.interface.is_some() || !unicast) {
+        say(cx, own, Some(vrf.span), "`vrf` is for unicast instances without interface; ignored");
+    }
+
+    let seal = match (version, &auth) {
+        (Version::V2, Auth::Ah(_)) if family == Family::V4 => Seal::V2Ah,
+        (Version::V2, Auth::Hmac(_)) if family == Family::V4 => Seal::V2Hmac,
+        (Version::V2, _) if family == Family::V4 => Seal::V2,
+        (_, Auth::Hmac(_)) => Seal::Hmac,
+        _ => Seal::Bare,
+    };
+    let limit = most_addresses(link.as_ref().map_or(1500, |link| link.mtu), family, seal);
+    own.settings.addresses.fit(limit, &mut cx.diagnostics.list);
+
+    let (preempt, preempt_delay) = preemption(own, owner, wants_master, strict, cx);
+    let mut down_adverts = own.settings.down_timer_adverts.or(cx.global.down_timer_adverts).map_or(3, |set| set.value);
+    if strict && down_adverts != 3 {
+        say(cx, own, at(&own.settings.down_timer_adverts), "strict mode wants down_timer_adverts 3, which is used");
+        down_adverts = 3;
+    }
+    let mut timer_expired = own.settings.timer_expired;
+    if let Some(set) = timer_expired.take_if(|_| preempt) {
+        say(cx, own, Some(set.span), "`timer_expired_backup` needs nopreempt; ignored");
+    }
+    let mut accept = own.settings.accept.map_or(owner || !strict, |set| set.value);
+    if accept && !owner && strict && version == Version::V2 {
+        say(
+            cx,
+            own,
+            at(&own.settings.accept),
+            "RFC 3768 has no accept mode, and strict mode is on; `accept` is ignored",
+        );
+        accept = false;
+    }
+    *around.firewall |= !accept || own.settings.vmac.is_some();
+    let transport = transport(own, family, cx);
+    let garp = announcements(own, strict, cx);
+    let (lower_prio_no_advert, higher_prio_send_advert) = other_masters(own, strict, cx);
+    let owner_ignore_adverts = owner_ignores(own, owner, strict, cx);
+
+    around.notify.mail = given(&own.settings.smtp_alert.or(cx.global.smtp_alert_vrrp).or(cx.global.smtp_alert), false);
+    around.notify.priority_changes = own
+        .settings
+        .notify_priority_changes
+        .map(|set| set.value)
+        .or(around.group_priority_changes)
+        .unwrap_or(given(&cx.global.notify_priority_changes, false));
+    let interval = rounded(own, interval, version, cx);
+    let (virtual_link, transmit_base, promote) = virtual_link(own, family, vrid, strict, &mut config_fault, cx);
+    let addresses = addresses(own, family, cx);
+    if own.settings.no_vips.is_some() && strict {
+        let span = at(&own.settings.no_vips).unwrap_or(own.span);
+        let message = format!("{}: strict mode does not allow no_virtual_ipaddress", own.name);
+        cx.push(Diagnostic::new(Class::Warning, span, message));
+        own.settings.no_vips = None;
+    }
+    if own.settings.no_vips.is_none() && addresses.1 == 0 {
+        let message = format!("{} has no virtual address", own.name);
+        let complaint = |class| {
+            Diagnostic::new(class, own.span, message).help("add a virtual_ipaddress block, or no_virtual_ipaddress")
+        };
+        if version == Version::V3 || strict {
+            cx.push(complaint(Class::General).label("VRRPv3 and strict mode need at least one"));
+            return None;
+        }
+        cx.push(complaint(Class::Warning));
+    }
+    let claim = Claim {
+        addresses: addresses.0,
+        advertised: addresses.1,
+        routes: std::mem::take(&mut own.settings.routes),
+        rules: std::mem::take(&mut own.settings.rules),
+        deny: !accept && !owner,
+    };
+    let settings = &own.settings;
+    Some(InstanceSpec {
+        name: own.name.clone(),
+        vrid,
+        family,
+        version,
+        interface: settings.interface.as_ref().map(|set| set.value.clone()),
+        vrf: settings.vrf.as_ref().map(|set| set.value.clone()),
+        virtual_link,
+        transmit_base,
+        priority: Priority(priority as u8),
+        wants_master,
+        interval,
+        down_adverts,
+        preempt,
+        preempt_delay,
+        accept: accept || owner,
+        strict,
+        source: settings.source.map(|set| set.value),
+        track_source: settings.track_source.is_some() && settings.source.is_some(),
+        transport,
+        auth,
+        checksum: Checksum {
+            v3_as_v2: settings.v3_checksum_as_v2.map_or(cx.global.v3_checksum_as_v2.is_some(), |set| set.value),
+            old_unicast: given(&settings.old_checksum, OldUnicast::Auto),
+            old_group: cx.global.mcast_group4.as_ref().and_then(|set| match set.value {
+                IpAddr::V4(group) => Some(group),
+                IpAddr::V6(_) => None,
+            }),
+        },
+        skip_check_adv_addr: given(&settings.skip_check_adv_addr.or(cx.global.skip_check_adv_addr), false),
+        lower_prio_no_advert,
+        higher_prio_send_advert,
+        owner_ignore_adverts,
+        timer_expired_backup: timer_expired.map(|set| set.value as u8),
+        track_primary: settings.dont_track_primary.is_none(),
+        promote_secondaries: promote,
+        claim: Arc::new(claim),
+        garp,
+        ties: Vec::new(),
+        group: around.group,
+        notify: std::mem::take(around.notify),
+        config_fault,
+        debug: given(&settings.debug, 0) as u8,
+        rx_buffer: settings.rx_buffer.map(|set| set.value).filter(|bytes| *bytes > 0),
+    })
+}
+
+fn is_link_local(address: Ipv6Addr) -> bool {
+    address.segments()[0] & 0xffc0 == 0xfe80
+}
+
+fn version(own: &Named<Instance>, family: Family, strict: bool, cx: &mut Cx<'_>) -> Version {
+    match (family, own.settings.version.map(|set| set.value)) {
+        (Family::V6, Some(2)) if strict => {
+            say(cx, own, at(&own.settings.version), "IPv6 needs VRRP version 3, and strict mode is on; 3 is used");
+            Version::V3
+        }
+        (_, Some(2)) => Version::V2,
+        (_, Some(_)) | (Family::V6, None) => Version::V3,
+        (Family::V4, None) if given(&cx.global.version, 2) == 3 => Version::V3,
+        (Family::V4, None) => Version::V2,
+    }
+}
+
+/// Priority, and whether the instance wants to start as master.
+fn standing(own: &Named<Instance>, strict: bool, cx: &mut Cx<'_>) -> (u32, bool) {
+    let wanted = own.settings.state.map(|set| set.value);
+    let priority =
+        own.settings.priority.map_or(if wanted == Some(Wanted::Master) { 255 } else { 100 }, |set| set.value);
+    let owner = priority == 255;
+    let wants_master = wanted.map_or(owner, |wanted| wanted == Wanted::Master);
+    if strict && wanted.is_some() && wants_master != owner {
+        let message = "in strict mode, state MASTER and priority 255 go together; the priority decides";
+        say(cx, own, at(&own.settings.state), message);
+        return (priority, owner);
+    }
+    (priority, wants_master)
+}
+
+#[expect(clippy::too_many_arguments, reason = "the rules of authentication depend on nearly everything")]
+fn authentication(
+    own: &Named<Instance>,
+    version: Version,
+    family: Family,
+    strict: bool,
+    priority: u32,
+    wants_master: &mut bool,
+    interval: Interval,
+    cx: &mut Cx<'_>,
+) -> Auth {
+    let settings = &own.settings;
+    let span = at(&settings.auth.kind);
+    let mut key = [0; 8];
+    let pass = settings.auth.pass.as_ref().map_or("", |set| &set.value);
+    key.iter_mut().zip(pass.bytes()).for_each(|(to, from)| *to = from);
+    let mut kind = settings.auth.kind.map(|set| set.value);
+    let refusal = match kind {
+        None => None,
+        Some(_) if strict => Some("strict mode allows no authentication; it is ignored"),
+        Some(_) if version == Version::V3 => Some("VRRP version 3 has no authentication; it is ignored"),
+        Some(_) if pass.is_empty() => Some("authentication needs auth_pass; it is ignored"),
+        Some(AuthKind::Ah) if family == Family::V6 => Some("AH is not defined for IPv6; it is ignored"),
+        Some(AuthKind::Ah) if *wants_master && priority != 255 => {
+            say(cx, own, at(&settings.state), "state MASTER does not go with AH; BACKUP is used");
+            *wants_master = false;
+            None
+        }
+        Some(_) => None,
+    };
+    if let Some(refusal) = refusal {
+        let lacking = pass.is_empty() && !strict && version == Version::V2;
+        let class = if lacking { cx.class_without(&["auth_pass"], (own.span, own.close)) } else { Class::General };
+        cx.push(Diagnostic::new(class, span.unwrap_or(own.span), format!("{}: {refusal}", own.name)));
+        kind = None;
+    }
+    if let Some(hmac) = &settings.hmac {
+        if kind.take().is_some() {
+            say(cx, own, span, "auth_hmac takes the place of authentication, which is ignored");
+        }
+        let active = given(&hmac.active, 0);
+        if !hmac.keys.iter().any(|key| u32::from(key.id) == active) {
+            // A key that cannot be used has been complained about.
+            if !hmac.refused {
+                let class = cx.class_without(&["key", "active_key"], (own.span, own.close));
+                let message = format!("{}: auth_hmac is off: active_key names no key that is there", own.name);
+                cx.push(Diagnostic::new(class, at(&hmac.active).or(hmac.opened).unwrap_or(own.span), message));
+            }
+            return Auth::None;
+        }
+        let mut mode = given(&hmac.mode, HmacMode::Enforce);
+        if strict && mode != HmacMode::Enforce {
+            say(cx, own, at(&hmac.mode), "in strict mode, auth_hmac has mode enforce, which is used");
+            mode = HmacMode::Enforce;
+        }
+        let replay = if given(&hmac.by_time, true) {
+            let derived = (3 * interval.as_secs()).clamp(5, 300);
+            Replay::Time { window: Interval::from_secs(hmac.window.map_or(derived, |set| u64::from(set.value))) }
+        } else {
+            Replay::Monotonic
+        };
+        let keys = hmac.keys.iter().map(|key| (key.id, key.bytes.clone())).collect();
+        return Auth::Hmac(HmacAuth { keys, active: active as u8, mode, replay });
+    }
+    match kind {
+        None => Auth::None,
+        Some(AuthKind::Pass) => Auth::Pass(key),
+        Some(AuthKind::Ah) => Auth::Ah(key),
+    }
+}
+
+fn first_v6_address(own: &Named<Instance>, family: Family, unicast: bool, strict: bool, cx: &mut Cx<'_>) {
+    let Some((first, span)) = own.settings.addresses.advertised.first() else { return };
+    let IpAddr::V6(address) = first.address else { return };
+    if family == Family::V6 && !unicast && !is_link_local(address) {
+        let message = format!("{}: the first IPv6 address must be link-local (RFC 9568)", own.name);
+        let class = if strict { Class::General } else { Class::Note };
+        cx.push(Diagnostic::new(class, *span, message).help("put an address of fe80::/10 in front"));
+    }
+}
+
+fn preemption(
+    own: &Named<Instance>,
+    owner: bool,
+    wants_master: bool,
+    strict: bool,
+    cx: &mut Cx<'_>,
+) -> (bool, Interval) {
+    let mut preempt = !given(&own.settings.nopreempt, false);
+    let mut delay = given(&own.settings.preempt_delay, Interval::ZERO);
+    let (no, late) = (at(&own.settings.nopreempt), at(&own.settings.preempt_delay));
+    if !preempt && owner {
+        say(cx, own, no, "`nopreempt` does not go with priority 255; ignored");
+        preempt = true;
+    }
+    if wants_master {
+        if !preempt {
+            say(cx, own, no, "`nopreempt` does not go with state MASTER; ignored");
+            preempt = true;
+        }
+        if !delay.is_zero() {
+            say(cx, own, late, "`preempt_delay` does not go with state MASTER; ignored");
+            delay = Interval::ZERO;
+        }
+    }
+    if !delay.is_zero() && strict {
+        say(cx, own, late, "`preempt_delay` does not go with strict mode; ignored");
+        delay = Interval::ZERO;
+    }
+    if !delay.is_zero() && !preempt {
+        say(cx, own, late, "`preempt_delay` has no meaning with nopreempt; ignored");
+        delay = Interval::ZERO;
+    }
+    (preempt, delay)
+}
+
+fn transport(own: &Named<Instance>, family: Family, cx: &mut Cx<'_>) -> Transport {
+    let settings = &own.settings;
+    if !settings.peers.is_empty() {
+        if let Some(group) = settings.group {
+            say(cx, own, Some(group.span), "`mcast_dst_ip` has no meaning with unicast peers; ignored");
+        }
+        return Transport::Unicast {
+            peers: settings.peers.iter().map(|(line, _)| line.peer).collect(),
+            ttl: settings.unicast_ttl.map(|set| set.value as u8),
+            check_source: settings.check_unicast_src.is_some()
+                || cx.global.check_unicast_src.is_some()
+                || settings.peers.iter().any(|(line, _)| line.check_source),
+        };
+    }
+    let default = match family {
+        Family::V4 => given(&cx.global.mcast_group4, IpAddr::V4(Ipv4Addr::new(224, 0, 0, 18))),
+        Family::V6 => given(&cx.global.mcast_group6, IpAddr::V6(Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0x12))),
+    };
+    Transport::Multicast { group: given(&settings.group, default) }
+}
+
+fn other_masters(own: &Named<Instance>, strict: bool, cx: &mut Cx<'_>) -> (bool, bool) {
+    let settings = &own.settings;
+    let mut silent = settings.lower_prio_no_advert.map(|set| set.value);
+    if strict && silent == Some(false) {
+        say(cx, own, at(&settings.lower_prio_no_advert), "strict mode sends no advert at a lower priority: it is on");
+        silent = Some(true);
+    }
+    let mut last = settings.higher_prio_send_advert.map(|set| set.value);
+    if strict && last == Some(true) {
+        say(
+            cx,
+            own,
+            at(&settings.higher_prio_send_advert),
+            "strict mode sends no advert at a higher priority: it is off",
+        );
+        last = Some(false);
+    }
+    let silent_default = strict || given(&cx.global.lower_prio_no_advert, false);
+    let last_default = !strict && given(&cx.global.higher_prio_send_advert, false);
+    (silent.unwrap_or(silent_default), last.unwrap_or(last_default))
+}
+
+fn owner_ignores(own: &Named<Instance>, owner: bool, strict: bool, cx: &mut Cx<'_>) -> bool {
+    let set = &own.settings.owner_ignore_adverts;
+    match (set.map(|set| set.value), owner) {
+        (Some(true), false) => {
+            say(cx, own, at(set), "`owner_ignore_adverts` is for priority 255; ignored");
+            false
+        }
+        (Some(false), true) => {
+            say(cx, own, at(set), "priority 255 ignores adverts when owner_ignore_adverts is written: it is on");
+            true
+        }
+        (Some(value), _) => value,
+        (None, true) => strict || given(&cx.global.owner_ignore_adverts, false),
+        (None, false) => false,
+    }
+}
+
+/// VRRPv2 counts whole seconds up to 255, VRRPv3 hundredths up to 40.95.
+fn rounded(own: &Named<Instance>, interval: Interval, version: Version, cx: &mut Cx<'_>) -> Interval {
+    let (unit, most, what) = match version {
+        Version::V2 => (1_000_000, 255, "VRRP version 2 counts whole seconds"),
+        Version::V3 => (10_000, 4095, "VRRP version 3 counts hundredths of a second"),
+    };
+    let given = interval.as_micros();
+    let used = Interval::from_micros((given + unit / 2) / unit * unit);
+    let used = used.max(Interval::from_micros(unit)).min(Interval::from_micros(most * unit));
+    if used != interval {
+        let message =
+            format!("{what}, at most {}: advert_int {interval} is taken as {used}", Interval::from_micros(most * unit));
+        say(cx, own, at(&own.settings.advert_int), message);
+    }
+    used
+}

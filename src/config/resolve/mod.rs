@@ -1,0 +1,474 @@
+//! Settings → [`Spec`]: names become indices, defaults are inherited, rules across blocks are applied.
+//!
+//! The order is that of keepalived's start (`start_vrrp`, `vrrp_complete_init`), because a rule that cannot be repaired
+//! ends everything that comes after it. Rules about one instance are in [`instance`], about trackers in
+//! [`ties`], about the process in [`daemon`](mod@daemon).
+
+mod clashes;
+mod daemon;
+mod instance;
+mod owned;
+mod shown;
+mod ties;
+
+use super::report::{Class, Diagnostic};
+use super::security::{Danger, Guard, ScriptLine, SetScript};
+use super::top::Top;
+use crate::config::resolve::clashes::clashes;
+use crate::config::resolve::daemon::daemon;
+use crate::config::resolve::instance::{Surroundings, complete, has_the_least};
+use crate::config::resolve::ties::Trackers;
+use crate::config::table::block::{Cx, Set, given};
+use crate::config::text::source::Span;
+use crate::config::vrrp::group::SyncGroup;
+use crate::config::vrrp::instance::Instance;
+use crate::config::vrrp::instance::read::Wanted;
+use crate::config::vrrp::tracker::{FileBlock, Named, ProcessBlock, ScriptBlock, Weight};
+use crate::spec::*;
+use crate::time::Interval;
+use rustc_hash::{FxHashMap, FxHashSet};
+
+/// Makes the [`Spec`]; `None` when the configuration cannot be run.
+pub fn resolve(mut top: Top, cx: &mut Cx<'_>) -> Option<Spec> {
+    let mut guard = Guard::new(cx.env.system);
+    guard.enabled = cx.global.script_security.is_some();
+    guard.use_symlinks = given(&cx.global.use_symlink_paths, false);
+    guard.supplementary = given(&cx.global.set_supplementary_groups, false);
+    guard.script_user = cx.global.script_user.as_ref().map(|set| set.value.clone());
+
+    let mut spec = Spec { daemon: daemon(&top, &mut guard, cx), ..Spec::default() };
+    if cx.missing_interface {
+        // Named where it stands; nothing across blocks can be judged without it.
+        guard.settle(cx);
+        return None;
+    }
+    let mut trackers = Trackers::default();
+    let mut notifies = Vec::new();
+    let mut group_notifies = Vec::new();
+    // Without an instance nothing runs a script, and keepalived does not look at them.
+    let run = !top.instances.is_empty();
+    for block in &top.scripts {
+        let made = run.then(|| script(block, &mut guard, cx)).flatten();
+        let entry = made.map(|(script, weight)| {
+            spec.scripts.push(script);
+            (ScriptId(spec.scripts.len() as u32 - 1), weight)
+        });
+        trackers.scripts.insert(block.name.clone(), entry);
+    }
+    if run {
+        notifies = top.instances.iter().map(|own| instance_notify(own, &mut guard, cx)).collect();
+        group_notifies = top.sync_groups.iter().map(|group| group_notify(group, &mut guard, cx)).collect();
+    }
+    guard.settle(cx);
+    for block in &top.files {
+        let weight = given(&block.settings.weight, Weight { weight: 1, reverse: false });
+        spec.files.push(file(block, weight));
+        trackers.files.insert(block.name.clone(), (FileId(spec.files.len() as u32 - 1), weight));
+    }
+    for block in &top.processes {
+        let weight = given(&block.settings.weight, Weight::default());
+        spec.processes.push(process(block, weight));
+        trackers.processes.insert(block.name.clone(), (ProcessId(spec.processes.len() as u32 - 1), weight));
+    }
+
+    for session in std::mem::take(&mut top.bfd.trackable) {
+        let weight = Weight { weight: session.weight, reverse: session.reverse };
+        trackers.bfds.insert(session.name.clone(), (BfdId(spec.bfds.len() as u32), weight));
+        spec.bfds.push(session);
+    }
+
+    let ties = top.instances.iter().map(|i| &i.settings.ties).chain(top.sync_groups.iter().map(|g| &g.settings.ties));
+    for ties in ties.flatten() {
+        trackers.note_removed(ties, cx);
+    }
+    for own in &top.instances {
+        if !has_the_least(own, cx) {
+            return None;
+        }
+    }
+    let ids: FxHashMap<Box<str>, InstanceId> =
+        top.instances.iter().enumerate().map(|(at, own)| (own.name.clone(), InstanceId(at as u32))).collect();
+    let membership = groups(&mut top, &ids, group_notifies, &mut spec, cx);
+
+    let mut firewall = false;
+    spec.instances.reserve(top.instances.len());
+    for (at, own) in top.instances.iter_mut().enumerate() {
+        let group = membership.of.get(at).copied().flatten();
+        let block = group.and_then(|id| top.sync_groups.get(membership.blocks.get(id.index()).copied()?));
+        let around = Surroundings {
+            group,
+            group_priority_changes: block.and_then(|b| b.settings.notify_priority_changes).map(|set| set.value),
+            notify: notifies.get_mut(at)?,
+            firewall: &mut firewall,
+        };
+        let mut instance = complete(own, around, cx)?;
+        let unweighted = block.is_some_and(|b| b.settings.tracking_weight.is_none());
+        instance.ties = trackers.of_instance(own.settings.ties.as_deref(), &instance, unweighted, cx);
+        spec.instances.push(instance);
+    }
+    if firewall && spec.daemon.nftables.table.is_none() {
+        spec.daemon.nftables.table = Some("keepalived".into());
+    }
+    if clashes(&top, &mut spec, cx) {
+        return None;
+    }
+    for (at, block) in membership.blocks.iter().enumerate() {
+        let (Some(group), Some(block)) = (spec.groups.get_mut(at), top.sync_groups.get(*block)) else { continue };
+        group.ties = trackers.of_group(block, &group.members, &mut spec.instances, cx);
+        settle_start(group, &mut spec.instances);
+    }
+    unused_scripts(&mut spec, &top, cx);
+    around_instances(top, &ids, &mut spec, cx);
+    crate::config::resolve::ties::watch_statics(&mut spec);
+    spec.daemon.without_effect = std::mem::take(&mut cx.idle);
+    Some(spec)
+}
+
+/// A notify script; one that cannot run is left out, which keepalived only logs.
+pub fn notify(line: Option<&ScriptLine>, what: &str, guard: &mut Guard<'_>, cx: &mut Cx<'_>) -> Option<Box<Run>> {
+    left_out_script(line, what, |guard| guard.class_of_missing_user(), guard, cx)
+}
+
+/// A script that is left out if it cannot run. `no_user` is the class of the complaint that its user does not exist.
+pub fn left_out_script(
+    line: Option<&ScriptLine>,
+    what: &str,
+    no_user: impl FnOnce(&mut Guard<'_>) -> Class,
+    guard: &mut Guard<'_>,
+    cx: &mut Cx<'_>,
+) -> Option<Box<Run>> {
+    let line = line?;
+    let account = match guard.account_of(line.user.as_ref()) {
+        Ok(account) => account,
+        Err(reason) => {
+            let class = no_user(guard);
+            cx.push(Diagnostic::new(class, line.span, format!("{what} will not run: {reason}")));
+            return None;
+        }
+    };
+    match guard.check(&line.argv, &account, line.span) {
+        Ok((run, _)) => Some(Box::new(run)),
+        Err(danger) => {
+            cx.note(line.span, format!("{what} will not run: {}", danger.reason()));
+            None
+        }
+    }
+}
+
+/// The command line of a setting.
+pub fn line_of(set: &SetScript) -> Option<&ScriptLine> {
+    set.as_ref().map(|set| &set.value)
+}
+
+fn instance_notify(own: &Named<Instance>, guard: &mut Guard<'_>, cx: &mut Cx<'_>) -> Notify {
+    let s = &own.settings;
+    let deleted = s.notify_deleted.as_ref().and_then(|set| set.value.as_deref());
+    Notify {
+        backup: notify(line_of(&s.notify_backup), "notify_backup", guard, cx),
+        master: notify(line_of(&s.notify_master), "notify_master", guard, cx),
+        fault: notify(line_of(&s.notify_fault), "notify_fault", guard, cx),
+        stop: notify(line_of(&s.notify_stop), "notify_stop", guard, cx),
+        deleted: notify(deleted, "notify_deleted", guard, cx),
+        any: notify(line_of(&s.notify), "notify", guard, cx),
+        master_rx_lower_pri: notify(line_of(&s.notify_rx_lower), "notify_master_rx_lower_pri", guard, cx),
+        tell_deleted: s.notify_deleted.is_some(),
+        // Settled with the defaults.
+        mail: false,
+        priority_changes: false,
+    }
+}
+
+fn group_notify(group: &Named<SyncGroup>, guard: &mut Guard<'_>, cx: &mut Cx<'_>) -> Notify {
+    let s = &group.settings;
+    Notify {
+        backup: notify(line_of(&s.notify_backup), "notify_backup", guard, cx),
+        master: notify(line_of(&s.notify_master), "notify_master", guard, cx),
+        fault: notify(line_of(&s.notify_fault), "notify_fault", guard, cx),
+        stop: notify(line_of(&s.notify_stop), "notify_stop", guard, cx),
+        any: notify(line_of(&s.notify), "notify", guard, cx),
+        mail: given(&s.smtp_alert.or(cx.global.smtp_alert_vrrp).or(cx.global.smtp_alert), false),
+        priority_changes: given(&s.notify_priority_changes.or(cx.global.notify_priority_changes), false),
+        ..Notify::default()
+    }
+}
+
+fn script(block: &Named<ScriptBlock>, guard: &mut Guard<'_>, cx: &mut Cx<'_>) -> Option<(ScriptSpec, Weight)> {
+    let s = &block.settings;
+    let line = &s.script.as_ref()?.value;
+    let user = s.user.as_ref().map(|set| &set.value);
+    let refuse = |reason: &str, class: Class, cx: &mut Cx<'_>| {
+        let message = format!("vrrp_script {} is not run and not tracked: {reason}", block.name);
+        let complaint = Diagnostic::new(class, line.span, message);
+        cx.push(match block.close {
+            Some(close) => complaint.related(close, "the block ends here"),
+            None => complaint,
+        });
+        None
+    };
+    let account = match guard.account_of(user) {
+        Ok(account) => account,
+        Err(reason) => {
+            let told = cx.told(&reason) || (user.is_none() && cx.spoilt("script_user"));
+            return refuse(&reason, if told { Class::Note } else { Class::General }, cx);
+        }
+    };
+    let (run, insecure) = match guard.check(&line.argv, &account, line.span) {
+        Ok(checked) => checked,
+        // keepalived says this in its log only.
+        Err(Danger::NotExecutable(reason)) => return refuse(&reason, Class::Note, cx),
+        Err(danger) => return refuse(danger.reason(), Class::General, cx),
+    };
+    let interval = s.interval.map_or(Interval::from_secs(1), |set| set.value);
+    let weight = given(&s.weight, Weight::default());
+    let spec = ScriptSpec {
+        name: block.name.clone(),
+        run,
+        interval,
+        timeout: s.timeout.map_or(interval, |set| set.value),
+        weight: weight.weight,
+        reverse: weight.reverse,
+        rise: given(&s.rise, 1),
+        fall: given(&s.fall, 1),
+        init_fail: s.init_fail.is_some(),
+        insecure,
+    };
+    Some((spec, weight))
+}
+
+fn file(block: &Named<FileBlock>, weight: Weight) -> FileSpec {
+    FileSpec {
+        name: block.name.clone(),
+        path: block.settings.file.as_ref().map_or("".into(), |set| set.value.clone()),
+        weight: weight.weight,
+        reverse: weight.reverse,
+        init: block.settings.init.map(|set| set.value),
+    }
+}
+
+fn process(block: &Named<ProcessBlock>, weight: Weight) -> ProcessSpec {
+    let s = &block.settings;
+    let mut words = s.process.iter().flat_map(|set| set.value.iter().cloned());
+    let process = words.next().unwrap_or_default();
+    let params: Vec<_> = words.collect();
+    let default = if params.is_empty() { ParamMatch::None } else { ParamMatch::Exact };
+    let quorum_max = s.quorum_max.map(|set| set.value);
+    ProcessSpec {
+        name: block.name.clone(),
+        process,
+        full_command: s.full_command.is_some() || s.param_match.is_some() || !params.is_empty(),
+        params,
+        param_match: given(&s.param_match, default),
+        weight: weight.weight,
+        reverse: weight.reverse,
+        quorum: if quorum_max == Some(0) { 0 } else { given(&s.quorum, 1) },
+        quorum_max,
+        terminate_delay: given(&s.terminate_delay, Interval::ZERO),
+        fork_delay: given(&s.fork_delay, Interval::ZERO),
+    }
+}
+
+/// Which instance is in which group, and which block each group came from.
+struct Membership {
+    of: Vec<Option<GroupId>>,
+    blocks: Vec<usize>,
+}
+
+fn groups(
+    top: &mut Top,
+    ids: &FxHashMap<Box<str>, InstanceId>,
+    notifies: Vec<Notify>,
+    spec: &mut Spec,
+    cx: &mut Cx<'_>,
+) -> Membership {
+    let mut membership = Membership { of: vec![None; top.instances.len()], blocks: Vec::new() };
+    for (at, (group, notify)) in top.sync_groups.iter().zip(notifies).enumerate() {
+        let id = GroupId(spec.groups.len() as u32);
+        let mut members = Vec::new();
+        let (mut all_owners, mut said) = (true, false);
+        for (name, span) in group.settings.members.iter().flat_map(|(names, _)| names) {
+            let Some(&member) = ids.get(name) else {
+                let mut complaint = Diagnostic::new(
+                    Class::General,
+                    *span,
+                    format!("there is no vrrp_instance `{name}`; {} goes without it", group.name),
+                );
+                if let Some(near) = cx.nearest("vrrp_instance", name) {
+                    complaint = complaint.help(format!("did you mean `{near}`?"));
+                }
+                cx.push(complaint);
+                continue;
+            };
+            let (Some(slot), Some(own)) = (membership.of.get_mut(member.index()), top.instances.get(member.index()))
+            else {
+                continue;
+            };
+            if slot.is_some() {
+                cx.error(*span, format!("`{name}` is in a sync group already; {} goes without it", group.name));
+                continue;
+            }
+            *slot = Some(id);
+            let state = own.settings.state.map(|set| set.value);
+            let owner = state == Some(Wanted::Master) && given(&own.settings.priority, 0) == 255;
+            if !members.is_empty() && all_owners && state == Some(Wanted::Backup) && !said {
+                said = true;
+                cx.error(
+                    *span,
+                    format!("{} has members with priority 255 and others; they cannot be master together", group.name),
+                );
+            }
+            all_owners &= owner;
+            members.push(member);
+        }
+        if members.is_empty() {
+            cx.error(group.span, format!("none of the members of {} exists; it is removed", group.name));
+            continue;
+        }
+        if members.len() == 1 {
+            cx.push(
+                Diagnostic::new(Class::General, group.span, format!("{} has only one member", group.name))
+                    .help("a sync group makes sense with two members or more"),
+            );
+        }
+        membership.blocks.push(at);
+        spec.groups.push(GroupSpec {
+            name: group.name.clone(),
+            members,
+            starts_as_master: all_owners,
+            tracking_weight: group.settings.tracking_weight.is_some(),
+            notify,
+            ties: Vec::new(),
+        });
+    }
+    membership
+}
+
+/// If one member cannot start as master, none does.
+fn settle_start(group: &GroupSpec, instances: &mut [InstanceSpec]) {
+    let mut members = group.members.iter().filter_map(|id| instances.get(id.index()));
+    let backup = members.any(|i| !i.wants_master || i.priority.0 != 255);
+    if backup {
+        for id in &group.members {
+            if let Some(member) = instances.get_mut(id.index()) {
+                member.wants_master = false;
+            }
+        }
+    }
+}
+
+/// Scripts that nobody tracks are not run.
+fn unused_scripts(spec: &mut Spec, top: &Top, cx: &mut Cx<'_>) {
+    let mut used = vec![false; spec.scripts.len()];
+    for tie in spec.instances.iter().flat_map(|i| &i.ties) {
+        if let TieTarget::Script(id) = tie.on
+            && let Some(slot) = used.get_mut(id.index())
+        {
+            *slot = true;
+        }
+    }
+    if used.iter().all(|u| *u) {
+        return;
+    }
+    let mut next = 0;
+    let moved: Vec<ScriptId> = used
+        .iter()
+        .map(|used| {
+            let id = ScriptId(next);
+            next += u32::from(*used);
+            id
+        })
+        .collect();
+    let blocks: FxHashMap<&str, Span> = top.scripts.iter().map(|block| (&*block.name, block.span)).collect();
+    let mut at = 0;
+    spec.scripts.retain(|script| {
+        let keep = used.get(at).copied().unwrap_or(true);
+        at += 1;
+        if !keep && let Some(span) = blocks.get(&*script.name) {
+            cx.note(*span, format!("vrrp_script {} is tracked by nobody and is not run", script.name));
+        }
+        keep
+    });
+    let ties =
+        spec.instances.iter_mut().flat_map(|i| &mut i.ties).chain(spec.groups.iter_mut().flat_map(|g| &mut g.ties));
+    for tie in ties {
+        if let TieTarget::Script(id) = &mut tie.on
+            && let Some(new) = moved.get(id.index())
+        {
+            *id = *new;
+        }
+    }
+}
+
+/// What stands beside instances: statics, pacing, debounce, delays.
+fn around_instances(top: Top, ids: &FxHashMap<Box<str>, InstanceId>, spec: &mut Spec, cx: &mut Cx<'_>) {
+    let mut track_groups = Vec::new();
+    for group in top.track_groups {
+        let mut members = Vec::new();
+        for (name, span) in group.settings.members.iter().flat_map(|(names, _)| names) {
+            match ids.get(name) {
+                Some(id) => members.push(*id),
+                None => cx.note(
+                    *span,
+                    format!("there is no vrrp_instance `{name}`; track_group {} goes without it", group.name),
+                ),
+            }
+        }
+        if !members.is_empty() {
+            track_groups.push((group.name, members));
+        }
+    }
+    spec.statics = Statics {
+        addresses: top.static_addresses,
+        routes: top.static_routes,
+        rules: top.static_rules,
+        groups: track_groups,
+    };
+    let paced = |set: &Set<Interval>| given(set, Interval::ZERO);
+    spec.pacing = top
+        .garp_groups
+        .iter()
+        .map(|group| Pacing { interfaces: group.interfaces.clone(), garp: paced(&group.garp), gna: paced(&group.gna) })
+        .filter(|pacing| !pacing.interfaces.is_empty())
+        .collect();
+    let everywhere =
+        Pacing { interfaces: Vec::new(), garp: paced(&cx.global.garp_interval), gna: paced(&cx.global.gna_interval) };
+    if !everywhere.garp.is_zero() || !everywhere.gna.is_zero() {
+        spec.pacing.push(everywhere);
+    }
+    spec.linkbeat = top.linkbeat;
+    if top.linkbeat_polling.is_some() {
+        let mut polled: FxHashSet<IfName> = spec.linkbeat.iter().map(|beat| beat.interface.clone()).collect();
+        for name in spec.instances.iter().filter_map(|i| i.interface.clone()) {
+            if polled.insert(name.clone()) {
+                spec.linkbeat.push(Beat { interface: name, method: None });
+            }
+        }
+    }
+    spec.debounce = top.debounce;
+    shorten_debounce(spec);
+    let after_boot = paced(&cx.global.delay_after_boot).less(cx.env.system.uptime());
+    spec.startup_delay = paced(&cx.global.startup_delay).max(after_boot);
+    spec.dynamic_interfaces = cx.global.dynamic_interfaces.is_some();
+    spec.allow_if_changes = given(&cx.global.dynamic_interfaces, false);
+    spec.log_unknown_vrids = cx.global.log_unknown_vrids.is_some();
+}
+
+/// Debounce must end before a backup would take over: it is cut to the adverts that may be missed but one.
+fn shorten_debounce(spec: &mut Spec) {
+    if spec.debounce.is_empty() {
+        return;
+    }
+    let mut limits: FxHashMap<&IfName, Interval> = FxHashMap::default();
+    for instance in &spec.instances {
+        let Some(name) = &instance.interface else { continue };
+        let whole = instance.interval.times(u64::from(instance.down_adverts.saturating_sub(1)));
+        let limit = whole.less(instance.interval.scaled(1, 256));
+        limits.entry(name).and_modify(|known| *known = limit.min(*known)).or_insert(limit);
+    }
+    for debounce in &mut spec.debounce {
+        let Some(&limit) = limits.get(&debounce.interface) else { continue };
+        if debounce.up > limit || (debounce.up == debounce.down && debounce.down > limit) {
+            debounce.up = limit;
+        }
+        debounce.down = debounce.down.min(limit);
+    }
+}

@@ -1,0 +1,169 @@
+//! What an instance owns while it is master, and how it announces that: virtual link, addresses, gratuitous ARPs.
+
+use super::instance::{at, say};
+use crate::config::report::Diagnostic;
+use crate::config::table::block::{Cx, Set, given};
+use crate::config::vrrp::instance::Instance;
+use crate::config::vrrp::instance::read::says_unicast;
+use crate::config::vrrp::tracker::Named;
+use crate::spec::*;
+use crate::time::Interval;
+use crate::wire::{Family, Vrid};
+
+/// `vrrp_min_garp` takes the place of what global_defs leaves at its default.
+pub fn announcements(own: &Named<Instance>, strict: bool, cx: &mut Cx<'_>) -> Garp {
+    let (settings, global) = (&own.settings, &cx.global);
+    let few = given(&global.min_garp, false);
+    let or = |set: &Set<u32>, default: u32, few_default: u32| match set {
+        Some(set) if !few || set.value != default => set.value,
+        _ if few => few_default,
+        _ => default,
+    };
+    let seconds = |s: u32| Interval::from_secs(u64::from(s));
+    let delay = or(&global.garp_delay, 5, 0);
+    let repeat = or(&global.garp_repeat, 5, 1);
+    let lower_delay = given(&global.garp_lower_delay, delay);
+    let lower_repeat = given(&global.garp_lower_repeat, repeat);
+    let mut garp = Garp {
+        repeat: given(&settings.garp_repeat, repeat),
+        delay: seconds(given(&settings.garp_delay, delay)),
+        refresh: seconds(given(&settings.garp_refresh, given(&global.garp_refresh, 0))),
+        refresh_repeat: given(&settings.garp_refresh_repeat, or(&global.garp_refresh_repeat, 1, 1)),
+        lower_prio_repeat: given(&settings.garp_lower_repeat, if strict { 0 } else { lower_repeat }),
+        lower_prio_delay: seconds(given(&settings.garp_lower_delay, if strict { 0 } else { lower_delay })),
+        extra: Interval::ZERO,
+        extra_all: settings.garp_extra.all,
+    };
+    match settings.garp_extra.seconds {
+        Some(own) => garp.extra = seconds(own.value),
+        None => {
+            garp.extra = seconds(given(&global.garp_extra.seconds, 0));
+            garp.extra_all |= global.garp_extra.all;
+        }
+    }
+    let vmac_addresses = |a: &VirtualAddress| a.use_vmac || settings.vmac_addr.is_some();
+    let all = settings.addresses.advertised.iter().chain(&settings.addresses.excluded);
+    let elsewhere = |a: &VirtualAddress| {
+        a.interface.is_some() && a.interface != settings.interface.as_ref().map(|i| i.value.clone())
+    };
+    let (mut extra_vmac, mut extra_link) = (false, false);
+    for (address, _) in all {
+        let other = elsewhere(address) || own.settings.family.is_some_and(|f| f != Family::of(&address.address));
+        extra_vmac |= other && vmac_addresses(address);
+        extra_link |= elsewhere(address);
+    }
+    if !(extra_vmac || (extra_link && garp.extra_all)) {
+        garp.extra = Interval::ZERO;
+    }
+    if strict && garp.lower_prio_repeat != 0 {
+        say(
+            cx,
+            own,
+            at(&settings.garp_lower_repeat),
+            "strict mode repeats no announcements: garp_lower_prio_repeat is 0",
+        );
+        garp.lower_prio_repeat = 0;
+    }
+    if strict && !garp.lower_prio_delay.is_zero() {
+        say(
+            cx,
+            own,
+            at(&settings.garp_lower_delay),
+            "strict mode repeats no announcements: garp_lower_prio_delay is 0",
+        );
+        garp.lower_prio_delay = Interval::ZERO;
+    }
+    garp
+}
+
+/// The interface to be made, whether adverts go below it, and promote_secondaries.
+pub fn virtual_link(
+    own: &mut Named<Instance>,
+    family: Family,
+    vrid: Vrid,
+    strict: bool,
+    fault: &mut Option<Box<str>>,
+    cx: &mut Cx<'_>,
+) -> (Option<VirtualLink>, bool, bool) {
+    let prefix: Box<str> = cx.global.vmac_prefix.as_ref().map_or("vrrp".into(), |set| set.value.clone());
+    let name = |set: &Set<IfName>| set.as_ref().map(|set| set.value.clone());
+    let mut base = own.settings.xmit_base;
+    let mut promote = own.settings.promote_secondaries;
+    let link = if let Some(line) = &own.settings.ipvlan {
+        match line.address {
+            None if family == Family::V4 => {
+                let class = cx.class_without(&["use_ipvlan"], (own.span, own.close));
+                let message = "an IPv4 ipvlan needs an address of its own; the instance stays in FAULT";
+                cx.push(Diagnostic::new(class, line.span.unwrap_or(own.span), format!("{}: {message}", own.name)));
+                *fault = Some("IPv4 ipvlan without an address".into());
+            }
+            Some((address, _)) if Family::of(&address) != family => {
+                say(cx, own, line.span, "the ipvlan's address is of another family; the instance stays in FAULT");
+                *fault = Some("address of the ipvlan is of another family".into());
+            }
+            _ => {}
+        }
+        let mode = line.mode.unwrap_or_default();
+        Some(VirtualLink::Ipvlan { name: name(&line.name), prefix, address: line.address, mode, group: line.group })
+    } else if let Some(line) = &own.settings.vmac {
+        if let Some(set) = base.take_if(|_| strict) {
+            say(cx, own, Some(set.span), "`vmac_xmit_base` does not go with strict mode; ignored");
+        }
+        let kind = if family == Family::V4 { 1 } else { 2 };
+        let mac = match line.mac {
+            Some((mac, false)) => mac,
+            Some(([a, b, c, d, e, _], true)) => [a, b, c, d, e, vrid.get()],
+            None => [0, 0, 0x5e, 0, kind, vrid.get()],
+        };
+        let (netlink_notify, group) = (line.netlink_notify, line.group);
+        Some(VirtualLink::Vmac { name: name(&line.name), prefix, mac, netlink_notify, group })
+    } else {
+        None
+    };
+    if let Some(set) = promote.take_if(|_| link.is_some()) {
+        say(cx, own, Some(set.span), "`promote_secondaries` is always set on a VMAC; ignored");
+    }
+    if let Some(set) = base.take_if(|_| own.settings.vmac.is_none()) {
+        if own.settings.ipvlan.is_none() || says_unicast(&own.settings).is_none() {
+            say(cx, own, Some(set.span), "`vmac_xmit_base` needs use_vmac; ignored");
+        } else {
+            base = Some(set);
+        }
+    }
+    (link, base.is_some(), promote.is_some())
+}
+
+/// All addresses, and how many of them stand in the advert.
+pub fn addresses(own: &mut Named<Instance>, family: Family, cx: &mut Cx<'_>) -> (Vec<VirtualAddress>, usize) {
+    let collected = std::mem::take(&mut own.settings.addresses);
+    let interface = own.settings.interface.as_ref().map(|set| set.value.clone());
+    let (vmac, vmac_addr) = (own.settings.vmac.is_some(), own.settings.vmac_addr.is_some());
+    let mut all = Vec::with_capacity(collected.advertised.len() + collected.excluded.len());
+    let mut advertised = 0;
+    let listed =
+        collected.advertised.into_iter().map(|a| (a, true)).chain(collected.excluded.into_iter().map(|a| (a, false)));
+    for ((mut address, span), in_advert) in listed {
+        let here = address.interface.is_none() || address.interface == interface;
+        let same_family = Family::of(&address.address) == family;
+        if address.use_vmac {
+            if here && vmac && same_family {
+                say(cx, own, Some(span), "`use_vmac` on the address says what use_vmac of the instance says already");
+                address.use_vmac = false;
+            } else if (!here || !same_family) && vmac_addr {
+                say(cx, own, Some(span), "`use_vmac` on the address says what use_vmac_addr says already");
+            }
+        } else if vmac_addr && (!here || !same_family) {
+            address.use_vmac = true;
+        }
+        if here {
+            address.interface = None;
+        }
+        if address.interface.is_none() && interface.is_none() {
+            say(cx, own, Some(span), format_args!("there is no interface for {}; it is left out", address.address));
+            continue;
+        }
+        advertised += usize::from(in_advert);
+        all.push(address);
+    }
+    (all, advertised)
+}

@@ -1,0 +1,265 @@
+//! [`Cx`]: what goes along while a configuration is read, and every way to complain about a line of it.
+//!
+//! It knows names, the machine and where reading stands; it never looks at settings. Wording that several keywords share
+//! stands here, so that one kind of mistake has one sentence.
+
+use crate::config::Env;
+use crate::config::global::Global;
+use crate::config::line::names::Names;
+use crate::config::line::rule::Preferences;
+use crate::config::line::{Host, LineCx, List};
+use crate::config::report::{Class, Diagnostic, Diagnostics};
+use crate::config::system::System;
+use crate::config::text::source::Span;
+use crate::config::text::tree::{Node, Word};
+use rustc_hash::FxHashMap;
+use std::cell::Cell;
+
+/// What reading carries along.
+pub struct Cx<'a> {
+    pub env: &'a Env<'a>,
+    pub diagnostics: &'a mut Diagnostics,
+    /// `global_defs` and the process keywords; they are read before everything else, wherever they stand.
+    pub global: Global,
+    /// An argument that cannot be done without is missing: nothing more is read.
+    pub aborted: bool,
+    /// The configuration cannot be run, whatever else is right.
+    pub fatal: bool,
+    /// Names defined so far, by the block that defines them: `vrrp_script`, `track_file`, … with their places.
+    pub names: FxHashMap<&'static str, FxHashMap<Box<str>, Span>>,
+    /// Names of tables, scopes, groups.
+    pub iproute: Names<'a>,
+    /// The preferences that rules get which name none.
+    pub preferences: Preferences,
+    /// `track_group`s defined so far.
+    pub track_groups: Vec<Box<str>>,
+    /// An interface was named that does not exist: keepalived then stops before its checks across blocks.
+    pub missing_interface: bool,
+    /// What was read and has no effect, one line each.
+    pub idle: Vec<Box<str>>,
+    /// Where a complaint about a whole block points: the line that opened it.
+    pub block: Option<Span>,
+    /// The name of the block being read, where it has one.
+    pub name: Box<str>,
+    /// Keywords whose line was complained about, with where these lines begin, in order.
+    spoilt_lines: FxHashMap<Box<str>, Vec<u32>>,
+    /// How many names may still be compared to find what was meant.
+    comparisons: Cell<usize>,
+}
+
+/// [`System`] as the line languages ask it.
+struct HostOf<'a>(&'a dyn System);
+impl Host for HostOf<'_> {
+    fn has_interface(&self, name: &str) -> bool {
+        self.0.interface(name).is_some()
+    }
+    fn vrf_table(&self, name: &str) -> Option<u32> {
+        self.0.interface(name).and_then(|link| link.vrf_table)
+    }
+}
+
+impl<'a> Cx<'a> {
+    pub fn new(env: &'a Env<'a>, iproute: Names<'a>, diagnostics: &'a mut Diagnostics) -> Self {
+        Cx {
+            env,
+            diagnostics,
+            global: Global::default(),
+            aborted: false,
+            fatal: false,
+            names: FxHashMap::default(),
+            iproute,
+            preferences: Preferences::default(),
+            track_groups: Vec::new(),
+            missing_interface: false,
+            idle: Vec::new(),
+            block: None,
+            name: "".into(),
+            spoilt_lines: FxHashMap::default(),
+            comparisons: Cell::new(100_000),
+        }
+    }
+    /// Reads a line of a list: lends what the line languages need, and takes over what they found.
+    pub fn line<T>(&mut self, list: List, read: impl FnOnce(&mut LineCx<'_>) -> T) -> T {
+        let before = self.diagnostics.list.len();
+        let mut cx = LineCx {
+            list,
+            out: &mut self.diagnostics.list,
+            host: &HostOf(self.env.system),
+            names: &self.iproute,
+            dynamic_interfaces: self.global.dynamic_interfaces.is_some(),
+            default_interface: self.global.default_interface.as_ref().map(|set| set.value.as_str()),
+            track_groups: &self.track_groups,
+            missing_interface: false,
+        };
+        let value = read(&mut cx);
+        self.missing_interface |= cx.missing_interface;
+        let new = self.diagnostics.list.get(before..).unwrap_or_default();
+        self.aborted |= new.iter().any(|d| d.class == Class::Abort);
+        self.diagnostics.keep_most();
+        value
+    }
+}
+
+impl Cx<'_> {
+    /// Says it, unless reading has ended: what is missing then may stand where nobody looks.
+    pub fn push(&mut self, diagnostic: Diagnostic) {
+        if !self.aborted || diagnostic.class == Class::Abort {
+            self.diagnostics.push(diagnostic);
+        }
+    }
+    /// A line of this keyword has been complained about.
+    pub(crate) fn spoil(&mut self, node: &Node<'_>) {
+        self.spoilt_lines.entry(node.keyword.text.into()).or_default().push(node.span.start);
+    }
+    /// Class of the complaint that a block is without one of these keywords: a note if there is a line of it that was wrong,
+    /// which has been said there. `block`: from its head to its end.
+    pub fn class_without(&self, keywords: &[&str], (head, close): (Span, Option<Span>)) -> Class {
+        let inside = head.start..close.map_or(u32::MAX, |close| close.start);
+        let spoilt = |keyword: &&str| {
+            let starts = self.spoilt_lines.get(*keyword)?;
+            starts.get(starts.partition_point(|start| *start < inside.start)).filter(|start| **start < inside.end)
+        };
+        if keywords.iter().any(|keyword| spoilt(keyword).is_some()) { Class::Note } else { Class::General }
+    }
+    /// Any line of this keyword has been complained about.
+    pub fn spoilt(&self, keyword: &str) -> bool {
+        self.spoilt_lines.contains_key(keyword)
+    }
+    /// This reason has been given for another complaint.
+    pub fn told(&self, reason: &str) -> bool {
+        self.diagnostics.list.iter().any(|d| d.class != Class::Note && d.message.ends_with(reason))
+    }
+    /// As [`Cx::block_error`], for a block that is without one of `keywords`.
+    pub fn lacks(&mut self, keywords: &[&str], head: Span, close: Option<Span>, message: impl Into<String>) {
+        self.left_out(self.class_without(keywords, (head, close)), (head, close), message);
+    }
+    /// A block is left out, for a reason that counts as much as `class` says.
+    pub fn left_out(&mut self, class: Class, (head, close): (Span, Option<Span>), message: impl Into<String>) {
+        let complaint = Diagnostic::new(class, head, message);
+        self.push(match close {
+            Some(close) => complaint.related(close, "the block ends here"),
+            None => complaint,
+        });
+    }
+    /// An ordinary mistake: exit code 5.
+    pub fn error(&mut self, span: Span, message: impl Into<String>) {
+        self.push(Diagnostic::new(Class::General, span, message));
+    }
+    /// A mistake of a whole block, seen at its end, which is where keepalived reports it.
+    pub fn error_of(&mut self, block: &Node<'_>, message: impl Into<String>) {
+        let complaint = Diagnostic::new(Class::General, block.span, message);
+        self.push(match block.close {
+            Some(close) => complaint.related(close, "the block ends here"),
+            None => complaint,
+        });
+    }
+    /// Worth a word, no mistake.
+    pub fn note(&mut self, span: Span, message: impl Into<String>) {
+        self.push(Diagnostic::new(Class::Note, span, message));
+    }
+    /// The argument that `node` cannot do without is missing: reading stops, exit code 2.
+    pub fn abort(&mut self, node: &Node<'_>, expected: &str) {
+        self.aborted = true;
+        if lost_to_quote(node) {
+            let told = self.diagnostics.list.iter_mut().rev();
+            let inside = |span: Span| (node.span.start..=node.raw_span.end).contains(&span.start);
+            if let Some(quote) = told.into_iter().find(|d| d.class == Class::Quote && d.span.is_some_and(inside)) {
+                quote.class = Class::Abort;
+                quote.message = format!("{}, and nothing after this line is read", quote.message);
+                return;
+            }
+        }
+        let message = format!("`{}` has no argument; nothing after this line is read", node.keyword.text);
+        self.push(Diagnostic::new(Class::Abort, node.span, message).label(format!("expected {expected}")));
+    }
+    /// The argument is missing, and the keyword is ignored for it. One that was lost to a quote has been told there.
+    pub fn missing(&mut self, node: &Node<'_>, expected: &str) {
+        if lost_to_quote(node) {
+            return self.spoil(node);
+        }
+        let message = format!("`{}` has no argument and is ignored", node.keyword.text);
+        self.push(Diagnostic::new(Class::MissingParameter, node.span, message).label(format!("expected {expected}")));
+    }
+    /// A mistake of a block as a whole: said at `span`, with the place where the block ends.
+    pub fn block_error(&mut self, span: Span, close: Option<Span>, message: impl Into<String>) {
+        let complaint = Diagnostic::new(Class::General, span, message);
+        self.push(match close {
+            Some(close) => complaint.related(close, "the block ends here"),
+            None => complaint,
+        });
+    }
+    /// Complains about a second one; `kept` says which of them holds.
+    pub fn again(&mut self, span: Span, keyword: &str, first: Span, kept: &str) {
+        let message = format!("`{keyword}` is given twice; {kept}");
+        self.push(Diagnostic::new(Class::General, span, message).related(first, "first given here"));
+    }
+    /// Remembers a name; false, with a complaint, when it is taken. keepalived says nothing of a second tracker, and ties
+    /// go to the first: a note.
+    pub fn define(&mut self, kind: &'static str, name: Word<'_>) -> bool {
+        let class = match kind {
+            "vrrp_script" | "track_file" | "vrrp_track_process" => Class::Note,
+            _ => Class::General,
+        };
+        if let Some(first) = self.names.get(kind).and_then(|names| names.get(name.text)).copied() {
+            let message = format!("there is a {kind} `{}` already; this one is skipped", name.text);
+            self.push(Diagnostic::new(class, name.span, message).related(first, "the first one"));
+            return false;
+        }
+        self.names.entry(kind).or_default().insert(name.text.into(), name.span);
+        true
+    }
+    /// Is there such a name so far? keepalived wants most things defined before they are used.
+    pub fn defined(&self, kind: &str, name: &str) -> bool {
+        self.names.get(kind).is_some_and(|names| names.contains_key(name))
+    }
+    /// The nearest name of a kind, for "did you mean".
+    pub fn nearest(&self, kind: &str, name: &str) -> Option<&str> {
+        let names = self.names.get(kind)?;
+        // Comparing takes time: a file of thousands of unknown names among thousands of known ones gets no advice.
+        let left = self.comparisons.get().checked_sub(names.len())?;
+        self.comparisons.set(left);
+        nearest(name, names.keys().map(|k| &**k))
+    }
+    pub(crate) fn unknown(&mut self, path: &str, node: &Node<'_>, names: &[&'static str]) {
+        if self.aborted || self.diagnostics.counts_only(Class::UnknownKeyword) {
+            return;
+        }
+        let keyword = node.keyword.text;
+        let place = if path.is_empty() { "here, outside all blocks".into() } else { format!("in {path}") };
+        let mut complaint =
+            Diagnostic::new(Class::UnknownKeyword, node.keyword.span, format!("unknown keyword `{keyword}` {place}"));
+        // Looking for what was meant takes time; a file of rubbish has no use for it.
+        if self.diagnostics.list.len() > 500 {
+            return self.push(complaint);
+        }
+        let homes = crate::config::table::keywords::homes(keyword);
+        if let Some(near) = nearest(keyword, names.iter().copied()) {
+            // What the block lacks for it has been said with this.
+            self.spoilt_lines.entry(near.into()).or_default().push(node.span.start);
+            complaint = complaint.help(format!("did you mean `{near}`?"));
+        } else if let Some(home) = homes.first() {
+            let home = if home.is_empty() { "outside all blocks" } else { home };
+            complaint = complaint.help(match home {
+                "outside all blocks" => "this keyword belongs outside all blocks".to_owned(),
+                _ => format!("this keyword belongs in {home}"),
+            });
+        }
+        self.push(complaint);
+    }
+}
+
+/// The candidate nearest to `word`, if it is near enough to be a slip of the keyboard.
+pub fn nearest<'c>(word: &str, candidates: impl Iterator<Item = &'c str>) -> Option<&'c str> {
+    let limit = (word.chars().count() / 3).clamp(1, 3);
+    candidates
+        .filter(|c| c.len().abs_diff(word.len()) <= limit)
+        .map(|c| (strsim::damerau_levenshtein(word, c), c))
+        .filter(|(distance, _)| *distance <= limit)
+        .min()
+        .map(|(_, c)| c)
+}
+
+/// The line has an argument, but no word could be made of it: its quote is never closed.
+pub fn lost_to_quote(node: &Node<'_>) -> bool {
+    node.args.is_empty() && node.raw.contains(['"', '\''])
+}

@@ -1,0 +1,254 @@
+//! One keyword, one entry: field, default, parser, repeatability, status, arguments and documentation.
+//!
+//! [`block!`] makes out of a list of entries a settings struct and its [`Block`] table; from the table come reading
+//! ([`read_block`]), the shapes that `tree` asks for, "unknown keyword" with the nearest name, and the listing of
+//! `vipctl keywords`. How an entry reads its line is a [`Reader`], an ordinary value: [`last`], [`must`], [`first`],
+//! [`toggle`], [`flag`], [`lines`], [`sub`], or [`by`] for what no other fits; they are in `block/readers.rs`. Kinds of
+//! values are in `values`. [`Cx`], what reading carries along, is in `block/cx.rs`.
+//!
+//! Reading only takes in what is said. What follows from several settings together (inherited defaults, strict mode,
+//! names) is `resolve`'s; nothing here looks at another entry.
+
+mod cx;
+mod readers;
+
+pub use cx::*;
+pub use readers::*;
+
+use crate::config::report::{Class, Diagnostic};
+use crate::config::text::source::Span;
+use crate::config::text::tree::Node;
+use std::borrow::Cow;
+
+/// A value and where it was given.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Setting<T> {
+    pub value: T,
+    pub span: Span,
+}
+
+/// A setting that may not have been given.
+pub type Set<T> = Option<Setting<T>>;
+
+/// The value of a setting, or what holds without it.
+pub fn given<T: Copy>(set: &Set<T>, otherwise: T) -> T {
+    set.as_ref().map_or(otherwise, |s| s.value)
+}
+
+/// What happens when the keyword stands there again.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Repeat {
+    LastWins,
+    /// The second is an error and ignored.
+    FirstKept,
+    /// The second is an error and taken.
+    Replaced,
+    /// Each adds to the others.
+    Accumulates,
+    Flag,
+}
+
+/// What braces after the keyword hold.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Body {
+    None,
+    /// Lines that are no keywords.
+    List,
+    /// Keywords of the block with this path.
+    Block(&'static str),
+}
+
+/// What can be said of an entry without reading anything.
+#[derive(Clone, Debug)]
+pub struct Facts {
+    /// Type and range of the arguments, as `keywords` shows them.
+    pub arguments: Cow<'static, str>,
+    pub repeat: Repeat,
+    pub body: Body,
+}
+
+/// Whether a keyword acts in this program.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Status {
+    Works,
+    /// Works; using it is a complaint. The text says what to write instead.
+    Deprecated(&'static str),
+    /// Works; another spelling is preferred, which is only noted.
+    Renamed(&'static str),
+    /// Read and checked, without effect; the text says why.
+    Idle(&'static str),
+}
+
+/// One keyword of a block.
+pub struct Entry<B: 'static> {
+    pub keyword: &'static str,
+    pub doc: &'static str,
+    /// As shown; the value itself is applied by `resolve`.
+    pub default: &'static str,
+    pub status: Status,
+    pub read: fn(&mut B, &Node<'_>, &mut Cx<'_>),
+    pub facts: fn() -> Facts,
+}
+
+/// A settings struct with its keywords.
+pub trait Block: Default + 'static {
+    /// Path of the block: `vrrp_instance/authentication`; empty at the top level.
+    const PATH: &'static str;
+    const DOC: &'static str;
+    fn entries() -> &'static [Entry<Self>];
+    fn find(keyword: &str) -> Option<&'static Entry<Self>>;
+}
+
+/// Defines a settings struct and its keywords.
+///
+/// ```text
+/// block! {
+///     /// One virtual router on one interface.
+///     "vrrp_instance" => Instance {
+///         /// Seconds before the second burst of gratuitous ARP.
+///         "garp_master_delay" => garp_delay: Set<u32> = must(uint(0, 4294)), default "vrrp_garp_master_delay";
+///     }
+///     also {   // further keywords for a field that is there already
+///         /// Old spelling.
+///         "vmac_garp_intvl" => garp_extra = by(…), deprecated "use garp_extra_if";
+///     }
+///     whole {  // keywords that touch several fields: a Reader<Instance>
+///         /// …
+///         "delay" => by(…);
+///     }
+/// }
+/// ```
+/// After the reader may follow, in this order: `default "…"`, and one of `deprecated "…"` (a complaint at each use),
+/// `renamed "…"` (a note), `idle "why it has no effect"`.
+#[macro_export]
+macro_rules! block {
+    (@default default $default:literal $($more:tt)*) => { $default };
+    (@default $($more:tt)*) => { "-" };
+    (@status default $default:literal $($more:tt)*) => { block!(@status $($more)*) };
+    (@status) => { $crate::config::table::block::Status::Works };
+    (@status deprecated $why:literal) => { $crate::config::table::block::Status::Deprecated($why) };
+    (@status renamed $why:literal) => { $crate::config::table::block::Status::Renamed($why) };
+    (@status idle $why:literal) => { $crate::config::table::block::Status::Idle($why) };
+    (@entry $owner:ty, $of:ty, $block:ident => $field:expr,
+        [$($doc:literal)+] $keyword:literal $how:expr, [$($more:tt)*]) => {
+        $crate::config::table::block::Entry::<$owner> {
+            keyword: $keyword,
+            doc: concat!($($doc),+),
+            default: block!(@default $($more)*),
+            status: block!(@status $($more)*),
+            read: |$block, node, cx| $crate::config::table::block::Reader::<$of>::read(&$how, $field, node, cx),
+            facts: || $crate::config::table::block::Reader::<$of>::facts(&$how),
+        }
+    };
+    (
+        $(#[doc = $about:literal])+
+        $path:literal => $name:ident {
+            $(
+                $(#[doc = $doc:literal])+
+                $keyword:literal => $field:ident : $of:ty = $how:expr
+                    $(, $word:ident $text:literal)* ;
+            )*
+        }
+        $(also { $(
+            $(#[doc = $adoc:literal])+
+            $akeyword:literal => $afield:ident : $aof:ty = $ahow:expr
+                $(, $aword:ident $atext:literal)* ;
+        )* })?
+        $(whole { $(
+            $(#[doc = $wdoc:literal])+
+            $wkeyword:literal => $whow:expr
+                $(, $wword:ident $wtext:literal)* ;
+        )* })?
+        $(rest { $( $(#[doc = $rdoc:literal])+ $rfield:ident : $rof:ty; )* })?
+    ) => {
+        $(#[doc = $about])+
+        #[derive(Clone, Debug, Default)]
+        pub struct $name {
+            $( $(#[doc = $doc])+ pub $field: $of, )*
+            $($( $(#[doc = $rdoc])+ pub $rfield: $rof, )*)?
+        }
+        impl $crate::config::table::block::Block for $name {
+            const PATH: &'static str = $path;
+            const DOC: &'static str = concat!($($about),+);
+            fn entries() -> &'static [$crate::config::table::block::Entry<Self>] {
+                static ENTRIES: &[$crate::config::table::block::Entry<$name>] = &[
+                    $( block!(@entry $name, $of, block => &mut block.$field,
+                        [$($doc)+] $keyword $how, [$($word $text)*]), )*
+                    $($( block!(@entry $name, $aof, block => &mut block.$afield,
+                        [$($adoc)+] $akeyword $ahow, [$($aword $atext)*]), )*)?
+                    $($( block!(@entry $name, $name, block => block,
+                        [$($wdoc)+] $wkeyword $whow, [$($wword $wtext)*]), )*)?
+                ];
+                ENTRIES
+            }
+            fn find(keyword: &str) -> Option<&'static $crate::config::table::block::Entry<Self>> {
+                type Index = rustc_hash::FxHashMap<&'static str, usize>;
+                static INDEX: std::sync::OnceLock<Index> = std::sync::OnceLock::new();
+                let index = INDEX.get_or_init(|| Self::entries().iter().enumerate().map(|(at, e)| (e.keyword, at)).collect());
+                index.get(keyword).and_then(|at| Self::entries().get(*at))
+            }
+        }
+    };
+}
+
+/// How a keyword's line becomes (a part of) a field.
+pub trait Reader<F> {
+    fn read(&self, field: &mut F, node: &Node<'_>, cx: &mut Cx<'_>);
+    fn facts(&self) -> Facts;
+}
+
+/// Reads the lines of a block's body into its settings.
+pub fn read_block<B: Block>(block: &mut B, nodes: &[Node<'_>], cx: &mut Cx<'_>) {
+    for node in nodes {
+        if cx.aborted {
+            return;
+        }
+        read_node(block, node, cx);
+    }
+}
+
+/// Reads one line of a block.
+pub fn read_node<B: Block>(block: &mut B, node: &Node<'_>, cx: &mut Cx<'_>) {
+    match B::find(node.keyword.text) {
+        Some(entry) => {
+            let keyword = node.keyword.text;
+            match entry.status {
+                Status::Works => {}
+                Status::Deprecated(cure) => cx.push(
+                    Diagnostic::new(Class::Deprecated, node.keyword.span, format!("`{keyword}` is deprecated"))
+                        .help(cure),
+                ),
+                Status::Renamed(cure) => cx.push(
+                    Diagnostic::new(Class::Note, node.keyword.span, format!("`{keyword}` is an old spelling"))
+                        .help(cure),
+                ),
+                Status::Idle(why) => cx.idle.push(format!("`{keyword}` has no effect: {why}").into()),
+            }
+            if node.body.is_some() && !node.args.is_empty() && (entry.facts)().body == Body::List {
+                words_before_list(node, cx);
+            }
+            let before = cx.diagnostics.list.len();
+            (entry.read)(block, node, cx);
+            let new = cx.diagnostics.list.get(before..).unwrap_or_default();
+            if node.body.is_none() && new.iter().any(|complaint| complaint.class != Class::Note) {
+                cx.spoil(node);
+            }
+        }
+        None => {
+            let names: Vec<_> = B::entries().iter().map(|e| e.keyword).collect();
+            cx.unknown(B::PATH, node, &names);
+        }
+    }
+}
+
+/// A list has no name (but for one): words between its keyword and its `{` are an error and ignored.
+fn words_before_list(node: &Node<'_>, cx: &mut Cx<'_>) {
+    let name = usize::from(node.keyword.text == "virtual_server_group");
+    if let Some(word) = node.args.get(name) {
+        cx.error(
+            word.span,
+            format!("`{}` after `{}` is ignored: its list begins with `{{`", word.text, node.keyword.text),
+        );
+    }
+}

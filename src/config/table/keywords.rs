@@ -1,0 +1,133 @@
+//! All keywords of the language: the shapes that `tree` asks for, where a keyword belongs, and the listing.
+
+use super::block::{Block, Body, Entry, Repeat, Status};
+use crate::config::balance;
+use crate::config::global::Global;
+use crate::config::text::tree::{Schema, Shape};
+use crate::config::top::Top;
+use crate::config::vrrp::group::{GarpGroup, SyncGroup, TrackGroup};
+use crate::config::vrrp::instance::{Authentication, Hmac, Instance};
+use crate::config::vrrp::tracker::{FileBlock, ProcessBlock, ScriptBlock};
+use rustc_hash::FxHashMap;
+use std::sync::OnceLock;
+
+/// One keyword as it is listed.
+#[derive(Clone, Debug, serde::Serialize)]
+pub struct Keyword {
+    /// Path of the block it stands in, such as `vrrp_instance/authentication`; empty at the top level.
+    pub block: &'static str,
+    pub keyword: &'static str,
+    /// Type and range of its arguments.
+    pub arguments: String,
+    pub default: &'static str,
+    pub repeat: Repeat,
+    /// `works`, `deprecated: …`, `renamed: …` or `no effect: …`.
+    pub status: String,
+    pub doc: String,
+    #[serde(skip)]
+    pub body: Body,
+}
+
+fn collect<B: Block>(all: &mut Vec<Keyword>) {
+    all.extend(B::entries().iter().map(|entry: &Entry<B>| {
+        let facts = (entry.facts)();
+        let status = match entry.status {
+            Status::Works => "works".to_owned(),
+            Status::Deprecated(cure) => format!("deprecated: {cure}"),
+            Status::Renamed(cure) => format!("old spelling: {cure}"),
+            Status::Idle(why) => format!("no effect: {why}"),
+        };
+        Keyword {
+            block: B::PATH,
+            keyword: entry.keyword,
+            arguments: facts.arguments.into_owned(),
+            default: entry.default,
+            repeat: facts.repeat,
+            status,
+            doc: entry.doc.trim().to_owned(),
+            body: facts.body,
+        }
+    }));
+}
+
+/// As [`collect`], for a block that is read and checked, and nothing more.
+fn collect_idle<B: Block>(all: &mut Vec<Keyword>) {
+    let before = all.len();
+    collect::<B>(all);
+    for keyword in all.iter_mut().skip(before).filter(|keyword| keyword.status == "works") {
+        keyword.status = "no effect: checked, but not run".to_owned();
+    }
+}
+
+/// Every block's table. A new block is listed here and nowhere else.
+const TABLES: &[fn(&mut Vec<Keyword>)] = &[
+    collect::<Top>,
+    collect::<Global>,
+    collect::<TrackGroup>,
+    collect::<SyncGroup>,
+    collect::<GarpGroup>,
+    collect::<Instance>,
+    collect::<Authentication>,
+    collect::<Hmac>,
+    collect::<ScriptBlock>,
+    collect::<ProcessBlock>,
+    collect::<FileBlock>,
+    collect_idle::<balance::Ssl>,
+    collect_idle::<balance::server::Service>,
+    collect_idle::<balance::server::Server>,
+    collect_idle::<balance::checkers::Misc>,
+    collect_idle::<balance::checkers::Smtp>,
+    collect_idle::<balance::checkers::SmtpHost>,
+    collect_idle::<balance::checkers::Tcp>,
+    collect_idle::<balance::checkers::Ping>,
+    collect_idle::<balance::checkers::Udp>,
+    collect_idle::<balance::http::HttpGet>,
+    collect_idle::<balance::http::Url>,
+    collect_idle::<balance::http::SslGet>,
+    collect_idle::<balance::http::TlsUrl>,
+    collect_idle::<balance::checkers::Dns>,
+    collect_idle::<balance::checkers::File>,
+    collect_idle::<balance::checkers::Bfd>,
+    collect_idle::<crate::config::bfd::Bfd>,
+];
+
+/// All keywords, block by block, in the order of the tables.
+pub fn all() -> &'static [Keyword] {
+    static ALL: OnceLock<Vec<Keyword>> = OnceLock::new();
+    ALL.get_or_init(|| {
+        let mut all = Vec::new();
+        for table in TABLES {
+            table(&mut all);
+        }
+        all
+    })
+}
+
+/// The blocks in which a keyword is known.
+pub fn homes(keyword: &str) -> Vec<&'static str> {
+    all().iter().filter(|k| k.keyword == keyword).map(|k| k.block).collect()
+}
+
+/// What each keyword opens, for `tree`.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Language;
+
+impl Schema for Language {
+    fn shape(&self, block: &str, keyword: &str) -> Shape {
+        type Shapes = FxHashMap<&'static str, FxHashMap<&'static str, Shape>>;
+        static SHAPES: OnceLock<Shapes> = OnceLock::new();
+        let shapes = SHAPES.get_or_init(|| {
+            let mut shapes = Shapes::default();
+            for k in all() {
+                let shape = match k.body {
+                    Body::None => Shape::Leaf,
+                    Body::List => Shape::List,
+                    Body::Block(path) => Shape::Block(path),
+                };
+                shapes.entry(k.block).or_default().insert(k.keyword, shape);
+            }
+            shapes
+        });
+        shapes.get(block).and_then(|b| b.get(keyword)).copied().unwrap_or(Shape::Unknown)
+    }
+}

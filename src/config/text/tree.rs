@@ -1,0 +1,400 @@
+//! Blocks out of lines: the tree of nodes that the language is read from.
+//!
+//! Which keyword opens a block, which holds a list of entries and which stands alone is the language's knowledge, asked
+//! through [`Schema`]; what a keyword means is not known here. Broken braces are taken as keepalived takes them (it never
+//! gives up at one), so that everything after the mistake means the same in both:
+//!
+//! * a block without its `{` is read as if it were there; so is a list, which keepalived only mentions in its log;
+//! * a `{` where none belongs is passed over, and its `}` then ends the block around it. That goes for the block of an
+//!   unknown keyword too: its lines are read where the keyword stands;
+//! * a `}` is too many when more have closed than opened, whatever they belonged to.
+//!
+//! Nodes borrow from the [`Text`]; a word is a slice of it and copying one is free.
+
+use super::expand::{Pieces, Text};
+use super::lexer;
+use super::source::{FileId, Span};
+use crate::config::report::{Class, Diagnostic, Diagnostics};
+
+/// One word of a line, quotes taken off.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Word<'s> {
+    pub text: &'s str,
+    /// Where it stands, quotes included. May point into the expanded text:
+    /// [`Sources::resolve`](super::source::Sources::resolve) leads to the file and through definitions.
+    pub span: Span,
+    /// It stood in double quotes, so it may be empty or hold blanks.
+    pub quoted: bool,
+}
+
+/// One keyword with its words and, for a block or a list, what its braces hold.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Node<'s> {
+    pub keyword: Word<'s>,
+    pub args: Vec<Word<'s>>,
+    /// The line after the keyword, trimmed, quotes and backslashes kept: script options read it again
+    /// with [`lexer::script_words`].
+    pub raw: &'s str,
+    pub raw_span: Span,
+    /// `Some` for a block or a list. In a list each node is one line: keyword = first word, args = further words.
+    pub body: Option<Vec<Node<'s>>>,
+    /// The line from the keyword to its last word (not the body).
+    pub span: Span,
+    /// The `}` of a block or list, where there is one.
+    pub close: Option<Span>,
+}
+
+impl<'s> Node<'s> {
+    /// Keyword and arguments as one row of words: how a list entry is read.
+    pub fn words(&self) -> impl Iterator<Item = Word<'s>> + '_ {
+        std::iter::once(self.keyword).chain(self.args.iter().copied())
+    }
+}
+
+/// What a keyword opens.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Shape {
+    /// Nothing: the line is all.
+    Leaf,
+    /// Braces with entries, one a line (or several names a line; the reader decides).
+    List,
+    /// Braces with keywords; the path that [`Schema::shape`] is asked with inside, such as `vrrp_instance/authentication`.
+    Block(&'static str),
+    /// No such keyword here.
+    Unknown,
+}
+
+/// The language's knowledge of which keyword opens what.
+pub trait Schema {
+    /// `block` is the path of the block that the keyword stands in; "" at the top level.
+    fn shape(&self, block: &str, keyword: &str) -> Shape;
+
+    /// Whether the keyword names a command and so reads its line again with the rules of [`lexer::script_words`]:
+    /// a quote that looks open to the first reading is then no mistake.
+    fn reads_again(&self, _block: &str, keyword: &str) -> bool {
+        keyword == "script"
+            || keyword == "misc_path"
+            || keyword.starts_with("quorum_")
+            || keyword.starts_with("notify")
+            || keyword.ends_with("_script")
+    }
+}
+
+/// The tree of the whole text, kept. Never fails: what is wrong goes to `diagnostics`. Unknown keywords are in the tree,
+/// as nodes without a body, and are not complained about here.
+pub fn parse<'s>(text: &'s Text, schema: &dyn Schema, diagnostics: &mut Diagnostics) -> Vec<Node<'s>> {
+    let mut nodes = Nodes::new(text, schema);
+    std::iter::from_fn(|| nodes.next(diagnostics)).collect()
+}
+
+/// The nodes outside all blocks, one at a time: the tree of a large configuration takes more memory than what is read
+/// from it, and nobody needs more of it at once than one node.
+pub struct Nodes<'s, 'd> {
+    text: &'s Text,
+    pieces: Pieces<'s>,
+    builder: Builder<'s, 'd>,
+    words: Vec<Word<'s>>,
+}
+
+impl<'s, 'd> Nodes<'s, 'd> {
+    pub fn new(text: &'s Text, schema: &'d dyn Schema) -> Self {
+        let builder = Builder {
+            schema,
+            done: None,
+            open: Vec::new(),
+            depth: 0,
+            after_unknown: false,
+            after_dollar: false,
+            unreplaced: None,
+            ignored: 0,
+        };
+        Nodes { text, pieces: text.pieces(), builder, words: Vec::new() }
+    }
+
+    /// The next node; what is wrong up to its end goes to `diagnostics`.
+    pub fn next(&mut self, diagnostics: &mut Diagnostics) -> Option<Node<'s>> {
+        while let Some((line, start)) = self.pieces.next() {
+            let span = Span { file: FileId::EXPANDED, start, end: start + line.len() as u32 };
+            match line.as_bytes() {
+                b"{" => self.builder.brace_opens(span, diagnostics),
+                b"}" => self.builder.brace_closes(span, diagnostics),
+                _ => {
+                    self.words.clear();
+                    let unclosed = lexer::words(line, start, &mut self.words);
+                    let unclosed = unclosed.filter(|_| !self.text.complained(start));
+                    self.builder.line(line, span, &self.words, unclosed, diagnostics);
+                }
+            }
+            if let Some(node) = self.builder.done.take() {
+                return Some(node);
+            }
+        }
+        self.builder.finish(diagnostics)
+    }
+
+    /// How far the text has been read, in bytes.
+    pub fn position(&self) -> usize {
+        self.pieces.position()
+    }
+
+    /// Where the last line begins that may begin with one of these keywords, of those that have not been read; 0 without
+    /// one.
+    pub fn last_line_of(&self, keywords: &[&str]) -> usize {
+        let mut firsts = [false; 256];
+        keywords
+            .iter()
+            .filter_map(|keyword| keyword.bytes().next())
+            .for_each(|first| firsts[usize::from(first)] = true);
+        let mut last = 0;
+        for (line, start) in self.pieces.clone() {
+            // Most lines are told apart by their first letter.
+            let may_be = line.bytes().next().is_some_and(|first| firsts[usize::from(first)] || first == b'"');
+            if may_be && keywords.iter().any(|keyword| line.trim_start_matches('"').starts_with(keyword)) {
+                last = start as usize;
+            }
+        }
+        last
+    }
+}
+
+/// A block or list whose end has not come.
+struct Open<'s> {
+    node: Node<'s>,
+    kind: Kind,
+    brace: Brace,
+}
+
+enum Kind {
+    List,
+    Block(&'static str),
+}
+
+/// The `{` of an open block.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Brace {
+    Awaited,
+    Seen,
+    Missing,
+}
+
+struct Builder<'s, 'd> {
+    schema: &'d dyn Schema,
+    /// A node outside all blocks whose end has come.
+    done: Option<Node<'s>>,
+    open: Vec<Open<'s>>,
+    /// Braces that opened minus braces that closed, whatever they belonged to: keepalived's own count.
+    depth: usize,
+    /// The last line was a keyword that nobody knows, so a `{` after it is its own.
+    after_unknown: bool,
+    /// The last line ended in `$`, so a `{` after it belongs to a name that was not replaced.
+    after_dollar: bool,
+    /// The `{` of such a name; what follows it is the name.
+    unreplaced: Option<Span>,
+    /// Braces that were passed over, with or without a complaint, and whose `}` is still to come.
+    ignored: usize,
+}
+
+impl<'s> Builder<'s, '_> {
+    fn line(
+        &mut self,
+        line: &'s str,
+        whole: Span,
+        words: &[Word<'s>],
+        unclosed: Option<Span>,
+        diagnostics: &mut Diagnostics,
+    ) {
+        let Some((&keyword, args)) = words.split_first() else {
+            if let Some(quote) = unclosed {
+                self.report_quote(quote, diagnostics);
+            }
+            return;
+        };
+        if let Some(brace) = self.unreplaced.take() {
+            self.report_unreplaced(brace, keyword, diagnostics);
+        }
+        self.after_dollar = line.ends_with('$');
+        self.miss_brace(whole, diagnostics);
+        let block = match self.open.last().map(|open| &open.kind) {
+            None => Some(""),
+            Some(Kind::Block(path)) => Some(*path),
+            Some(Kind::List) => None,
+        };
+        let read_again = || block.is_some_and(|block| self.schema.reads_again(block, keyword.text));
+        if let Some(quote) = unclosed.filter(|_| args.is_empty() || !read_again()) {
+            self.report_quote(quote, diagnostics);
+        }
+        let shape = block.map_or(Shape::Leaf, |block| self.schema.shape(block, keyword.text));
+        let raw_start = (keyword.span.end - whole.start) as usize;
+        let raw = line.get(raw_start..).unwrap_or("").trim_matches(lexer::is_space);
+        let raw_at = (line.len() - line.get(raw_start..).unwrap_or("").trim_start_matches(lexer::is_space).len())
+            as u32
+            + whole.start;
+        let end = args.last().map_or(keyword.span.end, |word| word.span.end);
+        let node = Node {
+            keyword,
+            args: args.to_vec(),
+            raw,
+            raw_span: Span { start: raw_at, end: raw_at + raw.len() as u32, ..whole },
+            body: None,
+            span: Span { end, ..keyword.span },
+            close: None,
+        };
+        self.after_unknown = shape == Shape::Unknown;
+        match shape {
+            Shape::Leaf | Shape::Unknown => self.add(node),
+            Shape::List => self.start(node, Kind::List),
+            Shape::Block(path) => self.start(node, Kind::Block(path)),
+        }
+    }
+
+    fn start(&mut self, mut node: Node<'s>, kind: Kind) {
+        node.body = Some(Vec::new());
+        self.open.push(Open { node, kind, brace: Brace::Awaited });
+    }
+    fn add(&mut self, node: Node<'s>) {
+        match self.open.last_mut().and_then(|open| open.node.body.as_mut()) {
+            Some(body) => body.push(node),
+            None => self.done = Some(node),
+        }
+    }
+
+    fn brace_opens(&mut self, span: Span, diagnostics: &mut Diagnostics) {
+        self.depth += 1;
+        if let Some(open) = self.open.last_mut().filter(|open| open.brace == Brace::Awaited) {
+            open.brace = Brace::Seen;
+            return;
+        }
+        self.ignored += 1;
+        if std::mem::take(&mut self.after_dollar) {
+            self.unreplaced = Some(span);
+            self.after_unknown = false;
+            return;
+        }
+        // Of a block that nobody knows, the keyword is complained about; that is enough.
+        if !std::mem::take(&mut self.after_unknown) {
+            self.report_unexpected(span, diagnostics);
+        }
+    }
+
+    fn brace_closes(&mut self, span: Span, diagnostics: &mut Diagnostics) {
+        self.after_dollar = false;
+        if let Some(brace) = self.unreplaced.take() {
+            self.report_unexpected(brace, diagnostics);
+        }
+        self.miss_brace(span, diagnostics);
+        self.after_unknown = false;
+        let surplus = self.depth == 0;
+        self.depth = self.depth.saturating_sub(1);
+        match self.open.pop() {
+            Some(mut open) => {
+                open.node.close = Some(span);
+                if surplus {
+                    self.report_surplus(
+                        span,
+                        (open.brace == Brace::Missing).then_some(open.node.keyword.span),
+                        diagnostics,
+                    );
+                }
+                self.add(open.node);
+            }
+            // The `}` of a `{` that was passed over has been explained there.
+            None if self.ignored > 0 && !surplus => {
+                self.ignored -= 1;
+                diagnostics.push(Diagnostic::new(Class::Note, span, "this `}` belongs to a `{` that was passed over"));
+            }
+            None => self.report_surplus(span, None, diagnostics),
+        }
+    }
+
+    /// Something other than `{` comes where a block has to begin.
+    fn miss_brace(&mut self, at: Span, diagnostics: &mut Diagnostics) {
+        let Some(open) = self.open.last_mut() else { return };
+        if open.brace != Brace::Awaited {
+            return;
+        }
+        open.brace = Brace::Missing;
+        let keyword = open.node.keyword;
+        // keepalived only mentions a list without braces in its log; the `}` that it lacks is the error.
+        let class = if let Kind::List = open.kind { Class::Note } else { Class::Brace };
+        let message = format!("`{}` is not followed by `{{`", keyword.text);
+        diagnostics.push(
+            Diagnostic::new(class, open.node.span, message)
+                .label("a block begins here")
+                .related(at, "read as if it were inside")
+                .help(format!("write `{} {{`", keyword.text)),
+        );
+    }
+
+    fn report_unexpected(&self, span: Span, diagnostics: &mut Diagnostics) {
+        if diagnostics.counts_only(Class::Brace) {
+            return;
+        }
+        let mut diagnostic = Diagnostic::new(Class::Brace, span, "this `{` opens nothing")
+            .label("ignored; its `}` will close the block around it");
+        if let Some(open) = self.open.last() {
+            diagnostic = diagnostic.related(open.node.keyword.span, "inside this block");
+        }
+        diagnostics.push(diagnostic);
+    }
+
+    /// `${NAME}` that stayed: the most likely cause of a `{` in the middle of a line.
+    fn report_unreplaced(&self, brace: Span, name: Word<'_>, diagnostics: &mut Diagnostics) {
+        let message = format!("`${{{}}}` is not replaced, so its braces are taken for those of a block", name.text);
+        diagnostics.push(
+            Diagnostic::new(Class::Brace, name.span, message)
+                .label("not defined above")
+                .related(brace, "ignored; its `}` closes the block around it")
+                .help(format!("define it on a line before: ${}=VALUE", name.text)),
+        );
+    }
+
+    fn report_surplus(&self, span: Span, list: Option<Span>, diagnostics: &mut Diagnostics) {
+        if diagnostics.counts_only(Class::Brace) {
+            return;
+        }
+        let mut diagnostic = Diagnostic::new(Class::Brace, span, "this `}` closes nothing");
+        if let Some(list) = list {
+            diagnostic = diagnostic.related(list, "the `{` is missing here");
+        }
+        diagnostics.push(diagnostic.help("remove it, or look for a `{` that is missing above"));
+    }
+
+    fn report_quote(&self, span: Span, diagnostics: &mut Diagnostics) {
+        diagnostics.push(
+            Diagnostic::new(Class::Quote, span, "this quote is never closed")
+                .label("from here to the end of the line")
+                .help("quotes open and close on one line; a second `\"` is missing"),
+        );
+    }
+
+    /// The text has ended: what is open ends with it. Asked again, there is nothing more.
+    fn finish(&mut self, diagnostics: &mut Diagnostics) -> Option<Node<'s>> {
+        if let Some(span) = self.open.last().map(|open| open.node.span) {
+            self.miss_brace(span, diagnostics);
+        }
+        if let Some(brace) = self.unreplaced.take() {
+            self.report_unexpected(brace, diagnostics);
+        }
+        // What was passed over has been complained about.
+        let depth = std::mem::take(&mut self.depth);
+        if depth > self.ignored {
+            let mut unclosed = self.open.iter().rev().filter(|open| open.brace == Brace::Seen);
+            if let Some(innermost) = unclosed.next() {
+                let message = match depth {
+                    1 => "this block is never closed".to_string(),
+                    depth => format!("this block is never closed; {depth} `}}` are missing at the end"),
+                };
+                let mut diagnostic =
+                    Diagnostic::new(Class::Brace, innermost.node.span, message).help("add the missing `}`");
+                for open in unclosed.take(8) {
+                    diagnostic = diagnostic.related(open.node.keyword.span, "nor is this one");
+                }
+                diagnostics.push(diagnostic);
+            }
+        }
+        while let Some(open) = self.open.pop() {
+            self.add(open.node);
+        }
+        self.done.take()
+    }
+}
