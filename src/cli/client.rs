@@ -3,7 +3,7 @@
 use super::Trouble;
 use super::args::Daemon;
 use super::view::Snapshot;
-use crate::daemon::control::{Reply, Request, socket_path};
+use crate::daemon::doors::socket::{Reply, Request, socket_path};
 use std::io::{BufRead, BufReader, ErrorKind, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};

@@ -25,7 +25,7 @@ mod table;
 pub mod view;
 pub mod vipd;
 
-use crate::daemon::control::Request;
+use crate::daemon::doors::socket::Request;
 use args::{ColourChoice, Verb, Vipctl};
 use clap::Parser;
 use std::process::ExitCode;

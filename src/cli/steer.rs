@@ -8,7 +8,7 @@ use super::clock;
 use super::explain;
 use super::paint::Paint;
 use super::status;
-use crate::daemon::control::{Reply, Request};
+use crate::daemon::doors::socket::{Reply, Request};
 use serde_json::{Value, json};
 use std::io::Write;
 use std::process::ExitCode;

@@ -1,10 +1,10 @@
 //! Answers to questions over the control socket, made from a [`Snapshot`]: nothing here asks the engine.
 
-use super::control::{DumpKind, Reply, Request};
-use super::driver::Punctuality;
 use super::dumps;
 use super::options::Options;
 use super::reading;
+use crate::daemon::doors::socket::{DumpKind, Reply, Request};
+use crate::daemon::loops::vrrp::Punctuality;
 use crate::observe::{explain, metrics};
 use crate::spec::Spec;
 use crate::vrrp::snapshot::Snapshot;

@@ -1,27 +1,28 @@
 //! The loop that carries facts into the engine and wishes out of it, and everything a daemon needs around that loop:
 //! start-up and shut-down order, files, signals, reload, control socket.
 //!
-//! Three threads. *engine* ([`driver`]) owns the [`Engine`](crate::vrrp::Engine), the VRRP sockets and one timer, and
+//! Three threads. *engine* ([`loops::vrrp`]) owns the [`Engine`](crate::vrrp::Engine), the VRRP sockets and one timer, and
 //! does nothing that may block. *kernel* ([`crate::kernel::netlink`]) writes and watches netlink. *services*
-//! ([`services`]), the first thread of the process, runs scripts, writes dumps, reads configuration, and may be slow. A
+//! ([`loops::services`]), the first thread of the process, runs scripts, writes dumps, reads configuration, and may be slow. A
 //! fourth writes log lines.
 
 mod again;
 mod answers;
-pub mod control;
+
 mod coredump;
-mod driver;
+pub mod doors;
 pub mod dumps;
 mod fork;
-mod http;
+
 mod log;
+mod loops;
 mod options;
 pub mod pidfile;
 mod programs;
 pub mod reading;
 pub mod reload;
 pub mod schedule;
-mod services;
+
 mod signals;
 mod start;
 mod systemd;

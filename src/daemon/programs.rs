@@ -2,7 +2,7 @@
 //!
 //! Lives on the services thread and must stay there: the kernel kills children when the *thread* that forked them ends.
 
-use super::driver::News;
+use crate::daemon::loops::vrrp::News;
 use crate::kernel::process::{Ended, Processes, RunId};
 use crate::observe::{Fifos, NotifyRun};
 use crate::spec::{Run, ScriptId, Spec};

@@ -5,11 +5,7 @@
 
 use super::again;
 use super::again::Will;
-use super::control;
-use super::control::Server;
-use super::driver::{self, Punctuality};
 use super::fork::{self, Ready, Side};
-use super::http;
 use super::log;
 use super::options::{Options, PidOptions};
 use super::pidfile::{self, Paths, PidError, PidFile};
@@ -17,10 +13,14 @@ use super::programs::Programs;
 use super::reading;
 use super::reload;
 use super::reload::Marker;
-use super::services::{self, EXIT_INTERNAL, Services};
 use super::signals::{self, Signals};
 use super::trackers::Trackers;
 use crate::cli::vipd::COMPATIBLE;
+use crate::daemon::doors::metrics;
+use crate::daemon::doors::socket;
+use crate::daemon::doors::socket::Server;
+use crate::daemon::loops::services::{self, EXIT_INTERNAL, Services};
+use crate::daemon::loops::vrrp::{self, Punctuality};
 use crate::kernel::netlink::{Kernel, Order, Settings};
 use crate::kernel::trackprocess::ProcessWatch;
 use crate::kernel::{namespace, privilege};
@@ -258,7 +258,7 @@ fn serve(
     let mut trackers = Trackers::new(processes, engine.clone());
     // The first state and the first advert go by what files and processes say, as keepalived's do.
     let readings = trackers.configure(&spec);
-    let driver = driver::start(driver::Setup {
+    let driver = vrrp::start(vrrp::Setup {
         spec: spec.clone(),
         readings,
         orders: kernel.orders(),
@@ -282,7 +282,7 @@ fn serve(
     let socket = options.control.clone().unwrap_or_else(|| {
         let usual = Paths::of(&spec.daemon, &PidOptions::default()).main;
         let own = Some(pid_file.as_path()).filter(|path| *path != usual);
-        control::socket_path(spec.daemon.net_namespace.as_deref(), spec.daemon.instance.as_deref(), own)
+        socket::socket_path(spec.daemon.net_namespace.as_deref(), spec.daemon.instance.as_deref(), own)
     });
     let server = Server::start(&socket, ask.clone())
         .map_err(|error| {
@@ -290,7 +290,7 @@ fn serve(
         })
         .ok();
     if let Some(address) = options.metrics {
-        http::start(address, ask);
+        metrics::start(address, ask);
     }
     // SAFETY: the program before us left these descriptors open for us, and nothing here has opened or taken them.
     let fifos = unsafe { Fifos::inheriting(fifos) };

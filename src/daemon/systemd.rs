@@ -1,6 +1,6 @@
 //! What systemd is told (sd_notify), and its watchdog. Without systemd all of it does nothing.
 
-use super::driver::News;
+use crate::daemon::loops::vrrp::News;
 use crate::spec::Spec;
 use sd_notify::NotifyState;
 use std::time::Duration;

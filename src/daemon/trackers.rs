@@ -1,6 +1,6 @@
 //! Tracked files and processes: watched on the services thread, told to the engine by name.
 
-use super::driver::News;
+use crate::daemon::loops::vrrp::News;
 use crate::kernel::trackfile::FileWatch;
 use crate::kernel::trackprocess::ProcessWatch;
 use crate::spec::{FileId, ProcessId, Spec};

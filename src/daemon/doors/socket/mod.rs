@@ -4,4 +4,4 @@ mod protocol;
 mod server;
 
 pub use protocol::*;
-pub(super) use server::{Answer, Question, Server};
+pub(crate) use server::{Answer, Question, Server};

@@ -1,6 +1,6 @@
 //! `--metrics`: OpenMetrics text over HTTP, just enough of it for a scraper (RFC 9112: GET, one answer, close).
 
-use super::control::{Answer, Question, Reply, Request};
+use super::socket::{Answer, Question, Reply, Request};
 use std::net::SocketAddr;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};

@@ -7,17 +7,17 @@
 mod questions;
 mod reloading;
 
-use super::control::{Question, Reply};
-use super::driver::{News, Punctuality, Told};
-use super::dumps;
-use super::options::Options;
-use super::programs::Programs;
-use super::reload::Read;
-use super::schedule::Schedule;
-use super::signals::{Signals, Wish};
-use super::systemd;
-use super::trackers::Trackers;
+use super::vrrp::{News, Punctuality, Told};
 use crate::config::report::Class;
+use crate::daemon::doors::socket::{Question, Reply};
+use crate::daemon::dumps;
+use crate::daemon::options::Options;
+use crate::daemon::programs::Programs;
+use crate::daemon::reload::Read;
+use crate::daemon::schedule::Schedule;
+use crate::daemon::signals::{Signals, Wish};
+use crate::daemon::systemd;
+use crate::daemon::trackers::Trackers;
 use crate::kernel::clock;
 use crate::observe::{History, Hub, Wishes, json, mail};
 use crate::vrrp::legacy::Legacy;

@@ -5,9 +5,9 @@
 
 use super::Phase;
 use super::Services;
-use crate::daemon::control::Reply;
-use crate::daemon::driver::{News, Told};
+use crate::daemon::doors::socket::Reply;
 use crate::daemon::dumps;
+use crate::daemon::loops::vrrp::{News, Told};
 use crate::daemon::reading;
 use crate::daemon::reload::{self, Read};
 use crate::daemon::schedule::Schedule;

@@ -1,0 +1,4 @@
+//! The loops of the daemon: one for each engine, and one for all that may be slow.
+
+pub mod services;
+pub mod vrrp;
