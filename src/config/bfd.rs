@@ -10,6 +10,7 @@ use crate::config::table::values::{IPADDR, fixed_point, int, ip_address, uint, w
 use crate::config::text::source::Span;
 use crate::config::text::tree::Node;
 use crate::spec::BfdSpec;
+use crate::spec::bfd::Session;
 use crate::time::Interval;
 use crate::wire::Family;
 use std::net::IpAddr;
@@ -70,33 +71,13 @@ pub struct Neighbor {
     malformed: bool,
 }
 
-/// A session with everything decided.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Session {
-    pub name: Box<str>,
-    pub source: Option<IpAddr>,
-    pub neighbor: IpAddr,
-    pub min_rx: Interval,
-    pub min_tx: Interval,
-    pub idle_tx: Interval,
-    pub multiplier: u8,
-    pub passive: bool,
-    pub ttl: u8,
-    /// `None`: received TTLs are not looked at.
-    pub max_hops: Option<u8>,
-    pub multihop: bool,
-    pub for_vrrp: bool,
-    pub for_checkers: bool,
-    pub at: Span,
-}
-
 /// Sessions as they are read.
 #[derive(Clone, Debug, Default)]
 pub struct Sessions {
     /// What VRRP may refer to, usable or not: a session that cannot run still has a name and a weight.
     pub trackable: Vec<BfdSpec>,
     /// What could run.
-    pub usable: Vec<Session>,
+    pub usable: Vec<(Span, Session)>,
 }
 
 /// Reads a `bfd_instance` block.
@@ -140,10 +121,10 @@ pub fn bfd_instance(sessions: &mut Sessions, node: &Node<'_>, cx: &mut Cx<'_>) {
         return cx.block_error(other.span, node.close, message);
     }
     let multihop = given(&own.multihop, false);
-    let same = |s: &&Session| s.neighbor == neighbor && s.source == source && s.multihop == multihop;
-    if let Some(twin) = sessions.usable.iter().find(same) {
+    let same = |(_, s): &&(Span, Session)| s.neighbor == neighbor && s.source == source && s.multihop == multihop;
+    if let Some((first, twin)) = sessions.usable.iter().find(same) {
         let message = format!("bfd_instance {} is left out: {} has the same addresses", name.text, twin.name);
-        cx.push(Diagnostic::new(Class::General, node.span, message).related(twin.at, "the first one"));
+        cx.push(Diagnostic::new(Class::General, node.span, message).related(*first, "the first one"));
         return;
     }
     let ttl = given(&own.ttl, if neighbor.is_ipv4() { 255 } else { 64 }) as u8;
@@ -154,7 +135,7 @@ pub fn bfd_instance(sessions: &mut Sessions, node: &Node<'_>, cx: &mut Cx<'_>) {
         cx.block_error(set.span, node.close, format!("max_hops {hops} is above the TTL; {ttl} is used"));
         max_hops = Some(ttl);
     }
-    sessions.usable.push(Session {
+    let session = Session {
         name: name.text.into(),
         source,
         neighbor,
@@ -168,8 +149,8 @@ pub fn bfd_instance(sessions: &mut Sessions, node: &Node<'_>, cx: &mut Cx<'_>) {
         multihop,
         for_vrrp,
         for_checkers,
-        at: node.span,
-    });
+    };
+    sessions.usable.push((node.span, session));
 }
 
 fn neighbor(field: &mut Neighbor, node: &Node<'_>, cx: &mut Cx<'_>) {

@@ -43,7 +43,7 @@ pub struct Loaded {
     /// What load balancing would be told.
     pub lvs: crate::spec::balance::LvsSpec,
     /// BFD sessions that could run.
-    pub sessions: Vec<bfd::Session>,
+    pub sessions: Vec<crate::spec::bfd::Session>,
     pub diagnostics: Diagnostics,
 }
 
@@ -69,7 +69,7 @@ pub fn load_all(root: &str, env: &Env<'_>, files: &dyn Loader) -> Loaded {
         return loaded;
     }
     let lvs = std::mem::take(&mut top.lvs);
-    loaded.sessions = std::mem::take(&mut top.bfd.usable);
+    loaded.sessions = std::mem::take(&mut top.bfd.usable).into_iter().map(|(_, session)| session).collect();
     loaded.spec = resolve::resolve(top, &mut cx);
     loaded.lvs = balance::resolve::resolve(lvs, &mut cx);
     loaded

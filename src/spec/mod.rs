@@ -5,6 +5,7 @@
 //! as a whole on reload; nothing changes in place.
 
 pub mod balance;
+pub mod bfd;
 mod claim;
 mod daemon;
 mod instance;
