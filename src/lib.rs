@@ -10,6 +10,7 @@
 //! Who may use whom is held by `tests/layers.rs`; the reasons stand in `docs/architecture.md`.
 
 pub mod agenda;
+pub mod balance;
 pub mod cli;
 pub mod config;
 pub mod daemon;

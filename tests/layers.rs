@@ -19,6 +19,11 @@ const RULES: &[(&str, &[&str], &[&str])] = &[
         &["spec", "agenda", "wire", "time"],
         &["tokio", "tracing::", "std::fs", "UdpSocket", "TcpStream", "socket2", "Instant::now", "SystemTime", "rand::"],
     ),
+    (
+        "balance",
+        &["spec", "agenda", "wire", "time"],
+        &["tokio", "tracing::", "std::fs", "UdpSocket", "TcpStream", "socket2", "Instant::now", "SystemTime", "rand::"],
+    ),
     ("config", &["spec", "vrrp::election", "wire", "time"], &["tokio", "std::fs", "nix::", "Instant::now"]),
     (
         "kernel",

@@ -1,0 +1,3 @@
+//! Virtual servers; deterministic. See [`io`] for the vocabulary.
+
+pub mod io;
