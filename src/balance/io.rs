@@ -57,6 +57,10 @@ pub enum Finding {
     /// Good, and the server says how much it can take: MISC_CHECK's exit code 2..=255, as it came.
     Weighted(u8),
     Bad(Symptom),
+    /// The check could not be made, for a reason on this machine (the kernel's error number: no descriptor left, the
+    /// source address is not here, no permission). It says nothing of the server: its state stays, and the check is made
+    /// again after delay_loop, as keepalived's "Rescheduling".
+    NotMade(i32),
 }
 
 /// Why a check failed. A sentence is made of it in one place, `observe::words`.
