@@ -15,6 +15,7 @@ pub mod cli;
 pub mod config;
 pub mod daemon;
 
+pub mod handover;
 pub mod kernel;
 pub mod lab;
 pub mod observe;

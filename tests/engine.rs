@@ -7,6 +7,8 @@ mod announcing;
 mod golden;
 #[path = "engine/groups.rs"]
 mod groups;
+#[path = "engine/handing_over.rs"]
+mod handing_over;
 #[path = "engine/harness.rs"]
 mod harness;
 #[path = "engine/hearing.rs"]

@@ -12,16 +12,17 @@ use std::path::{Path, PathBuf};
 const RULES: &[(&str, &[&str], &[&str])] = &[
     ("time.rs", &[], &["tokio", "Instant::now"]),
     ("spec", &["wire", "time"], &["tokio", "tracing::", "std::fs", "Instant::now"]),
+    ("handover.rs", &[], &["tokio", "tracing::", "std::fs", "Instant::now"]),
     ("agenda.rs", &["time"], &["tokio", "tracing::", "std::fs", "Instant::now"]),
     ("wire", &["time"], &["tokio", "tracing::", "std::fs", "Instant::now"]),
     (
         "vrrp",
-        &["spec", "agenda", "wire", "time"],
+        &["spec", "agenda", "handover", "wire", "time"],
         &["tokio", "tracing::", "std::fs", "UdpSocket", "TcpStream", "socket2", "Instant::now", "SystemTime", "rand::"],
     ),
     (
         "balance",
-        &["spec", "agenda", "wire", "time"],
+        &["spec", "agenda", "handover", "wire", "time"],
         &["tokio", "tracing::", "std::fs", "UdpSocket", "TcpStream", "socket2", "Instant::now", "SystemTime", "rand::"],
     ),
     ("config", &["spec", "vrrp::election", "wire", "time"], &["tokio", "std::fs", "nix::", "Instant::now"]),

@@ -1,15 +1,16 @@
 //! The same process, another program: `vipctl upgrade`, and a new beginning after the engine was lost.
 //!
 //! exec(2) keeps the process identifier, so that systemd, pid files and whoever supervises see one daemon that never
-//! ended. What the engine leaves ([`Legacy`]) travels in an unlinked file whose descriptor is named on the command line;
+//! ended. What the engine leaves ([`Handover`]) travels in an unlinked file whose descriptor is named on the command line;
 //! monotonic time goes on, so deadlines in it hold. Everything else is read and opened anew.
 
 use super::log;
 use super::options::Options;
 use super::programs::LeftBehind;
+use crate::handover;
 use crate::observe::fifo::KeptFifo;
 use crate::observe::history::Moment;
-use crate::vrrp::legacy::Legacy;
+use crate::vrrp::handover::Handover;
 use rustix::fs::MemfdFlags;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, VecDeque};
@@ -68,16 +69,20 @@ fn own_file() -> Option<PathBuf> {
 /// What one program of this process leaves to the next.
 #[derive(Default, Serialize, Deserialize)]
 pub struct Will {
+    /// [`handover::VERSION`] of the program that wrote it; 0 before there was one.
+    #[serde(default)]
+    pub version: u32,
     /// Of the engine; `None` after one that was lost.
-    pub legacy: Option<Box<Legacy>>,
-    /// Children stay children: who does not wait for them has zombies.
-    #[serde(default)]
+    #[serde(default, alias = "legacy")]
+    pub handover: Option<Box<Handover>>,
+    /// Children stay children: a child that nobody waits for becomes a zombie.
+    #[serde(default, deserialize_with = "handover::each")]
     pub programs: Vec<LeftBehind>,
-    /// FIFOs stay open, so that whoever reads them does not see an end.
-    #[serde(default)]
+    /// FIFOs stay open, so that their readers do not see an end.
+    #[serde(default, deserialize_with = "handover::each")]
     pub fifos: Vec<KeptFifo>,
     /// What happened so far, for `vipctl history`.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "handover::or_default")]
     pub history: BTreeMap<Box<str>, VecDeque<Moment>>,
 }
 
@@ -128,7 +133,7 @@ fn ignore_signals() {
 
 fn write(will: &Will) -> std::io::Result<std::fs::File> {
     // Without CLOEXEC: it has to survive exec.
-    let mut file = std::fs::File::from(rustix::fs::memfd_create("vipd-legacy", MemfdFlags::empty())?);
+    let mut file = std::fs::File::from(rustix::fs::memfd_create("vipd-will", MemfdFlags::empty())?);
     file.write_all(&serde_json::to_vec(will)?)?;
     file.rewind()?;
     Ok(file)

@@ -252,7 +252,8 @@ fn serve(
     };
     let spec = Arc::new(spec);
     let (engine, inbox) = mpsc::unbounded_channel();
-    let Will { legacy, programs: left, fifos, history } = options.restore.map(again::inherited).unwrap_or_default();
+    let Will { handover, programs: left, fifos, history, version: _ } =
+        options.restore.map(again::inherited).unwrap_or_default();
     let (services, told) = mpsc::unbounded_channel();
     let punctuality = Arc::new(Punctuality::default());
     let mut trackers = Trackers::new(processes, engine.clone());
@@ -267,7 +268,7 @@ fn serve(
         services,
         punctuality: punctuality.clone(),
         log_addresses: options.log_addresses,
-        legacy,
+        handover,
     });
     let driver = match driver {
         Ok(driver) => driver,

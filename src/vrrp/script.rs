@@ -3,8 +3,8 @@
 //! The monitor only decides; running, signalling and waiting happen outside and come back as facts. Cadence is from start
 //! to start and absolute, so a slow script does not shift the ones after it.
 
+use super::handover::Health;
 use super::io::{Action, Event, Exit, KillSignal};
-use super::legacy::Health;
 use crate::spec::{ScriptId, ScriptSpec};
 use crate::time::{Interval, Time};
 use std::collections::VecDeque;

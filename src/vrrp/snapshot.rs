@@ -111,6 +111,7 @@ pub struct NextView {
 
 /// Counters of one instance, named as in keepalived's JSON.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Counters {
     pub advert_rcvd: u64,
     pub advert_sent: u64,
@@ -133,6 +134,7 @@ pub struct Counters {
     pub pri_zero_rcvd: u64,
     pub pri_zero_sent: u64,
     /// Everything refused, by reason, also what keepalived does not count.
+    #[serde(deserialize_with = "crate::handover::or_default")]
     pub refused: BTreeMap<Refusal, u64>,
     pub garps_sent: u64,
     pub healed: u64,

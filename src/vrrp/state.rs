@@ -3,6 +3,7 @@
 //! Data only; [`super::instance`] writes it.
 
 use super::io::{Cause, Refusal, Role};
+use crate::handover::or_default;
 use crate::time::{Interval, Time};
 use crate::wire::Priority;
 use std::net::IpAddr;
@@ -36,9 +37,10 @@ pub(super) struct Heard {
 }
 
 /// How long a backup waits from `Backup::since` on.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, serde::Serialize, serde::Deserialize)]
 pub(super) enum Patience {
     /// The whole down timer.
+    #[default]
     Full,
     /// The master said that it leaves: only the skew.
     Skew,
@@ -52,14 +54,19 @@ pub(super) enum Patience {
 pub(super) struct Backup {
     /// The down timer runs from here.
     pub(super) since: Time,
+    #[serde(default, deserialize_with = "or_default")]
     pub(super) patience: Patience,
     /// The master, if one has been accepted.
+    #[serde(default, deserialize_with = "or_default")]
     pub(super) heard: Option<Heard>,
     /// A worse master that is being let run into the down timer.
+    #[serde(default, deserialize_with = "or_default")]
     pub(super) worse: Option<Heard>,
     /// End of `preempt_delay`, once it runs.
+    #[serde(default, deserialize_with = "or_default")]
     pub(super) preempt_at: Option<Time>,
     /// The down timer has ended, and why, but the group is not ready.
+    #[serde(default, deserialize_with = "or_default")]
     pub(super) wants: Option<Cause>,
 }
 

@@ -50,7 +50,8 @@ pub(super) struct Sender {
 }
 
 /// The sequence numbers of a [`Sender`].
-#[derive(Clone, Copy, Debug, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, Default, serde::Serialize, serde::Deserialize)]
+#[serde(default)]
 pub(super) struct Marks {
     ah_sequence: u32,
     ah_heard: u32,

@@ -112,7 +112,7 @@ impl Instance {
         }
     }
 
-    /// Begins in a state that another engine entered; [`super::legacy`] only.
+    /// Begins in a state that another engine entered; [`super::handover`] only.
     pub(super) fn resumed(spec: &InstanceSpec, now: Time, state: State, lowered: bool) -> Instance {
         Instance { state, lowered, ..Instance::new(spec, now) }
     }

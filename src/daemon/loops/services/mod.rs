@@ -20,7 +20,7 @@ use crate::daemon::systemd;
 use crate::daemon::trackers::Trackers;
 use crate::kernel::clock;
 use crate::observe::{History, Hub, Wishes, json, mail};
-use crate::vrrp::legacy::Legacy;
+use crate::vrrp::handover::Handover;
 use crate::vrrp::snapshot::Snapshot;
 use std::collections::BTreeSet;
 use std::future::pending;
@@ -77,7 +77,7 @@ pub struct Services {
     /// Configurations read so far (`config_save_dir`).
     read: u32,
     /// Another program file that takes over, and what the engine leaves to it.
-    will: Option<(PathBuf, oneshot::Receiver<Box<Legacy>>)>,
+    will: Option<(PathBuf, oneshot::Receiver<Box<Handover>>)>,
     phase: Phase,
     /// It has said its last word.
     engine_gone: bool,

@@ -11,6 +11,7 @@ use crate::daemon::answers;
 use crate::daemon::doors::socket::{Answer, Question, Reply, Request};
 use crate::daemon::loops::vrrp::{News, Steer};
 use crate::daemon::systemd;
+use crate::handover;
 use std::path::PathBuf;
 use tokio::sync::oneshot;
 use tokio::time::sleep;
@@ -108,7 +109,7 @@ impl Services {
         let (answer, answered) = oneshot::channel();
         let engine = self.parts.engine.clone();
         self.answers.spawn(async move {
-            // The engine is silent from its will to its heir's first word: what can be done before is done before.
+            // The engine is silent from its will to its own's first word: what can be done before is done before.
             sleep(WATCHERS_READ).await;
             let _ = engine.send(News::HandOver(answer));
         });
@@ -122,14 +123,15 @@ impl Services {
     /// What [`Services::run`] ended for, if it was not for good.
     pub fn will(&mut self) -> Option<(PathBuf, Will)> {
         let (program, answered) = self.will.take()?;
-        let legacy = Some(answered.blocking_recv().ok()?);
-        Some((program, Will { legacy, ..self.belongings() }))
+        let handover = Some(answered.blocking_recv().ok()?);
+        Some((program, Will { handover, ..self.belongings() }))
     }
 
     /// What this thread leaves to another program of the process, without anything of the engine's.
     pub fn belongings(&mut self) -> Will {
         let history = self.parts.history.record();
-        Will { legacy: None, programs: self.parts.programs.left_behind(), fifos: self.parts.hub.hand_over(), history }
+        let (programs, fifos) = (self.parts.programs.left_behind(), self.parts.hub.hand_over());
+        Will { version: handover::VERSION, handover: None, programs, fifos, history }
     }
 
     fn view(&self) -> answers::View {

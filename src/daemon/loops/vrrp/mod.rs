@@ -19,8 +19,8 @@ use crate::kernel::{clock, privilege};
 use crate::spec::{InstanceId, ScriptId, Spec};
 use crate::time::{Interval, Time};
 use crate::vrrp::Engine;
+use crate::vrrp::handover::{self, Handover};
 use crate::vrrp::io::{Beginning, Command, Event, Exit, Input, KillSignal, LinkFact, Readings};
-use crate::vrrp::legacy::{self, Legacy};
 use crate::vrrp::snapshot::Snapshot;
 use carry::{Driver, Received, named_links, tell_troubles};
 use std::collections::HashSet;
@@ -55,7 +55,7 @@ pub enum News {
     Reload(Arc<Spec>, Readings),
     Snapshot(oneshot::Sender<Box<Snapshot>>),
     /// Write the will and end, without a word to anybody on the wire and without giving anything up.
-    HandOver(oneshot::Sender<Box<Legacy>>),
+    HandOver(oneshot::Sender<Box<Handover>>),
     /// Answered when the loop comes round: the watchdog's question.
     Ping(oneshot::Sender<()>),
     /// Give everything up, in order; answered by [`Told::Stopped`]. `release` false leaves addresses in place.
@@ -125,7 +125,7 @@ pub struct Setup {
     pub punctuality: Arc<Punctuality>,
     pub log_addresses: bool,
     /// What another program of this process left behind.
-    pub legacy: Option<Box<Legacy>>,
+    pub handover: Option<Box<Handover>>,
 }
 
 /// Starts the engine thread. It ends after [`News::Stop`] or [`News::HandOver`], or with a panic, which the caller sees
@@ -164,15 +164,16 @@ fn block_signals() {
 }
 
 async fn run(setup: Setup) -> std::io::Result<()> {
-    let Setup { spec, readings, orders, mut reports, mut inbox, services, punctuality, log_addresses, legacy } = setup;
+    let Setup { spec, readings, orders, mut reports, mut inbox, services, punctuality, log_addresses, handover } =
+        setup;
     let timer = Timer::new()?;
     let settings =
         SocketSettings { rx_buffer: spec.daemon.rx_buffer, disable_local_igmp: spec.daemon.disable_local_igmp };
 
     // Virtual links and statics first; what an earlier run left behind goes now.
     let (mut links, mut early) = (Vec::new(), Vec::new());
-    // An heir finds its own addresses there, which are no leftovers.
-    let carried = if legacy.is_some() { legacy::everybody(&spec) } else { Vec::new() };
+    // An own finds its own addresses there, which are no leftovers.
+    let carried = if handover.is_some() { handover::everybody(&spec) } else { Vec::new() };
     let _ = orders.send(Order::Configure { spec: spec.clone(), carried });
     let spec = loop {
         match reports.recv().await {
@@ -195,8 +196,8 @@ async fn run(setup: Setup) -> std::io::Result<()> {
     };
     let now = clock::now();
     let beginning = Beginning { links, readings, wall: clock::wall() };
-    let engine = match legacy {
-        Some(legacy) => Engine::inherit(spec.clone(), beginning, &legacy, now),
+    let engine = match handover {
+        Some(handover) => Engine::inherit(spec.clone(), beginning, &handover, now),
         None => Engine::begin(spec.clone(), beginning, now),
     };
     let mut driver = Driver {
@@ -287,10 +288,10 @@ async fn run(setup: Setup) -> std::io::Result<()> {
         driver.settle();
         while let Some(n) = news.take().or_else(|| inbox.try_recv().ok()) {
             if let News::HandOver(answer) = n {
-                // The heir speaks some milliseconds later; nobody is to lose patience meanwhile.
+                // The own speaks some milliseconds later; nobody is to lose patience meanwhile.
                 driver.engine.handle(Input::Command(Command::Reassure), clock::now());
                 driver.settle();
-                let _ = answer.send(Box::new(driver.engine.legacy()));
+                let _ = answer.send(Box::new(driver.engine.hand_over()));
                 return Ok(());
             }
             driver.news(n);

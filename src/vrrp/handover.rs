@@ -1,7 +1,7 @@
 //! What one engine leaves to the next, so that another program file can go on without anybody on the wire noticing.
 //!
-//! A [`Legacy`] holds facts by name and in absolute monotonic time, which goes on across exec(2); identifiers are not in
-//! it, since the heir reads the configuration anew. What is missing from it (another program may have changed its mind
+//! A [`Handover`] holds facts by name and in absolute monotonic time, which goes on across exec(2); identifiers are not in
+//! it, since the own reads the configuration anew. What is missing from it (another program may have changed its mind
 //! about what to keep) begins afresh.
 
 use super::Engine;
@@ -13,6 +13,7 @@ use super::script::Monitor;
 use super::snapshot::Counters;
 use super::state::{Backup, Heard, Master, State};
 use super::transmit::{Marks, Sender};
+use crate::handover::{each, or_default};
 use crate::spec::{FileId, InstanceId, ProcessId, Spec};
 use crate::time::{Interval, Time};
 use crate::wire::Family;
@@ -22,31 +23,48 @@ use std::sync::Arc;
 
 /// Everything worth keeping of an engine.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Legacy {
-    instances: Vec<Estate>,
+pub struct Handover {
+    #[serde(default, deserialize_with = "each")]
+    instances: Vec<InstanceHandover>,
+    #[serde(default, deserialize_with = "each")]
     groups: Vec<(Box<str>, Role)>,
+    #[serde(default, deserialize_with = "each")]
     scripts: Vec<(Box<str>, Health)>,
+    #[serde(default, deserialize_with = "each")]
     files: Vec<(Box<str>, i32)>,
+    #[serde(default, deserialize_with = "each")]
     processes: Vec<(Box<str>, u32)>,
+    #[serde(default, deserialize_with = "or_default")]
     not_before: Time,
 }
 
 /// What is kept of one virtual router.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-struct Estate {
+struct InstanceHandover {
     name: Box<str>,
     vrid: u8,
     family: Family,
     state: Kept,
+    #[serde(default, deserialize_with = "or_default")]
     since: Time,
-    why: Cause,
+    /// `None`: written by a release whose causes this one does not know.
+    #[serde(default, deserialize_with = "or_default")]
+    why: Option<Cause>,
+    #[serde(default, deserialize_with = "or_default")]
     lowered: bool,
+    #[serde(default, deserialize_with = "or_default")]
     drained: bool,
+    #[serde(default, deserialize_with = "or_default")]
     learned_us: u64,
+    #[serde(default, deserialize_with = "or_default")]
     last_heard: Option<Heard>,
+    #[serde(default, deserialize_with = "or_default")]
     last_sent: Option<Time>,
+    #[serde(default, deserialize_with = "or_default")]
     marks: Marks,
+    #[serde(default, deserialize_with = "each")]
     replay: Vec<(IpAddr, u64)>,
+    #[serde(default, deserialize_with = "or_default")]
     counters: Counters,
 }
 
@@ -56,6 +74,8 @@ enum Kept {
     Idle,
     Backup(Backup),
     Master {
+        /// At once, if it is not known.
+        #[serde(default, deserialize_with = "or_default")]
         advert_at: Time,
     },
 }
@@ -63,22 +83,20 @@ enum Kept {
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(super) struct Health {
     pub(super) result: u32,
+    #[serde(default, deserialize_with = "or_default")]
     pub(super) pending: bool,
+    #[serde(default, deserialize_with = "or_default")]
     pub(super) last_exit: Option<Exit>,
+    #[serde(default, deserialize_with = "or_default")]
     pub(super) next_start: Option<Time>,
 }
 
 impl Engine {
     /// Writes the will. The engine should not be used afterwards: two that speak for one router confuse its neighbours.
-    pub fn legacy(&self) -> Legacy {
+    pub fn hand_over(&self) -> Handover {
         let spec = &self.spec;
-        Legacy {
-            instances: spec
-                .instances
-                .iter()
-                .zip(&self.instances)
-                .map(|(spec, instance)| instance.estate(spec))
-                .collect(),
+        Handover {
+            instances: spec.instances.iter().zip(&self.instances).map(|(spec, instance)| instance.left(spec)).collect(),
             groups: spec.groups.iter().zip(&self.groups).map(|(group, role)| (group.name.clone(), *role)).collect(),
             scripts: spec
                 .scripts
@@ -98,41 +116,41 @@ impl Engine {
 
     /// An engine that goes on where another ended: masters stay masters and keep their cadence, backups their patience.
     /// A master's claim is wished for once more, and announced when it is confirmed.
-    pub fn inherit(spec: Arc<Spec>, world: Beginning, legacy: &Legacy, now: Time) -> Engine {
+    pub fn inherit(spec: Arc<Spec>, world: Beginning, handover: &Handover, now: Time) -> Engine {
         let mut engine = Engine::blank(spec.clone(), world.links, now);
         engine.wall = world.wall;
-        engine.not_before = legacy.not_before;
+        engine.not_before = handover.not_before;
         let named =
             |name: &str, health: &[(Box<str>, Health)]| health.iter().find(|(of, _)| **of == *name).map(|(_, h)| *h);
         for (monitor, script) in engine.scripts.iter_mut().zip(&spec.scripts) {
-            if let Some(health) = named(&script.name, &legacy.scripts) {
+            if let Some(health) = named(&script.name, &handover.scripts) {
                 *monitor = Monitor::resume(health, script, now);
             }
         }
         for (index, file) in (0_u32..).zip(&spec.files) {
-            if let Some((_, value)) = legacy.files.iter().find(|(name, _)| *name == file.name) {
+            if let Some((_, value)) = handover.files.iter().find(|(name, _)| *name == file.name) {
                 engine.board.tell(&spec, Tracker::File(FileId(index)), TrackValue::Number(*value), now);
             }
         }
         for (index, process) in (0_u32..).zip(&spec.processes) {
-            if let Some((_, count)) = legacy.processes.iter().find(|(name, _)| *name == process.name) {
+            if let Some((_, count)) = handover.processes.iter().find(|(name, _)| *name == process.name) {
                 engine.board.tell(&spec, Tracker::Process(ProcessId(index)), TrackValue::Count(*count), now);
             }
         }
         // What has changed since the will was written has its delays, as with any change.
         engine.take_readings(&world.readings);
         for (shown, group) in engine.groups.iter_mut().zip(&spec.groups) {
-            if let Some((_, role)) = legacy.groups.iter().find(|(name, _)| *name == group.name) {
+            if let Some((_, role)) = handover.groups.iter().find(|(name, _)| *name == group.name) {
                 *shown = *role;
             }
         }
         let mut masters = Vec::new();
         for (index, own) in (0_u32..).zip(&spec.instances) {
-            let same = |estate: &&Estate| estate.vrid == own.vrid.get() && estate.family == own.family;
-            let candidates = || legacy.instances.iter().filter(same);
-            let estate = candidates().find(|estate| estate.name == own.name);
-            let (Some(estate), Some(instance)) = (estate, engine.instances.get_mut(index as usize)) else { continue };
-            *instance = Instance::heir(own, estate, now);
+            let same = |left: &&InstanceHandover| left.vrid == own.vrid.get() && left.family == own.family;
+            let candidates = || handover.instances.iter().filter(same);
+            let left = candidates().find(|left| left.name == own.name);
+            let (Some(left), Some(instance)) = (left, engine.instances.get_mut(index as usize)) else { continue };
+            *instance = Instance::inherited(own, left, now);
             if instance.is_master() {
                 masters.push(InstanceId(index));
             }
@@ -150,8 +168,8 @@ impl Engine {
 }
 
 impl Instance {
-    fn estate(&self, spec: &crate::spec::InstanceSpec) -> Estate {
-        Estate {
+    fn left(&self, spec: &crate::spec::InstanceSpec) -> InstanceHandover {
+        InstanceHandover {
             name: spec.name.clone(),
             vrid: spec.vrid.get(),
             family: spec.family,
@@ -161,7 +179,7 @@ impl Instance {
                 State::Master(master) => Kept::Master { advert_at: master.advert_at },
             },
             since: self.since,
-            why: self.why.clone(),
+            why: Some(self.why.clone()),
             lowered: self.is_lowered(),
             drained: self.drained,
             learned_us: self.learned.as_micros(),
@@ -173,30 +191,30 @@ impl Instance {
         }
     }
 
-    fn heir(spec: &crate::spec::InstanceSpec, estate: &Estate, now: Time) -> Instance {
-        let state = match &estate.state {
+    fn inherited(spec: &crate::spec::InstanceSpec, left: &InstanceHandover, now: Time) -> Instance {
+        let state = match &left.state {
             Kept::Idle => State::Init,
             Kept::Backup(backup) => State::Backup(backup.clone()),
             Kept::Master { advert_at } => State::Master(Master { advert_at: *advert_at, owned: false, rival: None }),
         };
-        let mut heir = Instance::resumed(spec, now, state, estate.lowered);
-        if heir.is_master() {
-            heir.plan.begin(&spec.garp, now);
+        let mut own = Instance::resumed(spec, now, state, left.lowered);
+        if own.is_master() {
+            own.plan.begin(&spec.garp, now);
         }
-        if !matches!(heir.state(), State::Init) {
-            (heir.since, heir.why) = (estate.since, estate.why.clone());
+        if !matches!(own.state(), State::Init) {
+            (own.since, own.why) = (left.since, left.why.clone().unwrap_or(Cause::Start));
         }
-        heir.drained = estate.drained;
-        heir.learned = Interval::from_micros(estate.learned_us);
-        heir.last_heard = estate.last_heard;
-        heir.last_sent = estate.last_sent;
-        heir.sender = Sender::resume(estate.marks);
-        heir.replay = estate.replay.iter().fold(ReplayTable::default(), |mut table, (sender, sequence)| {
+        own.drained = left.drained;
+        own.learned = Interval::from_micros(left.learned_us);
+        own.last_heard = left.last_heard;
+        own.last_sent = left.last_sent;
+        own.sender = Sender::resume(left.marks);
+        own.replay = left.replay.iter().fold(ReplayTable::default(), |mut table, (sender, sequence)| {
             table.accept(spec, *sender, *sequence);
             table
         });
-        heir.counters = estate.counters.clone();
-        heir
+        own.counters = left.counters.clone();
+        own
     }
 }
 
