@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used)]
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use vipd::config::Env;
 use vipd::config::Loaded;
 use vipd::config::load_all;
@@ -35,13 +36,13 @@ fn read(text: &str) -> (Loaded, u8, String) {
 
 const SERVICE: &str = "lb_algo rr\n lb_kind NAT\n protocol TCP\n";
 
-fn service(inside: &str) -> (LvsSpec, u8, String) {
+fn service(inside: &str) -> (Arc<LvsSpec>, u8, String) {
     let (loaded, code, said) = read(&format!(
         "virtual_server 192.0.2.1 80 {{\n {SERVICE} {inside}\n real_server 192.0.2.11 80 {{\n TCP_CHECK {{\n }}\n }}\n}}\n"
     ));
     (loaded.lvs, code, said)
 }
-fn server(inside: &str) -> (LvsSpec, u8, String) {
+fn server(inside: &str) -> (Arc<LvsSpec>, u8, String) {
     let (loaded, code, said) =
         read(&format!("virtual_server 192.0.2.1 80 {{\n {SERVICE} real_server 192.0.2.11 80 {{\n {inside}\n }}\n}}\n"));
     (loaded.lvs, code, said)

@@ -69,7 +69,8 @@ fn fields(text: &str) -> Vec<(String, String)> {
 }
 
 /// Fields that nothing outside of config and of the dumps reads, and why that is right.
-const SHOWN_ONLY: [(&str, &str, &str); 8] = [
+const SHOWN_ONLY: [(&str, &str, &str); 9] = [
+    ("Spec", "balance", "told to the balancer by the simulator; the daemon has no loop for it yet"),
     ("InstanceSpec", "debug", "keepalived shows it in its dump and nowhere else"),
     ("Spec", "dynamic_interfaces", "without it a missing interface is refused when the file is read"),
     ("Spec", "allow_if_changes", "interfaces may change in any case; the dump says what was configured"),

@@ -53,7 +53,8 @@ fn every_keyword_says_what_it_is_for_and_what_it_takes() {
 fn a_keyword_keepalived_does_not_know_is_not_in_the_tables() {
     let known: BTreeSet<_> = listed().into_iter().collect();
     let ours: BTreeMap<_, _> = all().iter().map(|k| ((k.block, k.keyword), k)).collect();
-    let invented: Vec<_> = ours.keys().filter(|key| !known.contains(*key)).collect();
+    // Keywords of our own say so by their names.
+    let invented: Vec<_> = ours.keys().filter(|key| !known.contains(*key) && !key.1.starts_with("vipd_")).collect();
     assert!(invented.is_empty(), "keepalived knows nothing of {invented:?}");
 }
 

@@ -21,7 +21,9 @@ pub mod top;
 pub mod vrrp;
 
 use crate::spec::Spec;
+use crate::spec::balance::LvsSpec;
 use report::{Class, Diagnostics};
+use std::sync::Arc;
 use system::System;
 use table::block::Cx;
 use text::source::Loader;
@@ -40,8 +42,8 @@ pub struct Loaded {
     /// without is missing, an include that must not fail failed, the main file is not there, or the settings together
     /// cannot be run. Mere mistakes leave a `Spec` of what was understood.
     pub spec: Option<Spec>,
-    /// What load balancing would be told.
-    pub lvs: crate::spec::balance::LvsSpec,
+    /// What load balancing is told: the same as in `spec`, and there even when VRRP cannot be run.
+    pub lvs: Arc<LvsSpec>,
     /// BFD sessions that could run.
     pub sessions: Vec<crate::spec::bfd::Session>,
     pub diagnostics: Diagnostics,
@@ -54,7 +56,7 @@ pub fn load(root: &str, env: &Env<'_>, files: &dyn Loader) -> (Option<Spec>, Dia
     (loaded.spec, loaded.diagnostics)
 }
 
-/// Reads a configuration with the parts that nothing acts on yet.
+/// Reads a configuration with everything in it.
 pub fn load_all(root: &str, env: &Env<'_>, files: &dyn Loader) -> Loaded {
     let mut loaded = Loaded::default();
     let diagnostics = &mut loaded.diagnostics;
@@ -71,6 +73,9 @@ pub fn load_all(root: &str, env: &Env<'_>, files: &dyn Loader) -> Loaded {
     let lvs = std::mem::take(&mut top.lvs);
     loaded.sessions = std::mem::take(&mut top.bfd.usable).into_iter().map(|(_, session)| session).collect();
     loaded.spec = resolve::resolve(top, &mut cx);
-    loaded.lvs = balance::resolve::resolve(lvs, &mut cx);
+    loaded.lvs = Arc::new(balance::resolve::resolve(lvs, loaded.spec.as_ref(), &mut cx));
+    if let Some(spec) = &mut loaded.spec {
+        spec.balance = loaded.lvs.clone();
+    }
     loaded
 }

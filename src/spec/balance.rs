@@ -1,20 +1,115 @@
 //! What a configuration says about load balancing, resolved: a plain value.
 //!
-//! Every default is filled in and every rule between keywords applied, as in [`crate::spec`]. Nothing acts on it
-//! yet: it is what checkers and IPVS will be told, and what `check` has verified.
+//! Every default is filled in and every rule between keywords applied, as in [`crate::spec`]: it is what the balancer,
+//! its probes and the kernel's table are told, and what `check` has verified.
 
-use crate::spec::{IfName, Run};
+use crate::spec::{Fifo, IfName, Run};
 use crate::time::Interval;
 use crate::wire::Family;
 use std::fmt;
 use std::net::IpAddr;
 
-/// `SSL`, `virtual_server_group`s and `virtual_server`s.
+/// `SSL`, `virtual_server_group`s and `virtual_server`s, and what `global_defs` say about them.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct LvsSpec {
+    pub settings: LvsSettings,
     pub tls: Option<TlsFiles>,
     pub groups: Vec<ServerGroup>,
     pub services: Vec<VirtualServer>,
+}
+
+/// What `global_defs` say about load balancing as a whole.
+#[derive(Clone, PartialEq, Debug)]
+pub struct LvsSettings {
+    /// `lvs_flush`: the kernel's table is emptied at start, entries of others too.
+    pub flush: bool,
+    pub flush_on_stop: FlushOnStop,
+    pub timeouts: Timeouts,
+    pub sync_daemon: Option<SyncDaemon>,
+    /// `nftables_ipvs`.
+    pub marks: Option<MarkSettings>,
+    /// `rs_init_notifies`: servers that are good at start are notified as UP.
+    pub init_notifies: bool,
+    /// `no_checker_emails`: mail only when the server's state changed with the check's.
+    pub no_checker_emails: bool,
+    /// `vipd_share_checks`: checks that are equal in destination, connection options and dialogue run once.
+    pub share_checks: bool,
+    /// `lvs_notify_fifo`.
+    pub fifo: Option<Fifo>,
+    /// `random_seed`: of the warm-up.
+    pub seed: Option<u32>,
+    /// `lvs_netlink_cmd_rcv_bufs`, bytes; 0 is the kernel's size. And whether to exceed rmem_max.
+    pub netlink_buffer: (u32, bool),
+}
+
+impl Default for LvsSettings {
+    fn default() -> Self {
+        LvsSettings {
+            flush: false,
+            flush_on_stop: FlushOnStop::default(),
+            timeouts: Timeouts::default(),
+            sync_daemon: None,
+            marks: None,
+            init_notifies: false,
+            no_checker_emails: false,
+            share_checks: true,
+            fifo: None,
+            seed: None,
+            netlink_buffer: (0, false),
+        }
+    }
+}
+
+/// `lvs_flush_on_stop`: how the table is left.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum FlushOnStop {
+    /// Every entry of ours is removed one by one.
+    #[default]
+    Each,
+    /// `VS`: services are removed, and the kernel drops their servers.
+    Services,
+    /// The whole table, entries of others too.
+    All,
+}
+
+/// `lvs_timeouts`, seconds; `None` or 0 leaves the kernel's value.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Timeouts {
+    pub tcp: Option<u32>,
+    pub tcp_fin: Option<u32>,
+    pub udp: Option<u32>,
+}
+
+impl Timeouts {
+    /// Whether anything is to be set.
+    pub fn is_anything(&self) -> bool {
+        [self.tcp, self.tcp_fin, self.udp].into_iter().flatten().any(|seconds| seconds > 0)
+    }
+}
+
+/// `lvs_sync_daemon`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct SyncDaemon {
+    pub interface: IfName,
+    /// VRRP instance whose role decides; without one both threads run.
+    pub instance: Option<Box<str>>,
+    /// 0..=255; `None` is the VRID of the instance, else 0.
+    pub id: Option<u8>,
+    /// Bytes of a datagram.
+    pub max_length: Option<u16>,
+    pub port: Option<u16>,
+    pub ttl: Option<u8>,
+    pub group: Option<IpAddr>,
+}
+
+/// `nftables_ipvs` and what belongs to it: groups of addresses become marks.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct MarkSettings {
+    pub table: Box<str>,
+    pub priority: i32,
+    /// The first mark that is given.
+    pub start: u32,
+    pub counters: bool,
 }
 
 /// `SSL`: what SSL_GET checkers present and trust.
@@ -48,7 +143,7 @@ pub enum GroupEntry {
 }
 
 /// Address and port; no port means every port, or the service's.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, serde::Serialize, serde::Deserialize)]
 pub struct Endpoint {
     pub address: IpAddr,
     pub port: Option<u16>,
@@ -87,6 +182,17 @@ pub enum Protocol {
     Tcp,
     Udp,
     Sctp,
+}
+
+/// `tcp`, `udp`, `sctp`.
+impl fmt::Display for Protocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Protocol::Tcp => "tcp",
+            Protocol::Udp => "udp",
+            Protocol::Sctp => "sctp",
+        })
+    }
 }
 
 /// How packets reach a real server.
@@ -204,7 +310,7 @@ pub struct RealServer {
 }
 
 /// One check of one server; the server is up while all of its checks are.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Checker {
     pub kind: CheckerKind,
     pub alpha: bool,
@@ -216,7 +322,7 @@ pub struct Checker {
 }
 
 /// When a check is made.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Timing {
     /// Further failures in a row before the server is down.
     pub retry: u32,
@@ -227,7 +333,7 @@ pub struct Timing {
 }
 
 /// Where and how a check connects.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Connection {
     pub to: Endpoint,
     pub from: Option<IpAddr>,
@@ -237,7 +343,7 @@ pub struct Connection {
     pub mark: u32,
 }
 
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub enum CheckerKind {
     Tcp,
     Ping,
@@ -265,7 +371,9 @@ pub enum CheckerKind {
         dynamic: bool,
     },
     File {
+        /// Name of the `track_file`.
         file: Box<str>,
+        /// Multiplier of the file's number; the `track_file`'s where the check gives none.
         weight: Option<i32>,
         reverse: bool,
     },
@@ -275,7 +383,7 @@ pub enum CheckerKind {
 }
 
 /// `HTTP_GET`, `SSL_GET`.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Http {
     pub tls: bool,
     pub protocol: HttpProtocol,
@@ -284,7 +392,7 @@ pub struct Http {
     pub fast_recovery: bool,
     pub pages: Vec<Page>,
 }
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub enum HttpProtocol {
     #[default]
     V10,
@@ -294,7 +402,7 @@ pub enum HttpProtocol {
 }
 
 /// One `url`.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Page {
     pub path: Box<str>,
     pub virtual_host: Option<Box<str>>,
@@ -303,11 +411,11 @@ pub struct Page {
     /// Ranges of accepted status codes, both ends included.
     pub status: Vec<(u16, u16)>,
     pub pattern: Option<Pattern>,
-    /// A missing TLS close is a failure.
+    /// Whether the connection is ended with a TLS close of our own.
     pub tls_compliant: bool,
 }
 /// `regex` with its options; PCRE2 syntax, kept as text.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Pattern {
     pub text: Box<str>,
     pub options: Vec<Box<str>>,

@@ -102,6 +102,8 @@ pub struct Spec {
     pub log_unknown_vrids: bool,
     /// What concerns the process, not the protocol.
     pub daemon: Daemon,
+    /// Virtual servers.
+    pub balance: Arc<balance::LvsSpec>,
 }
 
 /// `garp_interval` and `gna_interval` for a set of interfaces; an empty set is the global default, per interface.

@@ -27,6 +27,15 @@ impl Run {
         }
     }
 
+    /// The same with one argument more, as the readers of FIFOs get the path.
+    pub fn with_argument(mut self, argument: &str) -> Run {
+        match &mut self.command {
+            Command::Exec { argv, .. } => argv.push(argument.into()),
+            Command::Shell(line) => *line = format!("{line} '{argument}'").into(),
+        }
+        self
+    }
+
     /// Is this `false`, which fails by its nature and stands as a placeholder in many a configuration?
     pub fn always_fails(&self) -> bool {
         matches!(&self.command, Command::Exec { path, .. } if path.rsplit('/').next() == Some("false"))

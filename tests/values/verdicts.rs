@@ -190,13 +190,15 @@ fn every_value_has_keepalived_s_verdict() {
     }
 }
 
-/// Blocks have no value of their own; what the build of keepalived that was asked does not have cannot be asked.
+/// Blocks have no value of their own; what the build of keepalived that was asked does not have cannot be asked, nor can
+/// keywords of our own.
 #[test]
 fn every_keyword_has_been_asked_about() {
     let asked: BTreeSet<(&str, &str)> =
         recorded(include_str!("verdicts.txt")).iter().map(|r| (r.block, r.keyword)).collect();
     let without: Vec<String> = all()
         .iter()
+        .filter(|k| !k.keyword.starts_with("vipd_"))
         .filter(|k| !k.arguments.contains("BLOCK") && !asked.contains(&(k.block, k.keyword)))
         .map(|k| format!("[{}] {}", k.block, k.keyword))
         .collect();

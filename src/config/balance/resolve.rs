@@ -11,11 +11,12 @@ use crate::config::report::{Class, Diagnostic};
 use crate::config::security::{Guard, ScriptLine, SetScript, UserLine};
 use crate::config::table::block::{Cx, Set, given};
 use crate::config::text::source::Span;
-use crate::spec::Run;
 use crate::spec::balance::{
-    Checker, CheckerKind, Connection, Endpoint, Forwarding, Granularity, LvsSpec, Method, Persistence, Protocol,
-    RealServer, ServerGroup, SorryServer, Target, Timing, TunnelChecksum, TunnelKind, VirtualServer,
+    Checker, CheckerKind, Connection, Endpoint, FlushOnStop, Forwarding, Granularity, LvsSettings, LvsSpec,
+    MarkSettings, Method, Persistence, Protocol, RealServer, ServerGroup, SorryServer, Target, Timeouts, Timing,
+    TunnelChecksum, TunnelKind, VirtualServer,
 };
+use crate::spec::{Fifo, Run, Spec};
 use crate::time::Interval;
 use crate::wire::Family;
 use std::collections::HashMap;
@@ -35,7 +36,9 @@ impl MailDefault {
 const NAT: Forwarding = Forwarding { method: Method::Nat, tunnel: TunnelKind::Ipip, checksum: TunnelChecksum::None };
 
 /// What was read, resolved. Mistakes leave out what they concern and nothing else.
-pub fn resolve(lvs: Lvs, cx: &mut Cx<'_>) -> LvsSpec {
+///
+/// `vrrp` has the `track_file`s, whose weight holds where a FILE_CHECK gives none, and the instance of the sync daemon.
+pub fn resolve(lvs: Lvs, vrrp: Option<&Spec>, cx: &mut Cx<'_>) -> LvsSpec {
     let Lvs { tls, groups, services } = lvs;
     let value = |set: &Set<bool>| set.as_ref().map(|set| set.value);
     let mail = MailDefault { checker: value(&cx.global.smtp_alert_checker), all: value(&cx.global.smtp_alert) };
@@ -44,21 +47,78 @@ pub fn resolve(lvs: Lvs, cx: &mut Cx<'_>) -> LvsSpec {
     guard.use_symlinks = given(&cx.global.use_symlink_paths, false);
     guard.supplementary = given(&cx.global.set_supplementary_groups, false);
     guard.script_user = cx.global.script_user.as_ref().map(|set| set.value.clone());
-    let services: Vec<VirtualServer> =
+    let mut services: Vec<VirtualServer> =
         services.into_iter().filter_map(|s| service(s, &groups, mail, &mut guard, cx)).collect();
+    let log_all = given(&cx.global.checker_log_all, false);
+    for checker in services.iter_mut().flat_map(|s| &mut s.servers).flat_map(|server| &mut server.checkers) {
+        checker.log_all_failures |= log_all;
+        if let CheckerKind::File { file, weight, reverse } = &mut checker.kind
+            && let (None, Some(own)) = (&weight, vrrp.and_then(|spec| spec.files.iter().find(|own| own.name == *file)))
+        {
+            (*weight, *reverse) = (Some(own.weight), own.reverse);
+        }
+    }
+    let mut settings = settings(cx);
+    if let Some(daemon) = settings.sync_daemon.as_mut().filter(|daemon| daemon.id.is_none()) {
+        let named = |spec: &&Spec| spec.instances.iter().position(|own| daemon.instance.as_ref() == Some(&own.name));
+        let instance = vrrp.and_then(|spec| spec.instances.get(named(&spec)?));
+        daemon.id = instance.map(|instance| instance.vrid.get());
+    }
     if !services.is_empty() {
-        for reader in [cx.global.fifo_script.clone(), cx.global.lvs_fifo_script.clone()].into_iter().flatten() {
-            if let Ok(account) = guard.account_of(reader.value.user.as_ref()) {
-                // Whether it can run is the business of who starts it; here only safety counts.
-                let _ = guard.check(&reader.value.argv, &account, reader.value.span);
-            }
+        settings.fifo = fifo(&mut guard, cx);
+        if let Some(reader) = cx.global.fifo_script.clone()
+            && let Ok(account) = guard.account_of(reader.value.user.as_ref())
+        {
+            // Whether it can run is the business of who starts it; here only safety counts.
+            let _ = guard.check(&reader.value.argv, &account, reader.value.span);
         }
     }
     // VRRP's scripts are judged by a guard of their own; that script security is off is said once.
     if !cx.diagnostics.list.iter().any(|d| d.class == Class::Security) {
         guard.settle(cx);
     }
-    LvsSpec { tls: tls.map(Into::into), groups, services }
+    LvsSpec { settings, tls: tls.map(Into::into), groups, services }
+}
+
+/// What `global_defs` say, but for the FIFO.
+fn settings(cx: &Cx<'_>) -> LvsSettings {
+    let global = &cx.global;
+    let marks = global.nftables_ipvs.as_ref().map(|table| MarkSettings {
+        table: table.value.clone(),
+        priority: given(&global.nftables_ipvs_priority, -1),
+        start: given(&global.nftables_fwmark, 1000),
+        counters: global.nftables_counters.is_some(),
+    });
+    LvsSettings {
+        flush: global.lvs_flush.is_some(),
+        flush_on_stop: match global.lvs_flush_on_stop.as_ref().map(|set| set.value) {
+            None => FlushOnStop::Each,
+            Some(true) => FlushOnStop::Services,
+            Some(false) => FlushOnStop::All,
+        },
+        timeouts: given(&global.lvs_timeouts, Timeouts::default()),
+        sync_daemon: global.lvs_sync_daemon.as_ref().map(|set| set.value.clone()),
+        marks,
+        init_notifies: given(&global.rs_init_notifies, false),
+        no_checker_emails: given(&global.no_checker_emails, false),
+        share_checks: given(&global.share_checks, true),
+        fifo: None,
+        seed: global.random_seed.as_ref().map(|set| set.value),
+        netlink_buffer: (given(&global.lvs_netlink_cmd, 0), given(&global.lvs_netlink_cmd_force, false)),
+    }
+}
+
+/// `lvs_notify_fifo` with its reader, whose last argument is the path.
+fn fifo(guard: &mut Guard<'_>, cx: &mut Cx<'_>) -> Option<Fifo> {
+    let reader = cx.global.lvs_fifo_script.clone().and_then(|reader| {
+        let account = guard.account_of(reader.value.user.as_ref()).ok()?;
+        guard.check(&reader.value.argv, &account, reader.value.span).ok().map(|(run, _)| run)
+    });
+    let line = cx.global.lvs_fifo.as_ref()?;
+    let path = line.value.path.clone();
+    let account = guard.account_of(line.value.user.as_ref()).ok()?;
+    let reader = reader.map(|run| run.with_argument(&path));
+    Some(Fifo { reader, path, uid: account.uid, gid: account.gid })
 }
 
 fn service(

@@ -9,6 +9,7 @@ use crate::config::global::read::*;
 use crate::config::table::block::{Repeat, Set, by, first, flag, last, list, must, must_first, toggle};
 use crate::config::table::values::*;
 use crate::spec::IfName;
+use crate::spec::balance::{SyncDaemon, Timeouts};
 use crate::time::Interval;
 use std::net::IpAddr;
 
@@ -74,7 +75,7 @@ block! {
         /// Default: the IPv4 VRRPv3 checksum leaves out the pseudo header.
         "v3_checksum_as_v2" => v3_checksum_as_v2: Set<()> = flag(), default "off";
         /// IPVS connection timeouts.
-        "lvs_timeouts" => lvs_timeouts: Set<()> = by("(tcp UINT) (tcpfin UINT) (udp UINT), each [0..2678400] s", Repeat::Accumulates, lvs_timeouts), default "kernel", idle "virtual servers are not run";
+        "lvs_timeouts" => lvs_timeouts: Set<Timeouts> = by("(tcp UINT) (tcpfin UINT) (udp UINT), each [0..2678400] s", Repeat::Accumulates, lvs_timeouts), default "kernel", idle "virtual servers are not run";
         /// Clear the IPVS table at start.
         "lvs_flush" => lvs_flush: Set<()> = flag(), default "off", idle "virtual servers are not run";
         /// Clear the IPVS table, or the configured services, at stop.
@@ -233,6 +234,9 @@ block! {
         "lvs_netlink_monitor_rcv_bufs_force" => lvs_netlink_monitor_force: Set<bool> = toggle(), default "off", idle "virtual servers are not run";
         /// Run notify scripts of real servers at start too.
         "rs_init_notifies" => rs_init_notifies: Set<bool> = toggle(), default "off", idle "virtual servers are not run";
+        /// Checks that are equal in destination, connection options and dialogue run once for all servers that have them;
+        /// log lines and notifications stay with each server. A keyword of vipd's own.
+        "vipd_share_checks" => share_checks: Set<bool> = toggle(), default "on", idle "virtual servers are not run";
         /// Mail only when a real server really changed.
         "no_checker_emails" => no_checker_emails: Set<bool> = toggle(), default "off", idle "virtual servers are not run";
         /// How large VRRP receive buffers are: by MTU, by advert, or bytes.

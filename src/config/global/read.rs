@@ -9,6 +9,7 @@ use crate::config::table::block::{Cx, Set, Setting};
 use crate::config::table::values::{GROUP6, IFNAME, Value, decimal, int, ip_address, leading, uint};
 use crate::config::text::tree::{Node, Word};
 use crate::spec::IfName;
+use crate::spec::balance::{SyncDaemon, Timeouts};
 use std::net::IpAddr;
 
 /// `smtp_server`.
@@ -17,13 +18,6 @@ pub struct SmtpServer {
     /// As given: an address or a host name.
     pub host: Box<str>,
     pub port: u16,
-}
-
-/// `lvs_sync_daemon`: only what the checks need.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct SyncDaemon {
-    pub interface: IfName,
-    pub instance: Option<Box<str>>,
 }
 
 /// A FIFO and who owns it.
@@ -136,7 +130,7 @@ pub fn default_interface(field: &mut Set<IfName>, node: &Node<'_>, cx: &mut Cx<'
     }
 }
 
-pub fn lvs_timeouts(field: &mut Set<()>, node: &Node<'_>, cx: &mut Cx<'_>) {
+pub fn lvs_timeouts(field: &mut Set<Timeouts>, node: &Node<'_>, cx: &mut Cx<'_>) {
     if node.args.len() < 2 {
         return cx.missing(node, "tcp SECONDS, tcpfin SECONDS or udp SECONDS");
     }
@@ -150,8 +144,14 @@ pub fn lvs_timeouts(field: &mut Set<()>, node: &Node<'_>, cx: &mut Cx<'_>) {
         match words.next() {
             None => cx.error(which.span, format!("`lvs_timeouts {}` has no value", which.text)),
             Some(value) => {
-                if word(uint(0, 2_678_400), value, node, cx).is_some() {
-                    set(field, (), node);
+                if let Some(seconds) = word(uint(0, 2_678_400), value, node, cx) {
+                    let mut all = field.as_ref().map_or(Timeouts::default(), |set| set.value);
+                    match which.text {
+                        "tcp" => all.tcp = Some(seconds),
+                        "tcpfin" => all.tcp_fin = Some(seconds),
+                        _ => all.udp = Some(seconds),
+                    }
+                    set(field, all, node);
                 }
             }
         }
@@ -174,13 +174,17 @@ pub fn lvs_sync_daemon(field: &mut Set<SyncDaemon>, node: &Node<'_>, cx: &mut Cx
     }
     let Some(first) = node.args.first().copied() else { return cx.missing(node, "an interface name") };
     let Some(interface) = word(IFNAME, first, node, cx) else { return };
-    let mut daemon = SyncDaemon { interface, instance: None };
+    let mut daemon =
+        SyncDaemon { interface, instance: None, id: None, max_length: None, port: None, ttl: None, group: None };
     let mut at = 1;
     while let Some(option) = node.args.get(at).copied() {
         let value = node.args.get(at + 1).copied();
         let ranged = |min, max, cx: &mut Cx<'_>| match value {
-            None => cx.error(option.span, format!("`lvs_sync_daemon {}` has no value", option.text)),
-            Some(w) => drop(word(uint(min, max), w, node, cx)),
+            None => {
+                cx.error(option.span, format!("`lvs_sync_daemon {}` has no value", option.text));
+                None
+            }
+            Some(w) => word(uint(min, max), w, node, cx),
         };
         let mut pair = true;
         match option.text {
@@ -189,13 +193,17 @@ pub fn lvs_sync_daemon(field: &mut Set<SyncDaemon>, node: &Node<'_>, cx: &mut Cx
                 (Some(name), None) => daemon.instance = Some(name.text.into()),
                 (Some(name), Some(_)) => cx.error(name.span, "`lvs_sync_daemon` names two instances"),
             },
-            "id" => ranged(0, 255, cx),
-            "maxlen" => ranged(1, 65_507, cx),
-            "port" => ranged(1, 65_535, cx),
-            "ttl" => ranged(1, 255, cx),
+            "id" => daemon.id = ranged(0, 255, cx).map_or(daemon.id, |id| u8::try_from(id).ok()),
+            "maxlen" => {
+                daemon.max_length = ranged(1, 65_507, cx).map_or(daemon.max_length, |most| u16::try_from(most).ok());
+            }
+            "port" => daemon.port = ranged(1, 65_535, cx).map_or(daemon.port, |port| u16::try_from(port).ok()),
+            "ttl" => daemon.ttl = ranged(1, 255, cx).map_or(daemon.ttl, |ttl| u8::try_from(ttl).ok()),
             "group" => match value {
                 None => cx.error(option.span, "`lvs_sync_daemon group` has no value"),
-                Some(w) => drop(word(crate::config::table::values::GROUP, w, node, cx)),
+                Some(w) => {
+                    daemon.group = word(crate::config::table::values::GROUP, w, node, cx).or(daemon.group);
+                }
             },
             name if at == 1 => {
                 daemon.instance = Some(name.into());
@@ -203,7 +211,8 @@ pub fn lvs_sync_daemon(field: &mut Set<SyncDaemon>, node: &Node<'_>, cx: &mut Cx
             }
             _ if at == 2 => {
                 pair = false;
-                if word(uint(0, 255), option, node, cx).is_some() {
+                if let Some(id) = word(uint(0, 255), option, node, cx) {
+                    daemon.id = u8::try_from(id).ok();
                     cx.error(option.span, "write `id` before the id of `lvs_sync_daemon`");
                 }
             }

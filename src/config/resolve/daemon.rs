@@ -9,7 +9,7 @@ use crate::config::security::{Guard, SetScript};
 use crate::config::table::block::{Cx, Set, given};
 use crate::config::text::source::Span;
 use crate::config::top::Top;
-use crate::spec::{Daemon, Dump, Fifo, Mail, NetlinkBuffers, Nftables, Run, RxBuffer};
+use crate::spec::{Daemon, Dump, Fifo, Mail, NetlinkBuffers, Nftables, RxBuffer};
 
 fn text(set: &Set<Box<str>>) -> Option<Box<str>> {
     set.as_ref().map(|set| set.value.clone())
@@ -66,7 +66,7 @@ pub fn daemon(top: &Top, guard: &mut Guard<'_>, cx: &mut Cx<'_>) -> Daemon {
         };
         let reader = if run_vrrp { script(reader, &format!("{what}_script"), guard, cx) } else { None };
         let path = line.value.path.clone();
-        Some(Fifo { reader: reader.map(|run| with_argument(run, &path)), path, uid: account.uid, gid: account.gid })
+        Some(Fifo { reader: reader.map(|run| run.with_argument(&path)), path, uid: account.uid, gid: account.gid })
     };
     let fifo = fifo_of(&global.fifo, &global.fifo_script, "notify_fifo", guard, cx);
     let vrrp_fifo = fifo_of(&global.vrrp_fifo, &global.vrrp_fifo_script, "vrrp_notify_fifo", guard, cx);
@@ -145,13 +145,4 @@ pub fn daemon(top: &Top, guard: &mut Guard<'_>, cx: &mut Cx<'_>) -> Daemon {
     };
     cx.global = global;
     daemon
-}
-
-fn with_argument(mut run: Run, argument: &str) -> Run {
-    use crate::spec::Command;
-    match &mut run.command {
-        Command::Exec { argv, .. } => argv.push(argument.into()),
-        Command::Shell(line) => *line = format!("{line} '{argument}'").into(),
-    }
-    run
 }
