@@ -113,6 +113,23 @@ fn fits(line: &str, parts: &[String]) -> bool {
     parts.iter().map(|p| p.trim().len()).sum::<usize>() >= 8
 }
 
+/// Is the line made of these parts, but for what it leaves open?
+fn made_of(line: &str, parts: &[String]) -> bool {
+    let covered = parts.iter().map(|p| p.trim().len()).sum::<usize>();
+    // What stands for something else in the documents (WHY, X, N s) is nobody's literal; of the rest two thirds have to be.
+    let stands =
+        |word: &&str| word.trim_matches(|c: char| !c.is_alphanumeric()).chars().any(|c| c.is_ascii_lowercase());
+    let own = line.split_whitespace().filter(stands).map(|word| word.len() + 1).sum::<usize>();
+    fits(line, parts) && covered * 3 >= own * 2
+}
+
+#[test]
+fn a_line_that_only_resembles_one_is_not_said() {
+    let said = |literal: &str| fixed(literal);
+    assert!(made_of("track files cannot be watched: WHY", &said("track files cannot be watched: {error}")));
+    assert!(!made_of("processes cannot be counted on any machine: WHY", &said("cannot be {verb}: {error}")));
+}
+
 fn literals(text: &str) -> Vec<String> {
     let mut found = Vec::new();
     for line in text.lines().filter(|l| !l.trim_start().starts_with("//")) {
@@ -142,7 +159,7 @@ fn indexed(heading: &str) -> Vec<String> {
 fn every_log_line_that_is_explained_can_be_said() {
     let said: Vec<Vec<String>> = sources().iter().flat_map(|(_, t)| literals(t)).map(|l| fixed(&l)).collect();
     for line in indexed("line").iter().chain(&indexed("reason")) {
-        assert!(said.iter().any(|parts| fits(line, parts)), "nobody says: {line}");
+        assert!(said.iter().any(|parts| made_of(line, parts)), "nobody says: {line}");
     }
     assert!(!said.iter().any(|parts| fits("the moon is made of green cheese", parts)));
 }

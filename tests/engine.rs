@@ -27,5 +27,7 @@ mod reloading;
 mod rules;
 #[path = "engine/sealing.rs"]
 mod sealing;
+#[path = "engine/speakers.rs"]
+mod speakers;
 #[path = "engine/tracking.rs"]
 mod tracking;

@@ -1,5 +1,6 @@
 //! `vipctl explain`: why an instance is master, or why it is not, and what would change that.
 
+use super::alarms;
 use super::clock;
 use super::paint::Paint;
 use super::status;
@@ -17,12 +18,18 @@ pub fn render(snapshot: &Snapshot, only: Option<&str>, paint: Paint) -> Option<S
 fn paragraph(snapshot: &Snapshot, instance: &Instance, paint: Paint) -> String {
     let mut out = headline(snapshot, instance, paint);
     let mut say = |label: &str, text: &str| out += &format!("  {} {text}\n", paint.dim(&format!("{label:<9}")));
-    say("why", &format!("{}.", instance.reason()));
-    for fault in &instance.faults {
-        say("fault", &format!("{}.", view::fault(fault)));
-        if let Some(cure) = view::cure(fault) {
+    say("why", &format!("{}.", instance.reason(snapshot)));
+    for alarm in alarms::of(snapshot, instance) {
+        say("wrong", &format!("{}.", alarm.what));
+        if let Some(why) = &alarm.why {
+            say("", &format!("{why}."));
+        }
+        if let Some(cure) = &alarm.cure {
             say("cure", &format!("{cure}."));
         }
+    }
+    for line in formerly(snapshot, instance) {
+        say("earlier", &format!("{line}."));
     }
     say("priority", &format!("{}.", instance.sum()));
     for part in instance.contributions.iter().filter(|c| c.fault) {
@@ -33,10 +40,39 @@ fn paragraph(snapshot: &Snapshot, instance: &Instance, paint: Paint) -> String {
     if !next.is_empty() {
         say("next", &format!("{next}."));
     }
+    if let Some(at) = instance.preempt_at {
+        say(
+            "",
+            &format!("preempt_delay ends in {}; until then a worse master is left alone.", span(snapshot.until(at))),
+        );
+    }
     for line in outlook(snapshot, instance) {
         say("outlook", &line);
     }
     out
+}
+
+/// What is over, but worth knowing for who looks into the past.
+fn formerly(snapshot: &Snapshot, instance: &Instance) -> Vec<String> {
+    let ago = |at| span(snapshot.ago(at));
+    let rivals = instance.rivals.iter().filter(|rival| !rival.current && rival.count > 2).map(|rival| {
+        format!(
+            "{} spoke as MASTER too ({} adverts, the last {} ago)",
+            rival.address,
+            rival.count,
+            ago(rival.last_heard)
+        )
+    });
+    let refused = instance.refused_speakers.iter().filter(|speaker| !speaker.current).map(|speaker| {
+        let (why, _) = view::refusal(&speaker.why);
+        format!(
+            "adverts of {} were refused: {why} ({}, the last {} ago)",
+            speaker.address,
+            speaker.count,
+            ago(speaker.last_heard)
+        )
+    });
+    rivals.chain(refused).collect()
 }
 
 fn headline(snapshot: &Snapshot, instance: &Instance, paint: Paint) -> String {
@@ -64,9 +100,6 @@ fn outlook(snapshot: &Snapshot, instance: &Instance) -> Vec<String> {
     if snapshot.startup_delay_left.is_some_and(|left| left > 0.0) {
         lines.push("nothing is sent or taken over before the start-up delay is over.".into());
     }
-    if instance.drained {
-        lines.push(format!("`vipctl undrain {}` lets it take part in elections again.", instance.name));
-    }
     match instance.state.as_str() {
         "BACKUP" => backup_outlook(instance, &mut lines),
         "MASTER" => {
@@ -80,14 +113,13 @@ fn outlook(snapshot: &Snapshot, instance: &Instance) -> Vec<String> {
                 span(instance.master_down)
             ));
         }
-        "FAULT" => lines.push("it returns by itself when the faults are gone.".into()),
         _ => {}
     }
     lines
 }
 
 fn backup_outlook(instance: &Instance, lines: &mut Vec<String>) {
-    let Some(master) = instance.master.as_ref().filter(|m| !m.ourselves) else { return };
+    let Some(master) = instance.master.as_ref().filter(|m| !m.ourselves && !m.silent) else { return };
     let (ours, theirs) = (instance.effective_priority, master.priority);
     if ours < theirs {
         let missing: i32 = instance.contributions.iter().filter(|c| c.good == Some(false)).map(loss).sum();
@@ -103,7 +135,17 @@ fn backup_outlook(instance: &Instance, lines: &mut Vec<String>) {
             lines.push(format!("{ours} is less than the master's {theirs}."));
         }
     } else if ours > theirs {
-        lines.push(format!("{ours} is more than the master's {theirs}: nopreempt or a preempt delay holds it back."));
+        lines.push(match (instance.preempt, instance.preempt_at) {
+            (Some(false), _) => format!("{ours} is more than the master's {theirs}: nopreempt holds it back."),
+            (_, Some(_)) => format!("{ours} is more than the master's {theirs}: preempt_delay holds it back."),
+            (None, None) => {
+                format!("{ours} is more than the master's {theirs}: nopreempt or a preempt delay holds it back.")
+            }
+            (Some(true), None) if instance.held_back_by.is_empty() => {
+                format!("{ours} is more than the master's {theirs}: it takes over when its down timer ends.")
+            }
+            (Some(true), None) => format!("{ours} is more than the master's {theirs}: its sync group holds it back."),
+        });
     } else {
         lines.push("equal priorities: the higher address wins.".into());
     }

@@ -4,6 +4,7 @@
 //! over the control socket of a running daemon. Every verb is a function from its arguments to an exit code; exit codes
 //! are 0 for yes, 1 for no (a check that failed, a rehearsal that went wrong), 2 for "could not be asked".
 
+pub mod alarms;
 pub mod args;
 pub mod check;
 mod client;

@@ -1,34 +1,97 @@
-//! `vipctl status`: one line an instance, then groups, scripts and other trackers.
+//! `vipctl status`: one line an instance, what is wrong, where the addresses are, then groups, scripts and other trackers.
 
+use super::alarms;
 use super::clock;
 use super::paint::Paint;
 use super::table::Table;
 use super::view::{Instance, Snapshot, span};
 
+/// Addresses shown of one instance; more are counted.
+const ADDRESSES: usize = 20;
+
+/// Which part of a snapshot was asked for. Everything if both are empty.
+#[derive(Clone, Debug, Default)]
+pub struct Chosen<'a> {
+    /// Instances or sync groups.
+    pub names: &'a [String],
+    pub address: Option<std::net::IpAddr>,
+}
+
+impl Chosen<'_> {
+    fn is_all(&self) -> bool {
+        self.names.is_empty() && self.address.is_none()
+    }
+    /// The instances meant. Errors: the name or address that nobody here has.
+    pub fn instances<'s>(&self, snapshot: &'s Snapshot) -> Result<Vec<&'s Instance>, String> {
+        for name in self.names {
+            let known = snapshot.instances.iter().any(|i| i.name == *name)
+                || snapshot.groups.iter().any(|group| group.name == *name);
+            if !known {
+                return Err(format!("there is no instance or group {name}"));
+            }
+        }
+        let address = self.address.map(|address| address.to_string());
+        let wanted = |instance: &&Instance| {
+            let member = |name: &String| {
+                let group = snapshot.groups.iter().find(|group| group.name == *name);
+                instance.name == *name || group.is_some_and(|group| group.members.contains(&instance.name))
+            };
+            let named = self.names.is_empty() || self.names.iter().any(member);
+            named && address.as_ref().is_none_or(|wanted| instance.addresses.iter().any(|a| a.address == *wanted))
+        };
+        let found: Vec<&Instance> = snapshot.instances.iter().filter(wanted).collect();
+        match (found.is_empty(), self.address) {
+            (true, Some(address)) => Err(format!("no instance here has the address {address}")),
+            _ => Ok(found),
+        }
+    }
+}
+
 /// The whole answer of `vipctl status`, ready to be printed.
 pub fn render(snapshot: &Snapshot, paint: Paint) -> String {
+    let all: Vec<&Instance> = snapshot.instances.iter().collect();
+    chosen(snapshot, &all, true, paint)
+}
+
+/// Of what was asked for.
+///
+/// # Errors
+/// A name or an address that nobody here has.
+pub fn render_chosen(snapshot: &Snapshot, which: &Chosen<'_>, paint: Paint) -> Result<String, String> {
+    Ok(chosen(snapshot, &which.instances(snapshot)?, which.is_all(), paint))
+}
+
+fn chosen(snapshot: &Snapshot, instances: &[&Instance], whole: bool, paint: Paint) -> String {
     let mut out = String::new();
     if let Some(left) = snapshot.startup_delay_left.filter(|left| *left > 0.0) {
         out += &format!("{}\n\n", paint.careful(&format!("Start-up delay: {} left", span(left))));
     }
-    if snapshot.instances.is_empty() {
+    if let Some(refused) = snapshot.reload.as_ref().filter(|reload| !reload.accepted) {
+        let when = clock::local(refused.unix_micros, snapshot.unix_micros);
+        let text =
+            format!("The reload of {when} was refused, the configuration before it goes on: {}", refused.message);
+        out += &format!("{}\n\n", paint.bad(&text));
+    }
+    if instances.is_empty() {
         out += "No VRRP instance is configured.\n";
     } else {
-        let mut table = Table::new(&["INSTANCE", "STATE", "SINCE", "PRIORITY", "MASTER", "NEXT"]);
-        for instance in &snapshot.instances {
-            table.row([
-                paint.strong(&instance.name),
-                state(instance, paint),
-                since(snapshot, instance),
-                instance.sum(),
-                master(snapshot, instance),
-                next(snapshot, instance),
-            ]);
+        out += &table(snapshot, instances, paint);
+        for instance in instances {
+            out += &format!("{}: {}\n", paint.strong(&instance.name), instance.reason(snapshot));
         }
-        out += &table.render(paint);
-        for instance in &snapshot.instances {
-            out += &format!("{}: {}\n", paint.strong(&instance.name), instance.reason());
+        let mut wrong = String::new();
+        for instance in instances {
+            for alarm in alarms::of(snapshot, instance) {
+                wrong += &format!("{} {}\n", paint.bad(&format!("{}:", instance.name)), alarm.what);
+            }
         }
+        if !wrong.is_empty() {
+            out += &format!("\n{wrong}");
+        }
+        out += &addresses(instances, paint);
+    }
+    if !whole {
+        return out;
     }
     if !snapshot.groups.is_empty() {
         let mut table = Table::new(&["GROUP", "STATE", "MEMBERS"]);
@@ -38,25 +101,77 @@ pub fn render(snapshot: &Snapshot, paint: Paint) -> String {
         out += &format!("\n{}", table.render(paint));
     }
     if !snapshot.scripts.is_empty() || !snapshot.trackers.is_empty() {
-        let mut table = Table::new(&["TRACKER", "KIND", "HEALTH", "LAST"]);
-        for script in &snapshot.scripts {
-            let last = match (&script.last_exit, script.last_started) {
-                _ if script.running => "running".to_owned(),
-                (Some(exit), Some(at)) => {
-                    format!("{}, started {} ago", super::view::exit(exit), span(snapshot.ago(at)))
-                }
-                (Some(exit), None) => super::view::exit(exit),
-                _ => "has not run".to_owned(),
-            };
-            table.row([paint.strong(&script.name), "script".into(), health(script.good, paint), last]);
-        }
-        for tracker in &snapshot.trackers {
-            let value = tracker.value.map_or_else(String::new, |v| v.to_string());
-            table.row([paint.strong(&tracker.name), tracker.kind.clone(), health(tracker.good, paint), value]);
-        }
-        out += &format!("\n{}", table.render(paint));
+        out += &format!("\n{}", trackers(snapshot, paint));
     }
     out
+}
+
+fn table(snapshot: &Snapshot, instances: &[&Instance], paint: Paint) -> String {
+    let mut table = Table::new(&["INSTANCE", "STATE", "INTERFACE", "VRID", "SINCE", "PRIORITY", "MASTER", "NEXT"]);
+    for instance in instances {
+        let link = instance.link.as_ref().or(instance.interface.as_ref());
+        table.row([
+            paint.strong(&instance.name),
+            state(instance, paint),
+            link.cloned().unwrap_or_default(),
+            instance.vrid.to_string(),
+            since(snapshot, instance),
+            instance.sum(),
+            master(snapshot, instance),
+            next(snapshot, instance),
+        ]);
+    }
+    table.render(paint)
+}
+
+/// Where the virtual addresses are; nothing if the daemon does not say.
+fn addresses(instances: &[&Instance], paint: Paint) -> String {
+    let mut table = Table::new(&["ADDRESS", "INSTANCE", "INTERFACE", "HERE"]);
+    let mut rows = 0;
+    for instance in instances {
+        let master = instance.state == "MASTER";
+        for address in instance.addresses.iter().take(ADDRESSES) {
+            rows += 1;
+            let here = match (master, address.on.as_slice()) {
+                (true, []) => paint.bad("missing"),
+                (true, _) => paint.good("held"),
+                (false, []) => "no".to_owned(),
+                (false, on) => paint.bad(&format!("here although {} (on {})", instance.state, on.join(", "))),
+            };
+            let name = format!("{}/{}", address.address, address.prefix);
+            table.row([paint.strong(&name), instance.name.clone(), address.interface.clone(), here]);
+        }
+        if let Some(more) = instance.addresses.len().checked_sub(ADDRESSES).filter(|more| *more > 0) {
+            let here = instance.addresses.iter().skip(ADDRESSES).filter(|a| !a.on.is_empty()).count();
+            table.row([
+                format!("and {more} more"),
+                instance.name.clone(),
+                String::new(),
+                format!("{here} of them here"),
+            ]);
+        }
+    }
+    if rows == 0 { String::new() } else { format!("\n{}", table.render(paint)) }
+}
+
+fn trackers(snapshot: &Snapshot, paint: Paint) -> String {
+    let mut table = Table::new(&["TRACKER", "KIND", "HEALTH", "LAST"]);
+    for script in &snapshot.scripts {
+        let last = match (&script.last_exit, script.last_started) {
+            _ if script.running => "running".to_owned(),
+            (Some(exit), Some(at)) => {
+                format!("{}, started {} ago", super::view::exit(exit), span(snapshot.ago(at)))
+            }
+            (Some(exit), None) => super::view::exit(exit),
+            _ => "has not run".to_owned(),
+        };
+        table.row([paint.strong(&script.name), "script".into(), health(script.good, paint), last]);
+    }
+    for tracker in &snapshot.trackers {
+        let value = tracker.value.map_or_else(String::new, |v| v.to_string());
+        table.row([paint.strong(&tracker.name), tracker.kind.clone(), health(tracker.good, paint), value]);
+    }
+    table.render(paint)
 }
 
 fn state(instance: &Instance, paint: Paint) -> String {
@@ -79,18 +194,28 @@ fn since(snapshot: &Snapshot, instance: &Instance) -> String {
 pub fn master(snapshot: &Snapshot, instance: &Instance) -> String {
     match &instance.master {
         None => "nobody heard".into(),
-        Some(master) if master.ourselves => "this server".into(),
+        Some(master) if master.ourselves => match instance.rivals_now().next() {
+            Some(rival) => format!("this server, and {} too", rival.address),
+            None => "this server".into(),
+        },
         Some(master) => {
             let address = master.address.as_deref().unwrap_or("?");
-            let heard =
-                master.last_heard.map_or_else(String::new, |at| format!(", heard {} ago", span(snapshot.ago(at))));
-            format!("{address}, priority {}{heard}", master.priority)
+            match master.last_heard {
+                Some(at) if master.silent => {
+                    format!("nobody heard; {address} has been silent for {}", span(snapshot.ago(at)))
+                }
+                Some(at) => format!("{address}, priority {}, heard {} ago", master.priority, span(snapshot.ago(at))),
+                None => format!("{address}, priority {}", master.priority),
+            }
         }
     }
 }
 
 /// What happens next if nothing else does.
 pub fn next(snapshot: &Snapshot, instance: &Instance) -> String {
+    if !instance.held_back_by.is_empty() {
+        return format!("waits for {} of its group", instance.held_back_by.join(" and "));
+    }
     instance
         .next
         .as_ref()

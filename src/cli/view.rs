@@ -3,8 +3,13 @@
 //! The twin of [`crate::vrrp::snapshot`], read with tolerance: a field that an older or newer daemon does not send is
 //! its default, a field that is not known here is passed over. So `vipctl` of one version speaks to `vipd` of another.
 
+use crate::observe::words;
+use crate::spec::InstanceId;
+use crate::vrrp::io::{Cause, Exit, Fault, Refusal};
 use serde::Deserialize;
 use serde_json::Value;
+
+pub use crate::observe::words::span;
 
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
@@ -15,7 +20,23 @@ pub struct Snapshot {
     pub groups: Vec<Group>,
     pub scripts: Vec<Script>,
     pub trackers: Vec<Tracker>,
+    pub strangers: Vec<Speaker>,
     pub startup_delay_left: Option<f64>,
+    /// How the last reload ended, if there was one.
+    pub reload: Option<Reload>,
+    /// Instances whose drain outlives a restart.
+    pub drains_kept: Vec<String>,
+    pub pid: u32,
+}
+
+/// How a reload ended.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Reload {
+    pub unix_micros: u64,
+    pub accepted: bool,
+    /// What changed, or why it was refused.
+    pub message: String,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -45,8 +66,51 @@ pub struct Instance {
     pub next: Option<Next>,
     pub owned: bool,
     pub drained: bool,
+    pub preempt: Option<bool>,
+    pub preempt_at: Option<u64>,
+    pub held_back_by: Vec<String>,
     pub last_advert_sent: Option<u64>,
+    pub refused_speakers: Vec<Speaker>,
+    pub rivals: Vec<Rival>,
     pub counters: Value,
+    /// Of its claim, and whether each is on this machine; a daemon that does not say so sends none.
+    pub addresses: Vec<Address>,
+}
+
+/// A virtual address and where it is.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Address {
+    pub address: String,
+    pub prefix: u8,
+    /// Where it belongs, and the interfaces on which it is.
+    pub interface: String,
+    pub on: Vec<String>,
+}
+
+/// Whose adverts are refused.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Speaker {
+    pub address: String,
+    pub why: Value,
+    pub vrid: Option<u8>,
+    pub instance: Option<String>,
+    pub count: u64,
+    pub last_heard: u64,
+    pub current: bool,
+}
+
+/// Who speaks as MASTER beside this one.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Rival {
+    pub address: String,
+    pub priority: u8,
+    pub count: u64,
+    pub first_heard: u64,
+    pub last_heard: u64,
+    pub current: bool,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -67,6 +131,7 @@ pub struct Master {
     pub priority: u8,
     pub ourselves: bool,
     pub last_heard: Option<u64>,
+    pub silent: bool,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -117,8 +182,19 @@ impl Snapshot {
 
 impl Instance {
     /// Why it is in its state, in words.
-    pub fn reason(&self) -> String {
-        cause(&self.why)
+    pub fn reason(&self, snapshot: &Snapshot) -> String {
+        let name = |id: InstanceId| {
+            snapshot.instances.get(id.index()).map_or_else(|| "another member".to_owned(), |i| i.name.clone())
+        };
+        said(&self.why, |why: &Cause| words::cause(why, name))
+    }
+    /// Others that speak as MASTER while this one is MASTER.
+    pub fn rivals_now(&self) -> impl Iterator<Item = &Rival> {
+        self.rivals.iter().filter(|rival| rival.current)
+    }
+    /// Others whose adverts are refused at present.
+    pub fn refused_now(&self) -> impl Iterator<Item = &Speaker> {
+        self.refused_speakers.iter().filter(|speaker| speaker.current)
     }
     /// `150`, or `90 = 150 - 60 (chk_nginx fails)`.
     pub fn sum(&self) -> String {
@@ -156,109 +232,35 @@ impl Contribution {
     }
 }
 
-/// Name of an externally tagged enum's variant, and what it holds.
-fn variant(value: &Value) -> (&str, &Value) {
-    match value {
-        Value::String(name) => (name, &Value::Null),
-        Value::Object(map) => map.iter().next().map_or(("", &Value::Null), |(name, inner)| (name.as_str(), inner)),
-        _ => ("", &Value::Null),
-    }
-}
-
-fn word(value: &Value) -> String {
-    match value {
-        Value::String(text) => text.clone(),
-        Value::Null => String::new(),
-        other => other.to_string(),
-    }
-}
-
-/// A [`Cause`](crate::vrrp::io::Cause) in words.
-pub fn cause(value: &Value) -> String {
-    let (name, inner) = variant(value);
-    match name {
-        "start" => "the daemon has just started".into(),
-        "master_silent" => "no advert came from a master in time".into(),
-        "master_left" => "the master said that it leaves (priority 0)".into(),
-        "owner" => "it owns the addresses (priority 255)".into(),
-        "outranked" => {
-            let (by, priority) = (word(&inner["by"]), word(&inner["priority"]));
-            if priority == "0" {
-                format!("{by} was heard")
-            } else {
-                format!("{by} has the better claim (priority {priority})")
-            }
-        }
-        "faulted" => match inner.as_array().map(|list| list.iter().map(fault).collect::<Vec<_>>()) {
-            Some(list) if !list.is_empty() => list.join("; "),
-            _ => "a fault".into(),
+/// The words of the daemon's own types; what a newer daemon says with a variant that is not known here is shown by its name.
+fn said<T: serde::de::DeserializeOwned>(value: &Value, words: impl Fn(&T) -> String) -> String {
+    match serde_json::from_value::<T>(value.clone()) {
+        Ok(known) => words(&known),
+        Err(_) => match value {
+            Value::String(name) => name.replace('_', " "),
+            Value::Object(map) => map.keys().map(|name| name.replace('_', " ")).collect::<Vec<_>>().join(", "),
+            other => other.to_string(),
         },
-        "recovered" => "its faults are gone".into(),
-        "group" => "its sync group went along with another member".into(),
-        "stalled" => "this process was stalled for longer than a backup waits".into(),
-        "drained" => "it was drained by an operator".into(),
-        "failover" => "an operator asked for a failover".into(),
-        "reload" => "the configuration was read again".into(),
-        "stopping" => "the daemon is stopping".into(),
-        other => other.replace('_', " "),
     }
 }
 
-/// A [`Fault`](crate::vrrp::io::Fault) in words.
+/// A [`Fault`] in words.
 pub fn fault(value: &Value) -> String {
-    let (name, inner) = variant(value);
-    let inner = word(inner);
-    match name {
-        "interface_missing" => format!("interface {inner} does not exist"),
-        "interface_down" => format!("interface {inner} is down"),
-        "base_interface_down" => format!("interface {inner}, below the virtual one, is down"),
-        "no_source_address" => "the interface has no address to send from".into(),
-        "tracker" => format!("{inner} fails"),
-        "pending" => format!("{inner} has not reported yet"),
-        "duplicate_vrid" => "another instance uses the same virtual router ID here".into(),
-        "config" => format!("the configuration does not allow it: {inner}"),
-        "group" => format!("{inner} of its sync group is faulty"),
-        other => format!("{} {inner}", other.replace('_', " ")).trim().into(),
-    }
+    said(value, words::fault)
 }
 
 /// What to do about a fault.
 pub fn cure(value: &Value) -> Option<String> {
-    let (name, inner) = variant(value);
-    let inner = word(inner);
-    Some(match name {
-        "interface_missing" => format!("`ip link` shows the names; the configuration says {inner}"),
-        "interface_down" | "base_interface_down" => {
-            format!("`ip link set {inner} up`, or look at the cable, the bond or the switch")
-        }
-        "no_source_address" => "give the interface an address, or set mcast_src_ip / unicast_src_ip".into(),
-        "tracker" => format!("run the check of {inner} by hand as its user and look at the exit code"),
-        _ => return None,
-    })
+    serde_json::from_value::<Fault>(value.clone()).ok().and_then(|fault| words::cure(&fault))
 }
 
-/// A length of time for people: `0.35 s`, `12 s`, `2 min 5 s`, `3 h 12 min`, `9 days 4 h`.
-pub fn span(seconds: f64) -> String {
-    let whole = if seconds.is_finite() && seconds > 0.0 { seconds as u64 } else { 0 };
-    match whole {
-        0..=9 => {
-            let text = format!("{seconds:.2}");
-            format!("{} s", text.trim_end_matches('0').trim_end_matches('.'))
-        }
-        10..=59 => format!("{whole} s"),
-        60..=3599 => format!("{} min {} s", whole / 60, whole % 60),
-        3600..=86_399 => format!("{} h {} min", whole / 3600, whole % 3600 / 60),
-        _ => format!("{} days {} h", whole / 86_400, whole % 86_400 / 3600),
-    }
-}
-
-/// An [`Exit`](crate::vrrp::io::Exit) in words.
+/// An [`Exit`] in words.
 pub fn exit(value: &Value) -> String {
-    let (name, inner) = variant(value);
-    match name {
-        "Code" | "code" => format!("exit code {}", word(inner)),
-        "Signal" | "signal" => format!("ended by signal {}", word(inner)),
-        "NotRun" | "not_run" => "could not be started".into(),
-        other => other.to_owned(),
-    }
+    said(value, |exit: &Exit| words::exit(*exit))
+}
+
+/// A [`Refusal`] in words, and what to do about it.
+pub fn refusal(value: &Value) -> (String, Option<&'static str>) {
+    let cure = serde_json::from_value::<Refusal>(value.clone()).ok().and_then(words::refusal_cure);
+    (said(value, |why: &Refusal| words::refusal(*why).to_owned()), cure)
 }

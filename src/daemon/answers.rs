@@ -5,9 +5,12 @@ use super::options::Options;
 use super::reading;
 use crate::daemon::doors::socket::{DumpKind, Reply, Request};
 use crate::daemon::loops::vrrp::Punctuality;
-use crate::observe::{explain, metrics};
-use crate::spec::Spec;
+use crate::observe::{metrics, words};
+use crate::spec::{InstanceId, Spec};
 use crate::vrrp::snapshot::Snapshot;
+use serde_json::{Value, json};
+use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -28,24 +31,62 @@ pub fn hello(options: &Options) -> Reply {
     }
 }
 
-pub fn status(view: &View, snapshot: &Snapshot) -> Reply {
+/// What a status says beside the engine's snapshot.
+#[derive(Clone, Debug, Default)]
+pub struct Surroundings {
+    /// (interface, address) of everything that is on this machine.
+    pub present: Vec<(String, IpAddr)>,
+    /// How the last reload ended.
+    pub reload: Option<LastReload>,
+}
+
+/// How a reload ended.
+#[derive(Clone, PartialEq, Debug, serde::Serialize)]
+pub struct LastReload {
+    pub unix_micros: u64,
+    pub accepted: bool,
+    /// What changed, or why it was refused.
+    pub message: String,
+}
+
+pub fn status(view: &View, snapshot: &Snapshot, around: &Surroundings) -> Reply {
     let mut status = serde_json::to_value(snapshot).unwrap_or_default();
     if let Some(fields) = status.as_object_mut() {
         fields.insert("config_id".into(), reading::config_id(&view.options).into());
         fields.insert("router_id".into(), view.spec.daemon.router_id.to_string().into());
         fields.insert("pid".into(), std::process::id().into());
         fields.insert("late_us_max".into(), view.punctuality.latest_us.load(Ordering::Relaxed).into());
+        fields.insert("reload".into(), serde_json::to_value(&around.reload).unwrap_or_default());
+    }
+    let rows = status.get_mut("instances").and_then(|list| list.as_array_mut()).into_iter().flatten();
+    let here: HashMap<IpAddr, Vec<&str>> = around.present.iter().fold(HashMap::new(), |mut map, (name, address)| {
+        map.entry(*address).or_default().push(name);
+        map
+    });
+    let name = |id: InstanceId| view.spec.instances.get(id.index()).map_or("?".to_owned(), |i| i.name.to_string());
+    for ((row, instance), of) in rows.zip(&snapshot.instances).zip(&view.spec.instances) {
+        let Some(fields) = row.as_object_mut() else { continue };
+        let link = instance.link.as_deref().or(instance.interface.as_deref()).unwrap_or_default();
+        let addresses: Vec<Value> = of
+            .claim
+            .addresses
+            .iter()
+            .map(|item| {
+                let interface = item.interface.as_ref().map_or(link, |name| name.as_str());
+                let on = here.get(&item.address).cloned().unwrap_or_default();
+                json!({ "address": item.address, "prefix": item.prefix, "interface": interface, "on": on })
+            })
+            .collect();
+        fields.insert("addresses".into(), addresses.into());
+        let faults: Vec<String> = instance.faults.iter().map(words::fault).collect();
+        fields.insert("words".into(), json!({ "why": words::cause(&instance.why, name), "faults": faults }));
     }
     Reply::Status { status }
 }
 
 /// The answer to a request that needs the state of the engine.
-pub fn to(request: &Request, view: &View, snapshot: &Snapshot) -> Reply {
+pub fn to(request: &Request, view: &View, snapshot: &Snapshot, around: &Surroundings) -> Reply {
     match request {
-        Request::Explain { instance } => match explain::text(&view.spec, snapshot, instance.as_deref()) {
-            Some(text) => Reply::Text { text },
-            None => Reply::Refused { reason: "there is no such instance".into(), diagnostics: None },
-        },
         Request::Dump { what } => {
             let kind = match what {
                 DumpKind::Data => dumps::Kind::Data,
@@ -55,7 +96,7 @@ pub fn to(request: &Request, view: &View, snapshot: &Snapshot) -> Reply {
             Reply::Text { text: dumps::text(kind, &view.spec, snapshot) }
         }
         Request::Metrics => Reply::Text { text: metrics_text(view, snapshot) },
-        _ => status(view, snapshot),
+        _ => status(view, snapshot, around),
     }
 }
 

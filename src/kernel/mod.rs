@@ -7,6 +7,7 @@
 //!
 //! Nothing here decides about the protocol: wishes come in as [`crate::vrrp::io`] vocabulary and facts go out so.
 
+pub mod addresses;
 mod announce;
 pub mod buffer;
 mod carrier;

@@ -156,7 +156,26 @@ pub fn line(event: &Event, cx: &Context<'_>) -> Option<String> {
             let instance = cx.deleted(name)?;
             Some(instance_line(name, deleted_word(&instance.notify, *was)?.word(), instance.priority.0))
         }
-        _ => None,
+        Event::WillPreempt { .. }
+        | Event::Refused { .. }
+        | Event::AddressListDiffers { .. }
+        | Event::IntervalLearned { .. }
+        | Event::ClockDiffers { .. }
+        | Event::RivalMaster { .. }
+        | Event::RivalStays { .. }
+        | Event::RivalSilent { .. }
+        | Event::ScriptChanged { .. }
+        | Event::ScriptTimedOut { .. }
+        | Event::ScriptOverrun { .. }
+        | Event::FaultsChanged { .. }
+        | Event::Healed { .. }
+        | Event::ClaimFailed { .. }
+        | Event::TrackerChanged { .. }
+        | Event::LinkChanged { .. }
+        | Event::Late { .. }
+        | Event::SendFailed { .. }
+        | Event::ReloadRefused { .. }
+        | Event::Reloaded => None,
     }
 }
 

@@ -59,6 +59,9 @@ impl Observer for History {
             Event::Became { instance, .. }
             | Event::PriorityChanged { instance, .. }
             | Event::RivalMaster { instance, .. }
+            | Event::RivalStays { instance, .. }
+            | Event::RivalSilent { instance, .. }
+            | Event::Refused { instance: Some(instance), .. }
             | Event::FaultsChanged { instance, .. }
             | Event::Healed { instance, .. }
             | Event::ClaimFailed { instance, .. }
@@ -69,7 +72,7 @@ impl Observer for History {
             // What comes with each advert, or what the changes above follow from.
             Event::HeardLower { .. }
             | Event::WillPreempt { .. }
-            | Event::Refused { .. }
+            | Event::Refused { instance: None, .. }
             | Event::AddressListDiffers { .. }
             | Event::IntervalLearned { .. }
             | Event::ClockDiffers { .. }

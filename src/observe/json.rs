@@ -283,6 +283,12 @@ fn fields(event: &Event, cx: &Context<'_>) -> Value {
         Event::RivalMaster { instance, from, priority } => {
             json!({"kind": "rival_master", "instance": name(*instance), "from": from, "priority": priority})
         }
+        Event::RivalStays { instance, from, priority } => {
+            json!({"kind": "rival_stays", "instance": name(*instance), "from": from, "priority": priority})
+        }
+        Event::RivalSilent { instance, from } => {
+            json!({"kind": "rival_silent", "instance": name(*instance), "from": from})
+        }
         Event::ScriptChanged { script, good, exit } => {
             json!({"kind": "script_changed", "script": script_name(cx, script.index()), "good": good, "exit": exit})
         }

@@ -7,8 +7,9 @@
 use super::Context;
 use super::Observer;
 use super::Wishes;
+use super::words;
 use crate::spec::InstanceId;
-use crate::vrrp::io::{Cause, Event, Exit, Fault, Refusal, Role, Tracker};
+use crate::vrrp::io::{Cause, Event, Exit, Refusal, Role, Tracker};
 use crate::wire::Vrid;
 use std::collections::{HashMap, HashSet};
 use tracing::Level;
@@ -48,7 +49,29 @@ impl Observer for Log {
                     return;
                 }
             }
-            _ => {}
+            Event::GroupBecame { .. }
+            | Event::PriorityChanged { .. }
+            | Event::HeardLower { .. }
+            | Event::WillPreempt { .. }
+            | Event::AddressListDiffers { .. }
+            | Event::IntervalLearned { .. }
+            | Event::ClockDiffers { .. }
+            | Event::RivalMaster { .. }
+            | Event::RivalStays { .. }
+            | Event::RivalSilent { .. }
+            | Event::ScriptTimedOut { .. }
+            | Event::ScriptOverrun { .. }
+            | Event::FaultsChanged { .. }
+            | Event::Healed { .. }
+            | Event::ClaimFailed { .. }
+            | Event::TrackerChanged { .. }
+            | Event::LinkChanged { .. }
+            | Event::Deleted { .. }
+            | Event::Stopped { .. }
+            | Event::Late { .. }
+            | Event::SendFailed { .. }
+            | Event::ReloadRefused { .. }
+            | Event::Reloaded => {}
         }
         for (level, text) in sentences(event, cx) {
             write(level, &text);
@@ -129,6 +152,14 @@ pub fn sentences(event: &Event, cx: &Context<'_>) -> Vec<(Level, String)> {
             "({}) CONFIGURATION ERROR: {from} also claims to be the address owner (priority {priority}), please resolve",
             cx.name(*instance)
         )),
+        Event::RivalStays { instance, from, priority } => warn(format!(
+            "({}) two masters: {from} speaks as MASTER with priority {priority} and does not yield to ours, {}",
+            cx.name(*instance),
+            cx.priority(*instance)
+        )),
+        Event::RivalSilent { instance, from } => {
+            info(format!("({}) the other master, {from}, is not heard any longer", cx.name(*instance)))
+        }
         Event::ScriptChanged { script, good, exit } => {
             let name = script_name(cx, script.index());
             info(match (good, exit) {
@@ -144,7 +175,9 @@ pub fn sentences(event: &Event, cx: &Context<'_>) -> Vec<(Level, String)> {
             script_name(cx, script.index())
         )),
         Event::FaultsChanged { instance, faults } => match cx.role(*instance) {
-            Role::Fault if !faults.is_empty() => detail(format!("({}) faults: {}", cx.name(*instance), listed(faults))),
+            Role::Fault if !faults.is_empty() => {
+                detail(format!("({}) faults: {}", cx.name(*instance), words::faults(faults)))
+            }
             _ => Vec::new(),
         },
         Event::Healed { instance, addresses } => {
@@ -158,7 +191,9 @@ pub fn sentences(event: &Event, cx: &Context<'_>) -> Vec<(Level, String)> {
         Event::ClaimFailed { instance, reason } => {
             warn(format!("({}) cannot set what it owns: {reason}", cx.name(*instance)))
         }
-        Event::TrackerChanged { tracker, value } => detail(format!("{} is {value:?}", tracker_name(cx, *tracker))),
+        Event::TrackerChanged { tracker, value } => {
+            detail(format!("{}: {}", tracker_name(cx, *tracker), words::track_value(*value)))
+        }
         Event::LinkChanged { name, running } => {
             info(format!("Netlink reports {name} {}", if *running { "up" } else { "down" }))
         }
@@ -202,7 +237,7 @@ fn became(cx: &Context<'_>, id: InstanceId, from: Role, to: Role, why: &Cause) -
         }
         Cause::MasterSilent => Some((Level::DEBUG, "Receive advertisement timeout".into())),
         Cause::Faulted(faults) if !faults.is_empty() => {
-            Some((Level::INFO, format!("entering FAULT state ({})", listed(faults))))
+            Some((Level::INFO, format!("entering FAULT state ({})", words::faults(faults))))
         }
         Cause::Group { led_by } => Some((Level::DEBUG, format!("follows {} in its sync group", cx.name(*led_by)))),
         Cause::Stalled => Some((Level::WARN, "was stalled for longer than the other routers wait".into())),
@@ -243,11 +278,18 @@ fn refused(
     why: Refusal,
 ) -> Vec<(Level, String)> {
     // Of these the operator has nothing to learn.
-    if matches!(why, Refusal::NotListening | Refusal::Own | Refusal::OwnerIgnores) {
+    if matches!(why, Refusal::NotListening | Refusal::OwnerIgnores) {
         return Vec::new();
     }
-    let words = refusal(why);
+    let words = words::refusal(why);
     match (instance, vrid) {
+        (Some(id), Some(theirs)) if why == Refusal::UnknownVrid => {
+            let ours = cx.instance(id).map_or_else(String::new, |instance| instance.vrid.to_string());
+            vec![(
+                Level::WARN,
+                format!("({}) {from} speaks for our addresses with VRID {theirs}, ours is {ours}", cx.name(id)),
+            )]
+        }
         (Some(id), _) => vec![(Level::WARN, format!("({}) advert from {from} refused: {words}", cx.name(id)))],
         (None, Some(vrid)) if why == Refusal::UnknownVrid => {
             let level = if cx.spec.log_unknown_vrids { Level::INFO } else { Level::DEBUG };
@@ -260,53 +302,6 @@ fn refused(
             vec![(Level::DEBUG, format!("datagram from {from} on interface index {ifindex} refused: {words}"))]
         }
     }
-}
-
-/// Why an advert was not taken, for people.
-pub fn refusal(why: Refusal) -> &'static str {
-    match why {
-        Refusal::Truncated => "shorter than a VRRP packet",
-        Refusal::UnknownVrid => "no instance here has this VRID",
-        Refusal::NotListening => "the instance is not listening",
-        Refusal::Length => "its length does not fit its contents",
-        Refusal::Ttl => "its TTL is not 255, so it may come from another network",
-        Refusal::Version => "it speaks another VRRP version than this instance",
-        Refusal::Type => "it is not an advertisement",
-        Refusal::Checksum => "its checksum is wrong",
-        Refusal::AuthTypeInvalid => "its authentication type is unknown",
-        Refusal::AuthTypeMismatch => "it is authenticated in another way than configured here",
-        Refusal::AuthFailure => "its password or key is not ours",
-        Refusal::AuthExtMissing => "it has no authentication extension",
-        Refusal::AuthExtMalformed => "its authentication extension cannot be read",
-        Refusal::AuthExtUnknownKey => "it is signed with a key id that is not configured here",
-        Refusal::AuthExtInvalidHmac => "its signature is wrong",
-        Refusal::AuthExtStale => "it is older than the replay window allows; are the clocks right?",
-        Refusal::AuthExtReplay => "it has been heard before",
-        Refusal::AdvertInterval => "its advertisement interval is not ours",
-        Refusal::Destination => "it is multicast where unicast is configured, or the reverse",
-        Refusal::UnknownPeer => "its sender is not one of the unicast peers, or outside their TTL range",
-        Refusal::OwnerIgnores => "the address owner ignores adverts",
-        Refusal::Own => "it is our own",
-    }
-}
-
-/// What keeps an instance in FAULT, for people.
-pub fn fault(fault: &Fault) -> String {
-    match fault {
-        Fault::InterfaceMissing(name) => format!("interface {name} does not exist"),
-        Fault::InterfaceDown(name) => format!("interface {name} down"),
-        Fault::BaseInterfaceDown(name) => format!("base interface {name} down"),
-        Fault::NoSourceAddress => "no address of its own on the interface".into(),
-        Fault::Tracker(name) => format!("tracked {name}"),
-        Fault::Pending(name) => format!("{name} has not reported yet"),
-        Fault::DuplicateVrid => "another instance here has the same VRID on the same link".into(),
-        Fault::Config(why) => format!("configuration: {why}"),
-        Fault::Group(name) => format!("{name} of the same sync group is in FAULT"),
-    }
-}
-
-fn listed(faults: &[Fault]) -> String {
-    faults.iter().map(fault).collect::<Vec<_>>().join(", ")
 }
 
 fn script_name<'a>(cx: &Context<'a>, index: usize) -> &'a str {

@@ -124,7 +124,28 @@ impl Observer for Mailer {
                     self.instance(cx, name, gone.notify.mail, told, wishes);
                 }
             }
-            _ => {}
+            Event::PriorityChanged { .. }
+            | Event::HeardLower { .. }
+            | Event::WillPreempt { .. }
+            | Event::Refused { .. }
+            | Event::AddressListDiffers { .. }
+            | Event::IntervalLearned { .. }
+            | Event::ClockDiffers { .. }
+            | Event::RivalMaster { .. }
+            | Event::RivalStays { .. }
+            | Event::RivalSilent { .. }
+            | Event::ScriptChanged { .. }
+            | Event::ScriptTimedOut { .. }
+            | Event::ScriptOverrun { .. }
+            | Event::FaultsChanged { .. }
+            | Event::Healed { .. }
+            | Event::ClaimFailed { .. }
+            | Event::TrackerChanged { .. }
+            | Event::LinkChanged { .. }
+            | Event::Late { .. }
+            | Event::SendFailed { .. }
+            | Event::ReloadRefused { .. }
+            | Event::Reloaded => {}
         }
     }
 

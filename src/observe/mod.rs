@@ -7,7 +7,6 @@
 pub mod calendar;
 pub mod describe;
 pub mod dump;
-pub mod explain;
 pub mod fifo;
 pub mod history;
 pub mod json;
@@ -15,6 +14,7 @@ pub mod log;
 pub mod mail;
 pub mod metrics;
 mod notify;
+pub mod words;
 
 pub use fifo::{Fifos, KeptFifo};
 pub use history::History;
@@ -129,18 +129,15 @@ impl Hub {
     /// `unix_micros`: when it happened.
     pub fn event(&mut self, event: &Event, unix_micros: u64, wishes: &mut Wishes) {
         self.unix_micros = unix_micros;
-        match event {
-            Event::PriorityChanged { instance, to, .. } => {
-                if let Some(priority) = self.priorities.get_mut(instance.index()) {
-                    *priority = *to;
-                }
-            }
-            Event::Became { instance, to, .. } => {
-                if let Some(role) = self.roles.get_mut(instance.index()) {
-                    *role = *to;
-                }
-            }
-            _ => {}
+        if let Event::PriorityChanged { instance, to, .. } = event
+            && let Some(priority) = self.priorities.get_mut(instance.index())
+        {
+            *priority = *to;
+        }
+        if let Event::Became { instance, to, .. } = event
+            && let Some(role) = self.roles.get_mut(instance.index())
+        {
+            *role = *to;
         }
         self.tell(|observer, cx| observer.event(event, cx, wishes));
     }

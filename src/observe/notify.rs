@@ -65,7 +65,30 @@ impl Gate {
                 let told = self.told.insert(name, true).unwrap_or(false);
                 !(told && group_is_there)
             }
-            _ => true,
+            Event::PriorityChanged { .. }
+            | Event::HeardLower { .. }
+            | Event::WillPreempt { .. }
+            | Event::Refused { .. }
+            | Event::AddressListDiffers { .. }
+            | Event::IntervalLearned { .. }
+            | Event::ClockDiffers { .. }
+            | Event::RivalMaster { .. }
+            | Event::RivalStays { .. }
+            | Event::RivalSilent { .. }
+            | Event::ScriptChanged { .. }
+            | Event::ScriptTimedOut { .. }
+            | Event::ScriptOverrun { .. }
+            | Event::FaultsChanged { .. }
+            | Event::Healed { .. }
+            | Event::ClaimFailed { .. }
+            | Event::TrackerChanged { .. }
+            | Event::LinkChanged { .. }
+            | Event::Deleted { .. }
+            | Event::Stopped { .. }
+            | Event::Late { .. }
+            | Event::SendFailed { .. }
+            | Event::ReloadRefused { .. }
+            | Event::Reloaded => true,
         }
     }
 
@@ -104,7 +127,27 @@ impl Observer for Notifier {
             }
             Event::Stopped { instance } => instance_told(cx, *instance, Told::Stop, wishes),
             Event::Deleted { name, was } => deleted(cx, name, *was, wishes),
-            _ => {}
+            Event::PriorityChanged { .. }
+            | Event::WillPreempt { .. }
+            | Event::Refused { .. }
+            | Event::AddressListDiffers { .. }
+            | Event::IntervalLearned { .. }
+            | Event::ClockDiffers { .. }
+            | Event::RivalMaster { .. }
+            | Event::RivalStays { .. }
+            | Event::RivalSilent { .. }
+            | Event::ScriptChanged { .. }
+            | Event::ScriptTimedOut { .. }
+            | Event::ScriptOverrun { .. }
+            | Event::FaultsChanged { .. }
+            | Event::Healed { .. }
+            | Event::ClaimFailed { .. }
+            | Event::TrackerChanged { .. }
+            | Event::LinkChanged { .. }
+            | Event::Late { .. }
+            | Event::SendFailed { .. }
+            | Event::ReloadRefused { .. }
+            | Event::Reloaded => {}
         }
     }
 

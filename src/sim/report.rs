@@ -4,9 +4,10 @@
 use super::law::Violation;
 use super::node::Node;
 use super::pcap::Pcap;
+use crate::observe::words;
 use crate::spec::{InstanceId, Spec};
 use crate::time::{Interval, Time};
-use crate::vrrp::io::{Cause, Event, Role};
+use crate::vrrp::io::{Event, Role};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
@@ -262,7 +263,7 @@ fn sentence(spec: &Spec, event: &Event) -> Option<String> {
     let script = |id: &crate::spec::ScriptId| spec.scripts.get(id.index()).map_or("?".into(), |s| s.name.clone());
     Some(match event {
         Event::Became { instance, from, to, why } => {
-            format!("{}: {from} → {to}, {}", name(instance), reason(spec, why))
+            format!("{}: {from} → {to}, {}", name(instance), words::cause(why, |id| name(&id).into()))
         }
         Event::GroupBecame { group, from, to } => {
             let group = spec.groups.get(group.index()).map_or("?", |g| &g.name);
@@ -284,12 +285,16 @@ fn sentence(spec: &Spec, event: &Event) -> Option<String> {
         Event::RivalMaster { instance, from, priority } => {
             format!("{}: another master, {from} with priority {priority}", name(instance))
         }
+        Event::RivalStays { instance, from, priority } => {
+            format!("{}: two masters, {from} with priority {priority} does not yield", name(instance))
+        }
+        Event::RivalSilent { instance, from } => format!("{}: the other master, {from}, is silent", name(instance)),
         Event::ScriptChanged { script: id, good, exit } => {
-            format!("script {}: {}, {exit:?}", script(id), if *good { "good" } else { "bad" })
+            format!("script {}: {}, {}", script(id), if *good { "good" } else { "bad" }, words::exit(*exit))
         }
         Event::ScriptTimedOut { script: id } => format!("script {} timed out", script(id)),
         Event::ScriptOverrun { script: id } => format!("script {} still runs when it is due again", script(id)),
-        Event::FaultsChanged { instance, faults } => format!("{}: faults {faults:?}", name(instance)),
+        Event::FaultsChanged { instance, faults } => format!("{}: {}", name(instance), words::faults(faults)),
         Event::Healed { instance, .. } => format!("{}: addresses put back", name(instance)),
         Event::ClaimFailed { instance, reason } => format!("{}: claim failed, {reason}", name(instance)),
         Event::LinkChanged { name, running } => format!("{name} is {}", if *running { "up" } else { "down" }),
@@ -303,25 +308,4 @@ fn sentence(spec: &Spec, event: &Event) -> Option<String> {
         | Event::Late { .. }
         | Event::SendFailed { .. } => return None,
     })
-}
-
-fn reason(spec: &Spec, why: &Cause) -> String {
-    match why {
-        Cause::Start => "started".into(),
-        Cause::MasterSilent => "no master heard for the whole down timer".into(),
-        Cause::MasterLeft => "the master left".into(),
-        Cause::Owner => "address owner".into(),
-        Cause::Preempts { over, priority } => format!("{over} is worse, with priority {priority}"),
-        Cause::Outranked { by, priority } => format!("outranked by {by} with priority {priority}"),
-        Cause::Faulted(faults) => format!("faults {faults:?}"),
-        Cause::Recovered => "no fault is left".into(),
-        Cause::Group { led_by } => {
-            format!("with its group, after {}", spec.instances.get(led_by.index()).map_or("?", |i| &i.name))
-        }
-        Cause::Stalled => "the process was stalled".into(),
-        Cause::Drained => "drained".into(),
-        Cause::Failover => "failover asked for".into(),
-        Cause::Reload => "reload".into(),
-        Cause::Stopping => "stopping".into(),
-    }
 }

@@ -18,8 +18,11 @@ impl Engine {
             Command::ClearCounters => {
                 for instance in &mut self.instances {
                     instance.counters = Counters::default();
+                    instance.refused_speakers.clear();
+                    instance.rivals.clear();
                 }
                 self.refused.clear();
+                self.strangers.clear();
             }
             Command::Reassure => {
                 for id in self.masters() {

@@ -26,6 +26,7 @@ pub mod reload;
 mod script;
 mod settle;
 pub mod snapshot;
+mod speakers;
 mod state;
 pub mod track;
 mod transmit;
@@ -43,6 +44,7 @@ use io::{
 use links::Links;
 use script::Monitor;
 use snapshot::Snapshot;
+use speakers::{Refused, Table};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use track::Board;
@@ -73,8 +75,12 @@ pub struct Engine {
     leader: Option<InstanceId>,
     /// Datagrams that belong to no instance.
     refused: BTreeMap<Refusal, u64>,
+    /// Who sends adverts with a VRID of nobody here.
+    strangers: Table<Refused>,
     /// When each kind of stray datagram was last told.
     told: BTreeMap<Refusal, Time>,
+    /// When it was last told that a stranger speaks for an address of ours.
+    told_clash: Option<Time>,
     stopped: bool,
     /// How often a binding has changed.
     rebound: u64,
@@ -127,7 +133,9 @@ impl Engine {
             stirred: BTreeSet::new(),
             leader: None,
             refused: BTreeMap::new(),
+            strangers: Table::default(),
             told: BTreeMap::new(),
+            told_clash: None,
             stopped: false,
             rebound: 0,
             spec,

@@ -24,11 +24,11 @@ pub(super) fn ports(spec: &Spec, instances: &[Instance]) -> Vec<(Port, Vec<Insta
 fn port(spec: &InstanceSpec, instance: &Instance) -> Option<Port> {
     let binding = &instance.binding;
     let protocol = if matches!(spec.auth, Auth::Ah(_)) { PROTOCOL_AH } else { PROTOCOL_VRRP };
-    let (family, version) = (spec.family, None);
+    let family = spec.family;
     match &spec.transport {
         Transport::Multicast { group } => {
             let ifindex = Some(binding.transmit).filter(|index| *index != 0)?;
-            Some(Port { family, ifindex: Some(ifindex), group: Some(*group), local: None, protocol, version })
+            Some(Port { family, ifindex: Some(ifindex), group: Some(*group), local: None, protocol })
         }
         Transport::Unicast { .. } => {
             let ifindex = Some(binding.transmit).filter(|index| *index != 0);
@@ -37,7 +37,7 @@ fn port(spec: &InstanceSpec, instance: &Instance) -> Option<Port> {
             }
             // The last goodbye comes from an address that is lost.
             let local = Some(binding.source.or(instance.spoke_from())?);
-            Some(Port { family, ifindex, group: None, local, protocol, version })
+            Some(Port { family, ifindex, group: None, local, protocol })
         }
     }
 }

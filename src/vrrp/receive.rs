@@ -12,7 +12,7 @@ use super::transmit::{is_group, unix_micros};
 use crate::spec::{InstanceId, InstanceSpec, Transport};
 use crate::time::Interval;
 use crate::wire::Vrid;
-use crate::wire::advert::Head;
+use crate::wire::advert::{self, Head};
 use std::net::IpAddr;
 
 /// Stray datagrams of one kind are told about at most this often.
@@ -27,7 +27,7 @@ impl Engine {
         };
         let Some(head) = Head::read(datagram.payload) else { return self.stray(Refusal::Truncated, &meta, None) };
         let Some(id) = self.addressee(&datagram, head.vrid) else {
-            return self.stray(Refusal::UnknownVrid, &meta, Vrid::new(head.vrid));
+            return self.stranger(&datagram, head.vrid);
         };
         let Some((instance, spec)) = self.instances.get(id.index()).zip(self.spec.instances.get(id.index())) else {
             return;
@@ -91,6 +91,24 @@ impl Engine {
         // The first among the best.
         let best = candidates.iter().map(rank).max()?;
         candidates.iter().find(|id| rank(id) == best).copied()
+    }
+
+    /// An advert with a VRID of nobody here. Usually it is another cluster's. If it speaks for an address that is virtual
+    /// here, two servers believe that they own it, and the instance with this address is told of.
+    fn stranger(&mut self, datagram: &Datagram<'_>, vrid: u8) {
+        let (meta, vrid, why) = (datagram.meta, Vrid::new(vrid), Refusal::UnknownVrid);
+        let advert = advert::parse(datagram.payload, datagram.family).ok();
+        let names = || advert.iter().flat_map(|advert| advert.addresses.iter());
+        let new = self.strangers.refused(meta.source, why, vrid, meta.ifindex, names(), self.now);
+        let due = self.told_clash.is_none_or(|last| self.now.since(last) >= STRAYS_TOLD_EVERY);
+        let clash = names().find(|name| new && due && self.index.claimed.contains(name));
+        let Some(clash) = clash else { return self.stray(why, &meta, vrid) };
+        *self.refused.entry(why).or_default() += 1;
+        self.told_clash = Some(self.now);
+        let claims = |spec: &InstanceSpec| spec.claim.addresses.iter().any(|own| own.address == clash);
+        let instance = (0..).map(InstanceId).zip(&self.spec.instances).find(|(_, spec)| claims(spec)).map(|(id, _)| id);
+        let (from, ifindex) = (meta.source, meta.ifindex);
+        self.out.push_back(Action::Report(Event::Refused { instance, from, ifindex, vrid, why }));
     }
 
     /// A datagram that belongs to nobody.
@@ -161,8 +179,7 @@ impl Counters {
             | Refusal::Version
             | Refusal::Checksum
             | Refusal::UnknownPeer
-            | Refusal::OwnerIgnores
-            | Refusal::Own => return,
+            | Refusal::OwnerIgnores => return,
         };
         *counter += 1;
     }

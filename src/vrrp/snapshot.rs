@@ -20,6 +20,8 @@ pub struct Snapshot {
     pub trackers: Vec<TrackerView>,
     /// Datagrams that belong to no instance, by reason.
     pub refused: BTreeMap<Refusal, u64>,
+    /// Senders of adverts with a VRID of nobody here.
+    pub strangers: Vec<SpeakerView>,
     pub startup_delay_left: Option<Interval>,
     /// All interfaces, by index. Only the dumps show them.
     #[serde(skip)]
@@ -79,8 +81,50 @@ pub struct InstanceView {
     /// All addresses of the claim are known to be in the kernel.
     pub owned: bool,
     pub drained: bool,
+    /// False: `nopreempt`.
+    pub preempt: bool,
+    /// End of a `preempt_delay` that runs.
+    pub preempt_at: Option<Time>,
+    /// Members of its sync group without which it cannot become MASTER although it is ready to.
+    pub held_back_by: Vec<Box<str>>,
     pub last_advert_sent: Option<Time>,
+    /// Whose adverts are refused; at most a few dozen, whoever was silent longest gives way.
+    pub refused_speakers: Vec<SpeakerView>,
+    /// Who speaks as MASTER while this router is, or last was, MASTER.
+    pub rivals: Vec<RivalView>,
     pub counters: Counters,
+}
+
+/// A sender whose adverts are refused.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct SpeakerView {
+    pub address: IpAddr,
+    pub why: Refusal,
+    /// Of its adverts, where it is not the instance's.
+    pub vrid: Option<Vrid>,
+    pub ifindex: u32,
+    /// The instance here whose addresses it speaks for, although with another VRID.
+    pub instance: Option<Box<str>>,
+    pub count: u64,
+    pub first_heard: Time,
+    pub last_heard: Time,
+    /// Heard within the down timer; strangers within [`SpeakerView::RECENT`].
+    pub current: bool,
+}
+impl SpeakerView {
+    pub const RECENT: Interval = Interval::from_secs(10);
+}
+
+/// Another router that speaks as MASTER.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct RivalView {
+    pub address: IpAddr,
+    pub priority: Priority,
+    pub count: u64,
+    pub first_heard: Time,
+    pub last_heard: Time,
+    /// There are two masters now: this router is MASTER, and the other one spoke within the down timer and does not yield.
+    pub current: bool,
 }
 
 #[derive(Clone, PartialEq, Debug, Serialize)]
@@ -101,6 +145,8 @@ pub struct MasterView {
     pub priority: Priority,
     pub ourselves: bool,
     pub last_heard: Option<Time>,
+    /// It has not been heard for the whole down timer, or has said that it leaves.
+    pub silent: bool,
 }
 
 #[derive(Clone, PartialEq, Debug, Serialize)]

@@ -4,14 +4,16 @@ use super::Engine;
 use super::instance::Instance;
 use super::io::{Role, Wake};
 use super::snapshot::{
-    ContributionView, GroupView, InstanceView, LinkView, MasterView, NextView, PortView, ScriptView, Snapshot,
-    TrackerView,
+    ContributionView, GroupView, InstanceView, LinkView, MasterView, NextView, PortView, RivalView, ScriptView,
+    Snapshot, SpeakerView, TrackerView,
 };
-use super::state::State;
+use super::speakers::{Refused, STAYS};
+use super::state::{Patience, State};
 use super::track::name_of;
 use crate::spec::{InstanceId, InstanceSpec};
-use crate::time::Time;
+use crate::time::{Interval, Time};
 use crate::wire::Priority;
+use std::net::IpAddr;
 
 impl Engine {
     pub(super) fn view(&self, now: Time) -> Snapshot {
@@ -21,7 +23,7 @@ impl Engine {
         Snapshot {
             now,
             unix_micros: self.unix(now),
-            instances: instances.map(|(id, (spec, instance))| self.view_instance(id, spec, instance)).collect(),
+            instances: instances.map(|(id, (spec, instance))| self.view_instance(id, spec, instance, now)).collect(),
             groups: self
                 .spec
                 .groups
@@ -49,6 +51,7 @@ impl Engine {
                 .collect(),
             trackers: self.view_trackers(),
             refused: self.refused.clone(),
+            strangers: self.view_strangers(now),
             links: self
                 .links
                 .iter()
@@ -71,14 +74,14 @@ impl Engine {
         }
     }
 
-    fn view_instance(&self, id: InstanceId, spec: &InstanceSpec, instance: &Instance) -> InstanceView {
+    fn view_instance(&self, id: InstanceId, spec: &InstanceSpec, instance: &Instance, now: Time) -> InstanceView {
         let role = instance.role();
         let priority = instance.priority();
         let down = instance.master_down(spec);
         let (master, owned) = match instance.state() {
             State::Master(master) => {
-                let ourselves =
-                    MasterView { address: instance.binding.source, priority, ourselves: true, last_heard: None };
+                let address = instance.binding.source;
+                let ourselves = MasterView { address, priority, ourselves: true, last_heard: None, silent: false };
                 (Some(ourselves), master.owned)
             }
             State::Backup(backup) => {
@@ -88,20 +91,30 @@ impl Engine {
                     priority: heard.priority,
                     ourselves: false,
                     last_heard: Some(heard.at),
+                    silent: backup.patience == Patience::Skew || now.since(heard.at) > down,
                 });
                 (view, false)
             }
             State::Init | State::Fault => (None, false),
         };
-        let next = instance.deadline(id, spec).map(|(at, wake)| NextView {
+        let grouped = spec.group.is_some();
+        let held_back_by = if instance.wants_master() { self.content_members(spec) } else { Vec::new() };
+        // Whoever is ready but for its group has a timer that changes nothing.
+        let next = instance.deadline(id, spec).filter(|_| held_back_by.is_empty()).map(|(at, wake)| NextView {
             at,
             what: match wake {
                 Wake::Advert(_) => "advert",
+                Wake::Preempt(_) if grouped => "ready to become MASTER with its group: the present master is worse",
                 Wake::Preempt(_) => "become MASTER: the present master is worse",
+                _ if grouped => "ready to become MASTER with its group unless a master is heard",
                 _ => "become MASTER unless a master is heard",
             }
             .into(),
         });
+        let preempt_at = match instance.state() {
+            State::Backup(backup) => backup.preempt_at.filter(|at| *at > now),
+            State::Init | State::Fault | State::Master(_) => None,
+        };
         InstanceView {
             name: spec.name.clone(),
             state: role,
@@ -131,9 +144,49 @@ impl Engine {
             next,
             owned,
             drained: instance.drained,
+            preempt: spec.preempt,
+            preempt_at,
+            held_back_by,
             last_advert_sent: instance.last_sent,
+            refused_speakers: instance.refused_speakers.iter().map(|entry| speaker(entry, None, down, now)).collect(),
+            rivals: instance
+                .rivals
+                .iter()
+                .map(|rival| RivalView {
+                    address: rival.from,
+                    priority: rival.priority,
+                    count: rival.seen.count,
+                    first_heard: rival.seen.first,
+                    last_heard: rival.seen.last,
+                    current: instance.is_master() && rival.seen.count >= STAYS && now.since(rival.seen.last) <= down,
+                })
+                .collect(),
             counters: instance.counters.clone(),
         }
+    }
+
+    /// Members of the same group that are content to be BACKUP: they hear a master that they do not mean to replace.
+    fn content_members(&self, spec: &InstanceSpec) -> Vec<Box<str>> {
+        let group = spec.group.and_then(|group| self.spec.groups.get(group.index()));
+        let members = group.into_iter().flat_map(|group| &group.members);
+        let content = members.filter(|id| {
+            self.instances.get(id.index()).is_some_and(|member| !member.is_master() && !member.wants_master())
+        });
+        content.filter_map(|id| self.spec.instances.get(id.index())).map(|spec| spec.name.clone()).collect()
+    }
+
+    fn view_strangers(&self, now: Time) -> Vec<SpeakerView> {
+        let claims = |name: &IpAddr| {
+            let mut all = self.spec.instances.iter();
+            all.find(|spec| spec.claim.addresses.iter().any(|own| own.address == *name)).map(|spec| spec.name.clone())
+        };
+        self.strangers
+            .iter()
+            .map(|entry| {
+                let ours = entry.names.iter().find(|name| self.index.claimed.contains(name)).and_then(claims);
+                speaker(entry, ours, SpeakerView::RECENT, now)
+            })
+            .collect()
     }
 
     fn view_contributions(&self, spec: &InstanceSpec) -> Vec<ContributionView> {
@@ -174,5 +227,19 @@ impl Engine {
             good: *up,
         });
         files.chain(processes).chain(bfds).collect()
+    }
+}
+
+fn speaker(entry: &Refused, instance: Option<Box<str>>, patience: Interval, now: Time) -> SpeakerView {
+    SpeakerView {
+        address: entry.from,
+        why: entry.why,
+        vrid: entry.vrid,
+        ifindex: entry.ifindex,
+        instance,
+        count: entry.seen.count,
+        first_heard: entry.seen.first,
+        last_heard: entry.seen.last,
+        current: now.since(entry.seen.last) <= patience,
     }
 }

@@ -125,7 +125,7 @@ fn strays_are_counted_and_told_with_measure() {
     all.log_unknown_vrids = true;
     let mut bench = Bench::new(all);
     bench.take();
-    let voice = Voice::of(&instance(9, 100), "10.0.0.2", 200);
+    let voice = Voice { addresses: vec![ip("10.0.0.99")], ..Voice::of(&instance(9, 100), "10.0.0.2", 200) };
     for _ in 0..5 {
         bench.hear(&voice);
     }

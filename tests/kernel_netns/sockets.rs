@@ -18,7 +18,7 @@ fn ip(text: &str) -> IpAddr {
 
 fn port(family: Family, ifindex: u32, group: Option<&str>, local: Option<&str>) -> Port {
     let (group, local) = (group.map(ip), local.map(ip));
-    Port { family, ifindex: Some(ifindex), group, local, protocol: PROTOCOL_VRRP, version: None }
+    Port { family, ifindex: Some(ifindex), group, local, protocol: PROTOCOL_VRRP }
 }
 
 fn datagram(source: Ipv4Addr, destination: Ipv4Addr, ttl: u8, payload: &[u8]) -> Arc<[u8]> {

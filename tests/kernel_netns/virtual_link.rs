@@ -353,7 +353,6 @@ fn no_group_membership_leaves_by_the_vmac() {
             group: Some("224.0.0.18".parse().unwrap()),
             local: None,
             protocol: 112,
-            version: None,
         };
         assert!(sockets.sync(vec![(port, vec![InstanceId(0)])]).is_empty());
         let parent = wire::mac(&pair.here, "eth0").unwrap().unwrap();

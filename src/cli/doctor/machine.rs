@@ -80,17 +80,7 @@ impl Machine for Mounted {
         if self.root.is_some() {
             return Vec::new();
         }
-        let Ok(list) = nix::ifaddrs::getifaddrs() else { return Vec::new() };
-        list.filter_map(|entry| {
-            let storage = entry.address?;
-            let address = match (storage.as_sockaddr_in(), storage.as_sockaddr_in6()) {
-                (Some(v4), _) => IpAddr::V4(v4.ip()),
-                (_, Some(v6)) => IpAddr::V6(v6.ip()),
-                _ => return None,
-            };
-            Some((entry.interface_name, address))
-        })
-        .collect()
+        crate::kernel::addresses::present()
     }
     fn clock_synchronised(&self) -> Option<bool> {
         if self.root.is_some() {

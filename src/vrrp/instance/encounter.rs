@@ -125,11 +125,13 @@ impl Instance {
                 self.advertise(self.priority(), cx);
             }
             Verdict::Mirror => {
+                self.meet_rival(heard, cx);
                 if self.complain(Complaint::Mirror) {
                     cx.report(Event::RivalMaster { instance: cx.id, from, priority });
                 }
             }
             Verdict::WeWin => {
+                self.meet_rival(heard, cx);
                 if let (Auth::Ah(_), Some(sequence)) = (&spec.auth, admitted.ah_sequence) {
                     self.sender.ah_sequence = self.sender.ah_sequence.max(sequence.saturating_add(1));
                 }
@@ -150,6 +152,14 @@ impl Instance {
             }
         }
         Aftermath::Nothing
+    }
+
+    /// Another router speaks as MASTER and is not better: it has to hear us and yield, or there are two.
+    fn meet_rival(&mut self, heard: Heard, cx: &mut Cx<'_>) {
+        let Heard { from, priority, .. } = heard;
+        if self.rivals.heard(from, priority, self.master_down(cx.spec), cx.now) {
+            cx.report(Event::RivalStays { instance: cx.id, from, priority });
+        }
     }
 
     /// Another owner with a lower address: it has to give in, and if it does not, we do.

@@ -12,6 +12,7 @@ use super::election;
 use super::garp::{Plan, following};
 use super::io::{Action, Cause, Event, Fault, Refusal, Role, Wake, Wall};
 use super::snapshot::Counters;
+use super::speakers::{Refused, Rival as OtherMaster, Table};
 use super::state::{Backup, Complaint, Heard, Master, Patience, Rival, State};
 use super::transmit::{Sender, Speaker, unix_micros};
 use crate::spec::{InstanceId, InstanceSpec, Transport};
@@ -81,6 +82,10 @@ pub(super) struct Instance {
     pub(super) replay: ReplayTable,
     pub(super) plan: Plan,
     pub(super) counters: Counters,
+    /// Whose adverts are not taken, and why.
+    pub(super) refused_speakers: Table<Refused>,
+    /// Who speaks as MASTER while this router is MASTER.
+    pub(super) rivals: Table<OtherMaster>,
     /// Kinds of complaint that have been made since the last change of role or master.
     complained: u64,
 }
@@ -108,6 +113,8 @@ impl Instance {
             replay: ReplayTable::default(),
             plan: Plan::default(),
             counters: Counters::default(),
+            refused_speakers: Table::default(),
+            rivals: Table::default(),
             complained: 0,
         }
     }
@@ -219,6 +226,7 @@ impl Instance {
         if from == Role::Master && to != Role::Master {
             self.counters.release_master += 1;
             self.plan.end();
+            self.rivals.settled();
         }
         self.state = next;
         self.since = cx.now;
@@ -390,6 +398,11 @@ impl Instance {
             cx.report(Event::Late { by: late });
         }
         self.advertise(self.priority(), cx);
+        if !self.rivals.is_empty() {
+            for from in self.rivals.fallen_silent(self.master_down(spec), cx.now) {
+                cx.report(Event::RivalSilent { instance: cx.id, from });
+            }
+        }
         let State::Master(master) = &mut self.state else { return };
         master.advert_at =
             if late >= spec.interval { following(due, spec.interval, cx.now) } else { due + spec.interval };
@@ -404,10 +417,14 @@ impl Instance {
         };
     }
 
-    /// A refused datagram is counted and told once; nothing else changes.
+    /// A refused datagram is counted, its sender remembered, and told once; nothing else changes.
     pub(super) fn on_refusal(&mut self, why: Refusal, from: IpAddr, ifindex: u32, cx: &mut Cx<'_>) {
         self.counters.count(why);
-        if why != Refusal::NotListening && self.complain(Complaint::Refused(why)) {
+        if matches!(why, Refusal::NotListening | Refusal::OwnerIgnores) {
+            return;
+        }
+        self.refused_speakers.refused(from, why, None, ifindex, std::iter::empty(), cx.now);
+        if self.complain(Complaint::Refused(why)) {
             let (instance, vrid) = (Some(cx.id), Some(cx.spec.vrid));
             cx.report(Event::Refused { instance, from, ifindex, vrid, why });
         }

@@ -65,7 +65,6 @@ pub enum Cause {
     Stalled,
     Drained,
     Failover,
-    Reload,
     Stopping,
 }
 
@@ -116,8 +115,6 @@ pub enum Refusal {
     /// Not one of the peers, or outside their TTL range.
     UnknownPeer,
     OwnerIgnores,
-    /// Our own datagram came back.
-    Own,
 }
 
 /// What happened, for observers: log, notify scripts, FIFO, mail, metrics.
@@ -181,6 +178,18 @@ pub enum Event {
         instance: InstanceId,
         from: IpAddr,
         priority: Priority,
+    },
+    /// Another router goes on speaking as MASTER although this one is MASTER and better: it does not hear us, or does not
+    /// obey. Told once, until it falls silent.
+    RivalStays {
+        instance: InstanceId,
+        from: IpAddr,
+        priority: Priority,
+    },
+    /// The other master of [`Event::RivalStays`] has not been heard for the whole down timer.
+    RivalSilent {
+        instance: InstanceId,
+        from: IpAddr,
     },
     ScriptChanged {
         script: ScriptId,

@@ -7,7 +7,7 @@ pub use event::{Cause, Event, Fault, Refusal, Role};
 
 use crate::spec::{BfdId, Claim, FileId, IfName, InstanceId, ProcessId, ScriptId};
 use crate::time::Time;
-use crate::wire::{Family, Version};
+use crate::wire::Family;
 use std::net::IpAddr;
 use std::ops::Range;
 use std::sync::Arc;
@@ -258,7 +258,6 @@ pub enum Wake {
     Announce,
     Script(ScriptId),
     Process(ProcessId),
-    StartupDelay,
     Debounce,
     Other,
 }
@@ -275,6 +274,4 @@ pub struct Port {
     pub local: Option<IpAddr>,
     /// 112, or 51 with `auth_type AH`.
     pub protocol: u8,
-    /// Traffic is sent through `ifindex` without routing (multicast).
-    pub version: Option<Version>,
 }

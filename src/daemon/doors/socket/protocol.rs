@@ -18,10 +18,6 @@ pub enum Request {
     Status,
     /// A [`Reply::Status`], then a [`Reply::Event`] for everything that happens.
     Watch,
-    /// In sentences: the state, why, and what has to happen for it to change. Answered by [`Reply::Text`].
-    Explain {
-        instance: Option<String>,
-    },
     /// What happened lately, to one instance or group or to all. Answered by [`Reply::History`].
     History {
         instance: Option<String>,

@@ -9,6 +9,7 @@ mod reloading;
 
 use super::vrrp::{News, Punctuality, Told};
 use crate::config::report::Class;
+use crate::daemon::answers::LastReload;
 use crate::daemon::doors::socket::{Question, Reply};
 use crate::daemon::dumps;
 use crate::daemon::options::Options;
@@ -74,6 +75,8 @@ pub struct Services {
     answers: JoinSet<()>,
     watchdog: Option<systemd::Watchdog>,
     schedule: Option<Schedule>,
+    /// How the last reload ended, for who asks later.
+    last_reload: Option<LastReload>,
     /// Configurations read so far (`config_save_dir`).
     read: u32,
     /// Another program file that takes over, and what the engine leaves to it.
@@ -115,6 +118,7 @@ impl Services {
             answers: JoinSet::new(),
             watchdog: systemd::Watchdog::from_environment(),
             schedule: None,
+            last_reload: None,
             read: 0,
             will: None,
             phase: Phase::Starting,

@@ -7,11 +7,12 @@ use super::Phase;
 use super::Services;
 use super::WATCHERS_READ;
 use crate::daemon::again::{self, Will};
-use crate::daemon::answers;
+use crate::daemon::answers::{self, LastReload, Surroundings};
 use crate::daemon::doors::socket::{Answer, Question, Reply, Request};
 use crate::daemon::loops::vrrp::{News, Steer};
 use crate::daemon::systemd;
 use crate::handover;
+use crate::kernel::addresses;
 use std::path::PathBuf;
 use tokio::sync::oneshot;
 use tokio::time::sleep;
@@ -22,11 +23,12 @@ impl Services {
         let answer = match (request, answer) {
             (Request::Reload, Answer::Once(asker)) => return self.reload(Some(asker)),
             (_, Answer::Stream(stream)) => {
-                let (snapshot, view) = (self.snapshot(), self.view());
+                let (snapshot, view, reload) = (self.snapshot(), self.view(), self.last_reload.clone());
                 self.watchers.push(stream.clone());
                 self.answers.spawn(async move {
                     if let Ok(snapshot) = snapshot.await {
-                        let _ = stream.send(answers::status(&view, &snapshot)).await;
+                        let around = around(reload).await;
+                        let _ = stream.send(answers::status(&view, &snapshot, &around)).await;
                     }
                 });
                 return;
@@ -51,10 +53,10 @@ impl Services {
                 return;
             }
             request => {
-                let (snapshot, view) = (self.snapshot(), self.view());
+                let (snapshot, view, reload) = (self.snapshot(), self.view(), self.last_reload.clone());
                 self.answers.spawn(async move {
                     let reply = match snapshot.await {
-                        Ok(snapshot) => answers::to(&request, &view, &snapshot),
+                        Ok(snapshot) => answers::to(&request, &view, &snapshot, &around(reload).await),
                         Err(_) => Reply::Refused { reason: "the daemon is stopping".into(), diagnostics: None },
                     };
                     let _ = answer.send(reply);
@@ -141,4 +143,10 @@ impl Services {
             punctuality: self.parts.punctuality.clone(),
         }
     }
+}
+
+/// Asked of the kernel on a thread of its own: it may wait for the routing lock.
+async fn around(reload: Option<LastReload>) -> Surroundings {
+    let present = tokio::task::spawn_blocking(addresses::present).await.unwrap_or_default();
+    Surroundings { present, reload }
 }

@@ -1,0 +1,163 @@
+//! What is wrong with an instance now, as the daemon sees it: the same sentences for `status`, `explain` and `doctor`.
+//!
+//! Read from a snapshot alone. A sentence is here when an operator should act on it; what is only worth knowing (a rival
+//! of yesterday, a priority) is said by the verb itself.
+
+use super::view::{self, Address, Instance, Snapshot, Speaker, span};
+
+/// How long an address may take to come or go before it is called missing or left over, in seconds.
+const MOVING: f64 = 2.0;
+
+/// Something that is wrong.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Alarm {
+    /// Kind of trouble: a stable word for scripts.
+    pub kind: &'static str,
+    pub what: String,
+    /// What follows from it for the virtual addresses.
+    pub why: Option<String>,
+    pub cure: Option<String>,
+}
+
+impl Alarm {
+    fn new(kind: &'static str, what: impl Into<String>) -> Alarm {
+        Alarm { kind, what: what.into(), why: None, cure: None }
+    }
+    fn why(mut self, text: impl Into<String>) -> Alarm {
+        self.why = Some(text.into());
+        self
+    }
+    fn cure(mut self, text: impl Into<String>) -> Alarm {
+        self.cure = Some(text.into());
+        self
+    }
+}
+
+/// Everything that is wrong with one instance; its name is not in the sentences.
+pub fn of(snapshot: &Snapshot, instance: &Instance) -> Vec<Alarm> {
+    let mut found = Vec::new();
+    rivals(snapshot, instance, &mut found);
+    refused(snapshot, instance, &mut found);
+    for fault in &instance.faults {
+        let alarm = Alarm::new("fault", format!("in FAULT: {}", view::fault(fault)));
+        let alarm = alarm.why("it takes no address until that is gone, and returns by itself then");
+        found.push(match view::cure(fault) {
+            Some(cure) => alarm.cure(cure),
+            None => alarm,
+        });
+    }
+    if !instance.held_back_by.is_empty() {
+        found.push(held(snapshot, instance));
+    }
+    if instance.drained {
+        found.push(
+            Alarm::new("drained", "drained by an operator: it hands over to any other router that lives")
+                .cure(format!("vipctl undrain {}", instance.name)),
+        );
+    }
+    addresses(snapshot, instance, &mut found);
+    found
+}
+
+fn rivals(snapshot: &Snapshot, instance: &Instance, found: &mut Vec<Alarm>) {
+    for rival in instance.rivals_now() {
+        let since = span(snapshot.ago(rival.first_heard));
+        found.push(
+            Alarm::new(
+                "two-masters",
+                format!(
+                    "two masters: {} speaks as MASTER too, with priority {}, for {since} ({} adverts, the last {} ago)",
+                    rival.address,
+                    rival.priority,
+                    rival.count,
+                    span(snapshot.ago(rival.last_heard))
+                ),
+            )
+            .why("it does not hear this server or refuses its adverts; clients reach now one server, now the other")
+            .cure(format!(
+                "on {}: `vipctl explain` says whose adverts it refuses; look at firewalls on both",
+                rival.address
+            )),
+        );
+    }
+}
+
+fn refused(snapshot: &Snapshot, instance: &Instance, found: &mut Vec<Alarm>) {
+    let strangers = snapshot.strangers.iter().filter(|s| s.current && s.instance.as_deref() == Some(&instance.name));
+    for speaker in instance.refused_now().chain(strangers) {
+        let heard = format!("{} adverts, the last {} ago", speaker.count, span(snapshot.ago(speaker.last_heard)));
+        let (why, cure) = view::refusal(&speaker.why);
+        let what = match speaker.vrid.filter(|_| speaker.instance.is_some()) {
+            Some(theirs) => format!(
+                "{} speaks for its addresses with VRID {theirs}, here it is {} ({heard})",
+                speaker.address, instance.vrid
+            ),
+            None => format!("adverts of {} are refused: {why} ({heard})", speaker.address),
+        };
+        let follows = match instance.state.as_str() {
+            "MASTER" => "each of the two takes itself for the only MASTER: both hold the addresses",
+            "BACKUP" => "it is as if that router were dead: this server takes the addresses although it has them",
+            _ => "that router does not count here",
+        };
+        let alarm = Alarm::new("refused", what).why(follows);
+        found.push(match cure {
+            Some(cure) => alarm.cure(cure),
+            None => alarm,
+        });
+    }
+}
+
+/// Refused senders that concern no instance in particular are no alarm: other clusters may use the same network.
+pub fn foreign(snapshot: &Snapshot) -> impl Iterator<Item = &Speaker> {
+    snapshot.strangers.iter().filter(|s| s.current && s.instance.is_none())
+}
+
+fn held(snapshot: &Snapshot, instance: &Instance) -> Alarm {
+    let group = snapshot.groups.iter().find(|g| g.members.contains(&instance.name)).map_or("", |g| g.name.as_str());
+    let members: Vec<String> = instance
+        .held_back_by
+        .iter()
+        .map(|name| {
+            let member = snapshot.instances.iter().find(|i| i.name == *name);
+            match member.and_then(|member| member.master.as_ref()).filter(|m| !m.ourselves && !m.silent) {
+                Some(master) => format!(
+                    "{name}, which hears a master ({}, priority {})",
+                    master.address.as_deref().unwrap_or("?"),
+                    master.priority
+                ),
+                None => format!("{name}, whose down timer runs"),
+            }
+        })
+        .collect();
+    Alarm::new(
+        "group-held",
+        format!("ready to become MASTER, but held back by {} of group {group}", members.join(" and ")),
+    )
+    .why("a sync group moves as a whole: as long as that member stays BACKUP, nobody may hold these addresses")
+    .cure("stop the other server's daemon, or mend what keeps its instances in different states")
+}
+
+fn addresses(snapshot: &Snapshot, instance: &Instance, found: &mut Vec<Alarm>) {
+    if snapshot.ago(instance.since) < MOVING {
+        return;
+    }
+    let master = instance.state == "MASTER";
+    let odd: Vec<&Address> = instance.addresses.iter().filter(|a| a.on.is_empty() == master).collect();
+    let Some(first) = odd.first() else { return };
+    let names: Vec<&str> = odd.iter().take(4).map(|a| a.address.as_str()).collect();
+    let more = if odd.len() > 4 { format!(" and {} more", odd.len() - 4) } else { String::new() };
+    let names = names.join(", ") + &more;
+    let place = first.on.first().map_or(first.interface.as_str(), String::as_str);
+    found.push(if master {
+        Alarm::new("address-missing", format!("MASTER, but not on this server: {names}"))
+            .why("nobody answers for it")
+            .cure("the log says what the kernel refused; `vipctl doctor` looks at the machine")
+    } else {
+        Alarm::new("address-here", format!("{names} here although {}: on {place}", instance.state))
+            .why("two servers answer for it while another one is MASTER")
+            .cure(format!(
+                "ip address del {}/{} dev {place}; see that nothing else configures it",
+                first.address, first.prefix
+            ))
+    });
+}

@@ -1,0 +1,22 @@
+//! Which addresses are on which interfaces now, asked of the kernel once and not watched.
+//!
+//! For people's questions (`vipctl status`, `vipctl doctor`), never for the protocol: what the engine goes by is the
+//! netlink thread's. The call may wait for the kernel's routing lock, so it belongs on no thread that must not wait.
+
+use std::net::IpAddr;
+
+/// (interface, address) of everything configured in the calling thread's network namespace; nothing if the kernel does not
+/// say.
+pub fn present() -> Vec<(String, IpAddr)> {
+    let Ok(list) = nix::ifaddrs::getifaddrs() else { return Vec::new() };
+    list.filter_map(|entry| {
+        let storage = entry.address?;
+        let address = match (storage.as_sockaddr_in(), storage.as_sockaddr_in6()) {
+            (Some(v4), _) => IpAddr::V4(v4.ip()),
+            (_, Some(v6)) => IpAddr::V6(v6.ip()),
+            _ => return None,
+        };
+        Some((entry.interface_name, address))
+    })
+    .collect()
+}

@@ -1,0 +1,221 @@
+//! Causes, faults, refusals, exits and symptoms as sentences: the one place where they are written, for the log, `vipctl`,
+//! mail, JSON and the simulator.
+//!
+//! Every function is a `match` without a wildcard arm, so that a new variant asks for its sentence here and nowhere else.
+//! A sentence has no capital at its beginning and no full stop: it stands behind a colon, in brackets or in a table.
+
+use crate::balance::io::{Stage, Symptom};
+use crate::spec::InstanceId;
+use crate::vrrp::io::{Cause, Exit, Fault, Refusal, TrackValue};
+
+/// Why a virtual router is in its state. `name`: what an instance is called.
+pub fn cause(why: &Cause, name: impl Fn(InstanceId) -> String) -> String {
+    match why {
+        Cause::Start => "the daemon has just started".into(),
+        Cause::MasterSilent => "no advert came from a master in time".into(),
+        Cause::MasterLeft => "the master said that it leaves (priority 0)".into(),
+        Cause::Owner => "it owns the addresses (priority 255)".into(),
+        Cause::Preempts { over, priority } => {
+            format!("it took over from {over}, whose priority is only {priority}")
+        }
+        Cause::Outranked { by, priority } if priority.0 == 0 => format!("{by} was heard"),
+        Cause::Outranked { by, priority } => format!("{by} has the better claim (priority {priority})"),
+        Cause::Faulted(list) if list.is_empty() => "a fault".into(),
+        Cause::Faulted(list) => faults(list),
+        Cause::Recovered => "its faults are gone".into(),
+        Cause::Group { led_by } => format!("its sync group went along with {}", name(*led_by)),
+        Cause::Stalled => "this process was stalled for longer than a backup waits".into(),
+        Cause::Drained => "it was drained by an operator".into(),
+        Cause::Failover => "an operator asked for a failover".into(),
+        Cause::Stopping => "the daemon is stopping".into(),
+    }
+}
+
+/// What keeps an instance in FAULT.
+pub fn fault(fault: &Fault) -> String {
+    match fault {
+        Fault::InterfaceMissing(name) => format!("interface {name} does not exist"),
+        Fault::InterfaceDown(name) => format!("interface {name} down"),
+        Fault::BaseInterfaceDown(name) => format!("base interface {name} down"),
+        Fault::NoSourceAddress => "no address of its own on the interface".into(),
+        Fault::Tracker(name) => format!("tracked {name} fails"),
+        Fault::Pending(name) => format!("{name} has not reported yet"),
+        Fault::DuplicateVrid => "another instance here has the same VRID on the same link".into(),
+        Fault::Config(why) => format!("configuration: {why}"),
+        Fault::Group(name) => format!("{name} of the same sync group is in FAULT"),
+    }
+}
+
+/// Several faults in a row.
+pub fn faults(list: &[Fault]) -> String {
+    list.iter().map(fault).collect::<Vec<_>>().join(", ")
+}
+
+/// What to do about a fault, where there is something that can be said of all of its kind.
+pub fn cure(fault: &Fault) -> Option<String> {
+    match fault {
+        Fault::InterfaceMissing(name) => {
+            Some(format!("`ip link` shows the interfaces that there are; the configuration names {name}"))
+        }
+        Fault::InterfaceDown(name) | Fault::BaseInterfaceDown(name) => {
+            Some(format!("`ip link set {name} up`, or look at the cable, the bond or the switch"))
+        }
+        Fault::NoSourceAddress => Some("give the interface an address, or set mcast_src_ip or unicast_src_ip".into()),
+        Fault::Tracker(name) => Some(format!("run the check of {name} by hand as its user and look at the exit code")),
+        Fault::Pending(name) => Some(format!("wait for the first run of {name} to end")),
+        Fault::DuplicateVrid => Some("give one of the two instances another virtual_router_id".into()),
+        Fault::Config(_) => Some("`vipctl check` shows the line".into()),
+        Fault::Group(name) => Some(format!("`vipctl explain {name}` says what is wrong with it")),
+    }
+}
+
+/// Why an advert was not taken. The subject of each is the advert or whoever sent it.
+pub fn refusal(why: Refusal) -> &'static str {
+    match why {
+        Refusal::Truncated => "shorter than a VRRP packet",
+        Refusal::UnknownVrid => "no instance here has this VRID",
+        Refusal::NotListening => "the instance is not listening",
+        Refusal::Length => "its length does not fit its contents",
+        Refusal::Ttl => "its TTL is not 255, so it may come from another network",
+        Refusal::Version => "it speaks another VRRP version than this instance",
+        Refusal::Type => "it is not an advertisement",
+        Refusal::Checksum => "its checksum is wrong",
+        Refusal::AuthTypeInvalid => "its authentication type is unknown",
+        Refusal::AuthTypeMismatch => "it is authenticated in another way than configured here",
+        Refusal::AuthFailure => "its password or key is not ours",
+        Refusal::AuthExtMissing => "it has no authentication extension",
+        Refusal::AuthExtMalformed => "its authentication extension cannot be read",
+        Refusal::AuthExtUnknownKey => "it is signed with a key id that is not configured here",
+        Refusal::AuthExtInvalidHmac => "its signature is wrong",
+        Refusal::AuthExtStale => "it is older than the replay window allows; are the clocks right?",
+        Refusal::AuthExtReplay => "it has been heard before",
+        Refusal::AdvertInterval => "its advertisement interval is not ours",
+        Refusal::Destination => "it is multicast where unicast is configured, or the reverse",
+        Refusal::UnknownPeer => "its sender is not one of the unicast peers, or outside their TTL range",
+        Refusal::OwnerIgnores => "the address owner ignores adverts",
+    }
+}
+
+/// What to do about adverts that are refused for this reason.
+pub fn refusal_cure(why: Refusal) -> Option<&'static str> {
+    match why {
+        Refusal::UnknownVrid => Some("the same virtual_router_id on all servers of a virtual address"),
+        Refusal::Ttl => Some("the servers must be on one link; over routers use unicast with unicast_ttl or min_ttl"),
+        Refusal::Version => Some("the same vrrp_version on all servers"),
+        Refusal::Checksum => Some("`checksum_compatibility never` or `auto` beside an old keepalived with unicast"),
+        Refusal::AuthTypeInvalid | Refusal::AuthTypeMismatch | Refusal::AuthExtMissing | Refusal::AuthExtMalformed => {
+            Some("the same authentication or auth_hmac block on all servers")
+        }
+        Refusal::AuthFailure => Some("the same auth_pass on all servers"),
+        Refusal::AuthExtUnknownKey => Some("bring the key to all servers first, then make it the active_key"),
+        Refusal::AuthExtInvalidHmac => Some("the same auth_hmac key on all servers"),
+        Refusal::AuthExtStale => Some("synchronise the clocks of all servers"),
+        Refusal::AdvertInterval => Some("the same advert_int on all servers"),
+        Refusal::Destination => Some("unicast_peer on all servers or on none"),
+        Refusal::UnknownPeer => Some("complete unicast_peer, or drop check_unicast_src"),
+        Refusal::Truncated
+        | Refusal::NotListening
+        | Refusal::Length
+        | Refusal::Type
+        | Refusal::AuthExtReplay
+        | Refusal::OwnerIgnores => None,
+    }
+}
+
+/// How a run of a program ended.
+pub fn exit(exit: Exit) -> String {
+    match exit {
+        Exit::Code(code) => format!("exit code {code}"),
+        Exit::Signal(signal) => format!("ended by signal {signal}"),
+        Exit::NotRun => "could not be started".into(),
+    }
+}
+
+/// What a tracker that is not a script says.
+pub fn track_value(value: TrackValue) -> String {
+    match value {
+        TrackValue::Number(number) => number.to_string(),
+        TrackValue::Count(1) => "1 process".into(),
+        TrackValue::Count(count) => format!("{count} processes"),
+        TrackValue::Up(true) => "up".into(),
+        TrackValue::Up(false) => "down".into(),
+    }
+}
+
+/// Why the check of a real server failed.
+pub fn symptom(symptom: &Symptom) -> String {
+    match symptom {
+        Symptom::Refused => "the connection was refused".into(),
+        Symptom::TimedOut(at) => format!("no answer in time while {}", stage(*at)),
+        Symptom::Unreachable(error) => format!("it cannot be reached: {}", errno(*error)),
+        Symptom::Closed(at) => format!("the connection ended while {}", stage(*at)),
+        Symptom::Tls(why) => format!("TLS failed: {why}"),
+        Symptom::Status(code) => format!("it answered with status {code}"),
+        Symptom::Digest(digest) => {
+            let digits: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+            format!("the digest of its answer is {digits}")
+        }
+        Symptom::Pattern => "its answer does not fit the pattern".into(),
+        Symptom::Malformed(why) => format!("its answer is not understood: {why}"),
+        Symptom::TooLong(bytes) => format!("its answer is longer than {bytes} bytes"),
+        Symptom::Answer(code) => format!("it answered no (code {code})"),
+        Symptom::Exit(code) => format!("the program ended with exit code {code}"),
+        Symptom::Signal(signal) => format!("the program was ended by signal {signal}"),
+        Symptom::NotRun(error) => format!("the program could not be started: {}", errno(*error)),
+        Symptom::File(number) => format!("the tracked file says {number}"),
+        Symptom::SessionDown => "the BFD session is not up".into(),
+    }
+}
+
+/// How far a check came, as what it was doing.
+pub fn stage(stage: Stage) -> &'static str {
+    match stage {
+        Stage::Connect => "connecting",
+        Stage::Tls => "negotiating TLS",
+        Stage::Send => "sending the request",
+        Stage::Answer => "waiting for the whole answer",
+        Stage::Program => "running the program",
+    }
+}
+
+fn errno(number: i32) -> String {
+    let text = std::io::Error::from_raw_os_error(number).to_string();
+    text.split(" (os error").next().unwrap_or(&text).to_owned()
+}
+
+/// A length of time for people: `0.35 s`, `12 s`, `2 min 5 s`, `3 h 12 min`, `9 days 4 h`.
+pub fn span(seconds: f64) -> String {
+    let whole = if seconds.is_finite() && seconds > 0.0 { seconds as u64 } else { 0 };
+    match whole {
+        0..=9 => {
+            let text = format!("{seconds:.2}");
+            format!("{} s", text.trim_end_matches('0').trim_end_matches('.'))
+        }
+        10..=59 => format!("{whole} s"),
+        60..=3599 => format!("{} min {} s", whole / 60, whole % 60),
+        3600..=86_399 => format!("{} h {} min", whole / 3600, whole % 3600 / 60),
+        _ => format!("{} days {} h", whole / 86_400, whole % 86_400 / 3600),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::Priority;
+
+    #[test]
+    fn a_preempting_master_is_explained_in_a_whole_sentence() {
+        let over = std::net::IpAddr::from([10, 0, 0, 2]);
+        let words = cause(&Cause::Preempts { over, priority: Priority(100) }, |_| String::new());
+        assert_eq!(words, "it took over from 10.0.0.2, whose priority is only 100");
+        assert_eq!(
+            cause(&Cause::Group { led_by: InstanceId(1) }, |id| format!("V{}", id.0)),
+            "its sync group went along with V1"
+        );
+    }
+
+    #[test]
+    fn errors_of_the_kernel_have_their_own_words() {
+        assert_eq!(symptom(&Symptom::Unreachable(113)), "it cannot be reached: No route to host");
+    }
+}

@@ -1,0 +1,112 @@
+//! Who speaks beside the instance and is not obeyed: what makes two masters visible.
+
+use crate::harness::*;
+use vipd::spec::*;
+use vipd::vrrp::io::*;
+use vipd::wire::Priority;
+
+fn told(actions: &[Action]) -> Vec<Event> {
+    let rival = |event: &Event| matches!(event, Event::RivalStays { .. } | Event::RivalSilent { .. });
+    events(actions).into_iter().filter(rival).collect()
+}
+
+#[test]
+fn a_refused_speaker_stands_in_the_view_with_reason_and_count() {
+    let of = InstanceSpec { auth: Auth::Pass(*b"secret\0\0"), ..v2(1, 150) };
+    let theirs = Voice { auth_type: 1, password: *b"other\0\0\0", ..Voice::of(&v2(1, 100), "10.0.0.2", 100) };
+    let mut bench = Bench::as_master(spec(vec![of]));
+    for _ in 0..5 {
+        bench.hear(&theirs);
+        bench.wait(ms(1000));
+    }
+    let view = bench.view(0);
+    let [speaker] = view.refused_speakers.as_slice() else { panic!("{:?}", view.refused_speakers) };
+    assert_eq!((speaker.address, speaker.why, speaker.count), (ip("10.0.0.2"), Refusal::AuthFailure, 5));
+    assert!(speaker.current);
+    assert_eq!(view.rivals, []);
+    bench.wait(ms(20_000));
+    assert!(!bench.view(0).refused_speakers[0].current);
+}
+
+#[test]
+fn a_master_that_does_not_yield_is_told_once_and_its_silence_too() {
+    let of = v2(1, 150);
+    let mut bench = Bench::as_master(spec(vec![of.clone()]));
+    bench.take();
+    let mut seen = Vec::new();
+    for _ in 0..8 {
+        bench.hear(&Voice::of(&of, "10.0.0.2", 100));
+        bench.wait(ms(1000));
+        seen.extend(told(&bench.take()));
+    }
+    let (instance, from) = (InstanceId(0), ip("10.0.0.2"));
+    assert_eq!(seen, [Event::RivalStays { instance, from, priority: Priority(100) }]);
+    let view = bench.view(0);
+    assert!(view.rivals[0].current && view.rivals[0].count == 8, "{:?}", view.rivals);
+    bench.wait(ms(10_000));
+    assert_eq!(told(&bench.take()), [Event::RivalSilent { instance, from }]);
+    assert!(!bench.view(0).rivals[0].current);
+}
+
+/// Whoever comes second speaks once or twice before it yields.
+#[test]
+fn a_master_that_yields_is_no_rival() {
+    let of = v2(1, 150);
+    let mut bench = Bench::as_master(spec(vec![of.clone()]));
+    for _ in 0..2 {
+        bench.hear(&Voice::of(&of, "10.0.0.2", 100));
+        bench.wait(ms(1000));
+    }
+    assert_eq!(told(&bench.take()), []);
+    assert!(!bench.view(0).rivals[0].current);
+}
+
+#[test]
+fn a_stranger_with_our_addresses_is_told_of_the_instance_that_has_them() {
+    let of = v2(1, 150);
+    let theirs = InstanceSpec { vrid: vrid(2), claim: of.claim.clone(), ..of.clone() };
+    let foreign = InstanceSpec { vrid: vrid(3), claim: claim(&["10.0.0.77"]), ..of.clone() };
+    let mut bench = Bench::as_master(spec(vec![of]));
+    bench.take();
+    for _ in 0..3 {
+        bench.hear(&Voice::of(&theirs, "10.0.0.2", 100));
+        bench.hear(&Voice::of(&foreign, "10.0.0.3", 100));
+        bench.wait(ms(1000));
+    }
+    let refused = events(&bench.take()).into_iter().filter(|event| matches!(event, Event::Refused { .. }));
+    let (instance, from, why) = (Some(InstanceId(0)), ip("10.0.0.2"), Refusal::UnknownVrid);
+    let refused: Vec<Event> = refused.collect();
+    assert!(
+        matches!(refused.as_slice(), [Event::Refused { instance: i, from: f, vrid: Some(v), why: w, .. }]
+            if (*i, *f, *w, v.get()) == (instance, from, why, 2)),
+        "{refused:?}"
+    );
+    let strangers = bench.engine.snapshot(bench.now).strangers;
+    let of = |address: &str| strangers.iter().find(|s| s.address == ip(address)).unwrap();
+    assert_eq!((of("10.0.0.2").count, of("10.0.0.2").instance.is_some()), (3, true));
+    assert_eq!((of("10.0.0.3").count, of("10.0.0.3").instance.is_some()), (3, false));
+}
+
+/// Its own timer ends again and again, and nothing comes of it: the view names the member that holds it instead of a time.
+#[test]
+fn a_member_that_its_group_holds_back_says_which_member_it_is() {
+    let other = InstanceSpec { interface: Some(name("eth1")), claim: claim(&["10.1.0.100"]), ..v2(2, 100) };
+    let of = grouped(vec![v2(1, 100), other]);
+    let mut voice = Voice::of(&of.instances[1], "10.1.0.2", 200);
+    voice.ifindex = ETH1;
+    let mut first = Voice::of(&of.instances[0], "10.0.0.2", 200);
+    first.ifindex = ETH0;
+    let mut bench = Bench::new(of);
+    bench.hear(&first);
+    for _ in 0..20 {
+        bench.hear(&voice);
+        bench.wait(ms(1000));
+    }
+    let (waits, holds) = (bench.view(0), bench.view(1));
+    assert_eq!(waits.held_back_by, std::slice::from_ref(&holds.name));
+    assert_eq!(waits.next, None);
+    assert!(waits.master.unwrap().silent, "20 s ago is not now");
+    assert_eq!(holds.held_back_by, []);
+    assert!(!holds.master.unwrap().silent);
+    assert!(holds.next.unwrap().what.contains("with its group"));
+}
