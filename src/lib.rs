@@ -19,6 +19,7 @@ pub mod handover;
 pub mod kernel;
 pub mod lab;
 pub mod observe;
+pub mod probe;
 pub mod sim;
 pub mod spec;
 pub mod time;

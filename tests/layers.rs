@@ -25,10 +25,25 @@ const RULES: &[(&str, &[&str], &[&str])] = &[
         &["spec", "agenda", "handover", "wire", "time"],
         &["tokio", "tracing::", "std::fs", "UdpSocket", "TcpStream", "socket2", "Instant::now", "SystemTime", "rand::"],
     ),
+    (
+        "probe",
+        &["spec", "balance::io", "wire", "time"],
+        &["tokio", "tracing::", "std::fs", "UdpSocket", "TcpStream", "socket2", "Instant::now", "SystemTime", "rand::"],
+    ),
     ("config", &["spec", "vrrp::election", "wire", "time"], &["tokio", "std::fs", "nix::", "Instant::now"]),
     (
         "kernel",
-        &["vrrp::io", "spec", "wire", "time", "config::text::source", "config::security", "config::system"],
+        &[
+            "vrrp::io",
+            "balance::io",
+            "probe",
+            "spec",
+            "wire",
+            "time",
+            "config::text::source",
+            "config::security",
+            "config::system",
+        ],
         &["vrrp::Engine"],
     ),
     (
