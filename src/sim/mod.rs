@@ -19,6 +19,7 @@ mod lan;
 mod law;
 mod node;
 mod oracle;
+pub mod outlook;
 pub mod pcap;
 mod random;
 mod reach;
@@ -35,6 +36,7 @@ mod world;
 
 pub use bounds::Bounds;
 pub use law::{Law, Violation};
+pub use outlook::{Outlook, outlook};
 pub use random::Random;
 pub use rehearse::rehearse;
 pub use report::{Entry, Moment, Owner, Report, Standing};
