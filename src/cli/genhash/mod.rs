@@ -2,12 +2,13 @@
 //!
 //! Part of the daemon's program, as in keepalived: under the name genhash, or behind `--genhash`. It asks one server one
 //! question and prints; it has nothing to do with a running daemon. Everything behind the header counts into the sum as it
-//! came over the wire, chunk sizes included, since the checker sums it like that. TLS is spoken by the openssl program
-//! ([`tls`]): this is a tool that an administrator runs by hand, and the daemon need not carry a TLS library for it.
+//! came over the wire, chunk sizes included, since keepalived's checker sums it like that. Request and TLS are those of
+//! the daemon's checks ([`crate::probe`]): a page that has a sum here has it there.
 
 mod dump;
-mod tls;
 
+use crate::probe::{http, tls};
+use crate::spec::balance::HttpProtocol;
 use clap::{CommandFactory, FromArgMatches, Parser};
 use md5::{Digest, Md5};
 use socket2::{Domain, Protocol, Socket, Type};
@@ -74,13 +75,6 @@ struct Question {
     mark: Option<u32>,
     patience: Duration,
     verbose: bool,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum HttpProtocol {
-    V1_0,
-    V1_0Close,
-    V1_1,
 }
 
 /// The command line, for the manual page.
@@ -162,9 +156,9 @@ fn read(args: Vec<OsString>) -> Result<Option<Question>, String> {
         None => PATIENCE,
     };
     let protocol = match flags.protocol.as_str() {
-        "1.0" => HttpProtocol::V1_0,
-        "1.0c" => HttpProtocol::V1_0Close,
-        "1.1" => HttpProtocol::V1_1,
+        "1.0" => HttpProtocol::V10,
+        "1.0c" => HttpProtocol::V10Close,
+        "1.1" => HttpProtocol::V11,
         other => return Err(format!("invalid HTTP protocol version '{other}'")),
     };
     let name = if flags.use_sni { flags.use_virtualhost.clone() } else { None };
@@ -181,12 +175,8 @@ fn read(args: Vec<OsString>) -> Result<Option<Question>, String> {
 }
 
 impl Question {
-    /// The order of the lines is keepalived's: a server may answer by what it sees first.
     fn request(&self) -> String {
-        let Question { url, host, .. } = self;
-        let version = if self.protocol == HttpProtocol::V1_1 { "1.1" } else { "1.0" };
-        let close = if self.protocol == HttpProtocol::V1_0 { "" } else { "Connection: close\r\n" };
-        format!("GET {url} HTTP/{version}\r\nUser-Agent: KeepAliveClient\r\n{close}Host: {host}\r\n\r\n")
+        http::request(&self.url, self.protocol, &self.host)
     }
 
     fn connect(&self) -> io::Result<Socket> {
@@ -210,8 +200,26 @@ fn ask(question: &Question, out: &mut impl Write) -> Result<(), String> {
             sum(&mut socket, question.verbose, out)
         }
         Some(name) => {
-            let mut answer = tls::ask(socket, name.as_deref(), request.into_bytes())?;
-            sum(&mut answer, question.verbose, out).map_err(|trouble| answer.why(&trouble))
+            let broken = |error: io::Error| {
+                let why = error.get_ref().and_then(|inner| inner.downcast_ref()).map(tls::words);
+                format!("SSL handshake/communication error: {}", why.unwrap_or_else(|| error.to_string().into()))
+            };
+            let mut stream = tls::Client::new(None).and_then(|client| client.stream(name.as_deref(), socket))?;
+            stream.write_all(request.as_bytes()).map_err(broken)?;
+            sum(&mut Unsigned(stream), question.verbose, out)
+        }
+    }
+}
+
+/// An answer over TLS whose end may come without a word (close_notify), as from many a server.
+#[derive(Debug)]
+struct Unsigned<R>(R);
+
+impl<R: Read> Read for Unsigned<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self.0.read(buffer) {
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(0),
+            other => other,
         }
     }
 }
