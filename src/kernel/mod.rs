@@ -3,7 +3,7 @@
 //! Three parts, by the thread that owns them. [`socket`], [`timer`] and [`clock`] belong to the engine thread and never
 //! block. [`netlink`] is a thread of its own: it carries out claims, watches the kernel's tables, heals what others
 //! removed and sends announcements; it is spoken to by [`netlink::Order`] and speaks by [`netlink::Report`].
-//! [`process`], [`trackfile`] and [`trackprocess`] belong to the services thread.
+//! [`probes`] carries checks of real servers, for the checker thread. [`process`], [`trackfile`] and [`trackprocess`] belong to the services thread.
 //!
 //! Nothing here decides about the protocol: wishes come in as [`crate::vrrp::io`] vocabulary and facts go out so.
 
@@ -12,12 +12,15 @@ mod announce;
 pub mod buffer;
 mod carrier;
 pub mod clock;
+pub mod connect;
 pub mod files;
 mod filter;
 pub mod firewall;
 pub mod namespace;
 pub mod netlink;
+mod ping;
 pub mod privilege;
+pub mod probes;
 pub mod process;
 mod readiness;
 pub mod reconcile;

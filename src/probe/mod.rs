@@ -22,6 +22,7 @@ pub mod tls;
 mod transcript;
 mod udp;
 
+pub use ping::reply as echo_reply;
 pub use transcript::{Said, Transcript, Utterance};
 
 use crate::balance::io::{Finding, Stage, Symptom};

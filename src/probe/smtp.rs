@@ -10,8 +10,8 @@ use std::sync::Arc;
 
 /// Longest line, in bytes. RFC 5321 §4.5.3.1.5 has 512; servers are known that go beyond.
 const LONGEST_LINE: usize = 4096;
-/// Most lines of one reply.
-const MOST_LINES: u32 = 100;
+/// Longest reply, in bytes, all lines together.
+const LONGEST_REPLY: usize = 16 * 1024;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Await {
@@ -29,7 +29,8 @@ pub struct Smtp {
     end: Time,
     awaited: Await,
     line: Vec<u8>,
-    lines: u32,
+    /// Bytes of the reply up to now.
+    heard: usize,
 }
 
 /// What one line of a reply says.
@@ -65,7 +66,7 @@ impl Smtp {
             end: Time::ZERO,
             awaited: Await::Connection,
             line: Vec::new(),
-            lines: 0,
+            heard: 0,
         }
     }
 
@@ -82,7 +83,7 @@ impl Smtp {
         talk.sent(now, || transcript::text(text.as_bytes()));
         self.awaited = awaited;
         self.line.clear();
-        self.lines = 0;
+        self.heard = 0;
         Step::Send { bytes: text.into_bytes(), until: self.patience.stage_from(now).min(self.end) }
     }
 
@@ -91,9 +92,12 @@ impl Smtp {
             let (piece, rest) = bytes.split_at(at);
             bytes = rest.get(1..).unwrap_or_default();
             self.line.extend_from_slice(piece.get(..piece.len().min(LONGEST_LINE)).unwrap_or_default());
-            self.lines += 1;
-            if self.line.len() > LONGEST_LINE || self.lines > MOST_LINES {
-                return bad(Symptom::TooLong(self.line.len() as u64));
+            self.heard = self.heard.saturating_add(piece.len() + 1);
+            if self.line.len() > LONGEST_LINE {
+                return bad(Symptom::TooLong(LONGEST_LINE as u64));
+            }
+            if self.heard > LONGEST_REPLY {
+                return bad(Symptom::TooLong(LONGEST_REPLY as u64));
             }
             let line = std::mem::take(&mut self.line);
             talk.received(now, || transcript::text(&line));

@@ -56,3 +56,11 @@ fn an_identity_that_is_none_is_told_without_its_content() {
         assert!(why.starts_with(words) && !why.contains("hush"), "{why}");
     }
 }
+
+#[test]
+fn an_old_encryption_of_a_key_is_refused_with_a_cure() {
+    let certificate = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+    let key = "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-256-CBC,00\n\nAAAA\n";
+    let why = Identity::new(certificate.as_bytes(), key.as_bytes(), Some("hush")).unwrap_err();
+    assert!(why.contains("`openssl pkcs8 -topk8") && !why.contains("hush"), "{why}");
+}

@@ -145,7 +145,7 @@ fn a_header_has_an_end() {
 
 #[test]
 fn a_body_is_not_held_and_has_an_end() {
-    let mut answer = Answer::new(rules(&[(200, 299)], Some([0; 16]), Some(("never", false))));
+    let mut answer = Answer::new(plain());
     let (now, mut talk) = (Time::ZERO, Transcript::default());
     assert_eq!(answer.take(b"HTTP/1.1 200 OK\r\n\r\n", now, &mut talk), Progress::More);
     let piece = vec![b'x'; 1 << 20];

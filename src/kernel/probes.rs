@@ -1,0 +1,322 @@
+//! Carries a probe from its start to its finding, over real sockets. It knows no protocol: see [`crate::probe`].
+//!
+//! Lives in a current-thread tokio runtime, the checker's. A probe is a future; to drop it is to give it up, and closes
+//! its socket. All times are points in time that the dialogue has named: what is late by a stall of the thread is read
+//! before it is called late. A probe waits for a slot when there are too many at once; the time for that is not the
+//! server's, so its dialogue begins only then, and a probe that waits longer than it could ever take is not made.
+
+use super::connect;
+use super::ping::{Echo, Pings};
+use super::{clock, connect::heard};
+use crate::balance::io::{Attempt, Finding};
+use crate::probe::tls::{Client, Identity};
+use crate::probe::{Dialogue, Failure, Heard, Numbers, Plan, Step, Transcript, Transport};
+use crate::spec::balance::TlsFiles;
+use crate::time::{Interval, Time};
+use rustls::crypto::SecureRandom;
+use std::cell::RefCell;
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use tokio::io::Interest;
+use tokio::net::{TcpStream, UdpSocket};
+use tokio::sync::Semaphore;
+use tokio::task::coop::consume_budget;
+use tokio::time::{Instant, timeout_at};
+
+/// Most probes at once. Each has a descriptor, up to 64 KiB of header and 256 KiB of a body that a pattern is sought in.
+/// A thousand servers that hang until their time-out must not hold up the checks of those that live.
+pub const AT_ONCE: usize = 1024;
+
+/// A UDP datagram is no longer.
+const BUFFER: usize = 64 * 1024;
+
+thread_local! {
+    /// What has just been read; handed on before anything else is read.
+    static READ: RefCell<Box<[u8]>> = RefCell::new(vec![0; BUFFER].into());
+}
+
+/// Makes probes. One for all checks of a process.
+#[derive(Debug)]
+pub struct Prober {
+    slots: Semaphore,
+    pings: Pings,
+    random: &'static dyn SecureRandom,
+}
+
+/// How a probe is to be made.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Manner {
+    /// Only this page, by position; else all of them, one after the other.
+    pub page: Option<usize>,
+    /// What is said is kept for people.
+    pub transcript: bool,
+}
+
+/// What a probe came to.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Report {
+    pub attempt: Attempt,
+    pub finding: Finding,
+    /// From the first packet to the finding; waiting for a slot is not in it.
+    pub took: Interval,
+    /// The page at which it ended, by position.
+    pub page: usize,
+    pub transcript: Transcript,
+}
+
+impl Default for Prober {
+    fn default() -> Prober {
+        Prober::new(AT_ONCE)
+    }
+}
+
+impl Prober {
+    pub fn new(at_once: usize) -> Prober {
+        let random = rustls::crypto::ring::default_provider().secure_random;
+        Prober { slots: Semaphore::new(at_once.clamp(1, Semaphore::MAX_PERMITS)), pings: Pings::default(), random }
+    }
+
+    /// Probes once. Dropping the future gives the probe up.
+    pub async fn probe(&self, plan: &Plan, attempt: Attempt, manner: Manner) -> Report {
+        let mut transcript = if manner.transcript { Transcript::kept() } else { Transcript::default() };
+        let asked = clock::now();
+        let slot = timeout_at(at(asked + plan.patience().whole), self.slots.acquire()).await;
+        let began = clock::now();
+        let (finding, page) = match slot {
+            Ok(Ok(_slot)) => self.converse(plan, manner, &mut transcript).await,
+            _ => (Finding::NotMade(libc::EAGAIN), 0),
+        };
+        Report { attempt, finding, took: clock::now().since(began), page, transcript }
+    }
+
+    async fn converse(&self, plan: &Plan, manner: Manner, talk: &mut Transcript) -> (Finding, usize) {
+        let begin = |numbers| match manner.page {
+            Some(page) => plan.begin_page(numbers, page),
+            None => plan.begin(numbers),
+        };
+        let id = self.id();
+        let mut numbers = Numbers { id, sequence: 1 };
+        let mut echo = None;
+        if plan.transport() == Transport::Echo {
+            match self.pings.open(plan.connection(), id) {
+                Ok(place) => {
+                    numbers = place.numbers;
+                    echo = Some(place);
+                }
+                Err(error) => return (Finding::NotMade(error.raw_os_error().unwrap_or(libc::EAGAIN)), 0),
+            }
+        }
+        let mut dialogue = begin(numbers);
+        let mut line = Line::Closed;
+        let mut step = dialogue.next(clock::now(), Heard::Begin, talk);
+        loop {
+            step = match step {
+                Step::Done(finding) => return (finding, dialogue.page()),
+                Step::Connect { until } => {
+                    // The old one is closed before the new one is made.
+                    drop(std::mem::replace(&mut line, Line::Closed));
+                    let heard = match Line::open(plan, echo.take(), until).await {
+                        Ok(open) => {
+                            line = open;
+                            talk.note(clock::now(), || line.told(plan));
+                            Heard::Connected
+                        }
+                        Err(heard) => heard,
+                    };
+                    dialogue.next(clock::now(), heard, talk)
+                }
+                Step::Send { bytes, until } => {
+                    let heard = line.send(&bytes, until).await;
+                    dialogue.next(clock::now(), heard, talk)
+                }
+                Step::Listen { until } => line.listen(until, dialogue.as_mut(), talk).await,
+            };
+        }
+    }
+
+    fn id(&self) -> u16 {
+        let mut bytes = [0; 2];
+        // Without randomness from the kernel nothing else would run either; the id is then merely known.
+        let _ = self.random.fill(&mut bytes);
+        u16::from_be_bytes(bytes)
+    }
+}
+
+/// The TLS of a configuration's checks. `ca` is not read: no server's certificate is verified, as in keepalived.
+///
+/// # Errors
+/// What is wrong with the files of the block `SSL`, without a word of what is in them.
+pub fn tls(files: Option<&TlsFiles>) -> Result<Client, Box<str>> {
+    let read = |path: &str| std::fs::read(path).map_err(|error| format!("{path}: {error}"));
+    let Some((files, certificate)) = files.and_then(|files| Some((files, files.certificate.as_deref()?))) else {
+        return Client::new(None);
+    };
+    // Both may be in one file.
+    let key = files.key.as_deref().unwrap_or(certificate);
+    let identity = Identity::new(&read(certificate)?, &read(key)?, files.password.as_deref())
+        .map_err(|why| format!("{certificate}, {key}: {why}"))?;
+    Client::new(Some(identity)).map_err(|why| format!("{certificate}, {key}: {why}").into())
+}
+
+/// That time on the clock of the runtime.
+fn at(time: Time) -> Instant {
+    let left = time.since(clock::now()).to_std();
+    let now = Instant::now();
+    now.checked_add(left).unwrap_or_else(|| now + std::time::Duration::from_secs(86_400 * 365))
+}
+
+/// What a dialogue runs over.
+#[derive(Debug)]
+enum Line {
+    Closed,
+    Stream(TcpStream),
+    Datagram(UdpSocket),
+    Echo(Echo),
+}
+
+impl Line {
+    async fn open(plan: &Plan, echo: Option<Echo>, until: Time) -> Result<Line, Heard<'static>> {
+        match plan.transport() {
+            Transport::Echo => echo.map(Line::Echo).ok_or(Heard::Failed(Failure::Local(libc::EBADF))),
+            Transport::Datagram => {
+                let socket = connect::datagram(plan.connection())?;
+                Ok(Line::Datagram(UdpSocket::from_std(socket.into()).map_err(connect::local)?))
+            }
+            Transport::Stream => {
+                let socket = connect::stream(plan.connection())?;
+                let stream = TcpStream::from_std(socket.into()).map_err(connect::local)?;
+                match timeout_at(at(until), stream.writable()).await {
+                    Err(_) => return Err(Heard::TimedOut),
+                    Ok(Err(error)) => return Err(connect::local(error)),
+                    Ok(Ok(())) => {}
+                }
+                match stream.take_error() {
+                    Ok(None) => Ok(Line::Stream(stream)),
+                    Ok(Some(error)) | Err(error) => Err(heard(&error)),
+                }
+            }
+        }
+    }
+
+    fn told(&self, plan: &Plan) -> String {
+        let connection = plan.connection();
+        let to = SocketAddr::new(connection.to.address, connection.to.port.unwrap_or(0));
+        match self {
+            Line::Closed => "not connected".into(),
+            Line::Stream(stream) => match stream.local_addr() {
+                Ok(from) => format!("connected to {to} from {from}"),
+                Err(_) => format!("connected to {to}"),
+            },
+            Line::Datagram(_) => format!("to {to} by UDP"),
+            Line::Echo(_) => format!("to {} by ICMP", to.ip()),
+        }
+    }
+
+    async fn send(&mut self, bytes: &[u8], until: Time) -> Heard<'static> {
+        match self {
+            Line::Closed => Heard::Failed(Failure::Reset),
+            Line::Echo(echo) => match echo.send(bytes) {
+                Ok(()) => Heard::Sent,
+                Err(heard) => heard,
+            },
+            Line::Datagram(socket) => loop {
+                match socket.try_send(bytes) {
+                    Ok(_) => return Heard::Sent,
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                    Err(error) => return heard(&error),
+                }
+                if let Some(late) = waited(socket.writable(), until).await {
+                    return late;
+                }
+            },
+            Line::Stream(stream) => {
+                let mut rest = bytes;
+                while !rest.is_empty() {
+                    match stream.try_write(rest) {
+                        Ok(written) => rest = rest.get(written..).unwrap_or_default(),
+                        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                            if let Some(late) = waited(stream.writable(), until).await {
+                                return late;
+                            }
+                        }
+                        Err(error) => return heard(&error),
+                    }
+                }
+                Heard::Sent
+            }
+        }
+    }
+
+    /// Waits for what comes next and tells the dialogue. What has come already counts, however late it is read.
+    async fn listen(&mut self, until: Time, dialogue: &mut dyn Dialogue, talk: &mut Transcript) -> Step {
+        let mut tell = |heard: Heard<'_>| dialogue.next(clock::now(), heard, talk);
+        match self {
+            Line::Closed => tell(Heard::Failed(Failure::Reset)),
+            Line::Echo(echo) => match timeout_at(at(until), echo.reply()).await {
+                Ok(Some(message)) => tell(Heard::Bytes(&message)),
+                Ok(None) => tell(Heard::Failed(Failure::Reset)),
+                Err(_) => tell(Heard::TimedOut),
+            },
+            Line::Stream(stream) => loop {
+                // One that never stops talking shares the thread with others.
+                consume_budget().await;
+                let step = READ.with_borrow_mut(|buffer| match stream.try_read(buffer) {
+                    Ok(0) => Some(tell(Heard::Ended)),
+                    Ok(length) => Some(tell(Heard::Bytes(buffer.get(..length).unwrap_or_default()))),
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => None,
+                    Err(error) => Some(tell(heard(&error))),
+                });
+                if let Some(step) = step {
+                    return step;
+                }
+                if let Some(late) = waited(stream.readable(), until).await {
+                    return tell(late);
+                }
+            },
+            Line::Datagram(socket) => loop {
+                consume_budget().await;
+                let step = READ.with_borrow_mut(|buffer| match socket.try_recv(buffer) {
+                    Ok(length) => Some(tell(Heard::Bytes(buffer.get(..length).unwrap_or_default()))),
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => None,
+                    Err(error) => match connect::unreachable(socket) {
+                        Ok(said) => said.map(&mut tell),
+                        // Not by ICMP: what the call itself says.
+                        Err(_) => Some(tell(heard(&error))),
+                    },
+                });
+                if let Some(step) = step {
+                    return step;
+                }
+                // An ICMP error makes a socket neither readable nor writable.
+                let news = Interest::READABLE | Interest::ERROR;
+                let ready = match timeout_at(at(until), socket.ready(news)).await {
+                    Err(_) => return tell(Heard::TimedOut),
+                    Ok(Err(error)) => return tell(connect::local(error)),
+                    Ok(Ok(ready)) => ready,
+                };
+                if ready.is_error() {
+                    let seen = socket.try_io(Interest::ERROR, || match connect::unreachable(socket) {
+                        Ok(said) => Ok(said),
+                        Err(_) => match socket.take_error()? {
+                            Some(error) => Ok(Some(heard(&error))),
+                            None => Err(io::ErrorKind::WouldBlock.into()),
+                        },
+                    });
+                    if let Ok(Some(heard)) = seen {
+                        return tell(heard);
+                    }
+                }
+            },
+        }
+    }
+}
+
+/// What is heard instead of what was waited for.
+async fn waited(ready: impl Future<Output = io::Result<()>>, until: Time) -> Option<Heard<'static>> {
+    match timeout_at(at(until), ready).await {
+        Ok(Ok(())) => None,
+        Ok(Err(error)) => Some(connect::local(error)),
+        Err(_) => Some(Heard::TimedOut),
+    }
+}
