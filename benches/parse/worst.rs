@@ -254,8 +254,7 @@ pub fn run(only: Option<&str>) -> bool {
             let servers = [("a.conf".to_owned(), spec), ("b.conf".to_owned(), spec)];
             pair::compare(&servers);
             note("compare");
-            let named = servers.map(|(name, spec)| (name, spec.clone()));
-            vipd::sim::outlook(&named, &["a.conf".to_owned(), "b.conf".to_owned()]);
+            pair::outlook(&servers);
             note("outlook");
         }
         let slowest = stages.iter().map(|(_, took)| *took).max().unwrap_or_default();

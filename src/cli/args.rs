@@ -64,6 +64,8 @@ pub enum Verb {
     Metrics(Daemon),
     /// Look for what makes virtual addresses vanish or failovers fail on this machine
     Doctor(Doctor),
+    /// Make the checks of the real servers of a configuration once each, and show what was said
+    Probe(Probe),
     /// Print a manual page (roff)
     #[command(hide = true)]
     Man { page: ManPage },
@@ -257,6 +259,22 @@ pub struct Upgrade {
     /// Every daemon that listens in /run/vipd; it is well if there is none. This is what packages call.
     #[arg(long, conflicts_with = "control")]
     pub all: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Probe {
+    /// The configuration whose checks are made.
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// Only this server: address and port of a real server, its address, or its virtual server.
+    #[arg(value_name = "SERVER")]
+    pub server: Option<String>,
+    /// What `@` lines in the file compare with (default: host name up to the first dot).
+    #[arg(long, value_name = "ID")]
+    pub config_id: Option<String>,
+    /// One object a check.
+    #[arg(long)]
+    pub json: bool,
 }
 
 #[derive(Debug, Args)]

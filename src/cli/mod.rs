@@ -18,6 +18,7 @@ pub mod keywords;
 pub mod lab;
 pub mod manual;
 pub mod paint;
+mod probe;
 pub mod simulate;
 mod standing;
 pub mod status;
@@ -76,6 +77,7 @@ fn run(verb: Verb) -> Outcome {
         Verb::Upgrade(args) => steer::upgrade(args),
         Verb::Metrics(daemon) => steer::ask(&daemon, &Request::Metrics),
         Verb::Doctor(args) => doctor::run(&args),
+        Verb::Probe(args) => probe::run(&args),
         Verb::Keywords(args) => keywords::run(&args),
         Verb::Check(args) => check::run(&args),
         Verb::Simulate(args) => simulate::run(&args),

@@ -4,7 +4,7 @@
 //! Every function is a `match` without a wildcard arm, so that a new variant asks for its sentence here and nowhere else.
 //! A sentence has no capital at its beginning and no full stop: it stands behind a colon, in brackets or in a table.
 
-use crate::balance::io::{Stage, Symptom};
+use crate::balance::io::{Finding, Stage, Symptom};
 use crate::spec::InstanceId;
 use crate::vrrp::io::{Cause, Exit, Fault, Refusal, TrackValue};
 
@@ -139,6 +139,16 @@ pub fn track_value(value: TrackValue) -> String {
         TrackValue::Count(count) => format!("{count} processes"),
         TrackValue::Up(true) => "up".into(),
         TrackValue::Up(false) => "down".into(),
+    }
+}
+
+/// What a check of a real server found.
+pub fn finding(finding: &Finding) -> String {
+    match finding {
+        Finding::Good => "good".into(),
+        Finding::Weighted(code) => format!("good, with exit code {code}"),
+        Finding::Bad(why) => symptom(why),
+        Finding::NotMade(error) => format!("the check could not be made on this machine: {}", errno(*error)),
     }
 }
 

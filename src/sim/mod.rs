@@ -19,7 +19,6 @@ mod lan;
 mod law;
 mod node;
 mod oracle;
-pub mod outlook;
 pub mod pcap;
 mod random;
 mod reach;
@@ -36,7 +35,6 @@ mod world;
 
 pub use bounds::Bounds;
 pub use law::{Law, Violation};
-pub use outlook::{Outlook, outlook};
 pub use random::Random;
 pub use rehearse::rehearse;
 pub use report::{Entry, Moment, Owner, Report, Standing};

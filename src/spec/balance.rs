@@ -382,6 +382,24 @@ pub enum CheckerKind {
     },
 }
 
+impl CheckerKind {
+    /// The keyword of its block.
+    pub fn keyword(&self) -> &'static str {
+        match self {
+            CheckerKind::Tcp => "TCP_CHECK",
+            CheckerKind::Ping => "PING_CHECK",
+            CheckerKind::Udp { .. } => "UDP_CHECK",
+            CheckerKind::Smtp { .. } => "SMTP_CHECK",
+            CheckerKind::Http(http) if http.tls => "SSL_GET",
+            CheckerKind::Http(_) => "HTTP_GET",
+            CheckerKind::Dns { .. } => "DNS_CHECK",
+            CheckerKind::Misc { .. } => "MISC_CHECK",
+            CheckerKind::File { .. } => "FILE_CHECK",
+            CheckerKind::Bfd { .. } => "BFD_CHECK",
+        }
+    }
+}
+
 /// `HTTP_GET`, `SSL_GET`.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Http {

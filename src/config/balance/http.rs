@@ -49,7 +49,7 @@ web_checker! {
 web_checker! {
     /// Fetches pages over HTTPS.
     "virtual_server/real_server/SSL_GET", "virtual_server/real_server/SSL_GET/url", TlsUrl => SslGet {
-        /// A missing TLS close is a failure, for all pages.
+        /// TLS is ended in order (close_notify), for all pages.
         "tls_compliant" => tls_compliant: Set<bool> = toggle(), default "off";
     }
 }
@@ -102,7 +102,7 @@ url_block! {
 url_block! {
     /// One page of SSL_GET.
     "virtual_server/real_server/SSL_GET/url" => TlsUrl {
-        /// A missing TLS close is a failure.
+        /// TLS is ended in order (close_notify).
         "tls_compliant" => tls_compliant: Set<bool> = toggle(), default "the checker's";
     }
 }

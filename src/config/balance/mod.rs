@@ -41,7 +41,7 @@ block! {
     "SSL" => Ssl {
         /// Passphrase of the key.
         "password" => password: Set<Box<str>> = last(STR).replaced();
-        /// Certificates of authorities that are trusted.
+        /// Certificates of authorities. Without effect, as in keepalived: no server's certificate is verified.
         "ca" => authorities: Set<Box<str>> = last(PATH).replaced(), default "the system's";
         /// Client certificate.
         "certificate" => certificate: Set<Box<str>> = last(PATH).replaced();
