@@ -3,6 +3,9 @@
 
 #![allow(dead_code)]
 
+use netlink_packet_core::{Emitable, ParseableParametrized};
+use netlink_packet_generic::GenlHeader;
+use vipd::balance::io::ServiceKey;
 use vipd::config;
 use vipd::config::Env;
 use vipd::config::pair;
@@ -11,6 +14,8 @@ use vipd::config::system::TableSystem;
 use vipd::config::text::expand::{TextEnv, read};
 use vipd::config::text::lexer::{script_words, words};
 use vipd::config::text::source::{MapLoader, Sources, Span};
+use vipd::kernel::ipvs::message::Message;
+use vipd::kernel::ipvs::plan::normal;
 use vipd::wire::Family;
 use vipd::wire::advert;
 
@@ -114,5 +119,33 @@ pub fn advert(data: &[u8]) {
         if let Ok(advert) = advert::parse(data, family) {
             assert!(format!("{advert:?}").len() > 8);
         }
+    }
+}
+
+/// An answer of the kernel's IPVS family: the first byte is the command, the rest its attributes. No panic, and what is
+/// read of a service can be written and is read again as the same.
+pub fn ipvs(data: &[u8]) {
+    let Some((cmd, rest)) = data.split_first() else { return };
+    let parse = |bytes: &[u8]| Message::parse_with_param(bytes, GenlHeader { cmd: *cmd, version: 1 });
+    let Ok(message) = parse(rest) else { return };
+    let _ = (message.daemon(), message.timeouts(), message.info());
+    let bytes = |message: &Message| {
+        let mut bytes = vec![0; message.buffer_len()];
+        message.emit(&mut bytes);
+        bytes
+    };
+    let name = ServiceKey::Mark { family: Family::V4, mark: 1 };
+    if let Some((key, service, _)) = message.service() {
+        let again = parse(&bytes(&Message::new_service(key, &service))).expect("what was written is read");
+        // The kernel's names are short, and a longer one is cut.
+        if service.scheduler.len() < 16 && service.persistence.as_ref().is_none_or(|it| it.engine.is_none()) {
+            assert_eq!(again.service().map(|(key, service, _)| (key, service)), Some((key, service)));
+        }
+    }
+    if let Some((place, seen)) = message.destination(name) {
+        let message = Message::new_destination(name, place, &seen.destination);
+        let again = parse(&bytes(&message)).expect("what was written is read");
+        let read = again.destination(name).map(|(place, seen)| (place, seen.destination));
+        assert_eq!(read, Some((place, normal(&seen.destination))));
     }
 }

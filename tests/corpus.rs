@@ -35,3 +35,8 @@ fn fmt() {
 fn advert() {
     replay("advert", bodies::advert);
 }
+
+#[test]
+fn ipvs() {
+    replay("ipvs", bodies::ipvs);
+}

@@ -16,6 +16,7 @@ pub mod connect;
 pub mod files;
 mod filter;
 pub mod firewall;
+pub mod ipvs;
 pub mod namespace;
 pub mod netlink;
 mod ping;

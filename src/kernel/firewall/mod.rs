@@ -7,7 +7,7 @@
 //! A table appears with the first need and is filled by differences, each change one transaction. What an earlier run
 //! left under our name is replaced.
 
-mod rules;
+pub(in crate::kernel) mod rules;
 
 use super::netlink::NetlinkError;
 use super::netlink::channel::{Channel, Request};
@@ -138,17 +138,29 @@ impl Firewall {
     }
 
     fn transact(&mut self, requests: Vec<Request<NetfilterMessage>>) -> Result<(), NetlinkError> {
-        let channel = match &mut self.channel {
-            Some(channel) => channel,
-            none => none.insert(Channel::open(netlink_sys::protocols::NETLINK_NETFILTER, None, false)?),
-        };
-        let frame = |message: ControlMessage| {
-            NetfilterMessage::new(NetfilterHeader::new(NetfilterProtoFamily::Unspec, 0, SUBSYSTEM), message)
-        };
-        channel.transaction(frame(ControlMessage::BatchBegin), requests, frame(ControlMessage::BatchEnd))
+        transact(&mut self.channel, requests)
     }
 }
 
-fn request(family: NetfilterProtoFamily, message: NfTablesMessage, flags: u16) -> Request<NetfilterMessage> {
+/// Carries out all of `requests`, or none, on a channel that is opened if there is none.
+pub(in crate::kernel) fn transact(
+    channel: &mut Option<Channel>,
+    requests: Vec<Request<NetfilterMessage>>,
+) -> Result<(), NetlinkError> {
+    let channel = match channel {
+        Some(channel) => channel,
+        none => none.insert(Channel::open(netlink_sys::protocols::NETLINK_NETFILTER, None, false)?),
+    };
+    let frame = |message: ControlMessage| {
+        NetfilterMessage::new(NetfilterHeader::new(NetfilterProtoFamily::Unspec, 0, SUBSYSTEM), message)
+    };
+    channel.transaction(frame(ControlMessage::BatchBegin), requests, frame(ControlMessage::BatchEnd))
+}
+
+pub(in crate::kernel) fn request(
+    family: NetfilterProtoFamily,
+    message: NfTablesMessage,
+    flags: u16,
+) -> Request<NetfilterMessage> {
     Request { message: NetfilterMessage::new(NetfilterHeader::new(family, 0, 0), message), flags }
 }

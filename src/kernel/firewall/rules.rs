@@ -296,7 +296,7 @@ impl Table {
     }
 }
 
-fn payload(base: u32, offset: u32, length: u32, to: Register) -> Expressions {
+pub(in crate::kernel) fn payload(base: u32, offset: u32, length: u32, to: Register) -> Expressions {
     Expressions::Payload(vec![
         Payload::DestinationRegister(to),
         Payload::Base(base),
@@ -305,12 +305,12 @@ fn payload(base: u32, offset: u32, length: u32, to: Register) -> Expressions {
     ])
 }
 
-fn meta(key: MetaKey, to: Register) -> Expressions {
+pub(in crate::kernel) fn meta(key: MetaKey, to: Register) -> Expressions {
     Expressions::Meta(vec![Meta::Key(key), Meta::DestinationRegister(to)])
 }
 
 /// Is the first register this byte?
-fn equal(byte: u8) -> Expressions {
+pub(in crate::kernel) fn equal(byte: u8) -> Expressions {
     equal_to(&[byte])
 }
 
@@ -353,7 +353,7 @@ fn lookup(set: &str) -> Expressions {
     Expressions::Lookup(vec![Lookup::Set(set.to_owned()), Lookup::SourceRegister(Register::Reg32_00)])
 }
 
-fn map(set: &str, from: Register, to: Register) -> Expressions {
+pub(in crate::kernel) fn map(set: &str, from: Register, to: Register) -> Expressions {
     Expressions::Lookup(vec![
         Lookup::Set(set.to_owned()),
         Lookup::SourceRegister(from),
@@ -361,7 +361,7 @@ fn map(set: &str, from: Register, to: Register) -> Expressions {
     ])
 }
 
-fn verdict(code: u32) -> Expressions {
+pub(in crate::kernel) fn verdict(code: u32) -> Expressions {
     Expressions::Immediate(vec![
         Immediate::DestinationRegister(Register::Verdict),
         Immediate::Data(DataAttribute::Verdict(vec![VerdictAttribute::Code(Verdict::Other(code))])),

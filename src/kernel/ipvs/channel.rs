@@ -1,0 +1,319 @@
+//! The socket that speaks to IPVS: many messages to a buffer, the answer to each of them, nothing that blocks.
+//!
+//! It belongs to the thread of the checkers and is used from its current-thread runtime. The kernel carries a request out
+//! inside send and has queued the answer when that returns, so waiting is the exception: but an answer that never comes
+//! is given up after [`TIME_LIMIT`] and reported, and the checks go on meanwhile.
+//!
+//! Requests and dumps share the socket and nothing else does: it listens to no group, so nobody else's messages can push
+//! an answer out. At most [`LARGEST_BATCH`] requests are under way at once, whose answers the buffer holds many times.
+
+use super::message::{self, Message};
+use crate::kernel::netlink::channel::Messages;
+use crate::kernel::{buffer, namespace, readiness};
+use netlink_packet_core::{
+    NLM_F_ACK, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NLMSG_DONE, NLMSG_ERROR, NetlinkDeserializable,
+    NetlinkHeader, NetlinkMessage, NetlinkPayload, NetlinkSerializable,
+};
+use netlink_packet_generic::GenlMessage;
+use netlink_packet_generic::ctrl::nlas::GenlCtrlAttrs;
+use netlink_packet_generic::ctrl::{GenlCtrl, GenlCtrlCmd};
+use nix::sys::socket::{
+    AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, connect, recv, send, socket,
+};
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::time::Duration;
+use tokio::io::unix::AsyncFd;
+use tokio::time::{Instant, timeout_at};
+
+/// Requests in one send.
+pub const LARGEST_BATCH: usize = 64;
+/// How long an answer is waited for.
+pub const TIME_LIMIT: Duration = Duration::from_secs(5);
+/// For answers that nobody has read yet; far more than those of a batch.
+const RECEIVE_BUFFER: u32 = 1 << 20;
+/// A dump comes in parts of at most 32 KiB.
+const READ: usize = 1 << 16;
+/// Messages of a dump; a kernel that sends more is out of its mind.
+const LONGEST_DUMP: usize = 1 << 20;
+
+/// Why IPVS cannot be spoken to.
+#[derive(Debug, thiserror::Error)]
+pub enum Trouble {
+    #[error("this kernel has no IPVS: the module ip_vs is not loaded and could not be loaded")]
+    NoModule,
+    #[error("IPVS needs the capability CAP_NET_ADMIN")]
+    NotPermitted,
+    #[error("network namespace {name}: {error}")]
+    Namespace { name: Box<str>, error: io::Error },
+    #[error("IPVS does not answer within {} s", TIME_LIMIT.as_secs())]
+    Silent,
+    #[error("IPVS: answers of the kernel were lost")]
+    Overrun,
+    #[error("IPVS: {}", io::Error::from_raw_os_error(*.0))]
+    Refused(i32),
+    #[error("IPVS: {0}")]
+    Io(#[from] io::Error),
+}
+
+/// What became of a request that was not carried out.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Failure {
+    /// The kernel's error number.
+    Refused(i32),
+    /// Nobody knows whether it was carried out: no answer, or no way to ask.
+    Unknown,
+}
+
+/// One socket to IPVS.
+#[derive(Debug)]
+pub struct Channel {
+    socket: AsyncFd<OwnedFd>,
+    sequence: u32,
+    buffer: Vec<u8>,
+    family: u16,
+}
+
+impl Channel {
+    /// Opens a socket in the network namespace /run/netns/NAME, or in that of the calling thread, and finds the family.
+    /// `Ok(None)`: the kernel does not know it (yet).
+    ///
+    /// # Errors
+    /// No namespace of that name, no permission, no answer.
+    pub async fn open(namespace: Option<&str>) -> Result<Option<Channel>, Trouble> {
+        let socket = match namespace {
+            Some(name) => {
+                namespace::inside(name, open).map_err(|error| Trouble::Namespace { name: name.into(), error })?
+            }
+            None => open()?,
+        };
+        let socket = readiness::readable(socket)?;
+        let mut channel = Channel { socket, sequence: 0, buffer: vec![0; READ], family: 0 };
+        match channel.resolve().await {
+            Ok(family) => {
+                channel.family = family;
+                Ok(Some(channel))
+            }
+            Err(Trouble::Refused(libc::ENOENT | libc::EOPNOTSUPP | libc::EPROTONOSUPPORT)) => Ok(None),
+            Err(trouble) => Err(permission(trouble)),
+        }
+    }
+
+    /// Sends the requests, [`LARGEST_BATCH`] at a time, and answers what became of each, in order.
+    pub async fn batch(&mut self, requests: &[Message]) -> Vec<Result<(), Failure>> {
+        let mut outcomes = Vec::with_capacity(requests.len());
+        for part in requests.chunks(LARGEST_BATCH) {
+            outcomes.extend(self.one_batch(part).await);
+        }
+        outcomes
+    }
+
+    /// One request, its outcome only.
+    ///
+    /// # Errors
+    /// What the kernel says, or that it says nothing.
+    pub async fn request(&mut self, request: Message) -> Result<(), Trouble> {
+        match self.batch(&[request]).await.pop() {
+            Some(Ok(())) => Ok(()),
+            Some(Err(Failure::Refused(errno))) => Err(permission(Trouble::Refused(errno))),
+            Some(Err(Failure::Unknown)) | None => Err(Trouble::Silent),
+        }
+    }
+
+    /// Asks for a list. One that changed while it was told is asked for again, three times at most, and then taken as it
+    /// is: the next comparison sees what it lacks.
+    ///
+    /// # Errors
+    /// What the kernel says, or that it says nothing.
+    pub async fn dump(&mut self, request: Message) -> Result<Vec<Message>, Trouble> {
+        for _ in 0..3 {
+            let (found, disturbed) = self.exchange(request.clone(), NLM_F_DUMP).await?;
+            if !disturbed {
+                return Ok(found);
+            }
+        }
+        self.exchange(request, NLM_F_DUMP).await.map(|(found, _)| found)
+    }
+
+    /// Asks for one thing; nothing comes if there is none.
+    ///
+    /// # Errors
+    /// What the kernel says, or that it says nothing.
+    pub async fn get(&mut self, request: Message) -> Result<Vec<Message>, Trouble> {
+        match self.exchange(request, NLM_F_ACK).await {
+            Ok((found, _)) => Ok(found),
+            Err(Trouble::Refused(libc::ESRCH | libc::ENOENT)) => Ok(Vec::new()),
+            Err(trouble) => Err(trouble),
+        }
+    }
+
+    async fn resolve(&mut self) -> Result<u16, Trouble> {
+        let ask =
+            GenlCtrl { cmd: GenlCtrlCmd::GetFamily, nlas: vec![GenlCtrlAttrs::FamilyName(message::FAMILY.to_owned())] };
+        let sequence = self.next();
+        let mut bytes = Vec::new();
+        append(&mut bytes, GenlMessage::from_payload(ask), NLM_F_ACK, sequence);
+        let deadline = Instant::now() + TIME_LIMIT;
+        self.write(&bytes, deadline).await?;
+        let mut family = None;
+        loop {
+            let length = self.read(deadline).await?;
+            for (header, payload) in Messages::new(self.buffer.get(..length).unwrap_or_default()) {
+                if header.sequence_number != sequence {
+                    continue;
+                }
+                if header.message_type == NLMSG_ERROR {
+                    return match (errno(payload), family) {
+                        (0, Some(family)) => Ok(family),
+                        (0, None) => Err(Trouble::Refused(libc::ENOENT)),
+                        (errno, _) => Err(Trouble::Refused(errno)),
+                    };
+                }
+                let answer = GenlMessage::<GenlCtrl>::deserialize(&header, payload).ok();
+                let attributes = answer.into_iter().flat_map(|answer| answer.payload.nlas);
+                family = attributes.fold(family, |known, attribute| match attribute {
+                    GenlCtrlAttrs::FamilyId(id) => Some(id),
+                    _ => known,
+                });
+            }
+        }
+    }
+
+    async fn one_batch(&mut self, requests: &[Message]) -> Vec<Result<(), Failure>> {
+        let first = self.sequence.wrapping_add(1);
+        let mut bytes = Vec::with_capacity(requests.len() * 128);
+        for request in requests {
+            let sequence = self.next();
+            append(&mut bytes, GenlMessage::new(head(request), request.clone(), self.family), NLM_F_ACK, sequence);
+        }
+        let mut outcomes: Vec<Option<Result<(), Failure>>> = Vec::new();
+        outcomes.resize_with(requests.len(), || None);
+        let deadline = Instant::now() + TIME_LIMIT;
+        let mut open = if self.write(&bytes, deadline).await.is_ok() { requests.len() } else { 0 };
+        while open > 0 {
+            // What is not answered stays unknown, for whatever reason.
+            let Ok(length) = self.read(deadline).await else { break };
+            for (header, payload) in Messages::new(self.buffer.get(..length).unwrap_or_default()) {
+                let position = usize::try_from(header.sequence_number.wrapping_sub(first)).unwrap_or(usize::MAX);
+                let Some(slot) = outcomes.get_mut(position) else { continue };
+                if header.message_type == NLMSG_ERROR && slot.is_none() {
+                    let errno = errno(payload);
+                    *slot = Some(if errno == 0 { Ok(()) } else { Err(Failure::Refused(errno)) });
+                    open -= 1;
+                }
+            }
+        }
+        outcomes.into_iter().map(|outcome| outcome.unwrap_or(Err(Failure::Unknown))).collect()
+    }
+
+    /// The answers, and whether the table changed meanwhile.
+    async fn exchange(&mut self, request: Message, flags: u16) -> Result<(Vec<Message>, bool), Trouble> {
+        let sequence = self.next();
+        let mut bytes = Vec::new();
+        append(&mut bytes, GenlMessage::new(head(&request), request, self.family), flags, sequence);
+        // Every part of a long list gets its time.
+        let mut deadline = Instant::now() + TIME_LIMIT;
+        self.write(&bytes, deadline).await?;
+        let (mut found, mut disturbed) = (Vec::new(), false);
+        loop {
+            let length = self.read(deadline).await?;
+            deadline = Instant::now() + TIME_LIMIT;
+            for (header, payload) in Messages::new(self.buffer.get(..length).unwrap_or_default()) {
+                if header.sequence_number != sequence {
+                    continue;
+                }
+                disturbed |= header.flags & NLM_F_DUMP_INTR != 0;
+                match header.message_type {
+                    NLMSG_DONE | NLMSG_ERROR => match errno(payload) {
+                        0 => return Ok((found, disturbed)),
+                        errno => return Err(Trouble::Refused(errno)),
+                    },
+                    // What cannot be read must not hide the rest.
+                    _ if found.len() < LONGEST_DUMP => {
+                        found.extend(GenlMessage::<Message>::deserialize(&header, payload).ok().map(|m| m.payload));
+                    }
+                    _ => {}
+                }
+            }
+        }
+    }
+
+    fn next(&mut self) -> u32 {
+        self.sequence = self.sequence.wrapping_add(1);
+        self.sequence
+    }
+
+    /// The kernel takes a request at once; were it not to, it is offered again.
+    async fn write(&mut self, bytes: &[u8], deadline: Instant) -> Result<(), Trouble> {
+        const AGAIN: Duration = Duration::from_millis(5);
+        loop {
+            match send(self.socket.get_ref().as_raw_fd(), bytes, MsgFlags::MSG_DONTWAIT) {
+                Ok(_) => return Ok(()),
+                Err(nix::Error::EINTR) => {}
+                Err(nix::Error::EAGAIN) if Instant::now() >= deadline => return Err(Trouble::Silent),
+                Err(nix::Error::EAGAIN) => tokio::time::sleep(AGAIN).await,
+                Err(e) => return Err(lost(e.into())),
+            }
+        }
+    }
+
+    async fn read(&mut self, deadline: Instant) -> Result<usize, Trouble> {
+        loop {
+            let mut ready = timeout_at(deadline, self.socket.readable()).await.map_err(|_| Trouble::Silent)??;
+            let buffer = &mut self.buffer;
+            let received = ready
+                .try_io(|socket| recv(socket.as_raw_fd(), buffer, MsgFlags::MSG_DONTWAIT).map_err(io::Error::from));
+            match received {
+                Ok(Ok(length)) => return Ok(length),
+                Ok(Err(e)) if e.kind() == io::ErrorKind::Interrupted => {}
+                Ok(Err(e)) => return Err(lost(e)),
+                // Not readable after all.
+                Err(_) => {}
+            }
+        }
+    }
+}
+
+fn open() -> io::Result<OwnedFd> {
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    let fd = socket(AddressFamily::Netlink, SockType::Raw, flags, SockProtocol::NetlinkGeneric)?;
+    bind(fd.as_raw_fd(), &NetlinkAddr::new(0, 0))?;
+    // Only the kernel is heard.
+    connect(fd.as_raw_fd(), &NetlinkAddr::new(0, 0))?;
+    buffer::set(&fd, RECEIVE_BUFFER, true);
+    Ok(fd)
+}
+
+fn head(message: &Message) -> netlink_packet_generic::GenlHeader {
+    use netlink_packet_generic::GenlFamily as _;
+    netlink_packet_generic::GenlHeader { cmd: message.command(), version: message.version() }
+}
+
+fn append<T: NetlinkSerializable>(bytes: &mut Vec<u8>, message: T, flags: u16, sequence: u32) {
+    let mut header = NetlinkHeader::default();
+    header.flags = flags | NLM_F_REQUEST;
+    header.sequence_number = sequence;
+    let mut message = NetlinkMessage::new(header, NetlinkPayload::InnerMessage(message));
+    message.finalize();
+    let at = bytes.len();
+    bytes.resize(at + message.buffer_len().next_multiple_of(4), 0);
+    if let Some(room) = bytes.get_mut(at..) {
+        message.serialize(room);
+    }
+}
+
+/// The error number of an NLMSG_ERROR or NLMSG_DONE, which begin with it, negative; 0 is success.
+fn errno(payload: &[u8]) -> i32 {
+    payload.first_chunk().copied().map_or(0, i32::from_ne_bytes).saturating_neg()
+}
+
+fn lost(error: io::Error) -> Trouble {
+    if error.raw_os_error() == Some(libc::ENOBUFS) { Trouble::Overrun } else { Trouble::Io(error) }
+}
+
+fn permission(trouble: Trouble) -> Trouble {
+    match trouble {
+        Trouble::Refused(libc::EPERM | libc::EACCES) => Trouble::NotPermitted,
+        other => other,
+    }
+}
