@@ -34,6 +34,11 @@ const TYPE_IPV4: u32 = 7;
 const TYPE_IPV6: u32 = 8;
 const TYPE_PORT: u32 = 13;
 const TYPE_MARK: u32 = 19;
+/// Tells `nft list` that values (1) are numbers in the byte order of the machine (1).
+const HOST_ORDER: [u8; 6] = {
+    let [a, b, c, d] = 1u32.to_ne_bytes();
+    [1, 4, a, b, c, d]
+};
 const ACCEPT: u32 = 1;
 const NETWORK: u32 = 1;
 const TRANSPORT: u32 = 2;
@@ -200,6 +205,7 @@ fn new_map(settings: &MarkSettings, v6: bool, map: Map, id: u32) -> Request<Netf
         SetAttribute::DataType(TYPE_MARK),
         SetAttribute::DataLen(4),
         SetAttribute::Id(id),
+        SetAttribute::UserData(HOST_ORDER.to_vec()),
         SetAttribute::Description(vec![SetDescription::Concat(vec![field(address), field(2)])]),
     ];
     request(family(v6), NfTablesMessage::NewSet(SetMessage { attributes }), NLM_F_CREATE)

@@ -143,7 +143,7 @@ impl Ipvs {
         self.write_record();
         let corrected = steps.iter().filter_map(Correction::leftover).collect();
         let refused = self.carry_out(steps).await;
-        self.before.retain(|key| self.held.services.contains_key(key));
+        self.before.retain(|key| self.held.services.contains_key(key) && !self.wanted.contains_key(key));
         self.write_record();
         Ok(Compared { corrected, refused })
     }
@@ -188,10 +188,10 @@ impl Ipvs {
         let seen = self.seen().await?;
         let rules = Rules { before: Some(&self.before), held: Some(&self.held), ..Rules::default() };
         let steps = plan(&self.wanted, &seen, rules);
-        let corrected = steps.iter().filter_map(|step| Correction::of(step, &self.held)).collect();
+        let corrected = Correction::list(&steps, &self.held);
         self.believe(seen, None);
         let refused = self.carry_out(steps).await;
-        self.before.retain(|key| self.held.services.contains_key(key));
+        self.before.retain(|key| self.held.services.contains_key(key) && !self.wanted.contains_key(key));
         self.write_record();
         Ok(Compared { corrected, refused })
     }

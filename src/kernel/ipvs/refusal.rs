@@ -9,6 +9,7 @@ use super::message::DestinationKey;
 use super::plan::Op;
 use crate::balance::io::ServiceKey;
 use crate::wire::Family;
+use std::collections::BTreeSet;
 use std::fmt;
 use std::io;
 use std::net::IpAddr;
@@ -173,24 +174,33 @@ impl Correction {
         Some(Correction { service: step.service(), destination: step.destination(), what })
     }
 
-    /// What a step of a comparison puts right. What we had not put in before was not taken out, but refused or late; and
-    /// of a service that is missing its servers need not be told one by one.
-    pub(super) fn of(step: &Op, held: &Seen) -> Option<Correction> {
-        let service = held.services.get(&step.service())?;
-        let what = match step {
-            Op::NewService(..) => Found::Missing,
-            Op::NewDestination(_, place, _) if service.destinations.contains_key(place) => Found::Missing,
-            Op::NewDestination(..) => return None,
-            Op::SetService(_, wanted) if service.service == *wanted => Found::Changed,
-            Op::SetDestination(_, place, wanted)
-                if service.destinations.get(place).is_some_and(|held| held.destination == *wanted) =>
-            {
-                Found::Changed
-            }
-            Op::SetService(..) | Op::SetDestination(..) => return None,
-            Op::DeleteService(_) | Op::DeleteDestination(..) => Found::Leftover,
+    /// What the steps of a comparison put right. What we had not put in before was not taken out, but refused or late; and
+    /// of a service that is missing its servers are not told one by one.
+    pub(super) fn list(steps: &[Op], held: &Seen) -> Vec<Correction> {
+        let missing: BTreeSet<ServiceKey> =
+            steps.iter().filter(|step| matches!(step, Op::NewService(..))).map(Op::service).collect();
+        let one = |step: &Op| {
+            let service = held.services.get(&step.service())?;
+            let what = match step {
+                Op::NewService(..) => Found::Missing,
+                Op::NewDestination(key, place, _)
+                    if service.destinations.contains_key(place) && !missing.contains(key) =>
+                {
+                    Found::Missing
+                }
+                Op::NewDestination(..) => return None,
+                Op::SetService(_, wanted) if service.service == *wanted => Found::Changed,
+                Op::SetDestination(_, place, wanted)
+                    if service.destinations.get(place).is_some_and(|held| held.destination == *wanted) =>
+                {
+                    Found::Changed
+                }
+                Op::SetService(..) | Op::SetDestination(..) => return None,
+                Op::DeleteService(_) | Op::DeleteDestination(..) => Found::Leftover,
+            };
+            Some(Correction { service: step.service(), destination: step.destination(), what })
         };
-        Some(Correction { service: step.service(), destination: step.destination(), what })
+        steps.iter().filter_map(one).collect()
     }
 }
 
