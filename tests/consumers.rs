@@ -19,6 +19,8 @@ mod management;
 mod original;
 #[path = "consumers/platforms.rs"]
 mod platforms;
+#[path = "consumers/snmp.rs"]
+mod snmp;
 
 use ground::{Daemon, Ground};
 use std::path::PathBuf;

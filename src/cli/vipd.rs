@@ -7,6 +7,7 @@
 
 use super::genhash;
 use crate::daemon;
+use crate::daemon::COMPATIBLE;
 use crate::daemon::CoreDump;
 use crate::daemon::LogOptions;
 use crate::daemon::Options;
@@ -20,8 +21,6 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-/// The level of keepalived whose behaviour is offered; tools read the first line of `-v` and decide by it.
-pub const COMPATIBLE: &str = "v2.4.3 (07/20,2026)";
 const DEFAULT_CONFIG: &str = "/etc/keepalived/keepalived.conf";
 const LOG_FILE: &str = "keepalived.log";
 
@@ -208,10 +207,10 @@ struct Flags {
     /// Report all address additions/deletions notified via netlink
     #[arg(short = 'a', long)]
     address_monitoring: bool,
-    /// Enable SNMP subsystem (accepted, not built)
+    /// Serve everything over SNMP, as if every enable_snmp_ keyword were given
     #[arg(short = 'x', long)]
     snmp: bool,
-    /// Use the specified socket for master agent (accepted, not built)
+    /// Socket of the SNMP master agent (overrides config)
     #[arg(short = 'A', long, value_name = "FILE", allow_hyphen_values = true, value_parser = filled())]
     snmp_agent_socket: Option<String>,
     /// Run in network namespace NAME (overrides config)
@@ -322,6 +321,8 @@ impl Flags {
             ignore_sigint: self.ignore_sigint,
             test: self.config_test.map(|file| (!file.is_empty()).then(|| file.into())),
             metrics: self.metrics,
+            snmp: self.snmp,
+            snmp_socket: self.snmp_agent_socket,
             control: self.control.map(PathBuf::from).or_else(|| std::env::var_os("VIPD_CONTROL").map(PathBuf::from)),
             restore: self.restore,
             end_at_once: self.end_at_once,

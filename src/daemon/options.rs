@@ -3,6 +3,9 @@
 
 use std::path::PathBuf;
 
+/// The keepalived whose language, files and MIB these are, as `-v` and SNMP name it.
+pub const COMPATIBLE: &str = "v2.4.3 (07/20,2026)";
+
 /// Everything that keepalived(8)'s command line can say, decided.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Options {
@@ -23,6 +26,10 @@ pub struct Options {
     pub pids: PidOptions,
     /// `-a`: log every address that comes and goes.
     pub log_addresses: bool,
+    /// `-x`: serve every part of the MIB.
+    pub snmp: bool,
+    /// `-A`: overrides `snmp_socket`.
+    pub snmp_socket: Option<String>,
     /// `-s`: overrides `net_namespace`.
     pub namespace: Option<String>,
     /// `-i`: for lines that begin with `@id`; default is the host name up to the first dot.

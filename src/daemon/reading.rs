@@ -69,6 +69,13 @@ pub fn within(mut spec: Spec, options: &Options) -> Spec {
         }
         spec.daemon.net_namespace = Some(namespace.as_str().into());
     }
+    if options.snmp {
+        let on = &mut spec.daemon.snmp;
+        (on.vrrp, on.checker, on.rfcv2, on.rfcv3) = (true, true, true, true);
+    }
+    if let Some(socket) = &options.snmp_socket {
+        spec.daemon.snmp.socket = Some(socket.as_str().into());
+    }
     if !options.parts.vrrp {
         spec = Spec { daemon: spec.daemon, ..Spec::default() };
     }

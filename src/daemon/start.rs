@@ -7,7 +7,7 @@ use super::again;
 use super::again::Will;
 use super::fork::{self, Ready, Side};
 use super::log;
-use super::options::{Options, PidOptions};
+use super::options::{COMPATIBLE, Options, PidOptions};
 use super::pidfile::{self, Paths, PidError, PidFile};
 use super::programs::Programs;
 use super::reading;
@@ -15,7 +15,7 @@ use super::reload;
 use super::reload::Marker;
 use super::signals::{self, Signals};
 use super::trackers::Trackers;
-use crate::cli::vipd::COMPATIBLE;
+use crate::daemon::doors::agentx::Agent;
 use crate::daemon::doors::metrics;
 use crate::daemon::doors::socket;
 use crate::daemon::doors::socket::Server;
@@ -291,20 +291,24 @@ fn serve(
         })
         .ok();
     if let Some(address) = options.metrics {
-        metrics::start(address, ask);
+        metrics::start(address, ask.clone());
     }
     // SAFETY: the program before us left these descriptors open for us, and nothing here has opened or taken them.
     let fifos = unsafe { Fifos::inheriting(fifos) };
     let mut programs = Programs::new(engine.clone());
     programs.adopt(&left);
     let history = History::of(history);
-    let observers: Vec<Box<dyn crate::observe::Observer + Send>> = vec![
+    let mut observers: Vec<Box<dyn crate::observe::Observer + Send>> = vec![
         Box::new(crate::observe::log::Log::default()),
         Box::new(Notifier::default()),
         Box::new(fifos),
         Box::new(Mailer::default()),
         Box::new(history.clone()),
     ];
+    match Agent::start(engine.clone(), ask, &format!("Keepalived {COMPATIBLE}")) {
+        Ok(agent) => observers.push(Box::new(agent)),
+        Err(error) => tracing::warn!(target: "parent", "No SNMP: {error}"),
+    }
     let mut services = Services::new(services::Setup {
         options: options.clone(),
         hub: Hub::new(observers),

@@ -14,6 +14,7 @@ pub mod log;
 pub mod mail;
 pub mod metrics;
 mod notify;
+pub mod snmp;
 pub mod words;
 
 pub use fifo::{Fifos, KeptFifo};
@@ -45,7 +46,7 @@ pub trait Observer {
 
 /// What an observer may look at beside the event.
 pub struct Context<'a> {
-    pub spec: &'a Spec,
+    pub spec: &'a Arc<Spec>,
     /// When the event happened: microseconds since 1970.
     pub unix_micros: u64,
     /// The Spec before the last reload.

@@ -4,6 +4,7 @@ use super::Fifo;
 use super::Mail;
 use super::Run;
 use super::Shown;
+use crate::time::Interval;
 
 /// Process-level settings from the top level and `global_defs`.
 #[derive(Clone, PartialEq, Debug, Default)]
@@ -56,8 +57,67 @@ pub struct Daemon {
     pub virtual_servers: u32,
     /// Keywords that were read and have no effect in this program, each with its line: told once at start.
     pub without_effect: Vec<Box<str>>,
+    pub snmp: Snmp,
+    pub dbus: Dbus,
     /// What the dump shows of `global_defs` beyond all this.
     pub shown: Box<Shown>,
+}
+
+/// Which parts of the MIB an SNMP master agent is served (`enable_snmp_…`), and where it listens.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Snmp {
+    /// KEEPALIVED-MIB, its VRRP branch.
+    pub vrrp: bool,
+    /// KEEPALIVED-MIB, its branch of virtual servers.
+    pub checker: bool,
+    /// VRRP-MIB (RFC 2787).
+    pub rfcv2: bool,
+    /// VRRPV3-MIB (RFC 6527).
+    pub rfcv3: bool,
+    /// `enable_traps`.
+    pub traps: bool,
+    /// `linkbeat_use_polling`, which the MIB shows.
+    pub polled_carrier: bool,
+    /// `snmp_socket`: net-snmp's address of the AgentX master; `None` is unix:/var/agentx/master.
+    pub socket: Option<Box<str>>,
+    /// How old the kernel's statistics of a virtual server may be.
+    pub services_every: Interval,
+    /// The same of a real server.
+    pub servers_every: Interval,
+}
+
+impl Default for Snmp {
+    fn default() -> Self {
+        let every = Interval::from_secs(5);
+        Snmp {
+            vrrp: false,
+            checker: false,
+            rfcv2: false,
+            rfcv3: false,
+            traps: false,
+            polled_carrier: false,
+            socket: None,
+            services_every: every,
+            servers_every: every,
+        }
+    }
+}
+
+impl Snmp {
+    /// Is anything served at all?
+    pub fn is_on(&self) -> bool {
+        self.vrrp || self.checker || self.rfcv2 || self.rfcv3
+    }
+}
+
+/// `enable_dbus` and the names of the service.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Dbus {
+    pub enabled: bool,
+    /// `dbus_service_name`; `None` is org.keepalived.Vrrp1.
+    pub service_name: Option<Box<str>>,
+    /// `dbus_no_interface_name`: stands in object paths for the interface of an instance without one; `None` is none.
+    pub no_interface: Option<Box<str>>,
 }
 
 /// `state_dump_file`, `json_version`, `data_use_instance`, …

@@ -68,6 +68,17 @@ pub struct InstanceSpec {
     pub rx_buffer: Option<u32>,
 }
 
+impl InstanceSpec {
+    /// The virtual router's MAC address: as configured, else 00-00-5E-00-01-VRID (IPv4) or …-02-VRID (IPv6), RFC 9568
+    /// §7.3. Only with a VMAC is it on the wire.
+    pub fn virtual_mac(&self) -> [u8; 6] {
+        match &self.virtual_link {
+            Some(VirtualLink::Vmac { mac, .. }) => *mac,
+            _ => [0, 0, 0x5e, 0, if self.family == Family::V4 { 1 } else { 2 }, self.vrid.get()],
+        }
+    }
+}
+
 /// `use_vmac`, `use_ipvlan`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum VirtualLink {

@@ -185,23 +185,23 @@ block! {
         /// Real-time limit of the BFD process.
         "bfd_rlimit_rttime" => bfd_rlimit: Set<u32> = must(uint(1, u32::MAX)), default "10000", idle "there is no BFD process";
         /// Address of the AgentX master.
-        "snmp_socket" => snmp_socket: Set<Box<str>> = by("STR", Repeat::FirstKept, snmp_socket), default "unix:/var/agentx/master", idle "SNMP is not built";
+        "snmp_socket" => snmp_socket: Set<Box<str>> = by("STR", Repeat::FirstKept, snmp_socket), default "unix:/var/agentx/master";
         /// Send SNMP notifications.
-        "enable_traps" => enable_traps: Set<()> = flag(), default "off", idle "SNMP is not built";
+        "enable_traps" => enable_traps: Set<()> = flag(), default "off";
         /// Serve the VRRP part of KEEPALIVED-MIB.
-        "enable_snmp_vrrp" => snmp_vrrp: Set<()> = flag(), default "off", idle "SNMP is not built";
+        "enable_snmp_vrrp" => snmp_vrrp: Set<()> = flag(), default "off";
         /// Serve VRRP-MIB and VRRPV3-MIB.
-        "enable_snmp_rfc" => snmp_rfc: Set<()> = flag(), default "off", idle "SNMP is not built";
+        "enable_snmp_rfc" => snmp_rfc: Set<()> = flag(), default "off";
         /// Serve VRRP-MIB (RFC 2787).
-        "enable_snmp_rfcv2" => snmp_rfcv2: Set<()> = flag(), default "off", idle "SNMP is not built";
+        "enable_snmp_rfcv2" => snmp_rfcv2: Set<()> = flag(), default "off";
         /// Serve VRRPV3-MIB (RFC 6527).
-        "enable_snmp_rfcv3" => snmp_rfcv3: Set<()> = flag(), default "off", idle "SNMP is not built";
+        "enable_snmp_rfcv3" => snmp_rfcv3: Set<()> = flag(), default "off";
         /// Serve the checker part of KEEPALIVED-MIB.
-        "enable_snmp_checker" => snmp_checker: Set<()> = flag(), default "off", idle "SNMP is not built";
+        "enable_snmp_checker" => snmp_checker: Set<()> = flag(), default "off", idle "virtual servers are not shown over SNMP";
         /// How long statistics of virtual servers are kept for SNMP.
-        "snmp_vs_stats_update_interval" => snmp_vs_stats: Set<Interval> = must(timer(LOCAL, 30_000_000)), default "5", idle "SNMP is not built";
+        "snmp_vs_stats_update_interval" => snmp_vs_stats: Set<Interval> = must(timer(LOCAL, 30_000_000)), default "5", idle "virtual servers are not shown over SNMP";
         /// How long statistics of real servers are kept for SNMP.
-        "snmp_rs_stats_update_interval" => snmp_rs_stats: Set<Interval> = must(timer(LOCAL, 30_000_000)), default "snmp_vs_stats_update_interval", idle "SNMP is not built";
+        "snmp_rs_stats_update_interval" => snmp_rs_stats: Set<Interval> = must(timer(LOCAL, 30_000_000)), default "snmp_vs_stats_update_interval", idle "virtual servers are not shown over SNMP";
         /// Serve D-Bus.
         "enable_dbus" => dbus: Set<()> = flag(), default "off", idle "D-Bus is not built";
         /// Name on the bus.
@@ -302,6 +302,6 @@ block! {
         /// As `bfd_rlimit_rttime`.
         "bfd_rlimit_rtime" => bfd_rlimit: Set<u32> = must(uint(1, u32::MAX)), renamed "use bfd_rlimit_rttime";
         /// As `enable_snmp_vrrp`.
-        "enable_snmp_keepalived" => snmp_vrrp: Set<()> = flag(), idle "SNMP is not built";
+        "enable_snmp_keepalived" => snmp_vrrp: Set<()> = flag();
     }
 }

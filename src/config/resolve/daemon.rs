@@ -9,7 +9,7 @@ use crate::config::security::{Guard, SetScript};
 use crate::config::table::block::{Cx, Set, given};
 use crate::config::text::source::Span;
 use crate::config::top::Top;
-use crate::spec::{Daemon, Dump, Fifo, Mail, NetlinkBuffers, Nftables, RxBuffer};
+use crate::spec::{Daemon, Dbus, Dump, Fifo, Mail, NetlinkBuffers, Nftables, RxBuffer, Snmp};
 
 fn text(set: &Set<Box<str>>) -> Option<Box<str>> {
     set.as_ref().map(|set| set.value.clone())
@@ -141,8 +141,30 @@ pub fn daemon(top: &Top, guard: &mut Guard<'_>, cx: &mut Cx<'_>) -> Daemon {
         disable_local_igmp: global.disable_local_igmp.is_some(),
         virtual_servers: top.lvs.services.len() as u32,
         without_effect: Vec::new(),
+        snmp: Snmp { polled_carrier: top.linkbeat_polling.is_some(), ..snmp(&global) },
+        dbus: Dbus {
+            enabled: global.dbus.is_some(),
+            service_name: text(&global.dbus_name),
+            no_interface: text(&global.dbus_no_interface),
+        },
         shown: Box::new(shown(&global, guard)),
     };
     cx.global = global;
     daemon
+}
+
+fn snmp(global: &Global) -> Snmp {
+    let standard = Snmp::default();
+    let services_every = given(&global.snmp_vs_stats, standard.services_every);
+    Snmp {
+        vrrp: global.snmp_vrrp.is_some(),
+        checker: global.snmp_checker.is_some(),
+        rfcv2: global.snmp_rfc.is_some() || global.snmp_rfcv2.is_some(),
+        rfcv3: global.snmp_rfc.is_some() || global.snmp_rfcv3.is_some(),
+        traps: global.enable_traps.is_some(),
+        socket: text(&global.snmp_socket),
+        services_every,
+        servers_every: given(&global.snmp_rs_stats, services_every),
+        ..standard
+    }
 }

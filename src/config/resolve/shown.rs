@@ -18,7 +18,6 @@ pub fn shown(global: &Global, guard: &mut Guard<'_>) -> Shown {
     let few = given(&global.min_garp, false);
     let garp = |set: &Set<u32>, usual: u32, least: u32| given(set, if few { least } else { usual });
     let (garp_delay, garp_repeat) = (garp(&global.garp_delay, 5, 0), garp(&global.garp_repeat, 5, 1));
-    let vs_update = given(&global.snmp_vs_stats, standard.snmp_updates[0]);
     Shown {
         process_names: [text(&global.checker_process_name), text(&global.bfd_process_name)],
         use_symlink_paths: given(&global.use_symlink_paths, false),
@@ -68,18 +67,6 @@ pub fn shown(global: &Global, guard: &mut Guard<'_>) -> Shown {
             cpus: global.bfd_cpus.as_ref().map_or(Vec::new(), |set| set.value.clone()),
             rlimit: given(&global.bfd_rlimit, 10_000),
         },
-        snmp: [
-            global.snmp_vrrp.is_some(),
-            global.snmp_checker.is_some(),
-            global.snmp_rfc.is_some() || global.snmp_rfcv2.is_some(),
-            global.snmp_rfc.is_some() || global.snmp_rfcv3.is_some(),
-        ],
-        traps: global.enable_traps.is_some(),
-        snmp_socket: text(&global.snmp_socket),
-        snmp_updates: [vs_update, given(&global.snmp_rs_stats, vs_update)],
-        dbus: global.dbus.is_some(),
-        dbus_name: text(&global.dbus_name),
-        dbus_no_interface: text(&global.dbus_no_interface),
         script_security,
         script_account: account.map(|account| (account.uid, account.gid, account.groups.unwrap_or_default())),
         lvs_netlink: [

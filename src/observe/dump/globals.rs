@@ -6,7 +6,7 @@ use super::truth;
 use super::yes;
 use crate::observe::describe;
 use crate::observe::mail::host_name;
-use crate::spec::{ProcessShown, RxBuffer, Shown, Spec};
+use crate::spec::{Daemon, ProcessShown, RxBuffer, Shown, Spec};
 
 /// Which of keepalived's processes speaks.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -80,7 +80,7 @@ pub(super) fn globals(page: &mut Page, spec: &Spec, speaker: Speaker) {
     protocol(page, shown);
     firewall(page, spec);
     processes(page, spec);
-    agents(page, shown);
+    agents(page, daemon);
     scripts(page, shown);
     buffers(page, spec);
     rest(page, spec, speaker);
@@ -209,19 +209,21 @@ fn processes(page: &mut Page, spec: &Spec) {
     }
 }
 
-fn agents(page: &mut Page, shown: &Shown) {
-    for (label, on) in ["vrrp", "checker", "RFCv2", "RFCv3"].into_iter().zip(shown.snmp) {
+fn agents(page: &mut Page, daemon: &Daemon) {
+    let (snmp, dbus) = (&daemon.snmp, &daemon.dbus);
+    let parts = [("vrrp", snmp.vrrp), ("checker", snmp.checker), ("RFCv2", snmp.rfcv2), ("RFCv3", snmp.rfcv3)];
+    for (label, on) in parts {
         put!(page, 1, "SNMP {label} {}", enabled(on));
     }
-    put!(page, 1, "SNMP traps {}", enabled(shown.traps));
-    let socket = shown.snmp_socket.as_deref().unwrap_or("default (unix:/var/agentx/master)");
+    put!(page, 1, "SNMP traps {}", enabled(snmp.traps));
+    let socket = snmp.socket.as_deref().unwrap_or("default (unix:/var/agentx/master)");
     put!(page, 1, "SNMP socket = {socket}");
-    for (label, every) in ["VS", "RS"].into_iter().zip(shown.snmp_updates) {
+    for (label, every) in [("VS", snmp.services_every), ("RS", snmp.servers_every)] {
         put!(page, 1, "SNMP {label} stats update interval = {:.6}", every.as_secs_f64());
     }
-    put!(page, 1, "DBus {}", enabled(shown.dbus));
-    put!(page, 1, "DBus service name = {}", shown.dbus_name.as_deref().unwrap_or(""));
-    put!(page, 1, "DBus no interface name = {}", shown.dbus_no_interface.as_deref().unwrap_or("none"));
+    put!(page, 1, "DBus {}", enabled(dbus.enabled));
+    put!(page, 1, "DBus service name = {}", dbus.service_name.as_deref().unwrap_or(""));
+    put!(page, 1, "DBus no interface name = {}", dbus.no_interface.as_deref().unwrap_or("none"));
 }
 
 fn scripts(page: &mut Page, shown: &Shown) {

@@ -46,6 +46,14 @@ pub enum Request {
     /// OpenMetrics text. Answered by [`Reply::Text`].
     Metrics,
     ClearCounters,
+    /// Change one instance until the next reload, as an SNMP manager may. `by`: on whose behalf, for the log.
+    Adjust {
+        instance: String,
+        /// 1..=255.
+        priority: Option<u8>,
+        preempt: Option<bool>,
+        by: String,
+    },
     /// Go over to another program file in place, without giving anything up; `None` is the file vipd was started from.
     Upgrade {
         program: Option<PathBuf>,

@@ -13,7 +13,10 @@ use crate::daemon::loops::vrrp::{News, Steer};
 use crate::daemon::systemd;
 use crate::handover;
 use crate::kernel::addresses;
+use crate::spec::Spec;
+use crate::wire::Priority;
 use std::path::PathBuf;
+use std::sync::Arc;
 use tokio::sync::oneshot;
 use tokio::time::sleep;
 
@@ -48,6 +51,7 @@ impl Services {
                 let _ = self.parts.engine.send(News::ClearCounters);
                 done("the counters are zero")
             }
+            Request::Adjust { instance, priority, preempt, by } => self.adjust(&instance, priority, preempt, &by),
             Request::Upgrade { program } => {
                 self.upgrade(program, answer);
                 return;
@@ -79,6 +83,36 @@ impl Services {
         let message = instance.clone().unwrap_or_else(|| format!("{} instances", spec.instances.len()));
         let _ = self.parts.engine.send(News::Steer(steer, instance.map(Into::into)));
         Reply::Done { message }
+    }
+
+    /// Another base priority or preemption for one instance, until the next reload.
+    fn adjust(&mut self, name: &str, priority: Option<u8>, preempt: Option<bool>, by: &str) -> Reply {
+        let refuse = |reason: &str| Reply::Refused { reason: reason.to_owned(), diagnostics: None };
+        if self.phase != Phase::Running || self.reading.is_some() || self.on_its_way.is_some() {
+            return refuse("the daemon is starting, reloading or stopping; ask again");
+        }
+        let mut spec = Spec::clone(self.parts.hub.spec());
+        let Some(one) = spec.instances.iter_mut().find(|one| *one.name == *name) else {
+            return refuse("there is no such instance");
+        };
+        if let Some(priority) = priority {
+            if priority == 0 {
+                return refuse("a priority is 1 to 255");
+            }
+            let from = std::mem::replace(&mut one.priority, Priority(priority)).0;
+            tracing::info!(target: "vrrp", "({name}) base priority changed from {from} to {priority} via {by}.");
+        }
+        if let Some(preempt) = preempt {
+            one.preempt = preempt;
+            let word = if preempt { "enabled" } else { "disabled" };
+            tracing::info!(target: "vrrp", "({name}) preemption {word} with {by}");
+        }
+        let spec = Arc::new(spec);
+        let readings = self.parts.trackers.configure(&spec);
+        // Nothing was read, so what is known of mistakes stays.
+        self.on_its_way = Some(self.parts.mistakes.clone());
+        let _ = self.parts.engine.send(News::Reload(spec, readings));
+        Reply::Done { message: name.to_owned() }
     }
 
     fn history(&self, name: Option<&str>) -> Reply {

@@ -1,0 +1,393 @@
+//! The SNMP door: an AgentX subagent (RFC 2741) of the machine's snmpd, on a thread of its own.
+//!
+//! It serves what [`crate::observe::snmp`] makes of a snapshot, which is at most a second old, and passes notifications
+//! on. snmpd may be absent, slow or gone at any time: the door waits and comes back, and nobody waits for the door. The
+//! queue to it is bounded; what does not fit is dropped and counted. A reload switches it on and off.
+
+mod pdu;
+mod session;
+
+use super::socket::{Answer, Question, Reply, Request};
+use crate::daemon::loops::vrrp::News;
+use crate::kernel::clock;
+use crate::observe::snmp::traps::{Places, Trap};
+use crate::observe::snmp::{self, KEEPALIVED, RFC2787, RFC6527, Seen, Tree};
+use crate::observe::{Context, Observer, Wishes};
+use crate::spec::{Snmp, Spec};
+use crate::time::{Interval, Time};
+use crate::vrrp::io::Event;
+use pdu::{Body, HEADER, Header, Kind};
+use session::{Session, Write, committed};
+use std::io;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::{TcpStream, UnixStream};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
+
+/// Where net-snmp's master agent listens by default.
+const MASTER: &str = "/var/agentx/master";
+/// Notifications that may wait for snmpd.
+const QUEUE: usize = 1_024;
+/// A snapshot is shown for so long.
+const FRESH: Interval = Interval::from_secs(1);
+/// How long connecting, or one write, may take.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// How long the engine may take for a snapshot; an older one is shown otherwise.
+const ENGINE_PATIENCE: Duration = Duration::from_secs(2);
+/// As net-snmp: how often it is looked whether the master lives, and how long a lost one is waited for at most.
+const PING_EVERY: Duration = Duration::from_secs(120);
+const RETRY_MAX: Duration = Duration::from_secs(15);
+const RETRY_MIN: Duration = Duration::from_secs(1);
+/// The last notifications of a stopping daemon may take so long.
+const LAST_WORDS: Duration = Duration::from_millis(500);
+
+/// What the door is told.
+enum ToDoor {
+    Configured(Arc<Spec>),
+    Trap(Trap),
+}
+
+/// The observer's end. Notifications of a stopping daemon are waited for when it is dropped.
+pub struct Agent {
+    door: mpsc::Sender<ToDoor>,
+    places: Arc<Mutex<Places>>,
+    thread: Option<std::thread::JoinHandle<()>>,
+    dropped: u64,
+}
+
+impl Agent {
+    /// `version`: the first line of `-v`.
+    ///
+    /// # Errors
+    /// The thread cannot be started.
+    pub fn start(
+        engine: mpsc::UnboundedSender<News>,
+        questions: mpsc::Sender<Question>,
+        version: &str,
+    ) -> io::Result<Agent> {
+        let (door, told) = mpsc::channel(QUEUE);
+        let places = Arc::new(Mutex::new(Places::default()));
+        let (here, version) = (places.clone(), version.into());
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let thread = std::thread::Builder::new().name("agentx".into()).spawn(move || {
+            let door = Door { engine, questions, version, told, places: here, spec: Arc::default(), seen: None };
+            runtime.block_on(door.serve());
+        })?;
+        Ok(Agent { door, places, thread: Some(thread), dropped: 0 })
+    }
+
+    fn send(&mut self, traps: Vec<Trap>) {
+        for trap in traps {
+            if self.door.try_send(ToDoor::Trap(trap)).is_err() {
+                self.dropped += 1;
+                if self.dropped.is_power_of_two() {
+                    tracing::warn!(target: "vrrp", "{} SNMP notifications were dropped: snmpd does not take them", self.dropped);
+                }
+            }
+        }
+    }
+}
+
+impl Observer for Agent {
+    fn event(&mut self, event: &Event, cx: &Context<'_>, _: &mut Wishes) {
+        let traps = {
+            let places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
+            snmp::traps::of_event(event, cx, &places)
+        };
+        self.send(traps);
+    }
+
+    fn reconfigured(&mut self, cx: &Context<'_>) {
+        let _ = self.door.try_send(ToDoor::Configured(cx.spec.clone()));
+    }
+
+    fn stopped(&mut self, cx: &Context<'_>, _: &mut Wishes) {
+        self.send(snmp::traps::of_the_end(cx));
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        // A closed channel is the sign for the door to say its last words.
+        self.door = mpsc::channel(1).0;
+        let Some(thread) = self.thread.take() else { return };
+        let until = std::time::Instant::now() + LAST_WORDS;
+        while !thread.is_finished() && std::time::Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+trait Stream: AsyncRead + AsyncWrite {}
+impl<T: AsyncRead + AsyncWrite> Stream for T {}
+
+/// A connection and what has come over it so far: a wait that is given up loses nothing.
+struct Connection {
+    stream: Pin<Box<dyn Stream>>,
+    came: Vec<u8>,
+}
+
+/// The door's end.
+struct Door {
+    engine: mpsc::UnboundedSender<News>,
+    questions: mpsc::Sender<Question>,
+    version: Box<str>,
+    told: mpsc::Receiver<ToDoor>,
+    places: Arc<Mutex<Places>>,
+    spec: Arc<Spec>,
+    /// The objects, and when they were so.
+    seen: Option<(Time, Tree)>,
+}
+
+/// Why a session ended.
+enum End {
+    /// The daemon stops.
+    Stopped,
+    /// Another configuration: perhaps another socket, or other parts.
+    Reconfigured,
+    Lost(io::Error),
+}
+
+impl Door {
+    async fn serve(mut self) {
+        let mut retry = RETRY_MIN;
+        loop {
+            let on = self.spec.daemon.snmp.clone();
+            if !on.is_on() {
+                match self.told.recv().await {
+                    Some(ToDoor::Configured(spec)) => self.spec = spec,
+                    Some(ToDoor::Trap(_)) => {}
+                    None => return,
+                }
+                continue;
+            }
+            match self.session(&on, &mut retry).await {
+                End::Stopped => return,
+                End::Reconfigured => retry = RETRY_MIN,
+                End::Lost(error) => {
+                    tracing::warn!(target: "vrrp", "No AgentX master at {}: {error}; trying again in {} s", address(&on), retry.as_secs());
+                    if self.wait(retry).await {
+                        return;
+                    }
+                    retry = (retry * 2).min(RETRY_MAX);
+                }
+            }
+        }
+    }
+
+    /// Waits; true if the daemon stops meanwhile. Notifications of the time are lost, as keepalived's are.
+    async fn wait(&mut self, by: Duration) -> bool {
+        let until = tokio::time::Instant::now() + by;
+        loop {
+            match tokio::time::timeout_at(until, self.told.recv()).await {
+                Ok(Some(ToDoor::Configured(spec))) => {
+                    let same = spec.daemon.snmp == self.spec.daemon.snmp;
+                    self.spec = spec;
+                    if !same {
+                        return false;
+                    }
+                }
+                Ok(Some(ToDoor::Trap(_))) => {}
+                Ok(None) => return true,
+                Err(_) => return false,
+            }
+        }
+    }
+
+    async fn session(&mut self, on: &Snmp, retry: &mut Duration) -> End {
+        match self.speak(on, retry).await {
+            Ok(end) => end,
+            Err(error) => End::Lost(error),
+        }
+    }
+
+    async fn speak(&mut self, on: &Snmp, retry: &mut Duration) -> io::Result<End> {
+        let mut master = timeout(PATIENCE, connect(on)).await.map_err(|_| io::ErrorKind::TimedOut)??;
+        let mut session = Session::default();
+        say(&mut master, &session.open("vipd")).await?;
+        let uptime = match timeout(PATIENCE, hear(&mut master)).await.map_err(|_| io::ErrorKind::TimedOut)?? {
+            (header, Body::Response { uptime, error: 0 }) => {
+                session.opened(header.session);
+                (clock::now(), uptime)
+            }
+            (_, Body::Response { error, .. }) => return Err(io::Error::other(format!("it refuses us, error {error}"))),
+            _ => return Err(io::ErrorKind::InvalidData.into()),
+        };
+        for (region, description) in regions(on) {
+            say(&mut master, &session.register(&region)).await?;
+            say(&mut master, &session.describe(&region, description)).await?;
+        }
+        tracing::info!(target: "vrrp", "AgentX subagent connected");
+        *retry = RETRY_MIN;
+        self.seen = None;
+        // Notifications need to know interfaces and addresses before the first question.
+        self.refresh(uptime).await;
+        let mut unanswered = 0_u32;
+        loop {
+            tokio::select! {
+                pdu = hear(&mut master) => {
+                    let (header, body) = pdu?;
+                    unanswered = 0;
+                    if header.kind == Kind::Close {
+                        return Err(io::Error::other("it closed the session"));
+                    }
+                    if let Some(answer) = self.answer(&mut session, &header, &body, uptime).await {
+                        say(&mut master, &answer).await?;
+                    }
+                }
+                told = self.told.recv() => match told {
+                    Some(ToDoor::Trap(trap)) => say(&mut master, &session.notify(&trap)).await?,
+                    Some(ToDoor::Configured(spec)) => {
+                        let same = spec.daemon.snmp == self.spec.daemon.snmp;
+                        (self.spec, self.seen) = (spec, None);
+                        if !same {
+                            say(&mut master, &session.close()).await?;
+                            return Ok(End::Reconfigured);
+                        }
+                        self.refresh(uptime).await;
+                    }
+                    None => {
+                        say(&mut master, &session.close()).await?;
+                        return Ok(End::Stopped);
+                    }
+                },
+                () = tokio::time::sleep(PING_EVERY) => {
+                    unanswered += 1;
+                    if unanswered > 2 {
+                        return Err(io::ErrorKind::TimedOut.into());
+                    }
+                    say(&mut master, &session.ping()).await?;
+                }
+            }
+        }
+    }
+
+    async fn answer(
+        &mut self,
+        session: &mut Session,
+        header: &Header,
+        body: &Body,
+        uptime: (Time, u32),
+    ) -> Option<Vec<u8>> {
+        match header.kind {
+            Kind::Get | Kind::GetNext | Kind::GetBulk | Kind::TestSet => {
+                self.refresh(uptime).await;
+                let empty = Tree::default();
+                session.answer(header, body, self.seen.as_ref().map_or(&empty, |(_, tree)| tree))
+            }
+            Kind::CommitSet => {
+                let mut done = true;
+                for write in session.writes(header.transaction) {
+                    done &= self.write(write).await;
+                }
+                // A walk right after the answer shows what was written.
+                self.seen = None;
+                Some(committed(header, done))
+            }
+            Kind::UndoSet => {
+                session.forget();
+                Some(committed(header, true))
+            }
+            Kind::CleanupSet => {
+                session.forget();
+                None
+            }
+            _ => None,
+        }
+    }
+
+    /// Asks for the change of one instance; true when it is in force.
+    async fn write(&self, write: Write) -> bool {
+        let (row, priority, preempt) = match write {
+            Write::Priority { row, priority } => (row, Some(priority), None),
+            Write::Preempt { row, preempt } => (row, None, Some(preempt)),
+        };
+        let Some(one) = (row as usize).checked_sub(1).and_then(|index| self.spec.instances.get(index)) else {
+            return false;
+        };
+        let request = Request::Adjust { instance: one.name.to_string(), priority, preempt, by: "SNMP".into() };
+        let (answer, answered) = oneshot::channel();
+        if self.questions.send(Question { request, answer: Answer::Once(answer) }).await.is_err() {
+            return false;
+        }
+        matches!(timeout(PATIENCE, answered).await, Ok(Ok(Reply::Done { .. })))
+    }
+
+    /// Takes a new look if the last one is too old.
+    async fn refresh(&mut self, uptime: (Time, u32)) {
+        let now = clock::now();
+        if self.seen.as_ref().is_some_and(|(at, _)| now.since(*at) < FRESH) {
+            return;
+        }
+        let (answer, answered) = oneshot::channel();
+        if self.engine.send(News::Snapshot(answer)).is_err() {
+            return;
+        }
+        let Ok(Ok(snapshot)) = timeout(ENGINE_PATIENCE, answered).await else { return };
+        // A reload that is not known here yet would pair instances with the views of others.
+        let same = snapshot.instances.iter().map(|view| &view.name).eq(self.spec.instances.iter().map(|one| &one.name));
+        if !same {
+            return;
+        }
+        let seen = Seen { spec: &self.spec, now: &snapshot, version: &self.version, uptime };
+        *self.places.lock().unwrap_or_else(PoisonError::into_inner) = Places::of(&seen);
+        self.seen = Some((now, snmp::tree(&seen)));
+    }
+}
+
+fn address(on: &Snmp) -> &str {
+    on.socket.as_deref().unwrap_or(MASTER)
+}
+
+/// net-snmp's addresses: a path, `unix:PATH`, `tcp:HOST:PORT`, `HOST:PORT`.
+async fn connect(on: &Snmp) -> io::Result<Connection> {
+    let address = address(on);
+    let path = address.strip_prefix("unix:").or_else(|| address.starts_with('/').then_some(address));
+    let stream: Pin<Box<dyn Stream>> = match path {
+        Some(path) => Box::pin(UnixStream::connect(path).await?),
+        None => Box::pin(TcpStream::connect(address.strip_prefix("tcp:").unwrap_or(address)).await?),
+    };
+    Ok(Connection { stream, came: Vec::new() })
+}
+
+/// What is served, with keepalived's words for sysORTable.
+fn regions(on: &Snmp) -> Vec<(Vec<u32>, &'static str)> {
+    let mut regions = Vec::new();
+    if on.vrrp {
+        regions.push(([KEEPALIVED, &[2]].concat(), "The MIB module for KEEPALIVED-VRRP"));
+    }
+    if on.rfcv2 {
+        regions.push((RFC2787.to_vec(), "The MIB module for VRRP"));
+    }
+    if on.rfcv3 {
+        regions.push((RFC6527.to_vec(), "The MIB module for VRRPV3"));
+    }
+    if on.vrrp {
+        regions.push(([KEEPALIVED, &[1]].concat(), "The MIB module for Keepalived"));
+    }
+    regions
+}
+
+async fn say(master: &mut Connection, bytes: &[u8]) -> io::Result<()> {
+    timeout(PATIENCE, master.stream.write_all(bytes)).await.map_err(|_| io::ErrorKind::TimedOut)?
+}
+
+/// The next PDU. May be given up at any await: what has come stays.
+async fn hear(master: &mut Connection) -> io::Result<(Header, Body)> {
+    loop {
+        if master.came.len() >= HEADER {
+            let header = Header::read(&master.came).ok_or(io::ErrorKind::InvalidData)?;
+            let whole = HEADER + header.length as usize;
+            if master.came.len() >= whole {
+                let pdu: Vec<u8> = master.came.drain(..whole).collect();
+                return pdu::read(&pdu).ok_or_else(|| io::ErrorKind::InvalidData.into());
+            }
+        }
+        if master.stream.read_buf(&mut master.came).await? == 0 {
+            return Err(io::Error::other("it hung up"));
+        }
+    }
+}

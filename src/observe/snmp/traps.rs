@@ -1,0 +1,182 @@
+//! Notifications: what keepalived tells a trap sink, with its objects in its order.
+//!
+//! Columns carry the index of their row, as SMI wants it; keepalived leaves it out in its own MIB. The private MIB comes
+//! first, then RFC 2787's, then RFC 6527's.
+
+use super::rfc::{has_row, protocol_error, reason, row_index};
+use super::{KEEPALIVED, RFC2787, RFC6527, Value};
+use crate::observe::Context;
+use crate::spec::{GroupId, InstanceId, InstanceSpec};
+use crate::vrrp::io::{Cause, Event, Refusal, Role};
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv4Addr};
+
+/// One notification: its identifier, and its objects in order (sysUpTime and snmpTrapOID are the door's).
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Trap {
+    pub oid: Vec<u32>,
+    pub objects: Vec<(Vec<u32>, Value)>,
+}
+
+/// States beyond [`Role`] that only notifications have.
+const SHUTDOWN: i32 = 5;
+const DELETED: i32 = 6;
+
+/// Interfaces and source addresses of the instances, by name: the last snapshot's.
+#[derive(Clone, Debug, Default)]
+pub struct Places(HashMap<Box<str>, (u32, Option<IpAddr>)>);
+
+impl Places {
+    pub fn of(seen: &super::Seen<'_>) -> Places {
+        let place = |view: &crate::vrrp::snapshot::InstanceView| {
+            let interface = seen.index_of(view.interface.as_deref()).unwrap_or(0);
+            (view.name.clone(), (interface, view.source))
+        };
+        Places(seen.now.instances.iter().map(place).collect())
+    }
+
+    fn get(&self, one: &InstanceSpec) -> (u32, Option<IpAddr>) {
+        self.0.get(&one.name).copied().unwrap_or((0, None))
+    }
+}
+
+/// What `event` is to be told as. Nothing unless `enable_traps` and one of the MIBs are on.
+pub fn of_event(event: &Event, cx: &Context<'_>, places: &Places) -> Vec<Trap> {
+    if !cx.spec.daemon.snmp.traps {
+        return Vec::new();
+    }
+    match event {
+        Event::Became { instance, to, why, .. } => became(cx, places, *instance, *to, why),
+        Event::GroupBecame { group, to, .. } if *to != Role::Init => {
+            group_trap(cx, *group, *to as i32).into_iter().collect()
+        }
+        Event::Stopped { instance } => cx
+            .instance(*instance)
+            .and_then(|one| instance_trap(cx, row_of(*instance), one, SHUTDOWN))
+            .into_iter()
+            .collect(),
+        Event::Deleted { name, .. } => {
+            let one = cx.deleted(name).filter(|one| one.notify.tell_deleted);
+            // Its row is gone: 0 stands for it.
+            one.and_then(|one| instance_trap(cx, 0, one, DELETED)).into_iter().collect()
+        }
+        Event::Refused { instance: Some(instance), from, why, .. } => refused(cx, places, *instance, *from, *why),
+        Event::GroupBecame { .. }
+        | Event::PriorityChanged { .. }
+        | Event::HeardLower { .. }
+        | Event::WillPreempt { .. }
+        | Event::Refused { .. }
+        | Event::AddressListDiffers { .. }
+        | Event::IntervalLearned { .. }
+        | Event::ClockDiffers { .. }
+        | Event::RivalMaster { .. }
+        | Event::RivalStays { .. }
+        | Event::RivalSilent { .. }
+        | Event::ScriptChanged { .. }
+        | Event::ScriptTimedOut { .. }
+        | Event::ScriptOverrun { .. }
+        | Event::FaultsChanged { .. }
+        | Event::Healed { .. }
+        | Event::ClaimFailed { .. }
+        | Event::TrackerChanged { .. }
+        | Event::LinkChanged { .. }
+        | Event::Late { .. }
+        | Event::SendFailed { .. }
+        | Event::ReloadRefused { .. }
+        | Event::Reloaded => Vec::new(),
+    }
+}
+
+/// The last words: every group.
+pub fn of_the_end(cx: &Context<'_>) -> Vec<Trap> {
+    let groups = (0..cx.spec.groups.len() as u32).map(GroupId);
+    let on = cx.spec.daemon.snmp.traps;
+    groups.filter(|_| on).filter_map(|group| group_trap(cx, group, SHUTDOWN)).collect()
+}
+
+const fn row_of(id: InstanceId) -> u32 {
+    id.0 + 1
+}
+
+fn router_id(cx: &Context<'_>) -> (Vec<u32>, Value) {
+    ([KEEPALIVED, &[1, 2, 0]].concat(), Value::text(&cx.spec.daemon.router_id))
+}
+
+fn group_trap(cx: &Context<'_>, id: GroupId, state: i32) -> Option<Trap> {
+    let group = cx.spec.groups.get(id.index()).filter(|_| cx.spec.daemon.snmp.vrrp)?;
+    let column = |number: u32| [KEEPALIVED, &[2, 1, 1, number, id.0 + 1]].concat();
+    let objects = vec![(column(2), Value::text(&group.name)), (column(3), Value::Integer(state)), router_id(cx)];
+    Some(Trap { oid: [KEEPALIVED, &[2, 10, 0, 1]].concat(), objects })
+}
+
+fn instance_trap(cx: &Context<'_>, row: u32, one: &InstanceSpec, state: i32) -> Option<Trap> {
+    if !cx.spec.daemon.snmp.vrrp {
+        return None;
+    }
+    let initial = if one.wants_master { Role::Master } else { Role::Backup };
+    let column = |number: u32| [KEEPALIVED, &[2, 3, 1, number, row]].concat();
+    let objects = vec![
+        (column(2), Value::text(&one.name)),
+        (column(4), Value::Integer(state)),
+        (column(5), Value::Integer(initial as i32)),
+        router_id(cx),
+    ];
+    Some(Trap { oid: [KEEPALIVED, &[2, 10, 0, 2]].concat(), objects })
+}
+
+fn v4(address: Option<IpAddr>) -> Value {
+    match address {
+        Some(IpAddr::V4(address)) => Value::Address(address),
+        _ => Value::Address(Ipv4Addr::UNSPECIFIED),
+    }
+}
+
+fn became(cx: &Context<'_>, places: &Places, id: InstanceId, to: Role, why: &Cause) -> Vec<Trap> {
+    let Some(one) = cx.instance(id).filter(|_| to != Role::Init) else { return Vec::new() };
+    let mut traps: Vec<Trap> = instance_trap(cx, row_of(id), one, to as i32).into_iter().collect();
+    if to != Role::Master {
+        return traps;
+    }
+    let (interface, source) = places.get(one);
+    if has_row(cx.spec, one, true) {
+        let index = row_index(interface, one, true);
+        let objects = vec![([RFC2787, &[1, 3, 1, 7], &index].concat(), v4(source))];
+        traps.push(Trap { oid: [RFC2787, &[0, 1]].concat(), objects });
+    }
+    if has_row(cx.spec, one, false) {
+        let index = row_index(interface, one, false);
+        let address = source.map_or_else(|| Value::Octets(Vec::new()), Value::address);
+        let objects = vec![
+            ([RFC6527, &[1, 1, 1, 1, 3], &index].concat(), address),
+            ([RFC6527, &[1, 2, 5, 1, 2], &index].concat(), Value::Integer(reason(to, why))),
+        ];
+        traps.push(Trap { oid: [RFC6527, &[0, 1]].concat(), objects });
+    }
+    traps
+}
+
+fn refused(cx: &Context<'_>, places: &Places, id: InstanceId, from: IpAddr, why: Refusal) -> Vec<Trap> {
+    let Some(one) = cx.instance(id) else { return Vec::new() };
+    let (interface, _) = places.get(one);
+    let mut traps = Vec::new();
+    let kind = match why {
+        Refusal::AuthTypeInvalid => Some(1),
+        Refusal::AuthTypeMismatch => Some(2),
+        Refusal::AuthFailure => Some(3),
+        _ => None,
+    };
+    if let Some(kind) = kind.filter(|_| has_row(cx.spec, one, true)) {
+        // vrrpTrapPacketSrc and vrrpTrapAuthErrorType are scalars.
+        let objects = vec![
+            ([RFC2787, &[1, 5, 0]].concat(), v4(Some(from))),
+            ([RFC2787, &[1, 6, 0]].concat(), Value::Integer(kind)),
+        ];
+        traps.push(Trap { oid: [RFC2787, &[0, 2]].concat(), objects });
+    }
+    if let Some(error) = protocol_error(why).filter(|_| has_row(cx.spec, one, false)) {
+        let index = row_index(interface, one, false);
+        let objects = vec![([RFC6527, &[1, 2, 5, 1, 6], &index].concat(), Value::Integer(error))];
+        traps.push(Trap { oid: [RFC6527, &[0, 2]].concat(), objects });
+    }
+    traps
+}

@@ -1,0 +1,310 @@
+//! SNMP as managers use it: Debian's snmpd and tools, the keepalived that is installed and vipd with the same file, walk
+//! against walk and notification against notification. What differs stands in [`DIFFERS`], with its reason.
+
+use super::ground::{Daemon, Ground, ip, ready};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+const MIBS: [&str; 3] = [".1.3.6.1.4.1.9586.100.5", ".1.3.6.1.2.1.68", ".1.3.6.1.2.1.207"];
+const INSTANCES: &str = ".1.3.6.1.4.1.9586.100.5.2.3.1";
+const AGENT: &str = "127.0.0.1:1161";
+
+/// Objects that are not as Debian's keepalived 2.2.7 gives them: how they begin, how they end, why.
+const DIFFERS: [(&str, &str, &str); 21] = [
+    (".1.3.6.1.4.1.9586.100.5.1.1.0", "", "the version"),
+    (".1.3.6.1.4.1.9586.100.5.1.12.0", "", "came with 2.3"),
+    (".1.3.6.1.4.1.9586.100.5.2.3.1.36.", "", "came with 2.3"),
+    (".1.3.6.1.4.1.9586.100.5.2.9.1.1", "", "columns 10 to 12 came with 2.3"),
+    (".1.3.6.1.4.1.9586.100.5.2.6.1.7.", "", "the VMAC has another index in each run"),
+    (".1.3.6.1.4.1.9586.100.5.2.6.1.11.", "", "keepalived: right for the first instance only"),
+    (".1.3.6.1.4.1.9586.100.5.2.7.1.14.0.", "", "static routes that the kernel refused are not known as such"),
+    (".1.3.6.1.4.1.9586.100.5.2.7.1.20.", "", "keepalived: the word was given, not its value"),
+    (".1.3.6.1.4.1.9586.100.5.2.8.1.3", "", "columns 33 to 38 stand in the MIB; keepalived does not register them"),
+    (".1.3.6.1.4.1.9586.100.5.2.12.1.3.", "", "keepalived: the file's weight, not that of this use"),
+    (".1.3.6.1.4.1.9586.100.5.2.16.1.", "", "as above, for groups"),
+    (".1.3.6.1.4.1.9586.100.5.2.17.1.3.", "", "as above, for sessions"),
+    (".1.3.6.1.4.1.9586.100.5.2.19.1.3.", "", "as above, for sessions and groups"),
+    (".1.3.6.1.4.1.9586.100.5.2.20.1.", "", "as above, for processes"),
+    (".1.3.6.1.4.1.9586.100.5.2.22.1.3.", "", "as above, for processes and groups"),
+    (".1.3.6.1.4.1.9586.100.5.2.21.1.5.", "", "keepalived: partial and initial are swapped against the MIB"),
+    (".1.3.6.1.2.1.68.1.3.1.7.", "", "keepalived: not its own address while it is master"),
+    (".1.3.6.1.2.1.68.1.3.1.2.", "", "keepalived: the interface's MAC, not the virtual router's"),
+    (".1.3.6.1.2.1.68.", ".54", "2.2.7 has no row for an instance with a VMAC and unicast"),
+    (".1.3.6.1.2.1.68.1.3.1.13.", "", "keepalived: when it was configured, not when it left INIT"),
+    (".1.3.6.1.2.1.207.1.1.1.1.", "", "columns 5 and 12: as in VRRP-MIB"),
+];
+
+struct Tools {
+    namespace: String,
+    directory: PathBuf,
+    running: Vec<Child>,
+}
+
+impl Tools {
+    fn run(&self, program: &str) -> Command {
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", &self.namespace, program]).current_dir(&self.directory).stdin(Stdio::null());
+        command
+    }
+
+    fn start(ground: &Ground) -> Tools {
+        let mut tools =
+            Tools { namespace: ground.name.clone(), directory: ground.directory.clone(), running: Vec::new() };
+        let agentx = ground.directory.join("agentx");
+        let snmpd = format!(
+            "master agentx\nagentxsocket {}\nagentxtimeout 10\nagentaddress udp:{AGENT}\nrwcommunity public\ntrap2sink 127.0.0.1:1162 public\n",
+            agentx.display()
+        );
+        ground.write("snmpd.conf", &snmpd);
+        ground.write("trapd.conf", "disableAuthorization yes\n");
+        let trapd = ["-C", "-c", "trapd.conf", "-m", "", "-On", "-f", "-Lf", "traps", "udp:127.0.0.1:1162"];
+        tools.spawn("snmptrapd", &trapd);
+        tools.snmpd();
+        tools
+    }
+
+    fn spawn(&mut self, program: &str, arguments: &[&str]) {
+        let child = self.run(program).args(arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        self.running.push(child);
+    }
+
+    fn snmpd(&mut self) {
+        self.spawn("snmpd", &["-C", "-c", "snmpd.conf", "-m", "", "-f", "-Lf", "snmpd.log"]);
+    }
+
+    /// Ends the program that was started last.
+    fn end_the_last(&mut self) {
+        if let Some(mut child) = self.running.pop() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+
+    fn ask(&self, program: &str, arguments: &[&str]) -> String {
+        let mut command = self.run(program);
+        command.args(["-m", "", "-On", "-v2c", "-c", "public", "-t", "20", "-r", "1", AGENT]).args(arguments);
+        let out = command.output().unwrap();
+        String::from_utf8_lossy(&out.stdout).into_owned() + &String::from_utf8_lossy(&out.stderr)
+    }
+
+    fn walk(&self, program: &str) -> BTreeMap<String, String> {
+        let text: String = MIBS.iter().map(|mib| self.ask(program, &[mib])).collect();
+        let line = |line: &str| line.split_once(" = ").map(|(oid, value)| (oid.to_owned(), value.trim().to_owned()));
+        // A value of several lines goes on without a name.
+        text.lines().filter_map(line).filter(|(_, value)| !value.starts_with("No ")).collect()
+    }
+
+    fn states(&self) -> Vec<String> {
+        let text = self.ask("snmpwalk", &[&format!("{INSTANCES}.4")]);
+        text.lines().filter_map(|line| line.split_once("INTEGER: ").map(|(_, state)| state.to_owned())).collect()
+    }
+
+    /// Notifications since the last call: identifier and values, without the indices of columns and the master's own.
+    fn traps(&self) -> BTreeMap<String, u32> {
+        let path = self.directory.join("traps");
+        let text = std::fs::read_to_string(&path).unwrap_or_default();
+        let mut found = BTreeMap::new();
+        for line in text.lines().filter(|line| line.starts_with(".1.3.6.1.2.1.1.3.0 ")) {
+            let mut values = line.split('\t').skip(1).map(|bind| bind.split_once(" = ").unwrap().1.trim());
+            let oid = values.next().unwrap_or_default();
+            // Tables of the interface's address and the reason are compared by the walk.
+            if oid.contains(".9586.100.5.") {
+                *found.entry(format!("{oid} {}", values.collect::<Vec<_>>().join(" "))).or_default() += 1;
+            } else if MIBS.iter().any(|mib| oid.contains(mib)) {
+                *found.entry(oid.to_owned()).or_default() += 1;
+            }
+        }
+        found
+    }
+}
+
+impl Drop for Tools {
+    fn drop(&mut self) {
+        while !self.running.is_empty() {
+            self.end_the_last();
+        }
+    }
+}
+
+fn ground() -> Ground {
+    let ground = Ground::new();
+    // The indices and hardware addresses of every run are the same.
+    ip(&format!("-n {} link del eth0", ground.name));
+    let mac = "address 02:00:00:00:00:0";
+    ip(&format!("-n {} link add eth0 index 3 {mac}3 type veth peer name far index 5 {mac}5", ground.name));
+    for link in ["eth0", "far"] {
+        ip(&format!("-n {} link set {link} up", ground.name));
+    }
+    for (address, link) in [("10.0.0.1/24", "eth0"), ("fd00::1/64", "eth0"), ("10.1.1.1/24", "far")] {
+        let nodad = if address.contains(':') { "nodad" } else { "" };
+        ip(&format!("-n {} addr add {address} dev {link} {nodad}", ground.name));
+    }
+    ip(&format!("-n {} link set lo up", ground.name));
+    ground.wait_for_carrier();
+    let begun = std::time::Instant::now();
+    while ["eth0", "far"]
+        .iter()
+        .any(|link| !ip(&format!("-n {} -6 addr show dev {link} tentative", ground.name)).is_empty())
+    {
+        assert!(begun.elapsed() < super::ground::PATIENCE, "an address stays tentative");
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    ground.write("level", "12\n");
+    ground
+}
+
+fn configuration(ground: &Ground) -> String {
+    include_str!("snmp/k.conf").replace("TMP", &ground.directory.display().to_string())
+}
+
+fn tools_are_there() -> bool {
+    let there = ["snmpd", "snmptrapd", "snmpwalk", "snmpbulkwalk"]
+        .iter()
+        .all(|name| ["/usr/sbin", "/usr/bin"].iter().any(|directory| Path::new(directory).join(name).exists()));
+    assert!(there || std::env::var("VIPD_REQUIRE_NETNS").as_deref() != Ok("1"), "needs snmpd, snmptrapd and snmp");
+    there
+}
+
+/// One daemon from its start to its end: what is there once all four are master and what was told.
+fn life(program: &Path) -> (BTreeMap<String, String>, BTreeMap<String, u32>) {
+    let ground = ground();
+    let tools = Tools::start(&ground);
+    ground.configure(&configuration(&ground));
+    let daemon = ground.start_program(program, "-P -D");
+    let settled = |walk: &BTreeMap<String, String>| {
+        let scripts = [("1", "INTEGER: 3"), ("2", "INTEGER: 2")];
+        let script = |(row, state): (&str, &str)| {
+            walk.get(&format!(".1.3.6.1.4.1.9586.100.5.2.9.1.6.{row}")).is_some_and(|found| found == state)
+        };
+        (1..=4).all(|row| walk.get(&format!("{INSTANCES}.4.{row}")).is_some_and(|state| state == "INTEGER: 2"))
+            && scripts.into_iter().all(script)
+            && walk.get(&format!("{INSTANCES}.9.4")).is_some_and(|set| set == "INTEGER: 1")
+    };
+    daemon.wait_for("four masters over SNMP", || settled(&tools.walk("snmpbulkwalk")));
+    let mut walk = tools.walk("snmpwalk");
+    for value in walk.values_mut() {
+        *value = value.replace(&ground.directory.display().to_string(), "");
+    }
+    assert_eq!(daemon.stop().code(), Some(0));
+    // The sink writes when it has had time to.
+    std::thread::sleep(std::time::Duration::from_secs(1));
+    (walk, tools.traps())
+}
+
+#[test]
+fn a_manager_sees_what_keepalived_shows() {
+    if !ready() || !tools_are_there() {
+        return;
+    }
+    let original = Path::new("/usr/sbin/keepalived");
+    if !original.exists() {
+        assert!(std::env::var("VIPD_REQUIRE_NETNS").as_deref() != Ok("1"), "needs keepalived");
+        return;
+    }
+    let (theirs, their_traps) = life(original);
+    let (ours, our_traps) = life(Path::new(env!("CARGO_BIN_EXE_vipd")));
+    assert!(theirs.len() > 600, "only {} objects of keepalived", theirs.len());
+    let mut needed = BTreeSet::new();
+    let mut wrong = Vec::new();
+    let names: BTreeSet<&String> = theirs.keys().chain(ours.keys()).collect();
+    for oid in names {
+        let (mine, other) = (ours.get(oid), theirs.get(oid));
+        if mine == other {
+            continue;
+        }
+        match DIFFERS.iter().position(|(front, end, _)| oid.starts_with(front) && oid.ends_with(end)) {
+            Some(position) => drop(needed.insert(position)),
+            None => wrong.push(format!("{oid}: keepalived {other:?}, vipd {mine:?}")),
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    // The VMAC's index, and whether the kernel refused a static route, may happen to agree.
+    let by_chance = [4, 6];
+    let idle: Vec<_> = (0..DIFFERS.len()).filter(|n| !needed.contains(n) && !by_chance.contains(n)).collect();
+    assert!(idle.is_empty(), "nothing needs {:?}", idle.iter().map(|n| DIFFERS[*n]).collect::<Vec<_>>());
+    assert_eq!(our_traps, their_traps);
+}
+
+fn four_masters(tools: &Tools, daemon: &Daemon) {
+    daemon.wait_for("four masters over SNMP", || tools.states() == ["2", "2", "2", "2"]);
+}
+
+#[test]
+fn a_manager_sets_priority_and_preemption() {
+    if !ready() || !tools_are_there() {
+        return;
+    }
+    let ground = ground();
+    let tools = Tools::start(&ground);
+    ground.configure(&configuration(&ground));
+    let daemon = ground.start("-P -D");
+    four_masters(&tools, &daemon);
+    let set =
+        |column: &str, kind: &str, value: &str| tools.ask("snmpset", &[&format!("{INSTANCES}.{column}"), kind, value]);
+    assert!(set("7.1", "i", "100").contains("INTEGER: 100"));
+    daemon.wait_for_log("(V1) base priority changed from 110 to 100 via SNMP.");
+    daemon.wait_for("an effective priority ten lower", || {
+        tools.ask("snmpget", &[&format!("{INSTANCES}.8.1")]).contains("INTEGER: 10\n")
+    });
+    assert!(set("13.1", "i", "2").contains("INTEGER: 2"));
+    daemon.wait_for_log("(V1) preemption disabled with SNMP");
+    // Nobody has left his state for it.
+    assert_eq!(tools.states(), ["2", "2", "2", "2"]);
+    let refused = [
+        ("7.1", "i", "0", "wrongValue"),
+        ("7.1", "i", "256", "wrongValue"),
+        ("7.1", "i", "300", "wrongValue"),
+        ("7.1", "i", "-1", "wrongValue"),
+        ("7.1", "u", "100", "wrongType"),
+        ("7.1", "s", "abc", "wrongType"),
+        ("7.9", "i", "100", "notWritable"),
+        ("13.1", "i", "3", "wrongValue"),
+        ("27.2", "i", "2", "noAccess"),
+        ("28.1", "i", "1", "notWritable"),
+        ("2.1", "s", "foo", "notWritable"),
+    ];
+    for (column, kind, value, error) in refused {
+        let answer = set(column, kind, value);
+        assert!(answer.contains(error), "{column} {kind} {value}: {answer}");
+    }
+    // A reload takes the file's word.
+    daemon.signal(libc::SIGHUP);
+    daemon.wait_for_log("Reload complete");
+    daemon.wait_for("the file's priority", || {
+        tools.ask("snmpget", &[&format!("{INSTANCES}.7.1")]).contains("INTEGER: 110")
+    });
+}
+
+#[test]
+fn snmpd_may_come_and_go_and_a_reload_switches_it_off() {
+    if !ready() || !tools_are_there() {
+        return;
+    }
+    let ground = ground();
+    let mut tools = Tools::start(&ground);
+    let with = configuration(&ground);
+    ground.configure(&with);
+    let daemon = ground.start("-P -D");
+    four_masters(&tools, &daemon);
+    tools.end_the_last();
+    daemon.wait_for_log("No AgentX master at");
+    tools.snmpd();
+    four_masters(&tools, &daemon);
+    let without: String =
+        with.lines().filter(|line| !line.contains("enable_snmp")).map(|line| line.to_owned() + "\n").collect();
+    ground.configure(&without);
+    daemon.signal(libc::SIGHUP);
+    daemon.wait_for("no answer any more", || tools.states().is_empty());
+    ground.configure(&with);
+    daemon.signal(libc::SIGHUP);
+    four_masters(&tools, &daemon);
+    // A master agent that is frozen holds up nothing: adverts and the stop go on.
+    let frozen = tools.running.last().unwrap().id();
+    // `ip netns exec` has become snmpd.
+    unsafe { libc::kill(frozen as i32, libc::SIGSTOP) };
+    std::thread::sleep(std::time::Duration::from_secs(2));
+    assert_eq!(daemon.ask("{\"request\":\"status\"}")["status"]["instances"][0]["state"], "MASTER");
+    assert_eq!(daemon.stop().code(), Some(0));
+    unsafe { libc::kill(frozen as i32, libc::SIGCONT) };
+}
