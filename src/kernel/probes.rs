@@ -13,6 +13,7 @@ use crate::probe::tls::{Client, Identity};
 use crate::probe::{Dialogue, Failure, Heard, Numbers, Plan, Step, Transcript, Transport};
 use crate::spec::balance::TlsFiles;
 use crate::time::{Interval, Time};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use rustls::crypto::SecureRandom;
 use std::cell::RefCell;
 use std::future::Future;
@@ -141,6 +142,19 @@ impl Prober {
         let _ = self.random.fill(&mut bytes);
         u16::from_be_bytes(bytes)
     }
+}
+
+/// Raises the process's limit of descriptors, as far as it may, so that [`AT_ONCE`] probes have theirs; gives how many
+/// have. `others`: descriptors that the process needs for other ends.
+pub fn make_room(others: usize) -> usize {
+    let wanted = u64::try_from(AT_ONCE.saturating_add(others)).unwrap_or(u64::MAX);
+    let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return AT_ONCE };
+    let raised = wanted.min(hard);
+    let limit = match soft < raised && setrlimit(Resource::RLIMIT_NOFILE, raised, hard).is_ok() {
+        true => raised,
+        false => soft,
+    };
+    usize::try_from(limit).unwrap_or(usize::MAX).saturating_sub(others).clamp(1, AT_ONCE)
 }
 
 /// The TLS of a configuration's checks. `ca` is not read: no server's certificate is verified, as in keepalived.

@@ -7,6 +7,7 @@ mod claim;
 mod ground;
 mod policy;
 mod privilege;
+mod probes;
 mod process;
 mod screening;
 mod sockets;

@@ -19,6 +19,9 @@ use crate::spec::balance::{Checker, CheckerKind, LvsSpec, RealServer, VirtualSer
 use crate::time::Interval;
 use std::process::ExitCode;
 
+/// Descriptors for other ends than probes: standard streams, the runtime, programs.
+const OTHERS: usize = 64;
+
 /// One check and what came of it.
 #[derive(Debug)]
 struct Asked<'a> {
@@ -59,7 +62,7 @@ pub fn run(args: &Args) -> Outcome {
         .build()
         .map_err(|error| Trouble::new(format!("no runtime: {error}")))?;
     runtime.block_on(async {
-        let prober = Prober::default();
+        let prober = Prober::new(probes::make_room(OTHERS));
         let asking = all.iter_mut().map(|asked| async {
             asked.outcome = ask(&prober, asked.checker, &tls).await;
         });
