@@ -3,6 +3,11 @@
 
 #![allow(dead_code)]
 
+#[path = "dialogues.rs"]
+mod dialogues;
+
+pub use dialogues::{datagrams, http, regex, smtp, tls};
+
 use netlink_packet_core::{Emitable, ParseableParametrized};
 use netlink_packet_generic::GenlHeader;
 use vipd::balance::io::ServiceKey;

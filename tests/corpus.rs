@@ -40,3 +40,28 @@ fn advert() {
 fn ipvs() {
     replay("ipvs", bodies::ipvs);
 }
+
+#[test]
+fn http() {
+    replay("http", bodies::http);
+}
+
+#[test]
+fn smtp() {
+    replay("smtp", bodies::smtp);
+}
+
+#[test]
+fn datagrams() {
+    replay("datagrams", bodies::datagrams);
+}
+
+#[test]
+fn tls() {
+    replay("tls", bodies::tls);
+}
+
+#[test]
+fn regex() {
+    replay("regex", bodies::regex);
+}
