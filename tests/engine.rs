@@ -31,3 +31,5 @@ mod sealing;
 mod speakers;
 #[path = "engine/tracking.rs"]
 mod tracking;
+#[path = "engine/voice.rs"]
+mod voice;

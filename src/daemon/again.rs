@@ -8,6 +8,7 @@ use super::log;
 use super::options::Options;
 use super::programs::LeftBehind;
 use crate::handover;
+use crate::kernel::privilege;
 use crate::observe::fifo::KeptFifo;
 use crate::observe::history::Moment;
 use crate::vrrp::handover::Handover;
@@ -118,6 +119,7 @@ pub fn go_over(program: &Path, options: &Options, will: &Will) {
     ignore_signals();
     let name = std::env::args_os().next().unwrap_or_else(|| "vipd".into());
     for program in [program, Path::new("/proc/self/exe")] {
+        privilege::restore_open_files();
         let error = Command::new(program).arg0(&name).args(&args).exec();
         tracing::error!(target: "parent", "Cannot go over to {}: {error}", program.display());
     }

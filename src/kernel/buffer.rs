@@ -32,6 +32,7 @@ pub(super) fn of_port(
     instances: &[InstanceId],
     own: &BTreeMap<InstanceId, u32>,
     settings: &SocketSettings,
+    mtu: &impl Fn(u32) -> Option<u32>,
 ) -> Option<u32> {
     /// Room for one queued advert with the kernel's own bookkeeping around it.
     const QUEUED: u32 = 4096;
@@ -41,7 +42,7 @@ pub(super) fn of_port(
         RxBuffer::Kernel => None,
         RxBuffer::Bytes(bytes) => Some(bytes),
         RxBuffer::Mtu { multiplier } => {
-            let mtu = port.ifindex.and_then(super::link_name).and_then(|name| super::mtu(&name)).unwrap_or(1500);
+            let mtu = port.ifindex.and_then(mtu).unwrap_or(1500);
             Some(mtu.saturating_mul(multiplier))
         }
         // The longest legal advert of the family: 255 addresses and the longest trailer.

@@ -1,7 +1,7 @@
 //! The only code that touches Linux: sockets, netlink, processes, privileges.
 //!
 //! Three parts, by the thread that owns them. [`socket`], [`timer`] and [`clock`] belong to the engine thread and never
-//! block. [`netlink`] is a thread of its own: it carries out claims, watches the kernel's tables, heals what others
+//! block (but [`socket::open`], which is the kernel thread's). [`netlink`] is a thread of its own: it carries out claims, watches the kernel's tables, heals what others
 //! removed and sends announcements; it is spoken to by [`netlink::Order`] and speaks by [`netlink::Report`].
 //! [`probes`] carries checks of real servers, for the checker thread. [`process`], [`trackfile`] and [`trackprocess`] belong to the services thread.
 //!
@@ -35,25 +35,8 @@ pub mod trackprocess;
 use std::io;
 use std::os::fd::AsRawFd;
 
-/// The name of an interface, if there is one of that index.
-pub fn link_name(index: u32) -> Option<String> {
-    nix::net::if_::if_indextoname(index).ok().and_then(|name| name.into_string().ok())
-}
-
-nix::ioctl_readwrite_bad!(get_mtu, libc::SIOCGIFMTU, libc::ifreq);
 nix::ioctl_readwrite_bad!(get_flags, libc::SIOCGIFFLAGS, libc::ifreq);
 nix::ioctl_write_ptr_bad!(set_flags, libc::SIOCSIFFLAGS, libc::ifreq);
-
-/// The MTU of an interface.
-pub fn mtu(name: &str) -> Option<u32> {
-    let (socket, mut request) = interface_request(name).ok()?;
-    // SAFETY: SIOCGIFMTU reads the zero-terminated name and fills ifru_mtu of the ifreq that it is given.
-    let mtu = unsafe {
-        get_mtu(socket.as_raw_fd(), &mut request).ok()?;
-        request.ifr_ifru.ifru_mtu
-    };
-    u32::try_from(mtu).ok()
-}
 
 /// Sets an interface of the calling thread's namespace up.
 ///

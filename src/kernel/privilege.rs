@@ -5,11 +5,11 @@ use crate::spec::Daemon;
 use caps::{CapSet, Capability};
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::sys::mman::{MlockAllFlags, mlockall};
-use nix::sys::resource::{RLIM_INFINITY, Resource, setrlimit};
+use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit, setrlimit};
 use nix::sys::signal::{SigHandler, Signal, signal};
 use nix::unistd::Pid;
 use std::io;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 /// What could not be set, and why: the daemon logs it and runs on, as keepalived does.
 pub type Failures = Vec<(&'static str, io::Error)>;
@@ -38,9 +38,12 @@ pub fn engine_thread(daemon: &Daemon) -> Failures {
     failures
 }
 
-/// For the whole process: memory lock (`vrrp_no_swap`).
+/// For the whole process: limit of open files, memory lock (`vrrp_no_swap`).
 pub fn process(daemon: &Daemon) -> Failures {
     let mut failures = Failures::new();
+    if let Err(error) = raise_open_files() {
+        failures.push(("limit of open files", error));
+    }
     if daemon.no_swap
         && let Err(error) = mlockall(MlockAllFlags::MCL_CURRENT | MlockAllFlags::MCL_FUTURE)
     {
@@ -134,10 +137,41 @@ fn limit_realtime(micros: u64) -> io::Result<()> {
     Ok(())
 }
 
+/// Soft limit of open files that this process was started with; 0 if it has not been raised.
+static OPEN_FILES: AtomicU64 = AtomicU64::new(0);
+/// More is of no use, and some systems have a hard limit of a thousand million.
+const MOST_OPEN_FILES: u64 = 1 << 20;
+
+/// Raises the soft limit of open files to the hard one, as keepalived does: every VMAC needs a socket of its own.
+///
+/// # Errors
+/// A sandbox forbids it.
+pub fn raise_open_files() -> io::Result<()> {
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    let wanted = hard.min(MOST_OPEN_FILES);
+    if wanted > soft {
+        setrlimit(Resource::RLIMIT_NOFILE, wanted, hard)?;
+        OPEN_FILES.store(soft, Ordering::Relaxed);
+    }
+    Ok(())
+}
+
+/// Puts the limit of open files back: for children, and for another program that this process becomes. System calls
+/// only.
+pub fn restore_open_files() {
+    let soft = OPEN_FILES.load(Ordering::Relaxed);
+    if soft != 0
+        && let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE)
+    {
+        let _ = setrlimit(Resource::RLIMIT_NOFILE, soft.min(hard), hard);
+    }
+}
+
 /// Undoes for a child what the daemon set for itself. Called between fork and exec: system calls only.
 pub(super) fn ordinary() {
     let _ = schedule(libc::SCHED_OTHER, 0);
     let _ = set_nice(0);
     let _ = setrlimit(Resource::RLIMIT_RTTIME, RLIM_INFINITY, RLIM_INFINITY);
     let _ = nix::sys::prctl::set_timerslack(0);
+    restore_open_files();
 }

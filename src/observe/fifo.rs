@@ -173,6 +173,7 @@ pub fn line(event: &Event, cx: &Context<'_>) -> Option<String> {
         | Event::TrackerChanged { .. }
         | Event::LinkChanged { .. }
         | Event::Late { .. }
+        | Event::Swept { .. }
         | Event::SendFailed { .. }
         | Event::ReloadRefused { .. }
         | Event::Reloaded => None,

@@ -65,6 +65,7 @@ impl Observer for History {
             | Event::FaultsChanged { instance, .. }
             | Event::Healed { instance, .. }
             | Event::ClaimFailed { instance, .. }
+            | Event::Swept { instance, .. }
             | Event::SendFailed { instance, .. }
             | Event::Stopped { instance } => cx.name(*instance),
             Event::GroupBecame { group, .. } => cx.group_name(*group),

@@ -325,8 +325,11 @@ fn fields(event: &Event, cx: &Context<'_>) -> Value {
         Event::Deleted { name, was } => json!({"kind": "deleted", "instance": name, "was": was}),
         Event::Stopped { instance } => json!({"kind": "stopped", "instance": name(*instance)}),
         Event::Late { by } => json!({"kind": "late", "by": by}),
-        Event::SendFailed { instance, reason } => {
-            json!({"kind": "send_failed", "instance": name(*instance), "reason": reason})
+        Event::Swept { instance, item, role } => {
+            json!({"kind": "swept", "instance": name(*instance), "item": item, "state": role})
+        }
+        Event::SendFailed { instance, to, reason } => {
+            json!({"kind": "send_failed", "instance": name(*instance), "to": to, "reason": reason})
         }
         Event::ReloadRefused { reason } => json!({"kind": "reload_refused", "reason": reason}),
         Event::Reloaded => json!({"kind": "reloaded"}),

@@ -69,6 +69,7 @@ impl Observer for Log {
             | Event::Deleted { .. }
             | Event::Stopped { .. }
             | Event::Late { .. }
+            | Event::Swept { .. }
             | Event::SendFailed { .. }
             | Event::ReloadRefused { .. }
             | Event::Reloaded => {}
@@ -213,7 +214,13 @@ pub fn sentences(event: &Event, cx: &Context<'_>) -> Vec<(Level, String)> {
         Event::Late { by } => {
             warn(format!("VRRP thread timer expired {}.{:06} seconds ago", by.as_secs(), by.as_micros() % 1_000_000))
         }
-        Event::SendFailed { instance, reason } => warn(format!("({}) send advert error: {reason}", cx.name(*instance))),
+        Event::SendFailed { instance, to, reason } => {
+            warn(format!("({}) send advert error: {reason} (to {to})", cx.name(*instance)))
+        }
+        Event::Swept { instance, item, role } => {
+            let name = cx.name(*instance);
+            warn(format!("({name}) removed {item}: another program put it there, and {name} is {role}"))
+        }
         Event::ReloadRefused { reason } => warn(format!("Reload refused, the running configuration goes on: {reason}")),
         Event::Reloaded => info("Configuration reloaded".into()),
     }

@@ -143,6 +143,7 @@ impl Observer for Mailer {
             | Event::TrackerChanged { .. }
             | Event::LinkChanged { .. }
             | Event::Late { .. }
+            | Event::Swept { .. }
             | Event::SendFailed { .. }
             | Event::ReloadRefused { .. }
             | Event::Reloaded => {}

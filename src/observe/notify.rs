@@ -86,6 +86,7 @@ impl Gate {
             | Event::Deleted { .. }
             | Event::Stopped { .. }
             | Event::Late { .. }
+            | Event::Swept { .. }
             | Event::SendFailed { .. }
             | Event::ReloadRefused { .. }
             | Event::Reloaded => true,
@@ -145,6 +146,7 @@ impl Observer for Notifier {
             | Event::TrackerChanged { .. }
             | Event::LinkChanged { .. }
             | Event::Late { .. }
+            | Event::Swept { .. }
             | Event::SendFailed { .. }
             | Event::ReloadRefused { .. }
             | Event::Reloaded => {}

@@ -38,6 +38,9 @@ pub fn fault(fault: &Fault) -> String {
         Fault::InterfaceDown(name) => format!("interface {name} down"),
         Fault::BaseInterfaceDown(name) => format!("base interface {name} down"),
         Fault::NoSourceAddress => "no address of its own on the interface".into(),
+        Fault::SourceAbsent(address) => format!("its source address {address} is on no interface"),
+        Fault::NoSocket(why) => format!("no socket: {why}"),
+        Fault::CannotSend(why) => format!("this machine does not let its adverts out: {why}"),
         Fault::Tracker(name) => format!("tracked {name} fails"),
         Fault::Pending(name) => format!("{name} has not reported yet"),
         Fault::DuplicateVrid => "another instance here has the same VRID on the same link".into(),
@@ -61,6 +64,15 @@ pub fn cure(fault: &Fault) -> Option<String> {
             Some(format!("`ip link set {name} up`, or look at the cable, the bond or the switch"))
         }
         Fault::NoSourceAddress => Some("give the interface an address, or set mcast_src_ip or unicast_src_ip".into()),
+        Fault::SourceAbsent(address) => {
+            Some(format!("put {address} on an interface (`ip address`), or correct mcast_src_ip or unicast_src_ip"))
+        }
+        Fault::NoSocket(_) => {
+            Some("raise the limit of open files (LimitNOFILE=) or give CAP_NET_RAW; it is tried every second".into())
+        }
+        Fault::CannotSend(_) => {
+            Some("let IP protocol 112 out of this machine: `nft list ruleset`, `iptables -S OUTPUT`".into())
+        }
         Fault::Tracker(name) => Some(format!("run the check of {name} by hand as its user and look at the exit code")),
         Fault::Pending(name) => Some(format!("wait for the first run of {name} to end")),
         Fault::DuplicateVrid => Some("give one of the two instances another virtual_router_id".into()),

@@ -297,6 +297,10 @@ fn sentence(spec: &Spec, event: &Event) -> Option<String> {
         Event::FaultsChanged { instance, faults } => format!("{}: {}", name(instance), words::faults(faults)),
         Event::Healed { instance, .. } => format!("{}: addresses put back", name(instance)),
         Event::ClaimFailed { instance, reason } => format!("{}: claim failed, {reason}", name(instance)),
+        Event::Swept { instance, item, .. } => format!("{}: removed {item}", name(instance)),
+        Event::SendFailed { instance, to, reason } => {
+            format!("{}: cannot send to {to}, {reason}", name(instance))
+        }
         Event::LinkChanged { name, running } => format!("{name} is {}", if *running { "up" } else { "down" }),
         Event::Deleted { name, was } => format!("{name}: removed, was {was}"),
         Event::Stopped { instance } => format!("{}: stopped", name(instance)),
@@ -305,7 +309,6 @@ fn sentence(spec: &Spec, event: &Event) -> Option<String> {
         Event::Refused { .. }
         | Event::AddressListDiffers { .. }
         | Event::TrackerChanged { .. }
-        | Event::Late { .. }
-        | Event::SendFailed { .. } => return None,
+        | Event::Late { .. } => return None,
     })
 }

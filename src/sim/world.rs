@@ -207,7 +207,7 @@ impl<'m> World<'m> {
         }
         n.clock.begin(&n.spec, now);
         let wall = n.wall(now);
-        let world = Beginning { links: n.kernel.links.clone(), readings, wall };
+        let world = Beginning { links: n.kernel.links.clone(), readings, wall, opening: false };
         n.router = Some(make(n.spec.clone(), world, now));
         self.oracle.began(node, &n.spec, now);
         self.chronicle.say(now, node, "the daemon starts");

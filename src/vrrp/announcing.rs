@@ -53,6 +53,17 @@ impl Engine {
         self.announce(id, &Rounds { over: known.unwrap_or_default(), times: repeat, extra: false });
     }
 
+    /// The kernel layer has removed what only a master has.
+    pub(super) fn swept(&mut self, id: InstanceId, item: Box<str>) {
+        let role = self.with(id, |instance, _| {
+            instance.counters.swept += 1;
+            instance.role()
+        });
+        if let Some(role) = role {
+            self.out.push_back(Action::Report(Event::Swept { instance: id, item, role }));
+        }
+    }
+
     /// Puts rounds of announcements out, spaced where that is asked for.
     pub(super) fn announce(&mut self, id: InstanceId, rounds: &Rounds) {
         if rounds.times == 0 || rounds.over.is_empty() {

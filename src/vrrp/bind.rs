@@ -76,7 +76,10 @@ pub(super) fn bind(
     binding.source = source(spec, base, link, claimed, before);
     match spec.source {
         None if binding.source.is_none() && base.is_some() => faults.push(Fault::NoSourceAddress),
-        Some(address) if spec.track_source && !links.has_address(address) => faults.push(Fault::NoSourceAddress),
+        // One that is virtual here comes and goes with mastership.
+        Some(address) if (spec.track_source || !claimed.contains(&address)) && !links.has_address(address) => {
+            faults.push(Fault::SourceAbsent(address));
+        }
         _ => {}
     }
     for name in watched(spec) {
@@ -157,23 +160,30 @@ fn source(
     if let Some(VirtualLink::Ipvlan { address: Some((address, _)), .. }) = &spec.virtual_link {
         return Some(*address);
     }
+    let owner = spec.priority == Priority::OWNER;
+    let fitting = |address: &IpAddr| match (spec.family, address) {
+        (Family::V4, IpAddr::V4(_)) => true,
+        (Family::V6, IpAddr::V6(a)) => a.is_unicast_link_local(),
+        _ => false,
+    };
     let of = |known: &Known| {
-        let fitting = |address: &IpAddr| match (spec.family, address) {
-            (Family::V4, IpAddr::V4(_)) => true,
-            (Family::V6, IpAddr::V6(a)) => a.is_unicast_link_local(),
-            _ => false,
-        };
         let own = || known.link.addresses.iter().filter(|a| a.usable && fitting(&a.address)).map(|a| a.address);
         let free = || own().filter(|a| !claimed.contains(a));
         let kept = before.filter(|old| free().any(|a| a == *old));
         // The address owner's virtual addresses are its real ones.
-        kept.or_else(|| free().next()).or_else(|| (spec.priority == Priority::OWNER).then(|| own().next()).flatten())
+        kept.or_else(|| free().next()).or_else(|| owner.then(|| own().next()).flatten())
     };
-    match (spec.family, link, base) {
+    // They go when it is in FAULT, and must not be what keeps it there.
+    let of_owner = || {
+        let here = spec.claim.addresses.iter().filter(|a| a.interface.is_none() || a.interface == spec.interface);
+        here.map(|a| a.address).find(fitting).filter(|_| owner && base.is_some())
+    };
+    let found = match (spec.family, link, base) {
         // What leaves through a virtual link needs that link's own link-local address.
         (Family::V6, Some(link), Some(base)) if !spec.transmit_base => of(link).or_else(|| of(base)),
         (_, _, Some(base)) => of(base),
         // Unicast without interface always has a configured source; a missing interface has none.
         _ => None,
-    }
+    };
+    found.or_else(of_owner)
 }

@@ -117,7 +117,7 @@ impl Engine {
     /// An engine that goes on where another ended: masters stay masters and keep their cadence, backups their patience.
     /// A master's claim is wished for once more, and announced when it is confirmed.
     pub fn inherit(spec: Arc<Spec>, world: Beginning, handover: &Handover, now: Time) -> Engine {
-        let mut engine = Engine::blank(spec.clone(), world.links, now);
+        let mut engine = Engine::blank(spec.clone(), world.links, world.opening, now);
         engine.wall = world.wall;
         engine.not_before = handover.not_before;
         let named =
@@ -150,7 +150,7 @@ impl Engine {
             let candidates = || handover.instances.iter().filter(same);
             let left = candidates().find(|left| left.name == own.name);
             let (Some(left), Some(instance)) = (left, engine.instances.get_mut(index as usize)) else { continue };
-            *instance = Instance::inherited(own, left, now);
+            *instance = Instance::inherited(own, left, world.opening, now);
             if instance.is_master() {
                 masters.push(InstanceId(index));
             }
@@ -191,13 +191,13 @@ impl Instance {
         }
     }
 
-    fn inherited(spec: &crate::spec::InstanceSpec, left: &InstanceHandover, now: Time) -> Instance {
+    fn inherited(spec: &crate::spec::InstanceSpec, left: &InstanceHandover, opening: bool, now: Time) -> Instance {
         let state = match &left.state {
             Kept::Idle => State::Init,
             Kept::Backup(backup) => State::Backup(backup.clone()),
             Kept::Master { advert_at } => State::Master(Master { advert_at: *advert_at, owned: false, rival: None }),
         };
-        let mut own = Instance::resumed(spec, now, state, left.lowered);
+        let mut own = Instance::resumed(spec, opening, now, state, left.lowered);
         if own.is_master() {
             own.plan.begin(&spec.garp, now);
         }

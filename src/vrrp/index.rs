@@ -91,7 +91,7 @@ impl Index {
                 index.interfaces.entry(name.clone()).or_default().push(id);
             }
             index.minded.extend(instance.source.filter(|_| instance.track_source));
-            if instance.virtual_link.is_some() || (instance.source.is_some() && instance.track_source) {
+            if instance.virtual_link.is_some() || instance.source.is_some() {
                 index.anywhere.push(id);
             }
             // An owner's virtual addresses are its real ones.

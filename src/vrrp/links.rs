@@ -54,6 +54,10 @@ impl Links {
         self.by_index.values()
     }
 
+    pub(super) fn mtu(&self, index: u32) -> Option<u32> {
+        self.by_index.get(&index).map(|known| known.link.mtu)
+    }
+
     /// Is it there, up and running, as far as is believed?
     pub(super) fn is_running(&self, name: &IfName) -> bool {
         self.named(name).is_some_and(|known| known.running)
@@ -133,7 +137,7 @@ impl Links {
                     }
                 }
             }
-            LinkFact::Healed { .. } => {}
+            LinkFact::Healed { .. } | LinkFact::Swept { .. } => {}
         }
         changed
     }

@@ -39,13 +39,15 @@ use garp::Lanes;
 use index::Index;
 use instance::{Cx, Instance};
 use io::{
-    Action, Beginning, Event, Input, Link, LinkFact, Port, Readings, Refusal, Role, TrackValue, Tracker, Wake, Wall,
+    Action, Beginning, Event, Input, Link, LinkFact, Port, Readings, Refusal, Role, SendFailure, SocketState,
+    TrackValue, Tracker, Wake, Wall,
 };
 use links::Links;
 use script::Monitor;
 use snapshot::Snapshot;
 use speakers::{Refused, Table};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::IpAddr;
 use std::sync::Arc;
 use track::Board;
 
@@ -84,6 +86,8 @@ pub struct Engine {
     stopped: bool,
     /// How often a binding has changed.
     rebound: u64,
+    /// [`Beginning::opening`].
+    opening: bool,
 }
 
 /// What a slot of the agenda stands for.
@@ -105,7 +109,7 @@ impl Engine {
 
     /// Starts every instance of `spec` in this world.
     pub fn begin(spec: Arc<Spec>, world: Beginning, now: Time) -> Engine {
-        let mut engine = Engine::blank(spec, world.links, now);
+        let mut engine = Engine::blank(spec, world.links, world.opening, now);
         engine.wall = world.wall;
         engine.take_readings(&world.readings);
         engine.rebuild();
@@ -115,9 +119,9 @@ impl Engine {
     }
 
     /// Nothing has begun yet.
-    fn blank(spec: Arc<Spec>, links: Vec<Link>, now: Time) -> Engine {
+    fn blank(spec: Arc<Spec>, links: Vec<Link>, opening: bool, now: Time) -> Engine {
         Engine {
-            instances: spec.instances.iter().map(|instance| Instance::new(instance, now)).collect(),
+            instances: spec.instances.iter().map(|instance| Instance::new(instance, opening, now)).collect(),
             groups: vec![Role::Init; spec.groups.len()],
             scripts: spec.scripts.iter().map(|script| Monitor::new(script, now, false)).collect(),
             board: Board::new(&spec),
@@ -138,6 +142,7 @@ impl Engine {
             told_clash: None,
             stopped: false,
             rebound: 0,
+            opening,
             spec,
         }
     }
@@ -166,6 +171,8 @@ impl Engine {
                     self.agenda.set(self.slot(Alarm::Script(script)), at);
                 }
             }
+            Input::Socket { instance, state } => self.socket(instance, state),
+            Input::Sent { instance, destination, failure } => self.sent(instance, destination, failure),
             Input::Applied { instance, outcome } => self.applied(instance, outcome),
             Input::WallClock(wall) => self.wall = wall,
             Input::Command(command) => self.command(command),
@@ -173,6 +180,18 @@ impl Engine {
         self.settle();
         // News can move a deadline into the past: a priority that rises shortens a patience that has almost ended.
         self.fire();
+    }
+
+    fn socket(&mut self, id: InstanceId, state: SocketState) {
+        if self.with(id, |instance, cx| instance.on_socket(state, cx)) == Some(true) {
+            self.unsettled.insert(id);
+        }
+    }
+
+    fn sent(&mut self, id: InstanceId, to: IpAddr, failure: Option<SendFailure>) {
+        if self.with(id, |instance, cx| instance.on_sent(to, failure, cx)) == Some(true) {
+            self.unsettled.insert(id);
+        }
     }
 
     fn reread(&mut self, tracker: Tracker, value: TrackValue) {
@@ -260,6 +279,11 @@ impl Engine {
         ports::ports(&self.spec, &self.instances)
     }
 
+    /// The MTU of an interface in bytes, if there is one of this index.
+    pub fn mtu(&self, index: u32) -> Option<u32> {
+        self.links.mtu(index)
+    }
+
     /// A number that differs whenever [`Engine::ports`] may answer differently.
     pub fn ports_version(&self) -> u64 {
         self.rebound
@@ -306,7 +330,9 @@ impl Engine {
             match self.alarm(slot) {
                 Some(Alarm::Instance(id)) => {
                     let grouped = self.spec.instances.get(id.index()).is_some_and(|spec| spec.group.is_some());
-                    self.with(id, |instance, cx| instance.on_deadline(grouped, cx));
+                    if self.with(id, |instance, cx| instance.on_deadline(grouped, cx)) == Some(true) {
+                        self.unsettled.insert(id);
+                    }
                 }
                 Some(Alarm::Plan(id)) => {
                     let now = self.now;
@@ -418,9 +444,11 @@ impl Engine {
     }
 
     fn link(&mut self, fact: LinkFact) {
-        if let LinkFact::Healed { instance, addresses } = fact {
-            return self.healed(instance, addresses);
-        }
+        let fact = match fact {
+            LinkFact::Healed { instance, addresses } => return self.healed(instance, addresses),
+            LinkFact::Swept { instance, item } => return self.swept(instance, item),
+            other => other,
+        };
         let passing = match &fact {
             LinkFact::Address { address, .. } => self.index.is_passing(address.address),
             LinkFact::AddressGone { address, .. } => self.index.is_passing(*address),

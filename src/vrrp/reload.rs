@@ -190,7 +190,7 @@ impl Engine {
             let id = InstanceId(position as u32);
             let continued = pair.and_then(|at| Some((at, old.instances.get(at)?, before.get_mut(at)?.take()?)));
             let Some((at, old_spec, mut instance)) = continued else {
-                self.instances.push(Instance::new(spec, self.now));
+                self.instances.push(Instance::new(spec, self.opening, self.now));
                 continue;
             };
             // Whoever is in a group finds out anew who is faulty there; nobody else is to be held by one that was left.

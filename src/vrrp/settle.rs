@@ -61,6 +61,7 @@ impl Engine {
         if self.is_duplicate(id, spec, &binding) {
             faults.push(Fault::DuplicateVrid);
         }
+        faults.extend(instance.voice.fault());
         let mut parts = 0_i32;
         for tie in &spec.ties {
             let contribution = self.contribution(tie);

@@ -183,7 +183,11 @@ pub struct Counters {
     #[serde(deserialize_with = "crate::handover::or_default")]
     pub refused: BTreeMap<Refusal, u64>,
     pub garps_sent: u64,
+    /// Times that another program took away what it owns, and it was put back.
     pub healed: u64,
+    /// Times that something of its claim appeared although it was not MASTER, and was removed.
+    #[serde(default)]
+    pub swept: u64,
 }
 
 #[derive(Clone, PartialEq, Debug, Serialize)]

@@ -177,6 +177,30 @@ impl Sender {
     }
 }
 
+impl Sender {
+    /// Puts datagrams into `out` that leave as an advert would and that no router takes for one: their VRID is 0.
+    pub(super) fn probe(&self, speaker: &Speaker<'_>, out: &mut VecDeque<Action>) {
+        for mut packet in build(speaker, &self.old_style) {
+            let before = match (speaker.spec.family, &speaker.spec.auth) {
+                (Family::V6, _) => 0,
+                (Family::V4, Auth::Ah(_)) => frames::IPV4_HEAD + auth::AH_HEAD,
+                (Family::V4, _) => frames::IPV4_HEAD,
+            };
+            if let Some(vrid) = packet.bytes.get_mut(before + 1) {
+                *vrid = 0;
+            }
+            out.push_back(Action::Transmit(Transmit {
+                instance: speaker.id,
+                ifindex: speaker.ifindex,
+                source: speaker.source,
+                destination: packet.destination,
+                ttl: time_to_live(speaker.spec),
+                bytes: packet.bytes.into(),
+            }));
+        }
+    }
+}
+
 /// TTL or hop limit of an instance's adverts; `None` leaves it to the kernel.
 fn time_to_live(spec: &InstanceSpec) -> Option<u8> {
     match (&spec.transport, spec.family) {

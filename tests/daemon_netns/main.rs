@@ -14,4 +14,5 @@ mod logs;
 #[cfg(target_arch = "x86_64")]
 mod panics;
 mod reload;
+mod senses;
 mod told;

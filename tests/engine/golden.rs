@@ -190,7 +190,9 @@ fn a_backup_takes_what_keepalived_sends() {
         if let Transport::Unicast { peers, .. } = &mut spec_of_case.transport {
             peers[0].address = ip(if other.contains(':') { "2001:db8::1" } else { "192.0.2.1" });
         }
-        let mut bench = Bench::on(spec(vec![spec_of_case]), vec![link(ETH0, "eth0", &[other])]);
+        let own: Vec<String> = spec_of_case.source.iter().map(ToString::to_string).collect();
+        let own: Vec<&str> = own.iter().map(String::as_str).chain([other]).collect();
+        let mut bench = Bench::on(spec(vec![spec_of_case]), vec![link(ETH0, "eth0", &own)]);
         let mut zero = 0;
         let captured = adverts_of(case);
         for advert in &captured {

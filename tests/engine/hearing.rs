@@ -292,7 +292,7 @@ fn one_vrid_several_instances_told_apart() {
 fn unicast_without_an_interface() {
     let mut of = unicast(1, 100, &["10.0.0.2"]);
     (of.interface, of.source) = (None, Some(ip("192.0.2.1")));
-    let mut bench = Bench::on(spec(vec![of.clone()]), Vec::new());
+    let mut bench = Bench::on(spec(vec![of.clone()]), vec![link(77, "eth7", &["192.0.2.1"])]);
     let ports = bench.engine.ports();
     assert_eq!((ports[0].0.ifindex, ports[0].0.local), (None, Some(ip("192.0.2.1"))));
     let mut voice = Voice::of(&of, "10.0.0.2", 50);

@@ -114,13 +114,57 @@ fn a_tracked_source_has_to_be_somewhere() {
     let mut bench = Bench::new(spec(vec![of.clone()]));
     assert_eq!(bench.role(0), Role::Backup);
     bench.give(gone(ETH1, "10.1.0.1", 24));
-    assert_eq!(bench.view(0).faults, [Fault::NoSourceAddress]);
+    assert_eq!(bench.view(0).faults, [Fault::SourceAbsent(ip("10.1.0.1"))]);
     bench.give(Input::Link(LinkFact::Address { index: ETH0, address: address("10.1.0.1", 24) }));
     assert_eq!(bench.role(0), Role::Backup);
-    of.track_source = false;
-    let mut bench = Bench::new(spec(vec![of]));
-    bench.give(gone(ETH1, "10.1.0.1", 24));
-    assert_eq!((bench.role(0), bench.view(0).source), (Role::Backup, Some(ip("10.1.0.1"))));
+}
+
+#[test]
+fn a_source_that_is_on_no_interface_is_a_fault_until_it_is_there() {
+    for transport in [unicast(1, 100, &["10.0.0.2"]).transport, instance(1, 100).transport] {
+        let mut of = instance(1, 100);
+        (of.source, of.transport) = (Some(ip("10.0.0.77")), transport);
+        let mut bench = Bench::new(spec(vec![of]));
+        let absent = [Fault::SourceAbsent(ip("10.0.0.77"))];
+        assert_eq!(bench.view(0).faults, absent);
+        bench.wait(ms(10_000));
+        assert_eq!(bench.role(0), Role::Fault);
+        bench.give(Input::Link(LinkFact::Address { index: ETH0, address: address("10.0.0.77", 24) }));
+        assert_eq!((bench.role(0), bench.view(0).source), (Role::Backup, Some(ip("10.0.0.77"))));
+        bench.wait(ms(4_000));
+        assert_eq!(bench.role(0), Role::Master);
+        bench.take();
+        bench.give(gone(ETH0, "10.0.0.77", 24));
+        assert_eq!(bench.view(0).faults, absent);
+        assert_eq!(said(&bench.take()), [0], "it says so from the address that it had");
+    }
+}
+
+/// It comes and goes with mastership: that it is away says nothing.
+#[test]
+fn a_source_that_is_virtual_here_is_not_missed() {
+    let mut of = instance(1, 100);
+    of.source = Some(ip("10.0.0.100"));
+    assert_eq!(Bench::new(spec(vec![of])).role(0), Role::Backup);
+}
+
+/// In FAULT it gives its only address up, which must not be what holds it there.
+#[test]
+fn an_owner_comes_back_without_any_other_address() {
+    let mut owner = instance(1, 255);
+    (owner.claim, owner.ties) = (claim(&["10.0.0.1"]), vec![tie(TieTarget::Interface(name("eth1")), 0)]);
+    let mut bench = Bench::on(spec(vec![owner]), vec![link(ETH0, "eth0", &["10.0.0.1"]), link(ETH1, "eth1", &[])]);
+    assert_eq!(bench.role(0), Role::Master);
+    let mut eth1 = link(ETH1, "eth1", &[]);
+    eth1.running = false;
+    bench.give(Input::Link(LinkFact::Changed(eth1.clone())));
+    assert_eq!(bench.role(0), Role::Fault);
+    bench.give(gone(ETH0, "10.0.0.1", 24));
+    eth1.running = true;
+    bench.give(Input::Link(LinkFact::Changed(eth1)));
+    assert_eq!(bench.view(0).faults, []);
+    bench.wait(ms(4_000));
+    assert_eq!((bench.role(0), bench.view(0).source), (Role::Master, Some(ip("10.0.0.1"))));
 }
 
 #[test]

@@ -7,10 +7,11 @@ use std::time::Duration;
 use tokio::sync::mpsc::UnboundedReceiver;
 use vipd::kernel::namespace;
 use vipd::kernel::netlink::{Kernel, Order, Report, Settings};
+use vipd::kernel::socket::{self, Sockets};
 use vipd::lab::wire;
 use vipd::spec::*;
-use vipd::time::Interval;
-use vipd::vrrp::io::{LinkFact, Outcome};
+use vipd::time::{Interval, Time};
+use vipd::vrrp::io::{LinkFact, Outcome, Port};
 use vipd::wire::{Family, Priority, Version, Vrid};
 
 /// May namespaces be made here? Otherwise the reason is printed and the test is over.
@@ -96,7 +97,7 @@ impl Running {
     pub async fn configure(&mut self, spec: Spec, carried: Vec<(InstanceId, InstanceId)>) -> Vec<(InstanceId, IfName)> {
         self.kernel.order(Order::Configure { spec: Arc::new(spec), carried });
         match self.until(|r| matches!(r, Report::Configured { .. })).await {
-            Report::Configured { links, troubles } => {
+            Report::Configured { links, troubles, .. } => {
                 assert!(troubles.is_empty(), "{troubles:?}");
                 links
             }
@@ -146,6 +147,17 @@ impl Running {
     pub fn healed(&self) -> usize {
         self.log.iter().filter(|r| matches!(r, Report::Link(LinkFact::Healed { .. }))).count()
     }
+}
+
+/// Opens what is called for, as the kernel thread would, and closes what is not; answers what could not be opened.
+pub fn open_all(sockets: &mut Sockets, ports: Vec<(Port, Vec<InstanceId>)>) -> Vec<(Port, String)> {
+    let mut failed = Vec::new();
+    for opening in sockets.want(&ports, |_| None, Time::ZERO).open {
+        let outcome = socket::open(&opening, &sockets.settings()).map(Arc::new);
+        failed.extend(outcome.as_ref().err().map(|error| (opening.port.clone(), error.to_string())));
+        assert!(sockets.answer(opening, outcome.map_err(|error| error.to_string().into())).is_none());
+    }
+    failed
 }
 
 pub fn name(name: &str) -> IfName {

@@ -1,6 +1,6 @@
 //! Adverts between two namespaces: what is sent arrives whole, with TTL, interface and destination.
 
-use crate::ground::{Pair, ready, within};
+use crate::ground::{Pair, open_all, ready, within};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use vipd::kernel::namespace;
@@ -34,7 +34,7 @@ fn send_from(namespace: &str, ports: Vec<Port>, transmits: Vec<Transmit>) {
         runtime.block_on(async {
             let mut sockets = Sockets::new(SocketSettings::default())?;
             let ports = ports.into_iter().map(|port| (port, vec![InstanceId(0)])).collect();
-            assert!(sockets.sync(ports).is_empty());
+            assert!(open_all(&mut sockets, ports).is_empty());
             transmits.iter().try_for_each(|transmit| sockets.send(transmit))
         })
     })
@@ -56,7 +56,8 @@ fn ipv4_multicast_arrives_with_ttl_interface_and_destination() {
     let (here, there) = (wire::index(&pair.here, "eth0").unwrap(), wire::index(&pair.there, "eth0").unwrap());
     within(&pair.here, async || {
         let mut sockets = Sockets::new(SocketSettings::default()).unwrap();
-        let failed = sockets.sync(vec![(port(Family::V4, here, Some("224.0.0.18"), None), vec![InstanceId(0)])]);
+        let failed =
+            open_all(&mut sockets, vec![(port(Family::V4, here, Some("224.0.0.18"), None), vec![InstanceId(0)])]);
         assert!(failed.is_empty(), "{failed:?}");
         let (source, group) = (Ipv4Addr::new(192, 0, 2, 2), Ipv4Addr::new(224, 0, 0, 18));
         let transmit = |ttl, payload: &[u8]| Transmit {
@@ -100,7 +101,8 @@ fn ipv6_multicast_arrives_with_its_checksum_made_and_checked_by_the_kernel() {
     let (here, there) = (wire::index(&pair.here, "eth0").unwrap(), wire::index(&pair.there, "eth0").unwrap());
     within(&pair.here, async || {
         let mut sockets = Sockets::new(SocketSettings::default()).unwrap();
-        let failed = sockets.sync(vec![(port(Family::V6, here, Some("ff02::12"), None), vec![InstanceId(0)])]);
+        let failed =
+            open_all(&mut sockets, vec![(port(Family::V6, here, Some("ff02::12"), None), vec![InstanceId(0)])]);
         assert!(failed.is_empty(), "{failed:?}");
         let transmit = Transmit {
             instance: InstanceId(0),
@@ -132,12 +134,15 @@ fn unicast_is_told_once_by_the_socket_bound_to_its_destination() {
     let (here, there) = (wire::index(&pair.here, "eth0").unwrap(), wire::index(&pair.there, "eth0").unwrap());
     within(&pair.here, async || {
         let mut sockets = Sockets::new(SocketSettings::default()).unwrap();
-        let failed = sockets.sync(vec![
-            (port(Family::V4, here, Some("224.0.0.18"), None), vec![InstanceId(0)]),
-            (port(Family::V4, here, None, Some("192.0.2.1")), vec![InstanceId(1)]),
-            // An address that is not there yet: bound all the same.
-            (port(Family::V4, here, None, Some("192.0.2.77")), vec![InstanceId(2)]),
-        ]);
+        let failed = open_all(
+            &mut sockets,
+            vec![
+                (port(Family::V4, here, Some("224.0.0.18"), None), vec![InstanceId(0)]),
+                (port(Family::V4, here, None, Some("192.0.2.1")), vec![InstanceId(1)]),
+                // An address that is not there yet: bound all the same.
+                (port(Family::V4, here, None, Some("192.0.2.77")), vec![InstanceId(2)]),
+            ],
+        );
         assert!(failed.is_empty(), "{failed:?}");
         assert_eq!(sockets.len(), 3);
         let (source, to) = (Ipv4Addr::new(192, 0, 2, 2), Ipv4Addr::new(192, 0, 2, 1));
@@ -157,7 +162,10 @@ fn unicast_is_told_once_by_the_socket_bound_to_its_destination() {
         let (_, meta) = next(&mut sockets, &mut buffer).await;
         assert_eq!(meta.ttl, Some(65), "not the first one again through another socket");
         // What is gone is closed, what stays is kept.
-        assert!(sockets.sync(vec![(port(Family::V4, here, None, Some("192.0.2.1")), vec![InstanceId(1)])]).is_empty());
+        assert!(
+            open_all(&mut sockets, vec![(port(Family::V4, here, None, Some("192.0.2.1")), vec![InstanceId(1)])])
+                .is_empty()
+        );
         assert_eq!(sockets.len(), 1);
     });
 }
@@ -174,7 +182,8 @@ fn ports_that_cannot_be_opened_are_named_and_tried_again() {
         let good = port(Family::V4, here, Some("224.0.0.18"), None);
         let bad = port(Family::V4, here + 1000, Some("224.0.0.18"), None);
         for _ in 0..2 {
-            let failed = sockets.sync(vec![(bad.clone(), vec![InstanceId(0)]), (good.clone(), vec![InstanceId(1)])]);
+            let failed =
+                open_all(&mut sockets, vec![(bad.clone(), vec![InstanceId(0)]), (good.clone(), vec![InstanceId(1)])]);
             assert_eq!(failed.len(), 1);
             assert_eq!(failed[0].0, bad);
             assert_eq!(sockets.len(), 1);

@@ -354,7 +354,7 @@ fn no_group_membership_leaves_by_the_vmac() {
             local: None,
             protocol: 112,
         };
-        assert!(sockets.sync(vec![(port, vec![InstanceId(0)])]).is_empty());
+        assert!(open_all(&mut sockets, vec![(port, vec![InstanceId(0)])]).is_empty());
         let parent = wire::mac(&pair.here, "eth0").unwrap().unwrap();
         heard.set_read_timeout(Some(PATIENCE)).unwrap();
         let mut by_parent = false;

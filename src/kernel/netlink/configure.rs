@@ -15,7 +15,7 @@ use super::virtual_link::{self, Kind, Wanted};
 use crate::kernel::firewall::{Place, Screen};
 use crate::kernel::reconcile::{Item, Key};
 use crate::kernel::sysctl;
-use crate::spec::{IfName, InstanceId, Spec};
+use crate::spec::{IfName, InstanceId, Spec, VirtualLink};
 use crate::vrrp::io::LinkFact;
 use crate::wire::Family;
 use netlink_packet_route::RouteNetlinkMessage as Message;
@@ -55,8 +55,8 @@ impl Thread {
         // The engine is to begin with the virtual links, the statics and without leftovers.
         self.start_over();
         let of_instances = self.names.iter().filter(|((_, address), _)| address.is_none());
-        let links = of_instances.map(|((id, _), name)| (*id, name.clone())).collect();
-        self.report(Report::Configured { links, troubles });
+        let links: Vec<(InstanceId, IfName)> = of_instances.map(|((id, _), name)| (*id, name.clone())).collect();
+        self.report(Report::Configured { spec: named_links(&self.spec, &links), links, troubles });
     }
 
     /// Instances have new numbers; those that are no more give up what they own.
@@ -385,4 +385,20 @@ impl Thread {
         self.sysctls.restore();
         self.report(Report::Stopped);
     }
+}
+
+/// The Spec with the names that were chosen for virtual links without one.
+fn named_links(spec: &Arc<Spec>, links: &[(InstanceId, IfName)]) -> Arc<Spec> {
+    if links.is_empty() {
+        return spec.clone();
+    }
+    let mut spec = Spec::clone(spec);
+    for (instance, chosen) in links {
+        let Some(instance) = spec.instances.get_mut(instance.index()) else { continue };
+        match &mut instance.virtual_link {
+            Some(VirtualLink::Vmac { name, .. } | VirtualLink::Ipvlan { name, .. }) => *name = Some(chosen.clone()),
+            None => {}
+        }
+    }
+    Arc::new(spec)
 }

@@ -18,8 +18,10 @@ mod thread;
 pub(in crate::kernel) mod virtual_link;
 mod watch;
 
+use crate::kernel::socket::{Opening, SocketSettings};
 use crate::spec::{Claim, IfName, InstanceId, NetlinkBuffers, Spec};
 use crate::vrrp::io::{Announce, LinkFact, Outcome};
+use socket2::Socket;
 use std::net::IpAddr;
 use std::sync::Arc;
 use tokio::sync::mpsc;
@@ -37,6 +39,13 @@ pub enum Order {
     },
     /// Everybody that a [`Order::Configure`] left out has said goodbye: their virtual links, by which they said it, go.
     Tidy,
+    /// Open these sockets; each is answered by [`Report::Opened`].
+    Open {
+        sockets: Vec<Opening>,
+        settings: SocketSettings,
+    },
+    /// Drop these sockets here, where it may take its time.
+    Close(Vec<Arc<Socket>>),
     /// Have exactly this for the instance. Answered by [`Report::Applied`].
     Own(InstanceId, Arc<Claim>),
     Disown(InstanceId),
@@ -63,9 +72,15 @@ pub enum Report {
         instance: InstanceId,
         outcome: Outcome,
     },
-    /// A [`Order::Configure`] is done. `links`: the name of the VMAC or ipvlan of each instance that has one; a fresh
-    /// [`LinkFact::Dump`] with them has gone before.
+    /// What came of one of an [`Order::Open`].
+    Opened {
+        opening: Opening,
+        outcome: Result<Arc<Socket>, Box<str>>,
+    },
+    /// A [`Order::Configure`] is done. `links`: the name of the VMAC or ipvlan of each instance that has one, and `spec`
+    /// the Spec with these names in it; a fresh [`LinkFact::Dump`] with them has gone before.
     Configured {
+        spec: Arc<Spec>,
         links: Vec<(InstanceId, IfName)>,
         troubles: Vec<Trouble>,
     },

@@ -21,6 +21,7 @@ use super::route;
 use super::watch::{Heard, Watch};
 use crate::kernel::announce::{Announcer, From};
 use crate::kernel::reconcile::{Item, Key};
+use crate::kernel::socket::{self, Opening, SocketSettings};
 use crate::kernel::sysctl::{self, Sysctls};
 use crate::spec::{Claim, InstanceId, Spec};
 use crate::vrrp::io::{Announce, LinkFact, Outcome};
@@ -174,6 +175,8 @@ impl Thread {
         match order {
             Order::Configure { spec, carried } => self.configure(spec, &carried),
             Order::Tidy => self.tidy(),
+            Order::Open { sockets, settings } => self.open_sockets(sockets, settings),
+            Order::Close(sockets) => drop(sockets),
             Order::Own(instance, claim) => {
                 self.owned.insert(instance, claim);
                 self.retries.remove(&Some(instance));
@@ -195,6 +198,13 @@ impl Thread {
                 }
             }
             Order::Stop { .. } => {}
+        }
+    }
+
+    fn open_sockets(&self, sockets: Vec<Opening>, settings: SocketSettings) {
+        for opening in sockets {
+            let outcome = socket::open(&opening, &settings).map(Arc::new).map_err(|e| e.to_string().into());
+            self.report(Report::Opened { opening, outcome });
         }
     }
 

@@ -120,7 +120,9 @@ fn fault_word(fault: &Fault) -> Option<&'static str> {
         Fault::InterfaceMissing(_) | Fault::InterfaceDown(_) => "i/f down",
         Fault::BaseInterfaceDown(_) => "base i/f down",
         Fault::DuplicateVrid => "duplicate VRID",
-        Fault::NoSourceAddress => "no source IP address",
+        Fault::NoSourceAddress | Fault::SourceAbsent(_) => "no source IP address",
+        // keepalived has no such fault.
+        Fault::NoSocket(_) | Fault::CannotSend(_) => "unspecified",
         Fault::Config(_) => "config error",
         Fault::Tracker(_) => "unspecified",
         Fault::Pending(_) | Fault::Group(_) => return None,

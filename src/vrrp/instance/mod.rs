@@ -5,6 +5,7 @@
 //! when something happened, never counted down, so a change of priority or interval moves them by itself.
 
 mod encounter;
+mod voice;
 
 use super::admit::ReplayTable;
 use super::bind::Binding;
@@ -20,6 +21,7 @@ use crate::time::{Interval, Time};
 use crate::wire::{Priority, Version};
 use std::collections::VecDeque;
 use std::net::IpAddr;
+use voice::Voice;
 
 /// Two owners: how long the better one waits for the other to give in, as a multiple of the longer interval (12/10).
 const RIVAL_PATIENCE: (u64, u64) = (12, 10);
@@ -86,12 +88,14 @@ pub(super) struct Instance {
     pub(super) refused_speakers: Table<Refused>,
     /// Who speaks as MASTER while this router is MASTER.
     pub(super) rivals: Table<OtherMaster>,
+    /// Whether it can hear and speak.
+    pub(super) voice: Voice,
     /// Kinds of complaint that have been made since the last change of role or master.
     complained: u64,
 }
 
 impl Instance {
-    pub(super) fn new(spec: &InstanceSpec, now: Time) -> Instance {
+    pub(super) fn new(spec: &InstanceSpec, opening: bool, now: Time) -> Instance {
         Instance {
             state: State::Init,
             since: now,
@@ -115,13 +119,14 @@ impl Instance {
             counters: Counters::default(),
             refused_speakers: Table::default(),
             rivals: Table::default(),
+            voice: Voice::new(opening),
             complained: 0,
         }
     }
 
     /// Begins in a state that another engine entered; [`super::handover`] only.
-    pub(super) fn resumed(spec: &InstanceSpec, now: Time, state: State, lowered: bool) -> Instance {
-        Instance { state, lowered, ..Instance::new(spec, now) }
+    pub(super) fn resumed(spec: &InstanceSpec, opening: bool, now: Time, state: State, lowered: bool) -> Instance {
+        Instance { state, lowered, ..Instance::new(spec, opening, now) }
     }
 
     /// The address that it spoke from last, which it may have lost since.
@@ -186,12 +191,18 @@ impl Instance {
     /// What it waits for.
     pub(super) fn deadline(&self, id: InstanceId, spec: &InstanceSpec) -> Option<(Time, Wake)> {
         match &self.state {
-            State::Init | State::Fault => None,
+            State::Init => None,
+            State::Fault => self.voice.probe_at().map(|at| (at, Wake::Other)),
+            // Who hears nothing yet cannot say that nobody speaks.
+            State::Backup(_) if self.voice.is_opening() => None,
             State::Backup(backup) => {
                 let wake = if backup.worse.is_some() { Wake::Preempt(id) } else { Wake::MasterDown(id) };
                 Some((self.down_at(backup, spec), wake))
             }
-            State::Master(master) => Some((master.advert_at, Wake::Advert(id))),
+            State::Master(master) => match self.mute_at(spec) {
+                Some(at) if at < master.advert_at => Some((at, Wake::Other)),
+                _ => Some((master.advert_at, Wake::Advert(id))),
+            },
         }
     }
 
@@ -203,21 +214,24 @@ impl Instance {
         let source = self.binding.source.or(lost).filter(|_| self.binding.can_send);
         let Some(source) = source else { return false };
         self.spoke_from = Some(source);
-        let speaker = Speaker {
-            id: cx.id,
-            spec: cx.spec,
-            priority,
-            source,
-            ifindex: self.binding.transmit,
-            unix_micros: unix_micros(cx.wall, cx.now),
-        };
-        self.sender.send(&speaker, cx.out);
+        self.sender.send(&self.speaker(priority, source, cx), cx.out);
         self.last_sent = Some(cx.now);
         self.counters.advert_sent += 1;
         if priority == Priority::LEAVING {
             self.counters.pri_zero_sent += 1;
         }
         true
+    }
+
+    fn speaker<'a>(&self, priority: Priority, source: IpAddr, cx: &Cx<'a>) -> Speaker<'a> {
+        Speaker {
+            id: cx.id,
+            spec: cx.spec,
+            priority,
+            source,
+            ifindex: self.binding.transmit,
+            unix_micros: unix_micros(cx.wall, cx.now),
+        }
     }
 
     /// The one writer of the state. Leaving MASTER gives everything up; entering it says so first, then takes.
@@ -290,6 +304,8 @@ impl Instance {
     pub(super) fn follow_faults(&mut self, at_once: bool, patience: Patience, cx: &mut Cx<'_>) {
         let faults = self.faults();
         match (self.role(), faults.is_empty()) {
+            // It begins when it can hear and speak.
+            (Role::Init, true) if self.voice.is_opening() => {}
             (Role::Init, true) if at_once && cx.now >= cx.not_before => self.become_master(Cause::Owner, cx),
             (Role::Init, true) => {
                 let patience = if at_once { Patience::Nothing } else { patience };
@@ -361,10 +377,10 @@ impl Instance {
         }
     }
 
-    /// Its time has come.
-    pub(super) fn on_deadline(&mut self, grouped: bool, cx: &mut Cx<'_>) {
+    /// Its time has come. True: what follows for its faults has to be computed anew.
+    pub(super) fn on_deadline(&mut self, grouped: bool, cx: &mut Cx<'_>) -> bool {
         match &self.state {
-            State::Backup(backup) if self.down_at(backup, cx.spec) <= cx.now => {
+            State::Backup(backup) if self.down_at(backup, cx.spec) <= cx.now && !self.voice.is_opening() => {
                 let why = match (backup.patience, backup.worse) {
                     (Patience::Skew, _) => Cause::MasterLeft,
                     (Patience::Nothing, _) => Cause::Owner,
@@ -378,9 +394,12 @@ impl Instance {
                     _ => self.become_master(why, cx),
                 }
             }
+            State::Master(_) if self.mute_at(cx.spec).is_some_and(|at| at <= cx.now) => return self.falls_silent(cx),
             State::Master(master) if master.advert_at <= cx.now => self.advert_due(master.advert_at, cx),
+            State::Fault if self.voice.probe_at().is_some_and(|at| at <= cx.now) => self.probe(cx),
             _ => {}
         }
+        false
     }
 
     fn advert_due(&mut self, due: Time, cx: &mut Cx<'_>) {
@@ -457,6 +476,7 @@ impl Instance {
     pub(super) fn reloaded(&mut self, before: &InstanceSpec, changed: bool, cx: &mut Cx<'_>) {
         let spec = cx.spec;
         self.sender.forget();
+        self.voice.reloaded(spec);
         // What a living master told of its interval is so whatever is configured here.
         let told =
             spec.version == before.version && matches!(&self.state, State::Backup(Backup { heard: Some(_), .. }));

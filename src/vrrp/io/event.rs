@@ -77,6 +77,12 @@ pub enum Fault {
     /// Parent of the VMAC or ipvlan.
     BaseInterfaceDown(IfName),
     NoSourceAddress,
+    /// The configured source address is on no interface.
+    SourceAbsent(IpAddr),
+    /// The socket to hear and speak through could not be opened, with the reason.
+    NoSocket(Box<str>),
+    /// This machine has refused to send its adverts for longer than others have patience, with the reason.
+    CannotSend(Box<str>),
     /// A tracked script, file, process or BFD session without weight says no; by name.
     Tracker(Box<str>),
     /// A script has not reported yet.
@@ -216,6 +222,13 @@ pub enum Event {
         instance: InstanceId,
         reason: Box<str>,
     },
+    /// Something that only a master has was there although the instance is none, and was removed:
+    /// `address 10.0.0.10/24 from eth0`.
+    Swept {
+        instance: InstanceId,
+        item: Box<str>,
+        role: Role,
+    },
     TrackerChanged {
         tracker: Tracker,
         value: TrackValue,
@@ -236,9 +249,10 @@ pub enum Event {
     Late {
         by: Interval,
     },
-    /// A datagram could not be sent.
+    /// Datagrams to `to` cannot be sent: told once, until one could be.
     SendFailed {
         instance: InstanceId,
+        to: IpAddr,
         reason: Box<str>,
     },
     ReloadRefused {

@@ -31,6 +31,19 @@ pub enum Input<'a> {
         script: ScriptId,
         exit: Exit,
     },
+    /// What has become of the socket that an instance hears and speaks through. One that was never told anything has
+    /// one, unless [`Beginning::opening`] says otherwise.
+    Socket {
+        instance: InstanceId,
+        state: SocketState,
+    },
+    /// Datagrams to `destination` cannot be sent any more, or, with `failure` `None`, can be sent again. Told when it
+    /// changes, not with every datagram.
+    Sent {
+        instance: InstanceId,
+        destination: IpAddr,
+        failure: Option<SendFailure>,
+    },
     /// What came of an [`Action::Own`].
     Applied {
         instance: InstanceId,
@@ -39,6 +52,26 @@ pub enum Input<'a> {
     /// Where the wall clock stands: needed by `auth_hmac` and by times shown to people, by nothing else.
     WallClock(Wall),
     Command(Command),
+}
+
+/// Whether an instance has ears and a voice.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub enum SocketState {
+    #[default]
+    Open,
+    /// Asked for, and not there yet.
+    Opening,
+    /// It cannot be had; it is tried again.
+    Refused { reason: Box<str> },
+}
+
+/// Why a datagram could not be sent.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct SendFailure {
+    pub reason: Box<str>,
+    /// This machine refuses (a firewall, a source address that it does not take). False: it is the network that does
+    /// not lead there, which says nothing about this router.
+    pub ours: bool,
 }
 
 /// Where a datagram came in.
@@ -75,6 +108,12 @@ pub enum LinkFact {
     Healed {
         instance: InstanceId,
         addresses: Range<u32>,
+    },
+    /// Something that only a master has appeared although the instance is none, and was removed by the kernel layer:
+    /// `address 10.0.0.10/24 from eth0`.
+    Swept {
+        instance: InstanceId,
+        item: Box<str>,
     },
 }
 
@@ -141,6 +180,8 @@ pub struct Beginning {
     /// A tracker that is not here counts for nothing until it is told.
     pub readings: Readings,
     pub wall: Wall,
+    /// Sockets are opened by somebody else, who tells of each ([`Input::Socket`]): until then nobody leaves INIT.
+    pub opening: bool,
 }
 
 /// How a script run ended.

@@ -2,21 +2,28 @@
 
 use super::DATAGRAMS_A_ROUND;
 use super::News;
+use super::PARKED;
+use super::PORT_PATIENCE;
 use super::PORT_RETRY;
 use super::Punctuality;
 use super::Steer;
 use super::Told;
 use super::WALL_EVERY;
 use crate::kernel::netlink::{Order, Report, Trouble};
-use crate::kernel::socket::Sockets;
+use crate::kernel::socket::{Opening, Sockets, is_own_refusal};
 use crate::kernel::timer::Timer;
 use crate::kernel::{clock, privilege};
-use crate::spec::{FileId, IfName, InstanceId, ProcessId, ScriptId, Spec, VirtualLink};
+use crate::spec::{FileId, InstanceId, ProcessId, ScriptId, Spec};
 use crate::time::{Interval, Time};
 use crate::vrrp::Engine;
-use crate::vrrp::io::{Action, Command, Event, Input, LinkFact, Port, Readings, RxMeta, TrackValue, Tracker};
+use crate::vrrp::io::{
+    Action, Command, Event, Input, LinkFact, Port, Readings, RxMeta, SendFailure, SocketState, TrackValue, Tracker,
+    Transmit,
+};
 use crate::vrrp::reload;
-use std::collections::HashSet;
+use socket2::Socket;
+use std::collections::{HashMap, HashSet};
+use std::net::IpAddr;
 use std::ops::Range;
 use std::sync::Arc;
 use tokio::sync::mpsc;
@@ -69,10 +76,12 @@ pub(super) struct Driver {
     pub(super) ports_retry: Time,
     /// The sockets are to be looked at although the ports are the same.
     pub(super) ports_again: bool,
-    /// Instances whose last datagram could not be sent: said once, until one goes out again.
-    pub(super) mute: HashSet<InstanceId>,
-    /// Ports that could not be opened: said once.
-    pub(super) closed: HashSet<Port>,
+    /// What the engine was last told of the socket of an instance, if it is not open.
+    pub(super) told: HashMap<InstanceId, SocketState>,
+    /// Where the last datagram could not be sent, as the engine was told.
+    pub(super) unsent: HashSet<(InstanceId, IpAddr)>,
+    /// Adverts whose socket is being opened, the newest to each destination: they go out with it, if that is soon.
+    pub(super) parked: HashMap<(InstanceId, IpAddr), (Time, Transmit)>,
     pub(super) switching: Option<Switch>,
     /// Real-time priority that lateness has led to; 0 if it has not.
     pub(super) realtime: u8,
@@ -87,7 +96,6 @@ pub(super) struct Driver {
 
 /// A reload on its way: the kernel thread already speaks the new identifiers, the engine still the old ones.
 pub(super) struct Switch {
-    spec: Arc<Spec>,
     readings: Readings,
     /// (old, new)
     carried: Vec<(InstanceId, InstanceId)>,
@@ -141,10 +149,11 @@ impl Driver {
                 self.engine.handle(Input::Link(fact), now);
             }
             Report::Applied { instance, outcome } => self.engine.handle(Input::Applied { instance, outcome }, now),
-            Report::Configured { links, troubles } => {
+            Report::Opened { opening, outcome } => self.opened(opening, outcome, now),
+            Report::Configured { spec, troubles, .. } => {
                 tell_troubles(&self.services, troubles);
                 if let Some(switch) = self.switching.take() {
-                    self.switch(named_links(&switch.spec, &links), &switch.readings, now);
+                    self.switch(spec, &switch.readings, now);
                 }
                 if let Some((next, readings)) = self.waiting.take() {
                     self.begin_switch(next, readings);
@@ -224,8 +233,8 @@ impl Driver {
     fn begin_switch(&mut self, spec: Arc<Spec>, readings: Readings) {
         self.engine.handle(Input::Command(Command::Reassure), clock::now());
         let carried = reload::continued(self.engine.spec(), &spec);
-        let _ = self.orders.send(Order::Configure { spec: spec.clone(), carried: carried.clone() });
-        self.switching = Some(Switch { spec, readings, carried });
+        let _ = self.orders.send(Order::Configure { spec, carried: carried.clone() });
+        self.switching = Some(Switch { readings, carried });
     }
 
     fn switch(&mut self, spec: Arc<Spec>, readings: &Readings, now: Time) {
@@ -240,8 +249,9 @@ impl Driver {
             }
         }
         let _ = self.orders.send(Order::Tidy);
-        self.mute.clear();
-        self.closed.clear();
+        self.told.clear();
+        self.unsent.clear();
+        self.parked.clear();
         self.share_buffers();
         self.tell_spec();
         self.ports_version = None;
@@ -280,38 +290,107 @@ impl Driver {
     }
 
     fn sync_ports(&mut self, now: Time) {
-        self.ports_version = Some(self.engine.ports_version());
         let ports = self.engine.ports();
         let again = std::mem::take(&mut self.ports_again) || self.ports_retry <= now;
         self.ports_retry = Time::NEVER;
-        if ports == self.ports && !again {
+        let first = self.ports_version.replace(self.engine.ports_version()).is_none();
+        if ports == self.ports && !again && !first {
             return;
         }
-        self.ports.clone_from(&ports);
-        let mut open: HashSet<Port> = std::mem::take(&mut self.closed);
-        for (port, error) in self.sockets.sync(ports) {
+        self.ports = ports;
+        let engine = &self.engine;
+        let changes = self.sockets.want(&self.ports, |index| engine.mtu(index), now);
+        if !changes.close.is_empty() {
+            let _ = self.orders.send(Order::Close(changes.close));
+        }
+        if !changes.open.is_empty() {
+            let _ = self.orders.send(Order::Open { sockets: changes.open, settings: self.sockets.settings() });
+        }
+        if self.sockets.lacks() {
             self.ports_retry = now + PORT_RETRY;
-            if !open.remove(&port) {
-                let text = format!("Unable to open a {} socket{}: {error}", port.family, on_interface(&port));
-                let _ = self.services.send(Told::Trouble(None, text.into()));
+        }
+        // Nobody is to wait for a socket that is not called for.
+        let all = 0..if first { u32::try_from(self.engine.spec().instances.len()).unwrap_or(0) } else { 0 };
+        let rest = all.map(InstanceId).chain(self.told.keys().copied());
+        let mut states: HashMap<InstanceId, SocketState> = rest.map(|id| (id, SocketState::Open)).collect();
+        for (port, instances) in &self.ports {
+            let state = self.sockets.state(port, now, PORT_PATIENCE);
+            states.extend(instances.iter().map(|instance| (*instance, state.clone())));
+        }
+        self.tell_sockets(states, first, now);
+    }
+
+    /// Tells the engine who can hear and speak, where that is different from what it was told or `all`.
+    fn tell_sockets(&mut self, states: HashMap<InstanceId, SocketState>, all: bool, now: Time) {
+        for (instance, state) in states {
+            let before = match state {
+                SocketState::Open => self.told.remove(&instance),
+                _ => self.told.insert(instance, state.clone()),
+            };
+            if all || before.unwrap_or_default() != state {
+                self.engine.handle(Input::Socket { instance, state }, now);
             }
-            self.closed.insert(port);
+        }
+    }
+
+    /// The kernel thread has opened a socket, or could not.
+    fn opened(&mut self, opening: Opening, outcome: Result<Arc<Socket>, Box<str>>, now: Time) {
+        let port = opening.port.clone();
+        let refused = |state: SocketState| matches!(state, SocketState::Refused { .. });
+        let before = refused(self.sockets.state(&port, now, PORT_PATIENCE));
+        if let Err(reason) = &outcome
+            && !before
+        {
+            let text = format!("Unable to open a {} socket{}: {reason}", port.family, on_interface(&port));
+            let _ = self.services.send(Told::Trouble(None, text.into()));
+        }
+        if let Some(nobodys) = self.sockets.answer(opening, outcome) {
+            let _ = self.orders.send(Order::Close(vec![nobodys]));
+        }
+        let state = self.sockets.state(&port, now, PORT_PATIENCE);
+        let states = self.sockets.instances(&port).iter().map(|instance| (*instance, state.clone())).collect();
+        self.tell_sockets(states, false, now);
+        if self.sockets.lacks() {
+            self.ports_retry = self.ports_retry.min(now + PORT_RETRY);
+        }
+        let waiting = std::mem::take(&mut self.parked);
+        for (key, (since, transmit)) in waiting {
+            if now.since(since) > PARKED {
+                continue;
+            }
+            if self.told.contains_key(&key.0) {
+                self.parked.insert(key, (since, transmit));
+            } else {
+                self.transmit(transmit, now);
+            }
+        }
+    }
+
+    fn transmit(&mut self, transmit: Transmit, now: Time) {
+        let (instance, destination) = (transmit.instance, transmit.destination);
+        if self.told.get(&instance) == Some(&SocketState::Opening) {
+            self.parked.insert((instance, destination), (now, transmit));
+            return;
+        }
+        match self.sockets.send(&transmit) {
+            Ok(()) if self.unsent.remove(&(instance, destination)) => {
+                self.engine.handle(Input::Sent { instance, destination, failure: None }, now);
+            }
+            Ok(()) => {}
+            // That there is no socket has been told already.
+            Err(error) if error.kind() == std::io::ErrorKind::NotConnected => {}
+            Err(error) => {
+                if self.unsent.insert((instance, destination)) {
+                    let failure = SendFailure { reason: error.to_string().into(), ours: is_own_refusal(&error) };
+                    self.engine.handle(Input::Sent { instance, destination, failure: Some(failure) }, now);
+                }
+            }
         }
     }
 
     fn carry_out(&mut self, action: Action, now: Time) {
         match action {
-            Action::Transmit(transmit) => match self.sockets.send(&transmit) {
-                Ok(()) => {
-                    self.mute.remove(&transmit.instance);
-                }
-                Err(error) => {
-                    if self.mute.insert(transmit.instance) {
-                        let event = Event::SendFailed { instance: transmit.instance, reason: error.to_string().into() };
-                        let _ = self.services.send(Told::Event(event, now));
-                    }
-                }
-            },
+            Action::Transmit(transmit) => self.transmit(transmit, now),
             Action::Own(instance, claim) => {
                 if let Some(instance) = self.kernel_id(instance) {
                     let _ = self.orders.send(Order::Own(instance, claim));
@@ -406,20 +485,4 @@ pub(super) fn tell_troubles(services: &mpsc::UnboundedSender<Told>, troubles: Ve
     for trouble in troubles {
         let _ = services.send(Told::Trouble(trouble.instance, trouble.text));
     }
-}
-
-/// The Spec with the names that the kernel layer chose for virtual links without one.
-pub(super) fn named_links(spec: &Arc<Spec>, links: &[(InstanceId, IfName)]) -> Arc<Spec> {
-    if links.is_empty() {
-        return spec.clone();
-    }
-    let mut spec = Spec::clone(spec);
-    for (instance, chosen) in links {
-        let Some(instance) = spec.instances.get_mut(instance.index()) else { continue };
-        match &mut instance.virtual_link {
-            Some(VirtualLink::Vmac { name, .. } | VirtualLink::Ipvlan { name, .. }) => *name = Some(chosen.clone()),
-            None => {}
-        }
-    }
-    Arc::new(spec)
 }

@@ -2,8 +2,8 @@
 //!
 //! It waits for a datagram, the timer, the kernel thread or the inbox, tells the engine, and carries out what the engine
 //! answers before it waits again: datagrams are sent here and now, claims and announcements go to the kernel thread,
-//! scripts and events to the services thread. It never opens a file, writes a log line, resolves a name or writes
-//! netlink: whoever is late here makes every virtual router late.
+//! scripts and events to the services thread. It never opens a file or a socket, writes a log line, resolves a
+//! name or writes netlink: whoever is late here makes every virtual router late.
 //!
 //! Identifiers change with a reload. Orders and reports cross between threads, so the switch is made in this order: the
 //! kernel thread is told the new Spec ([`Order::Configure`]); from then on what the old engine wishes is translated;
@@ -22,8 +22,8 @@ use crate::vrrp::Engine;
 use crate::vrrp::handover::{self, Handover};
 use crate::vrrp::io::{Beginning, Command, Event, Exit, Input, KillSignal, LinkFact, Readings};
 use crate::vrrp::snapshot::Snapshot;
-use carry::{Driver, Received, named_links, tell_troubles};
-use std::collections::HashSet;
+use carry::{Driver, Received, tell_troubles};
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::{mpsc, oneshot};
@@ -32,6 +32,10 @@ use tokio::sync::{mpsc, oneshot};
 const WALL_EVERY: Interval = Interval::from_millis(100);
 /// A port that could not be opened is tried again after this.
 const PORT_RETRY: Interval = Interval::from_secs(1);
+/// Who has waited so long for a socket is in FAULT: another program keeps the kernel from opening it.
+const PORT_PATIENCE: Interval = Interval::from_secs(3);
+/// An advert that waits for its socket goes out if that is there by then; a later one would tell what is not so any more.
+const PARKED: Interval = Interval::from_millis(500);
 /// Datagrams taken in one go before everything else gets its turn: several bursts of a thousand instances.
 const DATAGRAMS_A_ROUND: usize = 4_096;
 /// Reports and news taken in one go.
@@ -172,9 +176,9 @@ async fn run(setup: Setup) -> std::io::Result<()> {
 
     // Virtual links and statics first; what an earlier run left behind goes now.
     let (mut links, mut early) = (Vec::new(), Vec::new());
-    // An own finds its own addresses there, which are no leftovers.
+    // An heir finds its own addresses there, which are no leftovers.
     let carried = if handover.is_some() { handover::everybody(&spec) } else { Vec::new() };
-    let _ = orders.send(Order::Configure { spec: spec.clone(), carried });
+    let _ = orders.send(Order::Configure { spec, carried });
     let spec = loop {
         match reports.recv().await {
             Some(Report::Link(LinkFact::Dump(dump))) => {
@@ -182,12 +186,12 @@ async fn run(setup: Setup) -> std::io::Result<()> {
                 early.clear();
             }
             Some(Report::Link(fact)) => early.push(fact),
-            Some(Report::Configured { links, troubles }) => {
+            Some(Report::Configured { spec, troubles, .. }) => {
                 tell_troubles(&services, troubles);
-                break named_links(&spec, &links);
+                break spec;
             }
             Some(Report::Trouble(trouble)) => tell_troubles(&services, vec![trouble]),
-            Some(Report::Applied { .. }) => {}
+            Some(Report::Applied { .. } | Report::Opened { .. }) => {}
             Some(Report::Stopped) | None => {
                 let _ = services.send(Told::KernelLost);
                 return Ok(());
@@ -195,7 +199,7 @@ async fn run(setup: Setup) -> std::io::Result<()> {
         }
     };
     let now = clock::now();
-    let beginning = Beginning { links, readings, wall: clock::wall() };
+    let beginning = Beginning { links, readings, wall: clock::wall(), opening: true };
     let engine = match handover {
         Some(handover) => Engine::inherit(spec.clone(), beginning, &handover, now),
         None => Engine::begin(spec.clone(), beginning, now),
@@ -212,8 +216,9 @@ async fn run(setup: Setup) -> std::io::Result<()> {
         ports_version: None,
         ports_retry: Time::NEVER,
         ports_again: false,
-        mute: HashSet::new(),
-        closed: HashSet::new(),
+        told: HashMap::new(),
+        unsent: HashSet::new(),
+        parked: HashMap::new(),
         switching: None,
         realtime: 0,
         overruns: 0,
@@ -286,9 +291,11 @@ async fn run(setup: Setup) -> std::io::Result<()> {
             }
         }
         driver.settle();
-        while let Some(n) = news.take().or_else(|| inbox.try_recv().ok()) {
+        let mut room = NEWS_A_ROUND;
+        while let Some(n) = news.take().or_else(|| if room > 0 { inbox.try_recv().ok() } else { None }) {
+            room = room.saturating_sub(1);
             if let News::HandOver(answer) = n {
-                // The own speaks some milliseconds later; nobody is to lose patience meanwhile.
+                // The heir speaks some milliseconds later; nobody is to lose patience meanwhile.
                 driver.engine.handle(Input::Command(Command::Reassure), clock::now());
                 driver.settle();
                 let _ = answer.send(Box::new(driver.engine.hand_over()));

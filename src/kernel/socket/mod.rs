@@ -1,57 +1,37 @@
 //! Raw VRRP sockets: one per distinct [`Port`], owned by the engine thread, never blocking.
 //!
+//! The kernel thread opens them ([`open`]) and drops them, since the kernel takes RTNL for both; here they are heard and
+//! spoken through. What is called for is said with [`Sockets::want`]; what came of it comes with [`Sockets::answer`].
+//!
 //! All sockets hang in one epoll instance, and that one descriptor hangs in the tokio runtime. So a wake-up costs one
 //! system call however many sockets there are, and each readable socket gives one datagram a round: a flood on one
 //! interface cannot starve another. Nothing is parsed here beyond where a datagram came from; a classic BPF filter in
-//! the kernel (see [`super::filter`]) keeps out what cannot be an advert at all.
+//! the kernel (see [`crate::kernel::filter`]) keeps out what cannot be an advert at all.
+
+mod open;
+
+pub use open::{Opening, SocketSettings, open};
 
 use super::buffer;
-use super::filter;
 use super::readiness::readable;
-use crate::spec::{InstanceId, RxBuffer};
-use crate::time::Time;
-use crate::vrrp::io::{Port, RxMeta, Transmit};
+use crate::spec::InstanceId;
+use crate::time::{Interval, Time};
+use crate::vrrp::io::{Port, RxMeta, SocketState, Transmit};
 use crate::wire::Family;
 use nix::sys::socket::{
     ControlMessage, ControlMessageOwned, MsgFlags, SockaddrIn, SockaddrIn6, SockaddrStorage, recvmsg, sendmsg,
-    setsockopt, sockopt,
 };
 use rustix::event::{Timespec, epoll};
-use socket2::{Domain, InterfaceIndexOrAddress, Protocol, Socket, Type};
+use socket2::Socket;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::io;
 use std::io::{IoSlice, IoSliceMut};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
+use std::net::{IpAddr, Ipv4Addr, SocketAddrV4, SocketAddrV6};
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
-
-nix::setsockopt_impl!(
-    Ipv6Checksum,
-    libc::IPPROTO_IPV6,
-    libc::IPV6_CHECKSUM,
-    libc::c_int,
-    nix::sys::socket::sockopt::SetStruct<libc::c_int>
-);
-nix::setsockopt_impl!(
-    BindToIndex,
-    libc::SOL_SOCKET,
-    libc::SO_BINDTOIFINDEX,
-    libc::c_int,
-    nix::sys::socket::sockopt::SetStruct<libc::c_int>
-);
-#[derive(Clone)]
-struct Ipv6Checksum;
-#[derive(Clone)]
-struct BindToIndex;
-
-/// Internetwork control, the class of routing protocols (RFC 4594): TOS and traffic class of every advert.
-const CLASS: u32 = 0xC0;
-/// TC_PRIO_CONTROL: adverts leave the queue before other traffic.
-const PRIORITY: u32 = 7;
-/// Offset of the checksum in a VRRP header, which the kernel fills and verifies for IPv6 (RFC 3542 §3.1).
-const CHECKSUM_OFFSET: libc::c_int = 6;
 
 /// All sockets of the engine thread.
 #[derive(Debug)]
@@ -63,6 +43,12 @@ pub struct Sockets {
     open: BTreeMap<u64, Opened>,
     by_port: HashMap<Port, u64>,
     by_instance: HashMap<InstanceId, Vec<u64>>,
+    /// What is called for, and by whom.
+    wanted: HashMap<Port, Vec<InstanceId>>,
+    /// Asked for since then, and not answered.
+    asked: HashMap<Port, Time>,
+    /// Could not be opened when it was last tried, and why.
+    refused: HashMap<Port, Box<str>>,
     /// Sockets that have something, in the order in which they are read.
     ready: VecDeque<u64>,
     next_token: u64,
@@ -73,18 +59,17 @@ pub struct Sockets {
 #[derive(Debug)]
 struct Opened {
     port: Port,
-    socket: Socket,
+    socket: Arc<Socket>,
     /// What its instances ask for.
     buffer: Option<u32>,
 }
 
-/// What `global_defs` says about sockets.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct SocketSettings {
-    /// `vrrp_rx_bufs_policy`.
-    pub rx_buffer: RxBuffer,
-    /// `disable_local_igmp`: groups are not joined; somebody else does it.
-    pub disable_local_igmp: bool,
+/// What the kernel thread has to do so that the sockets are those that are called for.
+#[derive(Debug, Default)]
+pub struct Changes {
+    pub open: Vec<Opening>,
+    /// To be dropped there.
+    pub close: Vec<Arc<Socket>>,
 }
 
 impl Sockets {
@@ -101,6 +86,9 @@ impl Sockets {
             open: BTreeMap::new(),
             by_port: HashMap::new(),
             by_instance: HashMap::new(),
+            wanted: HashMap::new(),
+            asked: HashMap::new(),
+            refused: HashMap::new(),
             ready: VecDeque::new(),
             next_token: 0,
             control: nix::cmsg_space!(libc::in6_pktinfo, libc::c_int, libc::in_pktinfo, libc::c_int, libc::timespec),
@@ -108,42 +96,105 @@ impl Sockets {
         })
     }
 
-    /// What each instance asks for itself (`kernel_rx_buf_size`, bytes); takes hold at the next [`Sockets::sync`].
+    /// What `global_defs` says, for whoever opens.
+    pub const fn settings(&self) -> SocketSettings {
+        self.settings
+    }
+
+    /// What each instance asks for itself (`kernel_rx_buf_size`, bytes); takes hold at the next [`Sockets::want`].
     pub fn own_buffers(&mut self, own: BTreeMap<InstanceId, u32>) {
         self.own_buffers = own;
     }
 
-    /// Opens what is new, closes what is gone, keeps the rest (with what is queued in it). Answers the ports that could
-    /// not be opened; those are tried again at the next call.
-    pub fn sync(&mut self, ports: Vec<(Port, Vec<InstanceId>)>) -> Vec<(Port, io::Error)> {
-        let mut failed = Vec::new();
-        let mut kept = HashMap::new();
+    /// From here on these are called for. Keeps what is open (with what is queued in it), stops listening to what is not
+    /// wanted any more, and answers what is to be opened and closed; what was refused is among it once more. `mtu` is
+    /// that of an interface by index.
+    pub fn want(&mut self, ports: &[(Port, Vec<InstanceId>)], mtu: impl Fn(u32) -> Option<u32>, now: Time) -> Changes {
+        let mut changes = Changes::default();
         self.by_instance.clear();
+        self.wanted = ports.iter().cloned().collect();
         for (port, instances) in ports {
-            let wanted = buffer::of_port(&port, &instances, &self.own_buffers, &self.settings);
-            let token = match self.by_port.get(&port).or_else(|| kept.get(&port)).copied() {
+            let buffer = buffer::of_port(port, instances, &self.own_buffers, &self.settings, &mtu);
+            match self.by_port.get(port).copied() {
                 Some(token) => {
-                    self.resize(token, wanted);
-                    token
+                    self.resize(token, buffer);
+                    self.give(token, instances);
                 }
-                None => match self.open_port(&port, wanted) {
-                    Ok(token) => token,
-                    Err(error) => {
-                        failed.push((port, error));
-                        continue;
-                    }
-                },
-            };
-            for instance in instances {
-                self.by_instance.entry(instance).or_default().push(token);
+                None if self.asked.contains_key(port) => {}
+                None => {
+                    self.asked.insert(port.clone(), now);
+                    changes.open.push(Opening { port: port.clone(), buffer });
+                }
             }
-            kept.insert(port, token);
         }
-        self.by_port = kept;
-        let wanted: std::collections::HashSet<u64> = self.by_port.values().copied().collect();
-        // Dropping a socket takes it out of the epoll set.
-        self.open.retain(|token, _| wanted.contains(token));
-        failed
+        let wanted = &self.wanted;
+        self.refused.retain(|port, _| wanted.contains_key(port));
+        let gone = self
+            .by_port
+            .extract_if(|port, _| !wanted.contains_key(port))
+            .filter_map(|(_, token)| self.open.remove(&token));
+        for opened in gone {
+            // The kernel thread holds it until it is closed, and it must not be heard until then.
+            let _ = epoll::delete(self.epoll.get_ref(), &opened.socket);
+            changes.close.push(opened.socket);
+        }
+        changes
+    }
+
+    /// What came of an [`Opening`]. Answers a socket that nobody wants, which is to be closed elsewhere.
+    pub fn answer(&mut self, opening: Opening, outcome: Result<Arc<Socket>, Box<str>>) -> Option<Arc<Socket>> {
+        let Opening { port, buffer } = opening;
+        self.asked.remove(&port);
+        let Some(instances) = self.wanted.get(&port).filter(|_| !self.by_port.contains_key(&port)).cloned() else {
+            return outcome.ok();
+        };
+        let added = outcome.and_then(|socket| {
+            let token = epoll::EventData::new_u64(self.next_token);
+            let added = epoll::add(self.epoll.get_ref(), &socket, token, epoll::EventFlags::IN);
+            added.map(|()| socket).map_err(|e| io::Error::from(e).to_string().into())
+        });
+        match added {
+            Ok(socket) => {
+                let token = self.next_token;
+                self.next_token += 1;
+                self.refused.remove(&port);
+                self.by_port.insert(port.clone(), token);
+                self.open.insert(token, Opened { port, socket, buffer });
+                self.give(token, &instances);
+            }
+            Err(reason) => drop(self.refused.insert(port, reason)),
+        }
+        None
+    }
+
+    fn give(&mut self, token: u64, instances: &[InstanceId]) {
+        for instance in instances {
+            self.by_instance.entry(*instance).or_default().push(token);
+        }
+    }
+
+    /// Who hears and speaks through a port that is called for.
+    pub fn instances(&self, port: &Port) -> &[InstanceId] {
+        self.wanted.get(port).map(Vec::as_slice).unwrap_or_default()
+    }
+
+    /// What has become of a port that is called for. One that is asked for longer than `patience` counts as refused.
+    pub fn state(&self, port: &Port, now: Time, patience: Interval) -> SocketState {
+        if self.by_port.contains_key(port) {
+            return SocketState::Open;
+        }
+        match (self.refused.get(port), self.asked.get(port)) {
+            (Some(reason), _) => SocketState::Refused { reason: reason.clone() },
+            (None, Some(since)) if now.since(*since) > patience => {
+                SocketState::Refused { reason: format!("not opened within {} s", patience.as_secs()).into() }
+            }
+            _ => SocketState::Opening,
+        }
+    }
+
+    /// Is there a port that is not open?
+    pub fn lacks(&self) -> bool {
+        self.by_port.len() < self.wanted.len()
     }
 
     /// The number of the socket that is open for `port`, for display.
@@ -319,15 +370,13 @@ impl Sockets {
             opened.buffer = wanted;
         }
     }
+}
 
-    fn open_port(&mut self, port: &Port, buffer: Option<u32>) -> io::Result<u64> {
-        let socket = open(port, buffer, &self.settings)?;
-        let token = self.next_token;
-        self.next_token += 1;
-        epoll::add(self.epoll.get_ref(), &socket, epoll::EventData::new_u64(token), epoll::EventFlags::IN)?;
-        self.open.insert(token, Opened { port: port.clone(), socket, buffer });
-        Ok(token)
-    }
+/// Does this machine itself refuse to send (a firewall, a source address that it does not take)? Otherwise it is the
+/// network that leads nowhere at present: no route, a dead host, an interface without carrier.
+pub fn is_own_refusal(error: &io::Error) -> bool {
+    const OF_THE_NETWORK: [i32; 4] = [libc::ENETUNREACH, libc::EHOSTUNREACH, libc::EHOSTDOWN, libc::ENETDOWN];
+    !error.raw_os_error().is_some_and(|errno| OF_THE_NETWORK.contains(&errno))
 }
 
 /// Puts what is readable into `ready`; `WouldBlock` if nothing is.
@@ -396,95 +445,6 @@ fn arrival(stamp: nix::sys::time::TimeSpec) -> Option<Time> {
     let now = super::clock::now();
     let age = SystemTime::now().duration_since(UNIX_EPOCH).ok()?.checked_sub(Duration::from(stamp))?;
     (age < OLDEST).then(|| now.before(age.into()))
-}
-
-fn open(port: &Port, buffer: Option<u32>, settings: &SocketSettings) -> io::Result<Socket> {
-    let domain = match port.family {
-        Family::V4 => Domain::IPV4,
-        Family::V6 => Domain::IPV6,
-    };
-    // A raw socket hears from its first moment on; what comes before filter and binding are in place is drained below.
-    let socket =
-        Socket::new(domain, Type::RAW.nonblocking().cloexec(), Some(Protocol::from(i32::from(port.protocol))))?;
-    socket.attach_filter(filter::adverts(port.family, port.protocol))?;
-    if let Some(index) = port.ifindex {
-        setsockopt(&socket, BindToIndex, &libc::c_int::try_from(index).unwrap_or(0))?;
-    }
-    if let Some(bytes) = buffer {
-        buffer::set(&socket, bytes, true);
-    }
-    match port.family {
-        Family::V4 => prepare_v4(&socket, port, settings)?,
-        Family::V6 => prepare_v6(&socket, port, settings)?,
-    }
-    // Without stamps datagrams count from the moment at which they are read: no reason to fail.
-    let _ = setsockopt(&socket, sockopt::ReceiveTimestampns, &true);
-    // After the class, which sets a priority of its own.
-    socket.set_priority(PRIORITY)?;
-    if let Some(local) = port.local {
-        let scope = if is_scoped(&local) { port.ifindex.unwrap_or(0) } else { 0 };
-        let address = match local {
-            IpAddr::V4(v4) => SocketAddr::V4(SocketAddrV4::new(v4, 0)),
-            IpAddr::V6(v6) => SocketAddr::V6(SocketAddrV6::new(v6, 0, 0, scope)),
-        };
-        socket.bind(&address.into())?;
-    }
-    drain(&socket);
-    Ok(socket)
-}
-
-fn prepare_v4(socket: &Socket, port: &Port, settings: &SocketSettings) -> io::Result<()> {
-    socket.set_header_included_v4(true)?;
-    socket.set_tos_v4(CLASS)?;
-    socket.set_multicast_loop_v4(false)?;
-    setsockopt(socket, sockopt::Ipv4PacketInfo, &true)?;
-    setsockopt(socket, sockopt::Ipv4RecvTtl, &true)?;
-    socket.set_freebind_v4(true)?;
-    // Only groups joined by this very socket, not by any program on the machine.
-    socket.set_multicast_all_v4(settings.disable_local_igmp)?;
-    let Some(IpAddr::V4(group)) = port.group else { return Ok(()) };
-    let Some(index) = port.ifindex else { return Ok(()) };
-    socket.set_multicast_ttl_v4(255)?;
-    rustix::net::sockopt::set_ip_multicast_if_with_ifindex(
-        socket,
-        &Ipv4Addr::UNSPECIFIED,
-        &Ipv4Addr::UNSPECIFIED,
-        index,
-    )?;
-    if !settings.disable_local_igmp {
-        socket.join_multicast_v4_n(&group, &InterfaceIndexOrAddress::Index(index))?;
-    }
-    Ok(())
-}
-
-fn prepare_v6(socket: &Socket, port: &Port, settings: &SocketSettings) -> io::Result<()> {
-    socket.set_tclass_v6(CLASS)?;
-    socket.set_multicast_loop_v6(false)?;
-    setsockopt(socket, sockopt::Ipv6RecvPacketInfo, &true)?;
-    socket.set_recv_hoplimit_v6(true)?;
-    socket.set_freebind_v6(true)?;
-    socket.set_multicast_all_v6(settings.disable_local_igmp)?;
-    if port.protocol == crate::wire::PROTOCOL_VRRP {
-        setsockopt(socket, Ipv6Checksum, &CHECKSUM_OFFSET)?;
-    }
-    let Some(IpAddr::V6(group)) = port.group else { return Ok(()) };
-    let Some(index) = port.ifindex else { return Ok(()) };
-    socket.set_multicast_hops_v6(255)?;
-    socket.set_multicast_if_v6(index)?;
-    if !settings.disable_local_igmp {
-        socket.join_multicast_v6(&group, index)?;
-    }
-    Ok(())
-}
-
-/// Throws away what came between the opening of the socket and its filter and membership.
-fn drain(socket: &Socket) {
-    let mut scrap = [std::mem::MaybeUninit::<u8>::uninit(); 1];
-    for _ in 0..1024 {
-        if socket.recv_with_flags(&mut scrap, libc::MSG_DONTWAIT | libc::MSG_TRUNC).is_err() {
-            return;
-        }
-    }
 }
 
 /// Does the address mean something only together with an interface?

@@ -1,0 +1,113 @@
+//! Who cannot hear or speak is in FAULT, with the reason, and never MASTER: no socket, no source address, no way out.
+
+use crate::ground::{Daemon, Ground, instance, ip, ready};
+use std::process::Command;
+
+fn state(daemon: &Daemon) -> String {
+    let status = daemon.ask(r#"{"request":"status"}"#);
+    status["status"]["instances"][0]["state"].as_str().unwrap_or_default().to_owned()
+}
+
+fn faults(daemon: &Daemon) -> String {
+    daemon.ask(r#"{"request":"status"}"#)["status"]["instances"][0]["faults"].to_string()
+}
+
+fn inside(ground: &Ground, line: &str) {
+    let done = Command::new("ip").args(["netns", "exec", &ground.name, "sh", "-c", line]).status().unwrap();
+    assert!(done.success(), "{line}");
+}
+
+#[test]
+fn a_source_that_is_on_no_interface_holds_in_fault_until_it_is_there() {
+    if !ready() {
+        return;
+    }
+    for source in ["unicast_src_ip 10.9.0.7\n unicast_peer {\n  10.9.0.2\n }", "mcast_src_ip 10.9.0.7"] {
+        let ground = Ground::new();
+        ground.configure(&instance("A", 1, "10.9.0.10/24").replace(" priority", &format!(" {source}\n priority")));
+        let daemon = ground.start("");
+        daemon.wait_for_log("its source address 10.9.0.7 is on no interface");
+        assert_eq!(state(&daemon), "FAULT");
+        ip(&format!("-n {} addr add 10.9.0.7/24 dev eth0", ground.name));
+        daemon.wait_for_address(&ground, "10.9.0.10/24", true);
+        ip(&format!("-n {} addr del 10.9.0.7/24 dev eth0", ground.name));
+        daemon.wait_for("FAULT", || state(&daemon) == "FAULT");
+        daemon.wait_for_address(&ground, "10.9.0.10/24", false);
+        ip(&format!("-n {} addr add 10.9.0.7/24 dev eth0", ground.name));
+        daemon.wait_for_address(&ground, "10.9.0.10/24", true);
+        assert!(daemon.stop().success());
+    }
+}
+
+#[test]
+fn without_descriptors_there_is_no_mastership() {
+    if !ready() {
+        return;
+    }
+    let ground = Ground::new();
+    let many: String = (1..=40).map(|n| instance(&format!("V{n}"), n, &format!("10.9.1.{n}/32"))).collect();
+    // Each on a virtual MAC has a socket of its own. The hard limit leaves too few of them.
+    ground.configure(&many.replace(" interface eth0\n", " interface eth0\n use_vmac\n"));
+    let limited = ground.program("limited", &format!("ulimit -n 64\nexec {} \"$@\"", crate::ground::VIPD));
+    let daemon = ground.start_program(&limited, "");
+    daemon.wait_for_log("entering FAULT state (no socket: Too many open files");
+    let views = || daemon.ask(r#"{"request":"status"}"#)["status"]["instances"].as_array().unwrap().clone();
+    let deaf = |view: &serde_json::Value| view["faults"].to_string().contains("no_socket");
+    daemon.wait_for("those with a socket to be MASTER", || views().iter().all(|v| deaf(v) || v["state"] == "MASTER"));
+    assert!(views().iter().all(|view| !deaf(view) || view["state"] == "FAULT"));
+    let mute: Vec<String> = views().iter().filter(|view| deaf(view)).map(|v| v["name"].to_string()).collect();
+    assert!(mute.contains(&"\"V40\"".to_owned()), "{mute:?}");
+    // Fewer of them leave descriptors to the rest, which are found by and by.
+    let rest: String = (36..=40).map(|n| instance(&format!("V{n}"), n, &format!("10.9.1.{n}/32"))).collect();
+    ground.configure(&rest.replace(" interface eth0\n", " interface eth0\n use_vmac\n"));
+    daemon.signal(libc::SIGHUP);
+    daemon.wait_for("the rest to be MASTER", || views().len() == 5 && views().iter().all(|v| v["state"] == "MASTER"));
+    assert!(daemon.stop().success());
+}
+
+/// As keepalived: the soft limit is raised to the hard one, and programs get the old one back.
+#[test]
+fn the_limit_of_open_files_is_raised_and_programs_do_not_notice() {
+    if !ready() {
+        return;
+    }
+    let ground = Ground::new();
+    let told = ground.directory.join("told");
+    let check = ground.program("check", &format!("ulimit -Sn > {0}.new && mv {0}.new {0}", told.display()));
+    ground.configure(&format!(
+        "global_defs {{\n script_user root\n}}\nvrrp_script chk {{\n script \"{}\"\n interval 1\n}}\n{}",
+        check.display(),
+        instance("A", 1, "10.9.0.10/24").replace(" priority", " track_script {\n  chk\n }\n priority")
+    ));
+    let limited = ground.program("limited", &format!("ulimit -Sn 64\nexec {} \"$@\"", crate::ground::VIPD));
+    let daemon = ground.start_program(&limited, "");
+    daemon.wait_for("the check to run", || told.exists());
+    assert_eq!(std::fs::read_to_string(&told).unwrap().trim(), "64");
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", daemon.pid())).unwrap();
+    let open = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
+    let numbers: Vec<&str> = open["Max open files".len()..].split_whitespace().collect();
+    assert_ne!(numbers[0], "64", "{open}");
+    assert!(daemon.stop().success());
+}
+
+#[test]
+fn a_firewall_that_lets_nothing_out_is_a_fault_until_it_does() {
+    if !ready() || Command::new("nft").arg("-v").output().is_err() {
+        return;
+    }
+    let ground = Ground::new();
+    ground.configure(&instance("A", 1, "10.9.0.10/24"));
+    let daemon = ground.start("");
+    daemon.wait_for_address(&ground, "10.9.0.10/24", true);
+    inside(
+        &ground,
+        "nft 'add table ip f; add chain ip f out { type filter hook output priority 0; }; \
+         add rule ip f out ip protocol vrrp drop'",
+    );
+    daemon.wait_for_log("this machine does not let its adverts out: Operation not permitted");
+    daemon.wait_for_address(&ground, "10.9.0.10/24", false);
+    assert!(faults(&daemon).contains("cannot_send"), "{}", faults(&daemon));
+    inside(&ground, "nft delete table ip f");
+    daemon.wait_for_address(&ground, "10.9.0.10/24", true);
+    assert!(daemon.stop().success());
+}
