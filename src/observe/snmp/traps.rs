@@ -83,6 +83,7 @@ pub fn of_event(event: &Event, cx: &Context<'_>, places: &Places) -> Vec<Trap> {
         | Event::Late { .. }
         | Event::SendFailed { .. }
         | Event::ReloadRefused { .. }
+        | Event::Swept { .. }
         | Event::Reloaded => Vec::new(),
     }
 }
