@@ -37,7 +37,7 @@ fn play<'a>(dialogue: &mut dyn Dialogue, pieces: impl IntoIterator<Item = &'a [u
     loop {
         steps += 1;
         assert!(steps <= STEPS + 3 * said, "no end after {steps} steps");
-        now = now + Interval::from_micros(1);
+        now += Interval::from_micros(1);
         heard = match dialogue.next(now, heard, &mut talk) {
             Step::Done(finding) => {
                 assert!(talk.utterances().len() <= 64);
