@@ -69,12 +69,11 @@ fn fields(text: &str) -> Vec<(String, String)> {
 }
 
 /// Fields that nothing outside of config and of the dumps reads, and why that is right.
-const SHOWN_ONLY: [(&str, &str, &str); 13] = [
+const SHOWN_ONLY: [(&str, &str, &str); 12] = [
     ("Snmp", "services_every", "virtual servers are not shown over SNMP"),
     ("Snmp", "servers_every", "as above"),
     ("Dbus", "service_name", "D-Bus is not built"),
     ("Dbus", "no_interface", "as above"),
-    ("Spec", "balance", "told to the balancer by the simulator; the daemon has no loop for it yet"),
     ("InstanceSpec", "debug", "keepalived shows it in its dump and nowhere else"),
     ("Spec", "dynamic_interfaces", "without it a missing interface is refused when the file is read"),
     ("Spec", "allow_if_changes", "interfaces may change in any case; the dump says what was configured"),

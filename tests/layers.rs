@@ -48,13 +48,13 @@ const RULES: &[(&str, &[&str], &[&str])] = &[
     ),
     (
         "observe",
-        &["vrrp::io", "balance::io", "spec", "vrrp::snapshot", "wire", "time"],
+        &["vrrp::io", "balance::io", "balance::snapshot", "spec", "vrrp::snapshot", "wire", "time"],
         &["vrrp::Engine", "Instant::now"],
     ),
     // Its timeline says things in the words of the log.
     (
         "sim",
-        &["vrrp", "spec", "config", "observe::words", "wire", "time"],
+        &["vrrp", "balance", "spec", "config", "observe::words", "observe::balance", "wire", "time"],
         &["tokio", "Instant::now", "SystemTime", "std::thread"],
     ),
     // The rehearsal's address plan and its expectations come out of Specs; the engine itself is the daemon's.

@@ -17,7 +17,7 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-/// `notify_fifo` and `vrrp_notify_fifo`.
+/// `notify_fifo`, `vrrp_notify_fifo` and `lvs_notify_fifo`.
 #[derive(Debug, Default)]
 pub struct Fifos {
     pipes: Vec<Pipe>,
@@ -41,6 +41,14 @@ struct Pipe {
     path: PathBuf,
     file: File,
     ours: bool,
+    hears: Hears,
+}
+
+/// What is written into a pipe.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+struct Hears {
+    vrrp: bool,
+    balance: bool,
 }
 
 impl Fifos {
@@ -57,7 +65,7 @@ impl Fifos {
 
     /// The programs that read the pipes of `spec`, each with the path that it reads.
     pub fn readers(spec: &Spec) -> Vec<(Run, String)> {
-        distinct(spec).into_iter().filter_map(|fifo| Some((fifo.reader.clone()?, fifo.path.to_string()))).collect()
+        distinct(spec).into_iter().filter_map(|(fifo, _)| Some((fifo.reader.clone()?, fifo.path.to_string()))).collect()
     }
 
     /// Closes and removes the pipes of the last configuration and makes those of `spec`, in keepalived's order: the
@@ -65,13 +73,13 @@ impl Fifos {
     fn open(&mut self, spec: &Spec) {
         self.close();
         let mut inherited = std::mem::take(&mut self.inherited);
-        for fifo in distinct(spec) {
+        for (fifo, hears) in distinct(spec) {
             if let Some(place) = inherited.iter().position(|pipe| pipe.path == Path::new(&*fifo.path)) {
-                self.pipes.push(inherited.swap_remove(place));
+                self.pipes.push(Pipe { hears, ..inherited.swap_remove(place) });
                 continue;
             }
             match Pipe::open(fifo) {
-                Ok(pipe) => self.pipes.push(pipe),
+                Ok(pipe) => self.pipes.push(Pipe { hears, ..pipe }),
                 Err(error) => tracing::warn!(target: "vrrp", "Unable to open notify fifo {}: {error}", fifo.path),
             }
         }
@@ -83,7 +91,11 @@ impl Fifos {
     }
 
     fn write(&mut self, line: &str) {
-        for pipe in &mut self.pipes {
+        self.write_to(line, |hears| hears.vrrp);
+    }
+
+    fn write_to(&mut self, line: &str, who: impl Fn(Hears) -> bool) {
+        for pipe in self.pipes.iter_mut().filter(|pipe| who(pipe.hears)) {
             match pipe.file.write(line.as_bytes()) {
                 Ok(_) => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
@@ -112,12 +124,23 @@ impl Fifos {
     }
 }
 
-/// A second pipe of the same name is ignored.
-fn distinct(spec: &Spec) -> Vec<&Fifo> {
-    let mut out: Vec<&Fifo> = Vec::new();
-    for fifo in [&spec.daemon.fifo, &spec.daemon.vrrp_fifo].into_iter().flatten() {
-        if out.iter().all(|other| other.path != fifo.path) {
-            out.push(fifo);
+/// `notify_fifo`, `vrrp_notify_fifo`, `lvs_notify_fifo`, each with what goes into it. A second pipe of the same name is
+/// the first one.
+fn distinct(spec: &Spec) -> Vec<(&Fifo, Hears)> {
+    let balance = &spec.balance;
+    let both = Hears { vrrp: true, balance: !balance.services.is_empty() };
+    let all = [
+        (spec.daemon.fifo.as_ref(), both),
+        (spec.daemon.vrrp_fifo.as_ref(), Hears { vrrp: true, balance: false }),
+        (balance.settings.fifo.as_ref(), Hears { vrrp: false, balance: true }),
+    ];
+    let mut out: Vec<(&Fifo, Hears)> = Vec::new();
+    for (fifo, hears) in all.into_iter().filter_map(|(fifo, hears)| Some((fifo?, hears))) {
+        match out.iter_mut().find(|(other, _)| other.path == fifo.path) {
+            Some((_, known)) => {
+                *known = Hears { vrrp: known.vrrp || hears.vrrp, balance: known.balance || hears.balance };
+            }
+            None => out.push((fifo, hears)),
         }
     }
     out
@@ -190,6 +213,12 @@ impl Observer for Fifos {
         }
     }
 
+    fn balance(&mut self, event: &crate::balance::io::Event, _: &Context<'_>, _: &mut Wishes) {
+        if let Some(line) = super::balance::line(event).filter(|_| !self.pipes.is_empty()) {
+            self.write_to(&line, |hears| hears.balance);
+        }
+    }
+
     fn reconfigured(&mut self, cx: &Context<'_>) {
         self.gate.reconfigured(cx.spec);
         self.open(cx.spec);
@@ -230,7 +259,7 @@ impl Pipe {
         let (open, there) = (file.metadata().ok()?, std::fs::symlink_metadata(&kept.path).ok()?);
         let same = there.file_type().is_fifo() && (open.dev(), open.ino()) == (there.dev(), there.ino());
         rustix::io::fcntl_setfd(&file, rustix::io::FdFlags::CLOEXEC).ok()?;
-        same.then_some(Pipe { path: kept.path, file, ours: kept.ours })
+        same.then_some(Pipe { path: kept.path, file, ours: kept.ours, hears: Hears::default() })
     }
 
     fn remove(self) {
@@ -263,6 +292,6 @@ impl Pipe {
         if ours {
             std::os::unix::fs::fchown(&file, Some(fifo.uid), Some(fifo.gid))?;
         }
-        Ok(Pipe { path: path.to_owned(), file, ours })
+        Ok(Pipe { path: path.to_owned(), file, ours, hears: Hears::default() })
     }
 }

@@ -79,6 +79,16 @@ impl Observer for Log {
         }
     }
 
+    fn balance(&mut self, event: &crate::balance::io::Event, _: &Context<'_>, _: &mut Wishes) {
+        for (level, text) in super::balance::sentences(event) {
+            match level {
+                Level::WARN => tracing::warn!(target: "checker", "{text}"),
+                Level::DEBUG => tracing::debug!(target: "checker", "{text}"),
+                _ => tracing::info!(target: "checker", "{text}"),
+            }
+        }
+    }
+
     fn reconfigured(&mut self, _: &Context<'_>) {
         self.said.clear();
     }

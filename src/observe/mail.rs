@@ -150,6 +150,12 @@ impl Observer for Mailer {
         }
     }
 
+    fn balance(&mut self, event: &crate::balance::io::Event, cx: &Context<'_>, wishes: &mut Wishes) {
+        let quiet = cx.spec.balance.settings.no_checker_emails;
+        let daemon = &cx.spec.daemon;
+        wishes.mails.extend(super::balance::mail(event, &daemon.router_id, &daemon.mail, quiet));
+    }
+
     fn reconfigured(&mut self, cx: &Context<'_>) {
         self.gate.reconfigured(cx.spec);
     }

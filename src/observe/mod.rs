@@ -4,6 +4,7 @@
 //! An [`Observer`] sees the stream of [`Event`]s and nothing else of the engine; it never changes what the engine does.
 //! What has to be done for it by others (programs to start, mail to send) it puts into [`Wishes`].
 
+pub mod balance;
 pub mod calendar;
 pub mod describe;
 pub mod dump;
@@ -30,6 +31,10 @@ use std::sync::Arc;
 /// Something that wants to know what happens.
 pub trait Observer {
     fn event(&mut self, event: &Event, cx: &Context<'_>, wishes: &mut Wishes);
+    /// What happens to virtual servers. Observers that are about VRRP alone take no notice.
+    fn balance(&mut self, event: &crate::balance::io::Event, cx: &Context<'_>, wishes: &mut Wishes) {
+        let _ = (event, cx, wishes);
+    }
     /// Identifiers from here on belong to `cx.spec`.
     fn reconfigured(&mut self, cx: &Context<'_>) {
         let _ = cx;
@@ -141,6 +146,12 @@ impl Hub {
             *role = *to;
         }
         self.tell(|observer, cx| observer.event(event, cx, wishes));
+    }
+
+    /// What happened to a virtual server, and when.
+    pub fn balance(&mut self, event: &crate::balance::io::Event, unix_micros: u64, wishes: &mut Wishes) {
+        self.unix_micros = unix_micros;
+        self.tell(|observer, cx| observer.balance(event, cx, wishes));
     }
 
     pub fn stopped(&mut self, wishes: &mut Wishes) {

@@ -153,6 +153,10 @@ impl Observer for Notifier {
         }
     }
 
+    fn balance(&mut self, event: &crate::balance::io::Event, _: &Context<'_>, wishes: &mut Wishes) {
+        wishes.runs.extend(super::balance::run(event));
+    }
+
     fn reconfigured(&mut self, cx: &Context<'_>) {
         self.gate.reconfigured(cx.spec);
     }

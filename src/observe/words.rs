@@ -200,7 +200,8 @@ pub fn stage(stage: Stage) -> &'static str {
     }
 }
 
-fn errno(number: i32) -> String {
+/// The kernel's words for an error number.
+pub fn errno(number: i32) -> String {
     let text = std::io::Error::from_raw_os_error(number).to_string();
     text.split(" (os error").next().unwrap_or(&text).to_owned()
 }

@@ -186,10 +186,11 @@ pub enum Event {
         server: Arc<ServerInfo>,
         weight: Option<u32>,
     },
-    /// A reload has taken the server away; `present`: it was in the kernel's table.
+    /// A reload has taken the server away; `present`: it was in the kernel's table. `whole`: its service goes too.
     ServerRemoved {
         server: Arc<ServerInfo>,
         present: bool,
+        whole: bool,
     },
     /// A reload has taken the service away, after its servers; `had`: it had its quorum.
     ServiceRemoved {

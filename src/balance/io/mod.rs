@@ -14,8 +14,8 @@ mod event;
 pub use event::{Activity, CheckInfo, Event, ServerInfo, ServiceInfo, SorryInfo, Verdict, Why};
 
 use crate::spec::balance::{
-    Checker, CheckerKind, Connection, Endpoint, Forwarding, MarkSettings, Persistence, Protocol, SchedulerFlags,
-    SyncDaemon, Timeouts,
+    Checker, CheckerKind, Connection, Forwarding, MarkSettings, Persistence, Protocol, SchedulerFlags, SyncDaemon,
+    Timeouts,
 };
 use crate::wire::Family;
 use std::collections::BTreeMap;
@@ -78,7 +78,7 @@ pub struct Beginning {
 }
 
 /// Something that is told and not probed, by its name in the configuration.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, serde::Serialize, serde::Deserialize)]
 pub enum Tracker {
     File(Box<str>),
     Bfd(Box<str>),
@@ -235,7 +235,7 @@ impl fmt::Display for ServiceKey {
 }
 
 /// What the kernel's table is to hold for one service.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Picture {
     pub scheduler: Box<str>,
     pub flags: SchedulerFlags,
@@ -260,7 +260,7 @@ pub struct Destination {
 pub struct Attempt(pub u64);
 
 /// What a check found out.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
 pub enum Finding {
     Good,
     /// Good, and the server says how much it can take: MISC_CHECK's exit code 2..=255, as it came.
@@ -273,7 +273,7 @@ pub enum Finding {
 }
 
 /// Why a check failed. A sentence is made of it in one place, `observe::words`.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
 pub enum Symptom {
     /// Connection refused, or reset while it was made.
     Refused,
@@ -308,16 +308,11 @@ pub enum Symptom {
 }
 
 /// How far a check came.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, serde::Serialize, serde::Deserialize)]
 pub enum Stage {
     Connect,
     Tls,
     Send,
     Answer,
     Program,
-}
-
-/// Address and port of a destination as the kernel has them: `port` 0 where the client's is kept.
-pub fn in_kernel(endpoint: Endpoint) -> (IpAddr, u16) {
-    (endpoint.address, endpoint.port.unwrap_or(0))
 }

@@ -1,0 +1,134 @@
+//! The read model: a copy of the state in the words that people and tools see.
+
+use super::Balancer;
+use super::check::Found;
+use super::io::{Finding, ServerInfo, ServiceInfo, ServiceKey, Why};
+use super::server::{Seat, Server};
+use super::service::Service;
+use crate::spec::balance::{Checker, Endpoint};
+use crate::time::{Interval, Time};
+use std::sync::Arc;
+
+/// All virtual servers at one moment.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Snapshot {
+    pub now: Time,
+    pub services: Vec<ServiceView>,
+}
+
+#[derive(Clone, PartialEq, Debug)]
+pub struct ServiceView {
+    pub info: Arc<ServiceInfo>,
+    /// Services of the kernel's table that it stands for.
+    pub keys: Vec<ServiceKey>,
+    pub quorum: bool,
+    /// What its servers weigh together that count.
+    pub weight: u64,
+    pub since: Time,
+    /// The sorry server that serves.
+    pub sorry: Option<Endpoint>,
+    /// Checks are made: the virtual address is here, or that does not matter.
+    pub enabled: bool,
+    /// The error numbers with which the kernel refused services of it.
+    pub refused: Vec<(ServiceKey, i32)>,
+    pub servers: Vec<ServerView>,
+}
+
+#[derive(Clone, PartialEq, Debug)]
+pub struct ServerView {
+    pub info: Arc<ServerInfo>,
+    /// It counts.
+    pub up: bool,
+    /// It is in the kernel's table as far as it was wished for; perhaps with weight 0.
+    pub present: bool,
+    pub since: Time,
+    pub why: Why,
+    pub base: u32,
+    /// Base and all parts, or what an operator set; not clamped.
+    pub weight: i64,
+    pub drained: bool,
+    pub weighed: Option<u32>,
+    /// How many checks are bad.
+    pub failed: usize,
+    pub refused: Option<i32>,
+    pub checks: Vec<CheckView>,
+}
+
+#[derive(Clone, PartialEq, Debug)]
+pub struct CheckView {
+    pub checker: Arc<Checker>,
+    pub up: bool,
+    /// It has been made at least once.
+    pub ran: bool,
+    /// What it adds to the weight.
+    pub part: i64,
+    pub enabled: bool,
+    /// For how many servers it is made; 0 if it is told and not made.
+    pub shared: usize,
+    /// The last finding, when it came, how long the attempt took, and how many times in a row it was good or bad.
+    pub last: Option<(Finding, Time, Interval, u64)>,
+    /// Retries that are used up.
+    pub retries: u32,
+    /// When the next attempt begins; none while one is under way.
+    pub due: Option<Time>,
+    pub running: bool,
+    /// The page that made it bad, of HTTP_GET and SSL_GET.
+    pub failing: Option<usize>,
+}
+
+impl Balancer {
+    /// The read model at `now`.
+    pub fn snapshot(&self, now: Time) -> Snapshot {
+        Snapshot { now, services: self.services.iter().map(|service| self.view(service)).collect() }
+    }
+
+    fn view(&self, service: &Service) -> ServiceView {
+        let refused = |key: &ServiceKey| self.table.get(key).and_then(|entry| entry.refused).map(|error| (*key, error));
+        ServiceView {
+            info: service.info.clone(),
+            keys: service.keys.clone(),
+            quorum: service.quorum,
+            weight: service.weight(),
+            since: service.since,
+            sorry: service.sorry.map(|(endpoint, _)| endpoint),
+            enabled: service.enabled,
+            refused: service.keys.iter().filter_map(refused).collect(),
+            servers: service.servers.iter().map(|server| self.view_server(service, server)).collect(),
+        }
+    }
+
+    fn view_server(&self, service: &Service, server: &Server) -> ServerView {
+        ServerView {
+            info: server.info.clone(),
+            up: server.alive(),
+            present: server.info.inhibit || (server.good() && service.sorry.is_none()),
+            since: server.since,
+            why: server.why.clone(),
+            base: server.base,
+            weight: server.weight(),
+            drained: server.drained,
+            weighed: server.weighed,
+            failed: server.failed(),
+            refused: server.refused.first().map(|(_, error)| *error),
+            checks: server.seats.iter().map(|seat| self.view_seat(service, seat)).collect(),
+        }
+    }
+
+    fn view_seat(&self, service: &Service, seat: &Seat) -> CheckView {
+        let check = seat.check.and_then(|at| self.checks.get(at as usize));
+        let last = |found: &Found| (found.finding.clone(), found.at, found.took, found.times);
+        CheckView {
+            checker: seat.info.checker.clone(),
+            up: seat.up,
+            ran: seat.ran,
+            part: seat.part,
+            enabled: service.enabled || check.is_none(),
+            shared: check.map_or(0, |check| check.places.len()),
+            last: check.and_then(|check| check.found.as_ref()).map(last),
+            retries: check.map_or(0, |check| check.machine.count),
+            due: check.and_then(|check| check.due),
+            running: check.is_some_and(|check| check.running.is_some()),
+            failing: check.and_then(|check| check.machine.failing),
+        }
+    }
+}

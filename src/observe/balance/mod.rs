@@ -1,0 +1,317 @@
+//! Virtual servers for observers: keepalived's log sentences, FIFO lines, notify programs and mails, each made of one event
+//! and nothing else.
+//!
+//! The functions here are pure; the observers of VRRP call them ([`super::Observer::balance`]), since log, pipes, programs
+//! and mail are the same for both. An event that says nothing to one of them is named there all the same, so that a new
+//! one asks everywhere.
+
+mod attempts;
+
+use super::NotifyRun;
+use super::mail::Message;
+use super::words;
+use crate::balance::io::{Activity, CheckInfo, Event, ServerInfo, ServiceInfo, Symptom, Why};
+use crate::spec::balance::CheckerKind;
+use crate::spec::{Mail, Run};
+use tracing::Level;
+
+pub use attempts::attempt;
+
+/// What is to be said about an event, in keepalived's words where it has any.
+pub fn sentences(event: &Event) -> Vec<(Level, String)> {
+    let info = |text: String| vec![(Level::INFO, text)];
+    let warn = |text: String| vec![(Level::WARN, text)];
+    match event {
+        Event::Probed { check, page, finding, verdict, was_up } => {
+            attempt(check, *page, finding, *verdict, *was_up).into_iter().map(|text| (Level::INFO, text)).collect()
+        }
+        Event::NotMade { check, error } => info(attempts::not_made(check, *error)),
+        Event::FileFault { check, fault } => {
+            let CheckerKind::File { file, .. } = &check.checker.kind else { return Vec::new() };
+            let state = if *fault { "now" } else { "leaving" };
+            vec![(Level::DEBUG, format!("({}): tracked file {file} {state} FAULT state", check.server.text))]
+        }
+        Event::CheckChanged { .. } | Event::ServerConfirmed { .. } | Event::Reloaded => Vec::new(),
+        Event::ServerUp { server, .. } => info(coming(server)),
+        Event::ServerDown { server, why } => {
+            let mut lines = Vec::new();
+            if let Why::Refused(error) = why {
+                let (text, of) = (&server.text, &server.service.text);
+                let reason = words::errno(*error);
+                lines.extend(warn(format!(
+                    "the kernel refuses real server {text} of VS {of}: {reason}; it is tried again"
+                )));
+            }
+            lines.extend(info(going(server)));
+            lines
+        }
+        Event::WeightChanged { server, from, to, active } => {
+            let active = if *active { "active" } else { "inactive" };
+            let (text, of) = (&server.text, &server.service.text);
+            info(format!("Changing weight from {from} to {to} for {active} service {text} of VS {of}"))
+        }
+        Event::QuorumGained { service, weight, sorry, .. } => {
+            let mut lines = info(format!("Gained {}", gained(service, *weight)));
+            if let Some(own) = service.sorry.as_ref().filter(|_| *sorry) {
+                let word = if own.inhibit { "Disabling" } else { "Removing" };
+                lines.extend(info(format!("{word} sorry server {} from VS {}", own.text, service.text)));
+                lines.extend(info(format!("Adding alive servers to the pool for VS {}", service.text)));
+            }
+            lines
+        }
+        Event::QuorumLost { service, weight, begin, sorry } => {
+            let (quorum, hysteresis) = (service.quorum, service.hysteresis);
+            let total = if *begin { quorum.saturating_add(hysteresis) } else { quorum.saturating_sub(hysteresis) };
+            let word = if *begin { "Starting with quorum down" } else { "Lost quorum" };
+            let mut lines = info(format!("{word} {quorum}-{hysteresis}={total} > {weight} for VS {}", service.text));
+            if let Some(own) = service.sorry.as_ref().filter(|_| *sorry) {
+                let word = if own.inhibit { "Enabling" } else { "Adding" };
+                lines.extend(info(format!("{word} sorry server {} to VS {}", own.text, service.text)));
+                lines.extend(info(format!("Removing alive servers from the pool for VS {}", service.text)));
+            }
+            lines
+        }
+        Event::SorryRemoved { service, sorry, inhibit, pool } => {
+            let word = if *inhibit { "Disabling" } else { "Removing" };
+            let mut lines = info(format!("{word} sorry server {sorry} from VS {}", service.text));
+            if *pool {
+                lines.extend(info(format!("Adding alive servers to the pool for VS {}", service.text)));
+            }
+            lines
+        }
+        Event::Checker { check, activity } => {
+            let word = match activity {
+                Activity::Activating => "Activating",
+                Activity::Deactivating => "Deactivating",
+                Activity::Suspending => "Suspending",
+            };
+            let server = &check.server;
+            info(format!("{word} healthchecker for service {} for VS {}", server.text, server.service.text))
+        }
+        Event::ServiceRefused { service, error } => {
+            warn(format!("the kernel refuses virtual server {service}: {}; it is tried again", words::errno(*error)))
+        }
+        Event::Restored { service, destination } => {
+            let gone = destination.map(|(address, port)| format!(" -> [{address}]:{port}")).unwrap_or_default();
+            warn(format!("IPVS entry {service}{gone} was removed by another program, put back"))
+        }
+        Event::Commanded { server, weight } => {
+            let (text, of) = (&server.text, &server.service.text);
+            info(match weight {
+                Some(0) => format!("service {text} of VS {of} is drained by an operator"),
+                Some(weight) => format!("service {text} of VS {of} is given weight {weight} by an operator"),
+                None => format!("service {text} of VS {of} has its configured weight again, by an operator"),
+            })
+        }
+        Event::ServerRemoved { server, present, whole } => {
+            let mut lines = Vec::new();
+            if !whole {
+                lines.extend(info(format!("service {} no longer exist", server.text)));
+            }
+            if *present {
+                lines.extend(info(format!("Removing service {} from VS {}", server.text, server.service.text)));
+            }
+            lines
+        }
+        Event::ServiceRemoving { service } => info(match &service.group {
+            Some(group) => format!("Removing Virtual Server Group [{group}]"),
+            None => format!("Removing Virtual Server {}", service.text),
+        }),
+        Event::ServiceRemoved { .. } | Event::ServiceStopped { .. } => Vec::new(),
+        Event::EntryChanged { group, entry, added: true } => info(format!("VS [{entry}] added into group {group}")),
+        Event::EntryChanged { group, entry, added: false } => {
+            info(format!("VS [{entry}] in group {group} no longer exists"))
+        }
+        Event::GroupCut { group, taken } => {
+            warn(format!("virtual_server_group {group} has more than {taken} addresses; only so many are served"))
+        }
+        Event::ServerStopped { server, alive, .. } => {
+            let inhibited = if server.inhibit && !alive { "(inhibited) " } else { "" };
+            info(format!("Shutting down {inhibited}service {} from VS {}", server.text, server.service.text))
+        }
+    }
+}
+
+fn coming(server: &ServerInfo) -> String {
+    let (text, of) = (&server.text, &server.service.text);
+    match server.inhibit {
+        true => format!("Enabling service {text} of VS {of}"),
+        false => format!("Adding service {text} to VS {of}"),
+    }
+}
+
+fn going(server: &ServerInfo) -> String {
+    let (text, of) = (&server.text, &server.service.text);
+    match server.inhibit {
+        true => format!("Disabling service {text} of VS {of}"),
+        false => format!("Removing service {text} from VS {of}"),
+    }
+}
+
+/// `quorum 1+0=1 <= 3 for VS …`
+fn gained(service: &ServiceInfo, weight: u64) -> String {
+    let (quorum, hysteresis) = (service.quorum, service.hysteresis);
+    let total = quorum.saturating_add(hysteresis);
+    format!("quorum {quorum}+{hysteresis}={total} <= {weight} for VS {}", service.text)
+}
+
+/// Who is told by programs, pipes and mail that something is up or down.
+#[derive(Clone, Copy, Debug)]
+enum Subject<'a> {
+    Server(&'a ServerInfo),
+    Service(&'a ServiceInfo),
+}
+
+/// A notification: of whom, up or down, and whether it is one of the last, whose program gets a second.
+fn notification(event: &Event) -> Option<(Subject<'_>, bool, bool)> {
+    match event {
+        Event::ServerUp { server, .. } => Some((Subject::Server(server), true, false)),
+        Event::ServerDown { server, .. } => Some((Subject::Server(server), false, false)),
+        Event::ServerConfirmed { server, up } => Some((Subject::Server(server), *up, false)),
+        Event::QuorumGained { service, .. } => Some((Subject::Service(service), true, false)),
+        Event::QuorumLost { service, .. } => Some((Subject::Service(service), false, false)),
+        Event::ServerRemoved { server, present: true, .. } => Some((Subject::Server(server), false, false)),
+        Event::ServiceRemoved { service, had: true } => Some((Subject::Service(service), false, false)),
+        Event::ServerStopped { server, told: true, .. } => Some((Subject::Server(server), false, true)),
+        Event::ServiceStopped { service, told: true } => Some((Subject::Service(service), false, true)),
+        Event::ServerRemoved { present: false, .. }
+        | Event::ServiceRemoved { had: false, .. }
+        | Event::ServerStopped { told: false, .. }
+        | Event::ServiceStopped { told: false, .. }
+        | Event::Probed { .. }
+        | Event::NotMade { .. }
+        | Event::FileFault { .. }
+        | Event::CheckChanged { .. }
+        | Event::WeightChanged { .. }
+        | Event::SorryRemoved { .. }
+        | Event::Checker { .. }
+        | Event::ServiceRefused { .. }
+        | Event::Restored { .. }
+        | Event::Commanded { .. }
+        | Event::ServiceRemoving { .. }
+        | Event::EntryChanged { .. }
+        | Event::GroupCut { .. }
+        | Event::Reloaded => None,
+    }
+}
+
+/// The FIFO line of an event, with its LF: `RS [A]:tcp:80 [V]:tcp:80 UP`, `VS [V]:tcp:80 DOWN`.
+pub fn line(event: &Event) -> Option<String> {
+    let (subject, up, _) = notification(event)?;
+    let word = state(up);
+    Some(match subject {
+        Subject::Server(server) => format!("RS {} {} {word}\n", server.text, server.service.text),
+        Subject::Service(service) => format!("VS {} {word}\n", service.text),
+    })
+}
+
+/// The notify program of an event: exactly the arguments that were written, as keepalived has it.
+pub fn run(event: &Event) -> Option<NotifyRun> {
+    let (subject, up, limited) = notification(event)?;
+    let program: &Option<Run> = match (subject, up) {
+        (Subject::Server(server), true) => &server.notify_up,
+        (Subject::Server(server), false) => &server.notify_down,
+        (Subject::Service(service), true) => &service.quorum_up,
+        (Subject::Service(service), false) => &service.quorum_down,
+    };
+    program.clone().map(|run| NotifyRun { run, arguments: Vec::new(), limited })
+}
+
+fn state(up: bool) -> &'static str {
+    if up { "UP" } else { "DOWN" }
+}
+
+/// The mail about an event. Of real servers there is one for each change of a check, with the server's state in its
+/// subject; under `no_checker_emails` only when that changed as well.
+pub fn mail(event: &Event, router: &str, settings: &Mail, no_checker_emails: bool) -> Option<Message> {
+    if settings.server.is_none() || settings.to.is_empty() {
+        return None;
+    }
+    let (subject, body) = match event {
+        Event::CheckChanged { check, symptom, good, up, moved } => {
+            if !check.server.mail || (no_checker_emails && !moved) {
+                return None;
+            }
+            (of_server(&check.server, *up), body(check, *good, symptom.as_ref())?)
+        }
+        Event::ServerRemoved { server, present: true, .. } if server.mail => {
+            (of_server(server, false), "=> Removing <=".into())
+        }
+        Event::ServerStopped { server, told: true, .. } if server.mail => {
+            (of_server(server, false), "=> Shutting down <=".into())
+        }
+        Event::QuorumGained { service, weight, begin, .. } if service.mail => {
+            let words = if *begin { "Starting with quorum up" } else { "Gained quorum" };
+            (of_service(service, true), quorum(words, service, *weight))
+        }
+        Event::QuorumLost { service, weight, begin, .. } if service.mail => {
+            let words = if *begin { "Starting with quorum down" } else { "Lost quorum" };
+            (of_service(service, false), quorum(words, service, *weight))
+        }
+        Event::ServiceRemoved { service, had: true } if service.mail => {
+            (of_service(service, false), "=> Removing <=".into())
+        }
+        Event::ServiceStopped { service, told: true } if service.mail => {
+            (of_service(service, false), "=> Shutting down <=".into())
+        }
+        Event::ServerRemoved { .. }
+        | Event::ServerStopped { .. }
+        | Event::QuorumGained { .. }
+        | Event::QuorumLost { .. }
+        | Event::ServiceRemoved { .. }
+        | Event::ServiceStopped { .. }
+        | Event::Probed { .. }
+        | Event::NotMade { .. }
+        | Event::FileFault { .. }
+        | Event::ServerUp { .. }
+        | Event::ServerDown { .. }
+        | Event::ServerConfirmed { .. }
+        | Event::WeightChanged { .. }
+        | Event::SorryRemoved { .. }
+        | Event::Checker { .. }
+        | Event::ServiceRefused { .. }
+        | Event::Restored { .. }
+        | Event::Commanded { .. }
+        | Event::ServiceRemoving { .. }
+        | Event::EntryChanged { .. }
+        | Event::GroupCut { .. }
+        | Event::Reloaded => return None,
+    };
+    Some(Message { settings: settings.clone(), subject: format!("[{router}] {subject}"), body })
+}
+
+fn of_server(server: &ServerInfo, up: bool) -> String {
+    format!("Realserver {} of virtual server {} - {}", server.text, server.service.text, state(up))
+}
+
+fn of_service(service: &ServiceInfo, up: bool) -> String {
+    format!("Virtualserver {} - {}", service.text, state(up))
+}
+
+/// keepalived has `+` and `<=` here for losses as well.
+fn quorum(words: &str, service: &ServiceInfo, weight: u64) -> String {
+    let (quorum, hysteresis) = (service.quorum, service.hysteresis);
+    format!("=> {words} {quorum}+{hysteresis}={} <= {weight} <=", quorum.saturating_add(hysteresis))
+}
+
+/// FILE_CHECK never mails.
+fn body(check: &CheckInfo, good: bool, symptom: Option<&Symptom>) -> Option<String> {
+    let word = if good { "succeed" } else { "failed" };
+    Some(match &check.checker.kind {
+        CheckerKind::Tcp => format!("=> TCP CHECK {word} on service <="),
+        CheckerKind::Udp { .. } => format!("=> UDP CHECK {word} on service <="),
+        CheckerKind::Ping => format!("=> ICMP CHECK {word} on service <="),
+        CheckerKind::Dns { .. } => format!("=> DNS_CHECK: {word} on service <="),
+        CheckerKind::Http(_) | CheckerKind::Smtp { .. } if good => "=> CHECK succeed on service <=".into(),
+        CheckerKind::Http(_) => "=> CHECK failed on service : HTTP/SSL request failed <=".into(),
+        CheckerKind::Smtp { .. } => {
+            let text = symptom.map(|symptom| attempts::smtp(check, symptom)).unwrap_or_default();
+            format!("=> CHECK failed on service : {text} <=")
+        }
+        CheckerKind::Misc { .. } => format!("=> MISC CHECK {} on service <=", attempts::misc_word(symptom)),
+        CheckerKind::Bfd { session } => {
+            format!("=> BFD CHECK {session} {} on service <=", if good { "succeeded" } else { "failed" })
+        }
+        CheckerKind::File { .. } => return None,
+    })
+}

@@ -1,0 +1,73 @@
+//! What the kernel refuses does not count, and is tried again.
+
+use crate::harness::*;
+use vipd::balance::io::{Event, Input, Outcome};
+
+#[test]
+fn a_refused_server_does_not_count_and_comes_in_when_the_kernel_takes_it() {
+    let text = service(&format!("{}{}", server(2, ""), server(3, "")));
+    let mut bench = Bench::with(&text, |bench| {
+        bench.refuses.insert(2);
+        bench.refuses.insert(3);
+    });
+    assert_eq!(short(bench.told()), ["VS V UP", "RS R2 V DOWN", "RS R3 V DOWN", "VS V DOWN"]);
+    assert!(bench.said().iter().any(|line| line.contains("the kernel refuses real server [10.1.0.2]:tcp:8080")));
+    bench.refuses.remove(&2);
+    let served = bench.served;
+    bench.run(1_000);
+    assert_eq!(bench.served, served + 1);
+    assert_eq!(short(bench.told()), ["RS R2 V UP", "VS V UP"]);
+    assert_eq!(bench.held(), "2:8080=1");
+    // It is tried less and less often, and a minute apart in the end.
+    let served = bench.served;
+    bench.run(600_000);
+    assert!((10..=20).contains(&(bench.served - served)), "{}", bench.served - served);
+    bench.refuses.clear();
+    bench.run(60_000);
+    assert_eq!(bench.held(), "2:8080=1 3:8080=1");
+    assert_eq!(bench.balancer.deadline(), None, "nothing is left to be tried");
+}
+
+#[test]
+fn behind_a_sorry_server_it_is_tried_without_traffic() {
+    let text = service(&format!("sorry_server 10.1.0.9 80\n {}", server(2, "")));
+    let mut bench = Bench::with(&text, |bench| {
+        bench.refuses.insert(2);
+    });
+    assert_eq!(bench.held(), "9:80=1");
+    bench.told();
+    bench.run(300_000);
+    assert_eq!((bench.told(), bench.held()), (vec![], "9:80=1".to_owned()), "it does not flap");
+    bench.refuses.clear();
+    bench.run(61_000);
+    assert_eq!((short(bench.told()), bench.held()), (vec!["RS R2 V UP".into(), "VS V UP".into()], "2:8080=1".into()));
+}
+
+#[test]
+fn without_a_service_in_the_kernel_there_is_no_quorum() {
+    let mut bench = Bench::with(&service(&server(2, "")), |bench| bench.slow_kernel = true);
+    let (service, version, _) = bench.waiting.pop().unwrap();
+    let no_module = Outcome { service: Some(2), refused: Vec::new() };
+    bench.tell(Input::Applied { service, version, outcome: no_module });
+    assert_eq!(short(bench.told()), ["VS V UP", "RS R2 V DOWN", "VS V DOWN"]);
+    assert!(bench.events.iter().any(|event| matches!(event, Event::ServiceRefused { error: 2, .. })));
+    bench.slow_kernel = false;
+    bench.run(1_000);
+    assert_eq!(short(bench.told()), ["RS R2 V UP", "VS V UP"]);
+}
+
+#[test]
+fn an_answer_to_an_older_wish_is_nobody_s() {
+    let text = service(&format!("delay_loop 1\n {}{}", server(2, TCP), server(3, TCP)));
+    let mut bench = Bench::with(&text, |bench| bench.slow_kernel = true);
+    bench.bad.insert(3, vipd::balance::io::Symptom::Refused);
+    bench.run(1_000);
+    assert_eq!(bench.waiting.len(), 2);
+    let (service, version, _) = bench.waiting.remove(0);
+    let refused = vec![((address("10.1.0.2"), 8080), 34)];
+    bench.told();
+    bench.tell(Input::Applied { service, version, outcome: Outcome { service: None, refused } });
+    assert_eq!(bench.told(), [""; 0]);
+    bench.confirm();
+    assert_eq!(bench.held(), "2:8080=1");
+}
