@@ -11,6 +11,8 @@ pub use dialogues::{datagrams, http, regex, smtp, tls};
 use netlink_packet_core::{Emitable, ParseableParametrized};
 use netlink_packet_generic::GenlHeader;
 use vipd::balance::io::ServiceKey;
+use vipd::bfd::Engine;
+use vipd::bfd::io::{Action, Beginning, Input, RxMeta};
 use vipd::config;
 use vipd::config::Env;
 use vipd::config::pair;
@@ -21,8 +23,11 @@ use vipd::config::text::lexer::{script_words, words};
 use vipd::config::text::source::{MapLoader, Sources, Span};
 use vipd::kernel::ipvs::message::Message;
 use vipd::kernel::ipvs::plan::normal;
+use vipd::spec::bfd::Session;
+use vipd::time::{Interval, Time};
 use vipd::wire::Family;
 use vipd::wire::advert;
+use vipd::wire::bfd::Packet;
 
 const MAIN: &str = "/etc/keepalived/keepalived.conf";
 
@@ -152,5 +157,73 @@ pub fn ipvs(data: &[u8]) {
         let again = parse(&bytes(&message)).expect("what was written is read");
         let read = again.destination(name).map(|(place, seen)| (place, seen.destination));
         assert_eq!(read, Some((place, normal(&seen.destination))));
+    }
+}
+
+/// Packets against the engine of BFD sessions. Each packet begins with a byte of who sends it (its low bits: right neighbour,
+/// right port, TTL 255, our discriminator is put in), one of how many milliseconds pass before, and one of its length. No
+/// panic, what is sent can be read, and answers are no more than packets and time allow.
+pub fn bfd(data: &[u8]) {
+    let (us, peer) = ([10, 0, 0, 1].into(), [10, 0, 0, 2].into());
+    let session = Session {
+        name: "s".into(),
+        source: Some(us),
+        neighbor: peer,
+        interface: None,
+        min_rx: Interval::from_millis(10),
+        min_tx: Interval::from_millis(10),
+        idle_tx: Interval::from_secs(1),
+        multiplier: 3,
+        passive: false,
+        ttl: 255,
+        ttl_base: 255,
+        max_hops: Some(0),
+        multihop: false,
+        for_vrrp: true,
+        for_checkers: false,
+    };
+    let mut now = Time::from_micros(1_000_000);
+    let mut engine = Engine::begin(&[session], Beginning { seed: 1, links: None, now });
+    let (mut told, mut sent) = (0_u64, 0_u64);
+    let mut settle = |engine: &mut Engine, now: Time| {
+        while let Some(action) = engine.poll() {
+            match action {
+                Action::Open(session, _) => engine.handle(Input::Opened { session, outcome: Ok(49_152) }, now),
+                Action::Send(_, bytes) => {
+                    sent += 1;
+                    let packet = Packet::parse(&bytes).expect("what is sent can be read");
+                    assert_eq!(packet.emit(), bytes);
+                }
+                _ => {}
+            }
+        }
+        sent
+    };
+    settle(&mut engine, now);
+    let mut rest = data;
+    while let [who, pause, length, tail @ ..] = rest {
+        let (bytes, next) = tail.split_at(usize::from(*length).min(tail.len()));
+        rest = next;
+        let mut bytes = bytes.to_vec();
+        if who & 8 != 0
+            && let (Some(place), Some(view)) = (bytes.get_mut(8..12), engine.snapshot(now).sessions.first())
+        {
+            place.copy_from_slice(&view.discriminator.to_be_bytes());
+        }
+        now += Interval::from_millis(u64::from(*pause));
+        let meta = RxMeta {
+            source: if who & 1 != 0 { peer } else { [10, 0, 0, 9].into() },
+            destination: Some(us),
+            ifindex: 1,
+            ttl: Some(if who & 4 != 0 { 255 } else { 254 }),
+            multihop: who & 2 == 0,
+            cut: who & 16 != 0,
+        };
+        engine.handle(Input::Packet { meta, bytes: &bytes }, now);
+        told += 1;
+        // Two a packet (its final, a change), and one for each 750 µs of the fastest schedule.
+        let most = told * 3 + now.since(Time::ZERO).as_micros() / 750;
+        assert!(settle(&mut engine, now) <= most);
+        assert!(engine.deadline().is_none_or(|due| due > now));
     }
 }

@@ -11,6 +11,7 @@
 
 pub mod agenda;
 pub mod balance;
+pub mod bfd;
 pub mod cli;
 pub mod config;
 pub mod daemon;

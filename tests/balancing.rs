@@ -313,3 +313,27 @@ fn sessions() {
     let twice = "bfd_instance A {\n neighbor_ip 192.0.2.2\n}\nbfd_instance B {\n neighbor_ip 192.0.2.2\n}\n";
     assert_eq!(read(twice).1, 5);
 }
+
+/// Where vipd reads a session otherwise than keepalived.
+#[test]
+fn sessions_as_they_are_meant() {
+    let session = |inside: &str| read(&format!("bfd_instance B {{\n {inside}\n}}\n"));
+    for inside in ["neighbor_ip fd00::2\n max_hops -1", "neighbor_ip fd00::2\n max_hops 255\n hoplimit 64"] {
+        let (loaded, code, said) = session(inside);
+        assert_eq!((code, loaded.sessions[0].max_hops), (0, None), "{said}");
+    }
+    let (loaded, code, said) = session("neighbor_ip fe80::1%eth0");
+    assert_eq!(code, 0, "{said}");
+    let found = &loaded.sessions[0];
+    assert_eq!(found.interface.as_ref().map(|name| name.as_str()), Some("eth0"));
+    assert_eq!((found.ttl, found.ttl_base, found.least_ttl()), (255, 64, 64));
+    assert_eq!(session("neighbor_ip fe80::1%").1, 5);
+    let (_, code, said) = session("neighbor_ip fe80::1");
+    assert!(code == 0 && said.contains("%INTERFACE"), "{said}");
+    let own = session("neighbor_ip fd00::2\n hoplimit 10\n max_hops 3").0;
+    assert_eq!((own.sessions[0].ttl, own.sessions[0].least_ttl()), (10, 7));
+    let tracked = "bfd_instance B {\n neighbor_ip 10.0.0.2\n source_ip fd00::1\n}\nvrrp_instance V {\n interface lo\n virtual_router_id 1\n \
+                   track_bfd {\n B\n }\n virtual_ipaddress {\n 10.0.0.9\n }\n}\n";
+    let (_, code, said) = read(tracked);
+    assert!(code == 5 && said.contains("V can never leave FAULT"), "{said}");
+}

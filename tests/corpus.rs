@@ -65,3 +65,8 @@ fn tls() {
 fn regex() {
     replay("regex", bodies::regex);
 }
+
+#[test]
+fn bfd() {
+    replay("bfd", bodies::bfd);
+}

@@ -93,7 +93,7 @@ fn the_page_of_keywords_without_effect_is_the_table() {
         "# Keywords without effect\n\n\
          Of the areas VRRP, tracking, global and process. They are read and checked as keepalived does, and each that a \
          configuration uses is named once in the log at start. `vipctl keywords` shows the status of every keyword. The \
-         settings of virtual servers, checkers and BFD sessions are checked and not run; they are not listed here.\n\n\
+         settings of virtual servers and checkers are checked and not run; they are not listed here.\n\n\
          | block | keyword | why it has no effect |\n|---|---|---|\n",
     );
     for (block, keyword, why) in rows {

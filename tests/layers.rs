@@ -21,6 +21,11 @@ const RULES: &[(&str, &[&str], &[&str])] = &[
         &["tokio", "tracing::", "std::fs", "UdpSocket", "TcpStream", "socket2", "Instant::now", "SystemTime", "rand::"],
     ),
     (
+        "bfd",
+        &["spec", "agenda", "handover", "wire", "time"],
+        &["tokio", "tracing::", "std::fs", "UdpSocket", "TcpStream", "socket2", "Instant::now", "SystemTime", "rand::"],
+    ),
+    (
         "balance",
         &["spec", "agenda", "handover", "wire", "time"],
         &["tokio", "tracing::", "std::fs", "UdpSocket", "TcpStream", "socket2", "Instant::now", "SystemTime", "rand::"],
@@ -36,6 +41,7 @@ const RULES: &[(&str, &[&str], &[&str])] = &[
         &[
             "vrrp::io",
             "balance::io",
+            "bfd::io",
             "probe",
             "spec",
             "wire",
@@ -44,17 +50,27 @@ const RULES: &[(&str, &[&str], &[&str])] = &[
             "config::security",
             "config::system",
         ],
-        &["vrrp::Engine"],
+        &["vrrp::Engine", "bfd::Engine"],
     ),
     (
         "observe",
-        &["vrrp::io", "balance::io", "balance::snapshot", "spec", "vrrp::snapshot", "wire", "time"],
-        &["vrrp::Engine", "Instant::now"],
+        &[
+            "vrrp::io",
+            "balance::io",
+            "balance::snapshot",
+            "bfd::io",
+            "spec",
+            "vrrp::snapshot",
+            "bfd::snapshot",
+            "wire",
+            "time",
+        ],
+        &["vrrp::Engine", "bfd::Engine", "Instant::now"],
     ),
     // Its timeline says things in the words of the log.
     (
         "sim",
-        &["vrrp", "balance", "spec", "config", "observe::words", "observe::balance", "wire", "time"],
+        &["vrrp", "bfd", "balance", "spec", "config", "observe::words", "observe::balance", "wire", "time"],
         &["tokio", "Instant::now", "SystemTime", "std::thread"],
     ),
     // The rehearsal's address plan and its expectations come out of Specs; the engine itself is the daemon's.

@@ -188,3 +188,35 @@ fn the_outlook_computes() {
     let quick = story(&server(150, "version 3\n advert_int 0.1"), &server(100, "version 3\n advert_int 0.1"));
     assert!(quick.contains("takes over at most 0.36 s later; if it is stopped, 0.061 s later"), "{quick}");
 }
+
+/// The ends of BFD sessions: `(inside a's session, inside b's, what is found)`.
+#[test]
+fn bfd_sessions_meet() {
+    let side = |own: &str, other: &str, inside: &str, tracked: &str| {
+        let session = format!(
+            "bfd_instance P {{\n source_ip {own}\n neighbor_ip {other}\n min_rx 50\n min_tx 50\n {inside}\n}}\n"
+        );
+        let priority = if own.ends_with('1') { 150 } else { 100 };
+        session + &server(priority, tracked)
+    };
+    let of =
+        |one: &str, two: &str| found(&side("10.0.0.1", "10.0.0.2", one, ""), &side("10.0.0.2", "10.0.0.1", two, ""));
+    assert_eq!(of("", ""), [] as [&str; 0]);
+    assert_eq!(of("passive", ""), [] as [&str; 0]);
+    assert_eq!(of("passive", "passive"), ["bfd-both-passive"]);
+    assert_eq!(of("multihop", ""), ["bfd-multihop"]);
+    assert_eq!(of("ttl 64", ""), ["bfd-ttl"]);
+    assert_eq!(of("ttl 64", "max_hops -1"), [] as [&str; 0]);
+    assert_eq!(
+        of("min_rx 10\n min_tx 10\n multiplier 3", "min_rx 10\n min_tx 10\n multiplier 3"),
+        ["bfd-hasty", "bfd-hasty"]
+    );
+    let astray = found(&side("10.0.0.1", "10.0.0.3", "", ""), &side("10.0.0.2", "10.0.0.1", "", ""));
+    assert_eq!(astray, ["bfd-addresses"]);
+    let track = |weight: &str| {
+        let tracked = format!("track_bfd {{\n P {weight}\n }}");
+        found(&side("10.0.0.1", "10.0.0.2", "", &tracked), &side("10.0.0.2", "10.0.0.1", "", &tracked))
+    };
+    assert_eq!(track(""), ["bfd-neither-alone"]);
+    assert!(!track("weight -60").contains(&"bfd-neither-alone"));
+}

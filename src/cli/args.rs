@@ -48,6 +48,8 @@ pub enum Verb {
     Explain(Explain),
     /// What happened to every instance lately, with times and causes
     History(History),
+    /// BFD sessions: state, why, what was agreed with the peer
+    Bfd(Bfd),
     /// Hand over and stay backup while another router lives, until `undrain`
     Drain(Which),
     /// End a `drain`
@@ -239,6 +241,26 @@ pub struct Explain {
     pub instance: Option<String>,
     #[command(flatten)]
     pub daemon: Daemon,
+}
+
+#[derive(Debug, Args)]
+pub struct Bfd {
+    /// One session, in full; all if not given.
+    pub session: Option<String>,
+    /// Shut it down: the peer is told not to judge by it, and trackers keep what they read. Or allow it again.
+    #[arg(value_enum, requires = "session")]
+    pub what: Option<BfdWhat>,
+    #[command(flatten)]
+    pub daemon: Daemon,
+    /// Everything that is known, as JSON.
+    #[arg(long, conflicts_with = "what")]
+    pub json: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
+pub enum BfdWhat {
+    Shutdown,
+    NoShutdown,
 }
 
 #[derive(Debug, Args)]

@@ -69,6 +69,7 @@ fn run(verb: Verb) -> Outcome {
         Verb::Watch(args) => steer::watch(&args),
         Verb::History(args) => steer::history(&args),
         Verb::Explain(args) => steer::explain(&args),
+        Verb::Bfd(args) => steer::bfd(args),
         Verb::Drain(which) => steer::each(which, |instance| Request::Drain { instance }),
         Verb::Undrain(which) => steer::each(which, |instance| Request::Undrain { instance }),
         Verb::Failover(which) => steer::each(which, |instance| Request::Failover { instance }),

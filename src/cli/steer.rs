@@ -2,7 +2,7 @@
 
 use super::Outcome;
 use super::Trouble;
-use super::args::{Daemon, Explain, History, Status, Upgrade, Watch, Which};
+use super::args::{Bfd, BfdWhat, Daemon, Explain, History, Status, Upgrade, Watch, Which};
 use super::client::{Client, listening, read, unexpected};
 use super::clock;
 use super::explain;
@@ -85,6 +85,22 @@ fn event_line(unix_micros: u64, now: u64, event: &Value, paint: Paint) -> String
     let text = event["text"].as_str().map_or_else(|| event.to_string(), str::to_owned);
     let text = ["MASTER", "BACKUP", "FAULT"].iter().fold(text, |t, word| t.replace(word, &paint.state(word)));
     format!("{} {text}\n", paint.dim(&format!("{wall}.{:03}", unix_micros / 1000 % 1000)))
+}
+
+pub fn bfd(args: Bfd) -> Outcome {
+    if let (Some(what), Some(session)) = (args.what, args.session.clone()) {
+        return ask(&args.daemon, &Request::BfdShutdown { session, down: what == BfdWhat::Shutdown });
+    }
+    match Client::connect(&args.daemon)?.ask(&Request::Bfd { session: args.session.clone() })? {
+        Reply::Bfd { mut sessions, .. } if args.json => {
+            if let (Some(name), Some(list)) = (&args.session, sessions["sessions"].as_array_mut()) {
+                list.retain(|session| session["name"] == name.as_str());
+            }
+            print(&pretty(&sessions))
+        }
+        Reply::Bfd { text, .. } => print(&text),
+        other => Err(unexpected(&other)),
+    }
 }
 
 /// A request of one line and its answer of one.

@@ -1,4 +1,4 @@
-//! `bfd_instance`: BFD sessions. They are read and checked in full; no session runs yet.
+//! `bfd_instance`: BFD sessions.
 //!
 //! A session can be followed by VRRP (`track_bfd`), by checkers (`BFD_CHECK`) or both. Which, is remembered under the names
 //! [`FOR_VRRP`] and [`FOR_CHECKERS`], where the lists that refer to it look.
@@ -9,8 +9,8 @@ use crate::config::table::block::{Cx, Repeat, Set, Setting, by, flag, given, mus
 use crate::config::table::values::{IPADDR, fixed_point, int, ip_address, uint, without_range};
 use crate::config::text::source::Span;
 use crate::config::text::tree::Node;
-use crate::spec::BfdSpec;
 use crate::spec::bfd::Session;
+use crate::spec::{BfdSpec, IfName};
 use crate::time::Interval;
 use crate::wire::Family;
 use std::net::IpAddr;
@@ -23,6 +23,8 @@ pub const FOR_CHECKERS: &str = "BFD_CHECK";
 const NAME: usize = 31;
 /// Longest interval, microseconds: 4294.967 s.
 const LONGEST: u64 = 4_294_967_000;
+/// What keepalived sends, and takes, in an IPv6 session without `hoplimit`.
+const KEEPALIVED_HOP_LIMIT: u8 = 64;
 /// Above this an interval is hardly meant: 10 s.
 const SENSIBLE: Interval = Interval::from_secs(10);
 
@@ -31,8 +33,8 @@ block! {
     "bfd_instance" => Bfd {
         /// Local address.
         "source_ip" => source: Set<IpAddr> = must(IPADDR), default "any";
-        /// Address of the peer.
-        "neighbor_ip" => neighbor: Neighbor = by("IPADDR", Repeat::LastWins, neighbor), default "required";
+        /// Address of the peer. A link-local one needs `%INTERFACE` behind it, which keepalived does not know.
+        "neighbor_ip" => neighbor: Neighbor = by("IPADDR[%INTERFACE]", Repeat::LastWins, neighbor), default "required";
         /// Milliseconds: shortest interval at which packets can be received.
         "min_rx" => min_rx: Set<Interval> = by("DECIMAL[1..4294967] ms", Repeat::LastWins, milliseconds), default "10";
         /// Milliseconds: wanted interval between packets.
@@ -43,8 +45,9 @@ block! {
         "multiplier" => multiplier: Set<u32> = must(uint(1, 255)), default "5";
         /// Waits for the peer to begin.
         "passive" => passive: Set<()> = flag(), default "off";
-        /// TTL of sent packets.
-        "ttl" => ttl: Set<u32> = must(uint(1, 255)), default "255 (IPv4), 64 (IPv6)";
+        /// TTL of sent packets, and what `max_hops` counts from on receipt. Without it an IPv6 session sends 255, as the RFC
+        /// asks for, and takes 64 too, which keepalived sends.
+        "ttl" => ttl: Set<u32> = must(uint(1, 255)), default "255";
         /// Hops that a received packet may have made; -1 is any number.
         "max_hops" => max_hops: Set<i32> = must(int(-1, 255)), default "0";
         /// The port of RFC 5883 is used.
@@ -58,9 +61,9 @@ block! {
     }
     also {
         /// The same as neighbor_ip.
-        "neighbour_ip" => neighbor: Neighbor = by("IPADDR", Repeat::LastWins, neighbor), default "required";
+        "neighbour_ip" => neighbor: Neighbor = by("IPADDR[%INTERFACE]", Repeat::LastWins, neighbor), default "required";
         /// The same as ttl.
-        "hoplimit" => ttl: Set<u32> = must(uint(1, 255)), default "255 (IPv4), 64 (IPv6)";
+        "hoplimit" => ttl: Set<u32> = must(uint(1, 255)), default "255";
     }
 }
 
@@ -68,6 +71,7 @@ block! {
 #[derive(Clone, Debug, Default)]
 pub struct Neighbor {
     address: Set<IpAddr>,
+    interface: Option<IfName>,
     malformed: bool,
 }
 
@@ -120,43 +124,60 @@ pub fn bfd_instance(sessions: &mut Sessions, node: &Node<'_>, cx: &mut Cx<'_>) {
             format!("bfd_instance {} is left out: {} and {neighbor} are of different families", name.text, other.value);
         return cx.block_error(other.span, node.close, message);
     }
-    let multihop = given(&own.multihop, false);
-    let same = |(_, s): &&(Span, Session)| s.neighbor == neighbor && s.source == source && s.multihop == multihop;
-    if let Some((first, twin)) = sessions.usable.iter().find(same) {
-        let message = format!("bfd_instance {} is left out: {} has the same addresses", name.text, twin.name);
-        cx.push(Diagnostic::new(Class::General, node.span, message).related(*first, "the first one"));
-        return;
+    let interface = own.neighbor.interface.clone();
+    if matches!(neighbor, IpAddr::V6(v6) if v6.is_unicast_link_local()) && interface.is_none() {
+        let message =
+            format!("bfd_instance {}: {neighbor} is link-local and reaches nobody without %INTERFACE", name.text);
+        cx.note(node.span, message);
     }
-    let ttl = given(&own.ttl, if neighbor.is_ipv4() { 255 } else { 64 }) as u8;
-    let mut max_hops = u8::try_from(given(&own.max_hops, 0)).ok();
+    let multihop = given(&own.multihop, false);
+    let ttl = given(&own.ttl, 255) as u8;
+    let ttl_base = if own.ttl.is_none() && neighbor.is_ipv6() { KEEPALIVED_HOP_LIMIT } else { ttl };
+    // 255 is the same byte as -1 to keepalived, and means the same.
+    let mut max_hops = u8::try_from(given(&own.max_hops, 0)).ok().filter(|hops| *hops != u8::MAX);
     if let (Some(hops), Some(set)) = (max_hops, &own.max_hops)
-        && hops > ttl
+        && hops > ttl_base
     {
-        cx.block_error(set.span, node.close, format!("max_hops {hops} is above the TTL; {ttl} is used"));
-        max_hops = Some(ttl);
+        cx.block_error(set.span, node.close, format!("max_hops {hops} is above the TTL; {ttl_base} is used"));
+        max_hops = Some(ttl_base);
     }
     let session = Session {
         name: name.text.into(),
         source,
         neighbor,
+        interface,
         min_rx: given(&own.min_rx, Interval::from_millis(10)),
         min_tx: given(&own.min_tx, Interval::from_millis(10)),
         idle_tx: given(&own.idle_tx, Interval::from_secs(1)),
         multiplier: given(&own.multiplier, 5) as u8,
         passive: own.passive.is_some(),
         ttl,
+        ttl_base,
         max_hops,
         multihop,
         for_vrrp,
         for_checkers,
     };
+    if let Some((first, twin)) = sessions.usable.iter().find(|(_, other)| other.clashes(&session)) {
+        let message = format!("bfd_instance {} is left out: {} has the same addresses", name.text, twin.name);
+        cx.push(Diagnostic::new(Class::General, node.span, message).related(*first, "the first one"));
+        return;
+    }
     sessions.usable.push((node.span, session));
 }
 
 fn neighbor(field: &mut Neighbor, node: &Node<'_>, cx: &mut Cx<'_>) {
     let Some(word) = node.args.first() else { return cx.abort(node, "an address") };
-    match ip_address(without_range(word.text)) {
-        Some(value) => field.address = Some(Setting { value, span: word.span }),
+    let (text, interface) = match word.text.split_once('%') {
+        Some((address, interface)) => (address, Some(interface)),
+        None => (without_range(word.text), None),
+    };
+    field.interface = interface.and_then(IfName::new);
+    match ip_address(text).filter(|_| interface.is_some() == field.interface.is_some()) {
+        Some(value) => {
+            field.malformed = false;
+            field.address = Some(Setting { value, span: word.span });
+        }
         None => {
             field.malformed = true;
             field.address = None;

@@ -71,7 +71,7 @@ pub fn load_all(root: &str, env: &Env<'_>, files: &dyn Loader) -> Loaded {
         return loaded;
     }
     let lvs = std::mem::take(&mut top.lvs);
-    loaded.sessions = std::mem::take(&mut top.bfd.usable).into_iter().map(|(_, session)| session).collect();
+    loaded.sessions = top.bfd.usable.iter().map(|(_, session)| session.clone()).collect();
     loaded.spec = resolve::resolve(top, &mut cx);
     loaded.lvs = Arc::new(balance::resolve::resolve(lvs, loaded.spec.as_ref(), &mut cx));
     if let Some(spec) = &mut loaded.spec {

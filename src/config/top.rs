@@ -66,7 +66,7 @@ block! {
         /// A file that holds a number.
         "track_file" => files: Vec<Named<FileBlock>> = block_by("track_file", "STR BLOCK", Repeat::Accumulates, read_file);
         /// One BFD session.
-        "bfd_instance" => bfd: Sessions = block_by("bfd_instance", "STR[<=31] BLOCK", Repeat::FirstKept, bfd_instance), idle "BFD sessions are checked, but do not run";
+        "bfd_instance" => bfd: Sessions = block_by("bfd_instance", "STR[<=31] BLOCK", Repeat::FirstKept, bfd_instance);
         /// One load-balanced service.
         "virtual_server" => lvs: Lvs = block_by("virtual_server", "(IPADDR [PORT] or fwmark UINT or group STR) BLOCK", Repeat::Accumulates, balance::virtual_server), idle "virtual servers are checked, but not run";
     }

@@ -5,6 +5,7 @@
 //! monotonic time goes on, so deadlines in it hold. Everything else is read and opened anew.
 
 use super::log;
+use super::loops::bfd;
 use super::options::Options;
 use super::programs::LeftBehind;
 use crate::handover;
@@ -85,10 +86,16 @@ pub struct Will {
     /// What happened so far, for `vipctl history`.
     #[serde(default, deserialize_with = "handover::or_default")]
     pub history: BTreeMap<Box<str>, VecDeque<Moment>>,
+    /// Sessions and their sockets.
+    #[serde(default, deserialize_with = "handover::or_default")]
+    pub bfd: Option<Box<bfd::Left>>,
 }
 
 /// Becomes `program`. Comes back only if that is impossible.
-pub fn go_over(program: &Path, options: &Options, will: &Will) {
+pub fn go_over(program: &Path, options: &Options, will: &mut Will) {
+    if let Some(left) = &mut will.bfd {
+        left.begin_stand_in();
+    }
     let will = match write(will) {
         Ok(file) => Some(file),
         Err(error) => {
@@ -160,7 +167,7 @@ pub fn inherited(descriptor: i32) -> Will {
 
 /// Begins anew in the same process, at once the first time, then after 1, 2, 4 … 60 s, as keepalived's parent does with
 /// its child. Comes back only if that is impossible.
-pub fn respawn(options: &Options, will: &Will) {
+pub fn respawn(options: &Options, will: &mut Will) {
     let uptime = || crate::kernel::clock::now().since(started()).as_secs();
     let before: u32 = std::env::var(RESPAWNS).ok().and_then(|text| text.parse().ok()).unwrap_or(0);
     let before = if uptime() >= LONG_LIFE_SECS { 0 } else { before };
@@ -172,6 +179,16 @@ pub fn respawn(options: &Options, will: &Will) {
     unsafe { std::env::set_var(RESPAWNS, (before + 1).to_string()) };
     if let Some(program) = own_file() {
         go_over(&program, options, will);
+    }
+}
+
+/// A number that nobody can guess: two servers that start in the same moment draw others.
+pub fn unguessable() -> u64 {
+    let mut bytes = [0; 8];
+    // SAFETY: the kernel writes at most so many bytes to where the pointer points.
+    match unsafe { libc::getrandom(bytes.as_mut_ptr().cast(), bytes.len(), 0) } {
+        8 => u64::from_ne_bytes(bytes),
+        _ => crate::kernel::clock::wall().unix_micros ^ (u64::from(std::process::id()) << 40),
     }
 }
 

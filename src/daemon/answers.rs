@@ -3,9 +3,10 @@
 use super::dumps;
 use super::options::Options;
 use super::reading;
+use crate::bfd;
 use crate::daemon::doors::socket::{DumpKind, Reply, Request};
 use crate::daemon::loops::vrrp::Punctuality;
-use crate::observe::{metrics, words};
+use crate::observe::{self, metrics, words};
 use crate::spec::{InstanceId, Spec};
 use crate::vrrp::snapshot::Snapshot;
 use serde_json::{Value, json};
@@ -20,6 +21,7 @@ pub struct View {
     pub spec: Arc<Spec>,
     pub options: Arc<Options>,
     pub punctuality: Arc<Punctuality>,
+    pub bfd_punctuality: Arc<Punctuality>,
 }
 
 pub fn hello(options: &Options) -> Reply {
@@ -38,6 +40,8 @@ pub struct Surroundings {
     pub present: Vec<(String, IpAddr)>,
     /// How the last reload ended.
     pub reload: Option<LastReload>,
+    /// BFD sessions.
+    pub bfd: Option<Box<bfd::snapshot::Snapshot>>,
 }
 
 /// How a reload ended.
@@ -56,6 +60,7 @@ pub fn status(view: &View, snapshot: &Snapshot, around: &Surroundings) -> Reply 
         fields.insert("router_id".into(), view.spec.daemon.router_id.to_string().into());
         fields.insert("pid".into(), std::process::id().into());
         fields.insert("late_us_max".into(), view.punctuality.latest_us.load(Ordering::Relaxed).into());
+        fields.insert("bfd".into(), sessions_json(around.bfd.as_deref()));
         fields.insert("reload".into(), serde_json::to_value(&around.reload).unwrap_or_default());
     }
     let rows = status.get_mut("instances").and_then(|list| list.as_array_mut()).into_iter().flatten();
@@ -93,15 +98,48 @@ pub fn to(request: &Request, view: &View, snapshot: &Snapshot, around: &Surround
                 DumpKind::Stats => dumps::Kind::Stats,
                 DumpKind::Json => dumps::Kind::Json,
             };
-            Reply::Text { text: dumps::text(kind, &view.spec, snapshot) }
+            let text = dumps::text(kind, &view.spec, snapshot);
+            Reply::Text { text }
         }
-        Request::Metrics => Reply::Text { text: metrics_text(view, snapshot) },
+        Request::Metrics => Reply::Text { text: metrics_text(view, snapshot, around.bfd.as_deref()) },
         _ => status(view, snapshot, around),
     }
 }
 
+fn sessions_json(sessions: Option<&bfd::snapshot::Snapshot>) -> Value {
+    let Some(sessions) = sessions else { return Value::Null };
+    let mut value = serde_json::to_value(sessions).unwrap_or_default();
+    let rows = value.get_mut("sessions").and_then(Value::as_array_mut).into_iter().flatten();
+    for (row, session) in rows.zip(&sessions.sessions) {
+        if let Some(fields) = row.as_object_mut() {
+            fields.insert("reason".into(), observe::bfd::reason(session, sessions.now).into());
+        }
+    }
+    value
+}
+
+/// `vipctl bfd`.
+pub fn sessions(name: Option<&str>, spec: &Spec, snapshot: Option<&bfd::snapshot::Snapshot>) -> Reply {
+    let refused = |reason: String| Reply::Refused { reason, diagnostics: None };
+    let Some(snapshot) = snapshot else { return refused("no BFD session can be asked".into()) };
+    match observe::bfd::text(snapshot, name) {
+        Some(text) => Reply::Bfd { text, sessions: sessions_json(Some(snapshot)) },
+        None => {
+            let name = name.unwrap_or_default();
+            let names: Vec<&str> = snapshot.sessions.iter().map(|session| &*session.name).collect();
+            refused(match (spec.bfds.iter().any(|bfd| *bfd.name == *name), names.is_empty()) {
+                (true, _) => {
+                    format!("the BFD session {name} does not run: see the log of the start, or `vipctl check`")
+                }
+                (false, true) => "no BFD session is configured".into(),
+                (false, false) => format!("there is no BFD session {name}; there are {}", names.join(", ")),
+            })
+        }
+    }
+}
+
 /// OpenMetrics text.
-pub fn metrics_text(view: &View, snapshot: &Snapshot) -> String {
+pub fn metrics_text(view: &View, snapshot: &Snapshot, sessions: Option<&bfd::snapshot::Snapshot>) -> String {
     let load = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
     let process = metrics::Process {
         wakes: load(&view.punctuality.wakes),
@@ -110,5 +148,11 @@ pub fn metrics_text(view: &View, snapshot: &Snapshot) -> String {
         late_over_1ms: load(&view.punctuality.late_over_1ms),
         log_lines_lost: super::log::lost(),
     };
-    metrics::text(&view.spec, snapshot, &process)
+    let late = observe::bfd::Lateness {
+        wakes: load(&view.bfd_punctuality.wakes),
+        sum_us: load(&view.bfd_punctuality.sum_us),
+        max_us: load(&view.bfd_punctuality.latest_us),
+    };
+    let sessions = sessions.map(|sessions| observe::bfd::metrics(sessions, late)).unwrap_or_default();
+    metrics::text(&view.spec, snapshot, &process, &sessions)
 }

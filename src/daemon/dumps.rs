@@ -4,7 +4,8 @@
 //! another name is written and closed, renamed over the old one, then opened for writing and closed once more. So the
 //! final name is never partial, and sees a close-after-write event.
 
-use crate::observe::{dump, json};
+use crate::observe::calendar::Local;
+use crate::observe::{self, dump, json};
 use crate::spec::Spec;
 use crate::vrrp::snapshot::Snapshot;
 use std::fs::OpenOptions;
@@ -32,6 +33,14 @@ pub fn write(kind: Kind, spec: &Spec, snapshot: &Snapshot) {
         let parent = path(Kind::Data, spec);
         put(&beside(&parent, "_parent"), &dump::parent(spec));
     }
+}
+
+/// `keepalived_bfd.data`, beside the dump of VRRP.
+pub fn write_bfd(spec: &Spec, sessions: &crate::bfd::snapshot::Snapshot) {
+    let wall = crate::kernel::clock::wall();
+    let ctime = |seconds: u64| Local::at(i64::try_from(seconds).unwrap_or(0)).ctime();
+    let text = dump::parent(spec) + &observe::bfd::dump(sessions, wall.unix_micros, ctime);
+    put(&beside(&path(Kind::Data, spec), "_bfd"), &text);
 }
 
 fn put(path: &Path, text: &str) {

@@ -4,7 +4,7 @@
 //! writes it. A stuck syslog daemon or a full disk therefore costs lines (they are counted and the loss is logged), never
 //! an advert. Before the process has forked there is no thread: lines are written at once.
 //!
-//! Lines of the target `parent` carry the name "Keepalived", all others "Keepalived_vrrp", as rsyslog rules expect it of
+//! Lines of the target `parent` carry the name "Keepalived", those of `bfd` "Keepalived_bfd", all others "Keepalived_vrrp", as rsyslog rules expect it of
 //! keepalived's processes.
 
 use super::options::LogOptions;
@@ -40,7 +40,7 @@ struct Log {
 enum Line {
     Text {
         level: Level,
-        parent: bool,
+        speaker: Speaker,
         text: String,
     },
     /// Everything before this has been written when the answer comes.
@@ -132,7 +132,7 @@ fn drain(receiver: &Receiver<Line>) {
     while let Ok(line) = receiver.recv() {
         let mut sinks = lock(&log.sinks);
         match line {
-            Line::Text { level, parent, text } => sinks.write(level, parent, &text),
+            Line::Text { level, speaker, text } => sinks.write(level, speaker, &text),
             Line::Flush(answer) => {
                 let _ = answer.send(());
             }
@@ -140,7 +140,7 @@ fn drain(receiver: &Receiver<Line>) {
         }
         let lost = log.lost.load(Ordering::Relaxed);
         if lost > told {
-            sinks.write(Level::WARN, true, &format!("{} log lines were lost", lost - told));
+            sinks.write(Level::WARN, Speaker::Parent, &format!("{} log lines were lost", lost - told));
             told = lost;
         }
     }
@@ -166,13 +166,13 @@ impl<S: Subscriber> Layer<S> for Queue {
         let Some(log) = LOG.get() else { return };
         let mut text = Sentence(String::new());
         event.record(&mut text);
-        let (level, parent) = (*event.metadata().level(), event.metadata().target() == "parent");
-        let line = Line::Text { level, parent, text: text.0 };
+        let (level, speaker) = (*event.metadata().level(), Speaker::of(event.metadata().target()));
+        let line = Line::Text { level, speaker, text: text.0 };
         let threaded = log.queue.get().is_some();
         if let Err(Line::Text { text, .. }) = put(log, line)
             && !threaded
         {
-            lock(&log.sinks).write(level, parent, &text);
+            lock(&log.sinks).write(level, speaker, &text);
         }
     }
 }
@@ -187,6 +187,32 @@ impl Visit for Sentence {
             let _ = write!(self.0, "{value:?}{rest}");
         } else {
             let _ = write!(self.0, " {}={value:?}", field.name());
+        }
+    }
+}
+
+/// Which of keepalived's processes would have written a line.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Speaker {
+    Parent,
+    Vrrp,
+    Bfd,
+}
+
+impl Speaker {
+    fn of(target: &str) -> Speaker {
+        match target {
+            "parent" => Speaker::Parent,
+            "bfd" => Speaker::Bfd,
+            _ => Speaker::Vrrp,
+        }
+    }
+
+    const fn name(self) -> &'static str {
+        match self {
+            Speaker::Parent => "Keepalived",
+            Speaker::Vrrp => "Keepalived_vrrp",
+            Speaker::Bfd => "Keepalived_bfd",
         }
     }
 }
@@ -212,9 +238,9 @@ impl Sinks {
         }
     }
 
-    fn write(&mut self, level: Level, parent: bool, text: &str) {
+    fn write(&mut self, level: Level, speaker: Speaker, text: &str) {
         let now = Local::now();
-        let name = if parent { "Keepalived" } else { "Keepalived_vrrp" };
+        let (name, parent) = (speaker.name(), speaker == Speaker::Parent);
         for line in text.lines() {
             if self.console {
                 let _ = writeln!(std::io::stderr(), "{}: {line}", now.ctime());

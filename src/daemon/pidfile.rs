@@ -63,7 +63,7 @@ impl Paths {
         if parts.checkers && (spec.daemon.virtual_servers > 0 || parts.all) {
             files.push(self.checkers.clone());
         }
-        if parts.bfd && (!spec.bfds.is_empty() || parts.all) {
+        if parts.bfd && (!spec.bfds.is_empty() || !spec.sessions.is_empty() || parts.all) {
             files.push(self.bfd.clone());
         }
         files

@@ -8,7 +8,7 @@ use crate::config::text::expand::{self, TextEnv};
 use crate::kernel::clock;
 use crate::kernel::files::OsLoader;
 use crate::kernel::system::LinuxSystem;
-use crate::spec::Spec;
+use crate::spec::{Spec, Tie, TieTarget};
 use std::io::{IsTerminal, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
@@ -77,9 +77,28 @@ pub fn within(mut spec: Spec, options: &Options) -> Spec {
         spec.daemon.snmp.socket = Some(socket.as_str().into());
     }
     if !options.parts.vrrp {
-        spec = Spec { daemon: spec.daemon, ..Spec::default() };
+        spec = Spec { daemon: spec.daemon, sessions: spec.sessions, ..Spec::default() };
+    }
+    if !options.parts.bfd && !spec.sessions.is_empty() {
+        spec.sessions.clear();
+        for instance in never_running(&spec) {
+            tracing::warn!(
+                target: "parent",
+                "({instance}) tracks a BFD session without weight, and none runs with --no_bfd: it stays in FAULT"
+            );
+        }
     }
     spec
+}
+
+/// Instances that track a session which does not run, without a weight: nothing lets them leave FAULT.
+fn never_running(spec: &Spec) -> impl Iterator<Item = &str> {
+    let dead = |tie: &&Tie| {
+        let TieTarget::Bfd(id) = &tie.on else { return false };
+        let name = spec.bfds.get(id.index()).map(|bfd| &bfd.name);
+        tie.weight == 0 && !tie.reverse && !spec.sessions.iter().any(|session| Some(&session.name) == name)
+    };
+    spec.instances.iter().filter(move |instance| instance.ties.iter().any(|tie| dead(&tie))).map(|i| &*i.name)
 }
 
 /// Exit code of a daemon that cannot use its configuration: 2 when an argument is missing or the whole makes no sense, 6

@@ -14,11 +14,13 @@ use super::reading;
 use super::reload;
 use super::reload::Marker;
 use super::signals::{self, Signals};
+use super::trackers;
 use super::trackers::Trackers;
 use crate::daemon::doors::agentx::Agent;
 use crate::daemon::doors::metrics;
 use crate::daemon::doors::socket;
 use crate::daemon::doors::socket::Server;
+use crate::daemon::loops::bfd;
 use crate::daemon::loops::services::{self, EXIT_INTERNAL, Services};
 use crate::daemon::loops::vrrp::{self, Punctuality};
 use crate::kernel::netlink::{Kernel, Order, Settings};
@@ -208,6 +210,9 @@ fn live(
         // There is no other process, but there are scripts that wait for this line.
         tracing::info!(target: "parent", "Starting VRRP child process, pid={}", std::process::id());
     }
+    if paths.of_children(&spec, options).contains(&paths.bfd) {
+        tracing::info!(target: "parent", "Starting BFD child process, pid={}", std::process::id());
+    }
     let core_pattern = super::coredump::arrange(&options.core);
     let shutdown = spec.daemon.shutdown_script.clone();
     if let Some((script, seconds)) = spec.daemon.startup_script.as_ref().filter(|_| options.restore.is_none()) {
@@ -252,13 +257,40 @@ fn serve(
     };
     let spec = Arc::new(spec);
     let (engine, inbox) = mpsc::unbounded_channel();
-    let Will { handover, programs: left, fifos, history, version: _ } =
+    let Will { handover, programs: left, fifos, history, bfd: sessions, version: _ } =
         options.restore.map(again::inherited).unwrap_or_default();
     let (services, told) = mpsc::unbounded_channel();
     let punctuality = Arc::new(Punctuality::default());
     let mut trackers = Trackers::new(processes, engine.clone());
     // The first state and the first advert go by what files and processes say, as keepalived's do.
-    let readings = trackers.configure(&spec);
+    let mut readings = trackers.configure(&spec);
+    if let Some(sessions) = &sessions {
+        readings.extend(trackers::of_sessions(&spec, sessions.handover.levels()));
+    }
+    let (bfd_told, of_bfd) = mpsc::unbounded_channel();
+    let bfd_punctuality = Arc::new(Punctuality::default());
+    let started = bfd::start(bfd::Setup {
+        spec: spec.clone(),
+        services: bfd_told,
+        punctuality: bfd_punctuality.clone(),
+        left: sessions,
+        seed: again::unguessable(),
+    });
+    let (bfd, bfd_thread) = match started {
+        Ok(started) => started,
+        Err(error) => {
+            tracing::error!(target: "parent", "The bfd thread cannot be started: {error}");
+            kernel.order(Order::Stop { release: true });
+            kernel.join();
+            return EXIT_FATAL;
+        }
+    };
+    let to_vrrp = engine.clone();
+    bfd.send(bfd::News::Subscribe(Box::new(move |session, level| {
+        if session.for_vrrp {
+            let _ = to_vrrp.send(vrrp::News::SessionSays(session.name.clone(), level.up));
+        }
+    })));
     let driver = vrrp::start(vrrp::Setup {
         spec: spec.clone(),
         readings,
@@ -269,6 +301,7 @@ fn serve(
         punctuality: punctuality.clone(),
         log_addresses: options.log_addresses,
         handover,
+        bfd: bfd.clone(),
     });
     let driver = match driver {
         Ok(driver) => driver,
@@ -317,6 +350,9 @@ fn serve(
         trackers,
         signals,
         told,
+        bfd: bfd.clone(),
+        of_bfd,
+        bfd_punctuality,
         questions,
         engine: engine.clone(),
         punctuality,
@@ -324,9 +360,9 @@ fn serve(
         pid_file,
     });
     let code = survive(&mut services, runtime, options.no_respawn);
-    if let Some((program, will)) = services.will() {
+    if let Some((program, mut will)) = services.will() {
         // Never comes back, unless there is no program to go over to: then this one starts anew.
-        again::go_over(&program, options, &will);
+        again::go_over(&program, options, &mut will);
     }
     // A thread that panics lets go of its channels a little before it has ended.
     let lost = services.has_lost_the_engine();
@@ -335,11 +371,14 @@ fn serve(
         tracing::error!(target: "parent", "The engine thread {}", if panicked { "panicked" } else { "ended" });
         kernel.order(Order::Stop { release: true });
         kernel.join();
-        again::respawn(options, &services.belongings());
+        let mut will = Will { bfd: services.sessions_left(), ..services.belongings() };
+        again::respawn(options, &mut will);
         return code;
     }
     drop(server);
     drop(services);
+    bfd.send(bfd::News::Stop(tokio::sync::oneshot::channel().0));
+    let _ = bfd_thread.join();
     drop(engine);
     if (lost || driver.is_finished()) && driver.join().is_err() {
         tracing::error!(target: "parent", "The engine thread panicked");

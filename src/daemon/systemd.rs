@@ -1,5 +1,6 @@
 //! What systemd is told (sd_notify), and its watchdog. Without systemd all of it does nothing.
 
+use crate::daemon::loops::bfd;
 use crate::daemon::loops::vrrp::News;
 use crate::spec::Spec;
 use sd_notify::NotifyState;
@@ -29,8 +30,8 @@ pub fn stopping() {
 pub struct Watchdog {
     every: Duration,
     next: Instant,
-    /// The engine has been asked.
-    asked: Option<oneshot::Receiver<()>>,
+    /// The engine has been asked, and the bfd thread.
+    asked: Option<[oneshot::Receiver<()>; 2]>,
 }
 
 impl Watchdog {
@@ -40,18 +41,24 @@ impl Watchdog {
         Some(Watchdog { every, next: Instant::now(), asked: None })
     }
 
-    /// Waits until it is time, asks the engine, and reports when it has answered. Cancel-safe.
-    pub async fn due(&mut self, engine: &mpsc::UnboundedSender<News>) {
+    /// Waits until it is time, asks the two, and reports when they have answered. A bfd thread that has ended is no reason to
+    /// end everything: VRRP goes on without. Cancel-safe.
+    pub async fn due(&mut self, engine: &mpsc::UnboundedSender<News>, bfd: &bfd::Door) {
         sleep_until(self.next).await;
-        let answered = match &mut self.asked {
+        let [of_engine, of_bfd] = match &mut self.asked {
             Some(asked) => asked,
             None => {
-                let (answer, answered) = oneshot::channel();
+                let ((answer, of_engine), (from_bfd, of_bfd)) = (oneshot::channel(), oneshot::channel());
                 let _ = engine.send(News::Ping(answer));
-                self.asked.insert(answered)
+                bfd.send(bfd::News::Ping(from_bfd));
+                self.asked.insert([of_engine, of_bfd])
             }
         };
-        if answered.await.is_ok() {
+        // Asked again after it has answered, a channel would panic: whoever is cancelled in between keeps its place.
+        if !of_bfd.is_terminated() {
+            let _ = of_bfd.await;
+        }
+        if of_engine.await.is_ok() {
             let _ = sd_notify::notify(&[NotifyState::Watchdog]);
         }
         self.asked = None;

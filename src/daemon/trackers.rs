@@ -3,10 +3,18 @@
 use crate::daemon::loops::vrrp::News;
 use crate::kernel::trackfile::FileWatch;
 use crate::kernel::trackprocess::ProcessWatch;
-use crate::spec::{FileId, ProcessId, Spec};
+use crate::spec::{BfdId, FileId, ProcessId, Spec};
 use crate::vrrp::io::{Readings, TrackValue, Tracker};
 use std::sync::Arc;
 use tokio::sync::mpsc;
+
+/// What BFD sessions say, by name.
+pub fn of_sessions<'a>(spec: &Spec, levels: impl Iterator<Item = (&'a str, bool)>) -> Readings {
+    let position = |name: &str| spec.bfds.iter().position(|bfd| *bfd.name == *name);
+    levels
+        .filter_map(|(name, up)| Some((Tracker::Bfd(BfdId(u32::try_from(position(name)?).ok()?)), TrackValue::Up(up))))
+        .collect()
+}
 
 /// What is watched for the present configuration.
 pub struct Trackers {

@@ -45,6 +45,13 @@ static V4_AH: [SockFilter; 11] = [
     SockFilter::new(RETURN, 0, 0, DROP),
 ];
 
+static NOTHING: [SockFilter; 1] = [SockFilter::new(RETURN, 0, 0, DROP)];
+
+/// For a socket that only sends.
+pub fn nothing() -> &'static [SockFilter] {
+    &NOTHING
+}
+
 /// The program for a socket of this family and IP protocol.
 pub fn adverts(family: Family, protocol: u8) -> &'static [SockFilter] {
     match (family, protocol) {

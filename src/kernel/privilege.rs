@@ -1,7 +1,7 @@
 //! What the daemon may do and how the scheduler treats it. Everything here concerns the calling thread unless it says
 //! otherwise; the order of calls is the daemon's business.
 
-use crate::spec::Daemon;
+use crate::spec::{Daemon, ThreadSpec};
 use caps::{CapSet, Capability};
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::sys::mman::{MlockAllFlags, mlockall};
@@ -14,8 +14,20 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 /// What could not be set, and why: the daemon logs it and runs on, as keepalived does.
 pub type Failures = Vec<(&'static str, io::Error)>;
 
-/// For the engine thread: SCHED_RR with reset-on-fork (or else nice), CPU affinity, RLIMIT_RTTIME, timer slack 1 ns.
+/// For the engine thread.
 pub fn engine_thread(daemon: &Daemon) -> Failures {
+    thread(&ThreadSpec {
+        name: None,
+        nice: daemon.nice,
+        rt_priority: daemon.rt_priority,
+        cpu_affinity: daemon.cpu_affinity.clone(),
+        rlimit_rttime_us: daemon.rlimit_rttime_us,
+    })
+}
+
+/// For a thread that must be punctual: SCHED_RR with reset-on-fork (or else nice), CPU affinity, RLIMIT_RTTIME, timer
+/// slack 1 ns. The limit is the process's: of several the last one set holds.
+pub fn thread(spec: &ThreadSpec) -> Failures {
     let mut failures = Failures::new();
     let mut note = |what, done: io::Result<()>| {
         if let Err(error) = done {
@@ -24,16 +36,16 @@ pub fn engine_thread(daemon: &Daemon) -> Failures {
     };
     // Timers may be late by the slack; the default is 50 µs.
     note("timer slack", nix::sys::prctl::set_timerslack(1).map_err(Into::into));
-    if let Some(limit) = daemon.rlimit_rttime_us {
+    if let Some(limit) = spec.rlimit_rttime_us {
         note("RLIMIT_RTTIME", limit_realtime(limit));
     }
-    match (daemon.rt_priority, daemon.nice) {
+    match (spec.rt_priority, spec.nice) {
         (Some(priority), _) => note("real-time priority", realtime(priority)),
         (None, Some(nice)) => note("nice value", set_nice(nice)),
         (None, None) => {}
     }
-    if !daemon.cpu_affinity.is_empty() {
-        note("CPU affinity", set_affinity(&daemon.cpu_affinity));
+    if !spec.cpu_affinity.is_empty() {
+        note("CPU affinity", set_affinity(&spec.cpu_affinity));
     }
     failures
 }

@@ -53,6 +53,18 @@ impl History {
     }
 }
 
+impl History {
+    /// Notes what happened to something that is no virtual router (a BFD session), under its name.
+    pub fn note(&self, name: &str, unix_micros: u64, event: serde_json::Value) {
+        let mut record = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let moments = record.entry(name.into()).or_default();
+        if moments.len() >= MOST {
+            moments.pop_front();
+        }
+        moments.push_back(Moment { unix_micros, event });
+    }
+}
+
 impl Observer for History {
     fn event(&mut self, event: &Event, cx: &Context<'_>, _: &mut Wishes) {
         let name = match event {
@@ -86,18 +98,13 @@ impl Observer for History {
             | Event::Reloaded
             | Event::ReloadRefused { .. } => return,
         };
-        let moment = Moment { unix_micros: cx.unix_micros, event: json::event(event, cx) };
-        let mut record = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let moments = record.entry(name.into()).or_default();
-        if moments.len() >= MOST {
-            moments.pop_front();
-        }
-        moments.push_back(moment);
+        self.note(name, cx.unix_micros, json::event(event, cx));
     }
 
     fn reconfigured(&mut self, cx: &Context<'_>) {
         let mut record = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let group = |name: &str| cx.spec.groups.iter().any(|group| *group.name == *name);
-        record.retain(|name, _| cx.deleted(name).is_some() || group(name));
+        let session = |name: &str| cx.spec.sessions.iter().any(|session| *session.name == *name);
+        record.retain(|name, _| cx.deleted(name).is_some() || group(name) || session(name));
     }
 }

@@ -40,8 +40,8 @@ fn escaped(value: &str) -> String {
     value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
 }
 
-/// The exposition, with its end mark.
-pub fn text(spec: &Spec, snapshot: &Snapshot, process: &Process) -> String {
+/// The exposition, with its end mark. `sessions`: that of the BFD sessions, which is put behind.
+pub fn text(spec: &Spec, snapshot: &Snapshot, process: &Process, sessions: &str) -> String {
     let mut page = Page(String::new());
     page.family("vipd_build", "info", "Version of the daemon.");
     page.sample("vipd_build_info", &[("version", env!("CARGO_PKG_VERSION")), ("router_id", &spec.daemon.router_id)], 1);
@@ -86,6 +86,7 @@ pub fn text(spec: &Spec, snapshot: &Snapshot, process: &Process) -> String {
         }
     }
     engine(&mut page, process);
+    page.0.push_str(sessions);
     page.0.push_str("# EOF\n");
     page.0
 }

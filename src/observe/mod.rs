@@ -5,6 +5,7 @@
 //! What has to be done for it by others (programs to start, mail to send) it puts into [`Wishes`].
 
 pub mod balance;
+pub mod bfd;
 pub mod calendar;
 pub mod describe;
 pub mod dump;

@@ -36,6 +36,7 @@ impl World<'_> {
                 }
             }
             (Act::Stop(_), Some(node)) => {
+                self.stop_sessions(node);
                 self.tell_now(node, Input::Command(Command::Stop { release: true }));
                 self.end_life(node);
             }
@@ -157,6 +158,8 @@ impl World<'_> {
         n.deadline = None;
         self.oracle.resumed(node, now);
         let inbox = std::mem::take(&mut n.inbox);
+        self.resume_sessions(node);
+        let Some(n) = self.nodes.get(node) else { return };
         let wall = n.wall(now);
         // As the driver does: datagrams count from when they arrived, then comes what is due, and then all other news.
         let (datagrams, others): (Vec<_>, Vec<_>) =
@@ -170,6 +173,7 @@ impl World<'_> {
             self.tell(node, news);
         }
         if self.nodes.get(node).is_some_and(|n| n.terminate) {
+            self.stop_sessions(node);
             self.tell_now(node, Input::Command(Command::Stop { release: true }));
             self.end_life(node);
         }

@@ -42,6 +42,8 @@ pub enum Law {
     NoHurry,
     /// 18: once calm, what holds a router in FAULT is so.
     FaultIsTrue,
+    /// A law of BFD sessions.
+    Session(super::bfd::Law),
 }
 
 /// A law that did not hold.

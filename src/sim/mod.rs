@@ -8,6 +8,7 @@
 //! It never opens a socket, a file or a clock. What a run does depends on specs, scenario and seed, and on nothing else.
 
 mod acts;
+pub mod bfd;
 mod bounds;
 pub mod build;
 mod circles;

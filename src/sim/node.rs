@@ -1,5 +1,6 @@
 //! One server of a world: its daemon's engine (or none, when it is dead), its modelled kernel and its modelled scripts.
 
+use super::bfd::seat::Seat;
 use super::clocks::Clock;
 use super::kernel::Kernel;
 use super::lan::Lan;
@@ -38,6 +39,8 @@ pub(super) struct Node {
     pub processes: Vec<u32>,
     /// Wake-ups come late by up to this much.
     pub late: Interval,
+    /// Its BFD sessions, while the daemon runs.
+    pub seat: Option<Box<Seat>>,
     pub wake: Option<Time>,
     pub deadline: Option<Time>,
     pub clock: Clock,
@@ -101,6 +104,7 @@ impl Node {
             runs: BTreeMap::new(),
             flip: false,
             late: Interval::ZERO,
+            seat: None,
             wake: None,
             deadline: None,
             clock: Clock::new(),
@@ -155,6 +159,11 @@ impl Node {
     pub fn interface_of(&self, instance: InstanceId) -> Option<u32> {
         let spec = self.spec.instances.get(instance.index())?;
         self.kernel.index(spec.interface.as_ref().map_or("eth0", |name| name.as_str()))
+    }
+
+    /// Interface that BFD packets go through: that of the first instance, else the first.
+    pub fn session_link(&self) -> Option<u32> {
+        self.interface_of(InstanceId(0)).or_else(|| self.kernel.links.first().map(|link| link.index))
     }
 
     /// Interfaces without which an instance may not be master.

@@ -54,6 +54,7 @@ impl World<'_> {
             self.ask(node, ORPHAN, None);
         }
         self.drain(node);
+        self.reload_sessions(node);
         self.oracle.reloaded();
         self.refresh_ports(node);
     }

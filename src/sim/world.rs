@@ -13,7 +13,7 @@ use super::report::{Chronicle, Report};
 use super::router::Make;
 use super::said;
 use super::scenario::{Conduct, Scenario};
-use crate::spec::{BfdId, FileId, InstanceId, ProcessId, ScriptId, Spec};
+use crate::spec::{FileId, InstanceId, ProcessId, ScriptId, Spec};
 use crate::time::{Interval, Time};
 use crate::vrrp::io::{
     Action, Announce, Beginning, Exit, Input, KillSignal, LinkFact, Outcome, Readings, RxMeta, TrackValue, Tracker,
@@ -47,10 +47,43 @@ pub struct World<'m> {
 }
 
 pub(super) enum Happening {
-    Arrive { node: usize, index: u32, source: IpAddr, destination: IpAddr, ttl: Option<u8>, bytes: Arc<[u8]> },
-    Kernel { node: usize, epoch: u64, request: Request },
-    Heal { node: usize, epoch: u64, instance: InstanceId, position: u32 },
-    Exit { node: usize, epoch: u64, script: ScriptId, number: u64, exit: Exit },
+    Arrive {
+        node: usize,
+        index: u32,
+        source: IpAddr,
+        destination: IpAddr,
+        ttl: Option<u8>,
+        bytes: Arc<[u8]>,
+    },
+    Kernel {
+        node: usize,
+        epoch: u64,
+        request: Request,
+    },
+    Heal {
+        node: usize,
+        epoch: u64,
+        instance: InstanceId,
+        position: u32,
+    },
+    Exit {
+        node: usize,
+        epoch: u64,
+        script: ScriptId,
+        number: u64,
+        exit: Exit,
+    },
+    /// The alarm clock of a node's BFD sessions.
+    Session {
+        node: usize,
+        epoch: u64,
+    },
+    /// A BFD packet arrives.
+    Packet {
+        node: usize,
+        meta: crate::bfd::io::RxMeta,
+        bytes: Vec<u8>,
+    },
     Act(usize),
 }
 
@@ -181,6 +214,8 @@ impl<'m> World<'m> {
                     self.tell(node, News::Exited(script, exit));
                 }
             }
+            Happening::Session { node, epoch } => self.sessions_due(node, epoch),
+            Happening::Packet { node, meta, bytes } => self.session_packet(node, meta, bytes),
             Happening::Act(position) => self.act(position),
         }
     }
@@ -188,7 +223,11 @@ impl<'m> World<'m> {
     /// The daemon of a node begins its life.
     pub(super) fn start(&mut self, node: usize) {
         let (make, now) = (self.make, self.now);
-        let Some(n) = self.nodes.get_mut(node).filter(|n| n.router.is_none()) else { return };
+        if self.nodes.get(node).is_none_or(|n| n.router.is_some()) {
+            return;
+        }
+        let of_sessions = self.start_sessions(node);
+        let Some(n) = self.nodes.get_mut(node) else { return };
         n.epoch += 1;
         n.paused = false;
         n.terminate = false;
@@ -202,9 +241,7 @@ impl<'m> World<'m> {
         for (i, count) in n.processes.iter().enumerate() {
             readings.push((Tracker::Process(ProcessId(i as u32)), TrackValue::Count(*count)));
         }
-        for i in 0..n.spec.bfds.len() {
-            readings.push((Tracker::Bfd(BfdId(i as u32)), TrackValue::Up(true)));
-        }
+        readings.extend(of_sessions);
         n.clock.begin(&n.spec, now);
         let wall = n.wall(now);
         let world = Beginning { links: n.kernel.links.clone(), readings, wall, opening: false };
@@ -213,12 +250,14 @@ impl<'m> World<'m> {
         self.chronicle.say(now, node, "the daemon starts");
         self.drain(node);
         self.refresh_ports(node);
+        self.open_sessions(node);
     }
 
     /// The daemon of a node is no more; nothing of it is tidied up here.
     pub(super) fn end_life(&mut self, node: usize) {
         let Some(n) = self.nodes.get_mut(node) else { return };
         n.router = None;
+        n.seat = None;
         n.paused = false;
         n.wake = None;
         n.deadline = None;
@@ -243,6 +282,9 @@ impl<'m> World<'m> {
             return n.keep(news, self.now);
         }
         n.note(&news, self.now);
+        if let News::Link(fact) = &news {
+            self.session_link_changed(node, fact);
+        }
         self.tell_now(node, news.input());
         if matches!(news, News::Link(_)) {
             self.refresh_ports(node);

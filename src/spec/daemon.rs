@@ -23,7 +23,10 @@ pub struct Daemon {
     pub rt_priority: Option<u8>,
     pub nice: Option<i8>,
     pub cpu_affinity: Vec<u32>,
+    /// `vrrp_no_swap` or `bfd_no_swap`: memory is the process's.
     pub no_swap: bool,
+    /// `bfd_process_name`, `bfd_priority`, `bfd_rt_priority`, …
+    pub bfd: ThreadSpec,
     pub rlimit_rttime_us: Option<u64>,
     pub umask: Option<u32>,
     pub mail: Mail,
@@ -118,6 +121,18 @@ pub struct Dbus {
     pub service_name: Option<Box<str>>,
     /// `dbus_no_interface_name`: stands in object paths for the interface of an instance without one; `None` is none.
     pub no_interface: Option<Box<str>>,
+}
+
+/// How the scheduler treats a thread for which keepalived has a process.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct ThreadSpec {
+    /// At most 15 bytes.
+    pub name: Option<Box<str>>,
+    pub nice: Option<i8>,
+    /// SCHED_RR priority 1..=99.
+    pub rt_priority: Option<u8>,
+    pub cpu_affinity: Vec<u32>,
+    pub rlimit_rttime_us: Option<u64>,
 }
 
 /// `state_dump_file`, `json_version`, `data_use_instance`, …

@@ -84,7 +84,10 @@ pub struct Spec {
     pub scripts: Vec<ScriptSpec>,
     pub files: Vec<FileSpec>,
     pub processes: Vec<ProcessSpec>,
+    /// What may be tracked, by name.
     pub bfds: Vec<BfdSpec>,
+    /// The BFD sessions that can run.
+    pub sessions: Vec<bfd::Session>,
     pub statics: Statics,
     /// `garp_group`s and `vrrp_garp_interval`: how far announcements on one interface are spaced.
     pub pacing: Vec<Pacing>,

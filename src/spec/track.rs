@@ -85,7 +85,8 @@ pub enum ParamMatch {
     Initial,
 }
 
-/// `bfd_instance`: kept for its name and weight; sessions do not run yet.
+/// `bfd_instance` as a tracker: its name and weight. The session of that name is in [`Spec::sessions`](super::Spec), if
+/// it can run.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct BfdSpec {
     pub name: Box<str>,

@@ -3,6 +3,7 @@
 
 pub mod advert;
 pub mod auth;
+pub mod bfd;
 pub mod checksum;
 pub mod frames;
 

@@ -296,7 +296,7 @@ fn numbers_are_written_as_c_does() {
 #[test]
 fn metrics_are_openmetrics_text() {
     let (spec, snapshot) = snapshot();
-    let text = metrics::text(&spec, &snapshot, &metrics::Process::default());
+    let text = metrics::text(&spec, &snapshot, &metrics::Process::default(), "");
     assert!(text.ends_with("# EOF\n"));
     let mut family = String::new();
     for line in text.lines().filter(|line| *line != "# EOF") {

@@ -219,11 +219,12 @@ fn there_are_no_dumps_of_processes_that_there_are_not() {
     let daemon = ground.start("");
     daemon.signal(libc::SIGUSR1);
     // The last that it writes.
-    daemon.wait_for("the dumps", || ground.directory.join("keepalived_parent.data").exists());
+    let there = |name: &str| ground.directory.join(name).exists();
+    daemon.wait_for("the dumps", || there("keepalived_parent.data") && there("keepalived_bfd.data"));
     let names = std::fs::read_dir(&ground.directory).unwrap().map(|entry| entry.unwrap().file_name());
     let mut names: Vec<String> = names.map(|name| name.into_string().unwrap()).collect();
     names.retain(|name| name.ends_with(".data"));
     names.sort();
-    assert_eq!(names, ["keepalived.data", "keepalived_parent.data"]);
+    assert_eq!(names, ["keepalived.data", "keepalived_bfd.data", "keepalived_parent.data"]);
     assert_eq!(daemon.stop().code(), Some(0));
 }

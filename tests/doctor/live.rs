@@ -182,3 +182,24 @@ fn an_address_that_somebody_else_has_set() {
         assert!(doctor(m).is_empty());
     });
 }
+
+/// BFD has its own ports, and a program that speaks it here has them.
+#[test]
+fn a_firewall_that_drops_bfd() {
+    let conf = format!("bfd_instance P {{\n    neighbor_ip 10.0.0.2\n}}\n{PLAIN}");
+    with_machine("doc-bfd", &conf, |m| {
+        m.must("nft add table inet f");
+        m.must("nft 'add chain inet f input { type filter hook input priority 0; policy drop; }'");
+        m.must("nft add rule inet f input meta l4proto 112 accept");
+        cured(m, "firewall", "no rule accepts BFD (UDP port 3784)");
+        m.must("nft flush chain inet f input");
+        m.must("nft add rule inet f input meta l4proto 112 accept");
+        m.must("nft add chain inet f datagrams");
+        m.must("nft add rule inet f input meta l4proto udp jump datagrams");
+        m.must("nft add rule inet f datagrams udp dport 3784 accept");
+        assert!(doctor(m).is_empty());
+        m.must("nft flush chain inet f datagrams");
+        m.must("nft add rule inet f datagrams udp dport 3784 drop");
+        cured(m, "firewall", "BFD (UDP port 3784) is dropped");
+    });
+}

@@ -18,14 +18,14 @@ pub fn vrrp_may_pass(case: &Case<'_>, found: &mut Vec<Finding>) {
     let mut looked = false;
     if let Some(ran) = case.machine.run(&["nft", "list", "ruleset"]).filter(|r| r.ok) {
         looked = true;
-        for chain in nft_chains(&ran.stdout) {
+        for chain in nft_chains(&ran.stdout, BESIDE_VRRP) {
             judge(&chain, &marks, found);
         }
     }
     for program in ["iptables-legacy", "ip6tables-legacy"] {
         if let Some(ran) = case.machine.run(&[program, "-S"]).filter(|r| r.ok) {
             looked = true;
-            for chain in iptables_chains(&ran.stdout, program) {
+            for chain in iptables_chains(&ran.stdout, program, BESIDE_VRRP) {
                 judge(&chain, &marks, found);
             }
         }
@@ -38,6 +38,29 @@ pub fn vrrp_may_pass(case: &Case<'_>, found: &mut Vec<Finding>) {
     } else if !found.iter().any(|f| f.check == "firewall") {
         found.push(Finding::new(Weight::Good, "firewall", "no rule here drops VRRP (IP protocol 112)"));
     }
+}
+
+/// Every chain that can be read.
+pub(super) fn chains(case: &Case<'_>) -> Vec<Chain> {
+    let mut chains = Vec::new();
+    if case.spec.sessions.is_empty() {
+        return chains;
+    }
+    if let Some(ran) = case.machine.run(&["nft", "list", "ruleset"]).filter(|r| r.ok) {
+        // What goes out is asked of the other server.
+        chains.extend(
+            nft_chains(&ran.stdout, BESIDE_UDP)
+                .into_iter()
+                .filter(|chain| !chain.name.to_lowercase().contains("output")),
+        );
+    }
+    for program in ["iptables-legacy", "ip6tables-legacy"] {
+        if let Some(ran) = case.machine.run(&[program, "-S"]).filter(|r| r.ok) {
+            let all = iptables_chains(&ran.stdout, program, BESIDE_UDP);
+            chains.extend(all.into_iter().filter(|chain| !chain.name.contains("OUTPUT")));
+        }
+    }
+    chains
 }
 
 /// Words that concern adverts.
@@ -71,13 +94,13 @@ impl Marks {
 }
 
 /// A chain that everything into or out of this machine goes through, with the chains that it jumps to in their places.
-struct Chain {
+pub(super) struct Chain {
     /// For people.
-    name: String,
-    drops_by_default: bool,
-    rules: Vec<String>,
+    pub(super) name: String,
+    pub(super) drops_by_default: bool,
+    pub(super) rules: Vec<String>,
     /// The beginning of a command that puts a rule before all others.
-    insert: String,
+    pub(super) insert: String,
     /// What ends it.
     accept: fn(&str) -> String,
 }
@@ -116,7 +139,7 @@ fn judge(chain: &Chain, marks: &Marks, found: &mut Vec<Finding>) {
     }
 }
 
-fn words(rule: &str) -> impl Iterator<Item = &str> {
+pub(super) fn words(rule: &str) -> impl Iterator<Item = &str> {
     rule.split(|c: char| c.is_whitespace() || matches!(c, ',' | '{' | '}' | '/' | ';' | '"')).filter(|w| !w.is_empty())
 }
 
@@ -126,7 +149,7 @@ fn selects_nothing(word: &str) -> bool {
     noise.contains(&word) || word.bytes().all(|b| b.is_ascii_digit())
 }
 
-fn unconditional_drop(rule: &str) -> bool {
+pub(super) fn unconditional_drop(rule: &str) -> bool {
     let mut rest = words(rule).filter(|w| !selects_nothing(w));
     matches!(rest.next(), Some("drop" | "DROP" | "reject" | "REJECT"))
 }
@@ -149,20 +172,24 @@ fn lets_all_in(rule: &str, marks: &Marks) -> bool {
     accepts
 }
 
+/// Protocols whose rules do not concern adverts, or UDP.
+const BESIDE_VRRP: &[&str] = &["tcp", "udp", "icmp", "icmpv6", "ipv6-icmp"];
+const BESIDE_UDP: &[&str] = &["tcp", "icmp", "icmpv6", "ipv6-icmp"];
+
 type Rules = BTreeMap<String, Vec<String>>;
 
 /// The rules of a chain, those of the chains that it jumps to among them.
-fn unfolded(chains: &Rules, name: &str, depth: usize) -> Vec<String> {
+fn unfolded(chains: &Rules, name: &str, others: &[&str], depth: usize) -> Vec<String> {
     let mut rules = Vec::new();
     for rule in chains.get(name).into_iter().flatten() {
         let mut rest = words(rule).skip_while(|w| !matches!(*w, "jump" | "goto" | "-j" | "-g"));
         let target = rest.nth(1).filter(|target| chains.contains_key(*target));
-        // What only some protocol is led to does not concern adverts.
-        let other = words(rule).any(|w| matches!(w, "tcp" | "udp" | "icmp" | "icmpv6" | "ipv6-icmp"));
+        // What only some other protocol is led to is not asked.
+        let other = words(rule).any(|w| others.contains(&w));
         match target {
             Some(_) if other => {}
             // A chain without a verdict of its own comes back here: its rules are what counts, not the jump.
-            Some(target) if depth < 8 => rules.extend(unfolded(chains, target, depth + 1)),
+            Some(target) if depth < 8 => rules.extend(unfolded(chains, target, others, depth + 1)),
             _ => rules.push(rule.clone()),
         }
     }
@@ -170,7 +197,7 @@ fn unfolded(chains: &Rules, name: &str, depth: usize) -> Vec<String> {
 }
 
 /// Chains of `nft list ruleset` that hook into what comes in or goes out.
-fn nft_chains(text: &str) -> Vec<Chain> {
+fn nft_chains(text: &str, others: &[&str]) -> Vec<Chain> {
     let mut tables: BTreeMap<String, Rules> = BTreeMap::new();
     // (table, chain, drops by default)
     let mut hooked: Vec<(String, String, bool)> = Vec::new();
@@ -196,7 +223,7 @@ fn nft_chains(text: &str) -> Vec<Chain> {
         }
     }
     let whole = |(table, chain, drops_by_default): (String, String, bool)| Chain {
-        rules: tables.get(&table).map(|chains| unfolded(chains, &chain, 0)).unwrap_or_default(),
+        rules: tables.get(&table).map(|chains| unfolded(chains, &chain, others, 0)).unwrap_or_default(),
         name: format!("nftables {table} {chain}"),
         drops_by_default,
         insert: format!("nft insert rule {table} {chain}"),
@@ -206,7 +233,7 @@ fn nft_chains(text: &str) -> Vec<Chain> {
 }
 
 /// The INPUT and OUTPUT chains of `iptables -S`.
-fn iptables_chains(text: &str, program: &str) -> Vec<Chain> {
+fn iptables_chains(text: &str, program: &str, others: &[&str]) -> Vec<Chain> {
     let mut chains = Rules::new();
     for line in text.lines() {
         if let Some(name) = line.strip_prefix("-N ").or_else(|| line.strip_prefix("-P ")?.split(' ').next()) {
@@ -216,7 +243,7 @@ fn iptables_chains(text: &str, program: &str) -> Vec<Chain> {
         }
     }
     let whole = |name: &str| Chain {
-        rules: unfolded(&chains, name, 0),
+        rules: unfolded(&chains, name, others, 0),
         drops_by_default: text.lines().any(|l| l == format!("-P {name} DROP")),
         insert: format!("{program} -I {name}"),
         accept: |protocol| format!("-p {protocol} -j ACCEPT"),

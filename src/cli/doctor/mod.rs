@@ -4,6 +4,7 @@
 //! it has seen: where it could not look, it says that. The machine is asked through [`Machine`], so that every check
 //! can be tried against a made-up one.
 
+mod bfd;
 mod firewall;
 mod machine;
 mod network;
@@ -101,6 +102,8 @@ const CHECKS: &[Check] = &[
     network::arp_with_vmac,
     network::already_there,
     firewall::vrrp_may_pass,
+    bfd::may_pass,
+    bfd::port_is_free,
     services::nonlocal_bind,
     services::clock,
     services::modules,

@@ -26,8 +26,8 @@ block! {
         "vrrp_process_name" => vrrp_process_name: Set<Box<str>> = must(text_up_to(15)), default "engine";
         /// Name of the checker process.
         "checker_process_name" => checker_process_name: Set<Box<str>> = must(text_up_to(15)), idle "there is no checker process";
-        /// Name of the BFD process.
-        "bfd_process_name" => bfd_process_name: Set<Box<str>> = must(text_up_to(15)), idle "there is no BFD process";
+        /// Name of the thread that BFD sessions run in.
+        "bfd_process_name" => bfd_process_name: Set<Box<str>> = must(text_up_to(15));
         /// Run scripts by the path given, not by what its links lead to.
         "use_symlink_paths" => use_symlink_paths: Set<bool> = toggle(), default "off";
         /// Give every script the supplementary groups of its user.
@@ -174,16 +174,16 @@ block! {
         "checker_cpu_affinity" => checker_cpus: Set<Vec<u32>> = by("UINT[0..CPUs-1]...", Repeat::LastWins, cpu_affinity), default "all", idle "there is no checker process";
         /// Real-time limit of the checker process.
         "checker_rlimit_rttime" => checker_rlimit: Set<u32> = must(uint(1, u32::MAX)), default "10000", idle "there is no checker process";
-        /// Nice value of the BFD process.
-        "bfd_priority" => bfd_nice: Set<i32> = last(int(-20, 19)).or(0), default "0", idle "there is no BFD process";
-        /// Lock the BFD process's memory.
-        "bfd_no_swap" => bfd_no_swap: Set<()> = flag(), default "off", idle "there is no BFD process";
-        /// SCHED_RR priority of the BFD process.
-        "bfd_rt_priority" => bfd_rt_priority: Set<u8> = by("INT[1..99]", Repeat::LastWins, rt_priority), default "off", idle "there is no BFD process";
-        /// CPUs of the BFD process.
-        "bfd_cpu_affinity" => bfd_cpus: Set<Vec<u32>> = by("UINT[0..CPUs-1]...", Repeat::LastWins, cpu_affinity), default "all", idle "there is no BFD process";
-        /// Real-time limit of the BFD process.
-        "bfd_rlimit_rttime" => bfd_rlimit: Set<u32> = must(uint(1, u32::MAX)), default "10000", idle "there is no BFD process";
+        /// Nice value of the BFD thread.
+        "bfd_priority" => bfd_nice: Set<i32> = last(int(-20, 19)).or(0), default "0";
+        /// Lock the memory of the process that BFD runs in.
+        "bfd_no_swap" => bfd_no_swap: Set<()> = flag(), default "off";
+        /// SCHED_RR priority of the BFD thread.
+        "bfd_rt_priority" => bfd_rt_priority: Set<u8> = by("INT[1..99]", Repeat::LastWins, rt_priority), default "off";
+        /// CPUs of the BFD thread.
+        "bfd_cpu_affinity" => bfd_cpus: Set<Vec<u32>> = by("UINT[0..CPUs-1]...", Repeat::LastWins, cpu_affinity), default "all";
+        /// Microseconds that the BFD thread may run in real time without a pause; past them it is counted and said.
+        "bfd_rlimit_rttime" => bfd_rlimit: Set<u32> = must(uint(1, u32::MAX)), default "10000";
         /// Address of the AgentX master.
         "snmp_socket" => snmp_socket: Set<Box<str>> = by("STR", Repeat::FirstKept, snmp_socket), default "unix:/var/agentx/master";
         /// Send SNMP notifications.

@@ -8,6 +8,7 @@
 //! virtual router identifier, addresses, peers and names together, so that one wrong setting is found as a difference
 //! and does not make two routers of one.
 
+mod bfd;
 mod outlook;
 mod rules;
 mod trackers;
@@ -96,6 +97,7 @@ pub fn compare(servers: &[(String, &Spec)]) -> Vec<Finding> {
     }
     rules::groups(&routers, &servers, &mut out);
     rules::across(&routers, &servers, &mut out);
+    bfd::check(&servers, &mut out);
     out
 }
 

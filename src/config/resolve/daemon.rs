@@ -9,7 +9,7 @@ use crate::config::security::{Guard, SetScript};
 use crate::config::table::block::{Cx, Set, given};
 use crate::config::text::source::Span;
 use crate::config::top::Top;
-use crate::spec::{Daemon, Dbus, Dump, Fifo, Mail, NetlinkBuffers, Nftables, RxBuffer, Snmp};
+use crate::spec::{Daemon, Dbus, Dump, Fifo, Mail, NetlinkBuffers, Nftables, RxBuffer, Snmp, ThreadSpec};
 
 fn text(set: &Set<Box<str>>) -> Option<Box<str>> {
     set.as_ref().map(|set| set.value.clone())
@@ -90,7 +90,14 @@ pub fn daemon(top: &Top, guard: &mut Guard<'_>, cx: &mut Cx<'_>) -> Daemon {
         rt_priority: number(&global.rt_priority),
         nice: number(&global.nice).map(|nice| nice as i8),
         cpu_affinity: global.cpu_affinity.as_ref().map_or(Vec::new(), |set| set.value.clone()),
-        no_swap: global.no_swap.is_some(),
+        no_swap: global.no_swap.is_some() || global.bfd_no_swap.is_some(),
+        bfd: ThreadSpec {
+            name: text(&global.bfd_process_name),
+            nice: number(&global.bfd_nice).map(|nice| nice as i8),
+            rt_priority: number(&global.bfd_rt_priority),
+            cpu_affinity: global.bfd_cpus.as_ref().map_or(Vec::new(), |set| set.value.clone()),
+            rlimit_rttime_us: number(&global.bfd_rlimit).map(|us| u64::from(us.max(2))),
+        },
         // A hard limit of 1 leaves no room for the soft limit below it.
         rlimit_rttime_us: number(&global.rlimit_rttime).map(|us| u64::from(us.max(2))),
         umask: number(&global.umask),

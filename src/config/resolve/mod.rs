@@ -76,6 +76,8 @@ pub fn resolve(mut top: Top, cx: &mut Cx<'_>) -> Option<Spec> {
         trackers.bfds.insert(session.name.clone(), (BfdId(spec.bfds.len() as u32), weight));
         spec.bfds.push(session);
     }
+    spec.sessions = std::mem::take(&mut top.bfd.usable).into_iter().map(|(_, session)| session).collect();
+    tracked_in_vain(&top, &spec, &trackers, cx);
 
     let ties = top.instances.iter().map(|i| &i.settings.ties).chain(top.sync_groups.iter().map(|g| &g.settings.ties));
     for ties in ties.flatten() {
@@ -470,5 +472,23 @@ fn shorten_debounce(spec: &mut Spec) {
             debounce.up = limit;
         }
         debounce.down = debounce.down.min(limit);
+    }
+}
+
+/// Instances that track a session without weight which cannot run: nothing would ever let them leave FAULT. What is wrong
+/// with the session has been said where it stands.
+fn tracked_in_vain(top: &Top, spec: &Spec, trackers: &Trackers, cx: &mut Cx<'_>) {
+    for own in &top.instances {
+        for line in own.settings.ties.iter().flat_map(|ties| &ties.bfds) {
+            let Some((_, weight)) = trackers.bfds.get(&line.name) else { continue };
+            let runs = spec.sessions.iter().any(|session| session.name == line.name);
+            let reverse = line.reverse.unwrap_or(weight.reverse);
+            if !runs && !reverse && line.weight.unwrap_or(weight.weight) == 0 {
+                cx.note(
+                    line.span,
+                    format!("{} can never leave FAULT: the BFD session {} does not run", own.name, line.name),
+                );
+            }
+        }
     }
 }

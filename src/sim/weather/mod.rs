@@ -12,6 +12,7 @@ mod text;
 use super::random::Random;
 use super::scenario::Scenario;
 use crate::spec::Spec;
+use crate::time::Interval;
 use plan::{Plan, name};
 use std::sync::Arc;
 
@@ -26,7 +27,13 @@ pub struct Weather {
 /// The world of this seed.
 pub fn world(seed: u64) -> Weather {
     let mut random = Random::new(seed ^ 0x0005_EED0_FBAD_DA75);
-    let plan = plan::plan(&mut random);
+    let mut plan = plan::plan(&mut random);
+    // A stream of its own: the worlds that were known before stay what they were.
+    let mut chance = Random::new(seed ^ 0x0B_FD0B_FD0B_FD);
+    if plan.nodes.len() == 2 && chance.one_in(2) {
+        let interval = Interval::from_millis(chance.within(10, 400));
+        plan.session = Some((interval, chance.within(1, 6) as u8));
+    }
     let specs: Vec<(String, Arc<Spec>)> =
         (0..plan.nodes.len()).map(|node| (name(node).to_string(), Arc::new(specs::spec(&plan, node)))).collect();
     let scenario = days::scenario(&mut random, &plan, &specs, seed);

@@ -11,6 +11,8 @@ pub(super) struct Plan {
     pub routers: Vec<RouterPlan>,
     pub grouped: bool,
     pub nodes: Vec<NodePlan>,
+    /// Two nodes have a BFD session with each other, which nothing tracks: its interval, and the multiplier.
+    pub session: Option<(Interval, u8)>,
 }
 
 /// What all nodes agree on.
@@ -117,6 +119,11 @@ pub(super) fn source(node: usize, router: &RouterPlan) -> IpAddr {
     }
 }
 
+/// The end of a BFD session on this node.
+pub(super) fn end(node: usize) -> IpAddr {
+    IpAddr::V4(Ipv4Addr::new(10, 78, 0, node as u8 + 1))
+}
+
 pub(super) fn plan(random: &mut Random) -> Plan {
     let count = match random.below(20) {
         0..=10 => 2,
@@ -135,7 +142,7 @@ pub(super) fn plan(random: &mut Random) -> Plan {
     };
     let nopreempt = random.one_in(4);
     let nodes = (0..count).map(|_| node(random, &routers, grouped, usual, nopreempt)).collect();
-    Plan { routers, grouped, nodes }
+    Plan { routers, grouped, nodes, session: None }
 }
 
 fn router(random: &mut Random, number: u64) -> RouterPlan {

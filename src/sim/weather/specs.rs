@@ -1,10 +1,11 @@
 //! A plan as the [`Spec`] of each node: what the configuration of [`super::text`] has to come to.
 
-use super::plan::{KEY, Kind, NodePlan, PASSWORD, Plan, RouterPlan, Seal, TrackerPlan, Vmac, source};
+use super::plan::{KEY, Kind, NodePlan, PASSWORD, Plan, RouterPlan, Seal, TrackerPlan, Vmac, end, source};
 use crate::sim::build;
+use crate::spec::bfd::Session;
 use crate::spec::{
-    Auth, Debounce, FileId, FileSpec, GroupId, GroupSpec, HmacAuth, IfName, InstanceId, InstanceSpec, ParamMatch,
-    ProcessId, ProcessSpec, Replay, ScriptId, Spec, Tie, TieTarget, VirtualLink,
+    Auth, BfdSpec, Debounce, FileId, FileSpec, GroupId, GroupSpec, HmacAuth, IfName, InstanceId, InstanceSpec,
+    ParamMatch, ProcessId, ProcessSpec, Replay, ScriptId, Spec, Tie, TieTarget, VirtualLink,
 };
 use crate::time::Interval;
 use crate::wire::{Family, Version};
@@ -30,6 +31,16 @@ pub(super) fn spec(plan: &Plan, node: usize) -> Spec {
         made.ties = own.trackers.iter().zip(&targets).filter_map(|(t, on)| tie(t, on.clone()?, position)).collect();
         made.ties.extend(of_group.iter().cloned());
         spec.instances.push(made);
+    }
+    if let Some((interval, multiplier)) = plan.session {
+        let session = Session {
+            min_rx: interval,
+            min_tx: interval,
+            multiplier,
+            ..crate::sim::bfd::plain("peer", end(node), end(1 - node.min(1)))
+        };
+        spec.bfds.push(BfdSpec { name: session.name.clone(), weight: 0, reverse: false });
+        spec.sessions.push(session);
     }
     if plan.grouped {
         let members = (0..spec.instances.len()).map(|i| InstanceId(i as u32)).collect();

@@ -1,6 +1,8 @@
 //! A plan as the keepalived.conf of each node, for replaying it and for people.
 
-use super::plan::{InstancePlan, KEY, Kind, NodePlan, PASSWORD, Plan, RouterPlan, Seal, TrackerPlan, Vmac, source};
+use super::plan::{
+    InstancePlan, KEY, Kind, NodePlan, PASSWORD, Plan, RouterPlan, Seal, TrackerPlan, Vmac, end, source,
+};
 use crate::spec::HmacMode;
 use crate::wire::Version;
 use std::fmt::{self, Display, Formatter, Write as _};
@@ -14,6 +16,14 @@ pub(super) fn text(plan: &Plan, node: usize) -> String {
     if !own.delays.is_empty() {
         let lines: String = own.delays.iter().map(|(name, down, up)| format!("    {name} {down} {up}\n")).collect();
         let _ = writeln!(out, "interface_up_down_delays {{\n{lines}}}");
+    }
+    if let Some((interval, multiplier)) = plan.session {
+        let (source, neighbor, ms) = (end(node), end(1 - node.min(1)), interval.as_millis());
+        let _ = writeln!(
+            out,
+            "bfd_instance peer {{\n    source_ip {source}\n    neighbor_ip {neighbor}\n    min_rx {ms}\n    min_tx {ms}\n    \
+             multiplier {multiplier}\n}}"
+        );
     }
     for tracker in &own.trackers {
         let _ = write!(out, "{}", Definition { tracker, node: super::name(node) });

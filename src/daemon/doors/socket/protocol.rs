@@ -54,6 +54,15 @@ pub enum Request {
         preempt: Option<bool>,
         by: String,
     },
+    /// BFD sessions. Answered by [`Reply::Bfd`].
+    Bfd {
+        session: Option<String>,
+    },
+    /// Shut a BFD session down, or allow it again.
+    BfdShutdown {
+        session: String,
+        down: bool,
+    },
     /// Go over to another program file in place, without giving anything up; `None` is the file vipd was started from.
     Upgrade {
         program: Option<PathBuf>,
@@ -97,6 +106,11 @@ pub enum Reply {
     },
     Text {
         text: String,
+    },
+    /// BFD sessions in words, and as a serialized [`Snapshot`](crate::bfd::snapshot::Snapshot).
+    Bfd {
+        text: String,
+        sessions: Value,
     },
     /// It has been done; `message` may add something worth a word.
     Done {

@@ -7,6 +7,7 @@
 mod questions;
 mod reloading;
 
+use super::bfd;
 use super::vrrp::{News, Punctuality, Told};
 use crate::config::report::Class;
 use crate::daemon::answers::LastReload;
@@ -20,7 +21,8 @@ use crate::daemon::signals::{Signals, Wish};
 use crate::daemon::systemd;
 use crate::daemon::trackers::Trackers;
 use crate::kernel::clock;
-use crate::observe::{History, Hub, Wishes, json, mail};
+use crate::observe::bfd::Loudness;
+use crate::observe::{self, History, Hub, Wishes, json, mail};
 use crate::vrrp::handover::Handover;
 use crate::vrrp::snapshot::Snapshot;
 use std::collections::BTreeSet;
@@ -53,6 +55,9 @@ pub struct Setup {
     pub trackers: Trackers,
     pub signals: Signals,
     pub told: mpsc::UnboundedReceiver<Told>,
+    pub bfd: bfd::Door,
+    pub of_bfd: mpsc::UnboundedReceiver<bfd::Told>,
+    pub bfd_punctuality: Arc<Punctuality>,
     pub questions: mpsc::Receiver<Question>,
     pub engine: mpsc::UnboundedSender<News>,
     pub punctuality: Arc<Punctuality>,
@@ -80,12 +85,19 @@ pub struct Services {
     /// Configurations read so far (`config_save_dir`).
     read: u32,
     /// Another program file that takes over, and what the engine leaves to it.
-    will: Option<(PathBuf, oneshot::Receiver<Box<Handover>>)>,
+    will: Option<Successor>,
     phase: Phase,
     /// It has said its last word.
     engine_gone: bool,
     /// It had not been asked to end.
     engine_lost: bool,
+}
+
+/// Another program, and what the two engines leave to it.
+struct Successor {
+    program: PathBuf,
+    engine: oneshot::Receiver<Box<Handover>>,
+    sessions: oneshot::Receiver<Box<bfd::Left>>,
 }
 
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -154,7 +166,7 @@ impl Services {
             };
             let watchdog = async {
                 match &mut self.watchdog {
-                    Some(watchdog) => watchdog.due(&self.parts.engine).await,
+                    Some(watchdog) => watchdog.due(&self.parts.engine, &self.parts.bfd).await,
                     None => pending().await,
                 }
             };
@@ -179,6 +191,7 @@ impl Services {
                     Some(told) => self.told(told),
                     None => self.engine_is_gone(),
                 },
+                Some(told) = self.parts.of_bfd.recv() => self.of_bfd(told),
                 wish = self.parts.signals.next() => self.wish(wish),
                 Some(question) = self.parts.questions.recv() => self.question(question),
                 () = self.parts.programs.attend() => {}
@@ -213,6 +226,8 @@ impl Services {
             tracing::info!(target: "parent", "Stopping");
             systemd::stopping();
             self.parts.programs.stop_scripts();
+            // Peers hear of it first: their clients act upon that, not upon a detection time that has to pass.
+            self.parts.bfd.send(bfd::News::Stop(oneshot::channel().0));
             let _ = self.parts.engine.send(News::Stop { release: !self.parts.options.keep_claims });
             self.phase = Phase::Stopping { until: Instant::now() + self.stop_patience() };
         }
@@ -261,6 +276,28 @@ impl Services {
         }
     }
 
+    fn of_bfd(&mut self, told: bfd::Told) {
+        let (event, at) = match told {
+            bfd::Told::Trouble(text) => return tracing::warn!(target: "bfd", "{text}"),
+            bfd::Told::Event(event, at) => (event, at),
+        };
+        for (loudness, line) in observe::bfd::log(&event) {
+            match loudness {
+                Loudness::Warning => tracing::warn!(target: "bfd", "{line}"),
+                Loudness::Info => tracing::info!(target: "bfd", "{line}"),
+                Loudness::Detail => tracing::debug!(target: "bfd", "{line}"),
+            }
+        }
+        let wall = clock::wall();
+        let unix_micros = wall.unix_micros.saturating_sub(wall.at.since(at).as_micros());
+        let json = observe::bfd::json(&event);
+        if let Some(name) = observe::bfd::subject(&event) {
+            self.parts.history.note(name, unix_micros, json.clone());
+        }
+        let reply = Reply::Event { unix_micros, event: json };
+        self.watchers.retain(|watcher| watcher.try_send(reply.clone()).is_ok());
+    }
+
     fn fulfil(&mut self, wishes: Wishes) {
         for run in &wishes.runs {
             self.parts.programs.notify(run);
@@ -291,12 +328,22 @@ impl Services {
                 tracing::info!(target: "vrrp", "Printing and clearing VRRP stats for process({}) on signal", std::process::id());
                 self.dump(dumps::Kind::Stats);
                 let _ = self.parts.engine.send(News::ClearCounters);
+                self.parts.bfd.send(bfd::News::ClearCounters);
             }
             Wish::Json => self.dump(dumps::Kind::Json),
         }
     }
 
     fn dump(&mut self, kind: dumps::Kind) {
+        if kind == dumps::Kind::Data && self.has_bfd() {
+            tracing::info!(target: "bfd", "Printing BFD data for process({}) on signal", std::process::id());
+            let (spec, sessions) = (self.parts.hub.spec().clone(), self.sessions());
+            self.answers.spawn(async move {
+                if let Ok(sessions) = sessions.await {
+                    dumps::write_bfd(&spec, &sessions);
+                }
+            });
+        }
         let (spec, snapshot) = (self.parts.hub.spec().clone(), self.snapshot());
         self.answers.spawn(async move {
             if let Ok(snapshot) = snapshot.await {
@@ -308,6 +355,19 @@ impl Services {
     fn snapshot(&self) -> oneshot::Receiver<Box<Snapshot>> {
         let (answer, answered) = oneshot::channel();
         let _ = self.parts.engine.send(News::Snapshot(answer));
+        answered
+    }
+
+    /// Would keepalived have a process for BFD?
+    fn has_bfd(&self) -> bool {
+        let spec = self.parts.hub.spec();
+        self.parts.options.parts.bfd
+            && (!spec.bfds.is_empty() || !spec.sessions.is_empty() || self.parts.options.parts.all)
+    }
+
+    fn sessions(&self) -> oneshot::Receiver<Box<crate::bfd::snapshot::Snapshot>> {
+        let (answer, answered) = oneshot::channel();
+        self.parts.bfd.send(bfd::News::Snapshot(answer));
         answered
     }
 

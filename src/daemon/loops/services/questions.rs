@@ -4,11 +4,12 @@
 //! own.
 
 use super::Phase;
-use super::Services;
 use super::WATCHERS_READ;
+use super::{Services, Successor};
 use crate::daemon::again::{self, Will};
 use crate::daemon::answers::{self, LastReload, Surroundings};
 use crate::daemon::doors::socket::{Answer, Question, Reply, Request};
+use crate::daemon::loops::bfd;
 use crate::daemon::loops::vrrp::{News, Steer};
 use crate::daemon::systemd;
 use crate::handover;
@@ -27,10 +28,11 @@ impl Services {
             (Request::Reload, Answer::Once(asker)) => return self.reload(Some(asker)),
             (_, Answer::Stream(stream)) => {
                 let (snapshot, view, reload) = (self.snapshot(), self.view(), self.last_reload.clone());
+                let sessions = self.sessions();
                 self.watchers.push(stream.clone());
                 self.answers.spawn(async move {
                     if let Ok(snapshot) = snapshot.await {
-                        let around = around(reload).await;
+                        let around = around(reload, sessions).await;
                         let _ = stream.send(answers::status(&view, &snapshot, &around)).await;
                     }
                 });
@@ -49,18 +51,43 @@ impl Services {
             Request::Announce { instance } => self.steer(Steer::Announce, instance),
             Request::ClearCounters => {
                 let _ = self.parts.engine.send(News::ClearCounters);
+                self.parts.bfd.send(bfd::News::ClearCounters);
                 done("the counters are zero")
             }
             Request::Adjust { instance, priority, preempt, by } => self.adjust(&instance, priority, preempt, &by),
+            Request::Bfd { session } => {
+                let (sessions, known) = (self.sessions(), self.parts.hub.spec().clone());
+                self.answers.spawn(async move {
+                    let _ = answer.send(answers::sessions(session.as_deref(), &known, sessions.await.ok().as_deref()));
+                });
+                return;
+            }
+            Request::BfdShutdown { session, down } => {
+                let (found, was) = oneshot::channel();
+                let name: Box<str> = session.into();
+                self.parts.bfd.send(bfd::News::Shutdown { name: name.clone(), down, answer: found });
+                self.answers.spawn(async move {
+                    let reply = match was.await {
+                        Ok(true) if down => {
+                            Reply::Done { message: format!("{name} is shut down, and says so to its peer") }
+                        }
+                        Ok(true) => Reply::Done { message: format!("{name} may come up again") },
+                        _ => Reply::Refused { reason: format!("there is no BFD session {name}"), diagnostics: None },
+                    };
+                    let _ = answer.send(reply);
+                });
+                return;
+            }
             Request::Upgrade { program } => {
                 self.upgrade(program, answer);
                 return;
             }
             request => {
                 let (snapshot, view, reload) = (self.snapshot(), self.view(), self.last_reload.clone());
+                let sessions = self.sessions();
                 self.answers.spawn(async move {
                     let reply = match snapshot.await {
-                        Ok(snapshot) => answers::to(&request, &view, &snapshot, &around(reload).await),
+                        Ok(snapshot) => answers::to(&request, &view, &snapshot, &around(reload, sessions).await),
                         Err(_) => Reply::Refused { reason: "the daemon is stopping".into(), diagnostics: None },
                     };
                     let _ = answer.send(reply);
@@ -119,7 +146,8 @@ impl Services {
         let spec = self.parts.hub.spec();
         let known = |name: &str| {
             let group = || spec.groups.iter().any(|group| *group.name == *name);
-            spec.instances.iter().any(|instance| *instance.name == *name) || group()
+            let session = || spec.sessions.iter().any(|session| *session.name == *name);
+            spec.instances.iter().any(|instance| *instance.name == *name) || group() || session()
         };
         match self.parts.history.of_name(name) {
             Some(moments) => Reply::History { moments },
@@ -143,31 +171,41 @@ impl Services {
         tracing::info!(target: "parent", "Going over to {}", program.display());
         systemd::reloading();
         let (answer, answered) = oneshot::channel();
-        let engine = self.parts.engine.clone();
+        let (sessions, left) = oneshot::channel();
+        let (engine, bfd) = (self.parts.engine.clone(), self.parts.bfd.clone());
         self.answers.spawn(async move {
             // The engine is silent from its will to its own's first word: what can be done before is done before.
             sleep(WATCHERS_READ).await;
+            // VRRP last: when its loop has ended, everything is written.
+            bfd.send(bfd::News::HandOver(sessions));
             let _ = engine.send(News::HandOver(answer));
         });
         self.parts.programs.stop_scripts();
         self.parts.programs.stop();
         let _ = asker.send(Reply::Done { message: format!("going over to {}", program.display()) });
-        self.will = Some((program, answered));
+        self.will = Some(Successor { program, engine: answered, sessions: left });
         self.phase = Phase::HandingOver;
     }
 
     /// What [`Services::run`] ended for, if it was not for good.
     pub fn will(&mut self) -> Option<(PathBuf, Will)> {
-        let (program, answered) = self.will.take()?;
-        let handover = Some(answered.blocking_recv().ok()?);
-        Some((program, Will { handover, ..self.belongings() }))
+        let Successor { program, engine, sessions } = self.will.take()?;
+        let handover = Some(engine.blocking_recv().ok()?);
+        Some((program, Will { handover, bfd: sessions.blocking_recv().ok(), ..self.belongings() }))
     }
 
     /// What this thread leaves to another program of the process, without anything of the engine's.
     pub fn belongings(&mut self) -> Will {
         let history = self.parts.history.record();
         let (programs, fifos) = (self.parts.programs.left_behind(), self.parts.hub.hand_over());
-        Will { version: handover::VERSION, handover: None, programs, fifos, history }
+        Will { version: handover::VERSION, handover: None, programs, fifos, history, bfd: None }
+    }
+
+    /// What the bfd thread leaves, which ends by that.
+    pub fn sessions_left(&mut self) -> Option<Box<bfd::Left>> {
+        let (answer, answered) = oneshot::channel();
+        self.parts.bfd.send(bfd::News::HandOver(answer));
+        answered.blocking_recv().ok()
     }
 
     fn view(&self) -> answers::View {
@@ -175,12 +213,16 @@ impl Services {
             spec: self.parts.hub.spec().clone(),
             options: self.parts.options.clone(),
             punctuality: self.parts.punctuality.clone(),
+            bfd_punctuality: self.parts.bfd_punctuality.clone(),
         }
     }
 }
 
 /// Asked of the kernel on a thread of its own: it may wait for the routing lock.
-async fn around(reload: Option<LastReload>) -> Surroundings {
+async fn around(
+    reload: Option<LastReload>,
+    sessions: oneshot::Receiver<Box<crate::bfd::snapshot::Snapshot>>,
+) -> Surroundings {
     let present = tokio::task::spawn_blocking(addresses::present).await.unwrap_or_default();
-    Surroundings { present, reload }
+    Surroundings { present, reload, bfd: sessions.await.ok() }
 }

@@ -7,11 +7,13 @@ use super::Phase;
 use super::Services;
 use crate::daemon::doors::socket::Reply;
 use crate::daemon::dumps;
+use crate::daemon::loops::bfd;
 use crate::daemon::loops::vrrp::{News, Told};
 use crate::daemon::reading;
 use crate::daemon::reload::{self, Read};
 use crate::daemon::schedule::Schedule;
 use crate::daemon::systemd;
+use crate::daemon::trackers;
 use crate::kernel::clock;
 use crate::spec::Spec;
 use crate::vrrp::io::Event;
@@ -52,8 +54,16 @@ impl Services {
         self.on_its_way = Some(reload::mistakes(&read.diagnostics));
         if let Some(spec) = read.spec {
             let spec = Arc::new(reading::within(spec, &self.parts.options));
-            let readings = self.parts.trackers.configure(&spec);
-            let _ = self.parts.engine.send(News::Reload(spec, readings));
+            let mut readings = self.parts.trackers.configure(&spec);
+            // Sessions first: VRRP goes over with what they say under their new names.
+            let (answer, levels) = oneshot::channel();
+            self.parts.bfd.send(bfd::News::Reload(spec.clone(), answer));
+            let engine = self.parts.engine.clone();
+            self.answers.spawn(async move {
+                let levels = levels.await.unwrap_or_default();
+                readings.extend(trackers::of_sessions(&spec, levels.iter().map(|(name, up)| (&**name, *up))));
+                let _ = engine.send(News::Reload(spec, readings));
+            });
         }
     }
 

@@ -9,11 +9,12 @@ use super::Punctuality;
 use super::Steer;
 use super::Told;
 use super::WALL_EVERY;
+use super::bfd;
 use crate::kernel::netlink::{Order, Report, Trouble};
 use crate::kernel::socket::{Opening, Sockets, is_own_refusal};
 use crate::kernel::timer::Timer;
 use crate::kernel::{clock, privilege};
-use crate::spec::{FileId, InstanceId, ProcessId, ScriptId, Spec};
+use crate::spec::{BfdId, FileId, InstanceId, ProcessId, ScriptId, Spec};
 use crate::time::{Interval, Time};
 use crate::vrrp::Engine;
 use crate::vrrp::io::{
@@ -69,6 +70,7 @@ pub(super) struct Driver {
     pub(super) services: mpsc::UnboundedSender<Told>,
     pub(super) punctuality: Arc<Punctuality>,
     pub(super) log_addresses: bool,
+    pub(super) bfd: bfd::Door,
     /// As last given to the sockets.
     pub(super) ports: Vec<(Port, Vec<InstanceId>)>,
     /// [`Engine::ports_version`] of `ports`; `None` before there are any.
@@ -146,6 +148,7 @@ impl Driver {
                 if self.log_addresses {
                     self.tell_address(&fact);
                 }
+                self.bfd.tell_local(&fact);
                 self.engine.handle(Input::Link(fact), now);
             }
             Report::Applied { instance, outcome } => self.engine.handle(Input::Applied { instance, outcome }, now),
@@ -182,6 +185,11 @@ impl Driver {
             News::ProcessesRun(name, count) => {
                 if let Some(process) = position(&self.engine.spec().processes, |p| p.name == name).map(ProcessId) {
                     self.tracked(Tracker::Process(process), TrackValue::Count(count), now);
+                }
+            }
+            News::SessionSays(name, up) => {
+                if let Some(session) = position(&self.engine.spec().bfds, |b| b.name == name).map(BfdId) {
+                    self.tracked(Tracker::Bfd(session), TrackValue::Up(up), now);
                 }
             }
             News::HandOver(_) => {}

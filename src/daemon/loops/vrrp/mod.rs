@@ -12,6 +12,7 @@
 
 mod carry;
 
+use super::bfd;
 use crate::kernel::netlink::{Order, Report};
 use crate::kernel::socket::{SocketSettings, Sockets};
 use crate::kernel::timer::Timer;
@@ -55,6 +56,8 @@ pub enum News {
     ScriptExited(Box<str>, Exit),
     FileSays(Box<str>, i32),
     ProcessesRun(Box<str>, u32),
+    /// A BFD session is up, or counts as up; straight from the bfd thread.
+    SessionSays(Box<str>, bool),
     /// Go over to another Spec, of whose trackers this is known. Answered by [`Told::Spec`].
     Reload(Arc<Spec>, Readings),
     Snapshot(oneshot::Sender<Box<Snapshot>>),
@@ -108,7 +111,7 @@ pub struct Punctuality {
 }
 
 impl Punctuality {
-    fn note(&self, late: Interval) {
+    pub(super) fn note(&self, late: Interval) {
         self.wakes.fetch_add(1, Ordering::Relaxed);
         self.sum_us.fetch_add(late.as_micros(), Ordering::Relaxed);
         self.latest_us.fetch_max(late.as_micros(), Ordering::Relaxed);
@@ -130,6 +133,8 @@ pub struct Setup {
     pub log_addresses: bool,
     /// What another program of this process left behind.
     pub handover: Option<Box<Handover>>,
+    /// Interfaces and addresses are told there too: BFD sessions depend on them.
+    pub bfd: bfd::Door,
 }
 
 /// Starts the engine thread. It ends after [`News::Stop`] or [`News::HandOver`], or with a panic, which the caller sees
@@ -168,7 +173,7 @@ fn block_signals() {
 }
 
 async fn run(setup: Setup) -> std::io::Result<()> {
-    let Setup { spec, readings, orders, mut reports, mut inbox, services, punctuality, log_addresses, handover } =
+    let Setup { spec, readings, orders, mut reports, mut inbox, services, punctuality, log_addresses, handover, bfd } =
         setup;
     let timer = Timer::new()?;
     let settings =
@@ -182,10 +187,14 @@ async fn run(setup: Setup) -> std::io::Result<()> {
     let spec = loop {
         match reports.recv().await {
             Some(Report::Link(LinkFact::Dump(dump))) => {
+                bfd.tell_local(&LinkFact::Dump(dump.clone()));
                 links = dump;
                 early.clear();
             }
-            Some(Report::Link(fact)) => early.push(fact),
+            Some(Report::Link(fact)) => {
+                bfd.tell_local(&fact);
+                early.push(fact);
+            }
             Some(Report::Configured { spec, troubles, .. }) => {
                 tell_troubles(&services, troubles);
                 break spec;
@@ -212,6 +221,7 @@ async fn run(setup: Setup) -> std::io::Result<()> {
         services,
         punctuality,
         log_addresses,
+        bfd,
         ports: Vec::new(),
         ports_version: None,
         ports_retry: Time::NEVER,

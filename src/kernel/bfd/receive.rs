@@ -1,0 +1,188 @@
+//! Datagrams, many in one system call: each with its sender, its TTL, its interface and the kernel's time of arrival.
+//!
+//! Bytes and control messages land in buffers that are made once; nothing is allocated for a packet.
+
+use crate::bfd::io::RxMeta;
+use crate::kernel::clock;
+use crate::time::{Interval, Time};
+use socket2::Socket;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::os::fd::AsRawFd;
+
+/// Datagrams of one system call.
+const MANY: usize = 64;
+/// Longest datagram that is read whole: far more than any BFD packet, authenticated ones included.
+const LONGEST: usize = 256;
+/// Room for an address, a TTL and a stamp, with what the kernel puts around them.
+const CONTROL: usize = 192;
+/// A stamp that is older says that the wall clock was set meanwhile.
+const OLDEST: Interval = Interval::from_secs(10);
+
+/// One datagram.
+#[derive(Clone, Copy, Debug)]
+pub struct Received {
+    pub at: Time,
+    pub meta: RxMeta,
+    length: usize,
+    bytes: [u8; LONGEST],
+}
+
+impl Received {
+    pub fn bytes(&self) -> &[u8] {
+        self.bytes.get(..self.length).unwrap_or_default()
+    }
+}
+
+#[repr(C, align(8))]
+#[derive(Clone, Copy)]
+struct Control([u8; CONTROL]);
+
+/// The datagrams of one turn.
+pub struct Batch {
+    bytes: Box<[[u8; LONGEST]; MANY]>,
+    control: Box<[Control; MANY]>,
+    names: Box<[libc::sockaddr_storage; MANY]>,
+    list: Vec<Received>,
+}
+
+impl Default for Batch {
+    fn default() -> Batch {
+        // SAFETY: sockaddr_storage is plain data, for which all zeroes is a value.
+        let name: libc::sockaddr_storage = unsafe { std::mem::zeroed() };
+        Batch {
+            bytes: Box::new([[0; LONGEST]; MANY]),
+            control: Box::new([Control([0; CONTROL]); MANY]),
+            names: Box::new([name; MANY]),
+            list: Vec::with_capacity(MANY),
+        }
+    }
+}
+
+impl Batch {
+    pub fn len(&self) -> usize {
+        self.list.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.list.clear();
+    }
+
+    /// In the order of their arrival, whatever socket they came through.
+    pub fn in_order(&mut self) -> &[Received] {
+        self.list.sort_by_key(|received| received.at);
+        &self.list
+    }
+
+    /// Reads once; false when the socket is empty.
+    pub(super) fn read(&mut self, socket: &Socket, multihop: bool) -> bool {
+        // SAFETY: plain data; every field that the kernel reads is set below.
+        let mut headers: [libc::mmsghdr; MANY] = unsafe { std::mem::zeroed() };
+        // SAFETY: plain data.
+        let mut vectors: [libc::iovec; MANY] = unsafe { std::mem::zeroed() };
+        let buffers = self.bytes.iter_mut().zip(self.control.iter_mut()).zip(self.names.iter_mut());
+        for ((header, vector), ((bytes, control), name)) in headers.iter_mut().zip(&mut vectors).zip(buffers) {
+            *vector = libc::iovec { iov_base: bytes.as_mut_ptr().cast(), iov_len: LONGEST };
+            let message = &mut header.msg_hdr;
+            message.msg_iov = vector;
+            message.msg_iovlen = 1;
+            message.msg_name = std::ptr::from_mut(name).cast();
+            message.msg_namelen = size_of::<libc::sockaddr_storage>() as libc::socklen_t;
+            message.msg_control = control.0.as_mut_ptr().cast();
+            message.msg_controllen = CONTROL as _;
+        }
+        // SAFETY: every header points to buffers of the stated sizes, which live until the call has returned.
+        let count = unsafe {
+            libc::recvmmsg(
+                socket.as_raw_fd(),
+                headers.as_mut_ptr(),
+                MANY as libc::c_uint,
+                libc::MSG_DONTWAIT,
+                std::ptr::null_mut(),
+            )
+        };
+        let Ok(count) = usize::try_from(count) else {
+            // An error that an earlier packet of ours provoked concerns nobody here; the next call tells more.
+            return std::io::Error::last_os_error().kind() == std::io::ErrorKind::Interrupted;
+        };
+        let (now, wall) = (clock::now(), clock::wall().unix_micros);
+        for (header, (bytes, name)) in headers.iter().take(count).zip(self.bytes.iter().zip(self.names.iter())) {
+            let Some(source) = address(name) else { continue };
+            let cut = header.msg_hdr.msg_flags & libc::MSG_TRUNC != 0;
+            let mut meta = RxMeta { source, destination: None, ifindex: 0, ttl: None, multihop, cut };
+            let at = told(&header.msg_hdr, &mut meta).and_then(|stamp| arrival(stamp, now, wall)).unwrap_or(now);
+            let length = (header.msg_len as usize).min(LONGEST);
+            self.list.push(Received { at, meta, length, bytes: *bytes });
+        }
+        count == MANY
+    }
+}
+
+/// What the kernel says beside the bytes; answers its stamp, microseconds since the epoch.
+fn told(message: &libc::msghdr, meta: &mut RxMeta) -> Option<u64> {
+    let mut stamp = None;
+    // SAFETY: the kernel has filled the control buffer of this message up to msg_controllen.
+    let mut next = unsafe { libc::CMSG_FIRSTHDR(message) };
+    while !next.is_null() {
+        // SAFETY: not null, so it points to a whole header within the buffer; data is read unaligned and only where the
+        // kernel says that there is so much.
+        unsafe {
+            let (level, kind, data) = ((*next).cmsg_level, (*next).cmsg_type, libc::CMSG_DATA(next));
+            let room = ((*next).cmsg_len as usize).saturating_sub(libc::CMSG_LEN(0) as usize);
+            match (level, kind) {
+                (libc::IPPROTO_IP, libc::IP_TTL) | (libc::IPPROTO_IPV6, libc::IPV6_HOPLIMIT)
+                    if room >= size_of::<libc::c_int>() =>
+                {
+                    meta.ttl = u8::try_from(data.cast::<libc::c_int>().read_unaligned()).ok();
+                }
+                (libc::IPPROTO_IP, libc::IP_PKTINFO) if room >= size_of::<libc::in_pktinfo>() => {
+                    let info = data.cast::<libc::in_pktinfo>().read_unaligned();
+                    meta.ifindex = u32::try_from(info.ipi_ifindex).unwrap_or(0);
+                    meta.destination = Some(IpAddr::V4(Ipv4Addr::from(info.ipi_addr.s_addr.to_ne_bytes())));
+                }
+                (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO) if room >= size_of::<libc::in6_pktinfo>() => {
+                    let info = data.cast::<libc::in6_pktinfo>().read_unaligned();
+                    meta.ifindex = info.ipi6_ifindex;
+                    meta.destination = Some(IpAddr::V6(info.ipi6_addr.s6_addr.into()));
+                }
+                (libc::SOL_SOCKET, libc::SCM_TIMESTAMPNS) if room >= size_of::<libc::timespec>() => {
+                    let time = data.cast::<libc::timespec>().read_unaligned();
+                    let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
+                    let micros = u64::try_from(time.tv_nsec).unwrap_or(0) / 1_000;
+                    stamp = Some(seconds.saturating_mul(1_000_000).saturating_add(micros));
+                }
+                _ => {}
+            }
+            next = libc::CMSG_NXTHDR(message, next);
+        }
+    }
+    stamp
+}
+
+/// Stamps are of the wall clock, the engine lives by the monotonic one. What lies ahead or far back says that the wall
+/// clock was set meanwhile, and is not believed.
+fn arrival(stamp: u64, now: Time, wall: u64) -> Option<Time> {
+    let age = Interval::from_micros(wall.checked_sub(stamp)?);
+    (age < OLDEST).then(|| now.before(age))
+}
+
+fn address(name: &libc::sockaddr_storage) -> Option<IpAddr> {
+    let pointer = std::ptr::from_ref(name);
+    // SAFETY: sockaddr_storage has room and alignment for every kind of address, and its family says which one it is.
+    unsafe {
+        match i32::from(name.ss_family) {
+            libc::AF_INET => {
+                let v4 = &*pointer.cast::<libc::sockaddr_in>();
+                Some(IpAddr::V4(Ipv4Addr::from(v4.sin_addr.s_addr.to_ne_bytes())))
+            }
+            libc::AF_INET6 => {
+                let v6 = &*pointer.cast::<libc::sockaddr_in6>();
+                Some(IpAddr::V6(Ipv6Addr::from(v6.sin6_addr.s6_addr)))
+            }
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,321 @@
+//! The interop matrix: every way of configuring a session, with each program in the other seat, through every failure.
+
+use crate::ground::{Kind, Pair, frr, skip};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+/// Pairs that are played at the same time.
+const AT_ONCE: usize = 2;
+
+/// How a session is configured.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Way {
+    V4,
+    /// Without `hoplimit` on vipd's side; FRR takes 255 only.
+    V6,
+    V6Hoplimit,
+    /// Detection times differ by direction.
+    Unequal,
+    WePassive,
+    PeerPassive,
+    Multihop,
+}
+
+impl Way {
+    fn word(self) -> &'static str {
+        match self {
+            Way::V4 => "IPv4",
+            Way::V6 => "IPv6",
+            Way::V6Hoplimit => "IPv6, hoplimit 255",
+            Way::Unequal => "unequal intervals and multipliers",
+            Way::WePassive => "vipd passive",
+            Way::PeerPassive => "the peer passive",
+            Way::Multihop => "multihop over a router",
+        }
+    }
+
+    fn six(self) -> bool {
+        matches!(self, Way::V6 | Way::V6Hoplimit)
+    }
+}
+
+const COLUMNS: [&str; 10] = [
+    "up",
+    "cut both ways",
+    "cut one way",
+    "cut the other way",
+    "rough path",
+    "stopped 2 s",
+    "reload",
+    "TERM",
+    "KILL",
+    "shutdown",
+];
+
+struct Case {
+    way: Way,
+    peer: Kind,
+}
+
+struct Row {
+    case: Case,
+    cells: Vec<Option<Result<(), String>>>,
+}
+
+/// 60 ms × 5: short enough to be BFD, long enough for a busy machine.
+const PLAIN: &str = " min_rx 60\n min_tx 60\n multiplier 5";
+const FRR_PLAIN: &str = "  detect-multiplier 5\n  receive-interval 60\n  transmit-interval 60\n";
+
+impl Case {
+    fn pair(&self) -> Pair {
+        let mut pair = Pair::new([Kind::Vipd, self.peer], self.way == Way::Multihop);
+        let six = self.way.six();
+        let ours = match self.way {
+            Way::V6Hoplimit => format!("{PLAIN}\n hoplimit 255"),
+            Way::Unequal => " min_rx 80\n min_tx 70\n multiplier 4".into(),
+            Way::WePassive => format!("{PLAIN}\n passive"),
+            Way::Multihop => format!("{PLAIN}\n multihop\n max_hops 3"),
+            _ => PLAIN.to_owned(),
+        };
+        pair.configure(0, &pair.session(0, six, &ours));
+        match self.peer {
+            Kind::Frr => {
+                let (options, lines) = match self.way {
+                    Way::Unequal => {
+                        ("", "  detect-multiplier 7\n  receive-interval 100\n  transmit-interval 90\n".into())
+                    }
+                    Way::PeerPassive => ("", format!("{FRR_PLAIN}  passive-mode\n")),
+                    Way::Multihop => ("multihop", format!("{FRR_PLAIN}  minimum-ttl 250\n")),
+                    _ => ("", FRR_PLAIN.to_owned()),
+                };
+                pair.configure(1, &frr(&pair, 1, six, options, &lines));
+            }
+            Kind::Keepalived | Kind::Vipd => {
+                let theirs = match self.way {
+                    Way::V6Hoplimit => format!("{PLAIN}\n hoplimit 255"),
+                    Way::Unequal => " min_rx 100\n min_tx 90\n multiplier 7".into(),
+                    Way::PeerPassive => format!("{PLAIN}\n passive"),
+                    Way::Multihop => format!("{PLAIN}\n multihop\n max_hops 3"),
+                    _ => PLAIN.to_owned(),
+                };
+                pair.configure(1, &pair.session(1, six, &theirs));
+            }
+        }
+        pair.start(0);
+        pair.start(1);
+        pair
+    }
+
+    fn play(self) -> Row {
+        let mut pair = self.pair();
+        let mut cells = vec![Some(pair.both(true))];
+        for column in 1..COLUMNS.len() {
+            let whole = cells.iter().flatten().all(Result::is_ok);
+            cells.push(if whole { self.cell(&mut pair, column) } else { None });
+        }
+        Row { case: self, cells }
+    }
+
+    fn cell(&self, pair: &mut Pair, column: usize) -> Option<Result<(), String>> {
+        Some(match column {
+            1 => self.cut(pair, [true, true]),
+            2 => self.cut(pair, [true, false]),
+            3 => self.cut(pair, [false, true]),
+            4 => self.rough(pair),
+            5 => self.stopped(pair),
+            6 => self.reload(pair),
+            7 => self.ended(pair, libc::SIGTERM),
+            8 => self.ended(pair, libc::SIGKILL),
+            // Only vipd's own end has a shutdown in keepalived's language.
+            _ => return Some(self.shutdown(pair)),
+        })
+    }
+
+    /// Neither side may go on counting on the other; both come back.
+    fn cut(&self, pair: &Pair, from: [bool; 2]) -> Result<(), String> {
+        pair.cut(from);
+        let fell = pair.both(false);
+        pair.cut([false, false]);
+        fell?;
+        pair.both(true)
+    }
+
+    /// Loss, delay, duplicates and packets out of order: the session may fall, and is up when the path is good again.
+    fn rough(&self, pair: &Pair) -> Result<(), String> {
+        let rough = "loss 5% delay 15ms 10ms duplicate 5% reorder 10%";
+        for side in 0..2 {
+            pair.netem(side, rough);
+        }
+        let heard = || pair.session_of(0).and_then(|session| session["counters"]["received"].as_u64()).unwrap_or(0);
+        let before = heard();
+        let went_on = pair.until("packets over a rough path", || heard() > before + 50);
+        for side in 0..2 {
+            pair.netem(side, "");
+        }
+        went_on?;
+        pair.both(true)
+    }
+
+    fn stopped(&self, pair: &Pair) -> Result<(), String> {
+        pair.signal(1, libc::SIGSTOP);
+        let fell = pair.until("vipd notices that the peer stands still", || !pair.up(0));
+        pair.signal(1, libc::SIGCONT);
+        fell?;
+        pair.both(true)
+    }
+
+    /// The session stays: vipd's counter of falls does not move, nor does FRR's.
+    fn reload(&self, pair: &Pair) -> Result<(), String> {
+        let downs = || pair.session_of(0).map(|session| session["counters"]["downs"].clone());
+        let before = (downs(), (self.peer == Kind::Frr).then(|| pair.frr_downs(1)));
+        let reloads = pair.log(0).matches("Reload complete").count();
+        pair.signal(0, libc::SIGHUP);
+        if self.peer != Kind::Frr {
+            pair.signal(1, libc::SIGHUP);
+        }
+        pair.until("the reload", || pair.log(0).matches("Reload complete").count() > reloads)?;
+        pair.both(true)?;
+        let after = (downs(), (self.peer == Kind::Frr).then(|| pair.frr_downs(1)));
+        // keepalived's own reload may take longer than a detection time on a busy machine.
+        if before == after || self.peer == Kind::Keepalived {
+            Ok(())
+        } else {
+            Err(format!("{before:?} became {after:?}"))
+        }
+    }
+
+    /// The peer ends, and comes back; then vipd does.
+    fn ended(&self, pair: &mut Pair, signal: i32) -> Result<(), String> {
+        for side in [1, 0] {
+            pair.end(side, signal);
+            pair.until("the other side notices", || !pair.up(1 - side))?;
+            pair.start(side);
+            pair.both(true)?;
+        }
+        Ok(())
+    }
+
+    fn shutdown(&self, pair: &Pair) -> Result<(), String> {
+        let ask = |down: bool| pair.ask(0, &format!(r#"{{"request":"bfd_shutdown","session":"S","down":{down}}}"#));
+        ask(true).ok_or("no answer")?;
+        let fell = pair.until("the peer's session is down", || !pair.up(1));
+        let level = pair.session_of(0).map(|session| session["level"].clone()).unwrap_or_default();
+        ask(false).ok_or("no answer")?;
+        fell?;
+        if level["up"] != true || level["held"] != "operator" {
+            return Err(format!("trackers read {level}"));
+        }
+        pair.both(true)?;
+        if self.peer == Kind::Frr {
+            let (other, own) = if self.way.six() {
+                ("fd00:9::1".to_owned(), "fd00:9::2".to_owned())
+            } else {
+                (pair.address(0), pair.address(1))
+            };
+            let kind = if self.way == Way::Multihop { "multihop " } else { "" };
+            let peer = format!("peer {other} {kind}local-address {own}");
+            let frr = |line: &str| pair.vtysh(1, &["configure terminal", "bfd", &peer, line]);
+            frr("shutdown");
+            let held = || {
+                pair.session_of(0)
+                    .is_some_and(|s| s["state"] == "Down" && s["level"]["held"] == "peer" && s["level"]["up"] == true)
+            };
+            let kept = pair.until("the peer's shutdown is known and the level kept", held);
+            std::thread::sleep(Duration::from_secs(1));
+            let still = held();
+            frr("no shutdown");
+            kept?;
+            if !still {
+                return Err("the level was not kept while the peer was shut down".into());
+            }
+            pair.both(true)?;
+        }
+        Ok(())
+    }
+}
+
+fn table(rows: &[Row]) -> String {
+    let mut text = format!("| session | peer | {} |\n|{}\n", COLUMNS.join(" | "), "---|".repeat(COLUMNS.len() + 2));
+    for row in rows {
+        let cells: Vec<&str> = row
+            .cells
+            .iter()
+            .map(|cell| match cell {
+                Some(Ok(())) => "yes",
+                Some(Err(_)) => "**no**",
+                None => "",
+            })
+            .collect();
+        text += &format!("| {} | {} | {} |\n", row.case.way.word(), row.case.peer, cells.join(" | "));
+    }
+    text
+}
+
+const MARK: &str = "## BFD\n";
+const EXPLAINED: &str = "
+Written by `VIPD_INTEROP=write cargo test --test bfd_netns matrix`, from a run; not by hand. vipd in one seat; vipd, Debian's \
+keepalived 2.2.7 (which knows no `multihop`) or FRR's bfdd in the other; 60 ms × 5 unless the row says otherwise.
+
+A cell is *yes* when what had to happen was seen by both: the session comes up; a cut of the path in both directions, or in \
+one, takes it down on both sides and it comes back; it lives through a path that loses, delays, doubles and mixes up packets; a peer that stands still for two seconds is noticed; a reload takes nothing down, by \
+vipd's counter and FRR's; each side ends, in order and killed, and comes back; `shutdown` of a session on vipd's side, and on \
+FRR's, is known on the other side, and trackers keep what they read meanwhile. Witnesses are vipd's status, `show bfd peers json` \
+and its counters, and keepalived's log.
+
+";
+
+#[test]
+fn matrix() {
+    if skip(&["ip", "tc", "keepalived"]) {
+        return;
+    }
+    let mut wanted = Vec::new();
+    let plain = [Way::V4, Way::V6, Way::V6Hoplimit, Way::Unequal, Way::WePassive, Way::PeerPassive];
+    wanted.extend(plain.map(|way| Case { way, peer: Kind::Keepalived }));
+    if !skip(&["bfdd", "zebra", "vtysh"]) {
+        wanted.extend(plain.map(|way| Case { way, peer: Kind::Frr }));
+        wanted.push(Case { way: Way::Multihop, peer: Kind::Frr });
+    }
+    wanted.extend([Way::V4, Way::V6, Way::Multihop].map(|way| Case { way, peer: Kind::Vipd }));
+    if let Ok(filter) = std::env::var("VIPD_INTEROP_ONLY") {
+        wanted.retain(|case| format!("{} | {}", case.way.word(), case.peer).contains(&filter));
+    }
+    let (next, rows, count) = (AtomicUsize::new(0), Mutex::new(Vec::new()), wanted.len());
+    let wanted = Mutex::new(wanted.into_iter().map(Some).collect::<Vec<_>>());
+    std::thread::scope(|scope| {
+        for _ in 0..AT_ONCE {
+            scope.spawn(|| {
+                loop {
+                    let at = next.fetch_add(1, Ordering::Relaxed);
+                    if at >= count {
+                        return;
+                    }
+                    let case = wanted.lock().unwrap()[at].take().unwrap();
+                    let row = case.play();
+                    rows.lock().unwrap().push((at, row));
+                }
+            });
+        }
+    });
+    let mut rows = rows.into_inner().unwrap();
+    rows.sort_by_key(|(at, _)| *at);
+    let rows: Vec<Row> = rows.into_iter().map(|(_, row)| row).collect();
+    let table = table(&rows);
+    println!("{table}");
+    if std::env::var("VIPD_INTEROP").is_ok_and(|how| how == "write") {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/interop.md");
+        let text = std::fs::read_to_string(path).unwrap();
+        let before = text.split(MARK).next().unwrap_or_default().trim_end();
+        std::fs::write(path, format!("{before}\n\n{MARK}{EXPLAINED}{table}")).unwrap();
+    }
+    let wrong: Vec<String> = rows
+        .iter()
+        .flat_map(|row| row.cells.iter().zip(COLUMNS).map(move |(cell, column)| (row, cell, column)))
+        .filter_map(|(row, cell, column)| match cell {
+            Some(Err(text)) => Some(format!("{} | {} | {column}: {text}", row.case.way.word(), row.case.peer)),
+            _ => None,
+        })
+        .collect();
+    assert!(wrong.is_empty(), "{} cells are red\n\n{}", wrong.len(), wrong.join("\n\n"));
+}
