@@ -157,6 +157,40 @@ fn captured_packets_are_read_and_made() {
     }
 }
 
+/// tests/golden/bfd: Debian's keepalived 2.2.7 (10.9.9.1) and FRR 8.4.4 (10.9.9.2), from the start to the end of keepalived.
+#[test]
+fn a_capture_of_keepalived_and_frr_is_read_and_made() {
+    let capture = include_bytes!("../golden/bfd/sent.pcap");
+    let word = |at: usize| u32::from_le_bytes(capture[at..at + 4].try_into().unwrap()) as usize;
+    assert_eq!(word(0), 0xa1b2_c3d4, "a pcap file of this byte order");
+    let mut seen = std::collections::BTreeSet::new();
+    let mut at = 24;
+    while at < capture.len() {
+        let frame = &capture[at + 16..at + 16 + word(at + 8)];
+        at += 16 + word(at + 8);
+        // Ethernet, IPv4 without options or IPv6, UDP.
+        let (from, payload) = match frame[12..14] {
+            [0x08, 0x00] => (frame[29], &frame[42..]),
+            _ => (frame[37], &frame[62..]),
+        };
+        let packet = Packet::parse(payload).unwrap();
+        assert_eq!(&packet.emit()[..], payload);
+        seen.insert((from, packet.state, packet.poll, packet.is_final, packet.diag.number()));
+    }
+    use State::{Down, Init, Up};
+    for expected in [
+        (1, Down, false, false, 0),
+        (2, Init, false, false, 0),
+        (1, Up, true, false, 0),
+        (1, Up, false, true, 0),
+        (2, Up, true, false, 0),
+        (2, Up, false, true, 0),
+        (2, Down, false, false, 1),
+    ] {
+        assert!(seen.contains(&expected), "{expected:?} in {seen:?}");
+    }
+}
+
 #[test]
 fn every_refusal_has_its_packet() {
     let good = bytes("20c00518a9cab861bbbfc938000027100000271000000000");

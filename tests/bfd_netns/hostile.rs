@@ -19,6 +19,14 @@ fn inside<T: Send>(namespace: &str, work: impl FnOnce() -> T + Send) -> T {
     })
 }
 
+struct OnDrop<'a>(&'a AtomicBool);
+
+impl Drop for OnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 #[test]
 fn forged_packets_and_floods() {
     if skip(&["ip"]) {
@@ -76,7 +84,7 @@ fn forged_packets_and_floods() {
     // A flood of packets that belong to nobody: both loops keep their work.
     let adverts = || {
         let status = pair.ask(0, r#"{"request":"status"}"#).unwrap();
-        status["status"]["instances"][0]["counters"]["advertise_sent"].as_u64().unwrap()
+        status["status"]["instances"][0]["counters"]["advert_sent"].as_u64().unwrap()
     };
     let (stop, sent) = (AtomicBool::new(false), AtomicU64::new(0));
     let seen = std::thread::scope(|scope| {
@@ -93,6 +101,8 @@ fn forged_packets_and_floods() {
                 }
             });
         });
+        // Whatever happens here, the flood ends.
+        let _end = OnDrop(&stop);
         let before = adverts();
         // Adverts go on while it lasts: at 0.2 s each, so many take a while on any machine.
         let went_on = pair.until("adverts beside the flood", || adverts() >= before + 15);

@@ -29,7 +29,7 @@ pub fn world(seed: u64) -> Weather {
     let mut random = Random::new(seed ^ 0x0005_EED0_FBAD_DA75);
     let mut plan = plan::plan(&mut random);
     // A stream of its own: the worlds that were known before stay what they were.
-    let mut chance = Random::new(seed ^ 0x0B_FD0B_FD0B_FD);
+    let mut chance = Random::new(seed ^ 0x0BFD_0BFD_0BFD);
     if plan.nodes.len() == 2 && chance.one_in(2) {
         let interval = Interval::from_millis(chance.within(10, 400));
         plan.session = Some((interval, chance.within(1, 6) as u8));
