@@ -21,6 +21,8 @@ const LONGEST_CHUNK_LINE: usize = 4096;
 const LONGEST_TRAILER: usize = 64 * 1024;
 /// Largest body, in bytes. Time ends most of them before.
 const LARGEST_BODY: u64 = 256 * 1024 * 1024;
+/// What every answer begins with.
+const BEGINNING: &[u8] = b"HTTP/";
 /// Interim answers (RFC 9110 §15.2) before the one that counts.
 const MOST_INTERIM: u32 = 16;
 
@@ -156,7 +158,6 @@ impl Answer {
 
     /// A header that is not whole yet: can it still become one?
     fn unfinished(&self) -> Progress {
-        const BEGINNING: &[u8] = b"HTTP/";
         if self.head.len() > LONGEST_HEAD {
             return bad(Symptom::TooLong(LONGEST_HEAD as u64));
         }
@@ -168,6 +169,10 @@ impl Answer {
     }
 
     fn read_head(&mut self, head: &[u8]) -> Progress {
+        // The library skips empty lines before it.
+        if !head.starts_with(BEGINNING) {
+            return malformed("not HTTP");
+        }
         let mut lines = vec![httparse::EMPTY_HEADER; MOST_LINES];
         let mut response = httparse::Response::new(&mut lines);
         let mut config = httparse::ParserConfig::default();

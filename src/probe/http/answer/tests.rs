@@ -61,6 +61,7 @@ fn answers_are_judged_as_by_keepalived() {
         (&plain(), b"HTTP/1.0 200 OK\nX: y\n\nhello\n", odd("no end of the HTTP header")),
         (&plain(), b"\x15\x03\x01\x00\x02\x02\x28", odd("not HTTP")),
         (&plain(), b"<html>", odd("not HTTP")),
+        (&plain(), b"\r\nHTTP/1.0 200 OK\r\n\r\n", odd("not HTTP")),
     ] {
         assert_eq!(verdict(rules, bytes), finding, "{}", bytes.escape_ascii());
     }
