@@ -250,7 +250,7 @@ impl Pair {
             Kind::Frr => self.frr(side, "show bfd peers json")["status"] == "up",
             Kind::Keepalived => {
                 let log = self.log(side);
-                let last = log.lines().filter(|line| line.contains("(S) Entering ")).last().unwrap_or_default();
+                let last = log.lines().rev().find(|line| line.contains("(S) Entering ")).unwrap_or_default();
                 last.contains("Entering Up state")
             }
         }
@@ -275,10 +275,10 @@ impl Pair {
 
     /// Nothing gets through, in the given directions (from side 0, from side 1).
     pub fn cut(&self, from: [bool; 2]) {
-        for side in 0..2 {
-            let n = &self.nodes[side].namespace;
+        for (node, cut) in self.nodes.iter().zip(from) {
+            let n = &node.namespace;
             let _ = ip(&format!("netns exec {n} tc qdisc del dev eth0 root"));
-            if from[side] {
+            if cut {
                 ip(&format!("netns exec {n} tc qdisc add dev eth0 root netem loss 100%")).unwrap();
             }
         }

@@ -16,7 +16,7 @@ pub fn local(fact: &LinkFact) -> Option<Local> {
         LinkFact::AddressGone { index, address, prefix } => {
             Local::AddressGone { index: *index, address: *address, prefix: *prefix }
         }
-        LinkFact::Healed { .. } => return None,
+        LinkFact::Healed { .. } | LinkFact::Swept { .. } => return None,
     })
 }
 
