@@ -289,8 +289,10 @@ fn every_difference_from_keepalived_names_a_test_that_holds_it() {
     ["tests", "src"].iter().for_each(|part| below(&root().join(part), ".rs", &mut paths));
     let known: BTreeSet<String> =
         paths.iter().flat_map(|path| tests_in(&std::fs::read_to_string(path).unwrap())).collect();
+    let scenarios = std::fs::read_to_string(root().join("tests/vm/lvs/scenarios")).unwrap();
     let is_test = |name: &str| {
         known.contains(name)
+            || scenarios.contains(&format!("=== {name}: "))
             || (name.contains('-') && root().join("tests/config").join(name).join("expected.txt").exists())
     };
     assert!(is_test("cases") && is_test("brace-surplus") && !is_test("held_by_nothing") && !is_test("no-such-case"));

@@ -75,7 +75,9 @@ impl Balancer {
             for service in &self.services {
                 if how == FlushOnStop::Each {
                     for server in &service.servers {
-                        let told = service.info.omega && server.alive();
+                        // Behind a sorry server it is not in the table, and so does not go out of it.
+                        let present = server.info.inhibit || service.sorry.is_none();
+                        let told = service.info.omega && server.alive() && present;
                         let (server, alive) = (server.info.clone(), server.alive());
                         self.events.push(Event::ServerStopped { server, alive, told });
                     }

@@ -3,8 +3,9 @@
 //! Three parts, by the thread that owns them. [`socket`], [`timer`] and [`clock`] belong to the engine thread and never
 //! block (but [`socket::open`], which is the kernel thread's). [`netlink`] is a thread of its own: it carries out claims, watches the kernel's tables, heals what others
 //! removed and sends announcements; it is spoken to by [`netlink::Order`] and speaks by [`netlink::Report`].
-//! [`probes`] carries checks of real servers, for the checker thread; [`bfd`] has the sockets of the bfd thread. [`process`],
-//! [`trackfile`] and [`trackprocess`] belong to the services thread.
+//! [`probes`] carries checks of real servers and [`ipvs`] keeps the table of virtual servers, for the checker thread;
+//! [`bfd`] has the sockets of the bfd thread. [`process`], [`trackfile`] and [`trackprocess`] belong to the services
+//! thread.
 //!
 //! Nothing here decides about the protocol: wishes come in as [`crate::vrrp::io`] vocabulary and facts go out so.
 
