@@ -189,6 +189,9 @@ fn doctor_sees_a_service_that_cannot_bind_and_an_address_that_is_there() {
         .file("/etc/nginx/conf.d/site.conf", "server {\n    listen 10.0.0.10:443 ssl;\n}\n");
     assert_eq!(complaints(&machine, false), ["nonlocal-bind"]);
     machine.addresses = vec![("eth0".into(), "10.0.0.10".parse().unwrap())];
+    // It is the only one, too: there would be nothing to send from.
+    assert_eq!(complaints(&machine, false), ["own-address", "address", "nonlocal-bind"]);
+    machine.addresses.push(("eth0".into(), "10.0.0.2".parse().unwrap()));
     assert_eq!(complaints(&machine, false), ["address", "nonlocal-bind"]);
     // Another address that begins the same is not it.
     let near = Made::with_eth0()
@@ -239,4 +242,56 @@ fn a_wrong_question_has_exit_code_2() {
     assert_eq!(vipctl(&["status", "--control", "/nowhere/control.sock"]).0, Some(2));
     assert_eq!(vipctl(&["keywords", "vrrp_instanc"]).0, Some(2));
     assert_eq!(vipctl(&["keywords", "vrrp_instance"]).0, Some(0));
+}
+
+/// What a reload changed is said by name, and no secret is in it.
+#[test]
+fn changes_of_a_reload_are_named_and_secrets_are_not() {
+    use vipd::observe::changes::{between, line};
+    use vipd::spec::{Auth, Spec};
+    let one = |priority| build::spec(vec![build::instance("VI_1", 51, priority, &["10.0.0.10".parse().unwrap()])]);
+    assert_eq!(line(&between(&one(100), &one(100))), "nothing changed");
+    assert_eq!(between(&one(100), &one(150)), ["VI_1: priority 100 → 150"]);
+    let mut other = one(100);
+    (other.instances[0].auth, other.instances[0].accept) = (Auth::Pass(*b"TopSecre"), false);
+    assert_eq!(between(&one(100), &other), ["VI_1: authentication changed"]);
+    other.instances[0].auth = Auth::None;
+    assert_eq!(between(&one(100), &other), ["VI_1: other settings changed"]);
+    assert_eq!(between(&one(100), &Spec::default()), ["VI_1 is gone"]);
+}
+
+/// Two masters, a refused speaker and a held group stand in `status` and in `explain`, in the same words.
+#[test]
+fn what_is_wrong_stands_in_status_and_in_explain() {
+    let snapshot: Snapshot = serde_json::from_value(json!({
+        "now": 100_000_000u64,
+        "groups": [{ "name": "G", "state": "BACKUP", "members": ["V1", "V2"] }],
+        "instances": [
+            { "name": "VI", "state": "MASTER", "vrid": 51, "since": 1u64, "why": "master_silent", "owned": true,
+              "addresses": [{ "address": "10.0.0.10", "prefix": 24, "interface": "eth0", "on": [] }],
+              "rivals": [{ "address": "10.0.0.2", "priority": 100, "count": 9, "first_heard": 90_000_000u64,
+                           "last_heard": 99_500_000u64, "current": true }],
+              "refused_speakers": [{ "address": "10.0.0.3", "why": "auth_failure", "count": 7,
+                                     "last_heard": 99_000_000u64, "current": true }] },
+            { "name": "V1", "state": "BACKUP", "why": "start", "held_back_by": ["V2"],
+              "addresses": [{ "address": "10.0.0.20", "prefix": 24, "interface": "eth0", "on": ["eth0"] }] },
+            { "name": "V2", "state": "BACKUP", "why": { "preempts": { "over": "10.0.0.2", "priority": 90 } },
+              "master": { "address": "10.0.0.2", "priority": 150, "last_heard": 79_000_000u64, "silent": true } }
+        ]
+    }))
+    .unwrap();
+    let explained = explain::render(&snapshot, None, Paint::plain()).unwrap();
+    let status = status::render(&snapshot, Paint::plain());
+    for part in [
+        "two masters: 10.0.0.2 speaks as MASTER too, with priority 100, for 10 s (9 adverts, the last 0.5 s ago)",
+        "adverts of 10.0.0.3 are refused: its password or key is not ours (7 adverts, the last 1 s ago)",
+        "MASTER, but not on this server: 10.0.0.10",
+        "10.0.0.20 here although BACKUP: on eth0",
+        "ready to become MASTER, but group G is held back by V2, whose down timer runs",
+        "it took over from 10.0.0.2, whose priority is only 90",
+        "nobody heard; 10.0.0.2 has been silent for 21 s",
+    ] {
+        assert!(status.contains(part), "{part}\nis not in status:\n{status}");
+        assert!(explained.contains(part), "{part}\nis not in explain:\n{explained}");
+    }
 }

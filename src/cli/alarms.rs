@@ -131,7 +131,7 @@ fn held(snapshot: &Snapshot, instance: &Instance) -> Alarm {
         .collect();
     Alarm::new(
         "group-held",
-        format!("ready to become MASTER, but held back by {} of group {group}", members.join(" and ")),
+        format!("ready to become MASTER, but group {group} is held back by {}", members.join(" and ")),
     )
     .why("a sync group moves as a whole: as long as that member stays BACKUP, nobody may hold these addresses")
     .cure("stop the other server's daemon, or mend what keeps its instances in different states")

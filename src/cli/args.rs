@@ -3,6 +3,7 @@
 //! Owned by the command line; from these types come the parser, the help, the completions and vipctl(1). Nothing here
 //! acts.
 
+use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
@@ -41,6 +42,8 @@ pub enum Verb {
     Lab(Lab),
     /// What state every instance is in, since when and why
     Status(Status),
+    /// Is this server master of an instance, sync group or address? Exit code 0: yes, 1: no, 2: cannot be asked
+    IsMaster(IsMaster),
     /// Show changes as they happen
     Watch(Watch),
     /// Why an instance is master, or why it is not
@@ -50,11 +53,11 @@ pub enum Verb {
     History(History),
     /// BFD sessions: state, why, what was agreed with the peer
     Bfd(Bfd),
-    /// Hand over and stay backup while another router lives, until `undrain`
-    Drain(Which),
+    /// Hand over, wait until another router has taken over, and stay backup while one lives, until `undrain`
+    Drain(Drain),
     /// End a `drain`
     Undrain(Which),
-    /// Hand over once, then take part in elections as usual
+    /// Hand over once, wait until another router has taken over, then take part in elections as usual
     Failover(Which),
     /// Send gratuitous ARPs and neighbour advertisements once more
     Announce(Which),
@@ -89,13 +92,14 @@ pub enum Verb {
 
 #[derive(Debug, Args)]
 pub struct Check {
-    /// One file: its own mistakes. Several: also what does not fit between the servers, and what will happen.
+    /// One file: its own mistakes. Several: also what does not fit between the servers, and what will happen. `-`: the
+    /// configuration comes on standard input.
     #[arg(required = true, value_name = "FILE")]
     pub files: Vec<PathBuf>,
     /// Fail on warnings too.
     #[arg(long)]
     pub strict: bool,
-    /// Take every interface, user and script to be there, as with several files: the file is for another machine.
+    /// Take every interface, user, script and host name to be there, as with several files: the file is for another machine.
     #[arg(long)]
     pub anywhere: bool,
     /// How it is said. json: one object a line. A mistake has level (note, warning or error), class, message, file, line,
@@ -198,21 +202,40 @@ pub struct LabNode {
     pub plan: String,
 }
 
+/// Any path, the empty one too, which stands for none.
+fn maybe_empty() -> impl TypedValueParser<Value = PathBuf> {
+    OsStringValueParser::new().map(PathBuf::from)
+}
+
 /// Which daemon to speak to.
 #[derive(Debug, Args)]
 pub struct Daemon {
-    /// The daemon's control socket.
-    #[arg(long, value_name = "SOCKET", env = "VIPD_CONTROL")]
+    /// The daemon's control socket. An empty VIPD_CONTROL counts as none.
+    #[arg(long, value_name = "SOCKET", env = "VIPD_CONTROL", value_parser = maybe_empty())]
     pub control: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
 pub struct Status {
+    /// Instances or sync groups; all if not given.
+    pub names: Vec<String>,
+    /// Only the instance with this virtual address.
+    #[arg(long, value_name = "ADDRESS")]
+    pub address: Option<std::net::IpAddr>,
     #[command(flatten)]
     pub daemon: Daemon,
     /// The daemon's whole snapshot.
     #[arg(long)]
     pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct IsMaster {
+    /// An instance, a sync group, or a virtual address.
+    #[arg(value_name = "NAME|ADDRESS")]
+    pub what: String,
+    #[command(flatten)]
+    pub daemon: Daemon,
 }
 
 #[derive(Debug, Args)]
@@ -272,6 +295,15 @@ pub struct Which {
 }
 
 #[derive(Debug, Args)]
+pub struct Drain {
+    #[command(flatten)]
+    pub which: Which,
+    /// Also after a restart of the daemon and a reboot of the machine. A reload and `vipctl upgrade` keep every drain.
+    #[arg(long)]
+    pub keep: bool,
+}
+
+#[derive(Debug, Args)]
 pub struct Upgrade {
     /// The new program; by default the file that the daemon was started from.
     #[arg(value_name = "PATH")]
@@ -304,6 +336,8 @@ pub struct Doctor {
     /// The configuration to look at the machine with.
     #[arg(default_value = "/etc/keepalived/keepalived.conf", value_name = "FILE")]
     pub file: PathBuf,
+    #[command(flatten)]
+    pub daemon: Daemon,
     /// A list of findings.
     #[arg(long)]
     pub json: bool,

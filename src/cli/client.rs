@@ -1,22 +1,43 @@
 //! The other end of the control socket: connect, ask, read answers line by line.
+//!
+//! A daemon answers at once or is in trouble: whoever asks is told so after [`PATIENCE`], with what the kernel knows of the
+//! process. Only what is work for the daemon (a reload, an upgrade) may take longer, and only after it has said hello.
 
 use super::Trouble;
 use super::args::Daemon;
 use super::view::Snapshot;
 use crate::daemon::doors::socket::{Reply, Request, socket_path};
+use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 use std::io::{BufRead, BufReader, ErrorKind, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-/// How long an answer may take: a reload reads files, an upgrade starts a program.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// How long an answer may take, and the connection before it.
+pub const PATIENCE: Duration = Duration::from_millis(2_500);
+/// How long work may take: a reload reads files and looks names up, an upgrade starts a program.
+const WORK: Duration = Duration::from_secs(120);
+/// Between two attempts to connect to a daemon whose queue of connections is full.
+const AGAIN: Duration = Duration::from_millis(50);
 
 /// A connection to one daemon.
 #[derive(Debug)]
 pub struct Client {
     stream: BufReader<UnixStream>,
     path: PathBuf,
+    patience: Duration,
+    /// The beginning of a line whose rest has not come yet.
+    line: Vec<u8>,
+}
+
+/// What came, or that nothing did.
+#[derive(Debug)]
+pub enum Heard {
+    Reply(Reply),
+    /// The daemon has hung up.
+    Gone,
+    /// Nothing came in time; the connection stands.
+    Silence,
 }
 
 impl Client {
@@ -25,17 +46,13 @@ impl Client {
     /// # Errors
     /// Nobody listens, or this user may not ask.
     pub fn connect(daemon: &Daemon) -> Result<Client, Trouble> {
-        let path = match &daemon.control {
-            Some(path) => path.clone(),
-            None => usual_path()?,
-        };
-        Client::open(&path)
+        Client::open(&path_of(daemon)?)
     }
 
     /// # Errors
     /// Nobody listens at `path`, or this user may not ask.
     pub fn open(path: &Path) -> Result<Client, Trouble> {
-        let stream = UnixStream::connect(path).map_err(|e| {
+        let stream = connected(path).map_err(|e| {
             let trouble = Trouble::new(format!("no daemon answers at {}: {e}", path.display()));
             match e.kind() {
                 ErrorKind::PermissionDenied => trouble.help("ask as root"),
@@ -46,7 +63,7 @@ impl Client {
         })?;
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;
-        Ok(Client { stream: BufReader::new(stream), path: path.to_path_buf() })
+        Ok(Client { stream: BufReader::new(stream), path: path.to_path_buf(), patience: PATIENCE, line: Vec::new() })
     }
 
     /// Asks and waits for the answer.
@@ -54,8 +71,18 @@ impl Client {
     /// # Errors
     /// The daemon refused, hung up, did not answer in time, or answered in a way that is not understood.
     pub fn ask(&mut self, request: &Request) -> Result<Reply, Trouble> {
+        let works = matches!(request, Request::Reload | Request::Upgrade { .. });
+        if works {
+            // Alive it says hello at once, so that silence afterwards is work.
+            self.ask(&Request::Hello)?;
+            self.wait_for(WORK)?;
+        }
         self.send(request)?;
-        match self.next()? {
+        let answer = self.next();
+        if works {
+            self.wait_for(PATIENCE)?;
+        }
+        match answer? {
             Some(Reply::Refused { reason, diagnostics }) => {
                 Err(Trouble { what: reason, help: diagnostics.map(|d| format!("\n{d}")) })
             }
@@ -77,22 +104,35 @@ impl Client {
     /// # Errors
     /// No answer in time, or one that is not understood.
     pub fn next(&mut self) -> Result<Option<Reply>, Trouble> {
-        let mut line = String::new();
-        match self.stream.read_line(&mut line) {
-            Ok(0) => Ok(None),
-            Ok(_) => serde_json::from_str(&line)
-                .map(Some)
-                .map_err(|e| Trouble::new(format!("the daemon's answer is not understood: {e}"))),
+        match self.listen()? {
+            Heard::Reply(reply) => Ok(Some(reply)),
+            Heard::Gone => Ok(None),
+            Heard::Silence => Err(self.lost(&ErrorKind::TimedOut.into())),
+        }
+    }
+
+    /// What comes within the patience; what has come of a line so far is kept for the next call.
+    ///
+    /// # Errors
+    /// An answer that is not understood.
+    pub fn listen(&mut self) -> Result<Heard, Trouble> {
+        match self.stream.read_until(b'\n', &mut self.line) {
+            Ok(_) if self.line.last() == Some(&b'\n') => {
+                let line = std::mem::take(&mut self.line);
+                serde_json::from_slice(&line)
+                    .map(Heard::Reply)
+                    .map_err(|e| Trouble::new(format!("the daemon's answer is not understood: {e}")))
+            }
+            Ok(_) => Ok(Heard::Gone),
+            Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => Ok(Heard::Silence),
+            Err(e) if e.kind() == ErrorKind::ConnectionReset => Ok(Heard::Gone),
             Err(e) => Err(self.lost(&e)),
         }
     }
 
-    /// Waits for answers without a limit: for `watch`.
-    ///
-    /// # Errors
-    /// Those of setsockopt(2).
-    pub fn be_patient(&mut self) -> Result<(), Trouble> {
-        Ok(self.stream.get_ref().set_read_timeout(None)?)
+    fn wait_for(&mut self, patience: Duration) -> Result<(), Trouble> {
+        self.patience = patience;
+        Ok(self.stream.get_ref().set_read_timeout(Some(patience))?)
     }
 
     /// The daemon's snapshot, as it came and as it is read here.
@@ -111,12 +151,66 @@ impl Client {
 
     fn lost(&self, e: &std::io::Error) -> Trouble {
         match e.kind() {
-            ErrorKind::WouldBlock | ErrorKind::TimedOut => Trouble::new(format!(
-                "the daemon at {} did not answer within {} s",
-                self.path.display(),
-                PATIENCE.as_secs()
-            )),
+            ErrorKind::WouldBlock | ErrorKind::TimedOut => {
+                let seconds = self.patience.as_secs_f64();
+                let text = format!(
+                    "the daemon at {}{} does not answer: nothing came within {seconds} s",
+                    self.path.display(),
+                    self.process()
+                );
+                Trouble::new(text).help("`systemctl status keepalived` shows its process; the other servers take over from one that is silent")
+            }
             _ => Trouble::new(format!("the daemon at {} hung up: {e}", self.path.display())),
+        }
+    }
+
+    /// " (pid 17, which is stopped)", as far as the kernel says.
+    fn process(&self) -> String {
+        let Ok(peer) = getsockopt(self.stream.get_ref(), PeerCredentials) else { return String::new() };
+        let pid = peer.pid();
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        // The state follows the name, which may hold anything, in brackets.
+        match stat.rsplit(") ").next().and_then(|rest| rest.chars().next()).filter(|_| stat.contains(") ")) {
+            Some('T' | 't') => format!(" (pid {pid}, which is stopped: `kill -CONT {pid}` lets it go on)"),
+            Some('Z') => format!(" (pid {pid}, which has ended)"),
+            Some('D') => format!(" (pid {pid}, which waits for a disk or a file system)"),
+            Some(_) => format!(" (pid {pid})"),
+            None => String::new(),
+        }
+    }
+}
+
+/// The socket that was asked for, or the only one that somebody listens at.
+///
+/// # Errors
+/// Several daemons run here and none was named.
+pub fn path_of(daemon: &Daemon) -> Result<PathBuf, Trouble> {
+    // An empty variable is as good as none.
+    match daemon.control.as_ref().filter(|path| !path.as_os_str().is_empty()) {
+        Some(path) => Ok(path.clone()),
+        None => usual_path(),
+    }
+}
+
+/// Never waits for longer than the patience, as connect(2) does while the queue of a daemon that does not accept is full.
+fn connected(path: &Path) -> std::io::Result<UnixStream> {
+    let begun = Instant::now();
+    loop {
+        let socket = socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None)?;
+        socket.set_nonblocking(true)?;
+        match socket.connect(&socket2::SockAddr::unix(path)?) {
+            Ok(()) => {
+                socket.set_nonblocking(false)?;
+                return Ok(std::os::fd::OwnedFd::from(socket).into());
+            }
+            Err(e) if e.kind() == ErrorKind::WouldBlock && begun.elapsed() < PATIENCE => std::thread::sleep(AGAIN),
+            Err(e) if e.kind() == ErrorKind::WouldBlock => {
+                return Err(std::io::Error::new(
+                    ErrorKind::TimedOut,
+                    "it does not take connections; is its process stopped?",
+                ));
+            }
+            Err(e) => return Err(e),
         }
     }
 }
@@ -130,7 +224,8 @@ pub fn read(status: &serde_json::Value) -> Result<Snapshot, Trouble> {
 }
 
 pub fn unexpected(reply: &Reply) -> Trouble {
-    Trouble::new(format!("the daemon gave an answer to another question: {reply:?}"))
+    let kind = serde_json::to_value(reply).ok().and_then(|value| value["reply"].as_str().map(str::to_owned));
+    Trouble::new(format!("the daemon answered another question ({})", kind.unwrap_or_default()))
 }
 
 /// The sockets in the usual directory behind which a daemon is, the plain one first.
@@ -146,10 +241,18 @@ pub fn listening() -> Vec<PathBuf> {
 /// A socket whose daemon was killed stays in the file system: only an answer counts. Somebody who may not ask is told so
 /// by the attempt to connect.
 fn listens(path: &Path) -> bool {
-    match UnixStream::connect(path) {
-        Ok(_) => true,
-        Err(error) => error.kind() == ErrorKind::PermissionDenied,
+    match reach(path) {
+        Ok(()) => true,
+        Err(error) => matches!(error.kind(), ErrorKind::PermissionDenied | ErrorKind::TimedOut),
     }
+}
+
+/// Does somebody take connections there?
+///
+/// # Errors
+/// `PermissionDenied`: another user's; `TimedOut`: somebody listens and does not take them; else nobody listens.
+pub fn reach(path: &Path) -> std::io::Result<()> {
+    connected(path).map(|_| ())
 }
 
 /// The plain path if somebody listens there, else the only other socket where somebody does.

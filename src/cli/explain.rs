@@ -8,7 +8,10 @@ use super::view::{self, Instance, Snapshot, span};
 
 /// One paragraph an instance.
 pub fn render(snapshot: &Snapshot, only: Option<&str>, paint: Paint) -> Option<String> {
-    let chosen: Vec<&Instance> = snapshot.instances.iter().filter(|i| only.is_none_or(|name| i.name == name)).collect();
+    let group = snapshot.groups.iter().find(|group| only == Some(group.name.as_str()));
+    let member = |i: &Instance| group.is_some_and(|group| group.members.contains(&i.name));
+    let wanted = |i: &&Instance| only.is_none_or(|name| i.name == name || member(i));
+    let chosen: Vec<&Instance> = snapshot.instances.iter().filter(wanted).collect();
     if chosen.is_empty() {
         return None;
     }

@@ -30,13 +30,18 @@ pub enum Where {
 /// # Errors
 /// The file is not there or cannot be read.
 pub fn load(file: &Path, config_id: Option<&str>, place: Where) -> Result<(Option<Spec>, Diagnostics), Trouble> {
-    if let Err(e) = std::fs::File::open(file) {
+    let stdin = if file == Path::new(STDIN) { Some(Stdin::read()?) } else { None };
+    if stdin.is_none()
+        && let Err(e) = std::fs::File::open(file)
+    {
         return Err(Trouble::new(format!("{}: {e}", file.display())));
     }
     let (anywhere, here) = (Anywhere::new(), LinuxSystem::new());
+    let plain: &dyn Loader = stdin.as_ref().map_or(&OsLoader as &dyn Loader, |stdin| stdin as &dyn Loader);
+    let learning = Learning(&anywhere, plain);
     let (system, files): (&dyn System, &dyn Loader) = match place {
-        Where::Here => (&here, &OsLoader),
-        Where::Anywhere => (&anywhere, &Learning(&anywhere)),
+        Where::Here => (&here, plain),
+        Where::Anywhere => (&anywhere, &learning),
     };
     let host = system.host_name();
     let name = config_id.map_or_else(|| host.split('.').next().unwrap_or_default().to_owned(), str::to_owned);
@@ -86,19 +91,52 @@ impl Default for Anywhere {
     }
 }
 
-/// Files from disk; what they say is learnt.
-struct Learning<'a>(&'a Anywhere);
+/// Files as another loader reads them; what they say is learnt.
+struct Learning<'a>(&'a Anywhere, &'a dyn Loader);
 
 impl Loader for Learning<'_> {
     fn read(&self, path: &Path) -> Found {
-        let found = OsLoader.read(path);
+        let found = self.1.read(path);
         if let Found::Text(bytes) = &found {
             self.0.learn(&String::from_utf8_lossy(bytes));
         }
         found
     }
     fn glob(&self, pattern: &str) -> Vec<PathBuf> {
-        OsLoader.glob(pattern)
+        self.1.glob(pattern)
+    }
+}
+
+/// The name under which standard input is read.
+pub const STDIN: &str = "-";
+/// Longer input is no configuration.
+const STDIN_MAX: u64 = 64 << 20;
+
+/// Standard input as the main file; what it includes comes from disk, relative to the working directory.
+struct Stdin(Vec<u8>);
+
+impl Stdin {
+    fn read() -> Result<Stdin, Trouble> {
+        use std::io::Read;
+        let mut bytes = Vec::new();
+        std::io::stdin()
+            .lock()
+            .take(STDIN_MAX)
+            .read_to_end(&mut bytes)
+            .map_err(|e| Trouble::new(format!("standard input: {e}")))?;
+        Ok(Stdin(bytes))
+    }
+    fn is_meant(path: &Path) -> bool {
+        path.file_name().is_some_and(|name| name == STDIN)
+    }
+}
+
+impl Loader for Stdin {
+    fn read(&self, path: &Path) -> Found {
+        if Stdin::is_meant(path) { Found::Text(self.0.clone()) } else { OsLoader.read(path) }
+    }
+    fn glob(&self, pattern: &str) -> Vec<PathBuf> {
+        if Stdin::is_meant(Path::new(pattern)) { vec![pattern.into()] } else { OsLoader.glob(pattern) }
     }
 }
 
@@ -147,8 +185,10 @@ impl System for Anywhere {
     fn host_name(&self) -> String {
         nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok()).unwrap_or_default()
     }
+    /// Nobody is asked: on the machine that the file is for the name may be known. The address is one for documentation
+    /// (RFC 5737), and is never used.
     fn resolve(&self, host: &str) -> Option<IpAddr> {
-        self.table.resolve(host)
+        self.table.resolve(host).or(Some(IpAddr::from([192, 0, 2, 1])))
     }
     fn uptime(&self) -> Interval {
         self.table.uptime()

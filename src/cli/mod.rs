@@ -14,6 +14,7 @@ pub mod explain;
 pub mod files;
 pub mod fmt;
 pub mod genhash;
+mod handover;
 pub mod keywords;
 pub mod lab;
 pub mod manual;
@@ -26,6 +27,7 @@ mod steer;
 mod table;
 pub mod view;
 pub mod vipd;
+mod watch;
 
 use crate::daemon::doors::socket::Request;
 use args::{ColourChoice, Verb, Vipctl};
@@ -66,13 +68,14 @@ pub fn vipctl() -> ExitCode {
 fn run(verb: Verb) -> Outcome {
     match verb {
         Verb::Status(args) => steer::status(&args),
-        Verb::Watch(args) => steer::watch(&args),
+        Verb::IsMaster(args) => steer::is_master(&args),
+        Verb::Watch(args) => watch::run(&args),
         Verb::History(args) => steer::history(&args),
         Verb::Explain(args) => steer::explain(&args),
         Verb::Bfd(args) => steer::bfd(args),
-        Verb::Drain(which) => steer::each(which, |instance| Request::Drain { instance }),
+        Verb::Drain(args) => handover::drain(&args),
         Verb::Undrain(which) => steer::each(which, |instance| Request::Undrain { instance }),
-        Verb::Failover(which) => steer::each(which, |instance| Request::Failover { instance }),
+        Verb::Failover(which) => handover::failover(&which),
         Verb::Announce(which) => steer::each(which, |instance| Request::Announce { instance }),
         Verb::Reload(daemon) => steer::ask(&daemon, &Request::Reload),
         Verb::Upgrade(args) => steer::upgrade(args),

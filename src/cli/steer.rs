@@ -2,12 +2,13 @@
 
 use super::Outcome;
 use super::Trouble;
-use super::args::{Bfd, BfdWhat, Daemon, Explain, History, Status, Upgrade, Watch, Which};
-use super::client::{Client, listening, read, unexpected};
+use super::args::{Bfd, BfdWhat, Daemon, Explain, History, IsMaster, Status, Upgrade, Which};
+use super::client::{Client, listening, unexpected};
 use super::clock;
 use super::explain;
 use super::paint::Paint;
 use super::status;
+use super::view::Snapshot;
 use crate::daemon::doors::socket::{Reply, Request};
 use serde_json::{Value, json};
 use std::io::Write;
@@ -15,7 +16,45 @@ use std::process::ExitCode;
 
 pub fn status(args: &Status) -> Outcome {
     let (raw, view) = Client::connect(&args.daemon)?.status()?;
-    if args.json { print(&pretty(&raw)) } else { print(&status::render(&view, Paint::stdout())) }
+    let which = status::Chosen { names: &args.names, address: args.address };
+    if args.json {
+        return print(&pretty(&chosen(raw, &view, &which)?));
+    }
+    print(&status::render_chosen(&view, &which, Paint::stdout()).map_err(|reason| unknown(reason, &view))?)
+}
+
+/// The snapshot with the instances that were asked for.
+fn chosen(mut raw: Value, view: &Snapshot, which: &status::Chosen<'_>) -> Result<Value, Trouble> {
+    let wanted = which.instances(view).map_err(|reason| unknown(reason, view))?;
+    if let Some(list) = raw["instances"].as_array_mut() {
+        list.retain(|row| wanted.iter().any(|instance| row["name"] == *instance.name));
+    }
+    Ok(raw)
+}
+
+/// What there is instead.
+fn unknown(reason: String, view: &Snapshot) -> Trouble {
+    let names: Vec<&str> = view.instances.iter().map(|i| i.name.as_str()).collect();
+    match names.as_slice() {
+        [] => Trouble::new("no VRRP instance is configured"),
+        names => Trouble::new(reason).help(format!("there are: {}", names.join(", "))),
+    }
+}
+
+/// For scripts: the exit code is the answer.
+pub fn is_master(args: &IsMaster) -> Outcome {
+    let (_, view) = Client::connect(&args.daemon)?.status()?;
+    let names = [args.what.clone()];
+    let which = match args.what.parse() {
+        Ok(address) => status::Chosen { names: &[], address: Some(address) },
+        Err(_) => status::Chosen { names: &names, address: None },
+    };
+    let instances = which.instances(&view).map_err(|reason| unknown(reason, &view))?;
+    let yes = instances.iter().all(|instance| instance.state == "MASTER");
+    let states: Vec<String> =
+        instances.iter().map(|i| format!("{} is {}: {}\n", i.name, i.state, i.reason(&view))).collect();
+    print(&states.concat())?;
+    Ok(if yes { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 pub fn explain(args: &Explain) -> Outcome {
@@ -23,42 +62,10 @@ pub fn explain(args: &Explain) -> Outcome {
     match explain::render(&view, args.instance.as_deref(), Paint::stdout()) {
         Some(text) => print(&text),
         None => {
-            let wanted = args.instance.as_deref().unwrap_or("");
-            let names: Vec<&str> = view.instances.iter().map(|i| i.name.as_str()).collect();
-            let trouble = Trouble::new(if names.is_empty() {
-                "no VRRP instance is configured".to_owned()
-            } else {
-                format!("there is no instance {wanted}")
-            });
-            Err(if names.is_empty() { trouble } else { trouble.help(format!("there are: {}", names.join(", "))) })
+            let wanted = args.instance.as_deref().unwrap_or_default();
+            Err(unknown(format!("there is no instance or group {wanted}"), &view))
         }
     }
-}
-
-/// Runs until the daemon hangs up or the reader does.
-pub fn watch(args: &Watch) -> Outcome {
-    let mut client = Client::connect(&args.daemon)?;
-    client.send(&Request::Watch)?;
-    client.be_patient()?;
-    let paint = Paint::stdout();
-    while let Some(reply) = client.next()? {
-        let line = match reply {
-            Reply::Status { status } if args.json => json!({ "status": status }).to_string() + "\n",
-            Reply::Status { status } => status::render(&read(&status)?, paint) + "\n",
-            Reply::Event { unix_micros, event } if args.json => {
-                json!({ "unix_micros": unix_micros, "event": event }).to_string() + "\n"
-            }
-            Reply::Event { unix_micros, event } => event_line(unix_micros, unix_micros, &event, paint),
-            Reply::Refused { reason, .. } => return Err(Trouble::new(reason)),
-            other => return Err(unexpected(&other)),
-        };
-        let mut out = std::io::stdout().lock();
-        if out.write_all(line.as_bytes()).and_then(|()| out.flush()).is_err() {
-            // Whoever read this has gone: that ends a watch.
-            return Ok(ExitCode::SUCCESS);
-        }
-    }
-    Ok(ExitCode::SUCCESS)
 }
 
 /// What the daemon remembers, oldest first.
@@ -80,7 +87,7 @@ pub fn history(args: &History) -> Outcome {
 }
 
 /// With the date where it was not the day of `now`.
-fn event_line(unix_micros: u64, now: u64, event: &Value, paint: Paint) -> String {
+pub fn event_line(unix_micros: u64, now: u64, event: &Value, paint: Paint) -> String {
     let wall = clock::local(unix_micros, now);
     let text = event["text"].as_str().map_or_else(|| event.to_string(), str::to_owned);
     let text = ["MASTER", "BACKUP", "FAULT"].iter().fold(text, |t, word| t.replace(word, &paint.state(word)));

@@ -323,7 +323,11 @@ impl Flags {
             metrics: self.metrics,
             snmp: self.snmp,
             snmp_socket: self.snmp_agent_socket,
-            control: self.control.map(PathBuf::from).or_else(|| std::env::var_os("VIPD_CONTROL").map(PathBuf::from)),
+            // An empty variable is as good as none.
+            control: self
+                .control
+                .map(PathBuf::from)
+                .or_else(|| std::env::var_os("VIPD_CONTROL").filter(|path| !path.is_empty()).map(PathBuf::from)),
             restore: self.restore,
             end_at_once: self.end_at_once,
         })

@@ -42,6 +42,8 @@ pub struct Surroundings {
     pub reload: Option<LastReload>,
     /// BFD sessions.
     pub bfd: Option<Box<bfd::snapshot::Snapshot>>,
+    /// Instances whose drain outlives the process.
+    pub drains_kept: Vec<String>,
 }
 
 /// How a reload ended.
@@ -61,6 +63,7 @@ pub fn status(view: &View, snapshot: &Snapshot, around: &Surroundings) -> Reply 
         fields.insert("pid".into(), std::process::id().into());
         fields.insert("late_us_max".into(), view.punctuality.latest_us.load(Ordering::Relaxed).into());
         fields.insert("bfd".into(), sessions_json(around.bfd.as_deref()));
+        fields.insert("drains_kept".into(), around.drains_kept.clone().into());
         fields.insert("reload".into(), serde_json::to_value(&around.reload).unwrap_or_default());
     }
     let rows = status.get_mut("instances").and_then(|list| list.as_array_mut()).into_iter().flatten();

@@ -11,6 +11,7 @@ mod answers;
 
 mod coredump;
 pub mod doors;
+pub mod drains;
 pub mod dumps;
 mod fork;
 

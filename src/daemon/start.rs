@@ -5,6 +5,7 @@
 
 use super::again;
 use super::again::Will;
+use super::drains::Drains;
 use super::fork::{self, Ready, Side};
 use super::log;
 use super::options::{COMPATIBLE, Options, PidOptions};
@@ -291,6 +292,19 @@ fn serve(
             let _ = to_vrrp.send(vrrp::News::SessionSays(session.name.clone(), level.up));
         }
     })));
+    let socket = options.control.clone().unwrap_or_else(|| {
+        let usual = Paths::of(&spec.daemon, &PidOptions::default()).main;
+        let own = Some(pid_file.as_path()).filter(|path| *path != usual);
+        socket::socket_path(spec.daemon.net_namespace.as_deref(), spec.daemon.instance.as_deref(), own)
+    });
+    let drains = Drains::of(&socket);
+    if handover.is_none() {
+        // Before anything is heard or said: a drained server stays behind from its first moment.
+        for name in drains.names().filter(|name| spec.instances.iter().any(|i| *i.name == **name)) {
+            tracing::info!(target: "vrrp", "({name}) is drained until `vipctl undrain`");
+            let _ = engine.send(vrrp::News::Steer(vrrp::Steer::Drain, Some(name.into())));
+        }
+    }
     let driver = vrrp::start(vrrp::Setup {
         spec: spec.clone(),
         readings,
@@ -313,11 +327,6 @@ fn serve(
         }
     };
     let (ask, questions) = mpsc::channel(QUESTIONS);
-    let socket = options.control.clone().unwrap_or_else(|| {
-        let usual = Paths::of(&spec.daemon, &PidOptions::default()).main;
-        let own = Some(pid_file.as_path()).filter(|path| *path != usual);
-        socket::socket_path(spec.daemon.net_namespace.as_deref(), spec.daemon.instance.as_deref(), own)
-    });
     let server = Server::start(&socket, ask.clone())
         .map_err(|error| {
             tracing::warn!(target: "parent", "No control socket at {}: {error}", socket.display());
@@ -358,6 +367,7 @@ fn serve(
         punctuality,
         mistakes: reload::mistakes(diagnostics),
         pid_file,
+        drains,
     });
     let code = survive(&mut services, runtime, options.no_respawn);
     if let Some((program, mut will)) = services.will() {

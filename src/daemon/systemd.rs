@@ -1,5 +1,6 @@
 //! What systemd is told (sd_notify), and its watchdog. Without systemd all of it does nothing.
 
+use crate::daemon::answers::LastReload;
 use crate::daemon::loops::bfd;
 use crate::daemon::loops::vrrp::News;
 use crate::spec::Spec;
@@ -8,9 +9,12 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
 
-/// The configuration is in force.
-pub fn ready(spec: &Spec) {
-    let status = format!("{} VRRP instances", spec.instances.len());
+/// The configuration is in force, or the one before it goes on because the last reload was refused.
+pub fn ready(spec: &Spec, last: Option<&LastReload>) {
+    let mut status = format!("{} VRRP instances", spec.instances.len());
+    if let Some(refused) = last.filter(|reload| !reload.accepted) {
+        status += &format!("; the last reload was refused, the configuration before it goes on: {}", refused.message);
+    }
     let _ = sd_notify::notify(&[NotifyState::Ready, NotifyState::Status(&status)]);
 }
 

@@ -15,6 +15,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 /// Changes kept for each name.
 pub const MOST: usize = 64;
+/// Under this name stands what happened to the daemon as a whole; no instance can be called so.
+const DAEMON: &str = "";
 
 /// One change.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -39,6 +41,13 @@ impl History {
     /// All of it, to be handed on.
     pub fn record(&self) -> Record {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// A configuration came into force; `changes`: in words.
+    pub fn reloaded(&self, unix_micros: u64, changes: &str) {
+        let text = format!("Configuration reloaded: {changes}");
+        let event = serde_json::json!({ "kind": "reloaded", "changes": changes, "text": text });
+        self.note(DAEMON, unix_micros, event);
     }
 
     /// The changes of one name or of all, oldest first; `None` when nothing of that name is known.
@@ -82,6 +91,7 @@ impl Observer for History {
             | Event::Stopped { instance } => cx.name(*instance),
             Event::GroupBecame { group, .. } => cx.group_name(*group),
             Event::Deleted { name, .. } => name,
+            Event::ReloadRefused { .. } => DAEMON,
             // What comes with each advert, or what the changes above follow from.
             Event::HeardLower { .. }
             | Event::WillPreempt { .. }
@@ -95,8 +105,8 @@ impl Observer for History {
             | Event::TrackerChanged { .. }
             | Event::LinkChanged { .. }
             | Event::Late { .. }
-            | Event::Reloaded
-            | Event::ReloadRefused { .. } => return,
+            // What it changed is told by whoever compared the two, in `reloaded`.
+            | Event::Reloaded => return,
         };
         self.note(name, cx.unix_micros, json::event(event, cx));
     }
@@ -105,6 +115,6 @@ impl Observer for History {
         let mut record = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let group = |name: &str| cx.spec.groups.iter().any(|group| *group.name == *name);
         let session = |name: &str| cx.spec.sessions.iter().any(|session| *session.name == *name);
-        record.retain(|name, _| cx.deleted(name).is_some() || group(name) || session(name));
+        record.retain(|name, _| **name == *DAEMON || cx.deleted(name).is_some() || group(name) || session(name));
     }
 }

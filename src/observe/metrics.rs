@@ -133,6 +133,23 @@ fn counters(page: &mut Page, snapshot: &Snapshot) {
             sample(page, "vipd_vrrp_refused_total", view, &[("reason", &reason(why))], &count.to_string());
         }
     }
+    each(page, snapshot, "vipd_vrrp_refused_speakers", "Senders whose adverts are refused at present.", |view| {
+        Some(view.refused_speakers.iter().filter(|speaker| speaker.current).count().to_string())
+    });
+    each(
+        page,
+        snapshot,
+        "vipd_vrrp_rivals",
+        "Others that speak as MASTER at present while this one is MASTER.",
+        |view| Some(view.rivals.iter().filter(|rival| rival.current).count().to_string()),
+    );
+    each(
+        page,
+        snapshot,
+        "vipd_vrrp_held_back",
+        "1 while only other members of its sync group keep it from MASTER.",
+        |view| Some(u8::from(!view.held_back_by.is_empty()).to_string()),
+    );
     for (name, help, value) in [
         ("vipd_vrrp_announcements", "Gratuitous ARPs and neighbour advertisements.", 0),
         ("vipd_vrrp_healed", "Addresses put back after another program removed them.", 1),

@@ -7,6 +7,7 @@
 pub mod balance;
 pub mod bfd;
 pub mod calendar;
+pub mod changes;
 pub mod describe;
 pub mod dump;
 pub mod fifo;

@@ -27,6 +27,7 @@ pub fn cause(why: &Cause, name: impl Fn(InstanceId) -> String) -> String {
         Cause::Stalled => "this process was stalled for longer than a backup waits".into(),
         Cause::Drained => "it was drained by an operator".into(),
         Cause::Failover => "an operator asked for a failover".into(),
+        Cause::NobodyTookOver => "it had handed over, and nobody took over".into(),
         Cause::Stopping => "the daemon is stopping".into(),
     }
 }

@@ -48,10 +48,7 @@ impl Engine {
             Command::Failover { instance } => {
                 let concerned = self.concerned(instance);
                 for id in self.masters().into_iter().filter(|id| concerned.contains(id)) {
-                    self.with(id, |instance, cx| {
-                        instance.advertise(Priority::LEAVING, cx);
-                        instance.become_backup(Cause::Failover, None, cx);
-                    });
+                    self.with(id, |instance, cx| instance.hand_over(Cause::Failover, cx));
                 }
             }
         }

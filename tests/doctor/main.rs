@@ -6,11 +6,13 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod broken;
 mod live;
 #[path = "../examples/machine.rs"]
 #[allow(dead_code)]
 mod machine;
 mod mounted;
+mod steering;
 
 use serde_json::Value;
 

@@ -2,7 +2,7 @@
 
 use crate::harness::*;
 use vipd::spec::*;
-use vipd::vrrp::io::*;
+use vipd::vrrp::io::{Command, *};
 use vipd::wire::Priority;
 
 fn told(actions: &[Action]) -> Vec<Event> {
@@ -109,4 +109,26 @@ fn a_member_that_its_group_holds_back_says_which_member_it_is() {
     assert_eq!(holds.held_back_by, []);
     assert!(!holds.master.unwrap().silent);
     assert!(holds.next.unwrap().what.contains("with its group"));
+}
+
+/// Nobody is there: two intervals at most (the longest skew of another, and its own), and not the whole down timer.
+#[test]
+fn a_hand_over_that_nobody_takes_is_taken_back_at_once() {
+    for (command, within) in [(Command::Failover { instance: None }, 1500), (Command::Drain { instance: None }, 2000)] {
+        let mut bench = Bench::as_master(spec(vec![v2(1, 150)]));
+        bench.give(Input::Command(command));
+        assert_eq!(bench.role(0), Role::Backup);
+        bench.wait(ms(1000));
+        assert_eq!(bench.role(0), Role::Backup, "another may take a whole interval");
+        bench.wait(ms(within - 1000));
+        assert_eq!(bench.role(0), Role::Master);
+        assert_eq!(bench.view(0).why, Cause::NobodyTookOver);
+        // Somebody who speaks keeps it behind for the whole down timer.
+        let mut bench = Bench::as_master(spec(vec![v2(1, 150)]));
+        bench.give(Input::Command(command));
+        bench.wait(ms(600));
+        bench.hear(&Voice::of(&v2(1, 150), "10.0.0.2", 200));
+        bench.wait(ms(3000));
+        assert_eq!(bench.role(0), Role::Backup);
+    }
 }

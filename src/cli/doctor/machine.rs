@@ -1,5 +1,9 @@
 //! The machine that doctor looks at: files, links, commands. The real one may be mounted somewhere else.
 
+use super::Asked;
+use crate::cli::args::Daemon;
+use crate::cli::client::{Client, path_of, reach};
+use std::io::ErrorKind;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -13,6 +17,15 @@ pub struct Ran {
 
 /// The questions that the checks ask.
 pub trait Machine {
+    /// What a symbolic link says; `None` when it cannot be read.
+    fn link(&self, path: &str) -> Option<String> {
+        let _ = path;
+        None
+    }
+    /// What the daemon that runs here says.
+    fn ask(&self) -> Asked {
+        Asked::NotHere
+    }
     /// A file's text; `None` when it is absent or may not be read.
     fn read(&self, path: &str) -> Option<String>;
     fn exists(&self, path: &str) -> bool;
@@ -32,11 +45,13 @@ pub trait Machine {
 #[derive(Clone, Debug)]
 pub struct Mounted {
     root: Option<PathBuf>,
+    /// The control socket to ask at; the usual one if none.
+    control: Option<PathBuf>,
 }
 
 impl Mounted {
-    pub fn new(root: Option<PathBuf>) -> Mounted {
-        Mounted { root }
+    pub fn new(root: Option<PathBuf>, control: Option<PathBuf>) -> Mounted {
+        Mounted { root, control }
     }
     fn path(&self, path: &str) -> PathBuf {
         match &self.root {
@@ -47,6 +62,27 @@ impl Mounted {
 }
 
 impl Machine for Mounted {
+    fn link(&self, path: &str) -> Option<String> {
+        std::fs::read_link(self.path(path)).ok().map(|target| target.to_string_lossy().into_owned())
+    }
+    fn ask(&self) -> Asked {
+        if self.root.is_some() {
+            return Asked::NotHere;
+        }
+        let daemon = Daemon { control: self.control.clone() };
+        let path = match path_of(&daemon) {
+            Ok(path) => path,
+            Err(trouble) => return Asked::NotAllowed(trouble.what, trouble.help),
+        };
+        let reached = reach(&path).map_err(|error| error.kind());
+        match (Client::open(&path).and_then(|mut client| client.status()), reached) {
+            (Ok((_, snapshot)), _) => Asked::Answers(Box::new(snapshot)),
+            (Err(trouble), Err(ErrorKind::PermissionDenied)) => Asked::NotAllowed(trouble.what, trouble.help),
+            (Err(trouble), Ok(()) | Err(ErrorKind::TimedOut)) => Asked::Trouble(trouble.what, trouble.help),
+            // A socket that nobody listens at, or none.
+            (Err(_), Err(_)) => Asked::Nobody,
+        }
+    }
     fn read(&self, path: &str) -> Option<String> {
         std::fs::read(self.path(path)).ok().map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
     }

@@ -8,9 +8,11 @@ mod bfd;
 mod firewall;
 mod machine;
 mod network;
+mod running;
 mod services;
 
 pub use machine::{Machine, Mounted, Ran};
+pub use running::Asked;
 
 use super::Outcome;
 use super::args::Doctor;
@@ -67,6 +69,8 @@ impl Finding {
 pub struct Case<'a> {
     pub spec: &'a Spec,
     pub machine: &'a dyn Machine,
+    /// What the daemon here said, asked once.
+    pub asked: Asked,
 }
 
 impl Case<'_> {
@@ -93,8 +97,11 @@ type Check = fn(&Case<'_>, &mut Vec<Finding>);
 /// All checks, in the order in which they are shown.
 const CHECKS: &[Check] = &[
     services::configuration_is_used,
+    running::what_it_says,
+    running::descriptors,
     services::other_daemon,
     network::interfaces,
+    running::sources,
     network::networkd,
     network::network_manager,
     network::ipv6_switched_off,
@@ -112,7 +119,7 @@ const CHECKS: &[Check] = &[
 
 /// Runs every check.
 pub fn examine(spec: &Spec, machine: &dyn Machine) -> Vec<Finding> {
-    let case = Case { spec, machine };
+    let case = Case { spec, machine, asked: machine.ask() };
     let mut findings = Vec::new();
     for check in CHECKS {
         check(&case, &mut findings);
@@ -122,7 +129,7 @@ pub fn examine(spec: &Spec, machine: &dyn Machine) -> Vec<Finding> {
 
 pub fn run(args: &Doctor) -> Outcome {
     let (spec, diagnostics) = load(&args.file, None, Where::Here)?;
-    let machine = Mounted::new(args.root.clone());
+    let machine = Mounted::new(args.root.clone(), args.daemon.control.clone());
     let mut findings = vec![configuration(&args.file.display().to_string(), &diagnostics)];
     findings.extend(script_security(&diagnostics));
     match &spec {

@@ -27,11 +27,28 @@ pub fn configuration_is_used(case: &Case<'_>, found: &mut Vec<Finding>) {
 /// Names and pids of processes that speak VRRP.
 fn daemons(case: &Case<'_>) -> Vec<(String, String)> {
     let pids = case.machine.list("/proc").into_iter().filter(|name| name.bytes().all(|b| b.is_ascii_digit()));
+    let here = case.machine.link("/proc/self/ns/net");
     pids.filter_map(|pid| {
         let name = case.machine.read(&format!("/proc/{pid}/comm"))?.trim().to_owned();
-        matches!(name.as_str(), "vipd" | "keepalived" | "ucarp" | "vrrpd").then_some((name, pid))
+        let speaks = matches!(name.as_str(), "vipd" | "keepalived" | "ucarp" | "vrrpd");
+        // In another network namespace (a container, a lab) are other addresses.
+        let elsewhere =
+            || case.machine.link(&format!("/proc/{pid}/ns/net")).is_some_and(|ns| here.as_ref() != Some(&ns));
+        (speaks && !is_zombie(case, &pid) && !elsewhere()).then_some((name, pid))
     })
     .collect()
+}
+
+/// It has ended, and nobody has asked how.
+fn is_zombie(case: &Case<'_>, pid: &str) -> bool {
+    let stat = case.machine.read(&format!("/proc/{pid}/stat")).unwrap_or_default();
+    // The state follows the name, which may hold anything, in brackets.
+    stat.rsplit(") ").next().is_some_and(|rest| rest.starts_with('Z'))
+}
+
+/// Pids of the daemons of this name that run here.
+pub(super) fn of_name(case: &Case<'_>, name: &str) -> Vec<String> {
+    daemons(case).into_iter().filter(|(own, _)| own == name).map(|(_, pid)| pid).collect()
 }
 
 pub(super) fn daemon_runs(case: &Case<'_>) -> bool {

@@ -184,6 +184,9 @@ impl Instance {
                 Patience::Full => self.master_down(spec),
                 Patience::Skew => election::skew(spec.version, self.patience_priority(), self.learned),
                 Patience::Owners => spec.interval + election::skew(spec.version, Priority::OWNER, spec.interval),
+                Patience::HandedOver => {
+                    self.learned + election::skew(spec.version, self.patience_priority(), self.learned)
+                }
                 Patience::Nothing => Interval::ZERO,
             }
     }
@@ -363,11 +366,18 @@ impl Instance {
         }
     }
 
+    /// A master gives everything up for whoever takes it.
+    pub(super) fn hand_over(&mut self, why: Cause, cx: &mut Cx<'_>) {
+        self.advertise(Priority::LEAVING, cx);
+        let backup = Backup { patience: Patience::HandedOver, ..Backup::fresh(cx.now.max(cx.not_before)) };
+        self.enter(State::Backup(backup), why, cx);
+    }
+
     /// Hand over and stay behind, or come back.
     pub(super) fn set_drained(&mut self, drained: bool, cx: &mut Cx<'_>) {
-        if drained && !self.drained && self.is_master() {
-            self.advertise(Priority::LEAVING, cx);
-            self.become_backup(Cause::Drained, None, cx);
+        let hands_over = drained && !self.drained && self.is_master();
+        if hands_over {
+            self.hand_over(Cause::Drained, cx);
         }
         let before = self.priority();
         self.drained = drained;
@@ -384,6 +394,7 @@ impl Instance {
                 let why = match (backup.patience, backup.worse) {
                     (Patience::Skew, _) => Cause::MasterLeft,
                     (Patience::Nothing, _) => Cause::Owner,
+                    (Patience::HandedOver, None) => Cause::NobodyTookOver,
                     (_, Some(worse)) => Cause::Preempts { over: worse.from, priority: worse.priority },
                     (_, None) => Cause::MasterSilent,
                 };

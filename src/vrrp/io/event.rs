@@ -65,6 +65,8 @@ pub enum Cause {
     Stalled,
     Drained,
     Failover,
+    /// It had handed over because an operator asked, and no other router took over.
+    NobodyTookOver,
     Stopping,
 }
 

@@ -24,9 +24,11 @@ pub enum Request {
     },
     /// Read the configuration again. Answered when it is in force or refused.
     Reload,
-    /// Hand over and stay BACKUP while another router lives.
+    /// Hand over and stay BACKUP while another router lives; with `keep` also after a restart and a reboot.
     Drain {
         instance: Option<String>,
+        #[serde(default)]
+        keep: bool,
     },
     Undrain {
         instance: Option<String>,

@@ -12,6 +12,7 @@ use super::vrrp::{News, Punctuality, Told};
 use crate::config::report::Class;
 use crate::daemon::answers::LastReload;
 use crate::daemon::doors::socket::{Question, Reply};
+use crate::daemon::drains::Drains;
 use crate::daemon::dumps;
 use crate::daemon::options::Options;
 use crate::daemon::programs::Programs;
@@ -64,6 +65,8 @@ pub struct Setup {
     /// Mistakes of the configuration that the daemon starts with.
     pub mistakes: BTreeSet<(Class, String)>,
     pub pid_file: PathBuf,
+    /// Drains that outlive the process.
+    pub drains: Drains,
 }
 
 pub struct Services {

@@ -7,15 +7,17 @@ use super::Phase;
 use super::WATCHERS_READ;
 use super::{Services, Successor};
 use crate::daemon::again::{self, Will};
-use crate::daemon::answers::{self, LastReload, Surroundings};
+use crate::daemon::answers::{self, Surroundings};
 use crate::daemon::doors::socket::{Answer, Question, Reply, Request};
+use crate::daemon::drains::Drains;
 use crate::daemon::loops::bfd;
 use crate::daemon::loops::vrrp::{News, Steer};
 use crate::daemon::systemd;
 use crate::handover;
 use crate::kernel::addresses;
-use crate::spec::Spec;
+use crate::spec::{InstanceSpec, Spec};
 use crate::wire::Priority;
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::sync::oneshot;
@@ -27,12 +29,12 @@ impl Services {
         let answer = match (request, answer) {
             (Request::Reload, Answer::Once(asker)) => return self.reload(Some(asker)),
             (_, Answer::Stream(stream)) => {
-                let (snapshot, view, reload) = (self.snapshot(), self.view(), self.last_reload.clone());
+                let (snapshot, view, beside) = (self.snapshot(), self.view(), self.beside());
                 let sessions = self.sessions();
                 self.watchers.push(stream.clone());
                 self.answers.spawn(async move {
                     if let Ok(snapshot) = snapshot.await {
-                        let around = around(reload, sessions).await;
+                        let around = around(beside, sessions).await;
                         let _ = stream.send(answers::status(&view, &snapshot, &around)).await;
                     }
                 });
@@ -45,8 +47,22 @@ impl Services {
         let reply = match request {
             Request::Hello => answers::hello(&self.parts.options),
             Request::History { instance } => self.history(instance.as_deref()),
-            Request::Drain { instance } => self.steer(Steer::Drain, instance),
-            Request::Undrain { instance } => self.steer(Steer::Undrain, instance),
+            Request::Drain { instance, keep } => {
+                let reply = self.steer(Steer::Drain, instance.clone());
+                if keep && matches!(reply, Reply::Done { .. }) {
+                    let drains = self.parts.drains.with(self.concerned(instance.as_deref()));
+                    return self.keep_drains(drains, reply, answer);
+                }
+                reply
+            }
+            Request::Undrain { instance } => {
+                let reply = self.steer(Steer::Undrain, instance.clone());
+                let drains = self.parts.drains.without(&self.concerned(instance.as_deref()));
+                if drains != self.parts.drains && matches!(reply, Reply::Done { .. }) {
+                    return self.keep_drains(drains, reply, answer);
+                }
+                reply
+            }
             Request::Failover { instance } => self.steer(Steer::Failover, instance),
             Request::Announce { instance } => self.steer(Steer::Announce, instance),
             Request::ClearCounters => {
@@ -83,11 +99,11 @@ impl Services {
                 return;
             }
             request => {
-                let (snapshot, view, reload) = (self.snapshot(), self.view(), self.last_reload.clone());
+                let (snapshot, view, beside) = (self.snapshot(), self.view(), self.beside());
                 let sessions = self.sessions();
                 self.answers.spawn(async move {
                     let reply = match snapshot.await {
-                        Ok(snapshot) => answers::to(&request, &view, &snapshot, &around(reload, sessions).await),
+                        Ok(snapshot) => answers::to(&request, &view, &snapshot, &around(beside, sessions).await),
                         Err(_) => Reply::Refused { reason: "the daemon is stopping".into(), diagnostics: None },
                     };
                     let _ = answer.send(reply);
@@ -140,6 +156,33 @@ impl Services {
         self.on_its_way = Some(self.parts.mistakes.clone());
         let _ = self.parts.engine.send(News::Reload(spec, readings));
         Reply::Done { message: name.to_owned() }
+    }
+
+    /// Names of one instance and the rest of its group, or of all: a drain moves a group as a whole.
+    fn concerned(&self, instance: Option<&str>) -> BTreeSet<Box<str>> {
+        let spec = self.parts.hub.spec();
+        let group = spec.instances.iter().find(|i| Some(&*i.name) == instance).and_then(|i| i.group);
+        let wanted =
+            |i: &&InstanceSpec| instance.is_none_or(|name| *i.name == *name) || (group.is_some() && i.group == group);
+        spec.instances.iter().filter(wanted).map(|i| i.name.clone()).collect()
+    }
+
+    /// Writes the kept drains down; the answer comes when they are on the disk.
+    fn keep_drains(&mut self, drains: Drains, reply: Reply, answer: oneshot::Sender<Reply>) {
+        self.parts.drains = drains.clone();
+        self.answers.spawn(async move {
+            let saved = tokio::task::spawn_blocking(move || drains.save()).await;
+            let why = match saved {
+                Ok(Ok(())) => None,
+                Ok(Err(error)) => Some(error.to_string()),
+                Err(error) => Some(error.to_string()),
+            };
+            let reply = why.map_or(reply, |why| Reply::Refused {
+                reason: format!("it is done, but a restart will not know of it: {why}"),
+                diagnostics: None,
+            });
+            let _ = answer.send(reply);
+        });
     }
 
     fn history(&self, name: Option<&str>) -> Reply {
@@ -208,6 +251,12 @@ impl Services {
         answered.blocking_recv().ok()
     }
 
+    /// What this thread knows beside the engine.
+    fn beside(&self) -> Surroundings {
+        let drains_kept = self.parts.drains.names().map(str::to_owned).collect();
+        Surroundings { reload: self.last_reload.clone(), drains_kept, ..Surroundings::default() }
+    }
+
     fn view(&self) -> answers::View {
         answers::View {
             spec: self.parts.hub.spec().clone(),
@@ -220,9 +269,9 @@ impl Services {
 
 /// Asked of the kernel on a thread of its own: it may wait for the routing lock.
 async fn around(
-    reload: Option<LastReload>,
+    beside: Surroundings,
     sessions: oneshot::Receiver<Box<crate::bfd::snapshot::Snapshot>>,
 ) -> Surroundings {
     let present = tokio::task::spawn_blocking(addresses::present).await.unwrap_or_default();
-    Surroundings { present, reload, bfd: sessions.await.ok() }
+    Surroundings { present, bfd: sessions.await.ok(), ..beside }
 }

@@ -5,6 +5,7 @@
 
 use super::Phase;
 use super::Services;
+use crate::daemon::answers::LastReload;
 use crate::daemon::doors::socket::Reply;
 use crate::daemon::dumps;
 use crate::daemon::loops::bfd;
@@ -15,6 +16,7 @@ use crate::daemon::schedule::Schedule;
 use crate::daemon::systemd;
 use crate::daemon::trackers;
 use crate::kernel::clock;
+use crate::observe::changes;
 use crate::spec::Spec;
 use crate::vrrp::io::Event;
 use crate::vrrp::snapshot::Snapshot;
@@ -70,11 +72,21 @@ impl Services {
     pub(super) fn reload_refused(&mut self, reason: &str, diagnostics: Option<String>) {
         let event = Event::ReloadRefused { reason: reason.into() };
         self.told(Told::Event(event, clock::now()));
+        self.note_reload(false, reason);
         self.tell_askers(&Reply::Refused { reason: reason.to_owned(), diagnostics });
-        systemd::ready(&self.parts.hub.spec().clone());
+        systemd::ready(&self.parts.hub.spec().clone(), self.last_reload.as_ref());
         if std::mem::take(&mut self.again) {
             self.reload(None);
         }
+    }
+
+    /// For `status`, for systemd and, when it was accepted, for history, which hears of a refusal by itself.
+    fn note_reload(&mut self, accepted: bool, message: &str) {
+        let unix_micros = clock::wall().unix_micros;
+        if accepted {
+            self.parts.history.reloaded(unix_micros, message);
+        }
+        self.last_reload = Some(LastReload { unix_micros, accepted, message: message.to_owned() });
     }
 
     fn tell_askers(&mut self, reply: &Reply) {
@@ -85,6 +97,7 @@ impl Services {
 
     /// A Spec is in force: the first, or another one after a reload.
     pub(super) fn in_force(&mut self, spec: Arc<Spec>, snapshot: &Snapshot) {
+        let before = self.parts.hub.spec().clone();
         self.parts.hub.reconfigure(spec.clone(), snapshot);
         self.parts.programs.readers(&spec);
         if self.phase == Phase::Starting {
@@ -96,9 +109,12 @@ impl Services {
             self.parts.trackers.tell(readings);
             self.parts.mistakes = mistakes;
             tracing::info!(target: "parent", "Reload complete");
-            self.tell_askers(&Reply::Done { message: format!("{} instances", spec.instances.len()) });
+            let changed = changes::line(&changes::between(&before, &spec));
+            tracing::info!(target: "parent", "Reloaded: {changed}");
+            self.note_reload(true, &changed);
+            self.tell_askers(&Reply::Done { message: changed });
         }
-        systemd::ready(&spec);
+        systemd::ready(&spec, self.last_reload.as_ref());
         self.keep(&spec, snapshot);
         if std::mem::take(&mut self.again) {
             self.reload(None);

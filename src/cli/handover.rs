@@ -1,0 +1,130 @@
+//! `vipctl drain` and `vipctl failover`: hand over, wait, and say who took over after how long. When nobody did, it is taken
+//! back, and the exit code says so.
+
+use super::Outcome;
+use super::args::{Daemon, Drain, Which};
+use super::client::{Client, unexpected};
+use super::steer::print;
+use super::view::{Instance, Snapshot, span};
+use crate::daemon::doors::socket::{Reply, Request};
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+/// Between two looks at the daemon.
+const LOOK: Duration = Duration::from_millis(50);
+/// Beyond the time that the protocol takes: a busy machine, many addresses.
+const MORE: f64 = 3.0;
+
+/// Hand over and stay behind.
+///
+/// # Errors
+/// The daemon cannot be asked, or knows no such instance.
+pub fn drain(args: &Drain) -> Outcome {
+    let Which { instance, daemon } = &args.which;
+    let request = Request::Drain { instance: instance.clone(), keep: args.keep };
+    let how = if args.keep { "; it stays drained over restarts and reboots, until `vipctl undrain`" } else { "" };
+    hand_over(daemon, instance.as_deref(), &request, how)
+}
+
+/// Hand over once.
+///
+/// # Errors
+/// As [`drain`].
+pub fn failover(which: &Which) -> Outcome {
+    let request = Request::Failover { instance: which.instance.clone() };
+    hand_over(&which.daemon, which.instance.as_deref(), &request, "")
+}
+
+/// Where one master that handed over has come to.
+enum Fate {
+    Waiting,
+    TakenBy(String),
+    /// It is MASTER again, or nobody was heard for too long.
+    Nobody,
+}
+
+fn hand_over(daemon: &Daemon, name: Option<&str>, request: &Request, how: &str) -> Outcome {
+    let mut client = Client::connect(daemon)?;
+    let (_, before) = client.status()?;
+    let concerned = concerned(&before, name);
+    let masters: Vec<Instance> = concerned.iter().filter(|i| i.state == "MASTER").map(|i| (*i).clone()).collect();
+    let drained_before: Vec<String> = concerned.iter().filter(|i| i.drained).map(|i| i.name.clone()).collect();
+    match client.ask(request)? {
+        Reply::Done { .. } => {}
+        other => return Err(unexpected(&other)),
+    }
+    if masters.is_empty() {
+        return print(&format!("nothing to hand over: {}{how}\n", standing(&concerned)));
+    }
+    let begun = Instant::now();
+    // Its own patience ends after two of its intervals; then the protocol's whole down timer at most.
+    let limit = masters.iter().map(|i| i.master_down.max(3.0 * i.interval)).fold(0.0, f64::max) + MORE;
+    let mut open: Vec<&Instance> = masters.iter().collect();
+    let (mut out, mut failed) = (String::new(), Vec::new());
+    while !open.is_empty() {
+        let late = begun.elapsed().as_secs_f64() > limit;
+        let (_, now) = client.status()?;
+        open.retain(|was| match fate(was, &now, late) {
+            Fate::Waiting => true,
+            Fate::TakenBy(address) => {
+                let took = span(begun.elapsed().as_secs_f64());
+                out += &format!("{}: {address} took over after {took}{how}\n", was.name);
+                false
+            }
+            Fate::Nobody => {
+                failed.push(was.name.clone());
+                false
+            }
+        });
+        if !open.is_empty() {
+            std::thread::sleep(LOOK);
+        }
+    }
+    print(&out)?;
+    if failed.is_empty() {
+        return Ok(ExitCode::SUCCESS);
+    }
+    for name in &failed {
+        let took = span(begun.elapsed().as_secs_f64());
+        eprintln!("vipctl: nobody took {name} over within {took}: it is taken back");
+    }
+    if matches!(request, Request::Drain { .. }) {
+        for name in failed.iter().filter(|name| !drained_before.contains(name)) {
+            client.ask(&Request::Undrain { instance: Some(name.clone()) })?;
+        }
+    }
+    eprintln!("        is another server of it running? `vipctl status` there; `vipctl explain` here");
+    Ok(ExitCode::FAILURE)
+}
+
+/// One instance and the rest of its group, or all.
+fn concerned<'s>(snapshot: &'s Snapshot, name: Option<&str>) -> Vec<&'s Instance> {
+    let Some(name) = name else { return snapshot.instances.iter().collect() };
+    let group = snapshot.groups.iter().find(|group| group.members.iter().any(|member| member == name));
+    let wanted = |i: &&Instance| i.name == name || group.is_some_and(|group| group.members.contains(&i.name));
+    snapshot.instances.iter().filter(wanted).collect()
+}
+
+fn fate(was: &Instance, now: &Snapshot, late: bool) -> Fate {
+    let Some(is) = now.instances.iter().find(|i| i.name == was.name) else { return Fate::Nobody };
+    if is.state == "MASTER" {
+        // Still, or again.
+        return if is.since > was.since || late { Fate::Nobody } else { Fate::Waiting };
+    }
+    match is.master.as_ref().filter(|master| !master.ourselves && !master.silent) {
+        Some(master) if master.last_heard.is_some_and(|at| at >= is.since) => {
+            Fate::TakenBy(master.address.clone().unwrap_or_else(|| "another server".into()))
+        }
+        _ if late => Fate::Nobody,
+        _ => Fate::Waiting,
+    }
+}
+
+/// "VI_1 is BACKUP, 10.0.0.2 is master", of the first few.
+fn standing(concerned: &[&Instance]) -> String {
+    let one = |i: &&Instance| match i.master.as_ref().and_then(|master| master.address.as_deref()) {
+        Some(address) => format!("{} is {}, {address} is master", i.name, i.state),
+        None => format!("{} is {}", i.name, i.state),
+    };
+    concerned.iter().take(4).map(one).collect::<Vec<_>>().join("; ")
+}

@@ -1,0 +1,246 @@
+//! Ten broken states of a pair, each made for real, and what a person in trouble is told: whichever of `check`, `status`,
+//! `explain` and `doctor` can know of it says what is wrong.
+
+use super::machine::{Machine, Switch};
+use std::time::{Duration, Instant};
+
+const VIPCTL: &str = env!("CARGO_BIN_EXE_vipctl");
+const CONF: &str = "/etc/keepalived/keepalived.conf";
+/// For whatever takes its time on a loaded machine.
+const PATIENCE: Duration = Duration::from_secs(90);
+
+/// Two servers on one switch: `primary` is 10.0.0.11, `secondary` 10.0.0.12.
+pub struct Pair {
+    pub primary: Machine,
+    pub secondary: Machine,
+    _switch: Switch,
+}
+
+impl Pair {
+    /// `None` where namespaces cannot be made.
+    pub fn new(name: &str) -> Option<Pair> {
+        if !nix::unistd::geteuid().is_root() {
+            assert!(std::env::var_os("VIPD_REQUIRE_NETNS").is_none(), "{name}: not root");
+            eprintln!("skipped: {name}: not root");
+            return None;
+        }
+        let switch = Switch::new(name);
+        let [primary, secondary] = [("a", "10.0.0.11"), ("b", "10.0.0.12")]
+            .map(|(end, address)| switch.server(&format!("{name}-{end}"), address, None));
+        for machine in [&primary, &secondary] {
+            // What a daemon keeps over a reboot is this machine's own.
+            machine.must("mount -t tmpfs -o mode=755 tmpfs /var/lib");
+        }
+        Some(Pair { primary, secondary, _switch: switch })
+    }
+
+    pub fn start(&self, primary: &str, secondary: &str) {
+        for (machine, text) in [(&self.primary, primary), (&self.secondary, secondary)] {
+            machine.write(CONF, text, 0o644);
+            machine.systemctl("start keepalived");
+        }
+    }
+}
+
+/// One instance; `more` stands inside it.
+pub fn conf(priority: u8, more: &str) -> String {
+    let id = if more.contains("virtual_router_id") { "" } else { "    virtual_router_id 51\n" };
+    format!(
+        "global_defs {{\n    enable_script_security\n    script_user root\n}}\n\
+         vrrp_instance VI_1 {{\n    interface eth0\n{id}    priority {priority}\n    virtual_ipaddress {{\n        \
+         10.0.0.10/24\n    }}\n    {more}\n}}\n"
+    )
+}
+
+/// What a verb prints, stderr with it, and its exit code.
+pub fn ask(machine: &Machine, arguments: &str) -> (String, i32) {
+    let ran = machine.run(&format!("{VIPCTL} {arguments} 2>&1"));
+    (String::from_utf8_lossy(&ran.stdout).into_owned(), ran.status.code().unwrap_or(-1))
+}
+
+/// Waits until the verb says all of it.
+pub fn says(machine: &Machine, arguments: &str, parts: &[&str]) -> String {
+    let begun = Instant::now();
+    loop {
+        let (text, code) = ask(machine, arguments);
+        let missing: Vec<&&str> = parts.iter().filter(|part| !text.contains(**part)).collect();
+        if missing.is_empty() {
+            assert!(!text.contains("Some(") && !text.contains("Code("), "Rust in what {arguments} says:\n{text}");
+            return text;
+        }
+        if begun.elapsed() > PATIENCE {
+            let status = ask(machine, "status").0;
+            panic!(
+                "{}: vipctl {arguments} ({code}) does not say {missing:?}:\n{text}\n{status}\n{}",
+                machine.name,
+                machine.log()
+            );
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
+/// The three that ask a daemon say this.
+fn all_three(machine: &Machine, parts: &[&str]) {
+    for verb in ["status", "explain", "doctor"] {
+        says(machine, verb, parts);
+    }
+}
+
+/// `check` with both files, as somebody would who has copied the other one here.
+fn check_says(pair: &Pair, parts: &[&str]) {
+    let other = pair.secondary.read(CONF);
+    pair.primary.write("/root-of-b/secondary.conf", &other, 0o644);
+    says(&pair.primary, &format!("check {CONF} /root-of-b/secondary.conf"), parts);
+    pair.primary.run("rm -r /root-of-b");
+}
+
+#[test]
+fn two_masters_by_password() {
+    let Some(pair) = Pair::new("bro-pass") else { return };
+    let pass = |word: &str| format!("authentication {{\n        auth_type PASS\n        auth_pass {word}\n    }}");
+    pair.start(&conf(150, &pass("one")), &conf(100, &pass("other")));
+    for (machine, other) in [(&pair.primary, "10.0.0.12"), (&pair.secondary, "10.0.0.11")] {
+        all_three(machine, &[&format!("adverts of {other} are refused: its password or key is not ours")]);
+        says(machine, "history", &[&format!("advert from {other} refused: its password or key is not ours")]);
+        says(machine, "metrics", &["vipd_vrrp_refused_speakers{", "vipd_vrrp_refused_total{"]);
+        says(machine, "status --json", &["\"auth_failure\"", "\"refused_speakers\""]);
+    }
+    check_says(&pair, &["authentication-differs", "hold 10.0.0.10"]);
+}
+
+#[test]
+fn two_masters_by_vrid() {
+    let Some(pair) = Pair::new("bro-vrid") else { return };
+    pair.start(&conf(150, "virtual_router_id 51"), &conf(100, "virtual_router_id 52"));
+    all_three(&pair.primary, &["10.0.0.12 speaks for its addresses with VRID 52, here it is 51"]);
+    all_three(&pair.secondary, &["10.0.0.11 speaks for its addresses with VRID 51, here it is 52"]);
+    says(&pair.primary, "history", &["10.0.0.12 speaks for our addresses with VRID 52, ours is 51"]);
+    check_says(&pair, &["vrid-differs", "hold 10.0.0.10"]);
+}
+
+#[test]
+fn two_masters_by_a_cut_in_one_direction() {
+    let Some(pair) = Pair::new("bro-cut") else { return };
+    pair.secondary.must("nft add table ip filter");
+    pair.secondary.must("nft 'add chain ip filter INPUT { type filter hook input priority 0; }'");
+    pair.secondary.must("nft add rule ip filter INPUT ip protocol 112 drop");
+    pair.start(&conf(150, ""), &conf(100, ""));
+    all_three(&pair.primary, &["two masters: 10.0.0.12 speaks as MASTER too, with priority 100"]);
+    says(&pair.primary, "history", &["two masters: 10.0.0.12 speaks as MASTER with priority 100"]);
+    says(&pair.primary, "metrics", &["vipd_vrrp_rivals{"]);
+    // Who hears nothing can only look at itself.
+    says(&pair.secondary, "doctor", &["VRRP is dropped"]);
+    // When it is mended there is one, and what was can still be read.
+    pair.secondary.must("nft flush chain ip filter INPUT");
+    says(&pair.secondary, "status", &["BACKUP"]);
+    says(&pair.primary, "history", &["the other master, 10.0.0.12, is not heard any longer"]);
+    says(&pair.primary, "explain", &["10.0.0.12 spoke as MASTER too"]);
+}
+
+#[test]
+fn the_address_to_speak_from_is_absent() {
+    let Some(pair) = Pair::new("bro-src") else { return };
+    let unicast = |own: &str, peer: &str| format!("unicast_src_ip {own}\n    unicast_peer {{\n        {peer}\n    }}");
+    pair.start(&conf(150, &unicast("10.0.0.99", "10.0.0.12")), &conf(100, &unicast("10.0.0.12", "10.0.0.99")));
+    says(&pair.primary, "doctor", &["10.0.0.99, which it is to send from, is not on this machine"]);
+}
+
+#[test]
+fn the_script_does_not_run() {
+    let Some(pair) = Pair::new("bro-chk") else { return };
+    let tracked = |priority| {
+        let script = "vrrp_script chk {\n    script /etc/keepalived/chk\n    interval 1\n}\n";
+        conf(priority, "track_script {\n        chk\n    }").replace("vrrp_instance", &format!("{script}vrrp_instance"))
+    };
+    for machine in [&pair.primary, &pair.secondary] {
+        machine.write("/etc/keepalived/chk", "#!/bin/sh\n", 0o755);
+    }
+    pair.start(&tracked(150), &tracked(100));
+    says(&pair.primary, "status", &["MASTER"]);
+    pair.primary.must("chmod 644 /etc/keepalived/chk");
+    all_three(&pair.primary, &["tracked chk fails"]);
+    says(&pair.primary, "status", &["could not be started"]);
+    says(&pair.primary, "doctor", &["the check chk fails: could not be started", "chmod a+rx /etc/keepalived/chk"]);
+    says(&pair.primary, &format!("check {CONF}"), &["cannot be executed"]);
+}
+
+#[test]
+fn the_group_is_held() {
+    let Some(pair) = Pair::new("bro-held") else { return };
+    let two = |priority: u8, tracks: &str, group: &str| {
+        let instance = |n: u8, tracks: &str| {
+            format!(
+                "vrrp_instance V{n} {{\n    interface eth0\n    virtual_router_id 5{n}\n    priority {priority}\n    \
+                 virtual_ipaddress {{\n        10.0.0.2{n}/24\n    }}\n    {tracks}\n}}\n"
+            )
+        };
+        format!(
+            "vrrp_track_file down {{\n    file /run/down\n    init_file 0\n}}\n{}{}{group}",
+            instance(1, tracks),
+            instance(2, "")
+        )
+    };
+    let group = "vrrp_sync_group G {\n    group {\n        V1\n        V2\n    }\n}\n";
+    pair.start(&two(150, "track_file {\n        down weight 0\n    }", ""), &two(100, "", group));
+    says(&pair.primary, "is-master V1", &["V1 is MASTER"]);
+    pair.primary.must("echo 1 > /run/down");
+    all_three(
+        &pair.secondary,
+        &["ready to become MASTER, but group G is held back by V2, which hears a master (10.0.0.11, priority 150)"],
+    );
+    says(&pair.secondary, "status", &["waits for V2 of its group"]);
+    let (text, _) = ask(&pair.secondary, "status V1");
+    assert!(!text.contains("in 0"), "a time that never comes:\n{text}");
+}
+
+#[test]
+fn it_is_drained() {
+    let Some(pair) = Pair::new("bro-drain") else { return };
+    pair.start(&conf(150, ""), &conf(100, ""));
+    says(&pair.primary, "is-master VI_1", &["VI_1 is MASTER"]);
+    let (text, code) = ask(&pair.primary, "drain VI_1");
+    assert!(code == 0 && text.contains("VI_1: 10.0.0.12 took over after "), "{code}: {text}");
+    all_three(&pair.primary, &["drained by an operator"]);
+    assert_eq!(ask(&pair.primary, "is-master 10.0.0.10").1, 1);
+    assert_eq!(ask(&pair.secondary, "is-master 10.0.0.10").1, 0);
+    assert_eq!(ask(&pair.secondary, "is-master 10.0.0.77").1, 2);
+}
+
+#[test]
+fn the_peer_is_frozen() {
+    let Some(pair) = Pair::new("bro-stop") else { return };
+    pair.start(&conf(150, ""), &conf(100, ""));
+    says(&pair.primary, "is-master VI_1", &["VI_1 is MASTER"]);
+    pair.primary.must("kill -STOP $(cat /run/unit-keepalived.pid)");
+    says(&pair.secondary, "is-master VI_1", &["VI_1 is MASTER: no advert came from a master in time"]);
+    for verb in ["status", "explain", "doctor", "drain", "reload"] {
+        let (text, code) = ask(&pair.primary, verb);
+        assert!(text.contains("does not answer") && text.contains("which is stopped"), "{verb}: {text}");
+        assert_eq!(code, if verb == "doctor" { 1 } else { 2 }, "{verb}: {text}");
+    }
+    pair.primary.must("kill -CONT $(cat /run/unit-keepalived.pid)");
+    says(&pair.primary, "is-master VI_1", &["VI_1 is MASTER"]);
+}
+
+#[test]
+fn an_address_is_left_over() {
+    let Some(pair) = Pair::new("bro-left") else { return };
+    pair.start(&conf(150, ""), &conf(100, ""));
+    says(&pair.primary, "is-master VI_1", &["VI_1 is MASTER"]);
+    says(&pair.primary, "status", &["10.0.0.10/24", "held"]);
+    // Where the daemon would not look for it.
+    pair.secondary.must("ip address add 10.0.0.10/32 dev lo");
+    all_three(&pair.secondary, &["10.0.0.10 here although BACKUP"]);
+    says(&pair.secondary, "status --address 10.0.0.10", &["here although BACKUP (on lo)"]);
+}
+
+#[test]
+fn an_interface_has_no_address_but_the_virtual_one() {
+    let Some(pair) = Pair::new("bro-only") else { return };
+    pair.primary.must("ip address flush dev eth0 && ip address add 10.0.0.10/24 dev eth0");
+    pair.start(&conf(150, ""), &conf(100, ""));
+    says(&pair.secondary, "is-master VI_1", &["VI_1 is MASTER"]);
+    says(&pair.primary, "explain", &["no address of its own on the interface"]);
+    says(&pair.primary, "doctor", &["eth0 has no IPv4 address", "no address of its own on the interface"]);
+}

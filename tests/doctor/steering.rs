@@ -1,0 +1,105 @@
+//! What an operator does to a running pair, and what is said of it: hand over, with and without somebody who takes over; a
+//! drain that outlives the process; a reload and its refusal; a watch over a daemon that goes and comes back.
+
+use super::broken::{Pair, ask, conf, says};
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
+
+#[test]
+fn a_hand_over_that_nobody_takes_is_taken_back() {
+    let Some(pair) = Pair::new("ste-none") else { return };
+    pair.start(&conf(150, ""), &conf(100, ""));
+    pair.secondary.systemctl("stop keepalived");
+    says(&pair.primary, "is-master VI_1", &["VI_1 is MASTER"]);
+    for verb in ["drain", "failover"] {
+        let (text, code) = ask(&pair.primary, &format!("{verb} VI_1"));
+        assert!(code == 1 && text.contains("nobody took VI_1 over"), "{verb}: {code}: {text}");
+        says(&pair.primary, "is-master VI_1", &["VI_1 is MASTER"]);
+        let (status, _) = ask(&pair.primary, "status");
+        assert!(!status.contains("drained"), "{status}");
+    }
+    pair.secondary.systemctl("start keepalived");
+    says(&pair.secondary, "status", &["BACKUP", "10.0.0.11, priority 150"]);
+    let (text, code) = ask(&pair.primary, "failover");
+    assert!(code == 0 && text.contains("VI_1: 10.0.0.12 took over after"), "{code}: {text}");
+}
+
+#[test]
+fn a_kept_drain_outlives_a_restart_and_another_does_not() {
+    let Some(pair) = Pair::new("ste-keep") else { return };
+    pair.start(&conf(150, ""), &conf(100, ""));
+    says(&pair.primary, "is-master VI_1", &["VI_1 is MASTER"]);
+    let (text, code) = ask(&pair.primary, "drain --keep");
+    assert!(code == 0 && text.contains("took over after") && text.contains("until `vipctl undrain`"), "{code}: {text}");
+    pair.primary.systemctl("restart keepalived");
+    says(&pair.primary, "status", &["BACKUP (drained)", "10.0.0.12, priority 100"]);
+    says(&pair.primary, "status --json", &["\"drains_kept\": [\n    \"VI_1\""]);
+    says(&pair.primary, "undrain", &[""]);
+    says(&pair.primary, "is-master VI_1", &["VI_1 is MASTER"]);
+    assert_eq!(pair.primary.run("ls /var/lib/vipd/*.drained").status.code(), Some(2), "the file is gone");
+    assert_eq!(ask(&pair.primary, "drain").1, 0);
+    pair.primary.systemctl("restart keepalived");
+    says(&pair.primary, "is-master VI_1", &["VI_1 is MASTER"]);
+}
+
+#[test]
+fn a_reload_says_what_changed_and_a_refused_one_is_not_forgotten() {
+    let Some(pair) = Pair::new("ste-load") else { return };
+    pair.start(&conf(150, ""), &conf(100, ""));
+    says(&pair.primary, "is-master VI_1", &["VI_1 is MASTER"]);
+    let write = |text: &str| pair.primary.write("/etc/keepalived/keepalived.conf", text, 0o644);
+    assert_eq!(ask(&pair.primary, "reload"), ("nothing changed\n".to_owned(), 0));
+    write(&conf(140, ""));
+    assert_eq!(ask(&pair.primary, "reload"), ("VI_1: priority 150 → 140\n".to_owned(), 0));
+    write(&conf(130, "prioritty 5"));
+    let (text, code) = ask(&pair.primary, "reload");
+    assert!(code == 2 && text.contains("the configuration has 1 new mistake"), "{code}: {text}");
+    says(
+        &pair.primary,
+        "status",
+        &["was refused, the configuration before it goes on: the configuration has 1 new mistake"],
+    );
+    says(&pair.primary, "doctor", &["the last reload was refused"]);
+    says(&pair.primary, "history", &["Configuration reloaded: VI_1: priority 150 → 140", "Reload refused"]);
+    write(&conf(140, ""));
+    says(&pair.primary, "reload", &["nothing changed"]);
+    let (status, _) = ask(&pair.primary, "status");
+    assert!(!status.contains("refused"), "{status}");
+}
+
+#[test]
+fn a_watch_outlives_the_daemon() {
+    let Some(pair) = Pair::new("ste-watch") else { return };
+    pair.start(&conf(150, ""), &conf(100, ""));
+    says(&pair.primary, "is-master VI_1", &["VI_1 is MASTER"]);
+    let mut watch =
+        pair.primary.command(env!("CARGO_BIN_EXE_vipctl")).arg("watch").stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(watch.stdout.take().unwrap()).lines().map_while(Result::ok);
+    let mut until = |part: &str| lines.find(|line| line.contains(part)).unwrap_or_else(|| panic!("no {part}"));
+    until("VI_1");
+    pair.primary.systemctl("stop keepalived");
+    until("has gone");
+    pair.primary.systemctl("start keepalived");
+    until("answers again");
+    until("VI_1");
+    pair.primary.must("kill -STOP $(cat /run/unit-keepalived.pid)");
+    until("does not answer");
+    pair.primary.must("kill -CONT $(cat /run/unit-keepalived.pid)");
+    until("answers again");
+    watch.kill().unwrap();
+    watch.wait().unwrap();
+}
+
+#[test]
+fn a_configuration_on_standard_input_is_checked() {
+    let Some(pair) = Pair::new("ste-stdin") else { return };
+    pair.primary.write("/tmp.conf", &conf(150, "prioritty 5"), 0o644);
+    let vipctl = env!("CARGO_BIN_EXE_vipctl");
+    let ran = pair.primary.run(&format!("{vipctl} check - </tmp.conf; echo code $?; rm /tmp.conf"));
+    let text = String::from_utf8_lossy(&ran.stdout).into_owned();
+    assert!(text.contains("did you mean `priority`?") && text.contains("-:") && text.contains("code 5"), "{text}");
+    // An empty variable is as good as none.
+    pair.start(&conf(150, ""), &conf(100, ""));
+    let ran = pair.primary.run(&format!("VIPD_CONTROL= {vipctl} status"));
+    assert_eq!(ran.status.code(), Some(0), "{}", String::from_utf8_lossy(&ran.stderr));
+}
