@@ -29,6 +29,8 @@ mod rules;
 mod sealing;
 #[path = "engine/speakers.rs"]
 mod speakers;
+#[path = "engine/strangers.rs"]
+mod strangers;
 #[path = "engine/tracking.rs"]
 mod tracking;
 #[path = "engine/voice.rs"]

@@ -232,13 +232,9 @@ fn what_a_dead_run_left_is_removed_at_the_start_and_only_that() {
     wire::add_address(&pair.here, "eth0", "192.0.2.1".parse().unwrap(), 24).unwrap();
     within(&pair.here, async || {
         let wanted = spec(vec![instance(Family::V4, claim.clone())]);
-        let mut running = Running::configured(wanted.clone()).await;
+        let running = Running::configured(wanted).await;
         assert_eq!(addresses(&pair.here, "eth0"), ["192.0.2.1".parse::<IpAddr>().unwrap()]);
         assert_eq!(running.troubles().len(), 2, "{:?}", running.troubles());
-        // A later configuration leaves alone what is there.
-        wire::add_address(&pair.here, "eth0", claim.addresses[0].address, 32).unwrap();
-        running.configure(wanted, vec![(InstanceId(0), InstanceId(0))]).await;
-        assert_eq!(addresses(&pair.here, "eth0").len(), 2);
         running.stop().await;
     });
 }

@@ -11,5 +11,6 @@ mod probes;
 mod process;
 mod screening;
 mod sockets;
+mod sweep;
 mod trackers;
 mod virtual_link;

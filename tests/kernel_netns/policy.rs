@@ -295,7 +295,7 @@ fn a_rule_that_goes_while_it_is_not_owned_is_nobodys_business() {
         let mut running = Running::configured(spec(vec![instance(Family::V4, claim)])).await;
         running.log.clear();
         for verb in ["add", "del"] {
-            output(&pair.here, &["ip", "rule", verb, "priority", "500", "table", "100", "protocol", "18"]);
+            output(&pair.here, &["ip", "rule", verb, "priority", "500", "table", "100"]);
         }
         // What comes after it is heard after it.
         wire::add_address(&pair.here, "eth0", ip("10.6.0.1"), 24).unwrap();

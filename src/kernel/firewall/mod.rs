@@ -7,11 +7,13 @@
 //! A table appears with the first need and is filled by differences, each change one transaction. What an earlier run
 //! left under our name is replaced.
 
+mod guard;
 pub(in crate::kernel) mod rules;
 
 use super::netlink::NetlinkError;
 use super::netlink::channel::{Channel, Request};
 use crate::spec::{IfName, Nftables};
+use guard::Guard;
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
 use netlink_packet_netfilter::nftables::NfTablesMessage;
 use netlink_packet_netfilter::none::ControlMessage;
@@ -51,6 +53,8 @@ pub struct Firewall {
     v4: Option<Table>,
     v6: Option<Table>,
     held: Screen,
+    /// Hears when another program removes something of the tables; `None` without tables.
+    guard: Option<Guard>,
 }
 
 impl Firewall {
@@ -94,6 +98,42 @@ impl Firewall {
         Ok(())
     }
 
+    /// Another program has removed what was there: the next [`Firewall::hold`] makes all of it.
+    pub fn forget(&mut self) {
+        self.v4 = None;
+        self.v6 = None;
+        self.held = Screen::default();
+    }
+
+    /// Waits until another program has removed something of the tables; for ever without tables. Cancel-safe.
+    pub async fn disturbed(&mut self) {
+        let own = self.channel.as_ref().map_or(0, Channel::port);
+        let tables = [(libc::NFPROTO_IPV4, &self.v4), (libc::NFPROTO_IPV6, &self.v6)];
+        let tables: Vec<(u8, String)> = tables
+            .into_iter()
+            .filter_map(|(family, table)| Some((u8::try_from(family).ok()?, table.as_ref()?.name().to_owned())))
+            .collect();
+        match &mut self.guard {
+            Some(guard) if !tables.is_empty() => guard.disturbed(own, &tables).await,
+            _ => std::future::pending().await,
+        }
+    }
+
+    /// Removes what an earlier run left under our name, or under the one of the configuration, and is not needed. That it
+    /// is not there, or that the kernel has no nftables, is no trouble.
+    pub fn remove_leftovers(&mut self, settings: &Nftables) {
+        let usual = Nftables { table: None, ..settings.clone() };
+        for settings in [&usual, settings] {
+            for v6 in [false, true] {
+                let family = if v6 { NetfilterProtoFamily::IPv6 } else { NetfilterProtoFamily::IPv4 };
+                if self.table(family).is_none() {
+                    let table = Table::new(settings, v6, false);
+                    let _ = self.transact(vec![request(family, table.delete(), 0)]);
+                }
+            }
+        }
+    }
+
     /// Removes the tables.
     pub fn remove(&mut self) {
         for family in [NetfilterProtoFamily::IPv4, NetfilterProtoFamily::IPv6] {
@@ -102,9 +142,8 @@ impl Firewall {
                 let _ = self.transact(requests);
             }
         }
-        self.v4 = None;
-        self.v6 = None;
-        self.held = Screen::default();
+        self.forget();
+        self.guard = None;
     }
 
     fn table(&self, family: NetfilterProtoFamily) -> Option<&Table> {
@@ -114,6 +153,10 @@ impl Firewall {
     /// Makes an empty table with its rules. A kernel that cannot duplicate packets drops them only.
     fn make(&mut self, settings: &Nftables, family: NetfilterProtoFamily) -> Result<(), NetlinkError> {
         let v6 = family == NetfilterProtoFamily::IPv6;
+        if self.guard.is_none() {
+            // Without it a table that is flushed comes back at the next configuration.
+            self.guard = Guard::open().ok();
+        }
         let mut last = Ok(());
         for duplicate in [true, false] {
             let table = Table::new(settings, v6, duplicate);

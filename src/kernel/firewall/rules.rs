@@ -64,6 +64,10 @@ impl Table {
         }
     }
 
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     pub fn create(&self) -> NfTablesMessage {
         NfTablesMessage::NewTable(self.table())
     }

@@ -94,6 +94,12 @@ pub fn removal(key: &AddressKey) -> AddressMessage {
     message
 }
 
+/// Does it carry our mark? Only kernels from 5.18 on keep it.
+pub fn is_ours(message: &AddressMessage) -> bool {
+    let ours = |attribute: &AddressAttribute| matches!(attribute, AddressAttribute::Protocol(AddressProtocol::Other(number)) if *number == PROTOCOL);
+    message.attributes.iter().any(ours)
+}
+
 /// As the engine is told.
 pub fn fact(message: &AddressMessage) -> LinkAddress {
     let key = AddressKey::of(message);

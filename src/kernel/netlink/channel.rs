@@ -28,6 +28,7 @@ const READ: usize = 1 << 16;
 #[derive(Debug)]
 pub struct Channel {
     socket: netlink_sys::Socket,
+    port: u32,
     sequence: u32,
     buffer: Vec<u8>,
     /// Messages to one sendmsg: as many as the receive buffer holds acknowledgements.
@@ -49,7 +50,7 @@ impl Channel {
     /// No such protocol in this kernel, or out of descriptors.
     pub fn open(protocol: isize, bytes: Option<u32>, force: bool) -> Result<Channel, NetlinkError> {
         let mut socket = netlink_sys::Socket::new(protocol)?;
-        socket.bind_auto()?;
+        let port = socket.bind_auto()?.port_number();
         let _ = socket.set_cap_ack(true);
         let _ = socket.set_ext_ack(true);
         let _ = socket.set_netlink_get_strict_chk(true);
@@ -57,7 +58,12 @@ impl Channel {
         let at_once = (buffer::size(&borrow(&socket)) / ACKNOWLEDGEMENT).clamp(1, LARGEST_BATCH);
         let limit = nix::sys::time::TimeVal::new(i64::try_from(TIME_LIMIT.as_secs()).unwrap_or(5), 0);
         setsockopt(&borrow(&socket), sockopt::ReceiveTimeout, &limit).map_err(io::Error::from)?;
-        Ok(Channel { socket, sequence: 0, buffer: vec![0; READ], at_once })
+        Ok(Channel { socket, port, sequence: 0, buffer: vec![0; READ], at_once })
+    }
+
+    /// By what events name the socket that caused them.
+    pub const fn port(&self) -> u32 {
+        self.port
     }
 
     /// Sends all at once and answers what became of each, in order.

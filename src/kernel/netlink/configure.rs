@@ -5,15 +5,11 @@ use super::Report;
 use super::Trouble;
 use super::address;
 use super::claims::Owner;
-use super::events::{dump_links, dump_routes, dump_rules};
+use super::events::dump_links;
 use super::resolve;
-use super::route;
-use super::route::RouteKey;
-use super::rule::RuleKey;
-use super::thread::{Thread, describe};
+use super::thread::Thread;
 use super::virtual_link::{self, Kind, Wanted};
 use crate::kernel::firewall::{Place, Screen};
-use crate::kernel::reconcile::{Item, Key};
 use crate::kernel::sysctl;
 use crate::spec::{IfName, InstanceId, Spec, VirtualLink};
 use crate::vrrp::io::LinkFact;
@@ -35,8 +31,12 @@ impl Thread {
         let mut troubles = Vec::new();
         self.make_links(&mut troubles);
         self.set_sysctls(&mut troubles);
-        if first && carried.is_empty() && !self.settings.keep_leftovers {
-            self.remove_leftovers();
+        if !(first && self.settings.keep_leftovers) {
+            // What appeared a moment ago may not have been heard of yet.
+            if let Ok(links) = dump_links(&mut self.channel) {
+                self.links.renew(links);
+            }
+            self.sweep_at_configuration(first, first && !carried.is_empty());
         }
         let statics = &self.spec.statics;
         let claims = || self.spec.instances.iter().map(|instance| &instance.claim);
@@ -92,6 +92,7 @@ impl Thread {
                 self.report(Report::Trouble(trouble));
             }
         }
+        self.sweep.forget();
         if anew {
             // The picture was renewed, so the events that would tell of the new interfaces are no news.
             self.report(Report::Link(LinkFact::Dump(self.links.all())));
@@ -267,59 +268,6 @@ impl Thread {
             if let Err(e) = self.sysctls.set(&path, "1") {
                 let text = format!("promote_secondaries cannot be set on {interface}: {e}").into();
                 troubles.push(Trouble { instance: Some(InstanceId(number)), text });
-            }
-        }
-    }
-
-    /// What an earlier run that died has left: addresses of the claims wherever they are, and routes and rules of ours.
-    fn remove_leftovers(&mut self) {
-        let mut wanted = Vec::new();
-        for (number, instance) in (0u32..).zip(&self.spec.instances) {
-            let id = InstanceId(number);
-            let resolved = resolve::claim(id, instance, &instance.claim, &self.names, &self.links);
-            wanted.extend(resolved.wants.into_iter().map(|want| want.item));
-        }
-        let statics = resolve::statics(&self.spec.statics, &self.links);
-        let kept: BTreeSet<Key> = statics.wants.iter().map(|want| want.item.key()).collect();
-        let any = |which: fn(&Item) -> bool| wanted.iter().any(which);
-        let mut there: BTreeSet<Key> = BTreeSet::new();
-        if any(|item| matches!(item, Item::Route(..)))
-            && let Ok(routes) = dump_routes(&mut self.channel)
-        {
-            there.extend(routes.iter().map(|route| Key::Route(RouteKey::of(route))));
-        }
-        if any(|item| matches!(item, Item::Rule(_)))
-            && let Ok(rules) = dump_rules(&mut self.channel)
-        {
-            there.extend(rules.iter().map(|rule| Key::Rule(RuleKey::of(rule))));
-        }
-        let left: Vec<Item> = wanted
-            .into_iter()
-            .filter(|item| {
-                let key = item.key();
-                !kept.contains(&key)
-                    && match &key {
-                        Key::Address(address) => self.links.has_address(address),
-                        key => there.contains(key),
-                    }
-            })
-            .collect();
-        // In the order of removal: rules, routes, addresses.
-        let mut left: Vec<(Key, Item)> = left.into_iter().map(|item| (item.key(), item)).collect();
-        left.sort_by(|(a, _), (b, _)| b.cmp(a));
-        let requests = left.iter().map(|(_, item)| super::channel::Request {
-            message: match item {
-                Item::Address(message) => Message::DelAddress(address::removal(&address::AddressKey::of(message))),
-                Item::Route(message, _) => Message::DelRoute(route::removal(message)),
-                Item::Rule(message) => Message::DelRule(message.clone()),
-            },
-            flags: 0,
-        });
-        let outcomes = self.channel.batch(requests.collect());
-        for ((_, item), outcome) in left.iter().zip(outcomes) {
-            match outcome {
-                Ok(()) => self.trouble(None, format!("{} was left by an earlier run; removed", describe(item))),
-                Err(e) => self.trouble(None, format!("{} of an earlier run cannot be removed: {e}", describe(item))),
             }
         }
     }

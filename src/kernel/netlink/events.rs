@@ -100,6 +100,8 @@ impl Thread {
             }
             Message::NewAddress(address) => self.address_event(&address),
             Message::DelAddress(address) => self.address_gone(&address),
+            Message::NewRoute(route) => self.route_appeared(&route),
+            Message::NewRule(rule) => self.rule_appeared(&rule),
             Message::DelRoute(route) => self.gone(&Key::Route(RouteKey::of(&route))),
             Message::DelRule(rule) => self.gone(&Key::Rule(RuleKey::of(&rule))),
             _ => {}
@@ -110,6 +112,7 @@ impl Thread {
     pub(super) fn overrun(&mut self) {
         let room = self.watch.room();
         self.start_over();
+        self.sweep_all(false);
         if let Some(times) = self.overruns.count(Instant::now()) {
             let times = if times == 1 { String::new() } else { format!(" {times} times") };
             let text = format!(
@@ -125,7 +128,10 @@ impl Thread {
         // What is queued is older than the dump that follows.
         self.watch.forget();
         match dump_links(&mut self.channel) {
-            Ok(links) => self.links.renew(links),
+            Ok(links) => {
+                self.links.renew(links);
+                self.sweep.forget();
+            }
             Err(e) => return self.trouble(None, format!("the interfaces cannot be read: {e}")),
         }
         self.report(Report::Link(LinkFact::Dump(self.links.all())));
@@ -185,6 +191,7 @@ impl Thread {
         let renamed = before.as_ref().is_some_and(|before| before.link.name != now.link.name);
         self.report(Report::Link(LinkFact::Changed(now.link)));
         if !known_before || renamed {
+            self.sweep.forget();
             self.remake_links();
         }
         if came_up || renamed || !known_before {
@@ -198,6 +205,7 @@ impl Thread {
         if self.links.forget(index).is_none() {
             return;
         }
+        self.sweep.forget();
         self.report(Report::Link(LinkFact::Gone { index }));
         let lost: Vec<Key> = self.present(|key| matches!(key, Key::Address(address) if address.index == index));
         for key in lost {
@@ -231,7 +239,8 @@ impl Thread {
                     );
                 }
             }
-            _ => {}
+            None => self.appeared(&wanted),
+            Some(_) => {}
         }
     }
 

@@ -8,7 +8,7 @@ use netlink_packet_route::address::AddressMessage;
 use netlink_packet_route::link::{
     InfoData, InfoKind, InfoMacVlan, InfoVrf, LinkAttribute, LinkFlags, LinkInfo, LinkMessage, MacVlanMode,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// An interface, with what the engine need not know.
 #[derive(Clone, PartialEq, Debug)]
@@ -20,6 +20,8 @@ pub struct Known {
     pub private: bool,
     /// Device group.
     pub group: u32,
+    /// Its alias says that a daemon as this one made it.
+    pub ours: bool,
 }
 
 /// All interfaces by index.
@@ -28,13 +30,16 @@ pub struct Links {
     by_index: BTreeMap<u32, Known>,
     /// Carrier as asked for, where it is (`linkbeat_interfaces`).
     asked: BTreeMap<IfName, bool>,
+    /// Addresses that had our mark when they were read last as a whole.
+    marked: BTreeSet<AddressKey>,
 }
 
 impl Links {
     /// From a dump of links and one of addresses.
     pub fn new(links: &[LinkMessage], addresses: &[AddressMessage]) -> Links {
         let by_index = links.iter().filter_map(read).map(|known| (known.link.index, known)).collect();
-        let mut links = Links { by_index, asked: BTreeMap::new() };
+        let marked = addresses.iter().filter(|message| address::is_ours(message)).map(AddressKey::of).collect();
+        let mut links = Links { by_index, asked: BTreeMap::new(), marked };
         for message in addresses {
             links.put_address(AddressKey::of(message), address::fact(message));
         }
@@ -71,6 +76,10 @@ impl Links {
 
     pub fn all(&self) -> Vec<Link> {
         self.by_index.values().map(|known| known.link.clone()).collect()
+    }
+
+    pub fn marked(&self) -> Vec<AddressKey> {
+        self.marked.iter().copied().collect()
     }
 
     pub fn known(&self) -> impl Iterator<Item = &Known> {
@@ -159,7 +168,7 @@ fn read(message: &LinkMessage) -> Option<Known> {
         kind: "".into(),
         addresses: Vec::new(),
     };
-    let (mut vrf_table, mut private, mut group, mut elsewhere) = (None, false, 0, false);
+    let (mut vrf_table, mut private, mut group, mut elsewhere, mut ours) = (None, false, 0, false, false);
     for attribute in &message.attributes {
         match attribute {
             LinkAttribute::IfName(name) => link.name = IfName::new(name)?,
@@ -169,6 +178,7 @@ fn read(message: &LinkMessage) -> Option<Known> {
             LinkAttribute::Link(index) => link.lower = *index,
             LinkAttribute::LinkNetNsId(_) => elsewhere = true,
             LinkAttribute::Group(number) => group = *number,
+            LinkAttribute::IfAlias(alias) => ours = alias == super::virtual_link::ALIAS,
             LinkAttribute::LinkInfo(infos) => {
                 for info in infos {
                     match info {
@@ -197,5 +207,5 @@ fn read(message: &LinkMessage) -> Option<Known> {
         link.lower = 0;
     }
     link.arp = !has(LinkFlags::Noarp) && link.mac.is_some() && !link.loopback;
-    Some(Known { link, vrf_table, private, group })
+    Some(Known { link, vrf_table, private, group, ours })
 }

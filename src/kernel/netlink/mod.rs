@@ -14,6 +14,7 @@ mod links;
 mod resolve;
 pub mod route;
 pub mod rule;
+mod sweep;
 mod thread;
 pub(in crate::kernel) mod virtual_link;
 mod watch;

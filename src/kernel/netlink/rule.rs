@@ -79,6 +79,12 @@ impl RuleKey {
     }
 }
 
+/// Does it carry our protocol number?
+pub fn is_ours(message: &RuleMessage) -> bool {
+    let ours = |attribute: &RuleAttribute| matches!(attribute, RuleAttribute::Protocol(protocol) if u8::from(*protocol) == super::route::PROTOCOL);
+    message.attributes.iter().any(ours)
+}
+
 /// The message that makes a rule.
 pub fn message(rule: &Rule) -> RuleMessage {
     let mut message = RuleMessage::default();

@@ -18,6 +18,7 @@ use super::linkbeat::Linkbeat;
 use super::links::Links;
 use super::resolve::{self, Names, Resolved};
 use super::route;
+use super::sweep::Sweep;
 use super::watch::{Heard, Watch};
 use crate::kernel::announce::{Announcer, From};
 use crate::kernel::reconcile::{Item, Key};
@@ -42,6 +43,8 @@ const RETRY: Duration = Duration::from_secs(1);
 const LONGEST_RETRY: Duration = Duration::from_secs(30);
 /// After a fight for an item it is left alone this long.
 const TRUCE: Duration = Duration::from_secs(1);
+/// What happens again and again is said this often.
+const QUIET: Duration = Duration::from_secs(60);
 /// Buffers of events read before orders get their turn again.
 const BUFFERS_A_ROUND: usize = 64;
 
@@ -76,6 +79,11 @@ pub(super) struct Thread {
     screen_due: bool,
     pub(super) linkbeat: Linkbeat,
     pub(super) overruns: Overruns,
+    pub(super) sweep: Sweep,
+    /// When the firewall may be made again, if another program has removed it, and when that was said last.
+    rescreen: Option<Instant>,
+    rescreened: Option<Instant>,
+    rescreen_told: Option<Instant>,
 }
 
 impl Thread {
@@ -122,6 +130,10 @@ impl Thread {
             screen_due: false,
             linkbeat: Linkbeat::default(),
             overruns: Overruns::default(),
+            sweep: Sweep::default(),
+            rescreen: None,
+            rescreened: None,
+            rescreen_told: None,
         })
     }
 
@@ -145,7 +157,8 @@ impl Thread {
                 self.screen();
             }
             let wake = self.retries.values().map(|(at, _)| *at).min();
-            let wake = wake.into_iter().chain(self.linkbeat.due()).min();
+            let others = [self.linkbeat.due(), self.sweep.due(), self.rescreen];
+            let wake = wake.into_iter().chain(others.into_iter().flatten()).min();
             let wake = wake.map_or_else(|| tokio::time::Instant::now() + Duration::from_secs(3600), Into::into);
             tokio::select! {
                 order = self.inbox.recv() => match order {
@@ -158,6 +171,7 @@ impl Thread {
                     Err(_) => return,
                     Ok(()) => {}
                 },
+                () = self.firewall.disturbed() => self.firewall_disturbed(),
                 () = tokio::time::sleep_until(wake) => {}
             }
         }
@@ -292,9 +306,31 @@ impl Thread {
         if self.linkbeat.due().is_some_and(|due| due <= now) {
             self.poll_carriers();
         }
+        self.sweep_due(now);
+        if self.rescreen.is_some_and(|due| due <= now) {
+            self.rescreen = None;
+            self.screen_again(now);
+        }
         if self.doubtful {
             self.doubtful = false;
             self.verify();
+        }
+    }
+
+    /// Another program has removed something of our firewall tables: made again at once, but no more than once a second.
+    fn firewall_disturbed(&mut self) {
+        let now = Instant::now();
+        let free_at = self.rescreened.map_or(now, |last| last + TRUCE);
+        self.rescreen.get_or_insert(free_at.max(now));
+    }
+
+    fn screen_again(&mut self, now: Instant) {
+        self.rescreened = Some(now);
+        self.firewall.forget();
+        self.screen();
+        if self.rescreen_told.is_none_or(|told| now.duration_since(told) > QUIET) {
+            self.rescreen_told = Some(now);
+            self.trouble(None, "nftables: another program removed our rules; made again".to_owned());
         }
     }
 
@@ -413,6 +449,10 @@ impl Thread {
     }
 
     fn announce(&mut self, announce: &Announce) {
+        if self.announcer.is_none() {
+            // It may have been descriptors that were lacking.
+            self.announcer = Announcer::open().ok();
+        }
         let Some(announcer) = &self.announcer else { return };
         let mut senders: BTreeMap<u32, Option<From>> = BTreeMap::new();
         for key in self.claims.addresses(Some(announce.instance), &announce.addresses) {
@@ -467,7 +507,7 @@ fn first_state(item: &Item) -> State {
     }
 }
 
-fn is_gone(error: &NetlinkError) -> bool {
+pub(super) fn is_gone(error: &NetlinkError) -> bool {
     const GONE: [i32; 5] = [libc::ENOENT, libc::EADDRNOTAVAIL, libc::ESRCH, libc::ENODEV, libc::ENXIO];
     matches!(error, NetlinkError::Refused { errno, .. } if GONE.contains(errno))
 }

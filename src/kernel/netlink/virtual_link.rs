@@ -10,6 +10,7 @@ use super::channel::Channel;
 use super::links::{Known, Links};
 use crate::kernel::sysctl::{Sysctls, path, read};
 use crate::spec::{IfName, InstanceSpec, IpvlanMode, VirtualLink};
+use crate::vrrp::io::Link;
 use crate::wire::{Family, Vrid};
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
 use netlink_packet_route::RouteNetlinkMessage;
@@ -19,6 +20,22 @@ use netlink_packet_route::link::{
 };
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv6Addr};
+
+/// What `ip link` shows as the alias of an interface that was made here: by this an earlier run's are known.
+pub const ALIAS: &str = "VRRP (vipd)";
+
+/// Was it made by a daemon as this one, or by keepalived? By its alias; or a private macvlan with a virtual router's MAC
+/// address (RFC 9568 §7.3) that bears a name of the form `PREFIX.VRID`.
+pub fn is_ours(known: &Known) -> bool {
+    let of_router = match known.link.mac {
+        Some([0, 0, 0x5e, 0, 1 | 2, vrid]) => {
+            let tail = known.link.name.as_str().rsplit_once('.').and_then(|(_, tail)| tail.parse::<u8>().ok());
+            tail == Some(vrid)
+        }
+        _ => false,
+    };
+    known.ours || (&*known.link.kind == "macvlan" && known.private && of_router)
+}
 
 /// An interface that an instance wants.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -99,7 +116,7 @@ pub fn wanted_by_address(instance: &InstanceSpec, parent: &IfName, family: Famil
 #[derive(Debug)]
 pub struct Made {
     pub name: IfName,
-    /// False: it was there and has been taken over.
+    /// False: it was there and has been taken over as it was.
     pub new: bool,
     /// The name that was configured could not be had.
     pub note: Option<String>,
@@ -122,17 +139,26 @@ pub fn ensure(
     let mut note = None;
     let found = links.known().find(|known| !taken.contains(&known.link.name) && fits(known, wanted, parent));
     let (name, new) = match found {
-        Some(known) => {
-            if let Some(name) = &wanted.name
-                && *name != known.link.name
-            {
-                note = Some(format!("{} is already there as {}", name, known.link.name));
+        Some(known) => match wanted.name.as_ref().filter(|name| **name != known.link.name) {
+            Some(name) if links.named(name).is_none() && !taken.contains(name) => {
+                rename(&known.link, name, channel)?;
+                (name.clone(), true)
             }
-            (known.link.name.clone(), false)
-        }
+            Some(name) => {
+                note = Some(format!("{} is already there as {}", name, known.link.name));
+                (known.link.name.clone(), false)
+            }
+            None => (known.link.name.clone(), false),
+        },
         None => {
             let name = match &wanted.name {
                 Some(name) => match links.named(name) {
+                    // It keeps what is on it, and changes its address under the same name.
+                    Some(old) if !taken.contains(name) && may_change_mac(old, wanted, parent) => {
+                        change_mac(old.link.index, wanted, channel)?;
+                        prepare(wanted, parent, name, sysctls);
+                        return Ok(Made { name: name.clone(), new: true, note });
+                    }
                     // A macvlan that an earlier run left with other settings: made anew.
                     Some(old) if &*old.link.kind == "macvlan" && !taken.contains(name) => {
                         remove(old.link.index, channel)?;
@@ -239,10 +265,49 @@ fn free_name(wanted: &Wanted, links: &Links, taken: &BTreeSet<IfName>) -> IfName
     wanted.parent.clone()
 }
 
+/// Gives an interface another name. Kernels before 6.2 rename only what is down: its IPv4 addresses stay meanwhile, and
+/// what went is put back when it is up again.
+fn rename(link: &Link, name: &IfName, channel: &mut Channel) -> Result<(), NetlinkError> {
+    let with = |attributes: Vec<LinkAttribute>, up: Option<bool>| {
+        let mut message = LinkMessage::default();
+        message.header.index = link.index;
+        message.attributes = attributes;
+        if let Some(up) = up {
+            message.header.flags = if up { LinkFlags::Up } else { LinkFlags::empty() };
+            message.header.change_mask = LinkFlags::Up;
+        }
+        RouteNetlinkMessage::SetLink(message)
+    };
+    let named = || vec![LinkAttribute::IfName(name.as_str().to_owned())];
+    match channel.request(with(named(), None), 0) {
+        Err(NetlinkError::Refused { errno: libc::EBUSY, .. }) => {}
+        other => return other,
+    }
+    channel.request(with(Vec::new(), Some(false)), 0)?;
+    let renamed = channel.request(with(named(), None), 0);
+    channel.request(with(Vec::new(), Some(link.up)), 0)?;
+    renamed
+}
+
+/// Is it the VMAC that is wanted but for its address?
+fn may_change_mac(old: &Known, wanted: &Wanted, parent: &Known) -> bool {
+    let vmac = matches!(wanted.kind, Kind::Vmac { .. });
+    vmac && &*old.link.kind == "macvlan" && old.private && old.link.lower == parent.link.index
+}
+
+fn change_mac(index: u32, wanted: &Wanted, channel: &mut Channel) -> Result<(), NetlinkError> {
+    let Kind::Vmac { mac } = &wanted.kind else { return Ok(()) };
+    let mut message = LinkMessage::default();
+    message.header.index = index;
+    message.attributes.push(LinkAttribute::Address(mac.to_vec()));
+    channel.request(RouteNetlinkMessage::SetLink(message), 0)
+}
+
 fn create(wanted: &Wanted, parent: &Known, name: &IfName, channel: &mut Channel) -> Result<(), NetlinkError> {
     let mut message = LinkMessage::default();
     let attributes = &mut message.attributes;
     attributes.push(LinkAttribute::IfName(name.as_str().to_owned()));
+    attributes.push(LinkAttribute::IfAlias(ALIAS.to_owned()));
     attributes.push(LinkAttribute::Link(parent.link.index));
     match &wanted.kind {
         Kind::Vmac { mac } => {

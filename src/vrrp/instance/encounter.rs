@@ -11,11 +11,13 @@ use super::super::transmit::unix_micros;
 use super::Aftermath;
 use super::Cx;
 use super::Instance;
-use crate::spec::{Auth, HmacAuth, Replay};
+use crate::spec::{Auth, HmacAuth, InstanceSpec, Replay, Transport};
 use crate::time::Interval;
 use crate::wire::{Priority, Version};
 use std::net::IpAddr;
 
+/// Adverts out of turn in one interval.
+const ANSWERS: u32 = 5;
 /// Adverts of our own that a rival owner is given before it has to be silent.
 const RIVAL_ADVERTS: u8 = 2;
 
@@ -52,7 +54,7 @@ impl Instance {
         if cx.spec.version == Version::V3 && theirs != cx.spec.interval && self.complain(Complaint::Interval) {
             cx.report(Event::IntervalLearned { instance: cx.id, from, theirs });
         }
-        if admitted.old_style {
+        if admitted.old_style && is_peer(cx.spec, from) {
             self.sender.learn_old_style(from);
         }
         if let Some(sequence) = admitted.hmac_sequence {
@@ -121,9 +123,10 @@ impl Instance {
             cx.report(Event::RivalMaster { instance: cx.id, from, priority });
         }
         match verdict {
-            Verdict::TheyLeave => {
+            Verdict::TheyLeave if self.may_answer(cx) => {
                 self.advertise(self.priority(), cx);
             }
+            Verdict::TheyLeave => {}
             Verdict::Mirror => {
                 self.meet_rival(heard, cx);
                 if self.complain(Complaint::Mirror) {
@@ -134,6 +137,9 @@ impl Instance {
                 self.meet_rival(heard, cx);
                 if let (Auth::Ah(_), Some(sequence)) = (&spec.auth, admitted.ah_sequence) {
                     self.sender.ah_sequence = self.sender.ah_sequence.max(sequence.saturating_add(1));
+                }
+                if !self.may_answer(cx) {
+                    return Aftermath::Nothing;
                 }
                 cx.report(Event::HeardLower { instance: cx.id, from, priority });
                 if !spec.lower_prio_no_advert {
@@ -162,6 +168,17 @@ impl Instance {
         }
     }
 
+    /// May one more advert out of turn be sent? Adverts can be forged, and what a stranger can make this router say, and
+    /// have logged, run and announced, is to have an end: some answers in each interval are enough for any rival to yield.
+    fn may_answer(&mut self, cx: &Cx<'_>) -> bool {
+        let (since, count) = &mut self.answered;
+        if cx.now.since(*since) >= cx.spec.interval {
+            (*since, *count) = (cx.now, 0);
+        }
+        *count = count.saturating_add(1);
+        *count <= ANSWERS
+    }
+
     /// Another owner with a lower address: it has to give in, and if it does not, we do.
     fn rival_owner(&mut self, heard: Heard, interval: Interval, cx: &mut Cx<'_>) {
         let State::Master(master) = &mut self.state else { return };
@@ -176,4 +193,9 @@ impl Instance {
             }
         }
     }
+}
+
+/// Is this one of the unicast peers? Whoever else speaks is not answered, so nothing need be remembered of it.
+fn is_peer(spec: &InstanceSpec, from: IpAddr) -> bool {
+    matches!(&spec.transport, Transport::Unicast { peers, .. } if peers.iter().any(|peer| peer.address == from))
 }

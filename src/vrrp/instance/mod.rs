@@ -90,6 +90,8 @@ pub(super) struct Instance {
     pub(super) rivals: Table<OtherMaster>,
     /// Whether it can hear and speak.
     pub(super) voice: Voice,
+    /// Adverts out of turn that others have called for: since when they are counted, and how many.
+    answered: (Time, u32),
     /// Kinds of complaint that have been made since the last change of role or master.
     complained: u64,
 }
@@ -120,6 +122,7 @@ impl Instance {
             refused_speakers: Table::default(),
             rivals: Table::default(),
             voice: Voice::new(opening),
+            answered: (now, 0),
             complained: 0,
         }
     }
