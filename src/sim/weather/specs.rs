@@ -17,6 +17,9 @@ pub(super) fn spec(plan: &Plan, node: usize) -> Spec {
     for (name, down, up) in &own.delays {
         spec.debounce.extend(IfName::new(name).map(|interface| Debounce { interface, down: *down, up: *up }));
     }
+    if let Some(servers) = &plan.servers {
+        spec.balance = servers.spec.clone();
+    }
     let targets = trackers(own, super::name(node), &mut spec);
     let of_group = own.trackers.iter().zip(&targets).filter(|(tracker, _)| tracker.by_group);
     let owner_in_group = plan.grouped && own.instances.iter().any(|i| i.priority == 255);
