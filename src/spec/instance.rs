@@ -139,7 +139,7 @@ pub struct Peer {
     pub max_ttl: u8,
 }
 
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Default)]
 pub enum Auth {
     #[default]
     None,
@@ -150,14 +150,35 @@ pub enum Auth {
     Hmac(HmacAuth),
 }
 
+/// Without the password or the keys, which must not come into a log by way of a panic.
+impl std::fmt::Debug for Auth {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Auth::None => "None",
+            Auth::Pass(_) => "Pass(…)",
+            Auth::Ah(_) => "Ah(…)",
+            Auth::Hmac(hmac) => return hmac.fmt(f),
+        })
+    }
+}
+
 /// `auth_hmac` of keepalived 2.4.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct HmacAuth {
     /// (id, key bytes)
     pub keys: Vec<(u8, Box<[u8]>)>,
     pub active: u8,
     pub mode: HmacMode,
     pub replay: Replay,
+}
+
+/// Without the bytes of the keys.
+impl std::fmt::Debug for HmacAuth {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let ids: Vec<u8> = self.keys.iter().map(|(id, _)| *id).collect();
+        let HmacAuth { active, mode, replay, .. } = self;
+        write!(f, "Hmac {{ keys: {ids:?}, active: {active}, mode: {mode:?}, replay: {replay:?} }}")
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]

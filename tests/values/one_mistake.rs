@@ -15,7 +15,7 @@ fn complaints(text: &str) -> Vec<(u32, String)> {
     for name in ["eth0", "eth1"] {
         system.interfaces.insert(name.into(), Link::ethernet(name));
     }
-    let wrong = judge(text, &system).said.into_iter().filter(|(_, class, _)| *class != Class::Note);
+    let wrong = judge(text, &system).said.into_iter().filter(|(_, class, _)| class.is_mistake());
     wrong.map(|(line, class, message)| (line, format!("{class:?}: {message}"))).collect()
 }
 

@@ -32,6 +32,9 @@ const WORDS: [&str; 15] = [
     "track_group",
 ];
 
+/// How an address line is written, for those whose line is wrong.
+pub const FORM: &str = "ADDRESS/PREFIX dev IFNAME label NAME …";
+
 /// How a broadcast address is found.
 #[derive(Clone, Copy)]
 enum Broadcast {
@@ -47,7 +50,7 @@ pub fn address(node: &Node<'_>, cx: &mut LineCx<'_>) -> Option<VirtualAddress> {
     let first = &node.keyword;
     let Some((address, prefix)) = address_and_prefix(first, cx) else {
         cx.push(
-            wrong(first.span, format!("'{}' is no address; the line is left out", first.text))
+            wrong(first.span, format!("`{}` is no address; the line is left out", first.text))
                 .label("expected ADDRESS or ADDRESS/PREFIX"),
         );
         return None;
@@ -79,7 +82,7 @@ pub fn address(node: &Node<'_>, cx: &mut LineCx<'_>) -> Option<VirtualAddress> {
                     }
                     None => cx.say(
                         name,
-                        format!("there is no scope '{}'; it is ignored", name.text),
+                        format!("there is no scope `{}`; it is ignored", name.text),
                         "expected global, site, link, host, nowhere or 0 to 255",
                     ),
                 }
@@ -96,7 +99,7 @@ pub fn address(node: &Node<'_>, cx: &mut LineCx<'_>) -> Option<VirtualAddress> {
                     text => match text.parse() {
                         Ok(address) => Broadcast::Given(address),
                         Err(_) => {
-                            let message = format!("'{text}' is no broadcast address; {} is left out", first.text);
+                            let message = format!("`{text}` is no broadcast address; {} is left out", first.text);
                             cx.say(given, message, "expected an IPv4 address, + or -");
                             return None;
                         }
@@ -107,7 +110,7 @@ pub fn address(node: &Node<'_>, cx: &mut LineCx<'_>) -> Option<VirtualAddress> {
             "label" => {
                 let label = value(&mut words, word, first, cx)?;
                 if label.text.len() > 15 {
-                    let message = format!("label '{}' is too long; {} is left out", label.text, first.text);
+                    let message = format!("label `{}` is too long; {} is left out", label.text, first.text);
                     cx.say(label, message, "at most 15 bytes");
                     return None;
                 }
@@ -130,7 +133,7 @@ pub fn address(node: &Node<'_>, cx: &mut LineCx<'_>) -> Option<VirtualAddress> {
                     ("forever", _) | (_, Some(u32::MAX)) => lifetime = Some(None),
                     (_, Some(n)) => lifetime = Some(Some(n)),
                     (text, None) => {
-                        cx.say(seconds, format!("'{text}' is no lifetime"), "expected seconds or `forever`");
+                        cx.say(seconds, format!("`{text}` is no lifetime"), "expected seconds or `forever`");
                     }
                 }
             }
@@ -148,9 +151,9 @@ pub fn address(node: &Node<'_>, cx: &mut LineCx<'_>) -> Option<VirtualAddress> {
             _ if strange => {}
             other => {
                 strange = true;
-                let mut complaint = wrong(word.span, format!("'{other}' is no option of an address; it is ignored"));
+                let mut complaint = wrong(word.span, format!("`{other}` is no option of an address; it is ignored"));
                 if let Some(meant) = nearest(other, WORDS.into_iter()) {
-                    complaint = complaint.help(format!("did you mean {meant}?"));
+                    complaint = complaint.help(format!("did you mean `{meant}`?"));
                 } else if ip(other.split('/').next().unwrap_or(other)).is_some() {
                     complaint = complaint.help("write one address a line");
                 }
@@ -199,7 +202,7 @@ fn value<'n, 's>(
 ) -> Option<&'n Word<'s>> {
     let next = words.next();
     if next.is_none() {
-        let message = format!("'{}' of {} has no value; the line is left out", keyword.text, first.text);
+        let message = format!("`{}` of {} has no value; the line is left out", keyword.text, first.text);
         cx.say(keyword, message, "a value must follow");
     }
     next
@@ -210,7 +213,7 @@ fn read_peer(peer: &Word<'_>, first: &Word<'_>, family: Family, new: &mut Virtua
         return cx.say(peer, format!("{} has two peers; the second is ignored", first.text), "second peer");
     }
     let Some(address) = ip(peer.text) else {
-        return cx.say(peer, format!("'{}' is no peer address; it is ignored", peer.text), "expected ADDRESS");
+        return cx.say(peer, format!("`{}` is no peer address; it is ignored", peer.text), "expected ADDRESS");
     };
     if Family::of(&address) != family {
         return cx.say(
@@ -307,7 +310,9 @@ impl Collected {
         };
         if let Some(first) = first {
             let message = format!("{} is listed twice; this one is left out", new.address);
-            out.push(wrong(at, message).label("again here").related(first, "first here"));
+            out.push(
+                wrong(at, message).label("again here").related(first, "first here").help("keep one of the two lines"),
+            );
             return false;
         }
         if !self.seen.is_empty() {

@@ -19,6 +19,9 @@ pub const TABLE_MAIN: u32 = 254;
 /// rtm_type unicast.
 pub const UNICAST: u8 = 1;
 
+/// How a route line is written, for those whose line is wrong.
+pub const FORM: &str = "ADDRESS/PREFIX via GATEWAY dev IFNAME …";
+
 /// Words with a meaning of their own, for hints.
 const WORDS: [&str; 35] = [
     "src",
@@ -116,7 +119,7 @@ pub fn route(node: &Node<'_>, cx: &mut LineCx<'_>) -> Option<Route> {
                     _ => {
                         cx.say(
                             value,
-                            format!("'{}' is no IPv6 prefix; the route is left out", value.text),
+                            format!("`{}` is no IPv6 prefix; the route is left out", value.text),
                             "IPv6 only",
                         );
                         return None;
@@ -169,7 +172,7 @@ pub fn route(node: &Node<'_>, cx: &mut LineCx<'_>) -> Option<Route> {
                 if value.text == "ecn" {
                     new.metrics.push((FEATURES, FEATURE_ECN, false));
                 } else {
-                    cx.say(value, format!("'{}' is no feature of a route; it is ignored", value.text), "expected ecn");
+                    cx.say(value, format!("`{}` is no feature of a route; it is ignored", value.text), "expected ecn");
                 }
             }
             "congctl" => {
@@ -192,7 +195,7 @@ pub fn route(node: &Node<'_>, cx: &mut LineCx<'_>) -> Option<Route> {
                     "enabled" => new.ttl_propagate = Some(true),
                     "disabled" => new.ttl_propagate = Some(false),
                     other => {
-                        cx.say(value, format!("ttl-propagate '{other}' is ignored"), "expected enabled or disabled")
+                        cx.say(value, format!("ttl-propagate `{other}` is ignored"), "expected enabled or disabled")
                     }
                 }
             }
@@ -348,7 +351,7 @@ fn next_hops(words: &mut Words<'_, '_>, new: &mut Route, family: &mut LineFamily
             None => return,
             Some(word) if word.text == "nexthop" => {}
             Some(word) => {
-                let message = format!("'{}' cannot follow the next hops; the rest of the line is not read", word.text);
+                let message = format!("`{}` cannot follow the next hops; the rest of the line is not read", word.text);
                 cx.say(word, message, "only via, dev, weight, onlink, encap and realms");
                 return words.skip_rest();
             }

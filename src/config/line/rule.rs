@@ -10,6 +10,9 @@ use crate::config::text::tree::{Node, Word};
 use crate::spec::{Rule, RuleAction};
 use crate::wire::Family;
 
+/// How a rule line is written, for those whose line is wrong.
+pub const FORM: &str = "from ADDRESS/PREFIX table NUMBER preference NUMBER …";
+
 const WORDS: [&str; 37] = [
     "from",
     "to",
@@ -175,7 +178,7 @@ pub fn rule(node: &Node<'_>, preferences: &mut Preferences, cx: &mut LineCx<'_>)
                 let value = words.value(word, cx)?;
                 match unsigned_in(value.text, 0, 255) {
                     Some(number) => protocol = Some((number as u8, value.span)),
-                    None => cx.say(value, format!("protocol '{}' is ignored", value.text), "expected 0 to 255"),
+                    None => cx.say(value, format!("protocol `{}` is ignored", value.text), "expected 0 to 255"),
                 }
             }
             "ipproto" => {
@@ -184,7 +187,7 @@ pub fn rule(node: &Node<'_>, preferences: &mut Preferences, cx: &mut LineCx<'_>)
                 if cx.names.ip_protocol(value.text).is_none() {
                     cx.say(
                         value,
-                        format!("'{}' is no IP protocol; it is ignored", value.text),
+                        format!("`{}` is no IP protocol; it is ignored", value.text),
                         "expected a number or a name",
                     );
                 }
@@ -196,7 +199,7 @@ pub fn rule(node: &Node<'_>, preferences: &mut Preferences, cx: &mut LineCx<'_>)
                     Some(ports) => new.dport = Some(ports),
                     None => {
                         let single = unsigned_in(value.text, 1, 65535);
-                        let mut complaint = wrong(value.span, format!("{} '{}' is ignored", word.text, value.text))
+                        let mut complaint = wrong(value.span, format!("{} `{}` is ignored", word.text, value.text))
                             .label("expected FIRST-LAST");
                         if let Some(port) = single {
                             complaint = complaint.help(format!("write {port}-{port}"));
@@ -314,7 +317,7 @@ fn named_action<'s>(
         (text, Some(_)) => {
             cx.say(
                 word,
-                format!("'{text}' is no action of a rule; the line is left out"),
+                format!("`{text}` is no action of a rule; the line is left out"),
                 "expected blackhole, unreachable or prohibit",
             );
             return None;

@@ -81,14 +81,19 @@ impl Trackers {
         let mut kept: Vec<Tie> = Vec::new();
         for Draft { mut tie, name, span } in self.drafts(ties, false) {
             if matches!(&tie.on, TieTarget::Interface(name) if Some(name) == spec.interface.as_ref()) {
-                cx.error(span, format!("{}: {name} is its own interface, which is tracked anyhow; ignored", spec.name));
+                cx.mistake(
+                    span,
+                    format!("{}: {name} is its own interface, which is tracked anyhow; ignored", spec.name),
+                    "remove it from track_interface",
+                );
                 continue;
             }
             if tie.weight != 0 && (unweighted || owner) {
                 let say = |cx: &mut Cx<'_>, outcome: &str| {
-                    cx.error(
+                    cx.mistake(
                         span,
                         format!("{}: {name} cannot count {} here, since {why}; {outcome}", spec.name, tie.weight),
+                        "write `sync_group_tracking_weight` in the sync group, or `weight 0` here",
                     );
                 };
                 match &tie.on {
@@ -134,19 +139,20 @@ impl Trackers {
                 drafts.len(),
                 members.len()
             );
-            cx.error(group.span, message);
+            cx.mistake(group.span, message, "track less, or make several groups");
             return ties;
         }
         let mut known: Vec<_> =
             members.iter().map(|id| instances.get(id.index()).map(|i| places(&i.ties)).unwrap_or_default()).collect();
         for Draft { mut tie, name, span } in drafts {
             if owner && tie.weight != 0 {
-                cx.error(
+                cx.mistake(
                     span,
                     format!(
                         "{}: {name} cannot count {}, since a member has priority 255; its loss is a fault instead",
                         group.name, tie.weight
                     ),
+                    "write `weight 0`, or give the member a priority below 255",
                 );
                 tie.weight = 0;
             }
@@ -172,7 +178,11 @@ fn add_to_member(
     let own_interface = matches!(&tie.on, TieTarget::Interface(i) if Some(i) == member.interface.as_ref());
     let Some(there) = places.get(&tie.on).and_then(|at| member.ties.get_mut(*at)) else {
         if own_interface && member.track_primary {
-            cx.error(span, format!("{name} is the own interface of {}, which is tracked anyhow", member.name));
+            cx.mistake(
+                span,
+                format!("{name} is the own interface of {}, which is tracked anyhow", member.name),
+                "remove it from track_interface of the group",
+            );
             return;
         }
         places.insert(tie.on.clone(), member.ties.len());
@@ -181,7 +191,7 @@ fn add_to_member(
     let message = format!("{} and its sync group both track {name}; ", member.name);
     let outcome = if there.weight == 0 { "the instance's 0 holds" } else { "the group's weight holds" };
     if matches!(tie.on, TieTarget::Interface(_)) {
-        cx.error(span, message + outcome);
+        cx.mistake(span, message + outcome, "track it in one of the two places");
     } else {
         cx.note(span, message + outcome);
     }
