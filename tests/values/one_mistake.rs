@@ -2,7 +2,6 @@
 
 use super::whole::{WHOLE, file, judge};
 use std::collections::BTreeMap;
-use vipd::config::report::Class;
 use vipd::config::system::{Link, TableSystem};
 use vipd::config::table::block::Body;
 use vipd::config::table::keywords::{Keyword, all};

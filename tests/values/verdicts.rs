@@ -7,7 +7,6 @@
 
 use super::whole::{file, judge};
 use std::collections::{BTreeMap, BTreeSet};
-use vipd::config::report::Class;
 use vipd::config::system::{FileKind, Link, Stat, TableSystem, User};
 use vipd::config::table::keywords::all;
 
