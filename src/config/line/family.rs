@@ -129,10 +129,15 @@ pub(crate) fn place(
 }
 
 /// A word that is nothing known.
-pub(crate) fn unknown(word: &Word<'_>, known: &'static [&'static str], what: &str, label: &str) -> Diagnostic {
+pub(crate) fn unknown(
+    word: &Word<'_>,
+    known: impl Iterator<Item = &'static str>,
+    what: &str,
+    label: &str,
+) -> Diagnostic {
     let complaint =
         wrong(word.span, format!("`{}` is no word of {what}; the line is left out", word.text)).label(label);
-    match nearest(word.text, known.iter().copied()) {
+    match nearest(word.text, known) {
         Some(meant) => complaint.help(format!("did you mean `{meant}`?")),
         None => complaint,
     }
