@@ -7,7 +7,8 @@
 
 use super::report::{Class, Diagnostic};
 use super::system::{FileKind, Stat, System};
-use crate::config::table::block::{Body, Cx, Facts, Reader, Repeat, Set, Setting, lost_to_quote};
+use crate::config::global::Global;
+use crate::config::table::block::{Body, Cx, Facts, Reader, Repeat, Set, Setting, given, lost_to_quote};
 use crate::config::text::lexer;
 use crate::config::text::source::Span;
 use crate::config::text::tree::Node;
@@ -283,13 +284,14 @@ pub struct Guard<'a> {
 }
 
 impl<'a> Guard<'a> {
-    pub fn new(system: &'a dyn System) -> Self {
+    /// As `global_defs` want it.
+    pub fn of(global: &Global, system: &'a dyn System) -> Self {
         Guard {
             system,
-            enabled: false,
-            use_symlinks: false,
-            supplementary: false,
-            script_user: None,
+            enabled: global.script_security.is_some(),
+            use_symlinks: given(&global.use_symlink_paths, false),
+            supplementary: given(&global.set_supplementary_groups, false),
+            script_user: global.script_user.as_ref().map(|set| set.value.clone()),
             default: None,
             must_be_named: true,
             default_failed: false,

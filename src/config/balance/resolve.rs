@@ -42,11 +42,7 @@ pub fn resolve(lvs: Lvs, vrrp: Option<&Spec>, cx: &mut Cx<'_>) -> LvsSpec {
     let Lvs { tls, groups, services } = lvs;
     let value = |set: &Set<bool>| set.as_ref().map(|set| set.value);
     let mail = MailDefault { checker: value(&cx.global.smtp_alert_checker), all: value(&cx.global.smtp_alert) };
-    let mut guard = Guard::new(cx.env.system);
-    guard.enabled = cx.global.script_security.is_some();
-    guard.use_symlinks = given(&cx.global.use_symlink_paths, false);
-    guard.supplementary = given(&cx.global.set_supplementary_groups, false);
-    guard.script_user = cx.global.script_user.as_ref().map(|set| set.value.clone());
+    let mut guard = Guard::of(&cx.global, cx.env.system);
     let mut services: Vec<VirtualServer> =
         services.into_iter().filter_map(|s| service(s, &groups, mail, &mut guard, cx)).collect();
     let log_all = given(&cx.global.checker_log_all, false);

@@ -26,15 +26,12 @@ use crate::config::vrrp::instance::read::Wanted;
 use crate::config::vrrp::tracker::{FileBlock, Named, ProcessBlock, ScriptBlock, Weight};
 use crate::spec::*;
 use crate::time::Interval;
+use crate::vrrp::election::longest_debounce;
 use rustc_hash::{FxHashMap, FxHashSet};
 
 /// Makes the [`Spec`]; `None` when the configuration cannot be run.
 pub fn resolve(mut top: Top, cx: &mut Cx<'_>) -> Option<Spec> {
-    let mut guard = Guard::new(cx.env.system);
-    guard.enabled = cx.global.script_security.is_some();
-    guard.use_symlinks = given(&cx.global.use_symlink_paths, false);
-    guard.supplementary = given(&cx.global.set_supplementary_groups, false);
-    guard.script_user = cx.global.script_user.as_ref().map(|set| set.value.clone());
+    let mut guard = Guard::of(&cx.global, cx.env.system);
 
     let mut spec = Spec { daemon: daemon(&top, &mut guard, cx), ..Spec::default() };
     if cx.missing_interface {
@@ -479,8 +476,7 @@ fn shorten_debounce(spec: &mut Spec) {
     let mut limits: FxHashMap<&IfName, Interval> = FxHashMap::default();
     for instance in &spec.instances {
         let Some(name) = &instance.interface else { continue };
-        let whole = instance.interval.times(u64::from(instance.down_adverts.saturating_sub(1)));
-        let limit = whole.less(instance.interval.scaled(1, 256));
+        let limit = longest_debounce(instance.interval, instance.down_adverts);
         limits.entry(name).and_modify(|known| *known = limit.min(*known)).or_insert(limit);
     }
     for debounce in &mut spec.debounce {

@@ -1,6 +1,7 @@
 //! What an instance owns while it is master, and how it announces that: virtual link, addresses, gratuitous ARPs.
 
 use super::instance::{at, say};
+use crate::config::global::Global;
 use crate::config::report::Diagnostic;
 use crate::config::table::block::{Cx, Set, given};
 use crate::config::vrrp::instance::Instance;
@@ -10,27 +11,48 @@ use crate::spec::*;
 use crate::time::Interval;
 use crate::wire::{Family, Vrid};
 
-/// `vrrp_min_garp` takes the place of what global_defs leaves at its default.
+/// What global_defs say of announcements, seconds and counts.
+pub struct Announcing {
+    pub delay: u32,
+    pub repeat: u32,
+    pub refresh: u32,
+    pub refresh_repeat: u32,
+    pub lower_delay: u32,
+    pub lower_repeat: u32,
+}
+
+impl Announcing {
+    /// `vrrp_min_garp` takes the place of what is left at its default, or given as if it were.
+    pub fn of(global: &Global) -> Announcing {
+        let few = given(&global.min_garp, false);
+        let or = |set: &Set<u32>, default: u32, few_default: u32| match given(set, default) {
+            value if few && value == default => few_default,
+            value => value,
+        };
+        let (delay, repeat) = (or(&global.garp_delay, 5, 0), or(&global.garp_repeat, 5, 1));
+        Announcing {
+            delay,
+            repeat,
+            refresh: given(&global.garp_refresh, 0),
+            refresh_repeat: or(&global.garp_refresh_repeat, 1, 1),
+            lower_delay: given(&global.garp_lower_delay, delay),
+            lower_repeat: given(&global.garp_lower_repeat, repeat),
+        }
+    }
+}
+
+/// What an instance says of announcements, and what global_defs say for it.
 pub fn announcements(own: &Named<Instance>, strict: bool, cx: &mut Cx<'_>) -> Garp {
     let (settings, global) = (&own.settings, &cx.global);
-    let few = given(&global.min_garp, false);
-    let or = |set: &Set<u32>, default: u32, few_default: u32| match set {
-        Some(set) if !few || set.value != default => set.value,
-        _ if few => few_default,
-        _ => default,
-    };
+    let all = Announcing::of(global);
     let seconds = |s: u32| Interval::from_secs(u64::from(s));
-    let delay = or(&global.garp_delay, 5, 0);
-    let repeat = or(&global.garp_repeat, 5, 1);
-    let lower_delay = given(&global.garp_lower_delay, delay);
-    let lower_repeat = given(&global.garp_lower_repeat, repeat);
     let mut garp = Garp {
-        repeat: given(&settings.garp_repeat, repeat),
-        delay: seconds(given(&settings.garp_delay, delay)),
-        refresh: seconds(given(&settings.garp_refresh, given(&global.garp_refresh, 0))),
-        refresh_repeat: given(&settings.garp_refresh_repeat, or(&global.garp_refresh_repeat, 1, 1)),
-        lower_prio_repeat: given(&settings.garp_lower_repeat, if strict { 0 } else { lower_repeat }),
-        lower_prio_delay: seconds(given(&settings.garp_lower_delay, if strict { 0 } else { lower_delay })),
+        repeat: given(&settings.garp_repeat, all.repeat),
+        delay: seconds(given(&settings.garp_delay, all.delay)),
+        refresh: seconds(given(&settings.garp_refresh, all.refresh)),
+        refresh_repeat: given(&settings.garp_refresh_repeat, all.refresh_repeat),
+        lower_prio_repeat: given(&settings.garp_lower_repeat, if strict { 0 } else { all.lower_repeat }),
+        lower_prio_delay: seconds(given(&settings.garp_lower_delay, if strict { 0 } else { all.lower_delay })),
         extra: Interval::ZERO,
         extra_all: settings.garp_extra.all,
     };
