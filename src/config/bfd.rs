@@ -172,7 +172,8 @@ pub fn bfd_instance(sessions: &mut Sessions, node: &Node<'_>, cx: &mut Cx<'_>) {
     };
     if let Some((first, twin)) = sessions.usable.iter().find(|(_, other)| other.clashes(&session)) {
         let message = format!("bfd_instance {} is left out: {} has the same addresses", name.text, twin.name);
-        cx.push(Diagnostic::new(Class::General, node.span, message).related(*first, "the first one"));
+        let complaint = Diagnostic::new(Class::General, node.span, message).related(*first, "the first one");
+        cx.push(complaint.help("one session does for both: use its name"));
         return;
     }
     sessions.usable.push((node.span, session));

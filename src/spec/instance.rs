@@ -8,6 +8,7 @@ use super::Tie;
 use crate::time::Interval;
 use crate::wire::checksum::ChecksumRule;
 use crate::wire::{Family, Priority, Version, Vrid};
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
@@ -129,6 +130,27 @@ pub enum Transport {
         /// `check_unicast_src` or any TTL range: adverts of others are refused.
         check_source: bool,
     },
+}
+
+impl InstanceSpec {
+    /// Interfaces that its addresses, routes and rules need to be there, unless told `no_track`: beside its own, which it
+    /// needs anyhow, and without the one that it makes. With `dont_track_primary` routes and rules still need the own one
+    /// (keepalived: `add_vrrp_to_interface`).
+    pub fn needed_interfaces(&self) -> BTreeSet<&IfName> {
+        let claim = &self.claim;
+        let addresses = claim.addresses.iter().filter(|a| !a.no_track).filter_map(|a| a.interface.as_ref());
+        let routes = claim.routes.iter().filter(|r| !r.no_track);
+        let routes =
+            routes.flat_map(|r| r.interface.iter().chain(r.nexthops.iter().filter_map(|hop| hop.interface.as_ref())));
+        let rules = claim.rules.iter().filter(|r| !r.no_track).flat_map(|r| r.iif.iter().chain(r.oif.iter()));
+        let own = |name: &&IfName| Some(*name) == self.interface.as_ref();
+        let made = self.virtual_link.as_ref().and_then(|link| match link {
+            VirtualLink::Vmac { name, .. } | VirtualLink::Ipvlan { name, .. } => name.as_ref(),
+        });
+        let others = addresses.filter(|name| !own(name));
+        let always = routes.chain(rules).filter(|name| !own(name) || !self.track_primary);
+        others.chain(always).filter(|name| Some(*name) != made).collect()
+    }
 }
 
 /// A line of `unicast_peer`.
