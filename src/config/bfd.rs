@@ -89,8 +89,7 @@ pub fn bfd_instance(sessions: &mut Sessions, node: &Node<'_>, cx: &mut Cx<'_>) {
     let Some(name) = node.args.first().copied() else { return cx.abort(node, "a name") };
     if name.text.len() > NAME {
         let message = format!("the name `{}` is too long; the bfd_instance is left out", name.text);
-        let complaint = Diagnostic::new(Class::General, name.span, message).label(format!("at most {NAME} bytes"));
-        cx.push(complaint.help("give it a shorter name"));
+        cx.push(Diagnostic::new(Class::General, name.span, message).label(format!("at most {NAME} bytes")));
         return;
     }
     if !cx.define("BFD session", name) {
@@ -115,13 +114,7 @@ pub fn bfd_instance(sessions: &mut Sessions, node: &Node<'_>, cx: &mut Cx<'_>) {
     let Some(neighbor) = own.neighbor.address.as_ref().map(|n| n.value) else {
         if !own.neighbor.malformed {
             let message = format!("bfd_instance {} has no neighbor_ip; it is left out", name.text);
-            cx.lacks(
-                &["neighbor_ip", "neighbour_ip"],
-                node.span,
-                node.close,
-                message,
-                "write `neighbor_ip ADDRESS` in it",
-            );
+            cx.lacks(&["neighbor_ip", "neighbour_ip"], node.span, node.close, message);
         }
         return;
     };
@@ -129,7 +122,7 @@ pub fn bfd_instance(sessions: &mut Sessions, node: &Node<'_>, cx: &mut Cx<'_>) {
     if let Some(other) = own.source.as_ref().filter(|s| Family::of(&s.value) != Family::of(&neighbor)) {
         let message =
             format!("bfd_instance {} is left out: {} and {neighbor} are of different families", name.text, other.value);
-        return cx.block_error(other.span, node.close, message, "write source_ip and neighbor_ip of one family");
+        return cx.block_error(other.span, node.close, message);
     }
     let interface = own.neighbor.interface.clone();
     if matches!(neighbor, IpAddr::V6(v6) if v6.is_unicast_link_local()) && interface.is_none() {
@@ -145,12 +138,7 @@ pub fn bfd_instance(sessions: &mut Sessions, node: &Node<'_>, cx: &mut Cx<'_>) {
     if let (Some(hops), Some(set)) = (max_hops, &own.max_hops)
         && hops > ttl_base
     {
-        cx.block_error(
-            set.span,
-            node.close,
-            format!("max_hops {hops} is above the TTL; {ttl_base} is used"),
-            "lower max_hops, or raise ttl",
-        );
+        cx.block_error(set.span, node.close, format!("max_hops {hops} is above the TTL; {ttl_base} is used"));
         max_hops = Some(ttl_base);
     }
     let session = Session {
@@ -172,8 +160,7 @@ pub fn bfd_instance(sessions: &mut Sessions, node: &Node<'_>, cx: &mut Cx<'_>) {
     };
     if let Some((first, twin)) = sessions.usable.iter().find(|(_, other)| other.clashes(&session)) {
         let message = format!("bfd_instance {} is left out: {} has the same addresses", name.text, twin.name);
-        let complaint = Diagnostic::new(Class::General, node.span, message).related(*first, "the first one");
-        cx.push(complaint.help("one session does for both: use its name"));
+        cx.push(Diagnostic::new(Class::General, node.span, message).related(*first, "the first one"));
         return;
     }
     sessions.usable.push((node.span, session));
@@ -189,9 +176,6 @@ fn neighbor(field: &mut Neighbor, node: &Node<'_>, cx: &mut Cx<'_>) {
     match ip_address(text).filter(|_| interface.is_some() == field.interface.is_some()) {
         Some(value) => {
             field.malformed = false;
-            if field.interface.is_none() {
-                cx.unread(*word);
-            }
             field.address = Some(Setting { value, span: word.span });
         }
         None => {

@@ -7,22 +7,27 @@
 use super::log;
 use super::loops::bfd;
 use super::options::Options;
-use super::programs::LeftBehind;
+use super::signals::{self, StopSignals};
 use crate::handover;
 use crate::kernel::privilege;
+use crate::kernel::programs::{Handle, Job, LeftBehind, Limit, Notice};
 use crate::observe::fifo::KeptFifo;
 use crate::observe::history::Moment;
+use crate::spec::{self, Exit, Run};
 use crate::vrrp::handover::Handover;
 use rustix::fs::MemfdFlags;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, VecDeque};
-use std::ffi::{OsStr, OsString};
+use std::ffi::{CString, OsString};
 use std::io::{Read, Seek, Write};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
-use std::os::unix::process::CommandExt;
+use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 use std::time::Duration;
+use tokio::io::AsyncReadExt;
+use tokio::net::unix::pipe;
+use tokio::runtime::Runtime;
+use tokio::time::{sleep, timeout};
 
 /// How often the daemon has begun anew without living for a minute; keepalived's back-off follows it.
 const RESPAWNS: &str = "VIPD_RESPAWNS";
@@ -30,34 +35,71 @@ const LONG_LIFE_SECS: u64 = 60;
 /// Options that a new beginning must not inherit.
 const RESTORE: &str = "--restore";
 
+/// How long the program file may take to say its version, and to read the configuration.
+const VERSION_LIMIT: Duration = Duration::from_secs(10);
+const CHECK_LIMIT: Duration = Duration::from_secs(60);
+/// As much as is taken of what it says.
+const SAID_MOST: u64 = 64 << 10;
+
 /// The program file to go over to, tried out: it must start, say a version and like the configuration.
 ///
 /// # Errors
 /// In words for the operator.
-pub fn fit(program: Option<&Path>, options: &Options) -> Result<PathBuf, String> {
+pub async fn fit(programs: &Handle, program: Option<PathBuf>, options: &Options) -> Result<PathBuf, String> {
     let program = match program {
-        Some(program) => program.to_owned(),
+        Some(program) => program,
         None => own_file().ok_or("the program file cannot be found; name it")?,
     };
-    let run = |args: &[&OsStr]| {
-        Command::new(&program).args(args).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).output()
-    };
-    let version = run(&["-v".as_ref()]).map_err(|error| format!("{} cannot be started: {error}", program.display()))?;
-    if !version.status.success() || !String::from_utf8_lossy(&version.stderr).starts_with("Keepalived v") {
+    let (exit, said) = say(programs, &program, &["-v"], VERSION_LIMIT).await?;
+    if exit != Exit::Code(0) || !said.starts_with("Keepalived v") {
         return Err(format!("{} is no vipd", program.display()));
     }
-    let mut args: Vec<&OsStr> = vec!["-t".as_ref(), "-f".as_ref(), options.config.as_os_str()];
+    let config = options.config.to_str().ok_or("the name of the configuration file is no UTF-8")?;
+    let mut args = vec!["-t", "-f", config];
     if let Some(id) = &options.config_id {
-        args.extend(["-i".as_ref(), OsStr::new(id)]);
+        args.extend(["-i", id]);
     }
-    let check = run(&args).map_err(|error| format!("{} cannot be started: {error}", program.display()))?;
-    match check.status.code() {
-        Some(2) | None => Err(format!(
-            "{} cannot use the configuration: {}",
-            program.display(),
-            String::from_utf8_lossy(&check.stderr).trim_end()
-        )),
-        Some(_) => Ok(program),
+    match say(programs, &program, &args, CHECK_LIMIT).await? {
+        (Exit::Code(2) | Exit::Signal(_) | Exit::NotRun, said) => {
+            Err(format!("{} cannot use the configuration: {}", program.display(), said.trim_end()))
+        }
+        (Exit::Code(_), _) => Ok(program),
+    }
+}
+
+/// How the program ends, and what it says on descriptor 2.
+async fn say(programs: &Handle, program: &Path, args: &[&str], limit: Duration) -> Result<(Exit, String), String> {
+    let name = program.display();
+    let path = program.to_str().ok_or_else(|| format!("the name of {name} is no UTF-8"))?;
+    let no_pipe = |error| format!("no pipe for {name}: {error}");
+    let (speak, listen) = pipe::pipe().map_err(no_pipe)?;
+    let speak = speak.into_blocking_fd().map_err(no_pipe)?;
+    let argv = [path].into_iter().chain(args.iter().copied()).map(Into::into).collect();
+    let groups = nix::unistd::getgroups().map(|groups| groups.iter().map(|group| group.as_raw()).collect()).ok();
+    let run = Run {
+        command: spec::Command::Exec { path: path.into(), argv },
+        uid: nix::unistd::geteuid().as_raw(),
+        gid: nix::unistd::getegid().as_raw(),
+        groups,
+    };
+    let limits = Limit { after: limit, then: Duration::from_secs(1) };
+    let mut ended = programs.once(Job { limit: Some(limits), stderr: Some(speak), ..Job::new(run) });
+    let both = async {
+        let mut said = Vec::new();
+        // To its end, or to the end of what is taken; what comes after that finds nobody.
+        let _ = listen.take(SAID_MOST).read_to_end(&mut said).await;
+        (ended.ended().await, String::from_utf8_lossy(&said).into_owned())
+    };
+    // It is told to end a little before: whoever hangs in the kernel does not hear it.
+    match timeout(limit + 2 * limits.then, both).await {
+        Ok((Some(Notice::Exited(Exit::Signal(libc::SIGTERM | libc::SIGKILL))), _)) | Err(_) => {
+            Err(format!("{name} does not answer within {} s", limit.as_secs()))
+        }
+        Ok((Some(Notice::Exited(exit)), said)) => Ok((exit, said)),
+        Ok((Some(Notice::NotRun(error)), _)) => {
+            Err(format!("{name} cannot be started: {}", std::io::Error::from_raw_os_error(error)))
+        }
+        Ok((Some(Notice::Started) | None, _)) => Err("the daemon is stopping".into()),
     }
 }
 
@@ -124,10 +166,15 @@ pub fn go_over(program: &Path, options: &Options, will: &mut Will) {
         args.push(format!("{RESTORE}=-1").into());
     }
     ignore_signals();
-    let name = std::env::args_os().next().unwrap_or_else(|| "vipd".into());
+    // What asks to stop waits for the next program: by default it would end it before it could give anything up.
+    signals::hold();
+    privilege::restore_limits();
+    args.insert(0, std::env::args_os().next().unwrap_or_else(|| "vipd".into()));
+    let words: Vec<CString> = args.into_iter().filter_map(|word| CString::new(word.into_vec()).ok()).collect();
     for program in [program, Path::new("/proc/self/exe")] {
-        privilege::restore_open_files();
-        let error = Command::new(program).arg0(&name).args(&args).exec();
+        let Ok(path) = CString::new(program.as_os_str().to_owned().into_vec()) else { continue };
+        // The library's own way would let the signals in.
+        let Err(error) = nix::unistd::execv(&path, &words);
         tracing::error!(target: "parent", "Cannot go over to {}: {error}", program.display());
     }
 }
@@ -166,20 +213,29 @@ pub fn inherited(descriptor: i32) -> Will {
 }
 
 /// Begins anew in the same process, at once the first time, then after 1, 2, 4 … 60 s, as keepalived's parent does with
-/// its child. Comes back only if that is impossible.
-pub fn respawn(options: &Options, will: &mut Will) {
+/// its child. Comes back if that is impossible, and with true when it is told to end meanwhile.
+pub fn respawn(options: &Options, will: &mut Will, runtime: &Runtime, stop: &mut StopSignals) -> bool {
     let uptime = || crate::kernel::clock::now().since(started()).as_secs();
     let before: u32 = std::env::var(RESPAWNS).ok().and_then(|text| text.parse().ok()).unwrap_or(0);
     let before = if uptime() >= LONG_LIFE_SECS { 0 } else { before };
     let delay = if before == 0 { 0 } else { 1u64 << (before - 1).min(6) };
     tracing::error!(target: "parent", "Beginning anew in {} s", delay.min(LONG_LIFE_SECS));
     log::flush();
-    std::thread::sleep(Duration::from_secs(delay.min(LONG_LIFE_SECS)));
+    let told = runtime.block_on(async {
+        tokio::select! {
+            () = stop.next() => true,
+            () = sleep(Duration::from_secs(delay.min(LONG_LIFE_SECS))) => false,
+        }
+    });
+    if told {
+        return true;
+    }
     // SAFETY: all other threads have been joined or only write logs; nobody reads the environment meanwhile.
     unsafe { std::env::set_var(RESPAWNS, (before + 1).to_string()) };
     if let Some(program) = own_file() {
         go_over(&program, options, will);
     }
+    false
 }
 
 /// A number that nobody can guess: two servers that start in the same moment draw others.

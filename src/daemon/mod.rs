@@ -1,10 +1,11 @@
 //! The loop that carries facts into the engine and wishes out of it, and everything a daemon needs around that loop:
 //! start-up and shut-down order, files, signals, reload, control socket.
 //!
-//! Three threads. *engine* ([`loops::vrrp`]) owns the [`Engine`](crate::vrrp::Engine), the VRRP sockets and one timer, and
-//! does nothing that may block. *kernel* ([`crate::kernel::netlink`]) writes and watches netlink. *services*
-//! ([`loops::services`]), the first thread of the process, runs scripts, writes dumps, reads configuration, and may be slow. A
-//! fourth writes log lines.
+//! *engine* ([`loops::vrrp`]) owns the [`Engine`](crate::vrrp::Engine), the VRRP sockets and one timer, and does nothing that
+//! may block. *kernel* ([`crate::kernel::netlink`]) writes and watches netlink. The first thread of the process starts and
+//! watches programs ([`loops::programs`]). *services* ([`loops::services`]) has all that may be slow. *files* and *processes*
+//! ([`trackers`]) watch what is tracked, *log* writes log lines, *writer* other files, and each *aside* waits for a file
+//! system.
 
 mod again;
 mod answers;
@@ -17,9 +18,9 @@ mod fork;
 
 mod log;
 mod loops;
+mod notifications;
 mod options;
 pub mod pidfile;
-mod programs;
 pub mod reading;
 pub mod reload;
 pub mod schedule;

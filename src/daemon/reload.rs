@@ -7,6 +7,7 @@
 use super::options::Options;
 use super::reading;
 use crate::config::report::{Class, Diagnostic, Diagnostics, Level};
+use crate::kernel::aside;
 use crate::spec::Spec;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -22,19 +23,20 @@ pub struct Read {
     pub took: std::time::Duration,
 }
 
-/// Reads on another thread; `marker` exists while it does (`reload_file`).
-pub fn read_aside(options: Arc<Options>, marker: Option<PathBuf>) -> oneshot::Receiver<Read> {
-    let (answer, answered) = oneshot::channel();
-    let work = move || {
+/// Reads on another thread; `marker` exists while it does (`reload_file`). The reports go to the file `check`, if there
+/// is one (`reload_check_config`).
+pub fn read_aside(options: Arc<Options>, marker: Option<PathBuf>, check: Option<Box<str>>) -> oneshot::Receiver<Read> {
+    aside::ask(format!("the configuration {}", options.config.display()), move || {
         let begun = std::time::Instant::now();
         let marker = marker.map(Marker::set);
         let (spec, diagnostics) = reading::read(&options);
         drop(marker);
-        let _ = answer.send(Read { spec, diagnostics, took: begun.elapsed() });
-    };
-    // Without a thread the sender is dropped, which the receiver sees as an error.
-    let _ = std::thread::Builder::new().name("config".into()).spawn(work);
-    answered
+        let took = begun.elapsed();
+        if let Some(path) = check {
+            reading::save_report(&path, &reading::plain(&diagnostics));
+        }
+        Read { spec, diagnostics, took }
+    })
 }
 
 /// The file that says "configuration files are being read"; gone when dropped.

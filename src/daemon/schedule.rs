@@ -4,14 +4,19 @@
 //! tomorrow; a date that is past means nothing. The file is removed after use, unless `reload_repeat` is set and it names
 //! no date. It is looked at once a second, and only when there is such a keyword.
 
+use crate::kernel::aside;
 use crate::observe::calendar::{Local, Moment};
 use std::path::PathBuf;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use tokio::sync::oneshot;
+use tokio::time::{Instant, sleep_until};
 
 const DAY: i64 = 86_400;
+/// How often the file is looked at.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// The file and what it says.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Schedule {
     path: PathBuf,
     repeat: bool,
@@ -19,11 +24,52 @@ pub struct Schedule {
     /// Seconds since the epoch.
     due: Option<i64>,
     dated: bool,
+    /// When to look next.
+    next: Instant,
+    /// It is being looked at.
+    asked: Option<oneshot::Receiver<(Schedule, bool)>>,
 }
 
 impl Schedule {
     pub fn new(path: &str, repeat: bool) -> Schedule {
-        Schedule { path: path.into(), repeat, seen: None, due: None, dated: false }
+        Schedule { path: path.into(), repeat, seen: None, due: None, dated: false, next: Instant::now(), asked: None }
+    }
+
+    /// Waits until it is time. Cancel-safe; the file is looked at aside.
+    pub async fn due(&mut self) {
+        loop {
+            if let Some(asked) = &mut self.asked {
+                let looked = asked.await;
+                self.asked = None;
+                let due = looked.is_ok_and(|(schedule, due)| {
+                    *self = schedule;
+                    due
+                });
+                self.next = Instant::now() + LOOK;
+                if due {
+                    return;
+                }
+            }
+            sleep_until(self.next).await;
+            let mut schedule = self.copy();
+            self.asked = Some(aside::ask(format!("reload_time_file {}", self.path.display()), move || {
+                let due = schedule.look();
+                (schedule, due)
+            }));
+        }
+    }
+
+    fn copy(&self) -> Schedule {
+        let Schedule { path, repeat, seen, due, dated, next, .. } = self;
+        Schedule {
+            path: path.clone(),
+            repeat: *repeat,
+            seen: *seen,
+            due: *due,
+            dated: *dated,
+            next: *next,
+            asked: None,
+        }
     }
 
     /// To be asked once a second: is it time?

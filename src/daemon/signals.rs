@@ -1,11 +1,11 @@
-//! keepalived's signals, as one stream of wishes on the services thread.
+//! keepalived's signals: those that ask for something, as one stream of wishes on the services thread, and those that ask
+//! the daemon to end, on the first thread, which hears them at any time.
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// What a signal asks for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Wish {
-    Stop,
     Reload,
     Data,
     Stats,
@@ -17,49 +17,102 @@ pub enum Wish {
 #[derive(Debug)]
 pub struct Signals {
     hup: Signal,
-    term: Signal,
-    int: Option<Signal>,
     data: Signal,
     stats: Signal,
     stats_clear: Signal,
     json: Signal,
 }
 
-/// Keeps all of [`Signals`] back until [`Signals::new`] lets them in: before there are handlers SIGHUP and the dump
-/// signals would end the process, and whoever finds it by its pid file or as a unit's main process may send them at once.
-/// To be called while there is one thread.
+/// SIGTERM and SIGINT; the handlers are installed when made.
+#[derive(Debug)]
+pub struct StopSignals {
+    term: Signal,
+    int: Option<Signal>,
+    heard: bool,
+}
+
+impl StopSignals {
+    /// Must be called inside a runtime.
+    ///
+    /// # Errors
+    /// A handler cannot be installed.
+    pub fn new(ignore_sigint: bool) -> std::io::Result<StopSignals> {
+        let int = signal(SignalKind::interrupt())?;
+        // Also when ignored: with a handler that nobody listens to, SIGINT does nothing.
+        Ok(StopSignals { term: signal(SignalKind::terminate())?, int: (!ignore_sigint).then_some(int), heard: false })
+    }
+
+    /// Lets those in that were held back, and the news of children that have ended.
+    pub fn let_in(&self) {
+        mask(libc::SIG_UNBLOCK, &[libc::SIGTERM, libc::SIGINT, libc::SIGCHLD]);
+    }
+
+    /// Cancel-safe.
+    pub async fn next(&mut self) {
+        let int = async {
+            match &mut self.int {
+                Some(int) => int.recv().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            _ = self.term.recv() => {}
+            _ = int => {}
+        }
+        self.heard = true;
+    }
+
+    /// Has one come?
+    pub async fn heard(&mut self) -> bool {
+        // What the handler has taken note of comes through the runtime's own pipe.
+        let _ = tokio::time::timeout(std::time::Duration::from_millis(1), self.next()).await;
+        self.heard
+    }
+}
+
+/// Keeps all of them back until their handlers are there: before that SIGHUP and the dump signals would end the process,
+/// and whoever finds it by its pid file or as a unit's main process may send them at once. For the calling thread and
+/// those that it starts.
 pub fn hold() {
-    mask(libc::SIG_BLOCK);
+    mask(libc::SIG_BLOCK, &all());
 }
 
 /// The end of [`hold`] for what is not going to be a daemon with handlers.
 pub fn release() {
-    mask(libc::SIG_UNBLOCK);
+    mask(libc::SIG_UNBLOCK, &all());
 }
 
-/// SIGTERM to this process itself, which waits with the others that are held.
+/// Does SIGTERM, or SIGINT where it counts, wait while they are held?
+pub fn is_asked_to_stop(ignore_sigint: bool) -> bool {
+    // SAFETY: sigpending fills the set before it is read.
+    unsafe {
+        let mut set = std::mem::zeroed::<libc::sigset_t>();
+        libc::sigpending(&mut set) == 0
+            && (libc::sigismember(&set, libc::SIGTERM) == 1
+                || (!ignore_sigint && libc::sigismember(&set, libc::SIGINT) == 1))
+    }
+}
+
+/// SIGTERM to the calling thread, which waits with the others that are held, also for another program of this thread. Sent
+/// to the process, a thread that holds nothing back would take it.
 pub fn ask_to_stop() {
-    let _ = nix::sys::signal::kill(nix::unistd::Pid::this(), nix::sys::signal::Signal::SIGTERM);
+    let _ = nix::sys::signal::raise(nix::sys::signal::Signal::SIGTERM);
 }
 
 /// nix has no real-time signals in its sets.
-fn mask(how: libc::c_int) {
-    let numbers = [
-        libc::SIGHUP,
-        libc::SIGTERM,
-        libc::SIGINT,
-        libc::SIGUSR1,
-        libc::SIGUSR2,
-        libc::SIGRTMAX() - 1,
-        libc::SIGRTMIN() + 2,
-    ];
+fn all() -> [libc::c_int; 7] {
+    let (stats_clear, json) = (libc::SIGRTMAX() - 1, libc::SIGRTMIN() + 2);
+    [libc::SIGTERM, libc::SIGINT, libc::SIGHUP, libc::SIGUSR1, libc::SIGUSR2, stats_clear, json]
+}
+
+fn mask(how: libc::c_int, numbers: &[libc::c_int]) {
     // SAFETY: sigemptyset makes a set of what is only memory before, and the numbers are valid signals; the mask is
     // this thread's.
     unsafe {
         let mut set = std::mem::zeroed::<libc::sigset_t>();
         libc::sigemptyset(&mut set);
         for number in numbers {
-            libc::sigaddset(&mut set, number);
+            libc::sigaddset(&mut set, *number);
         }
         libc::pthread_sigmask(how, &set, std::ptr::null_mut());
     }
@@ -68,35 +121,22 @@ fn mask(how: libc::c_int) {
 impl Signals {
     /// # Errors
     /// A handler cannot be installed.
-    pub fn new(ignore_sigint: bool) -> std::io::Result<Signals> {
+    pub fn new() -> std::io::Result<Signals> {
         let real_time = |number| signal(SignalKind::from_raw(number));
-        let int = signal(SignalKind::interrupt())?;
         let signals = Signals {
             hup: signal(SignalKind::hangup())?,
-            term: signal(SignalKind::terminate())?,
-            // Also when ignored: with a handler that nobody listens to, SIGINT does nothing.
-            int: (!ignore_sigint).then_some(int),
             data: signal(SignalKind::user_defined1())?,
             stats: signal(SignalKind::user_defined2())?,
             stats_clear: real_time(libc::SIGRTMAX() - 1)?,
             json: real_time(libc::SIGRTMIN() + 2)?,
         };
-        mask(libc::SIG_UNBLOCK);
         Ok(signals)
     }
 
     /// Cancel-safe.
     pub async fn next(&mut self) -> Wish {
-        let Signals { hup, term, int, data, stats, stats_clear, json } = self;
-        let int = async {
-            match int {
-                Some(int) => int.recv().await,
-                None => std::future::pending().await,
-            }
-        };
+        let Signals { hup, data, stats, stats_clear, json } = self;
         tokio::select! {
-            _ = term.recv() => Wish::Stop,
-            _ = int => Wish::Stop,
             _ = hup.recv() => Wish::Reload,
             _ = data.recv() => Wish::Data,
             _ = stats.recv() => Wish::Stats,

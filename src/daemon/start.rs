@@ -10,21 +10,24 @@ use super::fork::{self, Ready, Side};
 use super::log;
 use super::options::{COMPATIBLE, Options, PidOptions};
 use super::pidfile::{self, Paths, PidError, PidFile};
-use super::programs::Programs;
 use super::reading;
 use super::reload;
 use super::reload::Marker;
-use super::signals::{self, Signals};
+use super::signals::{self, Signals, StopSignals};
 use super::trackers;
 use super::trackers::Trackers;
+use crate::config::report::Diagnostics;
 use crate::daemon::doors::agentx::Agent;
 use crate::daemon::doors::metrics;
 use crate::daemon::doors::socket;
 use crate::daemon::doors::socket::Server;
 use crate::daemon::loops::bfd;
+use crate::daemon::loops::programs::{self, Alone, End};
 use crate::daemon::loops::services::{self, EXIT_INTERNAL, Services};
-use crate::daemon::loops::vrrp::{self, Punctuality};
+use crate::daemon::loops::vrrp::{self, News, Punctuality};
+use crate::kernel::aside::{self, Writer};
 use crate::kernel::netlink::{Kernel, Order, Settings};
+use crate::kernel::programs::{Programs, Room};
 use crate::kernel::trackprocess::ProcessWatch;
 use crate::kernel::{namespace, privilege};
 use crate::observe::{Fifos, History, Hub, Notifier, mail::Mailer};
@@ -33,14 +36,24 @@ use nix::sys::signal::SigSet;
 use std::os::unix::fs::DirBuilderExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::time::Duration;
-use tokio::sync::mpsc;
+use std::sync::atomic::AtomicBool;
+use std::sync::mpsc::RecvTimeoutError;
+use std::time::{Duration, Instant};
+use tokio::runtime::Runtime;
+use tokio::sync::{mpsc, oneshot};
 
 const EXIT_FATAL: u8 = 1;
 const DEFAULT_UMASK: u32 = 0o177;
 /// The services thread is started again this often after a panic; a fault that comes back at once is not survived.
 const LIVES: u32 = 5;
 const QUESTIONS: usize = 64;
+/// Without so many there is not even a daemon that could say what it lacks. What it needs grows with the configuration.
+const DESCRIPTORS: usize = 16;
+/// How long reading the configuration may go on after SIGTERM, and how often it is looked whether that has come.
+const READING_ENDS: Duration = Duration::from_secs(3);
+const LOOK: Duration = Duration::from_millis(50);
+/// How long the end waits for files that are being written.
+const LAST_FILES: Duration = Duration::from_secs(1);
 
 /// Runs the daemon (or the configuration test) to its end; the exit code of the process comes back.
 pub fn start(options: Options) -> u8 {
@@ -50,7 +63,11 @@ pub fn start(options: Options) -> u8 {
         return reading::test(&options, file.as_deref());
     }
     let options = options.from_here();
-    if options.foreground {
+    if let Err(error) = privilege::raise_descriptors() {
+        tracing::warn!(target: "parent", "Unable to set the number of file descriptors: {error}");
+    }
+    // Also for another program of a daemon in the background: what waited for it is not to end it.
+    if options.foreground || options.restore.is_some() {
         signals::hold();
         if options.end_at_once {
             signals::ask_to_stop();
@@ -67,6 +84,11 @@ pub fn start(options: Options) -> u8 {
         env!("CARGO_PKG_VERSION")
     );
     tracing::info!(target: "parent", "Command line:{}", command_line());
+    if let Err(error) = privilege::room_for(DESCRIPTORS) {
+        tracing::error!(target: "parent", "Cannot run without {DESCRIPTORS} file descriptors (ulimit -n): {error}. Exiting");
+        log::flush();
+        return EXIT_FATAL;
+    }
     let code = prepare(Arc::new(options));
     log::flush();
     code
@@ -80,7 +102,10 @@ fn prepare(mut options: Arc<Options>) -> u8 {
         options.config = directory.join(&options.config);
     }
     tracing::info!(target: "parent", "Configuration file {}", options.config.display());
-    let (spec, diagnostics) = reading::read(&options);
+    let Some((spec, diagnostics)) = read(&options) else {
+        tracing::warn!(target: "parent", "Told to stop while the configuration cannot be read to its end. Exiting");
+        return 0;
+    };
     let report = reading::plain(&diagnostics);
     for line in report.lines() {
         tracing::warn!(target: "parent", "{line}");
@@ -115,7 +140,7 @@ fn prepare(mut options: Arc<Options>) -> u8 {
     }
     if spec.daemon.net_namespace.is_some() {
         // Interfaces are others here.
-        if let (Some(again), _) = reading::read(&options) {
+        if let Some((Some(again), _)) = read(&options) {
             spec = reading::within(again, &options);
         }
     }
@@ -128,14 +153,14 @@ fn prepare(mut options: Arc<Options>) -> u8 {
         open_to_all(pidfile::PID_DIRECTORY);
     }
     let main_file = match PidFile::lock(&paths.main) {
-        Ok(file) => file,
+        Ok(file) => Some(file),
         Err(PidError::Running) => {
             tracing::info!(target: "parent", "daemon is already running");
             return 0;
         }
         Err(error) => {
-            tracing::error!(target: "parent", "{error}");
-            return EXIT_FATAL;
+            without_pid_file(&error);
+            None
         }
     };
     let missing = privilege::missing_capabilities();
@@ -172,30 +197,36 @@ fn prepare(mut options: Arc<Options>) -> u8 {
 fn live(
     options: &Arc<Options>,
     spec: Spec,
-    diagnostics: &crate::config::report::Diagnostics,
+    diagnostics: &Diagnostics,
     processes: Option<ProcessWatch>,
-    mut main_file: PidFile,
+    mut main_file: Option<PidFile>,
     paths: &Paths,
     ready: Ready,
 ) -> u8 {
     // Whoever finds the pid file may send a signal: it waits until there are handlers.
     let _ = SigSet::all().thread_block();
-    let marker = reload::marker_path(&spec, main_file.path()).map(Marker::set);
-    if let Err(error) = main_file.write() {
-        tracing::error!(target: "parent", "{error}");
-        return EXIT_FATAL;
+    let marker = reload::marker_path(&spec, &paths.main).map(Marker::set);
+    // It stays locked, and tells others that there is a daemon, even where there is no room for a number.
+    if let Some(Err(error)) = main_file.as_mut().map(PidFile::write) {
+        without_pid_file(&error);
     }
     let mut others = Vec::new();
     for path in paths.of_children(&spec, options) {
         match PidFile::lock(&path).and_then(|mut file| file.write().map(|()| file)) {
             Ok(file) => others.push(file),
-            Err(error) => tracing::warn!(target: "parent", "{}: {error}", path.display()),
+            Err(PidError::Running) => {
+                tracing::warn!(target: "parent", "pid file {}: another daemon holds it", path.display())
+            }
+            Err(error) => without_pid_file(&error),
         }
     }
     drop(marker);
     ready.tell(0);
     for (what, error) in privilege::process(&spec.daemon) {
         tracing::warn!(target: "parent", "Unable to set {what}: {error}");
+    }
+    if !spec.daemon.without_effect.is_empty() {
+        tracing::info!(target: "parent", "Accepted, without effect here: {}", spec.daemon.without_effect.join("; "));
     }
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
@@ -211,14 +242,32 @@ fn live(
     if paths.of_children(&spec, options).contains(&paths.bfd) {
         tracing::info!(target: "parent", "Starting BFD child process, pid={}", std::process::id());
     }
+    let parts = {
+        let _inside = runtime.enter();
+        StopSignals::new(options.ignore_sigint).and_then(|stop| Ok((stop, Programs::new()?)))
+    };
+    let (mut stop, mut programs) = match parts {
+        Ok(parts) => parts,
+        Err(error) => {
+            tracing::error!(target: "parent", "No signal handlers: {error}");
+            return EXIT_FATAL;
+        }
+    };
+    programs.reap_all();
+    stop.let_in();
     let core_pattern = super::coredump::arrange(&options.core);
     let shutdown = spec.daemon.shutdown_script.clone();
     if let Some((script, seconds)) = spec.daemon.startup_script.as_ref().filter(|_| options.restore.is_none()) {
-        alone(&runtime, "Startup", script, *seconds);
+        // Whoever is told to stop meanwhile begins all the same, and ends at once: only so does it take off what an
+        // earlier run left behind.
+        if alone(&runtime, &mut programs, Some(&mut stop), "Startup", script, *seconds) == Alone::Stop {
+            signals::hold();
+            signals::ask_to_stop();
+        }
     }
-    let code = serve(options, spec, diagnostics, processes, main_file.path().to_owned(), &runtime);
+    let code = serve(options, spec, diagnostics, processes, paths.main.clone(), &runtime, &mut programs, &mut stop);
     if let Some((script, seconds)) = &shutdown {
-        alone(&runtime, "Shutdown", script, *seconds);
+        alone(&runtime, &mut programs, None, "Shutdown", script, *seconds);
     }
     drop(core_pattern);
     drop(others);
@@ -227,41 +276,61 @@ fn live(
     code
 }
 
-/// Starts the threads and is the services thread until all is over.
+/// Starts the threads and is the programs thread until all is over.
+#[allow(clippy::too_many_arguments)]
 fn serve(
     options: &Arc<Options>,
     spec: Spec,
-    diagnostics: &crate::config::report::Diagnostics,
+    diagnostics: &Diagnostics,
     processes: Option<ProcessWatch>,
     pid_file: std::path::PathBuf,
-    runtime: &tokio::runtime::Runtime,
+    runtime: &Runtime,
+    programs: &mut Programs,
+    stop: &mut StopSignals,
 ) -> u8 {
-    let _inside = runtime.enter();
-    let signals = match Signals::new(options.ignore_sigint) {
-        Ok(signals) => signals,
-        Err(error) => {
-            tracing::error!(target: "parent", "No signal handlers: {error}");
-            return EXIT_FATAL;
-        }
+    let fatal = |what: &str, error: &std::io::Error| {
+        tracing::error!(target: "parent", "{what}: {error}");
+        EXIT_FATAL
     };
-    let _ = SigSet::all().thread_unblock();
+    let beside = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(beside) => beside,
+        Err(error) => return fatal("No runtime", &error),
+    };
+    let inside = beside.enter();
+    let signals = match Signals::new() {
+        Ok(signals) => signals,
+        Err(error) => return fatal("No signal handlers", &error),
+    };
+    // Threads that are started from here on leave all signals to this one.
+    let _ = SigSet::all().thread_block();
+    let writer = match Writer::start() {
+        Ok(writer) => writer,
+        Err(error) => return fatal("The thread that writes files cannot be started", &error),
+    };
     let settings = Settings { buffers: spec.daemon.netlink, ..Settings::default() };
     let (kernel, reports) = match Kernel::start(settings) {
         Ok(started) => started,
-        Err(error) => {
-            tracing::error!(target: "parent", "The kernel cannot be spoken to: {error}");
-            return EXIT_FATAL;
-        }
+        Err(error) => return fatal("The kernel cannot be spoken to", &std::io::Error::other(error)),
+    };
+    let give_up = |kernel: Kernel, what: &str, error: &std::io::Error| {
+        let code = fatal(what, error);
+        kernel.order(Order::Stop { release: true });
+        kernel.join();
+        code
     };
     let spec = Arc::new(spec);
     let (engine, inbox) = mpsc::unbounded_channel();
     let Will { handover, programs: left, fifos, history, bfd: sessions, version: _ } =
         options.restore.map(again::inherited).unwrap_or_default();
+    {
+        let _inside = runtime.enter();
+        programs.adopt(&left);
+    }
     let (services, told) = mpsc::unbounded_channel();
     let punctuality = Arc::new(Punctuality::default());
-    let mut trackers = Trackers::new(processes, engine.clone());
+    let trackers = Trackers::new(processes, engine.clone());
     // The first state and the first advert go by what files and processes say, as keepalived's do.
-    let mut readings = trackers.configure(&spec);
+    let mut readings = beside.block_on(trackers.configure(spec.clone()));
     if let Some(sessions) = &sessions {
         readings.extend(trackers::of_sessions(&spec, sessions.handover.levels()));
     }
@@ -276,12 +345,7 @@ fn serve(
     });
     let (bfd, bfd_thread) = match started {
         Ok(started) => started,
-        Err(error) => {
-            tracing::error!(target: "parent", "The bfd thread cannot be started: {error}");
-            kernel.order(Order::Stop { release: true });
-            kernel.join();
-            return EXIT_FATAL;
-        }
+        Err(error) => return give_up(kernel, "The bfd thread cannot be started", &error),
     };
     let to_vrrp = engine.clone();
     bfd.send(bfd::News::Subscribe(Box::new(move |session, level| {
@@ -302,6 +366,7 @@ fn serve(
             let _ = engine.send(vrrp::News::Steer(vrrp::Steer::Drain, Some(name.into())));
         }
     }
+    let scripts = engine.clone();
     let driver = vrrp::start(vrrp::Setup {
         spec: spec.clone(),
         readings,
@@ -309,6 +374,9 @@ fn serve(
         reports,
         inbox,
         services,
+        programs: programs.handle().client(Room::BY_CONFIGURATION, move |attempt, notice| {
+            let _ = scripts.send(News::Program(attempt, notice));
+        }),
         punctuality: punctuality.clone(),
         log_addresses: options.log_addresses,
         handover,
@@ -316,12 +384,7 @@ fn serve(
     });
     let driver = match driver {
         Ok(driver) => driver,
-        Err(error) => {
-            tracing::error!(target: "parent", "The engine thread cannot be started: {error}");
-            kernel.order(Order::Stop { release: true });
-            kernel.join();
-            return EXIT_FATAL;
-        }
+        Err(error) => return give_up(kernel, "The engine thread cannot be started", &error),
     };
     let (ask, questions) = mpsc::channel(QUESTIONS);
     let server = Server::start(&socket, ask.clone())
@@ -334,8 +397,6 @@ fn serve(
     }
     // SAFETY: the program before us left these descriptors open for us, and nothing here has opened or taken them.
     let fifos = unsafe { Fifos::inheriting(fifos) };
-    let mut programs = Programs::new(engine.clone());
-    programs.adopt(&left);
     let history = History::of(history);
     let mut observers: Vec<Box<dyn crate::observe::Observer + Send>> = vec![
         Box::new(crate::observe::log::Log::default()),
@@ -348,13 +409,18 @@ fn serve(
         Ok(agent) => observers.push(Box::new(agent)),
         Err(error) => tracing::warn!(target: "parent", "No SNMP: {error}"),
     }
-    let mut services = Services::new(services::Setup {
+    let (tell_stop, told_stop) = mpsc::unbounded_channel();
+    let stopping = Arc::new(AtomicBool::new(false));
+    let services = Services::new(services::Setup {
         options: options.clone(),
         hub: Hub::new(observers),
         history,
-        programs,
+        programs: programs.handle(),
         trackers,
+        writer: writer.clone(),
         signals,
+        stop: told_stop,
+        stopping: stopping.clone(),
         told,
         bfd: bfd.clone(),
         of_bfd,
@@ -366,8 +432,45 @@ fn serve(
         pid_file,
         drains,
     });
-    let code = survive(&mut services, runtime, options.no_respawn);
-    if let Some((program, mut will)) = services.will() {
+    drop(inside);
+    let (tell_end, ended) = oneshot::channel();
+    let no_respawn = options.no_respawn;
+    let thread = std::thread::Builder::new().name("services".into()).spawn(move || {
+        let _ = SigSet::all().thread_block();
+        let mut services = services;
+        let code = survive(&mut services, &beside, no_respawn);
+        let _ = tell_end.send(());
+        (code, services, beside)
+    });
+    let thread = match thread {
+        Ok(thread) => thread,
+        Err(error) => return give_up(kernel, "The services thread cannot be started", &error),
+    };
+    let setup = programs::Setup {
+        engine: engine.clone(),
+        bfd: bfd.clone(),
+        stop: tell_stop,
+        stopping,
+        ended,
+        release: !options.keep_claims,
+    };
+    let _ = SigSet::all().thread_unblock();
+    let end = programs::run(runtime, programs, stop, setup, || driver.is_finished());
+    let outcome = (end == End::Services).then(|| thread.join());
+    let Some(Ok((code, mut services, beside))) = outcome else {
+        // Stuck, or a panic beyond the last that was survived: what can be given up is given up without it.
+        kernel.order(Order::Stop { release: !options.keep_claims });
+        kernel.join();
+        drop(server);
+        return if end == End::WithoutServices { 0 } else { EXIT_INTERNAL };
+    };
+    if let Some((program, will)) = services.will() {
+        let mut will = Will { programs: programs.left_behind(), ..will };
+        signals::hold();
+        if runtime.block_on(stop.heard()) {
+            // The next program is to give up what this one owns.
+            signals::ask_to_stop();
+        }
         // Never comes back, unless there is no program to go over to: then this one starts anew.
         again::go_over(&program, options, &mut will);
     }
@@ -378,13 +481,18 @@ fn serve(
         tracing::error!(target: "parent", "The engine thread {}", if panicked { "panicked" } else { "ended" });
         kernel.order(Order::Stop { release: true });
         kernel.join();
-        let mut will = Will { bfd: services.sessions_left(), ..services.belongings() };
-        again::respawn(options, &mut will);
-        return code;
+        let bfd = services.sessions_left();
+        let mut will = Will { programs: programs.left_behind(), bfd, ..services.belongings() };
+        return if again::respawn(options, &mut will, runtime, stop) { 0 } else { code };
     }
+    writer.flush(LAST_FILES);
     drop(server);
-    drop(services);
-    bfd.send(bfd::News::Stop(tokio::sync::oneshot::channel().0));
+    {
+        let _inside = beside.enter();
+        drop(services);
+    }
+    beside.shutdown_background();
+    bfd.send(bfd::News::Stop(oneshot::channel().0));
     let _ = bfd_thread.join();
     drop(engine);
     if (lost || driver.is_finished()) && driver.join().is_err() {
@@ -397,7 +505,7 @@ fn serve(
 }
 
 /// Runs the services loop; a panic there is logged and survived a few times, since the engine works without it.
-fn survive(services: &mut Services, runtime: &tokio::runtime::Runtime, no_respawn: bool) -> u8 {
+fn survive(services: &mut Services, runtime: &Runtime, no_respawn: bool) -> u8 {
     let mut lives = if no_respawn { 0 } else { LIVES };
     loop {
         match catch_unwind(AssertUnwindSafe(|| runtime.block_on(services.run()))) {
@@ -419,16 +527,58 @@ fn survive(services: &mut Services, runtime: &tokio::runtime::Runtime, no_respaw
     }
 }
 
-fn alone(runtime: &tokio::runtime::Runtime, what: &str, script: &Run, seconds: u32) {
+fn alone(
+    runtime: &Runtime,
+    programs: &mut Programs,
+    stop: Option<&mut StopSignals>,
+    what: &str,
+    script: &Run,
+    seconds: u32,
+) -> Alone {
     tracing::info!(target: "parent", "{what} script: {}", script.line());
-    let (nobody, _) = mpsc::unbounded_channel();
-    runtime.block_on(async {
-        let limit = Duration::from_secs(u64::from(if seconds == 0 { 10 } else { seconds }));
-        match Programs::new(nobody).run_alone(script, limit).await {
-            Some(exit) => tracing::info!(target: "parent", "{what} script ended: {exit:?}"),
-            None => tracing::warn!(target: "parent", "{what} script timed out"),
-        }
+    let limit = Duration::from_secs(u64::from(if seconds == 0 { 10 } else { seconds }));
+    let ended = programs::alone(runtime, programs, stop, script, limit);
+    match ended {
+        Alone::Ended(notice) => tracing::info!(target: "parent", "{what} script ended: {notice:?}"),
+        Alone::TimedOut => tracing::warn!(target: "parent", "{what} script timed out"),
+        Alone::Stop => tracing::info!(target: "parent", "{what} script is left: told to stop"),
+    }
+    ended
+}
+
+/// Reads the configuration; `None` when the daemon is told to stop while it cannot be read to its end.
+fn read(options: &Arc<Options>) -> Option<(Option<Spec>, Diagnostics)> {
+    if !options.foreground && options.restore.is_none() {
+        // Signals have their usual effect, and there is to be one thread before the fork.
+        return Some(reading::read(options));
+    }
+    let (answer, answered) = std::sync::mpsc::sync_channel(1);
+    let of = options.clone();
+    let begun = aside::aside(format!("the configuration {}", options.config.display()), move || {
+        let _ = answer.send(reading::read(&of));
     });
+    if begun.is_err() {
+        return Some(reading::read(options));
+    }
+    let mut asked = None;
+    loop {
+        match answered.recv_timeout(LOOK) {
+            Ok(read) => return Some(read),
+            // It panicked, which here is as good a reason as any not to begin.
+            Err(RecvTimeoutError::Disconnected) => return Some(reading::read(options)),
+            Err(RecvTimeoutError::Timeout) => {}
+        }
+        if signals::is_asked_to_stop(options.ignore_sigint) {
+            let since: &mut Instant = asked.get_or_insert_with(Instant::now);
+            if since.elapsed() >= READING_ENDS {
+                return None;
+            }
+        }
+    }
+}
+
+fn without_pid_file(error: &PidError) {
+    tracing::warn!(target: "parent", "{error}; going on without it");
 }
 
 fn enter_namespace(daemon: &Daemon) -> std::io::Result<()> {

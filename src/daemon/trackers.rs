@@ -1,12 +1,17 @@
-//! Tracked files and processes: watched on the services thread, told to the engine by name.
+//! Tracked files and processes: each kind watched on a thread of its own, and told to the engine by name.
+//!
+//! Nobody waits here for longer than a moment: files are read aside, and a process whose command line cannot be read (its
+//! memory is locked while it waits for a file system) holds up the counting of processes and nothing else.
 
 use crate::daemon::loops::vrrp::News;
-use crate::kernel::trackfile::FileWatch;
+use crate::kernel::trackfile::{FileWatch, Standing};
 use crate::kernel::trackprocess::ProcessWatch;
 use crate::spec::{BfdId, FileId, ProcessId, Spec};
 use crate::vrrp::io::{Readings, TrackValue, Tracker};
-use std::sync::Arc;
-use tokio::sync::mpsc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
 
 /// What BFD sessions say, by name.
 pub fn of_sessions<'a>(spec: &Spec, levels: impl Iterator<Item = (&'a str, bool)>) -> Readings {
@@ -16,60 +21,108 @@ pub fn of_sessions<'a>(spec: &Spec, levels: impl Iterator<Item = (&'a str, bool)
         .collect()
 }
 
-/// What is watched for the present configuration.
-pub struct Trackers {
-    spec: Arc<Spec>,
-    files: Option<FileWatch>,
-    /// Opened before a network namespace is entered: the kernel tells about processes only in the first.
-    processes: Option<ProcessWatch>,
+/// How long a file system may take to answer before the daemon begins, or goes over, without the files on it.
+const FILES_ANSWER: Duration = Duration::from_secs(2);
+/// The same for both threads.
+const PATIENCE: Duration = Duration::from_secs(4);
+
+/// What is asked of either thread.
+enum Order {
+    Configure(Arc<Spec>, oneshot::Sender<Readings>),
+    /// Tell the engine everything once more.
+    Repeat,
+}
+
+/// The way to both threads, which are started when there is something to watch.
+#[derive(Clone)]
+pub struct Trackers(Arc<Mutex<Threads>>);
+
+struct Threads {
     engine: mpsc::UnboundedSender<News>,
+    opened: Option<ProcessWatch>,
+    files: Option<mpsc::UnboundedSender<Order>>,
+    processes: Option<mpsc::UnboundedSender<Order>>,
 }
 
 impl Trackers {
+    /// `processes` was opened before a network namespace was entered: the kernel tells about processes only in the first.
     pub fn new(processes: Option<ProcessWatch>, engine: mpsc::UnboundedSender<News>) -> Trackers {
-        Trackers { spec: Arc::default(), files: None, processes, engine }
+        Trackers(Arc::new(Mutex::new(Threads { engine, opened: processes, files: None, processes: None })))
     }
 
-    /// Watches what `spec` names, and answers how things stand. What changes from here on is told to the engine by name.
-    pub fn configure(&mut self, spec: &Arc<Spec>) -> Readings {
+    /// Watches what `spec` names, and answers how things stand, without what does not answer. What changes from here on
+    /// is told to the engine by name.
+    pub async fn configure(&self, spec: Arc<Spec>) -> Readings {
+        let (files, processes) = {
+            let mut threads = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            threads.start(&spec);
+            (ask(threads.files.as_ref(), &spec), ask(threads.processes.as_ref(), &spec))
+        };
         let mut readings = Readings::new();
-        self.spec = spec.clone();
-        self.files = None;
-        if !spec.files.is_empty() {
-            match FileWatch::new(&spec.files) {
-                Ok((watch, values, unwatched)) => {
-                    for (file, error) in unwatched {
-                        let name = spec.files.get(file.index()).map_or("?", |f| &f.name);
-                        tracing::warn!(target: "vrrp", "track file {name} cannot be watched: {error}");
-                    }
-                    self.files = Some(watch);
-                    let told = |(file, value)| (Tracker::File(file), TrackValue::Number(value));
-                    readings.extend(values.into_iter().map(told));
-                }
+        for answered in [timeout(PATIENCE, files).await, timeout(PATIENCE, processes).await] {
+            if let Ok(Ok(known)) = answered {
+                readings.extend(known);
+            }
+        }
+        readings
+    }
+
+    /// What changed while the engine went over may have come to it under a name that it did not know yet.
+    pub fn repeat(&self) {
+        let threads = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        for thread in threads.files.iter().chain(&threads.processes) {
+            let _ = thread.send(Order::Repeat);
+        }
+    }
+}
+
+impl Threads {
+    fn start(&mut self, spec: &Spec) {
+        if self.files.is_none() && !spec.files.is_empty() {
+            let (order, orders) = mpsc::unbounded_channel();
+            let names = Names::new(self.engine.clone());
+            match thread("files", move || watch_files(orders, names)) {
+                Ok(()) => self.files = Some(order),
                 Err(error) => tracing::warn!(target: "vrrp", "track files cannot be watched: {error}"),
             }
         }
-        if !spec.processes.is_empty() && self.processes.is_none() {
-            self.processes = Some(ProcessWatch::open(&spec.daemon.netlink));
-        }
-        if let Some(error) = self.processes.as_mut().and_then(ProcessWatch::without_events) {
-            tracing::info!(target: "vrrp", "Processes are counted every second, as the kernel does not tell of them: {error}");
-        }
-        let counts = self.processes.as_mut().map(|watch| watch.configure(&spec.processes)).unwrap_or_default();
-        readings
-            .extend(counts.into_iter().map(|(process, count)| (Tracker::Process(process), TrackValue::Count(count))));
-        readings
-    }
-
-    /// Tells the engine what these are.
-    pub fn tell(&self, readings: Readings) {
-        for (tracker, value) in readings {
-            match (tracker, value) {
-                (Tracker::File(file), TrackValue::Number(value)) => self.file_says(file, value),
-                (Tracker::Process(process), TrackValue::Count(count)) => self.processes_run(process, count),
-                _ => {}
+        if self.processes.is_none() && !spec.processes.is_empty() {
+            let (order, orders) = mpsc::unbounded_channel();
+            let (names, opened) = (Names::new(self.engine.clone()), self.opened.take());
+            match thread("processes", move || watch_processes(orders, names, opened)) {
+                Ok(()) => self.processes = Some(order),
+                Err(error) => tracing::warn!(target: "vrrp", "processes cannot be tracked: {error}"),
             }
         }
+    }
+}
+
+fn ask(thread: Option<&mpsc::UnboundedSender<Order>>, spec: &Arc<Spec>) -> oneshot::Receiver<Readings> {
+    let (answer, answered) = oneshot::channel();
+    if let Some(thread) = thread {
+        let _ = thread.send(Order::Configure(spec.clone(), answer));
+    }
+    answered
+}
+
+fn thread<F: Future<Output = ()>>(name: &str, run: impl FnOnce() -> F + Send + 'static) -> std::io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
+    std::thread::Builder::new().name(name.into()).spawn(move || {
+        let _ = nix::sys::signal::SigSet::all().thread_block();
+        runtime.block_on(run());
+    })?;
+    Ok(())
+}
+
+/// Names of what is watched, and the way to the engine.
+struct Names {
+    spec: Arc<Spec>,
+    engine: mpsc::UnboundedSender<News>,
+}
+
+impl Names {
+    fn new(engine: mpsc::UnboundedSender<News>) -> Names {
+        Names { spec: Arc::default(), engine }
     }
 
     fn file_says(&self, file: FileId, value: i32) {
@@ -84,23 +137,110 @@ impl Trackers {
         }
     }
 
-    /// Passes on the next change. Cancel-safe.
-    pub async fn attend(&mut self) {
-        let files = async {
-            match &mut self.files {
+    fn warn(&self, standing: &Standing) {
+        let name = |file: &FileId| self.spec.files.get(file.index()).map_or("?", |f| &f.name);
+        for (file, error) in &standing.failed {
+            tracing::warn!(target: "vrrp", "track file {} cannot be watched: {error}", name(file));
+        }
+        for file in &standing.silent {
+            tracing::warn!(
+                target: "vrrp",
+                "track file {} has not been read: its file system does not answer. It counts for nothing until it does",
+                name(file)
+            );
+        }
+    }
+}
+
+async fn watch_files(mut orders: mpsc::UnboundedReceiver<Order>, mut names: Names) {
+    let mut watch: Option<FileWatch> = None;
+    loop {
+        let news = async {
+            match &mut watch {
                 Some(watch) => watch.next().await,
                 None => std::future::pending().await,
             }
         };
-        let processes = async {
-            match &mut self.processes {
+        let order = tokio::select! {
+            biased;
+            order = orders.recv() => order,
+            (file, value) = news => {
+                names.file_says(file, value);
+                continue;
+            }
+        };
+        match order {
+            None => return,
+            Some(Order::Repeat) => {
+                for (file, value) in watch.iter().flat_map(FileWatch::values) {
+                    names.file_says(file, value);
+                }
+            }
+            Some(Order::Configure(spec, answer)) => {
+                names.spec = spec;
+                let mut readings = Readings::new();
+                if names.spec.files.is_empty() {
+                    watch = None;
+                } else if watch.is_none() {
+                    match FileWatch::new() {
+                        Ok(new) => watch = Some(new),
+                        Err(error) => tracing::warn!(target: "vrrp", "track files cannot be watched: {error}"),
+                    }
+                }
+                if let Some(watch) = &mut watch {
+                    let standing = watch.configure(&names.spec.files, FILES_ANSWER).await;
+                    names.warn(&standing);
+                    let told = |(file, value)| (Tracker::File(file), TrackValue::Number(value));
+                    readings.extend(standing.values.into_iter().map(told));
+                }
+                let _ = answer.send(readings);
+            }
+        }
+    }
+}
+
+async fn watch_processes(
+    mut orders: mpsc::UnboundedReceiver<Order>,
+    mut names: Names,
+    mut watch: Option<ProcessWatch>,
+) {
+    loop {
+        let news = async {
+            match &mut watch {
                 Some(watch) => watch.next().await,
                 None => std::future::pending().await,
             }
         };
-        tokio::select! {
-            (file, value) = files => self.file_says(file, value),
-            (process, count) = processes => self.processes_run(process, count),
+        let order = tokio::select! {
+            biased;
+            order = orders.recv() => order,
+            (process, count) = news => {
+                names.processes_run(process, count);
+                continue;
+            }
+        };
+        match order {
+            None => return,
+            Some(Order::Repeat) => {
+                for (process, count) in watch.iter().flat_map(ProcessWatch::told) {
+                    names.processes_run(process, count);
+                }
+            }
+            Some(Order::Configure(spec, answer)) => {
+                names.spec = spec;
+                if !names.spec.processes.is_empty() && watch.is_none() {
+                    watch = Some(ProcessWatch::open(&names.spec.daemon.netlink));
+                }
+                if let Some(error) = watch.as_mut().and_then(ProcessWatch::without_events) {
+                    tracing::info!(
+                        target: "vrrp",
+                        "Processes are counted every second, as the kernel does not tell of them: {error}"
+                    );
+                }
+                let counts = watch.as_mut().map(|watch| watch.configure(&names.spec.processes)).unwrap_or_default();
+                let told = |(process, count)| (Tracker::Process(process), TrackValue::Count(count));
+                let _ = answer.send(counts.into_iter().map(told).collect());
+            }
         }
     }
 }

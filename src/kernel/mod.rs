@@ -11,6 +11,7 @@
 
 pub mod addresses;
 mod announce;
+pub mod aside;
 pub mod bfd;
 pub mod buffer;
 mod carrier;
@@ -26,6 +27,7 @@ mod ping;
 pub mod privilege;
 pub mod probes;
 pub mod process;
+pub mod programs;
 mod readiness;
 pub mod reconcile;
 pub mod socket;

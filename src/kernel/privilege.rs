@@ -5,11 +5,12 @@ use crate::spec::{Daemon, ThreadSpec};
 use caps::{CapSet, Capability};
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::sys::mman::{MlockAllFlags, mlockall};
-use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit, setrlimit};
+use nix::sys::resource::{RLIM_INFINITY, Resource, setrlimit};
 use nix::sys::signal::{SigHandler, Signal, signal};
 use nix::unistd::Pid;
 use std::io;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 /// What could not be set, and why: the daemon logs it and runs on, as keepalived does.
 pub type Failures = Vec<(&'static str, io::Error)>;
@@ -50,12 +51,9 @@ pub fn thread(spec: &ThreadSpec) -> Failures {
     failures
 }
 
-/// For the whole process: limit of open files, memory lock (`vrrp_no_swap`).
+/// For the whole process: memory lock (`vrrp_no_swap`).
 pub fn process(daemon: &Daemon) -> Failures {
     let mut failures = Failures::new();
-    if let Err(error) = raise_open_files() {
-        failures.push(("limit of open files", error));
-    }
     if daemon.no_swap
         && let Err(error) = mlockall(MlockAllFlags::MCL_CURRENT | MlockAllFlags::MCL_FUTURE)
     {
@@ -149,41 +147,77 @@ fn limit_realtime(micros: u64) -> io::Result<()> {
     Ok(())
 }
 
-/// Soft limit of open files that this process was started with; 0 if it has not been raised.
-static OPEN_FILES: AtomicU64 = AtomicU64::new(0);
-/// More is of no use, and some systems have a hard limit of a thousand million.
-const MOST_OPEN_FILES: u64 = 1 << 20;
+/// Resource limits as whoever started the daemon set them, in the kernel's form: its programs get them back.
+#[derive(Clone, Copy)]
+pub(super) struct Limits {
+    descriptors: libc::rlimit,
+    core: libc::rlimit,
+}
 
-/// Raises the soft limit of open files to the hard one, as keepalived does: every VMAC needs a socket of its own.
+/// More descriptors are of no use, and some systems have a hard limit of a thousand million.
+const MOST_DESCRIPTORS: u64 = 1 << 20;
+
+static FORMER: OnceLock<Limits> = OnceLock::new();
+
+/// The limits as they were when this was called first.
+pub(super) fn former_limits() -> Limits {
+    *FORMER.get_or_init(|| Limits { descriptors: limit_of(libc::RLIMIT_NOFILE), core: limit_of(libc::RLIMIT_CORE) })
+}
+
+fn limit_of(resource: libc::__rlimit_resource_t) -> libc::rlimit {
+    let mut limit = libc::rlimit { rlim_cur: libc::RLIM_INFINITY, rlim_max: libc::RLIM_INFINITY };
+    // SAFETY: `limit` is valid for the call, which fills it.
+    unsafe { libc::getrlimit(resource, &raw mut limit) };
+    limit
+}
+
+/// Raises the soft limit of descriptors to the hard one, as keepalived does: each socket, program and connection takes
+/// some. To be called before anything else changes a limit.
 ///
 /// # Errors
 /// A sandbox forbids it.
-pub fn raise_open_files() -> io::Result<()> {
-    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
-    let wanted = hard.min(MOST_OPEN_FILES);
+pub fn raise_descriptors() -> io::Result<()> {
+    let libc::rlimit { rlim_cur: soft, rlim_max: hard } = former_limits().descriptors;
+    let wanted = hard.min(MOST_DESCRIPTORS);
     if wanted > soft {
         setrlimit(Resource::RLIMIT_NOFILE, wanted, hard)?;
-        OPEN_FILES.store(soft, Ordering::Relaxed);
     }
     Ok(())
 }
 
-/// Puts the limit of open files back: for children, and for another program that this process becomes. System calls
-/// only.
-pub fn restore_open_files() {
-    let soft = OPEN_FILES.load(Ordering::Relaxed);
-    if soft != 0
-        && let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE)
-    {
-        let _ = setrlimit(Resource::RLIMIT_NOFILE, soft.min(hard), hard);
+/// How many descriptors the process may have.
+pub fn descriptors() -> u64 {
+    limit_of(libc::RLIMIT_NOFILE).rlim_cur
+}
+
+/// May so many more descriptors be opened?
+///
+/// # Errors
+/// No: the process or the machine has none left.
+pub fn room_for(more: usize) -> io::Result<()> {
+    let (one, _other) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
+    let copies = (2..more).map(|_| one.try_clone());
+    copies.collect::<io::Result<Vec<_>>>().map(drop)
+}
+
+/// Puts the limits back, for a program that this process is about to become.
+pub fn restore_limits() {
+    set_limits(&former_limits());
+}
+
+fn set_limits(limits: &Limits) {
+    // SAFETY: both are plain values that outlive the calls.
+    unsafe {
+        libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limits.descriptors);
+        libc::setrlimit(libc::RLIMIT_CORE, &raw const limits.core);
     }
 }
 
 /// Undoes for a child what the daemon set for itself. Called between fork and exec: system calls only.
-pub(super) fn ordinary() {
+pub(super) fn ordinary(limits: &Limits) {
+    set_limits(limits);
     let _ = schedule(libc::SCHED_OTHER, 0);
     let _ = set_nice(0);
     let _ = setrlimit(Resource::RLIMIT_RTTIME, RLIM_INFINITY, RLIM_INFINITY);
     let _ = nix::sys::prctl::set_timerslack(0);
-    restore_open_files();
 }

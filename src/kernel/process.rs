@@ -1,216 +1,125 @@
-//! Scripts and other programs: started as another user in a process group of their own, reaped, signalled.
+//! One program as a process: started as another user in a process group of its own, signalled, reaped.
 //!
-//! Lives on the services thread, which must live as long as the daemon: the kernel sends the parent-death signal when
-//! the *thread* that forked ends. Knows nothing of why a program runs.
+//! [`start`] does not wait for exec. A program on a file system that does not answer stays between fork and exec for as
+//! long as that lasts, and nobody else is to wait with it: the child says through a pipe why it could not execute, and
+//! the pipe's end without a word means that it did. Whoever owns the [`Child`] reads it when there is something to read.
 //!
-//! A program that ends is seen through its pidfd before it is reaped. While it is a zombie its process group keeps its
-//! number, so what is left of the group can be killed without ever hitting a stranger.
+//! The daemon has several threads, so the child may do nothing between fork and exec but system calls: every string,
+//! every pointer and the shell's command line are made before. It is forked by clone(2) itself: glibc's fork runs handlers,
+//! and glibc's setresuid wants to tell threads that the child does not have. Memory is copied on write and not shared as
+//! with vfork, which would stop the forking thread until exec; locked memory and real-time priority are not inherited. A
+//! child that hangs before exec must not hold what the daemon closes: sockets, FIFOs, the lock of the pid file. So it
+//! closes everything, instead of leaving that to exec.
+//!
+//! Must be called on a thread that lives as long as the daemon: the kernel sends the parent-death signal when the *thread*
+//! that forked ends. Knows nothing of why a program runs.
 
-use super::readiness::readable;
-use crate::spec::{Command, Run};
-use crate::vrrp::io::{Exit, KillSignal};
-use nix::sys::signal::{SigHandler, SigSet, Signal, killpg, signal};
-use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
-use nix::unistd::{Gid, Pid, Uid};
-use rustix::process::{PidfdFlags, pidfd_open};
-use std::collections::HashMap;
+use super::privilege;
+use crate::spec::{Command, Exit, Run};
+use rustix::process::{PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use std::ffi::{CString, OsStr, OsString, c_char, c_int, c_long};
+use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::process::{Child, ExitStatus, Stdio};
-use tokio::sync::mpsc;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
-/// A run of a program, unique for the life of the process.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub struct RunId(pub u64);
+/// Variables of the daemon's environment that programs do not get: they change what a shell or the linker does.
+const WITHHELD: [&str; 3] = ["IFS", "LD_PRELOAD", "LD_LIBRARY_PATH"];
+const SHELL: &str = "/bin/sh";
+/// Exit code of a child that could not execute its program, as shells have it.
+const NOT_EXECUTED: c_int = 127;
+/// The only descriptor beside 0, 1 and 2 that a child keeps up to exec.
+const ERRORS: RawFd = 3;
+/// Signals are numbered 1..=64.
+const SIGNALS: c_int = 64;
 
-/// How a run ended.
+/// A process that was started and has not been reaped.
 #[derive(Debug)]
-pub struct Ended {
-    pub id: RunId,
-    pub exit: Exit,
-    /// Why it could not be started, for [`Exit::NotRun`].
-    pub error: Option<Box<str>>,
+pub struct Child {
+    /// Also the number of its process group, which nobody else can have before it is reaped.
+    pub pid: i32,
+    /// Readable when it has ended.
+    pub ended: OwnedFd,
+    /// The kernel's error number (four bytes) when it could not be executed; then, or when it could be, the end.
+    pub executed: OwnedFd,
 }
 
-/// All programs that run.
-#[derive(Debug)]
-pub struct Processes {
-    next: u64,
-    running: HashMap<RunId, Running>,
-    failed: Vec<Ended>,
-    ended: mpsc::UnboundedReceiver<(RunId, Body)>,
-    tell: mpsc::UnboundedSender<(RunId, Body)>,
+/// Whom a signal is for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Whom {
+    Group,
+    Itself,
 }
 
-/// What is waited for when a run has ended.
-#[derive(Debug)]
-enum Body {
-    Ours(Child),
-    /// Started by the program that this process was before (`vipctl upgrade`).
-    Adopted(Pid),
+/// What every child gets.
+#[derive(Debug, Default)]
+pub struct Outfit {
+    /// `/dev/null`, opened when it is needed first.
+    null: Option<File>,
 }
 
-impl Body {
-    /// Reaps; the process has ended already.
-    fn exit(self) -> Exit {
-        match self {
-            Body::Ours(mut child) => child.wait().map_or(Exit::NotRun, exit_of),
-            Body::Adopted(pid) => match waitpid(pid, None) {
-                Ok(WaitStatus::Exited(_, code)) => Exit::Code(code),
-                Ok(WaitStatus::Signaled(_, signal, _)) => Exit::Signal(signal as i32),
-                _ => Exit::NotRun,
-            },
-        }
+/// Everything that execve(2) wants, ready before the fork.
+struct Image {
+    path: CString,
+    arguments: Words,
+    /// For a text without a `#!` line, which the shell knows what to do with.
+    shell: Option<(CString, Words)>,
+    environment: Words,
+}
+
+/// Strings, and the array of pointers to them that ends with null.
+struct Words {
+    _strings: Vec<CString>,
+    pointers: Vec<*const c_char>,
+}
+
+impl Words {
+    fn new(strings: impl Iterator<Item = Vec<u8>>) -> io::Result<Words> {
+        let strings = strings.map(CString::new).collect::<Result<Vec<_>, _>>()?;
+        // The text of a CString does not move with it.
+        let pointers = strings.iter().map(|s| s.as_ptr()).chain([std::ptr::null()]).collect();
+        Ok(Words { _strings: strings, pointers })
     }
 }
 
-#[derive(Debug)]
-struct Running {
-    group: Pid,
-    /// A signal has been sent: when the leader has ended, the rest of the group is to go too.
-    signalled: bool,
-}
-
-impl Default for Processes {
-    fn default() -> Self {
-        let (tell, ended) = mpsc::unbounded_channel();
-        Processes { next: 0, running: HashMap::new(), failed: Vec::new(), ended, tell }
-    }
-}
-
-impl Processes {
-    pub fn new() -> Processes {
-        Processes::default()
-    }
-
-    /// Starts `run` with `extra` arguments appended. Never fails: what could not be started comes out of
-    /// [`Processes::ended`] as [`Exit::NotRun`]. Must be called inside a tokio runtime.
-    pub fn spawn(&mut self, run: &Run, extra: &[&str]) -> RunId {
-        self.next += 1;
-        let id = RunId(self.next);
-        let watched = start(run, extra).and_then(|child| {
-            let pid = Pid::from_raw(i32::try_from(child.id()).map_err(io::Error::other)?);
-            self.watch(id, pid, Body::Ours(child))
-        });
-        match watched {
-            Ok(group) => {
-                self.running.insert(id, Running { group, signalled: false });
+impl Image {
+    fn new(run: &Run, extra: &[String]) -> io::Result<Image> {
+        let environment = Words::new(std::env::vars_os().filter(|(name, _)| !withheld(name)).map(variable))?;
+        match &run.command {
+            Command::Exec { path, argv } => {
+                let words = || argv.iter().map(|word| &**word).chain(extra.iter().map(String::as_str));
+                let quoted: Vec<String> = std::iter::once(&**path).chain(words().skip(1)).map(quoted).collect();
+                Ok(Image {
+                    path: CString::new(&**path)?,
+                    arguments: Words::new(words().map(|word| word.as_bytes().to_vec()))?,
+                    shell: Some(shell(&quoted.join(" "))?),
+                    environment,
+                })
             }
-            Err(error) => {
-                let error = Some(format!("{}: {error}", run.line()).into());
-                self.failed.push(Ended { id, exit: Exit::NotRun, error });
+            Command::Shell(line) => {
+                let line: Vec<String> =
+                    std::iter::once(line.to_string()).chain(extra.iter().map(|word| quoted(word))).collect();
+                let (path, arguments) = shell(&line.join(" "))?;
+                Ok(Image { path, arguments, shell: None, environment })
             }
         }
-        id
-    }
-
-    /// Signals the whole process group of a run; nothing if it has ended.
-    pub fn kill(&mut self, id: RunId, signal: KillSignal) {
-        if let Some(running) = self.running.get_mut(&id) {
-            running.signalled = true;
-            let signal = match signal {
-                KillSignal::Term => Signal::SIGTERM,
-                KillSignal::Kill => Signal::SIGKILL,
-            };
-            let _ = killpg(running.group, signal);
-        }
-    }
-
-    /// Takes on a child of this process that another program of it started; `None` if there is no such child.
-    pub fn adopt(&mut self, pid: i32) -> Option<RunId> {
-        let pid = Pid::from_raw(pid);
-        // Asked without reaping: only a child of ours may ever be signalled or waited for.
-        waitid(Id::Pid(pid), WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT).ok()?;
-        self.next += 1;
-        let id = RunId(self.next);
-        let group = self.watch(id, pid, Body::Adopted(pid)).ok()?;
-        self.running.insert(id, Running { group, signalled: false });
-        Some(id)
-    }
-
-    /// Process identifiers of all runs.
-    pub fn pids(&self) -> impl Iterator<Item = (RunId, i32)> + '_ {
-        self.running.iter().map(|(id, running)| (*id, running.group.as_raw()))
-    }
-
-    /// How many run.
-    pub fn running(&self) -> usize {
-        self.running.len()
-    }
-
-    /// The next run that ends. Cancel-safe. Waits for ever when nothing runs.
-    pub async fn ended(&mut self) -> Ended {
-        if let Some(ended) = self.failed.pop() {
-            return ended;
-        }
-        loop {
-            let Some((id, body)) = self.ended.recv().await else { return std::future::pending().await };
-            let Some(running) = self.running.remove(&id) else { continue };
-            if running.signalled {
-                let _ = killpg(running.group, Signal::SIGKILL);
-            }
-            return Ended { id, exit: body.exit(), error: None };
-        }
-    }
-
-    /// Has the end of `pid` told; answers its process group, which it leads.
-    fn watch(&self, id: RunId, pid: Pid, body: Body) -> io::Result<Pid> {
-        let fd = rustix::process::Pid::from_raw(pid.as_raw())
-            .ok_or(io::ErrorKind::NotFound.into())
-            .and_then(|pid| Ok(pidfd_open(pid, PidfdFlags::NONBLOCK)?))
-            .and_then(readable);
-        let fd = match fd {
-            Ok(fd) => fd,
-            Err(error) => {
-                // Nobody would ever know that it has ended.
-                let _ = killpg(pid, Signal::SIGKILL);
-                let _ = body.exit();
-                return Err(error);
-            }
-        };
-        let tell = self.tell.clone();
-        tokio::spawn(async move {
-            let _ = fd.readable().await;
-            let _ = tell.send((id, body));
-        });
-        Ok(pid)
     }
 }
 
-fn exit_of(status: ExitStatus) -> Exit {
-    match (status.code(), status.signal()) {
-        (Some(code), _) => Exit::Code(code),
-        (None, Some(signal)) => Exit::Signal(signal),
-        (None, None) => Exit::NotRun,
-    }
+fn withheld(name: &OsStr) -> bool {
+    WITHHELD.iter().any(|withheld| name == *withheld)
 }
 
-fn start(run: &Run, extra: &[&str]) -> io::Result<Child> {
-    match &run.command {
-        Command::Exec { path, argv } => {
-            let mut command = std::process::Command::new(&**path);
-            if let Some((name, arguments)) = argv.split_first() {
-                command.arg0(&**name).args(arguments.iter().map(|argument| &**argument));
-            }
-            match prepare(command.args(extra), run, true).spawn() {
-                // A text without a "#!" line: the shell knows what to do with it.
-                Err(e) if e.raw_os_error() == Some(libc::ENOEXEC) => {
-                    let words =
-                        std::iter::once(&**path).chain(argv.iter().skip(1).map(|a| &**a)).chain(extra.iter().copied());
-                    shell(&words.map(quoted).collect::<Vec<_>>().join(" "), run)
-                }
-                other => other,
-            }
-        }
-        Command::Shell(line) => {
-            let words = std::iter::once(line.to_string()).chain(extra.iter().map(|word| quoted(word)));
-            shell(&words.collect::<Vec<_>>().join(" "), run)
-        }
-    }
+fn variable((name, value): (OsString, OsString)) -> Vec<u8> {
+    let mut text = name.into_vec();
+    text.push(b'=');
+    text.extend_from_slice(value.as_bytes());
+    text
 }
 
-fn shell(line: &str, run: &Run) -> io::Result<Child> {
-    prepare(std::process::Command::new("/bin/sh").args(["-c", line]), run, false).spawn()
+fn shell(line: &str) -> io::Result<(CString, Words)> {
+    let words = [SHELL, "-c", line].map(|word| word.as_bytes().to_vec());
+    Ok((CString::new(SHELL)?, Words::new(words.into_iter())?))
 }
 
 /// In single quotes, which for a shell take everything literally but themselves.
@@ -218,51 +127,259 @@ fn quoted(word: &str) -> String {
     format!("'{}'", word.replace('\'', r"'\''"))
 }
 
-fn prepare<'a>(command: &'a mut std::process::Command, run: &Run, direct: bool) -> &'a mut std::process::Command {
-    for name in ["IFS", "LD_PRELOAD", "LD_LIBRARY_PATH"] {
-        command.env_remove(name);
-    }
-    command.stdin(Stdio::null()).process_group(0);
-    let groups: Vec<Gid> = match &run.groups {
-        Some(groups) => groups.iter().copied().map(Gid::from_raw).collect(),
-        None => vec![Gid::from_raw(run.gid)],
+/// Starts `run` with `extra` arguments appended; descriptors 0, 1 and 2 are `/dev/null`, unless `stderr` is given.
+///
+/// # Errors
+/// No process, memory or descriptor to be had (see [`is_shortage`]), or a NUL byte in a word. That the program cannot be
+/// executed is no error here: it comes out of [`Child::executed`].
+pub fn start(outfit: &mut Outfit, run: &Run, extra: &[String], stderr: Option<BorrowedFd<'_>>) -> io::Result<Child> {
+    let image = Image::new(run, extra)?;
+    let null = match &mut outfit.null {
+        Some(null) => null,
+        closed => closed.insert(OpenOptions::new().read(true).write(true).open("/dev/null")?),
     };
-    let (uid, gid) = (Uid::from_raw(run.uid), Gid::from_raw(run.gid));
-    // SAFETY: between fork and exec only system calls are made: no allocation, no lock, nothing of the parent's.
-    unsafe { command.pre_exec(move || become_child(uid, gid, &groups, direct)) }
+    let (executed, errors) =
+        rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC | rustix::pipe::PipeFlags::NONBLOCK)?;
+    let groups: Vec<u32> = run.groups.clone().unwrap_or_else(|| vec![run.gid]);
+    let groups: Vec<rustix::process::Gid> = groups.into_iter().map(rustix::process::Gid::from_raw).collect();
+    let direct = matches!(run.command, Command::Exec { .. });
+    let plan = Plan {
+        image: &image,
+        null: null.as_raw_fd(),
+        stderr: stderr.map_or(null.as_raw_fd(), |fd| fd.as_raw_fd()),
+        errors: errors.as_raw_fd(),
+        uid: rustix::process::Uid::from_raw(run.uid),
+        gid: rustix::process::Gid::from_raw(run.gid),
+        groups: &groups,
+        direct,
+        parent: rustix::process::getpid().as_raw_pid(),
+        limits: privilege::former_limits(),
+    };
+    let mut pidfd: c_int = -1;
+    // Nobody's handler may run in the child: it would answer for the daemon.
+    let held = block_signals();
+    // SAFETY: without CLONE_VM the child has a copy of everything, its stack too; it does system calls only, and never
+    // returns from `become_program`. `pidfd` outlives the call.
+    let forked = unsafe { fork(&raw mut pidfd) };
+    let pid = match forked {
+        // SAFETY: this is the child.
+        Ok(0) => unsafe { become_program(&plan) },
+        other => other,
+    };
+    restore_signals(&held);
+    let pid = pid?;
+    // SAFETY: clone made the descriptor for us.
+    let ended = unsafe { OwnedFd::from_raw_fd(pidfd) };
+    // The child does so as well: whoever is first, the group is there for the first signal.
+    // SAFETY: takes numbers only.
+    unsafe { libc::setpgid(pid, pid) };
+    Ok(Child { pid, ended, executed })
 }
 
-/// Runs in the child. The order counts: limits and priorities need the daemon's rights, the parent-death signal is
+/// Is this error a lack of the machine's, which may be over in a moment, and says nothing of the program?
+pub fn is_shortage(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EAGAIN | libc::ENOMEM | libc::EMFILE | libc::ENFILE))
+}
+
+/// The child of a former program of this process (`vipctl upgrade`); `None` if there is no such child.
+pub fn adopt(pid: i32) -> Option<OwnedFd> {
+    // Asked without reaping: only a child of ours may ever be signalled or waited for.
+    // SAFETY: all zeroes is a value of siginfo_t; the call fills it.
+    let known = unsafe {
+        let mut info: libc::siginfo_t = std::mem::zeroed();
+        let id = libc::id_t::try_from(pid).ok()?;
+        libc::waitid(libc::P_PID, id, &raw mut info, libc::WEXITED | libc::WNOHANG | libc::WNOWAIT)
+    };
+    let pid = rustix::process::Pid::from_raw(pid).filter(|_| known == 0)?;
+    pidfd_open(pid, PidfdFlags::empty()).ok()
+}
+
+/// Signals a child that has not been reaped: until then neither it nor its group can be a stranger.
+pub fn signal(pid: i32, ended: &impl AsFd, whom: Whom, number: c_int) {
+    match whom {
+        Whom::Group => {
+            // SAFETY: takes numbers only.
+            unsafe { libc::killpg(pid, number) };
+        }
+        Whom::Itself => {
+            if let Some(signal) = Signal::from_named_raw(number) {
+                let _ = pidfd_send_signal(ended, signal);
+            }
+        }
+    }
+}
+
+/// Reaps a child that has ended, without ever waiting for it; `None` if it has not, or is no child.
+pub fn reap(pid: i32) -> Option<Exit> {
+    let mut status = 0;
+    // SAFETY: `status` outlives the call.
+    let reaped = unsafe { libc::waitpid(pid, &raw mut status, libc::WNOHANG) };
+    if reaped != pid {
+        return None;
+    }
+    Some(if libc::WIFEXITED(status) {
+        Exit::Code(libc::WEXITSTATUS(status))
+    } else {
+        Exit::Signal(libc::WTERMSIG(status))
+    })
+}
+
+/// A child that has ended and is not reaped yet, whosoever it is: processes left behind by others become children of
+/// process 1.
+pub fn any_ended() -> Option<i32> {
+    // SAFETY: all zeroes is a value of siginfo_t; the call fills it, and leaves the zero if there is nobody.
+    let pid = unsafe {
+        let mut info: libc::siginfo_t = std::mem::zeroed();
+        let flags = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
+        if libc::waitid(libc::P_ALL, 0, &raw mut info, flags) != 0 {
+            return None;
+        }
+        info.si_pid()
+    };
+    (pid != 0).then_some(pid)
+}
+
+/// What [`Child::executed`] says; to be asked when it is readable. `None`: nothing yet.
+///
+/// # Errors
+/// The program could not be executed, and why.
+pub fn execution(executed: &impl AsFd) -> Option<io::Result<()>> {
+    let mut number = [0u8; 4];
+    match rustix::io::read(executed, &mut number) {
+        Ok(4) => Some(Err(io::Error::from_raw_os_error(i32::from_ne_bytes(number)))),
+        Ok(_) => Some(Ok(())),
+        Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => None,
+        Err(error) => Some(Err(error.into())),
+    }
+}
+
+/// What the child needs to know: only what was there before the fork.
+struct Plan<'a> {
+    image: &'a Image,
+    null: RawFd,
+    stderr: RawFd,
+    errors: RawFd,
+    uid: rustix::process::Uid,
+    gid: rustix::process::Gid,
+    groups: &'a [rustix::process::Gid],
+    direct: bool,
+    parent: i32,
+    limits: privilege::Limits,
+}
+
+/// clone(2) as fork(2), with a pidfd: 0 in the child.
+///
+/// # Safety
+/// The child must do system calls only. `pidfd` must be valid for a write.
+unsafe fn fork(pidfd: *mut c_int) -> io::Result<i32> {
+    let flags = c_long::from(libc::CLONE_PIDFD | libc::SIGCHLD);
+    let no_stack: c_long = 0;
+    let (first, second) = if cfg!(target_arch = "s390x") { (no_stack, flags) } else { (flags, no_stack) };
+    let zero: c_long = 0;
+    // SAFETY: the caller's promise.
+    let pid = unsafe { libc::syscall(libc::SYS_clone, first, second, pidfd, zero, zero) };
+    if pid < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(pid as i32)
+}
+
+fn block_signals() -> libc::sigset_t {
+    // SAFETY: both sets are filled before they are read; the mask is this thread's.
+    unsafe {
+        let (mut all, mut before) = (std::mem::zeroed::<libc::sigset_t>(), std::mem::zeroed::<libc::sigset_t>());
+        libc::sigfillset(&raw mut all);
+        libc::pthread_sigmask(libc::SIG_SETMASK, &raw const all, &raw mut before);
+        before
+    }
+}
+
+fn restore_signals(before: &libc::sigset_t) {
+    // SAFETY: a set that pthread_sigmask filled.
+    unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, before, std::ptr::null_mut()) };
+}
+
+/// The child, up to exec. The order counts: limits and priorities need the daemon's rights, the parent-death signal is
 /// cleared by every change of user.
-fn become_child(uid: Uid, gid: Gid, groups: &[Gid], direct: bool) -> io::Result<()> {
-    // All of them: whoever started the daemon may have had some ignored, and that would be handed on.
-    for any in Signal::iterator() {
-        // SAFETY: the default disposition runs no code of ours; signals that have no other are refused.
-        let _ = unsafe { signal(any, SigHandler::SigDfl) };
+///
+/// # Safety
+/// Only in a child that was just forked, with all signals blocked.
+unsafe fn become_program(plan: &Plan<'_>) -> ! {
+    // SAFETY: system calls on numbers, and on memory that was there before the fork; nothing is allocated, no lock taken.
+    unsafe {
+        libc::setpgid(0, 0);
+        // All of them: whoever started the daemon may have had some ignored, and that would be handed on.
+        let mut default: libc::sigaction = std::mem::zeroed();
+        default.sa_sigaction = libc::SIG_DFL;
+        for number in 1..=SIGNALS {
+            libc::sigaction(number, &raw const default, std::ptr::null_mut());
+        }
+        libc::dup2(plan.null, 0);
+        libc::dup2(plan.null, 1);
+        libc::dup2(plan.stderr, 2);
+        if plan.errors != ERRORS {
+            libc::dup3(plan.errors, ERRORS, libc::O_CLOEXEC);
+        }
+        close_from(ERRORS + 1);
+        privilege::ordinary(&plan.limits);
+        let mut none = std::mem::zeroed::<libc::sigset_t>();
+        libc::sigemptyset(&raw mut none);
+        libc::pthread_sigmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut());
+        if let Err(error) = change_user(plan) {
+            give_up(error.raw_os_error());
+        }
+        if plan.direct {
+            libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGTERM as libc::c_ulong, 0, 0, 0);
+            if libc::getppid() != plan.parent {
+                // The daemon ended before it could be told of.
+                libc::_exit(NOT_EXECUTED);
+            }
+        }
+        let image = plan.image;
+        let environment = image.environment.pointers.as_ptr();
+        libc::execve(image.path.as_ptr(), image.arguments.pointers.as_ptr(), environment);
+        let mut error = *libc::__errno_location();
+        if error == libc::ENOEXEC
+            && let Some((shell, arguments)) = &image.shell
+        {
+            libc::execve(shell.as_ptr(), arguments.pointers.as_ptr(), environment);
+            error = *libc::__errno_location();
+        }
+        give_up(error)
     }
-    let _ = SigSet::empty().thread_set_mask();
-    super::privilege::ordinary();
-    // Marked, not closed: std's own pipe, by which a failed exec is told, must live until exec.
-    close_on_exec_from(3);
-    let same = uid == Uid::effective() && gid == Gid::effective();
-    if !same || Uid::effective().is_root() {
-        nix::unistd::setgroups(groups)?;
-        nix::unistd::setresgid(gid, gid, gid)?;
-        nix::unistd::setresuid(uid, uid, uid)?;
-    }
-    if direct {
-        nix::sys::prctl::set_pdeathsig(Signal::SIGTERM)?;
-    }
-    Ok(())
 }
 
-fn close_on_exec_from(first: libc::c_uint) {
-    // SAFETY: changes flags of descriptors only; takes numbers, no memory.
-    let done = unsafe { libc::syscall(libc::SYS_close_range, first, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC) };
-    if done != 0 {
-        for fd in 3..1024 {
-            // SAFETY: as above; a number that is no descriptor is refused.
-            unsafe { libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) };
+/// The calls are the kernel's own, for this one thread: the C library's want to reach all threads of the daemon.
+fn change_user(plan: &Plan<'_>) -> Result<(), rustix::io::Errno> {
+    let (own, own_group) = (rustix::process::geteuid(), rustix::process::getegid());
+    if own == plan.uid && own_group == plan.gid && !own.is_root() {
+        return Ok(());
+    }
+    rustix::thread::set_thread_groups(plan.groups)?;
+    rustix::thread::set_thread_res_gid(plan.gid, plan.gid, plan.gid)?;
+    rustix::thread::set_thread_res_uid(plan.uid, plan.uid, plan.uid)
+}
+
+/// # Safety
+/// Only in the child.
+unsafe fn give_up(error: c_int) -> ! {
+    let bytes = error.to_ne_bytes();
+    // SAFETY: the bytes live here; the descriptor is the pipe's, and the process ends.
+    unsafe {
+        libc::write(ERRORS, bytes.as_ptr().cast(), bytes.len());
+        libc::_exit(NOT_EXECUTED)
+    }
+}
+
+/// # Safety
+/// Only in the child, which owns none of the descriptors in the daemon's sense.
+unsafe fn close_from(first: RawFd) {
+    // SAFETY: numbers only; in the child nothing uses these descriptors any more.
+    unsafe {
+        if libc::syscall(libc::SYS_close_range, first, libc::c_uint::MAX, 0) != 0 {
+            for fd in first..4096 {
+                libc::close(fd);
+            }
         }
     }
 }

@@ -1,75 +1,156 @@
 //! Tracked files: inotify on their directories, and the number in them.
 //!
 //! The directory is watched, not the file: editors and `mv` put a new file in the place of the old one. A symbolic link
-//! is followed once, at the start.
+//! is followed once, at the start. Whatever touches a file system is done aside, a file at a time: one whose file system
+//! does not answer keeps nobody waiting, neither the others nor whoever asks how things stand.
 
+use super::aside::aside;
 use crate::spec::{FileId, FileSpec};
 use futures_util::StreamExt;
-use inotify::{EventMask, EventStream, Inotify, WatchDescriptor, WatchMask};
+use inotify::{EventMask, EventStream, Inotify, WatchDescriptor, WatchMask, Watches};
 use std::collections::{HashMap, VecDeque};
 use std::ffi::OsString;
 use std::fs::{self, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep, timeout_at};
 
 /// As much of a file as is looked at.
 const LONGEST: u64 = 127;
+/// When too much is done aside already, when to try again.
+const ROOM_AGAIN: Duration = Duration::from_secs(1);
 
-/// Watches all tracked files. Lives on the services thread.
+/// Watches all tracked files.
 #[derive(Debug)]
 pub struct FileWatch {
     stream: EventStream<Vec<u8>>,
+    watches: Watches,
     folders: HashMap<WatchDescriptor, PathBuf>,
     files: Vec<Tracked>,
+    /// The last slot that was given away.
+    slots: u64,
     news: VecDeque<(FileId, i32)>,
+    looked: mpsc::UnboundedReceiver<(u64, Looked)>,
+    tell: mpsc::UnboundedSender<(u64, Looked)>,
 }
 
 #[derive(Debug)]
 struct Tracked {
+    /// By which what was done aside finds back, also over a reload.
+    slot: u64,
     id: FileId,
+    spec: FileSpec,
+    /// Folder and name; `None` before it has been looked at.
+    place: Option<(PathBuf, OsString)>,
+    value: Option<i32>,
+    failed: Option<io::Error>,
+    /// What is being done aside, and whether it is to be done once more.
+    looking: Option<Look>,
+    again: Option<Look>,
+}
+
+/// What is done aside for one file.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+enum Look {
+    Read,
+    /// Everything: finding its place, watching it, giving it its first value, reading it.
+    Whole,
+}
+
+/// What came of it.
+#[derive(Debug)]
+enum Looked {
+    Read(Option<i32>),
+    Whole(io::Result<Found>),
+}
+
+#[derive(Debug)]
+struct Found {
     folder: PathBuf,
     name: OsString,
-    value: i32,
+    watch: WatchDescriptor,
+    value: Option<i32>,
+}
+
+/// How things stand with the files.
+#[derive(Debug, Default)]
+pub struct Standing {
+    pub values: Vec<(FileId, i32)>,
+    /// They cannot be watched.
+    pub failed: Vec<(FileId, io::Error)>,
+    /// Their file systems have not answered: what they say is told as soon as it is known.
+    pub silent: Vec<FileId>,
 }
 
 impl FileWatch {
-    /// Creates the files that want an initial value and starts to watch. Also answers the first value of each file.
     /// Must be called inside a tokio runtime.
     ///
     /// # Errors
-    /// inotify cannot be opened. A directory that cannot be watched is in the third part.
-    #[allow(clippy::type_complexity)]
-    pub fn new(files: &[FileSpec]) -> io::Result<(FileWatch, Vec<(FileId, i32)>, Vec<(FileId, io::Error)>)> {
+    /// inotify cannot be opened.
+    pub fn new() -> io::Result<FileWatch> {
         let inotify = Inotify::init()?;
-        let mut watches = inotify.watches();
-        let mask = WatchMask::CLOSE_WRITE
-            | WatchMask::MOVED_TO
-            | WatchMask::MOVED_FROM
-            | WatchMask::DELETE
-            | WatchMask::DELETE_SELF
-            | WatchMask::MOVE_SELF
-            | WatchMask::ONLYDIR;
-        let (mut tracked, mut failed, mut folders) = (Vec::new(), Vec::new(), HashMap::new());
-        for (number, file) in (0u32..).zip(files) {
-            let id = FileId(number);
-            let prepared = place(Path::new(&*file.path)).and_then(|(folder, name)| {
-                let watch = watches.add(&folder, mask)?;
-                folders.insert(watch, folder.clone());
-                initialise(file, &folder.join(&name))?;
-                Ok(Tracked { id, folder, name, value: 0 })
-            });
-            match prepared {
-                Ok(mut file) => {
-                    file.value = file.read().unwrap_or(0);
-                    tracked.push(file);
+        let watches = inotify.watches();
+        let stream = inotify.into_event_stream(vec![0; 4096])?;
+        let (tell, looked) = mpsc::unbounded_channel();
+        Ok(FileWatch {
+            stream,
+            watches,
+            folders: HashMap::new(),
+            files: Vec::new(),
+            slots: 0,
+            news: VecDeque::new(),
+            looked,
+            tell,
+        })
+    }
+
+    /// Creates the files that want an initial value, watches these files and no others, and answers how things stand
+    /// when all have been looked at, or after `limit`.
+    pub async fn configure(&mut self, files: &[FileSpec], limit: Duration) -> Standing {
+        let mut before = std::mem::take(&mut self.files);
+        for (id, spec) in (0u32..).map(FileId).zip(files) {
+            // What is under way for a file goes on: a file system that does not answer is not asked once a reload.
+            let same = before.iter().position(|file| file.spec.path == spec.path);
+            let mut file = match same.map(|at| before.swap_remove(at)) {
+                Some(file) => Tracked { id, spec: spec.clone(), failed: None, ..file },
+                None => {
+                    self.slots += 1;
+                    let (slot, spec) = (self.slots, spec.clone());
+                    Tracked { slot, id, spec, place: None, value: None, failed: None, looking: None, again: None }
                 }
-                Err(error) => failed.push((id, error)),
+            };
+            self.start(&mut file, Look::Whole);
+            self.files.push(file);
+        }
+        self.news.clear();
+        let deadline = Instant::now() + limit;
+        while self.files.iter().any(|file| file.looking.is_some() || file.again.is_some()) {
+            match timeout_at(deadline, self.looked.recv()).await {
+                Ok(Some((slot, looked))) => self.take_looked(slot, looked),
+                Ok(None) | Err(_) => break,
             }
         }
-        let values = tracked.iter().map(|file| (file.id, file.value)).collect();
-        let stream = inotify.into_event_stream(vec![0; 4096])?;
-        Ok((FileWatch { stream, folders, files: tracked, news: VecDeque::new() }, values, failed))
+        // What was found out up to here is in the answer.
+        self.news.clear();
+        self.unwatch_others();
+        let mut standing = Standing::default();
+        for file in &mut self.files {
+            standing.values.extend(file.value.map(|value| (file.id, value)));
+            if let Some(error) = file.failed.take() {
+                standing.failed.push((file.id, error));
+            } else if file.looking.is_some() || file.again.is_some() {
+                standing.silent.push(file.id);
+            }
+        }
+        standing
+    }
+
+    /// What each file says, as far as it is known.
+    pub fn values(&self) -> Vec<(FileId, i32)> {
+        self.files.iter().filter_map(|file| Some((file.id, file.value?))).collect()
     }
 
     /// The next value that was written and differs from the last. Cancel-safe. Waits for ever without files.
@@ -78,10 +159,14 @@ impl FileWatch {
             if let Some(news) = self.news.pop_front() {
                 return news;
             }
-            match self.stream.next().await {
-                Some(Ok(event)) => self.take(&event),
-                Some(Err(_)) => {}
-                None => return std::future::pending().await,
+            tokio::select! {
+                Some((slot, looked)) = self.looked.recv() => self.take_looked(slot, looked),
+                () = sleep(ROOM_AGAIN), if self.files.iter().any(|file| file.again.is_some() && file.looking.is_none()) => {
+                    self.start_postponed();
+                }
+                Some(event) = self.stream.next() => if let Ok(event) = event {
+                    self.take(&event);
+                },
             }
         }
     }
@@ -90,36 +175,143 @@ impl FileWatch {
         let lost = event.mask.contains(EventMask::Q_OVERFLOW);
         let folder = self.folders.get(&event.wd).cloned();
         let folder_gone = event.mask.intersects(EventMask::DELETE_SELF | EventMask::MOVE_SELF | EventMask::IGNORED);
-        let gone = folder_gone || event.mask.intersects(EventMask::DELETE | EventMask::MOVED_FROM);
-        for file in &mut self.files {
-            let here = folder.as_ref() == Some(&file.folder);
-            let concerned = lost || (here && (folder_gone || event.name.as_ref() == Some(&file.name)));
-            if !concerned {
+        let mut files = std::mem::take(&mut self.files);
+        for file in &mut files {
+            let Some((own, name)) = &file.place else {
+                // Its folder is watched already, perhaps, and nobody knows it yet.
+                if file.looking.is_some() {
+                    file.again = file.again.max(Some(Look::Read));
+                }
                 continue;
+            };
+            let here = folder.as_ref() == Some(own);
+            if here && folder_gone {
+                self.say(file, 0);
+            } else if lost || (here && event.name.as_ref() == Some(name)) {
+                // A file that went may be there again already: the truth counts, not the event.
+                self.start(file, Look::Read);
             }
-            // A file that is read again after it went may be there again already: the truth counts, not the event.
-            let value = if gone && folder_gone { Some(0) } else { file.read() };
-            if let Some(value) = value
-                && value != file.value
-            {
-                file.value = value;
-                self.news.push_back((file.id, value));
+        }
+        self.files = files;
+    }
+
+    /// Has a file looked at, or once more if that is being done.
+    fn start(&self, file: &mut Tracked, what: Look) {
+        if file.looking.is_some() {
+            file.again = file.again.max(Some(what));
+            return;
+        }
+        file.looking = Some(what);
+        let (slot, tell) = (file.slot, self.tell.clone());
+        let words = format!("the tracked file {}", file.spec.path);
+        let begun = match (what, &file.place) {
+            (Look::Read, Some((folder, name))) => {
+                let path = folder.join(name);
+                aside(words, move || drop(tell.send((slot, Looked::Read(read(&path))))))
             }
+            _ => {
+                let (spec, watches) = (file.spec.clone(), self.watches.clone());
+                aside(words, move || drop(tell.send((slot, Looked::Whole(find(&spec, watches))))))
+            }
+        };
+        match begun {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::ResourceBusy => {
+                (file.looking, file.again) = (None, Some(what));
+            }
+            Err(error) => (file.looking, file.failed) = (None, Some(error)),
+        }
+    }
+
+    /// Those for which there was no room.
+    fn start_postponed(&mut self) {
+        let mut files = std::mem::take(&mut self.files);
+        for file in files.iter_mut().filter(|file| file.looking.is_none()) {
+            if let Some(what) = file.again.take() {
+                self.start(file, what);
+            }
+        }
+        self.files = files;
+    }
+
+    fn take_looked(&mut self, slot: u64, looked: Looked) {
+        let mut files = std::mem::take(&mut self.files);
+        let known = files.iter_mut().find(|file| file.slot == slot);
+        match (known, looked) {
+            // A file that a reload took away.
+            (None, _) => {}
+            (Some(file), looked) => {
+                file.looking = None;
+                let value = match looked {
+                    Looked::Read(value) => value,
+                    Looked::Whole(Ok(Found { folder, name, watch, value })) => {
+                        self.folders.insert(watch, folder.clone());
+                        file.place = Some((folder, name));
+                        // What stood in it before counts as nothing.
+                        value.or(file.value).or(Some(0))
+                    }
+                    Looked::Whole(Err(error)) => {
+                        file.failed = Some(error);
+                        None
+                    }
+                };
+                if let Some(value) = value {
+                    self.say(file, value);
+                }
+                if file.place.is_none() {
+                    file.again = None;
+                }
+            }
+        }
+        self.files = files;
+        self.start_postponed();
+    }
+
+    fn say(&mut self, file: &mut Tracked, value: i32) {
+        if file.value.replace(value) != Some(value) {
+            self.news.push_back((file.id, value));
+        }
+    }
+
+    fn unwatch_others(&mut self) {
+        let files = &self.files;
+        let used =
+            |folder: &PathBuf| files.iter().any(|file| file.place.as_ref().is_some_and(|(own, _)| own == folder));
+        let gone: Vec<WatchDescriptor> =
+            self.folders.iter().filter(|(_, folder)| !used(folder)).map(|(watch, _)| watch.clone()).collect();
+        for watch in gone {
+            self.folders.remove(&watch);
+            let _ = self.watches.remove(watch);
         }
     }
 }
 
-impl Tracked {
-    /// The number in the file; 0 if there is none; `None` if it is no 32-bit number and the old one stays.
-    fn read(&self) -> Option<i32> {
-        let mut bytes = Vec::new();
-        // Not to be kept waiting by a pipe without a writer.
-        let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(self.folder.join(&self.name));
-        if let Ok(file) = file {
-            let _ = file.take(LONGEST).read_to_end(&mut bytes);
-        }
-        number(&bytes)
+/// All that is done for a file at the start, aside.
+fn find(spec: &FileSpec, mut watches: Watches) -> io::Result<Found> {
+    let mask = WatchMask::CLOSE_WRITE
+        | WatchMask::MOVED_TO
+        | WatchMask::MOVED_FROM
+        | WatchMask::DELETE
+        | WatchMask::DELETE_SELF
+        | WatchMask::MOVE_SELF
+        | WatchMask::ONLYDIR;
+    let (folder, name) = place(Path::new(&*spec.path))?;
+    let watch = watches.add(&folder, mask)?;
+    let path = folder.join(&name);
+    initialise(spec, &path)?;
+    let value = read(&path);
+    Ok(Found { folder, name, watch, value })
+}
+
+/// The number in the file; 0 if there is none; `None` if it is no 32-bit number and the old one stays.
+fn read(path: &Path) -> Option<i32> {
+    let mut bytes = Vec::new();
+    // Not to be kept waiting by a pipe without a writer.
+    let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path);
+    if let Ok(file) = file {
+        let _ = file.take(LONGEST).read_to_end(&mut bytes);
     }
+    number(&bytes)
 }
 
 /// Directory and name of a file, symbolic links followed as far as they lead.

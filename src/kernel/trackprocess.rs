@@ -111,6 +111,11 @@ impl ProcessWatch {
         (0u32..).map(ProcessId).zip(self.told.iter().copied()).collect()
     }
 
+    /// What each count was when it was told last.
+    pub fn told(&self) -> Vec<(ProcessId, u32)> {
+        (0u32..).map(ProcessId).zip(self.told.iter().copied()).collect()
+    }
+
     /// The next count that differs from the last told. Delays (`terminate_delay`, `fork_delay`) are the engine's
     /// business. Cancel-safe.
     pub async fn next(&mut self) -> (ProcessId, u32) {

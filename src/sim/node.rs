@@ -1,6 +1,5 @@
 //! One server of a world: its daemon's engine (or none, when it is dead), its modelled kernel and its modelled scripts.
 
-use super::balance::Post;
 use super::bfd::seat::Seat;
 use super::clocks::Clock;
 use super::kernel::Kernel;
@@ -8,9 +7,9 @@ use super::lan::Lan;
 use super::report::Standing;
 use super::router::Router;
 use super::scenario::Conduct;
-use crate::spec::{IfName, InstanceId, InstanceSpec, ScriptId, Spec, TieTarget};
+use crate::spec::{IfName, InstanceId, InstanceSpec, Spec, TieTarget};
 use crate::time::{Interval, Time};
-use crate::vrrp::io::{Exit, Fault, Input, LinkFact, Outcome, Port, RxMeta, TrackValue, Tracker, Wall};
+use crate::vrrp::io::{Attempt, Exit, Fault, Input, LinkFact, Outcome, Port, RxMeta, TrackValue, Tracker, Wall};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
@@ -34,7 +33,7 @@ pub(super) struct Node {
     /// What waits while the process is stopped, and since when.
     pub inbox: VecDeque<(Time, News)>,
     pub conduct: Vec<Conduct>,
-    pub runs: BTreeMap<ScriptId, Run>,
+    pub runs: BTreeMap<Attempt, Conduct>,
     pub flip: bool,
     pub files: Vec<i32>,
     pub processes: Vec<u32>,
@@ -45,18 +44,10 @@ pub(super) struct Node {
     pub wake: Option<Time>,
     pub deadline: Option<Time>,
     pub clock: Clock,
-    /// Its virtual servers.
-    pub post: Post,
     /// Segment of each interface, by index.
     wires: BTreeMap<u32, usize>,
     /// When a link was last said to go down, by index.
     downs: BTreeMap<u32, Time>,
-}
-
-/// A script under way.
-pub(super) struct Run {
-    pub number: u64,
-    pub conduct: Conduct,
 }
 
 /// An [`Input`] that can wait.
@@ -65,7 +56,7 @@ pub(super) enum News {
     Datagram { meta: RxMeta, bytes: Arc<[u8]> },
     Link(LinkFact),
     Tracked(Tracker, TrackValue),
-    Exited(ScriptId, Exit),
+    Exited(Attempt, Exit),
     Applied(InstanceId, Outcome),
 }
 
@@ -75,7 +66,7 @@ impl News {
             News::Datagram { meta, bytes } => Input::Datagram { meta: *meta, bytes },
             News::Link(fact) => Input::Link(fact.clone()),
             News::Tracked(tracker, value) => Input::Tracked { tracker: *tracker, value: *value },
-            News::Exited(script, exit) => Input::ScriptExited { script: *script, exit: *exit },
+            News::Exited(attempt, exit) => Input::ScriptExited { attempt: *attempt, exit: *exit },
             News::Applied(instance, outcome) => Input::Applied { instance: *instance, outcome: outcome.clone() },
         }
     }
@@ -111,7 +102,6 @@ impl Node {
             wake: None,
             deadline: None,
             clock: Clock::new(),
-            post: Post::default(),
             wires,
             downs: BTreeMap::new(),
         }

@@ -4,10 +4,9 @@
 //! deadline), tells it to whom it concerns, carries out what the engine answers, and asks the oracle. Nothing here
 //! depends on anything but the specs, the scenario and its seed.
 
-use super::balance::{Backends, Direct, Errand};
 use super::kernel::{RETRY, Request, mac};
 use super::lan::Lan;
-use super::node::{News, Node, Run};
+use super::node::{News, Node};
 use super::oracle::Oracle;
 use super::random::Random;
 use super::report::{Chronicle, Report};
@@ -17,8 +16,8 @@ use super::scenario::{Conduct, Scenario};
 use crate::spec::{FileId, InstanceId, ProcessId, ScriptId, Spec};
 use crate::time::{Interval, Time};
 use crate::vrrp::io::{
-    Action, Announce, Beginning, Exit, Input, KillSignal, LinkFact, Outcome, Readings, RxMeta, TrackValue, Tracker,
-    Transmit,
+    Action, Announce, Attempt, Beginning, Exit, Input, KillSignal, LinkFact, Outcome, Readings, RxMeta, TrackValue,
+    Tracker, Transmit,
 };
 use crate::wire::{Family, PROTOCOL_VRRP, Priority};
 use std::collections::BTreeMap;
@@ -26,7 +25,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 /// More answers than this to one fact is an engine that never stops talking.
-pub(super) const ENDLESS: usize = 20_000;
+const ENDLESS: usize = 20_000;
 /// Until the daemon has put back an address that another program removed.
 const HEALING: Interval = Interval::from_millis(3);
 /// Every wake-up is late by up to this much, as on a real machine.
@@ -35,8 +34,6 @@ pub(super) const WAKE: Interval = Interval::from_micros(80);
 /// The whole modelled installation.
 pub struct World<'m> {
     pub(super) make: &'m Make<'m>,
-    pub(super) direct: &'m Direct<'m>,
-    pub(super) backends: Backends,
     pub(super) nodes: Vec<Node>,
     pub(super) lan: Lan,
     pub(super) now: Time,
@@ -72,8 +69,7 @@ pub(super) enum Happening {
     Exit {
         node: usize,
         epoch: u64,
-        script: ScriptId,
-        number: u64,
+        attempt: Attempt,
         exit: Exit,
     },
     /// The alarm clock of a node's BFD sessions.
@@ -87,12 +83,6 @@ pub(super) enum Happening {
         meta: crate::bfd::io::RxMeta,
         bytes: Vec<u8>,
     },
-    /// Something of a node's virtual servers is due.
-    Balance {
-        node: usize,
-        epoch: u64,
-        errand: Errand,
-    },
     Act(usize),
 }
 
@@ -103,7 +93,6 @@ impl<'m> World<'m> {
         specs: &[(String, Arc<Spec>)],
         scenario: &Scenario,
         make: &'m Make<'m>,
-        direct: &'m Direct<'m>,
         record: bool,
     ) -> Result<World<'m>, String> {
         super::acts::check_names(specs, scenario)?;
@@ -119,8 +108,6 @@ impl<'m> World<'m> {
             specs.iter().enumerate().map(|(n, (name, spec))| Node::new(n, name, spec.clone(), &lan)).collect();
         let mut world = World {
             make,
-            direct,
-            backends: Backends::default(),
             oracle: Oracle::new(&plain, scenario),
             chronicle: Chronicle::new(&nodes),
             nodes,
@@ -183,7 +170,6 @@ impl<'m> World<'m> {
         let mut oracle = std::mem::take(&mut self.oracle);
         oracle.look(self, last);
         self.oracle = oracle;
-        self.look_at_servers();
     }
 
     /// Runs to the end.
@@ -220,20 +206,14 @@ impl<'m> World<'m> {
                     self.tell(node, News::Link(LinkFact::Healed { instance, addresses }));
                 }
             }
-            Happening::Exit { node, epoch, script, number, exit } => {
+            Happening::Exit { node, epoch, attempt, exit } => {
                 let Some(n) = self.nodes.get_mut(node).filter(|n| n.epoch == epoch) else { return };
-                if n.runs.get(&script).is_some_and(|run| run.number == number) {
-                    n.runs.remove(&script);
-                    self.tell(node, News::Exited(script, exit));
+                if n.runs.remove(&attempt).is_some() {
+                    self.tell(node, News::Exited(attempt, exit));
                 }
             }
             Happening::Session { node, epoch } => self.sessions_due(node, epoch),
             Happening::Packet { node, meta, bytes } => self.session_packet(node, meta, bytes),
-            Happening::Balance { node, epoch, errand } => {
-                if self.nodes.get(node).is_some_and(|n| n.epoch == epoch) {
-                    self.run_errand(node, errand);
-                }
-            }
             Happening::Act(position) => self.act(position),
         }
     }
@@ -269,7 +249,6 @@ impl<'m> World<'m> {
         self.drain(node);
         self.refresh_ports(node);
         self.open_sessions(node);
-        self.begin_balance(node);
     }
 
     /// The daemon of a node is no more; nothing of it is tidied up here.
@@ -282,7 +261,6 @@ impl<'m> World<'m> {
         n.deadline = None;
         n.inbox.clear();
         n.runs.clear();
-        self.end_balance(node);
         self.oracle.ended(node);
     }
 
@@ -373,8 +351,13 @@ impl<'m> World<'m> {
             Action::Announce(announce) => self.announce(node, &announce),
             // Nobody's claim: the oracle's caches do not hold it.
             Action::AnnounceSource { .. } => {}
-            Action::RunScript(script) => self.run_script(node, script),
-            Action::KillScript(script, signal) => self.kill_script(node, script, signal),
+            Action::RunScript(script, attempt) => self.run_script(node, script, attempt),
+            Action::KillScript(_, attempt, signal) => self.kill_script(node, attempt, signal),
+            Action::AbandonScript(_, attempt) => {
+                if let Some(n) = self.nodes.get_mut(node) {
+                    n.runs.remove(&attempt);
+                }
+            }
             Action::Report(event) => {
                 if let Some(n) = self.nodes.get(node) {
                     self.chronicle.event(now, node, &n.spec, &event);
@@ -409,7 +392,6 @@ impl<'m> World<'m> {
             }
             self.tell(node, News::Applied(request.instance, outcome));
         }
-        self.tell_addresses(node);
     }
 
     fn transmit(&mut self, node: usize, transmit: Transmit) {
@@ -495,11 +477,9 @@ impl<'m> World<'m> {
         }
     }
 
-    fn run_script(&mut self, node: usize, script: ScriptId) {
+    fn run_script(&mut self, node: usize, script: ScriptId, attempt: Attempt) {
         let now = self.now;
         let takes = self.random.interval(Interval::from_millis(2), Interval::from_millis(15));
-        self.sequence += 1;
-        let number = self.sequence;
         let Some(n) = self.nodes.get_mut(node) else { return };
         let mut conduct = n.conduct.get(script.index()).copied().unwrap_or_default();
         if conduct == Conduct::Flap {
@@ -507,27 +487,27 @@ impl<'m> World<'m> {
             conduct = if n.flip { Conduct::Fail } else { Conduct::Succeed };
         }
         let epoch = n.epoch;
-        n.runs.insert(script, Run { number, conduct });
+        n.runs.insert(attempt, conduct);
         let (exit, takes) = match conduct {
             Conduct::Succeed => (Exit::Code(0), takes),
             Conduct::Fail => (Exit::Code(1), takes),
             Conduct::Missing => (Exit::NotRun, Interval::ZERO),
             Conduct::Hang | Conduct::Stubborn | Conduct::Flap => return,
         };
-        self.at(now + takes, Happening::Exit { node, epoch, script, number, exit });
+        self.at(now + takes, Happening::Exit { node, epoch, attempt, exit });
     }
 
-    fn kill_script(&mut self, node: usize, script: ScriptId, signal: KillSignal) {
+    fn kill_script(&mut self, node: usize, attempt: Attempt, signal: KillSignal) {
         let at = self.now + Interval::from_millis(1);
         let Some(n) = self.nodes.get(node) else { return };
         let epoch = n.epoch;
-        let Some(run) = n.runs.get(&script) else { return };
-        let (number, exit) = match (signal, run.conduct) {
+        let Some(conduct) = n.runs.get(&attempt) else { return };
+        let exit = match (signal, conduct) {
             (KillSignal::Term, Conduct::Stubborn) => return,
-            (KillSignal::Term, _) => (run.number, Exit::Signal(15)),
-            (KillSignal::Kill, _) => (run.number, Exit::Signal(9)),
+            (KillSignal::Term, _) => Exit::Signal(15),
+            (KillSignal::Kill, _) => Exit::Signal(9),
         };
-        self.at(at, Happening::Exit { node, epoch, script, number, exit });
+        self.at(at, Happening::Exit { node, epoch, attempt, exit });
     }
 
     /// Another program removes an address; the daemon's kernel side notices a moment later.

@@ -1,4 +1,4 @@
-//! Who is told what: programs to run, FIFOs to write, mail to send.
+//! Who is told what: programs to run and how a run is known and ends, FIFOs to write, mail to send.
 
 /// A program to run, with everything decided: arguments split, user looked up.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -16,6 +16,29 @@ pub enum Command {
     Exec { path: Box<str>, argv: Vec<Box<str>> },
     /// A command line for `sh -c` (redirections, files without a recognised format).
     Shell(Box<str>),
+}
+
+/// Number of one run of a program or of one probe. It grows, and is never used again while the process (and who
+/// inherits from it) lives: what is told of a run that was given up can never count for the next one.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, serde::Serialize, serde::Deserialize)]
+#[serde(transparent)]
+pub struct Attempt(pub u64);
+
+impl Attempt {
+    /// The number behind this one, which becomes the last that was used.
+    pub fn advance(&mut self) -> Attempt {
+        self.0 += 1;
+        *self
+    }
+}
+
+/// How a run ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
+pub enum Exit {
+    Code(i32),
+    Signal(i32),
+    /// It could not be started at all.
+    NotRun,
 }
 
 impl Run {

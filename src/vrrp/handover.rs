@@ -7,7 +7,7 @@
 use super::Engine;
 use super::admit::ReplayTable;
 use super::instance::Instance;
-use super::io::{Action, Beginning, Cause, Exit, Role, TrackValue, Tracker};
+use super::io::{Action, Attempt, Beginning, Cause, Exit, Role, TrackValue, Tracker};
 use super::reload;
 use super::script::Monitor;
 use super::snapshot::Counters;
@@ -36,6 +36,9 @@ pub struct Handover {
     processes: Vec<(Box<str>, u32)>,
     #[serde(default, deserialize_with = "or_default")]
     not_before: Time,
+    /// The last number of a run of a script; a will of the first release has none.
+    #[serde(default, deserialize_with = "or_default")]
+    attempts: Attempt,
 }
 
 /// What is kept of one virtual router.
@@ -111,6 +114,7 @@ impl Engine {
                 .filter_map(|(process, watch)| Some((process.name.clone(), watch.count?)))
                 .collect(),
             not_before: self.not_before,
+            attempts: self.attempts,
         }
     }
 
@@ -120,6 +124,7 @@ impl Engine {
         let mut engine = Engine::blank(spec.clone(), world.links, world.opening, now);
         engine.wall = world.wall;
         engine.not_before = handover.not_before;
+        engine.attempts = handover.attempts;
         let named =
             |name: &str, health: &[(Box<str>, Health)]| health.iter().find(|(of, _)| **of == *name).map(|(_, h)| *h);
         for (monitor, script) in engine.scripts.iter_mut().zip(&spec.scripts) {

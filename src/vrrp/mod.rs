@@ -39,8 +39,8 @@ use garp::Lanes;
 use index::Index;
 use instance::{Cx, Instance};
 use io::{
-    Action, Beginning, Event, Input, Link, LinkFact, Port, Readings, Refusal, Role, SendFailure, SocketState,
-    TrackValue, Tracker, Wake, Wall,
+    Action, Attempt, Beginning, Event, Exit, Input, Link, LinkFact, Port, Readings, Refusal, Role, SendFailure,
+    SocketState, TrackValue, Tracker, Wake, Wall,
 };
 use links::Links;
 use script::Monitor;
@@ -59,6 +59,8 @@ pub struct Engine {
     /// Shown state of each group.
     groups: Vec<Role>,
     scripts: Vec<Monitor>,
+    /// The last number that was used for a run of a script.
+    attempts: Attempt,
     board: Board,
     links: Links,
     lanes: Lanes,
@@ -113,7 +115,7 @@ impl Engine {
         engine.wall = world.wall;
         engine.take_readings(&world.readings);
         engine.rebuild();
-        engine.settle();
+        engine.settle_groups_first(false);
         engine.fire();
         engine
     }
@@ -138,6 +140,7 @@ impl Engine {
             leader: None,
             refused: BTreeMap::new(),
             strangers: Table::default(),
+            attempts: Attempt::default(),
             told: BTreeMap::new(),
             told_clash: None,
             stopped: false,
@@ -155,20 +158,15 @@ impl Engine {
             return;
         }
         self.fire();
+        let opening = matches!(input, Input::Socket { .. });
         match input {
             Input::Tick => {}
             Input::Datagram { meta, bytes } => self.receive(meta, bytes),
             Input::Link(fact) => self.link(fact),
             Input::Tracked { tracker, value } => self.reread(tracker, value),
-            Input::ScriptExited { script, exit } => {
-                if let (Some(monitor), Some(spec)) =
-                    (self.scripts.get_mut(script.index()), self.spec.scripts.get(script.index()))
-                {
-                    if monitor.ended(script, spec, exit, &mut self.out) {
-                        self.unsettled.extend(self.index.of_tracker(Tracker::Script(script)));
-                    }
-                    let at = monitor.deadline();
-                    self.agenda.set(self.slot(Alarm::Script(script)), at);
+            Input::ScriptExited { attempt, exit } => {
+                if let Some(script) = self.script_of(attempt) {
+                    self.script_ended(script, exit);
                 }
             }
             Input::Socket { instance, state } => self.socket(instance, state),
@@ -177,7 +175,12 @@ impl Engine {
             Input::WallClock(wall) => self.wall = wall,
             Input::Command(command) => self.command(command),
         }
-        self.settle();
+        if opening {
+            // The start of an instance waits for its socket.
+            self.settle_groups_first(true);
+        } else {
+            self.settle();
+        }
         // News can move a deadline into the past: a priority that rises shortens a patience that has almost ended.
         self.fire();
     }
@@ -185,6 +188,9 @@ impl Engine {
     fn socket(&mut self, id: InstanceId, state: SocketState) {
         if self.with(id, |instance, cx| instance.on_socket(state, cx)) == Some(true) {
             self.unsettled.insert(id);
+            let group = self.spec.instances.get(id.index()).and_then(|spec| spec.group);
+            let group = group.and_then(|group| self.spec.groups.get(group.index()));
+            self.unsettled.extend(group.into_iter().flat_map(|group| &group.members));
         }
     }
 
@@ -192,6 +198,18 @@ impl Engine {
         if self.with(id, |instance, cx| instance.on_sent(to, failure, cx)) == Some(true) {
             self.unsettled.insert(id);
         }
+    }
+
+    fn script_ended(&mut self, script: ScriptId, exit: Exit) {
+        let (Some(monitor), Some(spec)) = (self.scripts.get_mut(script.index()), self.spec.scripts.get(script.index()))
+        else {
+            return;
+        };
+        if monitor.ended(script, spec, exit, &mut self.out) {
+            self.unsettled.extend(self.index.of_tracker(Tracker::Script(script)));
+        }
+        let at = monitor.deadline();
+        self.agenda.set(self.slot(Alarm::Script(script)), at);
     }
 
     fn reread(&mut self, tracker: Tracker, value: TrackValue) {
@@ -267,6 +285,12 @@ impl Engine {
         self.go_over(spec, readings);
         self.settle();
         self.fire();
+    }
+
+    /// The script that a run under way belongs to.
+    pub fn script_of(&self, attempt: Attempt) -> Option<ScriptId> {
+        let mut monitors = (0..).map(ScriptId).zip(&self.scripts);
+        monitors.find(|(_, monitor)| monitor.attempt() == Some(attempt)).map(|(script, _)| script)
     }
 
     /// The read model at `now`.
@@ -347,7 +371,9 @@ impl Engine {
                 Some(Alarm::Script(id)) => {
                     let at = match (self.scripts.get_mut(id.index()), self.spec.scripts.get(id.index())) {
                         (Some(monitor), Some(spec)) => {
-                            monitor.due(id, spec, self.now, &mut self.out);
+                            if monitor.due(id, spec, self.now, &mut self.attempts, &mut self.out) {
+                                self.unsettled.extend(self.index.of_tracker(Tracker::Script(id)));
+                            }
                             monitor.deadline()
                         }
                         _ => None,

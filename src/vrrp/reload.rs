@@ -117,7 +117,7 @@ impl Engine {
         self.stirred.clear();
         self.rebuild();
         self.wait_again(&old, &waiting);
-        self.settle();
+        self.settle_groups_first(false);
         self.run_lanes();
         for (id, before) in changed {
             let Some(before) = old.instances.get(before) else { continue };
@@ -218,14 +218,11 @@ impl Engine {
     fn go_over_trackers(&mut self, old: &Spec, new: &Spec) {
         let pairs = pair(&old.scripts, &new.scripts, |a, b| a.name == b.name && same_script(a, b), same_script);
         let mut before: Vec<Option<Monitor>> = std::mem::take(&mut self.scripts).into_iter().map(Some).collect();
-        for ((position, spec), pair) in new.scripts.iter().enumerate().zip(&pairs) {
-            let continued = pair.and_then(|at| Some((at, old.scripts.get(at)?, before.get_mut(at)?.take()?)));
+        for (spec, pair) in new.scripts.iter().zip(&pairs) {
+            let continued = pair.and_then(|at| Some((old.scripts.get(at)?, before.get_mut(at)?.take()?)));
             let monitor = match continued {
-                Some((at, was, mut monitor)) => {
-                    if at != position {
-                        // Its run is known outside under another number.
-                        monitor.abandon(ScriptId(at as u32), &mut self.out);
-                    }
+                // Its run goes on, whatever its new place in the list: it is known by its own number.
+                Some((was, mut monitor)) => {
                     if was != spec {
                         monitor.reloaded(was, spec, self.now);
                     }

@@ -1,10 +1,11 @@
 //! Health scripts: when to run, when to give up waiting, and what rise and fall make of the results.
 //!
 //! The monitor only decides; running, signalling and waiting happen outside and come back as facts. Cadence is from start
-//! to start and absolute, so a slow script does not shift the ones after it.
+//! to start and absolute, so a slow script does not shift the ones after it. Each run has a number: the end of a run that
+//! was given up counts for nothing.
 
 use super::handover::Health;
-use super::io::{Action, Event, Exit, KillSignal};
+use super::io::{Action, Attempt, Event, Exit, KillSignal};
 use crate::spec::{ScriptId, ScriptSpec};
 use crate::time::{Interval, Time};
 use std::collections::VecDeque;
@@ -14,15 +15,21 @@ const PATIENCE: Interval = Interval::from_secs(2);
 /// The same, after two KILLs.
 const RESIGNED: Interval = Interval::from_secs(10);
 
+/// How a run that KILL was sent to is taken to have ended. It may live on, inside a system call that never returns
+/// (a file system whose server is gone), but it cannot say anything any more.
+const KILLED: Exit = Exit::Signal(9);
+
 /// A run in progress.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Run {
     Idle,
     Running {
+        attempt: Attempt,
         gives_up_at: Time,
     },
     /// It took too long and was signalled so many times.
     Dying {
+        attempt: Attempt,
         signals: u32,
         again_at: Time,
     },
@@ -75,10 +82,18 @@ impl Monitor {
         self.run != Run::Idle
     }
 
+    /// The number of the run in progress.
+    pub(super) fn attempt(&self) -> Option<Attempt> {
+        match self.run {
+            Run::Idle => None,
+            Run::Running { attempt, .. } | Run::Dying { attempt, .. } => Some(attempt),
+        }
+    }
+
     pub(super) fn deadline(&self) -> Option<Time> {
         let ladder = match self.run {
             Run::Idle => None,
-            Run::Running { gives_up_at } => Some(gives_up_at),
+            Run::Running { gives_up_at, .. } => Some(gives_up_at),
             Run::Dying { again_at, .. } => Some(again_at),
         };
         match (ladder, self.next_start) {
@@ -87,21 +102,45 @@ impl Monitor {
         }
     }
 
-    /// Something is due.
-    pub(super) fn due(&mut self, id: ScriptId, spec: &ScriptSpec, now: Time, out: &mut VecDeque<Action>) {
+    /// Something is due. True when the health that others see is different from before. `attempts`: the last number
+    /// that was used for a run.
+    pub(super) fn due(
+        &mut self,
+        id: ScriptId,
+        spec: &ScriptSpec,
+        now: Time,
+        attempts: &mut Attempt,
+        out: &mut VecDeque<Action>,
+    ) -> bool {
+        let mut differs = false;
         match self.run {
-            Run::Running { gives_up_at } if gives_up_at <= now => {
+            Run::Running { attempt, gives_up_at } if gives_up_at <= now => {
                 out.push_back(Action::Report(Event::ScriptTimedOut { script: id }));
-                out.push_back(Action::KillScript(id, KillSignal::Term));
-                self.run = Run::Dying { signals: 1, again_at: now + PATIENCE };
+                out.push_back(Action::KillScript(id, attempt, KillSignal::Term));
+                self.run = Run::Dying { attempt, signals: 1, again_at: now + PATIENCE };
             }
-            Run::Dying { signals, again_at } if again_at <= now => {
-                out.push_back(Action::KillScript(id, KillSignal::Kill));
+            Run::Dying { attempt, signals, again_at } if again_at <= now => {
+                out.push_back(Action::KillScript(id, attempt, KillSignal::Kill));
                 let patience = if signals < 2 { PATIENCE } else { RESIGNED };
-                self.run = Run::Dying { signals: signals.saturating_add(1), again_at: now + patience };
+                self.run = Run::Dying { attempt, signals: signals.saturating_add(1), again_at: now + patience };
+                // Its death is not waited for: where KILL cannot reach it, it would never be told, and each KILL that
+                // had no effect stands for runs that could not be made.
+                differs = self.count(id, spec, KILLED, false, out);
             }
             _ => {}
         }
+        self.start_if_due(id, spec, now, attempts, out);
+        differs
+    }
+
+    fn start_if_due(
+        &mut self,
+        id: ScriptId,
+        spec: &ScriptSpec,
+        now: Time,
+        attempts: &mut Attempt,
+        out: &mut VecDeque<Action>,
+    ) {
         let Some(at) = self.next_start.filter(|at| *at <= now) else { return };
         let interval = spec.interval.max(Interval::from_millis(1));
         let mut next = at + interval;
@@ -112,35 +151,51 @@ impl Monitor {
         }
         self.next_start = Some(next);
         if self.run == Run::Idle {
-            self.run =
-                Run::Running { gives_up_at: if spec.timeout.is_zero() { Time::NEVER } else { now + spec.timeout } };
+            let gives_up_at = if spec.timeout.is_zero() { Time::NEVER } else { now + spec.timeout };
+            let attempt = attempts.advance();
+            self.run = Run::Running { attempt, gives_up_at };
             self.last_started = Some(now);
-            out.push_back(Action::RunScript(id));
+            out.push_back(Action::RunScript(id, attempt));
         } else {
             out.push_back(Action::Report(Event::ScriptOverrun { script: id }));
         }
     }
 
-    /// The run has ended. True when the health that others see is different from before.
+    /// The run in progress has ended. True when the health that others see is different from before.
     pub(super) fn ended(&mut self, id: ScriptId, spec: &ScriptSpec, exit: Exit, out: &mut VecDeque<Action>) -> bool {
-        let timed_out = match self.run {
+        let in_time = match self.run {
             Run::Idle => return false,
-            Run::Running { .. } => false,
-            Run::Dying { signals, .. } => {
-                if signals == 1 {
-                    // TERM ended the script itself; what it left behind in its group has to go as well.
-                    out.push_back(Action::KillScript(id, KillSignal::Kill));
-                }
-                true
+            Run::Running { .. } => true,
+            Run::Dying { attempt, signals: 1, .. } => {
+                // TERM ended the script itself; what it left behind in its group has to go as well.
+                out.push_back(Action::KillScript(id, attempt, KillSignal::Kill));
+                false
+            }
+            Run::Dying { .. } => {
+                // It was counted when KILL was sent.
+                self.run = Run::Idle;
+                return false;
             }
         };
         self.run = Run::Idle;
+        self.count(id, spec, exit, in_time && exit == Exit::Code(0), out)
+    }
+
+    /// What rise and fall make of one result. True when the health that others see is different from before.
+    fn count(
+        &mut self,
+        id: ScriptId,
+        spec: &ScriptSpec,
+        exit: Exit,
+        success: bool,
+        out: &mut VecDeque<Action>,
+    ) -> bool {
         let before = self.good(spec);
         let exit_before = self.last_exit.replace(exit);
         self.pending = false;
         let top = spec.rise.saturating_add(spec.fall).saturating_sub(1);
         let (rise, result) = (spec.rise, self.result);
-        self.result = if exit == Exit::Code(0) && !timed_out {
+        self.result = if success {
             if result.saturating_add(1) >= rise { top } else { result + 1 }
         } else if result > rise {
             result - 1
@@ -154,19 +209,11 @@ impl Monitor {
         before != after
     }
 
-    /// Ends the schedule; a run in progress is told to end.
+    /// Ends the schedule; a run in progress is given up, and its result will not count.
     pub(super) fn stop(&mut self, id: ScriptId, out: &mut VecDeque<Action>) {
         self.next_start = None;
-        if self.running() {
-            out.push_back(Action::KillScript(id, KillSignal::Term));
-            self.run = Run::Idle;
-        }
-    }
-
-    /// A reload gave the script another number: a run in progress is told to end and its result will not count.
-    pub(super) fn abandon(&mut self, id: ScriptId, out: &mut VecDeque<Action>) {
-        if self.running() {
-            out.push_back(Action::KillScript(id, KillSignal::Term));
+        if let Some(attempt) = self.attempt() {
+            out.push_back(Action::AbandonScript(id, attempt));
             self.run = Run::Idle;
         }
     }

@@ -17,24 +17,36 @@ use super::track::{Contribution, Reading, name_of, weigh};
 use crate::spec::{GroupId, IfName, InstanceId, InstanceSpec, Spec, Tie, TieTarget, Transport};
 use crate::time::Interval;
 use crate::wire::Priority;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 
 impl Engine {
     /// Applies what follows from everything that was marked.
     pub(super) fn settle(&mut self) {
         let mut follow = BTreeSet::new();
+        // Whoever begins or ceases to be faulty is told of first, and those whom it holds or lets go after it.
+        let mut causes = VecDeque::new();
         // Rebinding one instance may concern another (a duplicate VRID), which is then marked; its own rebinding
         // changes nothing further, so the second round is the last.
         while !self.unsettled.is_empty() {
             for id in std::mem::take(&mut self.unsettled) {
-                self.recompute(id);
+                if self.recompute(id) {
+                    let faulty = self.instances.get(id.index()).is_some_and(|member| !member.own_faults.is_empty());
+                    // The first that fails takes the others along; they wait for the last that recovers.
+                    if faulty { causes.push_back(id) } else { causes.push_front(id) }
+                }
                 follow.insert(id);
             }
         }
         for group in self.stirred.clone() {
             self.spread_faults(group, &mut follow);
         }
-        for id in follow {
+        for id in &causes {
+            follow.remove(id);
+        }
+        for id in causes.into_iter().chain(follow) {
+            if self.waits_for_a_socket(id) {
+                continue;
+            }
             let at_once = self.may_start_at_once(id);
             let patience = self.first_patience(id);
             self.with(id, |instance, cx| instance.follow_faults(at_once, patience, cx));
@@ -49,10 +61,11 @@ impl Engine {
         self.leader = None;
     }
 
-    /// Binds an instance to the links that are there, and computes its faults and priority.
-    fn recompute(&mut self, id: InstanceId) {
+    /// Binds an instance to the links that are there, and computes its faults and priority. True when its sync group has
+    /// to know: it has begun or ceased to be faulty.
+    fn recompute(&mut self, id: InstanceId) -> bool {
         let Some((instance, spec)) = self.instances.get(id.index()).zip(self.spec.instances.get(id.index())) else {
-            return;
+            return false;
         };
         let (binding, mut faults) = bind(spec, &self.links, &self.index.claimed, instance.binding.source);
         if let Some(reason) = &spec.config_fault {
@@ -101,6 +114,21 @@ impl Engine {
             before != (instance.own_faults.is_empty(), instance.own_faults_only_pending())
         });
         self.stirred.extend(group.filter(|_| stirs == Some(true)));
+        group.is_some() && stirs == Some(true)
+    }
+
+    /// [`Engine::settle`] at the start and after a reload, where groups are told of before their members; while sockets
+    /// are being opened, those `only_new` that have not been told of yet.
+    pub(super) fn settle_groups_first(&mut self, only_new: bool) {
+        let before = self.out.split_off(0);
+        self.settle();
+        let told = std::mem::replace(&mut self.out, before);
+        let of_group = |action: &Action| match action {
+            Action::Report(Event::GroupBecame { from, .. }) => !only_new || *from == Role::Init,
+            _ => false,
+        };
+        let (groups, others): (Vec<Action>, Vec<Action>) = told.into_iter().partition(of_group);
+        self.out.extend(groups.into_iter().chain(others));
     }
 
     /// What a tie adds at the moment.
@@ -154,6 +182,18 @@ impl Engine {
             }
             follow.insert(*id);
         }
+    }
+
+    /// A group begins together, when the last of its members can hear and speak.
+    fn waits_for_a_socket(&self, id: InstanceId) -> bool {
+        let Some((instance, spec)) = self.instances.get(id.index()).zip(self.spec.instances.get(id.index())) else {
+            return false;
+        };
+        let group = spec.group.and_then(|group| self.spec.groups.get(group.index()));
+        let members = || group.into_iter().flat_map(|group| &group.members);
+        instance.role() == Role::Init
+            && instance.faults().is_empty()
+            && members().filter_map(|id| self.instances.get(id.index())).any(Instance::is_opening)
     }
 
     /// Has none of these any other fault than scripts that have not reported?

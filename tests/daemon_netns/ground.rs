@@ -116,6 +116,16 @@ impl Ground {
         command
     }
 
+    /// As [`Ground::start`], by a shell line in which `{vipd}` stands for the daemon and its flags, in a mount namespace of
+    /// its own. It is not waited for.
+    pub fn start_by(&self, line: &str, flags: &str) -> Daemon {
+        let conf = self.directory.join("keepalived.conf");
+        let line = line.replace("{vipd}", &format!("{VIPD} -G -f {} -n -l -D {flags}", conf.display()));
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", &self.name, "bash", "-c", &line]).env("TMPDIR", &self.directory);
+        self.spawn(command)
+    }
+
     /// A daemon in the foreground that has said that it stands.
     pub fn start(&self, flags: &str) -> Daemon {
         self.start_program(VIPD.as_ref(), flags)
@@ -145,12 +155,17 @@ impl Ground {
         self.start_with(command)
     }
 
-    fn start_with(&self, mut command: Command) -> Daemon {
+    fn spawn(&self, mut command: Command) -> Daemon {
         let log = self.directory.join("log");
         let file = fs::OpenOptions::new().append(true).create(true).open(&log).unwrap();
-        let before = fs::read_to_string(&log).unwrap().matches("Startup complete").count();
         let child = command.stdin(Stdio::null()).stderr(file).spawn().unwrap();
-        let daemon = Daemon { child, log };
+        Daemon { child, log }
+    }
+
+    fn start_with(&self, command: Command) -> Daemon {
+        let before = fs::read_to_string(self.directory.join("log")).unwrap_or_default();
+        let before = before.matches("Startup complete").count();
+        let daemon = self.spawn(command);
         daemon.wait_for("the daemon to stand", || daemon.log_text().matches("Startup complete").count() > before);
         daemon
     }

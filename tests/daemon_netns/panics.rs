@@ -162,13 +162,13 @@ fn panics_of_the_services_are_survived_and_in_the_end_obeyed() {
     // Nobody waits for the answer: the thread that would give it is stopped.
     let failover = || crate::ground::say(&mut daemon.control(), r#"{"request":"failover"}"#);
     for count in 1..=5 {
-        Debugger::attach(&daemon, "vipd").panic_in("7observe3Hub5event", failover);
+        Debugger::attach(&daemon, "services").panic_in("7observe3Hub5event", failover);
         let line = "The services thread panicked and goes on";
         daemon.wait_for(line, || daemon.log_text().matches(line).count() == count);
         advertises(&daemon);
         daemon.wait_for_address(&ground, "10.9.0.10/24", true);
     }
-    Debugger::attach(&daemon, "vipd").panic_in("7observe3Hub5event", failover);
+    Debugger::attach(&daemon, "services").panic_in("7observe3Hub5event", failover);
     daemon.wait_for_log("The services thread panicked: stopping in order");
     assert_eq!(daemon.end().code(), Some(70));
     assert!(!ground.has("10.9.0.10/24"));

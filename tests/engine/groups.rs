@@ -100,13 +100,13 @@ fn an_unreported_script_of_one_holds_all() {
     // Nobody is told of it: neither of the one that waits, nor of the one beside it, nor of the group.
     assert_eq!(words(&bench.take()), ["run 0"]);
     assert_eq!(group_state(&bench), Role::Init);
-    bench.give(Input::ScriptExited { script: ScriptId(0), exit: Exit::Code(0) });
+    bench.exits(ScriptId(0), Exit::Code(0));
     assert_eq!(bench.roles(), [Role::Backup, Role::Backup]);
     assert_eq!(words(&bench.take()), ["ScriptChanged", "BACKUP", "BACKUP", "group BACKUP"]);
     // What it reports may be bad; then everybody is told.
     let mut bench = Bench::new(of.clone());
     bench.take();
-    bench.give(Input::ScriptExited { script: ScriptId(0), exit: Exit::Code(1) });
+    bench.exits(ScriptId(0), Exit::Code(1));
     assert_eq!(words(&bench.take()), ["ScriptChanged", "FAULT", "FAULT", "group FAULT"]);
     // So they are when another fault comes before its word.
     let mut bench = Bench::new(of);

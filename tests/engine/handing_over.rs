@@ -31,13 +31,12 @@ fn links() -> Vec<Link> {
 /// Five minutes of a life: masters alone and in a group, a backup that hears its master, one without carrier.
 fn lived(text: &str) -> Bench {
     let mut bench = Bench::on(configured(text), links());
-    for (script, exit) in [(ScriptId(0), 0), (ScriptId(0), 0)] {
-        bench.give(Input::ScriptExited { script, exit: Exit::Code(exit) });
-    }
+    bench.exits(ScriptId(0), Exit::Code(0));
     let fourth = bench.engine.spec().instances[3].clone();
     let better = Voice::of(&fourth, "10.0.0.9", 200);
     for second in 1..300 {
         bench.until(at(second * 1_000));
+        bench.exits(ScriptId(0), Exit::Code(0));
         bench.hear(&better);
     }
     bench

@@ -1,5 +1,6 @@
 //! A bench for one engine: specs made by hand, a clock that stands still until told, and everything that came out.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::ops::Range;
 use std::sync::Arc;
@@ -157,7 +158,7 @@ pub fn script(label: &str) -> ScriptSpec {
 }
 
 pub fn tie(on: TieTarget, weight: i32) -> Tie {
-    Tie { on, weight, reverse: false, from_group: false, asked: Some(weight) }
+    Tie { on, weight, reverse: false, from_group: false }
 }
 
 /// What another router says. Bytes of a whole datagram as the engine gets it.
@@ -245,6 +246,8 @@ pub struct Bench {
     pub log: Vec<(Time, Action)>,
     /// Answer every `Own` with `Ready` and `Complete` at once.
     pub kernel: bool,
+    /// The last run of each script.
+    pub runs: BTreeMap<ScriptId, Attempt>,
 }
 
 impl Bench {
@@ -257,7 +260,7 @@ impl Bench {
     }
 
     pub fn of(engine: Engine) -> Bench {
-        let mut bench = Bench { engine, now: Time::ZERO, log: Vec::new(), kernel: true };
+        let mut bench = Bench { engine, now: Time::ZERO, log: Vec::new(), kernel: true, runs: BTreeMap::new() };
         bench.drain();
         bench
     }
@@ -268,6 +271,9 @@ impl Bench {
                 Action::Own(id, claim) if self.kernel => Some((*id, claim.addresses.len() as u32)),
                 _ => None,
             };
+            if let Action::RunScript(script, attempt) = action {
+                self.runs.insert(script, attempt);
+            }
             self.log.push((self.now, action));
             if let Some((instance, count)) = owned {
                 let ready = Outcome::Ready { addresses: 0..count };
@@ -275,6 +281,12 @@ impl Bench {
                 self.engine.handle(Input::Applied { instance, outcome: Outcome::Complete }, self.now);
             }
         }
+    }
+
+    /// The last run of a script ends.
+    pub fn exits(&mut self, script: ScriptId, exit: Exit) {
+        let attempt = self.runs.get(&script).copied().unwrap_or_default();
+        self.give(Input::ScriptExited { attempt, exit });
     }
 
     pub fn give(&mut self, input: Input<'_>) {
@@ -378,8 +390,9 @@ pub fn words(actions: &[Action]) -> Vec<String> {
         Action::Disown(id) => format!("disown {}", id.0),
         Action::Announce(a) => format!("announce {:?}", a.addresses),
         Action::AnnounceSource { address, .. } => format!("announce {address}"),
-        Action::RunScript(id) => format!("run {}", id.0),
-        Action::KillScript(id, signal) => format!("{signal:?} {}", id.0),
+        Action::RunScript(id, _) => format!("run {}", id.0),
+        Action::KillScript(id, _, signal) => format!("{signal:?} {}", id.0),
+        Action::AbandonScript(id, _) => format!("abandon {}", id.0),
         Action::Report(Event::Became { to, .. }) => format!("{to}"),
         Action::Report(Event::GroupBecame { to, .. }) => format!("group {to}"),
         Action::Report(other) => {

@@ -137,7 +137,7 @@ impl Play {
                 bench.give(Input::Link(LinkFact::AddressGone { index: ETH0, address: ip("10.0.0.1"), prefix: 24 }));
             }
             Step::Dump { empty } => bench.give(Input::Link(LinkFact::Dump(if *empty { Vec::new() } else { links() }))),
-            Step::Script(code) => bench.give(Input::ScriptExited { script: ScriptId(0), exit: Exit::Code(*code) }),
+            Step::Script(code) => bench.exits(ScriptId(0), Exit::Code(*code)),
             Step::File(number) => {
                 bench.give(Input::Tracked { tracker: Tracker::File(FileId(0)), value: TrackValue::Number(*number) });
             }

@@ -260,7 +260,7 @@ fn two_owners() {
     }
     assert_eq!(bench.view(0).effective_priority, Priority(254));
     // Alone again it is an owner, and whoever follows the priority is told before it speaks.
-    let mut alone = Bench { engine: bench.engine.clone(), now: bench.now, log: Vec::new(), kernel: true };
+    let mut alone = Bench { now: bench.now, ..Bench::of(bench.engine.clone()) };
     alone.wait(ms(3100));
     let told = words(&alone.take());
     assert_eq!(told[..4], ["PriorityChanged", "advert 255", "own 0", "MASTER"]);
@@ -309,13 +309,13 @@ fn an_owner_that_waits_for_a_script_starts_with_its_first_word() {
     of.scripts.push(script("check"));
     let mut bench = Bench::new(of);
     assert_eq!(bench.role(0), Role::Fault);
-    bench.give(Input::ScriptExited { script: ScriptId(0), exit: Exit::Code(0) });
+    bench.exits(ScriptId(0), Exit::Code(0));
     assert_eq!((bench.role(0), bench.view(0).why.clone()), (Role::Master, Cause::Owner));
     // Out of a real FAULT it waits like anybody else.
     bench.wait(ms(1000));
-    bench.give(Input::ScriptExited { script: ScriptId(0), exit: Exit::Code(1) });
+    bench.exits(ScriptId(0), Exit::Code(1));
     bench.wait(ms(1000));
-    bench.give(Input::ScriptExited { script: ScriptId(0), exit: Exit::Code(0) });
+    bench.exits(ScriptId(0), Exit::Code(0));
     assert_eq!(bench.role(0), Role::Backup);
 }
 

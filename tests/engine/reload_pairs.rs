@@ -207,9 +207,7 @@ impl Play {
                 match &action {
                     Action::Own(id, claim) => drop(self.held.insert(id.0, claim.clone())),
                     Action::Disown(id) => assert!(self.held.remove(&id.0).is_some(), "{id:?} was not held"),
-                    Action::RunScript(script) => {
-                        self.bench.give(Input::ScriptExited { script: *script, exit: Exit::Code(0) });
-                    }
+                    Action::RunScript(script, _) => self.bench.exits(*script, Exit::Code(0)),
                     _ => {}
                 }
                 all.push(action);

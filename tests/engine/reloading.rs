@@ -136,7 +136,7 @@ fn trackers_keep_their_word() {
         of
     };
     let mut bench = Bench::new(of(&["check"]));
-    bench.give(Input::ScriptExited { script: ScriptId(0), exit: Exit::Code(1) });
+    bench.exits(ScriptId(0), Exit::Code(1));
     assert_eq!(bench.role(0), Role::Fault);
     bench.wait(ms(500));
     bench.take();
@@ -146,13 +146,13 @@ fn trackers_keep_their_word() {
     bench.reload(of(&["check", "newer"]));
     assert_eq!(bench.role(0), Role::Backup);
     bench.wait(ms(600));
-    bench.give(Input::ScriptExited { script: ScriptId(1), exit: Exit::Code(1) });
+    bench.exits(ScriptId(1), Exit::Code(1));
     assert_eq!(bench.role(0), Role::Fault);
     // A running script that is not wanted any more is told to end.
     bench.wait(ms(1000));
     bench.take();
     bench.reload(spec(vec![instance(1, 100)]));
-    assert!(words(&bench.take()).contains(&"Term 0".into()));
+    assert!(words(&bench.take()).contains(&"abandon 0".into()));
 }
 
 #[test]

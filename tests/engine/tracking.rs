@@ -19,7 +19,7 @@ fn scripted(change: impl FnOnce(&mut ScriptSpec), weight: i32) -> Spec {
 const SCRIPT: ScriptId = ScriptId(0);
 
 fn ends(bench: &mut Bench, code: i32) {
-    bench.give(Input::ScriptExited { script: SCRIPT, exit: Exit::Code(code) });
+    bench.exits(SCRIPT, Exit::Code(code));
 }
 
 #[test]
@@ -30,8 +30,11 @@ fn a_script_runs_from_the_first_moment_at_an_absolute_cadence() {
         bench.wait(ms(400));
         ends(&mut bench, 0);
         bench.until(at(second * 1000) + Interval::from_micros(500));
-        let mut runs =
-            bench.log.iter().filter(|(_, action)| *action == Action::RunScript(SCRIPT)).map(|(time, _)| *time);
+        let mut runs = bench
+            .log
+            .iter()
+            .filter(|(_, action)| matches!(action, Action::RunScript(SCRIPT, _)))
+            .map(|(time, _)| *time);
         assert_eq!(runs.next_back(), Some(at(second * 1000)));
     }
 }
@@ -106,7 +109,7 @@ fn time_out_ladder() {
     }
     assert_eq!(log, ["500 ScriptTimedOut", "500 Term 0", "2500 Kill 0", "4500 Kill 0", "14500 Kill 0"]);
     // Meanwhile every run was skipped, and said so.
-    bench.give(Input::ScriptExited { script: SCRIPT, exit: Exit::Signal(9) });
+    bench.exits(SCRIPT, Exit::Signal(9));
     assert_eq!(bench.view(0).faults, [Fault::Tracker("check".into())]);
     bench.until(at(19_000));
     assert!(words(&bench.take()).contains(&"run 0".into()));
@@ -116,6 +119,92 @@ fn time_out_ladder() {
     bench.take();
     ends(&mut bench, 0);
     assert_eq!(words(&bench.take())[..2], ["Kill 0", "ScriptChanged"]);
+    assert_eq!(bench.view(0).faults, [Fault::Tracker("check".into())]);
+}
+
+/// A run that hangs inside a system call does not die of KILL, and must not be waited for.
+#[test]
+fn a_run_that_does_not_die_of_kill_has_failed_all_the_same() {
+    // fall, seconds at which KILL is sent, and what is thought of the script after each.
+    for (fall, good) in [(1, [false, false, false]), (2, [true, false, false]), (3, [true, true, false])] {
+        let mut bench = Bench::new(scripted(|check| (check.timeout, check.fall) = (ms(500), fall), 0));
+        ends(&mut bench, 0);
+        bench.until(at(1000));
+        for (kill, good) in [3500, 5500, 15_500].into_iter().zip(good) {
+            bench.until(at(kill));
+            let faults = bench.view(0).faults;
+            assert_eq!(faults.is_empty(), good, "fall {fall} at {kill} ms: {faults:?}");
+        }
+        // It dies at last: that was counted, and the next run is heard.
+        let before = bench.view(0).faults;
+        bench.exits(SCRIPT, Exit::Signal(9));
+        assert_eq!(bench.view(0).faults, before);
+        bench.until(at(16_000));
+        ends(&mut bench, 0);
+        assert_eq!(bench.view(0).faults, []);
+    }
+}
+
+/// The end of a run that was given up counts for nothing, whatever runs when it comes.
+#[test]
+fn a_stale_exit_changes_nothing() {
+    let spec = scripted(|_| {}, 0);
+    let mut bench = Bench::new(spec.clone());
+    ends(&mut bench, 0);
+    bench.until(at(1000));
+    let former = bench.runs[&SCRIPT];
+    // A reload takes the script away and another one brings it back, while its run is under way.
+    let mut without = spec.clone();
+    without.scripts.clear();
+    without.instances[0].ties.clear();
+    bench.reload(without);
+    assert!(words(&bench.take()).contains(&"abandon 0".into()));
+    bench.reload(spec.clone());
+    bench.until(at(1100));
+    let present = bench.runs[&SCRIPT];
+    assert!(present > former);
+    bench.take();
+    for stale in [former, Attempt::default(), Attempt(present.0 + 1)] {
+        bench.give(Input::ScriptExited { attempt: stale, exit: Exit::Code(1) });
+        assert_eq!((bench.view(0).faults, words(&bench.take())), (vec![], vec![]), "{stale:?}");
+    }
+    bench.exits(SCRIPT, Exit::Code(1));
+    assert_eq!(bench.view(0).faults, [Fault::Tracker("check".into())]);
+    // It has been told: twice is once.
+    bench.take();
+    bench.exits(SCRIPT, Exit::Code(0));
+    assert_eq!(words(&bench.take()), Vec::<String>::new());
+    // Who inherits from this engine begins behind its last number.
+    let mut bench = Bench::new(spec.clone());
+    let former = bench.runs[&SCRIPT];
+    let handover = bench.engine.hand_over();
+    let beginning = Beginning { links: links(), ..Beginning::default() };
+    bench = Bench::of(Engine::inherit(std::sync::Arc::new(spec), beginning, &handover, bench.now));
+    bench.until(at(1000));
+    assert!(bench.runs[&SCRIPT] > former);
+}
+
+/// A reload that gives a script another place in the list lets its run go on.
+#[test]
+fn a_run_goes_on_when_its_script_changes_its_place() {
+    let of = |names: &[&str]| {
+        let mut of = scripted(|_| {}, 0);
+        let check = of.scripts[0].clone();
+        of.scripts = names.iter().map(|name| ScriptSpec { name: (*name).into(), ..check.clone() }).collect();
+        for (id, script) in of.scripts.iter_mut().enumerate() {
+            script.run.command = vipd::spec::Command::Shell(names[id].into());
+        }
+        let place = names.iter().position(|name| *name == "check").unwrap();
+        of.instances[0].ties = vec![tie(TieTarget::Script(ScriptId(place as u32)), 0)];
+        of
+    };
+    let mut bench = Bench::new(of(&["check"]));
+    let attempt = bench.runs[&SCRIPT];
+    bench.take();
+    bench.reload(of(&["first", "check"]));
+    let said = words(&bench.take());
+    assert!(!said.iter().any(|word| word.starts_with("abandon") || word == "run 1"), "{said:?}");
+    bench.give(Input::ScriptExited { attempt, exit: Exit::Code(1) });
     assert_eq!(bench.view(0).faults, [Fault::Tracker("check".into())]);
 }
 
@@ -134,7 +223,7 @@ fn overlapping_runs_are_skipped() {
 fn a_script_that_cannot_run_is_bad() {
     for exit in [Exit::NotRun, Exit::Code(126), Exit::Code(127), Exit::Signal(11)] {
         let mut bench = Bench::new(scripted(|_| {}, 0));
-        bench.give(Input::ScriptExited { script: SCRIPT, exit });
+        bench.exits(SCRIPT, exit);
         assert_eq!(bench.view(0).faults, [Fault::Tracker("check".into())], "{exit:?}");
     }
     // init_fail begins as bad and has to rise.
@@ -176,7 +265,7 @@ fn due_as_backup(bench: &Bench) -> Time {
 
 #[test]
 fn a_fault_as_master_says_zero_once() {
-    let mut bench = Bench::new(scripted(|_| {}, 0));
+    let mut bench = Bench::new(scripted(|check| check.timeout = ms(60_000), 0));
     ends(&mut bench, 0);
     bench.until(at(5000));
     assert_eq!(bench.role(0), Role::Master);

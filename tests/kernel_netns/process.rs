@@ -3,9 +3,12 @@
 use crate::ground::{PATIENCE, eventually, install, ready};
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
-use vipd::kernel::process::{Ended, Processes};
-use vipd::spec::{Command, Run};
-use vipd::vrrp::io::{Exit, KillSignal};
+use std::time::Duration;
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use vipd::kernel::process::Whom;
+use vipd::kernel::programs::{Client, Job, Limit, Notice, Programs, Room};
+use vipd::spec::{Attempt, Command, Exit, Run};
+use vipd::vrrp::io::KillSignal;
 
 /// A directory that another user may write to; gone with the value.
 struct Folder(PathBuf);
@@ -39,20 +42,74 @@ fn exec(path: &str, arguments: &[&str]) -> Run {
     Run { command: Command::Exec { path: path.into(), argv }, uid: 65534, gid: 65533, groups: Some(vec![65533, 7]) }
 }
 
-fn run<T>(work: impl AsyncFnOnce(&mut Processes) -> T) -> T {
+/// A client, and what it is told.
+struct Asker {
+    client: Client,
+    notices: UnboundedReceiver<(Attempt, Notice)>,
+    last: Attempt,
+}
+
+impl Asker {
+    fn new(programs: &Programs, room: Room) -> Asker {
+        let (tell, notices) = unbounded_channel();
+        let client = programs.handle().client(room, move |attempt, notice| tell.send((attempt, notice)).unwrap());
+        Asker { client, notices, last: Attempt::default() }
+    }
+
+    fn start(&mut self, job: Job) -> Attempt {
+        let attempt = self.last.advance();
+        self.client.start(attempt, job);
+        attempt
+    }
+
+    fn start_run(&mut self, run: &Run, extra: &[&str]) -> Attempt {
+        let extra = extra.iter().map(ToString::to_string).collect();
+        self.start(Job { extra, ..Job::new(run.clone()) })
+    }
+
+    /// The next notice that is not the start of a program.
+    async fn end(&mut self) -> (Attempt, Notice) {
+        loop {
+            let (attempt, notice) = self.notices.recv().await.unwrap();
+            if notice != Notice::Started {
+                return (attempt, notice);
+            }
+        }
+    }
+
+    /// Runs one and answers how it ended.
+    async fn run(&mut self, run: &Run, extra: &[&str]) -> Notice {
+        let attempt = self.start_run(run, extra);
+        let (of, notice) = self.end().await;
+        assert_eq!(of, attempt);
+        notice
+    }
+}
+
+/// Has `work` talk with programs that are attended to beside it.
+fn run_with<T>(room: Room, work: impl AsyncFnOnce(&mut Asker) -> T) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
-        let mut processes = Processes::new();
-        tokio::time::timeout(2 * PATIENCE, work(&mut processes)).await.unwrap()
+        let mut programs = Programs::new().unwrap();
+        let mut asker = Asker::new(&programs, room);
+        let attend = async {
+            loop {
+                programs.attend().await;
+            }
+        };
+        tokio::select! {
+            done = tokio::time::timeout(2 * PATIENCE, work(&mut asker)) => done.unwrap(),
+            () = attend => unreachable!(),
+        }
     })
 }
 
-async fn ended(processes: &mut Processes, run: &Run, extra: &[&str]) -> Ended {
-    let id = processes.spawn(run, extra);
-    let ended = processes.ended().await;
-    assert_eq!(ended.id, id);
-    assert_eq!(processes.running(), 0);
-    ended
+fn run<T>(work: impl AsyncFnOnce(&mut Asker) -> T) -> T {
+    run_with(Room::BY_CONFIGURATION, work)
+}
+
+fn shell(line: &str) -> Run {
+    Run { command: Command::Shell(line.into()), ..exec("", &[]) }
 }
 
 #[test]
@@ -70,10 +127,9 @@ fn a_script_runs_as_its_user_with_its_groups_and_arguments_and_nothing_of_the_da
     // An inheritable descriptor, which the script must not see.
     let (_keep, leak) = nix::unistd::pipe().unwrap();
     let pipe = std::fs::read_link(format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&leak))).unwrap();
-    let exit =
-        run(async |processes| ended(processes, &exec(&script, &["a b"]), &[pipe.to_str().unwrap(), "it's"]).await.exit);
+    let notice = run(async |asker| asker.run(&exec(&script, &["a b"]), &[pipe.to_str().unwrap(), "it's"]).await);
     drop(leak);
-    assert_eq!(exit, Exit::Code(3));
+    assert_eq!(notice, Notice::Exited(Exit::Code(3)));
     let text = folder.text("out").unwrap();
     let lines: Vec<&str> = text.lines().collect();
     assert_eq!(lines[0], "65534");
@@ -93,15 +149,19 @@ fn a_program_that_cannot_be_started_did_not_run() {
     if !ready("a_program_that_cannot_be_started") {
         return;
     }
-    run(async |processes| {
-        let gone = ended(processes, &exec("/nonexistent/check", &[]), &[]).await;
-        assert_eq!(gone.exit, Exit::NotRun);
-        assert!(gone.error.unwrap().contains("/nonexistent/check"));
-        let shell = |line: &str| Run { command: Command::Shell(line.into()), ..exec("", &[]) };
-        assert_eq!(ended(processes, &shell("exit 7"), &[]).await.exit, Exit::Code(7));
-        assert_eq!(ended(processes, &shell("test x ="), &["x"]).await.exit, Exit::Code(0));
-        assert_eq!(ended(processes, &shell("/nonexistent/check"), &[]).await.exit, Exit::Code(127));
-        assert_eq!(ended(processes, &shell("kill -9 $$"), &[]).await.exit, Exit::Signal(9));
+    run(async |asker| {
+        assert_eq!(asker.run(&exec("/nonexistent/check", &[]), &[]).await, Notice::NotRun(libc::ENOENT));
+        assert_eq!(asker.run(&exec("/etc/passwd", &[]), &[]).await, Notice::NotRun(libc::EACCES));
+        assert_eq!(asker.run(&exec("/bin/true", &["a\0b"]), &[]).await, Notice::NotRun(libc::EINVAL));
+        for (line, extra, exit) in [
+            ("exit 7", &[][..], Exit::Code(7)),
+            ("test x =", &["x"], Exit::Code(0)),
+            ("/nonexistent/check", &[], Exit::Code(127)),
+            ("kill -9 $$", &[], Exit::Signal(9)),
+            ("kill -40 $$", &[], Exit::Signal(40)),
+        ] {
+            assert_eq!(asker.run(&shell(line), extra).await, Notice::Exited(exit), "{line}");
+        }
     });
 }
 
@@ -112,8 +172,8 @@ fn a_text_without_an_interpreter_line_is_run_by_the_shell() {
     }
     let folder = Folder::new("plain");
     let script = folder.script("plain", "test \"$1\" = \"it's\" && exit 5\n");
-    let exit = run(async |processes| ended(processes, &exec(&script, &["it's"]), &[]).await.exit);
-    assert_eq!(exit, Exit::Code(5));
+    let notice = run(async |asker| asker.run(&exec(&script, &["it's"]), &[]).await);
+    assert_eq!(notice, Notice::Exited(Exit::Code(5)));
 }
 
 #[test]
@@ -125,14 +185,13 @@ fn a_killed_script_takes_its_children_with_it() {
     // The child does not listen to TERM; it goes when its leader has gone.
     let script = folder
         .script("stubborn", "#!/bin/sh\ncd ${0%/*}\n(trap '' TERM; sleep 1000; sleep 1000) &\necho $! > child\nwait\n");
-    let child = run(async |processes| {
-        let id = processes.spawn(&exec(&script, &[]), &[]);
+    let child = run(async |asker| {
+        let attempt = asker.start_run(&exec(&script, &[]), &[]);
         let child = eventually(|| folder.text("child")).await;
-        processes.kill(id, KillSignal::Term);
-        let ended = processes.ended().await;
-        assert_eq!(ended.exit, Exit::Signal(15));
+        asker.client.kill(attempt, KillSignal::Term);
+        assert_eq!(asker.end().await, (attempt, Notice::Exited(Exit::Signal(15))));
         // Signals to what has ended hit nobody.
-        processes.kill(id, KillSignal::Kill);
+        asker.client.kill(attempt, KillSignal::Kill);
         child.trim().to_owned()
     });
     run(async |_| {
@@ -150,21 +209,128 @@ fn many_at_once_are_all_told() {
     if !ready("many_at_once") {
         return;
     }
-    run(async |processes| {
-        let mut open: std::collections::BTreeSet<_> = (0..50)
-            .map(|n| {
-                processes.spawn(&Run { command: Command::Shell(format!("exit {n}").into()), ..exec("", &[]) }, &[])
-            })
-            .collect();
+    run(async |asker| {
+        let mut open: std::collections::BTreeSet<_> =
+            (0..50).map(|n| asker.start_run(&shell(&format!("exit {n}")), &[])).collect();
         let mut codes = Vec::new();
         while !open.is_empty() {
-            let ended = processes.ended().await;
-            assert!(open.remove(&ended.id));
-            codes.push(ended.exit);
+            let (attempt, notice) = asker.end().await;
+            assert!(open.remove(&attempt));
+            codes.push(notice);
         }
-        codes.sort_by_key(|exit| format!("{exit:?}"));
-        let mut expected: Vec<Exit> = (0..50).map(Exit::Code).collect();
-        expected.sort_by_key(|exit| format!("{exit:?}"));
+        codes.sort_by_key(|notice| format!("{notice:?}"));
+        let mut expected: Vec<Notice> = (0..50).map(|code| Notice::Exited(Exit::Code(code))).collect();
+        expected.sort_by_key(|notice| format!("{notice:?}"));
         assert_eq!(codes, expected);
     });
+}
+
+fn lives(pid: &str) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.trim())).unwrap_or_default();
+    stat.rsplit(") ").next().is_some_and(|rest| !rest.is_empty() && !rest.starts_with('Z'))
+}
+
+#[test]
+fn what_was_given_up_is_ended_by_force_and_never_told_of() {
+    if !ready("what_was_given_up") {
+        return;
+    }
+    let folder = Folder::new("given-up");
+    let script =
+        folder.script("deaf", "#!/bin/sh\ncd ${0%/*}\ntrap '' TERM\necho $$ > pid\nwhile :; do sleep 0.05; done\n");
+    run(async |asker| {
+        let deaf = asker.start_run(&exec(&script, &[]), &[]);
+        let pid = eventually(|| folder.text("pid")).await;
+        asker.client.abandon(deaf, Duration::from_millis(100));
+        eventually(|| (!lives(&pid)).then_some(())).await;
+        // The next notice is the next run's.
+        assert_eq!(asker.run(&shell("exit 4"), &[]).await, Notice::Exited(Exit::Code(4)));
+    });
+}
+
+#[test]
+fn a_limit_is_term_and_then_kill() {
+    if !ready("a_limit") {
+        return;
+    }
+    run(async |asker| {
+        let limit = Some(Limit { after: Duration::from_millis(50), then: Duration::from_millis(50) });
+        for (line, signal) in [("exec sleep 1000", 15), ("trap '' TERM; while :; do sleep 0.01; done", 9)] {
+            let attempt = asker.start(Job { limit, ..Job::new(shell(line)) });
+            assert_eq!(asker.end().await, (attempt, Notice::Exited(Exit::Signal(signal))), "{line}");
+        }
+    });
+}
+
+/// TERM for itself leaves what it has started, KILL takes all.
+#[test]
+fn a_signal_can_be_for_the_program_alone() {
+    if !ready("a_signal_can_be") {
+        return;
+    }
+    let folder = Folder::new("itself");
+    let script = folder.script(
+        "reader",
+        "#!/bin/sh\ncd ${0%/*}\nsleep 1000 &\necho $! > child\ntrap 'echo once >> told; exit 3' TERM\nwait\n",
+    );
+    run(async |asker| {
+        let attempt = asker.start(Job { whom: Whom::Itself, ..Job::new(exec(&script, &[])) });
+        let child = eventually(|| folder.text("child")).await;
+        asker.client.kill(attempt, KillSignal::Term);
+        assert_eq!(asker.end().await, (attempt, Notice::Exited(Exit::Code(3))));
+        assert_eq!(folder.text("told").unwrap(), "once\n");
+        assert!(lives(&child), "its group is its own business");
+        // SAFETY: takes numbers only; it is what the script has left behind.
+        unsafe { libc::kill(child.trim().parse().unwrap(), libc::SIGKILL) };
+    });
+}
+
+#[test]
+fn there_is_room_for_so_many_and_the_others_take_turns() {
+    if !ready("there_is_room") {
+        return;
+    }
+    let folder = Folder::new("room");
+    let script = folder
+        .script("one", "#!/bin/sh\ncd ${0%/*}\necho >> begun.$1\nuntil [ -e go ]; do sleep 0.02; done\nexit $1\n");
+    run_with(Room { running: 2, waiting: 3 }, async |asker| {
+        let started: Vec<Attempt> = (1..=6).map(|n| asker.start_run(&exec(&script, &[&n.to_string()]), &[])).collect();
+        // Of four that have to wait the first has no room.
+        assert_eq!(asker.end().await, (started[2], Notice::NotRun(libc::EAGAIN)));
+        eventually(|| Some(folder.text("begun.1")?.len() + folder.text("begun.2")?.len())).await;
+        assert_eq!(folder.text("begun.4"), None);
+        // One that still waits is signalled: it ends as if it had been there.
+        asker.client.kill(started[3], KillSignal::Term);
+        assert_eq!(asker.end().await, (started[3], Notice::Exited(Exit::Signal(15))));
+        std::fs::write(folder.0.join("go"), "").unwrap();
+        let mut ended = Vec::new();
+        for _ in 0..4 {
+            ended.push(asker.end().await);
+        }
+        ended.sort_by_key(|(attempt, _)| *attempt);
+        let expected = [(0, 1), (1, 2), (4, 5), (5, 6)].map(|(at, n)| (started[at], Notice::Exited(Exit::Code(n))));
+        assert_eq!(ended, expected);
+    });
+}
+
+#[test]
+fn its_descriptors_lead_nowhere_and_its_words_on_2_where_they_were_sent() {
+    if !ready("its_descriptors") {
+        return;
+    }
+    let folder = Folder::new("descriptors");
+    let script = folder.script(
+        "show",
+        "#!/bin/sh\ncd ${0%/*}\nreadlink /proc/$$/fd/* > out.tmp\nmv out.tmp out\necho nobody\necho somebody >&2\n",
+    );
+    let (listen, speak) = std::io::pipe().unwrap();
+    run(async |asker| {
+        assert_eq!(asker.run(&exec(&script, &[]), &[]).await, Notice::Exited(Exit::Code(0)));
+        let text = folder.text("out").unwrap();
+        let leads: Vec<&str> = text.lines().filter(|lead| !lead.contains("-descriptors/")).collect();
+        assert_eq!(leads, ["/dev/null"; 2], "{text}");
+        asker.start(Job { stderr: Some(speak.into()), ..Job::new(exec(&script, &[])) });
+        asker.end().await;
+    });
+    assert_eq!(std::io::read_to_string(listen).unwrap(), "somebody\n");
 }

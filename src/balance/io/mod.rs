@@ -11,6 +11,7 @@
 
 mod event;
 
+pub use crate::spec::Attempt;
 pub use event::{Activity, CheckInfo, Event, ServerInfo, ServiceInfo, SorryInfo, Verdict, Why};
 
 use crate::spec::balance::{
@@ -253,11 +254,6 @@ pub struct Destination {
     pub upper_threshold: u32,
     pub lower_threshold: u32,
 }
-
-/// Number of one run of a check; grows, and is never used again while the process (and who inherits from it) lives.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, serde::Serialize, serde::Deserialize)]
-#[serde(transparent)]
-pub struct Attempt(pub u64);
 
 /// What a check found out.
 #[derive(Clone, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]

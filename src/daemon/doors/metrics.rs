@@ -2,10 +2,11 @@
 
 use super::socket::{Answer, Question, Reply, Request};
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::timeout;
 
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -20,11 +21,15 @@ pub fn start(address: SocketAddr, questions: mpsc::Sender<Question>) {
     match listener {
         Ok(listener) => {
             tokio::spawn(async move {
-                loop {
+                let room = Arc::new(Semaphore::new(super::room()));
+                while let Ok(place) = room.clone().acquire_owned().await {
                     match listener.accept().await {
                         Ok((stream, _)) => {
                             let questions = questions.clone();
-                            tokio::spawn(async move { timeout(PATIENCE, answer(stream, questions)).await });
+                            tokio::spawn(async move {
+                                let _ = timeout(PATIENCE, answer(stream, questions)).await;
+                                drop(place);
+                            });
                         }
                         Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
                     }

@@ -3,3 +3,11 @@
 pub mod agentx;
 pub mod metrics;
 pub mod socket;
+
+/// How many connections a door may have at once: an eighth of the descriptors that the process may have, so that all
+/// doors together leave most of them to sockets and programs; 2 at least, 64 at most. Who comes above that waits in the
+/// kernel's queue, which takes no descriptor.
+pub(crate) fn room() -> usize {
+    let descriptors = usize::try_from(crate::kernel::privilege::descriptors()).unwrap_or(usize::MAX);
+    (descriptors / 8).clamp(2, 64)
+}

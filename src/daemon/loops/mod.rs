@@ -1,5 +1,6 @@
-//! The loops of the daemon: one for each engine, and one for all that may be slow.
+//! The loops of the daemon: one for each engine, one for the programs that are run, and one for all that may be slow.
 
 pub mod bfd;
+pub mod programs;
 pub mod services;
 pub mod vrrp;

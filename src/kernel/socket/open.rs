@@ -103,9 +103,9 @@ pub fn open(opening: &Opening, settings: &SocketSettings) -> io::Result<Socket> 
 
 /// Scripts, dumps and the control socket need descriptors too: without them nobody could ask what is wrong.
 fn is_of_the_last(descriptor: RawFd) -> bool {
-    const KEPT_FREE: u64 = 32;
+    const KEPT_FREE: u64 = 16;
     let limit = getrlimit(Resource::RLIMIT_NOFILE).map_or(u64::MAX, |(soft, _)| soft);
-    u64::try_from(descriptor).is_ok_and(|number| number >= limit.saturating_sub(KEPT_FREE.min(limit / 2)))
+    u64::try_from(descriptor).is_ok_and(|number| number >= limit.saturating_sub(KEPT_FREE.min(limit / 4)))
 }
 
 fn prepare_v4(socket: &Socket, port: &Port, settings: &SocketSettings) -> io::Result<()> {

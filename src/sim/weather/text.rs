@@ -25,9 +25,6 @@ pub(super) fn text(plan: &Plan, node: usize) -> String {
              multiplier {multiplier}\n}}"
         );
     }
-    if let Some(servers) = &plan.servers {
-        out += &servers.text;
-    }
     for tracker in &own.trackers {
         let _ = write!(out, "{}", Definition { tracker, node: super::name(node) });
     }

@@ -306,6 +306,11 @@ impl Instance {
         self.enter(State::Backup(backup), why, cx);
     }
 
+    /// It has not begun, and its socket is being opened.
+    pub(super) fn is_opening(&self) -> bool {
+        self.role() == Role::Init && self.voice.is_opening()
+    }
+
     /// Goes where its faults want it: into FAULT, out of it, or out of INIT. `at_once`: an owner that may start as master.
     pub(super) fn follow_faults(&mut self, at_once: bool, patience: Patience, cx: &mut Cx<'_>) {
         let faults = self.faults();

@@ -3,6 +3,7 @@
 
 mod event;
 
+pub use crate::spec::{Attempt, Exit};
 pub use event::{Cause, Event, Fault, Refusal, Role};
 
 use crate::spec::{BfdId, Claim, FileId, IfName, InstanceId, ProcessId, ScriptId};
@@ -27,8 +28,9 @@ pub enum Input<'a> {
         tracker: Tracker,
         value: TrackValue,
     },
+    /// A run of a script has ended. Of one that was given up, or that nobody knows, it changes nothing.
     ScriptExited {
-        script: ScriptId,
+        attempt: Attempt,
         exit: Exit,
     },
     /// What has become of the socket that an instance hears and speaks through. One that was never told anything has
@@ -184,15 +186,6 @@ pub struct Beginning {
     pub opening: bool,
 }
 
-/// How a script run ended.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
-pub enum Exit {
-    Code(i32),
-    Signal(i32),
-    /// It could not be started at all.
-    NotRun,
-}
-
 /// What the kernel made of a claim.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Outcome {
@@ -255,9 +248,12 @@ pub enum Action {
         ifindex: u32,
         address: IpAddr,
     },
-    RunScript(ScriptId),
-    /// Signal the process group of a running script.
-    KillScript(ScriptId, KillSignal),
+    /// Start a script. Answered by [`Input::ScriptExited`], also when it cannot be started.
+    RunScript(ScriptId, Attempt),
+    /// Signal the process group of a run.
+    KillScript(ScriptId, Attempt, KillSignal),
+    /// Nobody waits for this run any more: it is to be ended, by force if need be, and not to be told of.
+    AbandonScript(ScriptId, Attempt),
     /// A fact for observers; nothing in the engine depends on it.
     Report(Event),
 }

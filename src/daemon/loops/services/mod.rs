@@ -1,9 +1,11 @@
-//! The services thread's loop: everything that may be slow. Signals, programs, trackers, observers, reload, the control
-//! socket and the watchdog meet here; the engine thread never waits for any of it.
+//! The services thread's loop: everything that may be slow. Signals, observers, reload and the control socket meet here;
+//! neither the engine thread nor the programs thread ever waits for any of it, and no script's health depends on it.
+//! What touches a file system is done aside even from here, as a reload must not wait for a dump.
 //!
 //! This file has the loop, its phases from start to stop, and what the engine tells. `reloading` is the way of a
 //! configuration into force, `questions` what comes over the control socket.
 
+mod mails;
 mod questions;
 mod reloading;
 
@@ -14,22 +16,27 @@ use crate::daemon::answers::LastReload;
 use crate::daemon::doors::socket::{Question, Reply};
 use crate::daemon::drains::Drains;
 use crate::daemon::dumps;
+use crate::daemon::notifications::Notifications;
 use crate::daemon::options::Options;
-use crate::daemon::programs::Programs;
 use crate::daemon::reload::Read;
 use crate::daemon::schedule::Schedule;
 use crate::daemon::signals::{Signals, Wish};
 use crate::daemon::systemd;
 use crate::daemon::trackers::Trackers;
+use crate::kernel::aside::Writer;
 use crate::kernel::clock;
+use crate::kernel::programs::Handle;
 use crate::observe::bfd::Loudness;
-use crate::observe::{self, History, Hub, Wishes, json, mail};
+use crate::observe::{self, History, Hub, Wishes, json};
 use crate::vrrp::handover::Handover;
 use crate::vrrp::snapshot::Snapshot;
+use mails::Mails;
+use questions::Fitting;
 use std::collections::BTreeSet;
 use std::future::pending;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
@@ -41,8 +48,6 @@ const STOP_PATIENCE: Duration = Duration::from_secs(30);
 const LAST_WORDS: Duration = Duration::from_secs(2);
 /// How long the last events may take to reach those who watch.
 const WATCHERS_READ: Duration = Duration::from_millis(50);
-/// How often `reload_time_file` is looked at.
-const SCHEDULE_LOOK: Duration = Duration::from_secs(1);
 /// Exit code of a daemon that has lost a part of itself (sysexits' EX_SOFTWARE, as keepalived has it).
 pub const EXIT_INTERNAL: u8 = 70;
 
@@ -52,9 +57,14 @@ pub struct Setup {
     pub hub: Hub,
     /// The record of one of the hub's observers.
     pub history: History,
-    pub programs: Programs,
+    pub programs: Handle,
     pub trackers: Trackers,
+    pub writer: Writer,
     pub signals: Signals,
+    /// SIGTERM, or SIGINT.
+    pub stop: mpsc::UnboundedReceiver<()>,
+    /// To be set as soon as this thread begins to end.
+    pub stopping: Arc<AtomicBool>,
     pub told: mpsc::UnboundedReceiver<Told>,
     pub bfd: bfd::Door,
     pub of_bfd: mpsc::UnboundedReceiver<bfd::Told>,
@@ -79,9 +89,13 @@ pub struct Services {
     askers: Vec<oneshot::Sender<Reply>>,
     /// A reload was asked for while one was under way.
     again: bool,
-    mails: JoinSet<()>,
+    notifications: Notifications,
+    /// Answered when the programs that the end waits for have ended.
+    settled: Option<oneshot::Receiver<()>>,
+    mails: Mails,
     answers: JoinSet<()>,
-    watchdog: Option<systemd::Watchdog>,
+    /// A program file that is tried out, to be gone over to.
+    fitting: Option<Fitting>,
     schedule: Option<Schedule>,
     /// How the last reload ended, for who asks later.
     last_reload: Option<LastReload>,
@@ -113,8 +127,9 @@ enum Phase {
     },
     /// Another program takes over as soon as the engine has ended.
     HandingOver,
-    /// Only STOP notifications are left.
+    /// Only STOP notifications, mail about the end and readers of FIFOs are left.
     LastWords {
+        mail: Instant,
         until: Instant,
     },
     Over(u8),
@@ -123,15 +138,17 @@ enum Phase {
 impl Services {
     pub fn new(parts: Setup) -> Services {
         Services {
+            notifications: Notifications::new(parts.programs.clone()),
             parts,
             watchers: Vec::new(),
             reading: None,
             on_its_way: None,
             askers: Vec::new(),
             again: false,
-            mails: JoinSet::new(),
+            settled: None,
+            mails: Mails::default(),
             answers: JoinSet::new(),
-            watchdog: systemd::Watchdog::from_environment(),
+            fitting: None,
             schedule: None,
             last_reload: None,
             read: 0,
@@ -147,7 +164,7 @@ impl Services {
         loop {
             match self.phase {
                 Phase::Over(code) => return code,
-                Phase::LastWords { .. } if self.parts.programs.finished() && self.mails.is_empty() => {
+                Phase::LastWords { .. } if self.settled.is_none() && self.mails.is_empty() => {
                     // Those who watch get what is on its way to them.
                     if !self.watchers.is_empty() {
                         self.watchers.clear();
@@ -158,7 +175,8 @@ impl Services {
                 _ => {}
             }
             let limit = match self.phase {
-                Phase::Stopping { until } | Phase::LastWords { until } => Some(until),
+                Phase::LastWords { mail, .. } if self.settled.is_none() => Some(mail),
+                Phase::Stopping { until } | Phase::LastWords { until, .. } => Some(until),
                 _ => None,
             };
             let reading = async {
@@ -167,9 +185,15 @@ impl Services {
                     None => pending().await,
                 }
             };
-            let watchdog = async {
-                match &mut self.watchdog {
-                    Some(watchdog) => watchdog.due(&self.parts.engine, &self.parts.bfd).await,
+            let fitted = async {
+                match &mut self.fitting {
+                    Some(fitting) => fitting.done().await,
+                    None => pending().await,
+                }
+            };
+            let settled = async {
+                match &mut self.settled {
+                    Some(settled) => drop(settled.await),
                     None => pending().await,
                 }
             };
@@ -181,11 +205,7 @@ impl Services {
             };
             let scheduled = async {
                 match &mut self.schedule {
-                    Some(schedule) => {
-                        while !schedule.look() {
-                            sleep(SCHEDULE_LOOK).await;
-                        }
-                    }
+                    Some(schedule) => schedule.due().await,
                     None => pending().await,
                 }
             };
@@ -197,8 +217,13 @@ impl Services {
                 Some(told) = self.parts.of_bfd.recv() => self.of_bfd(told),
                 wish = self.parts.signals.next() => self.wish(wish),
                 Some(question) = self.parts.questions.recv() => self.question(question),
-                () = self.parts.programs.attend() => {}
-                () = self.parts.trackers.attend() => {}
+                Some(()) = self.parts.stop.recv() => self.stop(),
+                () = self.notifications.attend() => {}
+                () = settled => {
+                    self.settled = None;
+                    self.notifications.catch_up();
+                }
+                fitted = fitted => self.fitted(fitted),
                 read = reading => {
                     self.reading = None;
                     match read {
@@ -206,13 +231,12 @@ impl Services {
                         Err(_) => self.reload_refused("the configuration could not be read", None),
                     }
                 }
-                () = watchdog => {}
                 () = scheduled => {
                     tracing::info!(target: "parent", "Reload time has come");
                     self.reload(None);
                 }
                 () = out_of_time => self.out_of_time(),
-                Some(_) = self.mails.join_next() => {}
+                () = self.mails.sent() => {}
                 Some(_) = self.answers.join_next() => {}
             }
         }
@@ -228,7 +252,7 @@ impl Services {
         if matches!(self.phase, Phase::Starting | Phase::Running) {
             tracing::info!(target: "parent", "Stopping");
             systemd::stopping();
-            self.parts.programs.stop_scripts();
+            self.parts.stopping.store(true, Ordering::Release);
             // Peers hear of it first: their clients act upon that, not upon a detection time that has to pass.
             self.parts.bfd.send(bfd::News::Stop(oneshot::channel().0));
             let _ = self.parts.engine.send(News::Stop { release: !self.parts.options.keep_claims });
@@ -244,8 +268,13 @@ impl Services {
     fn told(&mut self, told: Told) {
         match told {
             Told::Spec { spec, snapshot } => self.in_force(spec, &snapshot),
-            Told::Run(script) => self.parts.programs.run_script(self.parts.hub.spec(), script),
-            Told::Kill(script, signal) => self.parts.programs.kill_script(self.parts.hub.spec(), script, signal),
+            Told::NotRun(script, error) => {
+                if let Some(script) = self.parts.hub.spec().scripts.get(script.index()) {
+                    let (name, line, error) =
+                        (&script.name, script.run.line(), std::io::Error::from_raw_os_error(error));
+                    tracing::warn!(target: "vrrp", "VRRP_Script({name}) cannot be started: {line}: {error}");
+                }
+            }
             Told::Event(event, at) => {
                 let mut wishes = Wishes::default();
                 let wall = clock::wall();
@@ -268,8 +297,10 @@ impl Services {
                 let mut wishes = Wishes::default();
                 self.parts.hub.stopped(&mut wishes);
                 self.fulfil(wishes);
-                self.parts.programs.stop();
-                self.phase = Phase::LastWords { until: Instant::now() + LAST_WORDS };
+                let (settled, readers) = self.notifications.stop();
+                self.settled = Some(settled);
+                let mail = Instant::now() + LAST_WORDS;
+                self.phase = Phase::LastWords { mail, until: mail + readers };
             }
             Told::KernelLost => {
                 tracing::error!(target: "parent", "The kernel thread has ended: nothing can be owned any more. Exiting");
@@ -303,20 +334,15 @@ impl Services {
 
     fn fulfil(&mut self, wishes: Wishes) {
         for run in &wishes.runs {
-            self.parts.programs.notify(run);
+            self.notifications.notify(run);
         }
         for message in wishes.mails {
-            self.mails.spawn(async move {
-                if let Err(error) = mail::send(&message).await {
-                    tracing::warn!(target: "vrrp", "mail \"{}\" not sent: {error}", message.subject);
-                }
-            });
+            self.mails.send(message);
         }
     }
 
     fn wish(&mut self, wish: Wish) {
         match wish {
-            Wish::Stop => self.stop(),
             Wish::Reload => self.reload(None),
             Wish::Data => {
                 tracing::info!(target: "parent", "Printing parent data for process({}) on signal", std::process::id());
@@ -340,17 +366,17 @@ impl Services {
     fn dump(&mut self, kind: dumps::Kind) {
         if kind == dumps::Kind::Data && self.has_bfd() {
             tracing::info!(target: "bfd", "Printing BFD data for process({}) on signal", std::process::id());
-            let (spec, sessions) = (self.parts.hub.spec().clone(), self.sessions());
+            let (spec, sessions, writer) = (self.parts.hub.spec().clone(), self.sessions(), self.parts.writer.clone());
             self.answers.spawn(async move {
                 if let Ok(sessions) = sessions.await {
-                    dumps::write_bfd(&spec, &sessions);
+                    write(&writer, "a dump of BFD", move || dumps::write_bfd(&spec, &sessions));
                 }
             });
         }
-        let (spec, snapshot) = (self.parts.hub.spec().clone(), self.snapshot());
+        let (spec, snapshot, writer) = (self.parts.hub.spec().clone(), self.snapshot(), self.parts.writer.clone());
         self.answers.spawn(async move {
             if let Ok(snapshot) = snapshot.await {
-                dumps::write(kind, &spec, &snapshot);
+                write(&writer, "a dump", move || dumps::write(kind, &spec, &snapshot));
             }
         });
     }
@@ -393,5 +419,12 @@ impl Services {
             tracing::error!(target: "parent", "Not everything could be given up within {patience} s");
         }
         self.phase = Phase::Over(0);
+    }
+}
+
+/// Has a file written aside, after those before it.
+fn write(writer: &Writer, what: &str, work: impl FnOnce() + Send + 'static) {
+    if let Err(what) = writer.put(what.to_owned(), work) {
+        tracing::warn!(target: "parent", "Not written: {what}. What is being written does not come to an end");
     }
 }

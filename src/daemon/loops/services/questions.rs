@@ -15,13 +15,47 @@ use crate::daemon::loops::vrrp::{News, Steer};
 use crate::daemon::systemd;
 use crate::handover;
 use crate::kernel::addresses;
+use crate::kernel::aside;
 use crate::spec::{InstanceSpec, Spec};
 use crate::wire::Priority;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
 use tokio::sync::oneshot;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
+
+/// How long file systems may take to answer before an upgrade, and how often it is looked whether they have.
+const FILES_ANSWER: Duration = Duration::from_secs(2);
+const LOOK: Duration = Duration::from_millis(20);
+
+/// A program file that is tried out, and who asked for it.
+pub(super) struct Fitting {
+    told: oneshot::Receiver<Result<PathBuf, String>>,
+    asker: Option<oneshot::Sender<Reply>>,
+}
+
+impl Fitting {
+    /// Cancel-safe.
+    pub(super) async fn done(&mut self) -> Result<PathBuf, String> {
+        (&mut self.told).await.unwrap_or_else(|_| Err("the program file could not be tried out".into()))
+    }
+}
+
+/// execve waits for every thread, and while it does nobody speaks for the addresses: what waits for a file system has a
+/// moment to end.
+async fn nothing_is_waited_for() -> Result<(), String> {
+    let begun = Instant::now();
+    while let Some((what, since)) = aside::busy() {
+        if begun.elapsed() >= FILES_ANSWER {
+            let since = since.as_secs();
+            return Err(format!("{what} has not been answered for {since} s, and the next program would wait for it"));
+        }
+        sleep(LOOK).await;
+    }
+    Ok(())
+}
 
 impl Services {
     pub(super) fn question(&mut self, question: Question) {
@@ -131,7 +165,7 @@ impl Services {
     /// Another base priority or preemption for one instance, until the next reload.
     fn adjust(&mut self, name: &str, priority: Option<u8>, preempt: Option<bool>, by: &str) -> Reply {
         let refuse = |reason: &str| Reply::Refused { reason: reason.to_owned(), diagnostics: None };
-        if self.phase != Phase::Running || self.reading.is_some() || self.on_its_way.is_some() {
+        if self.phase != Phase::Running || self.is_reloading() {
             return refuse("the daemon is starting, reloading or stopping; ask again");
         }
         let mut spec = Spec::clone(self.parts.hub.spec());
@@ -150,11 +184,9 @@ impl Services {
             let word = if preempt { "enabled" } else { "disabled" };
             tracing::info!(target: "vrrp", "({name}) preemption {word} with {by}");
         }
-        let spec = Arc::new(spec);
-        let readings = self.parts.trackers.configure(&spec);
         // Nothing was read, so what is known of mistakes stays.
         self.on_its_way = Some(self.parts.mistakes.clone());
-        let _ = self.parts.engine.send(News::Reload(spec, readings));
+        self.go_over(Arc::new(spec));
         Reply::Done { message: name.to_owned() }
     }
 
@@ -204,13 +236,34 @@ impl Services {
         let refuse = |asker: oneshot::Sender<Reply>, reason: String| {
             let _ = asker.send(Reply::Refused { reason, diagnostics: None });
         };
-        if self.phase != Phase::Running || self.reading.is_some() || self.on_its_way.is_some() {
+        if self.phase != Phase::Running || self.is_reloading() || self.fitting.is_some() {
             return refuse(asker, "the daemon is starting, reloading or stopping; ask again".into());
         }
-        let program = match again::fit(program.as_deref(), &self.parts.options) {
+        let (programs, options) = (self.parts.programs.clone(), self.parts.options.clone());
+        let (tell, told) = oneshot::channel();
+        self.answers.spawn(async move {
+            let fitted = match again::fit(&programs, program, &options).await {
+                Ok(program) => nothing_is_waited_for().await.map(|()| program),
+                Err(reason) => Err(reason),
+            };
+            let _ = tell.send(fitted);
+        });
+        self.fitting = Some(Fitting { told, asker: Some(asker) });
+    }
+
+    /// The program file has been tried out.
+    pub(super) fn fitted(&mut self, fitted: Result<PathBuf, String>) {
+        let Some(asker) = self.fitting.take().and_then(|fitting| fitting.asker) else { return };
+        let refuse = |asker: oneshot::Sender<Reply>, reason: String| {
+            let _ = asker.send(Reply::Refused { reason, diagnostics: None });
+        };
+        let program = match fitted {
             Ok(program) => program,
             Err(reason) => return refuse(asker, reason),
         };
+        if self.phase != Phase::Running || self.is_reloading() {
+            return refuse(asker, "the daemon is reloading or stopping; ask again".into());
+        }
         tracing::info!(target: "parent", "Going over to {}", program.display());
         systemd::reloading();
         let (answer, answered) = oneshot::channel();
@@ -223,8 +276,9 @@ impl Services {
             bfd.send(bfd::News::HandOver(sessions));
             let _ = engine.send(News::HandOver(answer));
         });
-        self.parts.programs.stop_scripts();
-        self.parts.programs.stop();
+        self.parts.stopping.store(true, Ordering::Release);
+        // Scripts end with the engine; whoever reads a FIFO is told now.
+        drop(self.notifications.stop());
         let _ = asker.send(Reply::Done { message: format!("going over to {}", program.display()) });
         self.will = Some(Successor { program, engine: answered, sessions: left });
         self.phase = Phase::HandingOver;
@@ -237,11 +291,11 @@ impl Services {
         Some((program, Will { handover, bfd: sessions.blocking_recv().ok(), ..self.belongings() }))
     }
 
-    /// What this thread leaves to another program of the process, without anything of the engine's.
+    /// What this thread leaves to another program of the process, without anything of the engine's or the programs'.
     pub fn belongings(&mut self) -> Will {
         let history = self.parts.history.record();
-        let (programs, fifos) = (self.parts.programs.left_behind(), self.parts.hub.hand_over());
-        Will { version: handover::VERSION, handover: None, programs, fifos, history, bfd: None }
+        let fifos = self.parts.hub.hand_over();
+        Will { version: handover::VERSION, handover: None, programs: Vec::new(), fifos, history, bfd: None }
     }
 
     /// What the bfd thread leaves, which ends by that.

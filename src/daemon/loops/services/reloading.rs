@@ -26,7 +26,7 @@ use tokio::sync::oneshot;
 impl Services {
     pub(super) fn reload(&mut self, asker: Option<oneshot::Sender<Reply>>) {
         self.askers.extend(asker);
-        if self.reading.is_some() || self.on_its_way.is_some() || self.phase == Phase::Starting {
+        if self.is_reloading() || self.phase == Phase::Starting {
             self.again = true;
             return;
         }
@@ -36,15 +36,32 @@ impl Services {
         tracing::info!(target: "parent", "Reloading ...");
         systemd::reloading();
         let marker = reload::marker_path(self.parts.hub.spec(), &self.parts.pid_file);
-        self.reading = Some(reload::read_aside(self.parts.options.clone(), marker));
+        let check = self.parts.hub.spec().daemon.reload_check.clone();
+        self.reading = Some(reload::read_aside(self.parts.options.clone(), marker, check));
+    }
+
+    /// Has the engine go over to another Spec, as soon as it is known what its files and processes say.
+    pub(super) fn go_over(&mut self, spec: Arc<Spec>) {
+        // Sessions first: VRRP goes over with what they say under their new names.
+        let (answer, levels) = oneshot::channel();
+        self.parts.bfd.send(bfd::News::Reload(spec.clone(), answer));
+        let (trackers, engine) = (self.parts.trackers.clone(), self.parts.engine.clone());
+        self.answers.spawn(async move {
+            let mut readings = trackers.configure(spec.clone()).await;
+            let levels = levels.await.unwrap_or_default();
+            readings.extend(trackers::of_sessions(&spec, levels.iter().map(|(name, up)| (&**name, *up))));
+            let _ = engine.send(News::Reload(spec, readings));
+        });
+    }
+
+    /// A configuration is being read, or on its way to the engine.
+    pub(super) fn is_reloading(&self) -> bool {
+        self.reading.is_some() || self.on_its_way.is_some()
     }
 
     pub(super) fn read(&mut self, read: Read) {
         let running = self.parts.hub.spec().clone();
         let report = reading::plain(&read.diagnostics);
-        if let Some(path) = &running.daemon.reload_check {
-            reading::save_report(path, &report);
-        }
         for line in report.lines() {
             tracing::warn!(target: "parent", "{line}");
         }
@@ -56,16 +73,7 @@ impl Services {
         self.on_its_way = Some(reload::mistakes(&read.diagnostics));
         if let Some(spec) = read.spec {
             let spec = Arc::new(reading::within(spec, &self.parts.options));
-            let mut readings = self.parts.trackers.configure(&spec);
-            // Sessions first: VRRP goes over with what they say under their new names.
-            let (answer, levels) = oneshot::channel();
-            self.parts.bfd.send(bfd::News::Reload(spec.clone(), answer));
-            let engine = self.parts.engine.clone();
-            self.answers.spawn(async move {
-                let levels = levels.await.unwrap_or_default();
-                readings.extend(trackers::of_sessions(&spec, levels.iter().map(|(name, up)| (&**name, *up))));
-                let _ = engine.send(News::Reload(spec, readings));
-            });
+            self.go_over(spec);
         }
     }
 
@@ -99,14 +107,12 @@ impl Services {
     pub(super) fn in_force(&mut self, spec: Arc<Spec>, snapshot: &Snapshot) {
         let before = self.parts.hub.spec().clone();
         self.parts.hub.reconfigure(spec.clone(), snapshot);
-        self.parts.programs.readers(&spec);
+        self.notifications.readers(&spec);
         if self.phase == Phase::Starting {
             self.phase = Phase::Running;
             tracing::info!(target: "parent", "Startup complete");
         } else if let Some(mistakes) = self.on_its_way.take() {
-            // What changed while the engine went over may have come to it under a name that it did not know yet.
-            let readings = self.parts.trackers.configure(&spec);
-            self.parts.trackers.tell(readings);
+            self.parts.trackers.repeat();
             self.parts.mistakes = mistakes;
             tracing::info!(target: "parent", "Reload complete");
             let changed = changes::line(&changes::between(&before, &spec));
@@ -122,12 +128,16 @@ impl Services {
     }
 
     /// What is written down or watched because of a configuration that has come into force.
-    fn keep(&mut self, spec: &Spec, snapshot: &Snapshot) {
+    fn keep(&mut self, spec: &Arc<Spec>, snapshot: &Snapshot) {
         let daemon = &spec.daemon;
         self.schedule = daemon.reload_time_file.as_deref().map(|path| Schedule::new(path, daemon.reload_repeat));
         if let Some(directory) = &daemon.config_save_dir {
-            reading::save(directory, self.read, &self.parts.options);
-            dumps::save(directory, self.read, spec, snapshot);
+            let (directory, number, options) = (directory.clone(), self.read, self.parts.options.clone());
+            let (spec, snapshot) = (spec.clone(), snapshot.clone());
+            super::write(&self.parts.writer, "the configuration in config_save_dir", move || {
+                reading::save(&directory, number, &options);
+                dumps::save(&directory, number, &spec, &snapshot);
+            });
         }
         self.read += 1;
         if self.parts.options.dump {

@@ -11,15 +11,16 @@ use super::Told;
 use super::WALL_EVERY;
 use super::bfd;
 use crate::kernel::netlink::{Order, Report, Trouble};
+use crate::kernel::programs::{self, Client, Job, Notice};
 use crate::kernel::socket::{Opening, Sockets, is_own_refusal};
 use crate::kernel::timer::Timer;
 use crate::kernel::{clock, privilege};
-use crate::spec::{BfdId, FileId, InstanceId, ProcessId, ScriptId, Spec};
+use crate::spec::{BfdId, FileId, InstanceId, ProcessId, Spec};
 use crate::time::{Interval, Time};
 use crate::vrrp::Engine;
 use crate::vrrp::io::{
-    Action, Command, Event, Input, LinkFact, Port, Readings, RxMeta, SendFailure, SocketState, TrackValue, Tracker,
-    Transmit,
+    Action, Attempt, Command, Event, Exit, Input, LinkFact, Port, Readings, RxMeta, SendFailure, SocketState,
+    TrackValue, Tracker, Transmit,
 };
 use crate::vrrp::reload;
 use socket2::Socket;
@@ -68,6 +69,9 @@ pub(super) struct Driver {
     pub(super) timer: Timer,
     pub(super) orders: mpsc::UnboundedSender<Order>,
     pub(super) services: mpsc::UnboundedSender<Told>,
+    pub(super) programs: Client,
+    /// What identifiers in the engine's wishes belong to.
+    pub(super) spec: Arc<Spec>,
     pub(super) punctuality: Arc<Punctuality>,
     pub(super) log_addresses: bool,
     pub(super) bfd: bfd::Door,
@@ -172,11 +176,7 @@ impl Driver {
         match news {
             News::ClearCounters => self.engine.handle(Input::Command(Command::ClearCounters), now),
             News::Steer(steer, name) => self.steer(steer, name.as_deref(), now),
-            News::ScriptExited(name, exit) => {
-                if let Some(script) = position(&self.engine.spec().scripts, |s| s.name == name).map(ScriptId) {
-                    self.engine.handle(Input::ScriptExited { script, exit }, now);
-                }
-            }
+            News::Program(attempt, notice) => self.program(attempt, notice, now),
             News::FileSays(name, number) => {
                 if let Some(file) = position(&self.engine.spec().files, |f| f.name == name).map(FileId) {
                     self.tracked(Tracker::File(file), TrackValue::Number(number), now);
@@ -213,6 +213,20 @@ impl Driver {
                 let _ = self.orders.send(Order::Stop { release });
             }
         }
+    }
+
+    fn program(&mut self, attempt: Attempt, notice: Notice, now: Time) {
+        let exit = match notice {
+            Notice::Started => return,
+            Notice::Exited(exit) => exit,
+            Notice::NotRun(error) => {
+                if let Some(script) = self.engine.script_of(attempt) {
+                    let _ = self.services.send(Told::NotRun(script, error));
+                }
+                Exit::NotRun
+            }
+        };
+        self.engine.handle(Input::ScriptExited { attempt, exit }, now);
     }
 
     fn tracked(&mut self, tracker: Tracker, value: TrackValue, now: Time) {
@@ -256,6 +270,7 @@ impl Driver {
                 break;
             }
         }
+        self.spec = self.engine.spec().clone();
         let _ = self.orders.send(Order::Tidy);
         self.told.clear();
         self.unsent.clear();
@@ -418,12 +433,13 @@ impl Driver {
             Action::AnnounceSource { ifindex, address, .. } => {
                 let _ = self.orders.send(Order::AnnounceSource { ifindex, address });
             }
-            Action::RunScript(script) => {
-                let _ = self.services.send(Told::Run(script));
+            Action::RunScript(script, attempt) => {
+                if let Some(script) = self.spec.scripts.get(script.index()) {
+                    self.programs.start(attempt, Job::new(script.run.clone()));
+                }
             }
-            Action::KillScript(script, signal) => {
-                let _ = self.services.send(Told::Kill(script, signal));
-            }
+            Action::KillScript(_, attempt, signal) => self.programs.kill(attempt, signal),
+            Action::AbandonScript(_, attempt) => self.programs.abandon(attempt, programs::PATIENCE),
             Action::Report(event) => {
                 let _ = self.services.send(Told::Event(event, now));
             }

@@ -2,8 +2,8 @@
 //!
 //! It waits for a datagram, the timer, the kernel thread or the inbox, tells the engine, and carries out what the engine
 //! answers before it waits again: datagrams are sent here and now, claims and announcements go to the kernel thread,
-//! scripts and events to the services thread. It never opens a file or a socket, writes a log line, resolves a
-//! name or writes netlink: whoever is late here makes every virtual router late.
+//! scripts to the programs thread, events to the services thread. It never opens a file or a socket, writes a log line,
+//! resolves a name or writes netlink: whoever is late here makes every virtual router late.
 //!
 //! Identifiers change with a reload. Orders and reports cross between threads, so the switch is made in this order: the
 //! kernel thread is told the new Spec ([`Order::Configure`]); from then on what the old engine wishes is translated;
@@ -14,6 +14,7 @@ mod carry;
 
 use super::bfd;
 use crate::kernel::netlink::{Order, Report};
+use crate::kernel::programs::{Client, Notice};
 use crate::kernel::socket::{SocketSettings, Sockets};
 use crate::kernel::timer::Timer;
 use crate::kernel::{clock, privilege};
@@ -21,7 +22,7 @@ use crate::spec::{InstanceId, ScriptId, Spec};
 use crate::time::{Interval, Time};
 use crate::vrrp::Engine;
 use crate::vrrp::handover::{self, Handover};
-use crate::vrrp::io::{Beginning, Command, Event, Exit, Input, KillSignal, LinkFact, Readings};
+use crate::vrrp::io::{Attempt, Beginning, Command, Event, Input, LinkFact, Readings};
 use crate::vrrp::snapshot::Snapshot;
 use carry::{Driver, Received, tell_troubles};
 use std::collections::{HashMap, HashSet};
@@ -52,8 +53,9 @@ pub enum News {
     ClearCounters,
     /// An operator's wish about one instance, or all.
     Steer(Steer, Option<Box<str>>),
+    /// What became of the run of a script.
+    Program(Attempt, Notice),
     /// News of trackers come by name: an identifier could have changed its meaning on the way.
-    ScriptExited(Box<str>, Exit),
     FileSays(Box<str>, i32),
     ProcessesRun(Box<str>, u32),
     /// A BFD session is up, or counts as up; straight from the bfd thread.
@@ -88,8 +90,8 @@ pub enum Told {
         spec: Arc<Spec>,
         snapshot: Box<Snapshot>,
     },
-    Run(ScriptId),
-    Kill(ScriptId, KillSignal),
+    /// A script could not be started: the kernel's error number.
+    NotRun(ScriptId, i32),
     Event(Event, Time),
     Trouble(Option<InstanceId>, Box<str>),
     /// A line for `-a`.
@@ -129,6 +131,7 @@ pub struct Setup {
     pub reports: mpsc::UnboundedReceiver<Report>,
     pub inbox: mpsc::UnboundedReceiver<News>,
     pub services: mpsc::UnboundedSender<Told>,
+    pub programs: Client,
     pub punctuality: Arc<Punctuality>,
     pub log_addresses: bool,
     /// What another program of this process left behind.
@@ -173,8 +176,19 @@ fn block_signals() {
 }
 
 async fn run(setup: Setup) -> std::io::Result<()> {
-    let Setup { spec, readings, orders, mut reports, mut inbox, services, punctuality, log_addresses, handover, bfd } =
-        setup;
+    let Setup {
+        spec,
+        readings,
+        orders,
+        mut reports,
+        mut inbox,
+        services,
+        programs,
+        punctuality,
+        log_addresses,
+        handover,
+        bfd,
+    } = setup;
     let timer = Timer::new()?;
     let settings =
         SocketSettings { rx_buffer: spec.daemon.rx_buffer, disable_local_igmp: spec.daemon.disable_local_igmp };
@@ -219,6 +233,8 @@ async fn run(setup: Setup) -> std::io::Result<()> {
         timer,
         orders,
         services,
+        programs,
+        spec,
         punctuality,
         log_addresses,
         bfd,
