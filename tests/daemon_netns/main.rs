@@ -6,6 +6,8 @@
 
 mod again;
 mod beginnings;
+mod dead_mount;
+mod endings;
 mod goodbyes;
 mod ground;
 mod hardship;
@@ -13,6 +15,7 @@ mod life;
 mod logs;
 #[cfg(target_arch = "x86_64")]
 mod panics;
+mod programs;
 mod reload;
 mod senses;
 mod told;

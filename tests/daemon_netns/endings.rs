@@ -1,0 +1,123 @@
+//! SIGTERM at any time ends the daemon, and where it can go on without something it does.
+
+use crate::ground::{Ground, instance, ready};
+
+/// After an engine that was lost the daemon waits longer each time before it begins anew.
+#[test]
+fn sigterm_ends_the_wait_before_a_new_beginning() {
+    if !ready() {
+        return;
+    }
+    let ground = Ground::new();
+    ground.configure(&instance("A", 1, "10.9.0.10/24"));
+    // As many lives as it takes: the environment says how many there were.
+    let line = "mount -t tmpfs tmpfs /run && export VIPD_RESPAWNS=6 && ulimit -n LIMIT && exec {vipd}";
+    // Room for everything but the engine's sockets.
+    let mut waited = None;
+    for limit in (16..60).rev() {
+        let daemon = ground.start_by(&line.replace("LIMIT", &limit.to_string()), "");
+        daemon.wait_for("the daemon to stand, to wait or to end", || {
+            let log = daemon.log_text();
+            ["Startup complete", "Beginning anew in 32 s", "Stopped Keepalived"].iter().any(|line| log.contains(line))
+        });
+        if daemon.log_text().contains("Beginning anew in 32 s") {
+            waited = Some(daemon);
+            break;
+        }
+        daemon.signal(libc::SIGTERM);
+        daemon.end();
+        std::fs::remove_file(ground.directory.join("log")).unwrap();
+    }
+    let daemon = waited.expect("a limit at which the engine cannot begin");
+    daemon.signal(libc::SIGTERM);
+    daemon.wait_for_log("Stopped Keepalived");
+    assert_eq!(daemon.log_text().matches("Starting Keepalived").count(), 1, "{}", daemon.log_text());
+    assert_eq!(daemon.end().code(), Some(0));
+}
+
+#[test]
+fn sigterm_ends_a_startup_script_and_a_startup_delay() {
+    if !ready() {
+        return;
+    }
+    let ground = Ground::new();
+    let here = ground.directory.display();
+    let script = ground.program("slow", &format!("echo > {here}/begun; exec sleep 1000"));
+    let startup = format!("startup_script {}\n startup_script_timeout 900\n", script.display());
+    for (globals, until) in [(startup.as_str(), "begun"), ("vrrp_startup_delay 900\n", "log")] {
+        ground.configure(&format!(
+            "global_defs {{\n script_user root\n {globals}}}\n{}",
+            instance("A", 1, "10.9.0.10/24")
+        ));
+        let daemon = ground.start_by("mount -t tmpfs tmpfs /run && exec {vipd}", "");
+        daemon.wait_for(until, || ground.directory.join(until).exists());
+        if until == "log" {
+            daemon.wait_for("the start", || daemon.log_text().contains("Startup complete"));
+        }
+        daemon.signal(libc::SIGTERM);
+        assert_eq!(daemon.end().code(), Some(0), "{globals}");
+        assert!(!ground.has("10.9.0.10/24"));
+    }
+}
+
+/// SIGTERM while another program takes over stops that one, in order.
+#[test]
+fn sigterm_in_an_upgrade_gives_everything_up() {
+    if !ready() {
+        return;
+    }
+    for _ in 0..5 {
+        let ground = Ground::new();
+        ground.configure(&instance("A", 1, "10.9.0.10/24"));
+        let daemon = ground.start("");
+        daemon.wait_for_address(&ground, "10.9.0.10/24", true);
+        assert_eq!(daemon.ask(r#"{"request":"upgrade"}"#)["reply"], "done");
+        assert_eq!(daemon.stop().code(), Some(0));
+        assert!(!ground.has("10.9.0.10/24"), "whoever has ended holds nothing");
+    }
+}
+
+/// /run that is read-only, or full.
+#[test]
+fn a_daemon_does_without_its_pid_files() {
+    if !ready() {
+        return;
+    }
+    let full = "mount -t tmpfs -o size=4k tmpfs /run && head -c 4096 /dev/zero > /run/full";
+    for run in ["mount -t tmpfs -o ro tmpfs /run", full] {
+        let ground = Ground::new();
+        ground.configure(&instance("A", 1, "10.9.0.10/24"));
+        let daemon = ground.start_by(&format!("{run} && exec {{vipd}}"), "");
+        daemon.wait_for_address(&ground, "10.9.0.10/24", true);
+        let log = daemon.log_text();
+        assert!(log.contains("pid file /run/keepalived.pid: ") && log.contains("going on without it"), "{run}: {log}");
+        assert_eq!(daemon.stop().code(), Some(0));
+        assert!(!ground.has("10.9.0.10/24"));
+    }
+}
+
+/// Too few descriptors for anything: it says so and ends, and leaves nothing.
+#[test]
+fn hardly_any_descriptors_are_a_sentence_and_no_panic() {
+    if !ready() {
+        return;
+    }
+    for limit in 4..26 {
+        let ground = Ground::new();
+        ground.configure(&instance("A", 1, "10.9.0.10/24"));
+        let daemon =
+            ground.start_by(&format!("mount -t tmpfs tmpfs /run && ulimit -n {limit} && exec {{vipd}} -R"), "");
+        daemon.wait_for("a word", || {
+            let log = daemon.log_text();
+            ["Stopped Keepalived", "Exiting", "Startup complete", "error while loading"]
+                .iter()
+                .any(|line| log.contains(line))
+        });
+        // SAFETY: takes numbers only; it is our child, ended or not.
+        unsafe { libc::kill(daemon.pid(), libc::SIGTERM) };
+        let log = daemon.log_text();
+        daemon.end();
+        assert!(!log.contains("panicked"), "{limit}: {log}");
+        assert!(!ground.has("10.9.0.10/24"));
+    }
+}
