@@ -149,7 +149,8 @@ pub struct Simulate {
     /// The servers' configurations; each server is called like its file.
     #[arg(required = true, num_args = 1.., value_name = "FILE")]
     pub files: Vec<PathBuf>,
-    /// crash (power gone), kill (daemon killed), stop, pause, cut, link[:INTERFACE] or script[:NAME]; @SERVER behind it
+    /// crash (power gone), kill (daemon killed), stop, pause, cut, link[:INTERFACE], script[:NAME], or
+    /// server[:ADDRESS[:PORT]] (a real server refuses); @SERVER behind it
     /// if another server than the master is meant.
     #[arg(long, value_name = "HOW", default_value = "crash")]
     pub fail: String,
