@@ -134,10 +134,7 @@ pub struct Will {
 }
 
 /// Becomes `program`. Comes back only if that is impossible.
-pub fn go_over(program: &Path, options: &Options, will: &mut Will) {
-    if let Some(left) = &mut will.bfd {
-        left.begin_stand_in();
-    }
+pub fn go_over(program: &Path, options: &Options, will: &Will) {
     let will = match write(will) {
         Ok(file) => Some(file),
         Err(error) => {
@@ -214,7 +211,7 @@ pub fn inherited(descriptor: i32) -> Will {
 
 /// Begins anew in the same process, at once the first time, then after 1, 2, 4 … 60 s, as keepalived's parent does with
 /// its child. Comes back if that is impossible, and with true when it is told to end meanwhile.
-pub fn respawn(options: &Options, will: &mut Will, runtime: &Runtime, stop: &mut StopSignals) -> bool {
+pub fn respawn(options: &Options, will: &Will, runtime: &Runtime, stop: &mut StopSignals) -> bool {
     let uptime = || crate::kernel::clock::now().since(started()).as_secs();
     let before: u32 = std::env::var(RESPAWNS).ok().and_then(|text| text.parse().ok()).unwrap_or(0);
     let before = if uptime() >= LONG_LIFE_SECS { 0 } else { before };

@@ -465,14 +465,14 @@ fn serve(
         return if end == End::WithoutServices { 0 } else { EXIT_INTERNAL };
     };
     if let Some((program, will)) = services.will() {
-        let mut will = Will { programs: programs.left_behind(), ..will };
+        let will = Will { programs: programs.left_behind(), ..will };
         signals::hold();
         if runtime.block_on(stop.heard()) {
             // The next program is to give up what this one owns.
             signals::ask_to_stop();
         }
         // Never comes back, unless there is no program to go over to: then this one starts anew.
-        again::go_over(&program, options, &mut will);
+        again::go_over(&program, options, &will);
     }
     // A thread that panics lets go of its channels a little before it has ended.
     let lost = services.has_lost_the_engine();
@@ -483,7 +483,7 @@ fn serve(
         kernel.join();
         let bfd = services.sessions_left();
         let mut will = Will { programs: programs.left_behind(), bfd, ..services.belongings() };
-        return if again::respawn(options, &mut will, runtime, stop) { 0 } else { code };
+        return if again::respawn(options, &will, runtime, stop) { 0 } else { code };
     }
     writer.flush(LAST_FILES);
     drop(server);

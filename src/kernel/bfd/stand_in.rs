@@ -2,7 +2,8 @@
 //! program after it lie tens of milliseconds, more than a peer with a short detection time waits.
 //!
 //! A child with the same sockets repeats each session's last word at its interval, and knows nothing else. The next
-//! program ends it before it speaks itself; it ends by itself with its parent, and after [`LONGEST`] in any case.
+//! program ends it before it speaks itself; it ends by itself with its parent, and after
+//! [`LONGEST`] in any case.
 
 use crate::bfd::io::LENGTH;
 use crate::time::{Interval, Time};
@@ -35,7 +36,7 @@ pub struct Word {
 pub struct StandIn(i32);
 
 impl StandIn {
-    /// Begins to speak. To be called by the thread that will call exec(2): the child ends with it.
+    /// Begins to speak, while the process that this is called in lives.
     ///
     /// # Errors
     /// No child can be made.
@@ -43,11 +44,12 @@ impl StandIn {
         let end = crate::kernel::clock::now() + LONGEST;
         words.sort_by_key(|word| word.relay.descriptor);
         let (heard, said) = std::io::pipe()?;
+        let parent = std::process::id();
         // SAFETY: the child makes system calls and nothing else: no memory is asked for, no lock is taken, nothing that
         // another thread may have been in the middle of is touched.
         match unsafe { libc::fork() } {
             -1 => Err(io::Error::last_os_error()),
-            0 => speak(&mut words, end),
+            0 => speak(&mut words, end, parent),
             pid => {
                 // The child has let go of everything that is not its own (a lock on a pid file that the next program wants)
                 // when its end of the pipe is closed.
@@ -74,10 +76,9 @@ impl StandIn {
     }
 }
 
-fn speak(words: &mut [Word], end: Time) -> ! {
+fn speak(words: &mut [Word], end: Time, parent: u32) -> ! {
     // SAFETY: system calls with values and pointers to memory of this process.
     unsafe {
-        libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
         libc::prctl(libc::PR_SET_TIMERSLACK, 1);
         let mut from = 0;
         for word in words.iter() {
@@ -104,6 +105,11 @@ fn speak(words: &mut [Word], end: Time) -> ! {
         unsafe {
             libc::clock_nanosleep(libc::CLOCK_MONOTONIC, libc::TIMER_ABSTIME, &raw const at, std::ptr::null_mut())
         };
+        // SAFETY: takes nothing. Whose parent has died has another one.
+        if u32::try_from(unsafe { libc::getppid() }) != Ok(parent) {
+            // SAFETY: as above.
+            unsafe { libc::_exit(0) };
+        }
         let now = crate::kernel::clock::now();
         for word in words.iter_mut().filter(|word| word.next <= now) {
             let to = &word.relay.to;

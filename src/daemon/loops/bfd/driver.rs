@@ -4,7 +4,7 @@ use super::{Door, Left, News, Setup, Subscriber, Told};
 use crate::bfd::Engine;
 use crate::bfd::io::{Action, Command, Event, Input, Level, Outlet, SessionId};
 use crate::daemon::loops::vrrp::Punctuality;
-use crate::kernel::bfd::{Ground, Word, holder};
+use crate::kernel::bfd::{Ground, StandIn, Word, holder};
 use crate::kernel::clock;
 use crate::spec::Spec;
 use crate::time::{Interval, Time};
@@ -252,9 +252,18 @@ impl<'a> Driver<'a> {
                 let word = |(session, bytes, interval, next)| {
                     Some(Word { relay: self.ground.relay(session)?, bytes, interval, next })
                 };
-                let words = self.engine.last_words().filter_map(word).collect();
+                let words: Vec<Word> = self.engine.last_words().filter_map(word).collect();
+                // At once: what other threads still have to do may take longer than a peer waits.
+                let stand_in = (!words.is_empty()).then(|| StandIn::begin(words)).and_then(|begun| match begun {
+                    Ok(stand_in) => Some(stand_in),
+                    Err(error) => {
+                        let text = format!("Nobody speaks for the sessions meanwhile: {error}");
+                        let _ = self.services.send(Told::Trouble(text.into()));
+                        None
+                    }
+                });
                 let handover = self.engine.hand_over();
-                let left = Left { handover, words, sockets: self.ground.hand_over(), stand_in: None };
+                let left = Left { handover, sockets: self.ground.hand_over(), stand_in };
                 let _ = answer.send(Box::new(left));
                 return true;
             }

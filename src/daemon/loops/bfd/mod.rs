@@ -19,7 +19,7 @@ use crate::bfd::handover::Handover;
 use crate::bfd::io::{Beginning, Event, Input, Level, Link, Local};
 use crate::bfd::snapshot::Snapshot;
 use crate::daemon::loops::vrrp::Punctuality;
-use crate::kernel::bfd::{Batch, Bell, Ground, Kept, StandIn, Word};
+use crate::kernel::bfd::{Batch, Bell, Ground, Kept, StandIn};
 use crate::kernel::{clock, privilege};
 use crate::spec::{Spec, bfd::Session};
 use crate::time::{Interval, Time};
@@ -84,23 +84,8 @@ pub enum Told {
 pub struct Left {
     pub handover: Handover,
     pub sockets: Kept,
-    /// Last words of the sessions, and where they go: for a [`StandIn`], which is begun right before exec(2).
-    #[serde(skip)]
-    pub words: Vec<Word>,
+    /// Who speaks for the sessions until the next program does.
     pub stand_in: Option<StandIn>,
-}
-
-impl Left {
-    /// Somebody speaks for the sessions until the next program does. To be called by the thread that calls exec(2).
-    pub fn begin_stand_in(&mut self) {
-        let words = std::mem::take(&mut self.words);
-        if !words.is_empty() {
-            match StandIn::begin(words) {
-                Ok(stand_in) => self.stand_in = Some(stand_in),
-                Err(error) => tracing::warn!(target: "bfd", "Nobody speaks for the sessions meanwhile: {error}"),
-            }
-        }
-    }
 }
 
 /// The way to the bfd thread; cheap to clone.
