@@ -482,7 +482,7 @@ fn serve(
         kernel.order(Order::Stop { release: true });
         kernel.join();
         let bfd = services.sessions_left();
-        let mut will = Will { programs: programs.left_behind(), bfd, ..services.belongings() };
+        let will = Will { programs: programs.left_behind(), bfd, ..services.belongings() };
         return if again::respawn(options, &will, runtime, stop) { 0 } else { code };
     }
     writer.flush(LAST_FILES);
