@@ -144,6 +144,26 @@ fn the_address_to_speak_from_is_absent() {
     let unicast = |own: &str, peer: &str| format!("unicast_src_ip {own}\n    unicast_peer {{\n        {peer}\n    }}");
     pair.start(&conf(150, &unicast("10.0.0.99", "10.0.0.12")), &conf(100, &unicast("10.0.0.12", "10.0.0.99")));
     says(&pair.primary, "doctor", &["10.0.0.99, which it is to send from, is not on this machine"]);
+    all_three(&pair.primary, &["in FAULT: its source address 10.0.0.99 is on no interface"]);
+}
+
+#[test]
+fn there_is_no_socket() {
+    let Some(pair) = Pair::new("bro-sock") else { return };
+    // Every VMAC has sockets of its own, and the daemon may not raise what it is allowed.
+    let many: String = (1..=40).map(|n| {
+        format!(
+            "vrrp_instance V{n} {{\n    interface eth0\n    use_vmac\n    virtual_router_id {n}\n    priority 100\n    \
+             virtual_ipaddress {{\n        10.0.1.{n}/32\n    }}\n}}\n"
+        )
+    }).collect();
+    let limited = format!("prlimit --nofile=50:50 {}", env!("CARGO_BIN_EXE_vipd"));
+    pair.primary.write("/etc/vipd-under-test", &limited, 0o644);
+    pair.start(&many, &conf(100, ""));
+    for verb in ["status", "explain", "doctor"] {
+        says(&pair.primary, verb, &["in FAULT: no socket: "]);
+    }
+    says(&pair.primary, "doctor", &["descriptors open and may have 50"]);
 }
 
 #[test]
