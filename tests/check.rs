@@ -125,3 +125,50 @@ fn the_fields_of_json_are_those_that_the_manual_names() {
         assert!(manual.contains(field), "vipctl(1) does not name {field}");
     }
 }
+
+/// A keyword that nothing acts on and a program that will not run leave the exit code alone; `--strict` wants neither.
+#[test]
+fn what_has_no_effect_is_said_and_strict_fails_on_it() {
+    let folder = Folder::new("effect");
+    let instance = |more: &str| {
+        format!(
+            "global_defs {{\n {more}\n}}\nvrrp_instance V {{\n interface eth0\n virtual_router_id 51\n \
+             virtual_ipaddress {{\n  10.0.0.1\n }}\n}}\n"
+        )
+    };
+    let idle = vipd::config::table::keywords::all();
+    let idle =
+        idle.iter().find(|k| k.status.starts_with("no effect") && k.block == "global_defs" && k.arguments == "none");
+    // When every keyword has an effect there is none to name.
+    if let Some(idle) = idle {
+        let file = folder.file("idle.conf", &instance(idle.keyword));
+        let (code, said) = check(&["--anywhere", &file]);
+        assert_eq!(code, 0, "{said}");
+        assert!(said.contains(&format!("`{}` has no effect here", idle.keyword)), "{said}");
+        assert_eq!(check(&["--anywhere", "--strict", &file]).0, 1);
+    }
+    let file = folder.file("plain.conf", &instance("router_id a"));
+    assert_eq!(check(&["--anywhere", "--strict", &file]).0, 0);
+}
+
+#[test]
+fn no_output_tells_a_password() {
+    let folder = Folder::new("secret");
+    let file = |name: &str, secret: &str| {
+        let text = format!(
+            "vrrp_instance V {{\n interface eth0\n virtual_router_id 51\n authentication {{\n  auth_type PASS\n  auth_pass {secret}\n }}\n \
+             virtual_ipaddress {{\n  10.0.0.1\n }}\n}}\n"
+        );
+        folder.file(name, &text)
+    };
+    let (one, other) = (file("one.conf", "TopSecret99"), file("other.conf", "BestHidden7"));
+    for arguments in [vec!["--anywhere"], vec!["--anywhere", "--json"]] {
+        let arguments: Vec<&str> = arguments.into_iter().chain([one.as_str(), other.as_str()]).collect();
+        let (code, said) = check(&arguments);
+        assert_eq!(code, 5, "{said}");
+        assert!(said.contains("auth_pass"), "{said}");
+        for part in ["TopSecr", "Secret99", "BestHidd", "Hidden7"] {
+            assert!(!said.contains(part), "{said}");
+        }
+    }
+}

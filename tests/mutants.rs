@@ -78,26 +78,26 @@ const MUTANTS: &[Mutant] = &[
     ),
     mutant(
         "no goodbye when a fault appears",
-        "instance.rs",
+        "instance/mod.rs",
         "if role == Role::Master {\n                    self.advertise(Priority::LEAVING, cx);",
         "if role == Role::Init {\n                    self.advertise(Priority::LEAVING, cx);",
     ),
     mutant("no goodbye at stop", "command.rs", "for id in &masters {", "for id in masters.iter().take(0) {"),
     mutant(
         "the cadence drifts",
-        "instance.rs",
+        "instance/mod.rs",
         "following(due, spec.interval, cx.now) } else { due + spec.interval }",
         "following(due, spec.interval, cx.now) } else { cx.now + spec.interval }",
     ),
     mutant(
         "a new master says nothing at first",
-        "instance.rs",
+        "instance/mod.rs",
         "self.plan.begin(&cx.spec.garp, cx.now);\n            self.advertise(self.priority(), cx);",
         "self.plan.begin(&cx.spec.garp, cx.now);",
     ),
     mutant(
         "addresses stay when mastership goes",
-        "instance.rs",
+        "instance/mod.rs",
         "cx.out.push_back(Action::Disown(cx.id));",
         "cx.spec.name.len();",
     ),
@@ -166,7 +166,7 @@ const MUTANTS: &[Mutant] = &[
     mutant("reloads pair whatever stands there", "reload.rs", "a.vrid == b.vrid && a.family", "a.family"),
     mutant(
         "a shorter patience ends with the reload",
-        "instance.rs",
+        "instance/mod.rs",
         "backup.since = backup.since.max(cx.now);",
         "backup.preempt_at = None;",
     ),
@@ -201,6 +201,75 @@ const MUTANTS: &[Mutant] = &[
         "if first || self.quorum == Some(enough) || !delay.is_zero() {",
     ),
     mutant("the start-up delay is ignored", "mod.rs", "not_before: now + spec.startup_delay,", "not_before: now,"),
+    mutant(
+        "quorum is lost at once below it",
+        "../balance/quorum.rs",
+        "alive >= quorum.saturating_sub(hysteresis)",
+        "alive >= quorum",
+    ),
+    mutant("a quorum of nothing counts", "../balance/quorum.rs", "alive > 0 &&", "(alive > 0 || had) &&"),
+    mutant(
+        "retries are not counted",
+        "../balance/check.rs",
+        "(true, _) if self.count < timing.retry => self.retry(timing),\n            _ => (self.fail()",
+        "(true, _) if self.count < 1 => self.retry(timing),\n            _ => (self.fail()",
+    ),
+    mutant(
+        "a success keeps the count",
+        "../balance/check.rs",
+        "(self.up, self.ran, self.count) = (true, true, 0);",
+        "(self.up, self.ran) = (true, true);",
+    ),
+    mutant(
+        "one good page makes a server good",
+        "../balance/check.rs",
+        "if self.page + 1 < pages {",
+        "if self.page + 1 < pages && false {",
+    ),
+    mutant("the warm-up is forgotten", "../balance/check.rs", "now + FIRST + warmup", "now + warmup"),
+    mutant(
+        "weights drift",
+        "../balance/server.rs",
+        "(false, None) => weight(self.base,",
+        "(false, None) => weight(self.shown,",
+    ),
+    mutant(
+        "what is drained is served",
+        "../balance/server.rs",
+        "(true, _) => 0,",
+        "(true, _) => i64::from(self.base),",
+    ),
+    mutant("a refused server counts", "../balance/server.rs", "self.good() && self.refused.is_empty()", "self.good()"),
+    mutant(
+        "the sorry server serves beside the others",
+        "../balance/service.rs",
+        "let serving = self.sorry.is_none();",
+        "let serving = self.sorry.is_none() || self.servers.len() > 1;",
+    ),
+    mutant(
+        "without NAT the server's port is kept",
+        "../balance/service.rs",
+        "(ServiceKey::Address { port, .. }, _) => *port,",
+        "(ServiceKey::Address { .. }, _) => endpoint.port.unwrap_or(0),",
+    ),
+    mutant(
+        "an old answer of the kernel counts",
+        "../balance/mod.rs",
+        "entry.version == version",
+        "entry.version >= version",
+    ),
+    mutant(
+        "checks that sleep hear",
+        "../balance/mod.rs",
+        "is_some_and(|service| service.enabled) {\n                continue;",
+        "is_some() {\n                continue;",
+    ),
+    mutant(
+        "a reload begins all checks anew",
+        "../balance/reload.rs",
+        "due: check.due,\n                running",
+        "due: None,\n                running",
+    ),
     mutant("readings before the beginning are lost", "mod.rs", "engine.take_readings(&world.readings);", ""),
 ];
 
@@ -289,19 +358,28 @@ fn shown(failures: &[String]) -> String {
 fn every_mutant_is_noticed() {
     let tree = root().join("target/mutants/tree");
     lay_out(&tree);
-    for suite in ["engine", "model", "simulate"] {
+    for suite in ["engine", "model", "simulate", "balance"] {
         assert_eq!(failures(&tree, suite), Vec::<String>::new(), "{suite} fails without any defect");
     }
     let wanted = std::env::var("VIPD_MUTANTS").unwrap_or_default();
     let chosen = |mutant: &&Mutant| wanted.is_empty() || wanted.split(',').any(|word| mutant.name.contains(word));
     let mut survivors = Vec::new();
-    println!("| defect | random worlds (laws) | exhaustive walk | engine's tests |\n|---|---|---|---|");
+    println!(
+        "| defect | random worlds (laws) | exhaustive walk | engine's tests | balancer's tests |\n|---|---|---|---|---|"
+    );
     for mutant in MUTANTS.iter().filter(chosen) {
         let path = tree.join("src/vrrp").join(mutant.file);
         std::fs::write(&path, source(mutant).replace(mutant.is, mutant.becomes)).unwrap();
-        let found = ["simulate", "model", "engine"].map(|suite| failures(&tree, suite));
+        let found = ["simulate", "model", "engine", "balance"].map(|suite| failures(&tree, suite));
         std::fs::write(&path, source(mutant)).unwrap();
-        println!("| {} | {} | {} | {} |", mutant.name, shown(&found[0]), shown(&found[1]), shown(&found[2]));
+        println!(
+            "| {} | {} | {} | {} | {} |",
+            mutant.name,
+            shown(&found[0]),
+            shown(&found[1]),
+            shown(&found[2]),
+            shown(&found[3])
+        );
         if found.iter().all(Vec::is_empty) {
             survivors.push(mutant.name);
         }

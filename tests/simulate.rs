@@ -6,6 +6,8 @@
 
 #[path = "simulate/flawed.rs"]
 mod flawed;
+#[path = "simulate/servers.rs"]
+mod servers;
 
 use flawed::{Flaw, flawed};
 use std::collections::BTreeMap;
@@ -412,6 +414,9 @@ fn the_documented_scenario_is_one() {
         let process = "vrrp_track_process haproxy {\n process haproxy\n}\nvrrp_instance V {\n interface eth0\n \
                        virtual_router_id 1\n virtual_ipaddress {\n 192.0.2.1\n }\n track_process {\n haproxy\n }\n}\n";
         spec.processes = read(process).processes;
+        let servers = "virtual_server 192.0.2.100 80 {\n lb_algo rr\n lb_kind NAT\n protocol TCP\n delay_loop 1\n \
+                       real_server 10.1.0.2 8080 {\n TCP_CHECK {\n }\n }\n}\n";
+        spec.balance = read(servers).balance;
     }
     let scenario: Scenario = text.replace("b.ens3", "b.eth0").parse().unwrap();
     let report = play(&specs, &scenario, &real, true).unwrap();

@@ -3,12 +3,16 @@
 #![allow(clippy::unwrap_used)]
 
 use std::fmt::Write as _;
+use std::sync::Arc;
 use vipd::config::Env;
 use vipd::config::load;
 use vipd::config::system::TableSystem;
 use vipd::config::text::expand::TextEnv;
 use vipd::config::text::source::MapLoader;
-use vipd::spec::Spec;
+use vipd::observe::{dump, json};
+use vipd::spec::{Spec, TieTarget};
+use vipd::time::Time;
+use vipd::vrrp::Engine;
 
 fn read(text: &str) -> (Spec, u8, Vec<String>) {
     let system = TableSystem::anywhere();
@@ -56,4 +60,35 @@ fn a_group_with_more_than_a_million_ties_tracks_nothing() {
         assert_eq!((code, ties), if tracked { (0, members * trackers) } else { (5, 0) }, "{said:?}");
         assert_eq!((spec.groups[0].ties.len(), said.len()), if tracked { (trackers, 0) } else { (0, 1) }, "{said:?}");
     }
+}
+
+/// Interfaces of addresses, routes and rules are needed, and not tracked as far as any dump tells.
+#[test]
+fn only_what_was_configured_to_be_tracked_is_shown() {
+    let lines = "virtual_ipaddress_excluded {\n 10.8.0.100/24 dev eth2\n }\n virtual_routes {\n 10.99.0.0/24 via 10.0.0.9 dev eth3\n }\n \
+                 virtual_rules {\n from 10.0.0.0/8 iif eth4 table 100 preference 9\n }\n track_interface {\n eth5 weight 5\n eth2 weight 7\n }";
+    let (spec, code, said) = read(&instance("V", 0, lines));
+    assert_eq!(code, 0, "{said:?}");
+    let ties = &spec.instances[0].ties;
+    let implied = |name: &str| {
+        ties.iter()
+            .find(|t| matches!(&t.on, TieTarget::Interface(i) if i.as_str() == name))
+            .map(|t| (t.asked, t.weight))
+    };
+    assert_eq!(
+        ["eth2", "eth3", "eth4", "eth5"].map(implied),
+        [Some((Some(7), 0)), Some((None, 0)), Some((None, 0)), Some((Some(5), 5))]
+    );
+    let engine = Engine::new(Arc::new(spec.clone()), Vec::new(), Time::ZERO);
+    let snapshot = engine.snapshot(Time::ZERO);
+    let json = json::dump(&spec, &snapshot);
+    assert!(json.contains(r#""track_ifp":["eth5","eth2"]"#), "{json}");
+    let data = dump::data(&spec, &snapshot);
+    let tracked = data.split("Tracked interfaces :\n").nth(1).unwrap();
+    assert_eq!(
+        tracked.lines().take(2).map(str::trim).collect::<Vec<_>>(),
+        ["eth5 weight 5", "eth2 weight 7"],
+        "{data}"
+    );
+    assert!(!tracked.lines().nth(2).unwrap().starts_with("     "), "{data}");
 }

@@ -29,7 +29,7 @@ pub fn run(args: &Check) -> Outcome {
     for file in &args.files {
         let (spec, diagnostics) = load(file, args.config_id.as_deref(), place)?;
         code = code.max(diagnostics.exit_code());
-        if args.strict && diagnostics.list.iter().any(|d| d.class.level() == Level::Warning) {
+        if args.strict && diagnostics.list.iter().any(|d| d.class.is_against_strict()) {
             code = code.max(NO);
         }
         match spec {

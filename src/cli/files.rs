@@ -173,6 +173,9 @@ impl System for Anywhere {
     fn executable(&self, path: &str, uid: u32, gid: u32) -> bool {
         self.table.executable(path, uid, gid)
     }
+    fn tells_changes(&self, directory: &str) -> bool {
+        self.table.tells_changes(directory)
+    }
     fn read_secret(&self, path: &str) -> Option<Vec<u8>> {
         self.table.read_secret(path)
     }

@@ -89,7 +89,8 @@ pub fn bfd_instance(sessions: &mut Sessions, node: &Node<'_>, cx: &mut Cx<'_>) {
     let Some(name) = node.args.first().copied() else { return cx.abort(node, "a name") };
     if name.text.len() > NAME {
         let message = format!("the name `{}` is too long; the bfd_instance is left out", name.text);
-        cx.push(Diagnostic::new(Class::General, name.span, message).label(format!("at most {NAME} bytes")));
+        let complaint = Diagnostic::new(Class::General, name.span, message).label(format!("at most {NAME} bytes"));
+        cx.push(complaint.help("give it a shorter name"));
         return;
     }
     if !cx.define("BFD session", name) {
@@ -114,7 +115,13 @@ pub fn bfd_instance(sessions: &mut Sessions, node: &Node<'_>, cx: &mut Cx<'_>) {
     let Some(neighbor) = own.neighbor.address.as_ref().map(|n| n.value) else {
         if !own.neighbor.malformed {
             let message = format!("bfd_instance {} has no neighbor_ip; it is left out", name.text);
-            cx.lacks(&["neighbor_ip", "neighbour_ip"], node.span, node.close, message);
+            cx.lacks(
+                &["neighbor_ip", "neighbour_ip"],
+                node.span,
+                node.close,
+                message,
+                "write `neighbor_ip ADDRESS` in it",
+            );
         }
         return;
     };
@@ -122,7 +129,7 @@ pub fn bfd_instance(sessions: &mut Sessions, node: &Node<'_>, cx: &mut Cx<'_>) {
     if let Some(other) = own.source.as_ref().filter(|s| Family::of(&s.value) != Family::of(&neighbor)) {
         let message =
             format!("bfd_instance {} is left out: {} and {neighbor} are of different families", name.text, other.value);
-        return cx.block_error(other.span, node.close, message);
+        return cx.block_error(other.span, node.close, message, "write source_ip and neighbor_ip of one family");
     }
     let interface = own.neighbor.interface.clone();
     if matches!(neighbor, IpAddr::V6(v6) if v6.is_unicast_link_local()) && interface.is_none() {
@@ -138,7 +145,12 @@ pub fn bfd_instance(sessions: &mut Sessions, node: &Node<'_>, cx: &mut Cx<'_>) {
     if let (Some(hops), Some(set)) = (max_hops, &own.max_hops)
         && hops > ttl_base
     {
-        cx.block_error(set.span, node.close, format!("max_hops {hops} is above the TTL; {ttl_base} is used"));
+        cx.block_error(
+            set.span,
+            node.close,
+            format!("max_hops {hops} is above the TTL; {ttl_base} is used"),
+            "lower max_hops, or raise ttl",
+        );
         max_hops = Some(ttl_base);
     }
     let session = Session {
@@ -160,7 +172,8 @@ pub fn bfd_instance(sessions: &mut Sessions, node: &Node<'_>, cx: &mut Cx<'_>) {
     };
     if let Some((first, twin)) = sessions.usable.iter().find(|(_, other)| other.clashes(&session)) {
         let message = format!("bfd_instance {} is left out: {} has the same addresses", name.text, twin.name);
-        cx.push(Diagnostic::new(Class::General, node.span, message).related(*first, "the first one"));
+        let complaint = Diagnostic::new(Class::General, node.span, message).related(*first, "the first one");
+        cx.push(complaint.help("one session does for both: use its name"));
         return;
     }
     sessions.usable.push((node.span, session));
@@ -176,6 +189,9 @@ fn neighbor(field: &mut Neighbor, node: &Node<'_>, cx: &mut Cx<'_>) {
     match ip_address(text).filter(|_| interface.is_some() == field.interface.is_some()) {
         Some(value) => {
             field.malformed = false;
+            if field.interface.is_none() {
+                cx.unread(*word);
+            }
             field.address = Some(Setting { value, span: word.span });
         }
         None => {

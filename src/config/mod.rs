@@ -22,10 +22,11 @@ pub mod vrrp;
 
 use crate::spec::Spec;
 use crate::spec::balance::LvsSpec;
-use report::{Class, Diagnostics};
+use report::{Class, Diagnostics, Secrets, odd};
 use std::sync::Arc;
 use system::System;
 use table::block::Cx;
+use text::expand::Text;
 use text::source::Loader;
 
 /// What a configuration depends on beside its files.
@@ -58,12 +59,23 @@ pub fn load(root: &str, env: &Env<'_>, files: &dyn Loader) -> (Option<Spec>, Dia
 
 /// Reads a configuration with everything in it.
 pub fn load_all(root: &str, env: &Env<'_>, files: &dyn Loader) -> Loaded {
-    let mut loaded = Loaded::default();
+    let mut diagnostics = Diagnostics::default();
+    let text = text::expand::read(root, &env.text, files, &mut diagnostics);
+    let mut loaded = understand(&text, env, files, diagnostics);
+    odd::name_all(text.buffer(), &mut loaded.diagnostics);
+    if !loaded.diagnostics.list.is_empty() {
+        loaded.diagnostics.secrets = Secrets::find(&loaded.diagnostics.sources.files, text.buffer());
+    }
+    loaded
+}
+
+/// From the expanded text on.
+fn understand(text: &Text, env: &Env<'_>, files: &dyn Loader, diagnostics: Diagnostics) -> Loaded {
+    let mut loaded = Loaded { diagnostics, ..Loaded::default() };
     let diagnostics = &mut loaded.diagnostics;
-    let text = text::expand::read(root, &env.text, files, diagnostics);
     let include_failed = diagnostics.list.iter().any(|d| d.class == Class::Include);
     let mut cx = Cx::new(env, line::names::Names::customary(), diagnostics);
-    let mut nodes = text::tree::Nodes::new(&text, &table::keywords::Language);
+    let mut nodes = text::tree::Nodes::new(text, &table::keywords::Language);
     let mut top = top::read(&mut nodes, files, &mut cx);
     // Where reading stopped, braces and quotes are looked at all the same.
     while nodes.next(cx.diagnostics).is_some() {}

@@ -1,12 +1,14 @@
 //! Scripts: reading their lines, finding their users, and whether it is safe to run them.
 //!
-//! A script that runs as root must not be replaceable by others: every directory on its way and the file itself must be
-//! root's and not writable by others (semantics of keepalived 2.4.3, `check_security`: the configured path and the path
-//! that links lead to are both walked). All questions go through [`System`]; nothing is executed here.
+//! A script that runs as root must not be replaceable by others: every directory and every link on its way and the file
+//! itself must be root's and not writable by others. The way is walked as the kernel walks it, through links: `/bin` is one
+//! on every Debian since 12. keepalived 2.4.3 refuses any path with a link in the middle; 2.2.7 looks only at the file that
+//! the links lead to. All questions go through [`System`]; nothing is executed here.
 
 use super::report::{Class, Diagnostic};
 use super::system::{FileKind, Stat, System};
-use crate::config::table::block::{Body, Cx, Facts, Reader, Repeat, Set, Setting, lost_to_quote};
+use crate::config::global::Global;
+use crate::config::table::block::{Body, Cx, Facts, Reader, Repeat, Set, Setting, given, lost_to_quote};
 use crate::config::text::lexer;
 use crate::config::text::source::Span;
 use crate::config::text::tree::Node;
@@ -174,7 +176,20 @@ pub fn stat(system: &dyn System, path: &str) -> Option<Stat> {
 
 /// The path without links, `.` and `..`; `None` if a part of it does not exist.
 pub fn real_path(system: &dyn System, path: &str) -> Option<String> {
+    way(system, path).map(|(real, _)| real)
+}
+
+/// A part of a path, with what is there.
+type Step = (String, Stat);
+
+/// Most links on a way, as in Linux.
+const MOST_LINKS: u32 = 40;
+
+/// Where a path leads, and every directory, link and file that the kernel looks at on the way, in its order: whoever may
+/// change one of them decides what the path means. `None` if a part of it does not exist.
+fn way(system: &dyn System, path: &str) -> Option<(String, Vec<Step>)> {
     let mut done = String::from("/");
+    let mut steps = vec![(done.clone(), system.lstat("/")?)];
     let mut left: Vec<String> = path.rsplit('/').map(str::to_owned).collect();
     let mut links = 0;
     while let Some(part) = left.pop() {
@@ -188,9 +203,10 @@ pub fn real_path(system: &dyn System, path: &str) -> Option<String> {
         }
         let next = if done == "/" { format!("/{part}") } else { format!("{done}/{part}") };
         let stat = system.lstat(&next)?;
+        steps.push((next.clone(), stat));
         if stat.kind == FileKind::Link {
             links += 1;
-            if links > 40 {
+            if links > MOST_LINKS {
                 return None;
             }
             let target = system.read_link(&next)?;
@@ -204,7 +220,7 @@ pub fn real_path(system: &dyn System, path: &str) -> Option<String> {
             done = next;
         }
     }
-    Some(done)
+    Some((done, steps))
 }
 
 /// A path without `//`, `/./` and `/../`; links stay.
@@ -231,6 +247,16 @@ pub enum Danger {
     NotExecutable(String),
 }
 impl Danger {
+    /// What to do about it.
+    pub fn cure(&self) -> &'static str {
+        match self {
+            Danger::NotFound(_) => "correct the path, or put the program there",
+            Danger::Inhibited(_) => {
+                "make it root's and not writable by others (chown root, chmod go-w), or run it as another user"
+            }
+            Danger::NotExecutable(_) => "chmod +x, or run it as a user who may execute it",
+        }
+    }
     pub fn reason(&self) -> &str {
         let (Danger::NotFound(reason) | Danger::Inhibited(reason) | Danger::NotExecutable(reason)) = self;
         reason
@@ -258,13 +284,14 @@ pub struct Guard<'a> {
 }
 
 impl<'a> Guard<'a> {
-    pub fn new(system: &'a dyn System) -> Self {
+    /// As `global_defs` want it.
+    pub fn of(global: &Global, system: &'a dyn System) -> Self {
         Guard {
             system,
-            enabled: false,
-            use_symlinks: false,
-            supplementary: false,
-            script_user: None,
+            enabled: global.script_security.is_some(),
+            use_symlinks: given(&global.use_symlink_paths, false),
+            supplementary: given(&global.set_supplementary_groups, false),
+            script_user: global.script_user.as_ref().map(|set| set.value.clone()),
             default: None,
             must_be_named: true,
             default_failed: false,
@@ -338,7 +365,7 @@ impl<'a> Guard<'a> {
             return Ok((run(Command::Shell(name.into())), false));
         }
         let given = if name.contains('/') { name.to_owned() } else { self.search(name, by)? };
-        let real = real_path(self.system, &given)
+        let (real, steps) = way(self.system, &given)
             .ok_or_else(|| Danger::NotFound(format!("`{given}` does not exist or cannot be reached")))?;
         let stat =
             self.system.lstat(&real).ok_or_else(|| Danger::NotFound(format!("`{given}` cannot be looked at")))?;
@@ -351,10 +378,7 @@ impl<'a> Guard<'a> {
         }
         let set_id = (stat.uid == 0 && stat.mode & 0o4100 == 0o4100) || (stat.gid == 0 && stat.mode & 0o2010 == 0o2010);
         if executable && (by.uid == 0 || by.gid == 0 || set_id) {
-            insecure |= self.walk(&given, span)?;
-            if real != given {
-                insecure |= self.walk(&real, span)?;
-            }
+            insecure |= self.judge(&steps, span)?;
         }
         if !executable {
             return Err(Danger::NotExecutable(format!(
@@ -383,25 +407,11 @@ impl<'a> Guard<'a> {
             .ok_or_else(|| Danger::NotFound(format!("there is no command `{name}` in PATH")))
     }
 
-    /// Walks a path from the root. True: others could change what is executed, and security is off.
-    fn walk(&mut self, path: &str, span: Span) -> Result<bool, Danger> {
-        let ends = path.match_indices('/').map(|(at, _)| at.max(1)).chain([path.len()]);
-        for end in ends {
-            let Some(part) = path.get(..end) else { continue };
-            let last = end == path.len();
-            let stat =
-                self.system.lstat(part).ok_or_else(|| Danger::NotFound(format!("`{part}` cannot be looked at")))?;
-            let right_kind = match last {
-                true => stat.kind.is_file() || stat.kind == FileKind::Link,
-                false => stat.kind.is_directory(),
-            };
-            if !right_kind {
-                let reason = match stat.kind {
-                    FileKind::Link => format!("`{part}`, on its way, is a link; write the path that it leads to"),
-                    _ => format!("`{part}`, on its way, is not a directory"),
-                };
-                return Err(Danger::Inhibited(reason));
-            }
+    /// Looks at each step of a way. True: others could change what is executed, and security is off.
+    fn judge(&mut self, steps: &[Step], span: Span) -> Result<bool, Danger> {
+        for (part, stat) in steps {
+            // Anybody may write into a sticky directory, but only root may move what is root's there. A link's own mode
+            // says nothing: who may change it is whoever may write into its directory, which is a step of its own.
             let sticky = stat.kind == FileKind::Directory && stat.mode & 0o1000 != 0;
             let open = (stat.gid != 0 && stat.mode & 0o020 != 0) || stat.mode & 0o002 != 0;
             if stat.uid != 0 || (open && !sticky && stat.kind != FileKind::Link) {

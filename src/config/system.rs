@@ -86,6 +86,9 @@ pub trait System {
     fn read_link(&self, path: &str) -> Option<String>;
     /// May `uid`/`gid` execute the file?
     fn executable(&self, path: &str, uid: u32, gid: u32) -> bool;
+    /// Does the kernel tell of changes to files in this directory? False on file systems that are made up as they are read,
+    /// such as /proc and /sys.
+    fn tells_changes(&self, directory: &str) -> bool;
     /// A small file, for `file:` keys. At most 64 KiB are read.
     fn read_secret(&self, path: &str) -> Option<Vec<u8>>;
     /// `PATH`, for commands without a slash.
@@ -164,6 +167,11 @@ impl System for TableSystem {
             Some(stat) => stat.mode & 0o001 != 0,
             None => self.assume_scripts,
         }
+    }
+    fn tells_changes(&self, directory: &str) -> bool {
+        !["/proc", "/sys"]
+            .iter()
+            .any(|root| directory.strip_prefix(root).is_some_and(|d| d.is_empty() || d.starts_with('/')))
     }
     fn read_secret(&self, path: &str) -> Option<Vec<u8>> {
         self.secrets.get(path).cloned()

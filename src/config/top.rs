@@ -7,8 +7,8 @@ use super::balance::{self, Lvs};
 use super::bfd::{Sessions, bfd_instance};
 use super::global::Global;
 use super::line::List;
-use crate::config::line::lists;
 use crate::config::line::names::Names;
+use crate::config::line::{address, lists, route};
 use crate::config::table::block::{Cx, Repeat, Set, block_by, first, flag, list, must, read_node, sub};
 use crate::config::table::values::{STR, uint};
 use crate::config::text::source::Loader;
@@ -127,13 +127,13 @@ pub fn read<'a>(nodes: &mut Nodes<'_, '_>, files: &'a dyn Loader, cx: &mut Cx<'a
 
 fn static_addresses(field: &mut Vec<VirtualAddress>, node: &Node<'_>, cx: &mut Cx<'_>) {
     for line in node.body.iter().flatten() {
-        field.extend(cx.line(List::Static, |cx| crate::config::line::address::address(line, cx)));
+        field.extend(cx.line(List::Static, address::FORM, |cx| address::address(line, cx)));
     }
 }
 
 fn static_routes(field: &mut Vec<Route>, node: &Node<'_>, cx: &mut Cx<'_>) {
     for line in node.body.iter().flatten() {
-        field.extend(cx.line(List::Static, |cx| crate::config::line::route::route(line, cx)));
+        field.extend(cx.line(List::Static, route::FORM, |cx| route::route(line, cx)));
     }
 }
 
@@ -143,12 +143,12 @@ fn static_rules(field: &mut Vec<Rule>, node: &Node<'_>, cx: &mut Cx<'_>) {
 
 fn linkbeat(field: &mut Vec<Beat>, node: &Node<'_>, cx: &mut Cx<'_>) {
     for line in node.body.iter().flatten() {
-        field.extend(cx.line(List::Static, |cx| lists::linkbeat(line, cx)));
+        field.extend(cx.line(List::Static, lists::LINKBEAT, |cx| lists::linkbeat(line, cx)));
     }
 }
 
 fn debounce(field: &mut Vec<Debounce>, node: &Node<'_>, cx: &mut Cx<'_>) {
     for line in node.body.iter().flatten() {
-        field.extend(cx.line(List::Static, |cx| lists::interface_delay(line, cx)));
+        field.extend(cx.line(List::Static, lists::DELAYS, |cx| lists::interface_delay(line, cx)));
     }
 }

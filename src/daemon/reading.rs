@@ -105,7 +105,8 @@ fn never_running(spec: &Spec) -> impl Iterator<Item = &str> {
 /// when a file is not there.
 pub fn exit_code(diagnostics: &Diagnostics) -> u8 {
     match diagnostics.worst() {
-        None | Some(Class::Note | Class::FileNotFound | Class::Include) => 6,
+        None | Some(Class::FileNotFound | Class::Include) => 6,
+        Some(class) if !class.is_mistake() => 6,
         _ => 2,
     }
 }

@@ -225,9 +225,6 @@ fn live(
     for (what, error) in privilege::process(&spec.daemon) {
         tracing::warn!(target: "parent", "Unable to set {what}: {error}");
     }
-    if !spec.daemon.without_effect.is_empty() {
-        tracing::info!(target: "parent", "Accepted, without effect here: {}", spec.daemon.without_effect.join("; "));
-    }
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {

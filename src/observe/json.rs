@@ -140,7 +140,12 @@ fn one(spec: &Spec, index: usize, instance: &InstanceSpec, view: &InstanceView) 
         .list("vroutes", claim.routes.iter().map(describe::route).collect())
         .list("vrules", claim.rules.iter().map(describe::rule).collect());
     let ties = |pick: &dyn Fn(&TieTarget) -> Option<String>| {
-        instance.ties.iter().filter(|tie| !tie.from_group).filter_map(|tie| pick(&tie.on)).collect::<Vec<_>>()
+        instance
+            .ties
+            .iter()
+            .filter(|tie| !tie.from_group && tie.asked.is_some())
+            .filter_map(|tie| pick(&tie.on))
+            .collect::<Vec<_>>()
     };
     data.list(
         "track_ifp",

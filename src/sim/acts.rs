@@ -3,6 +3,8 @@
 use super::node::News;
 use super::scenario::{Act, Edit, Mood, Scenario};
 use super::world::World;
+use crate::balance::io as balance;
+use crate::spec::balance::Endpoint;
 use crate::spec::{FileId, ProcessId, Spec};
 use crate::time::{Interval, Time};
 use crate::vrrp::io::{Command, Input, LinkFact, TrackValue, Tracker};
@@ -29,6 +31,9 @@ impl World<'_> {
             (Act::Crash(_), Some(node)) => {
                 self.end_life(node);
                 self.forget(node, true);
+                if let Some(n) = self.nodes.get_mut(node) {
+                    n.post.table.clear();
+                }
             }
             (Act::Stop(_), Some(node)) if self.nodes.get(node).is_some_and(|n| n.paused) => {
                 if let Some(n) = self.nodes.get_mut(node) {
@@ -38,6 +43,7 @@ impl World<'_> {
             (Act::Stop(_), Some(node)) => {
                 self.stop_sessions(node);
                 self.tell_now(node, Input::Command(Command::Stop { release: true }));
+                self.stop_balance(node);
                 self.end_life(node);
             }
             (Act::Pause(_), Some(node)) => {
@@ -62,6 +68,8 @@ impl World<'_> {
                     *slot = value;
                 }
                 self.tell(node, News::Tracked(Tracker::File(FileId(position as u32)), TrackValue::Number(value)));
+                let (tracker, value) = (balance::Tracker::File(file), balance::TrackValue::Number(i64::from(value)));
+                self.tell_director(node, balance::Input::Tracked { tracker, value });
             }
             (Act::Process { process, count, .. }, Some(node)) => {
                 let Some(n) = self.nodes.get_mut(node) else { return };
@@ -95,6 +103,7 @@ impl World<'_> {
             (Act::Drain(_), Some(node)) => self.command(node, Command::Drain { instance: None }),
             (Act::Undrain(_), Some(node)) => self.command(node, Command::Undrain { instance: None }),
             (Act::Failover(_), Some(node)) => self.command(node, Command::Failover { instance: None }),
+            (Act::Server { server, health }, _) => self.backends.set(server, health),
             (act, _) => self.act_on_lan(act),
         }
         self.chronicle.holders(now, &self.nodes);
@@ -175,6 +184,7 @@ impl World<'_> {
         if self.nodes.get(node).is_some_and(|n| n.terminate) {
             self.stop_sessions(node);
             self.tell_now(node, Input::Command(Command::Stop { release: true }));
+            self.stop_balance(node);
             self.end_life(node);
         }
     }
@@ -205,6 +215,7 @@ impl Act {
             Act::Process { node, .. } | Act::Netlink { node, .. } | Act::Clock { node, .. } => Some(node),
             Act::Late { node, .. } | Act::Reload { node, .. } | Act::Steal { node, .. } => Some(node),
             Act::Cut { .. } | Act::Mend { .. } | Act::Partition(_) | Act::Heal | Act::Lan(_) => None,
+            Act::Server { .. } => None,
         }
     }
 
@@ -265,6 +276,16 @@ pub(super) fn check_names(specs: &[(String, Arc<Spec>)], scenario: &Scenario) ->
                 Act::Cut { from, to, .. } | Act::Mend { from, to, .. } => {
                     spec(from)?;
                     spec(to)?;
+                }
+                Act::Server { server, .. } => {
+                    let services = specs.iter().flat_map(|(_, spec)| &spec.balance.services);
+                    let mut servers = services.flat_map(|service| &service.servers).map(|own| own.endpoint);
+                    let same = |own: Endpoint| {
+                        own.address == server.address && (server.port.is_none() || own.port == server.port)
+                    };
+                    if !servers.any(same) {
+                        return Err(format!("there is no real_server {server}"));
+                    }
                 }
                 Act::Partition(parts) => parts.iter().flatten().try_for_each(|node| spec(node).map(|_| ()))?,
                 _ => {}

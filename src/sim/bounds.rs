@@ -2,7 +2,7 @@
 //! file is its arithmetic, and the oracle holds every run to it.
 
 use super::kernel::Kernel;
-use super::scenario::{Act, Conduct, Scenario};
+use super::scenario::{Act, Conduct, Mood, Scenario};
 use super::world::WAKE;
 use crate::spec::{Auth, Spec};
 use crate::time::Interval;
@@ -21,6 +21,10 @@ pub struct Bounds {
     pub arrival: Interval,
     /// How late an advert may be against its cadence, by the model's own wake-ups.
     pub late: Interval,
+    /// After the last disturbance, until every real server is in or out as it ought to be.
+    pub servers: Interval,
+    /// How much longer that takes where the kernel's table refuses: until it is asked again.
+    pub refusal: Interval,
 }
 
 impl Bounds {
@@ -28,10 +32,12 @@ impl Bounds {
         let mut latency = scenario.lan.latency.1;
         let mut late = WAKE;
         let mut hangs = false;
+        let mut refusal = Interval::ZERO;
         for (_, act) in &scenario.acts {
             match act {
                 Act::Lan(settings) => latency = latency.max(settings.latency.1),
                 Act::Late { by, .. } => late = late.max(*by),
+                Act::Netlink { mood: Mood::Failing, .. } => refusal = Interval::from_secs(61),
                 Act::Script { conduct: Conduct::Hang | Conduct::Stubborn, .. } => hangs = true,
                 _ => {}
             }
@@ -67,7 +73,11 @@ impl Bounds {
         // AH: a restarted router counts from 0 and is taken for a replay until it has heard where the other stands.
         let sealed = instances().any(|i| matches!(i.auth, Auth::Ah(_)));
         let overlap = interval.times(if sealed { 2 } else { 1 }) + arrival.times(if sealed { 2 } else { 1 }) + kernel;
+        let servers = specs.iter().flat_map(|spec| &spec.balance.services).flat_map(|service| &service.servers);
+        let servers = servers.map(|server| super::balance::bound(server, late)).max();
         Bounds {
+            servers: servers.unwrap_or_default(),
+            refusal,
             settle: startup
                 + debounce
                 + scripts.max(processes)

@@ -42,6 +42,14 @@ pub enum Law {
     NoHurry,
     /// 18: once calm, what holds a router in FAULT is so.
     FaultIsTrue,
+    /// 19: a server whose check fails is out within its bound.
+    ServerOut,
+    /// 20: a server whose checks succeed is in within its bound.
+    ServerIn,
+    /// 21: quorum and sorry server agree with the table of quorum and hysteresis.
+    QuorumAgrees,
+    /// 22: the kernel's table of virtual servers is what the state says.
+    TableFollows,
     /// A law of BFD sessions.
     Session(super::bfd::Law),
 }

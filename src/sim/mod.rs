@@ -8,6 +8,7 @@
 //! It never opens a socket, a file or a clock. What a run does depends on specs, scenario and seed, and on nothing else.
 
 mod acts;
+pub mod balance;
 pub mod bfd;
 mod bounds;
 pub mod build;
@@ -34,6 +35,7 @@ pub mod weather;
 mod wording;
 mod world;
 
+pub use balance::Health;
 pub use bounds::Bounds;
 pub use law::{Law, Violation};
 pub use random::Random;
@@ -64,7 +66,18 @@ pub fn play(
     make: &Make<'_>,
     record: bool,
 ) -> Result<Report, String> {
-    let mut world = World::new(specs, scenario, make, record)?;
+    play_with(specs, scenario, make, &balance::direct, record)
+}
+
+/// [`play`] with balancers of one's own.
+pub fn play_with(
+    specs: &[(String, Arc<Spec>)],
+    scenario: &Scenario,
+    make: &Make<'_>,
+    direct: &balance::Direct<'_>,
+    record: bool,
+) -> Result<Report, String> {
+    let mut world = World::new(specs, scenario, make, direct, record)?;
     world.play();
     let report = world.report();
     let findings = [findings::findings(specs), findings::split(&report.owners)].concat();

@@ -1,5 +1,6 @@
 //! One server of a world: its daemon's engine (or none, when it is dead), its modelled kernel and its modelled scripts.
 
+use super::balance::Post;
 use super::bfd::seat::Seat;
 use super::clocks::Clock;
 use super::kernel::Kernel;
@@ -44,6 +45,8 @@ pub(super) struct Node {
     pub wake: Option<Time>,
     pub deadline: Option<Time>,
     pub clock: Clock,
+    /// Its virtual servers.
+    pub post: Post,
     /// Segment of each interface, by index.
     wires: BTreeMap<u32, usize>,
     /// When a link was last said to go down, by index.
@@ -102,6 +105,7 @@ impl Node {
             wake: None,
             deadline: None,
             clock: Clock::new(),
+            post: Post::default(),
             wires,
             downs: BTreeMap::new(),
         }

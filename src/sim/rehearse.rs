@@ -1,16 +1,19 @@
 //! From one word ("kill") to a scenario: the master fails in that way once everything has settled, and recovers later.
 
+use super::balance::Health;
 use super::bounds::Bounds;
 use super::lan::interfaces;
 use super::scenario::{Act, Conduct, Scenario};
+use crate::spec::balance::Endpoint;
 use crate::spec::{ScriptSpec, Spec, TieTarget};
 use crate::time::{Interval, Time};
 use crate::wire::Family;
 use std::net::IpAddr;
 
-const WORDS: &str = "kill, stop, crash, pause, link[:INTERFACE], script[:NAME], cut, each optionally with @NODE";
+const WORDS: &str = "kill, stop, crash, pause, link[:INTERFACE], script[:NAME], cut, server[:ADDRESS[:PORT]], each optionally with @NODE";
 
-/// A scenario for `--fail`: `kill`, `stop`, `crash`, `pause`, `link[:INTERFACE]`, `script[:NAME]` or `cut`, with
+/// A scenario for `--fail`: `kill`, `stop`, `crash`, `pause`, `link[:INTERFACE]`, `script[:NAME]`, `cut` or
+/// `server[:ADDRESS[:PORT]]` (a real server that refuses; without an address the first), with
 /// `@NODE` behind it if another server is meant than the one that holds the first address. Times follow from the
 /// configurations: the failure comes when the election must be over, recovery when the takeover must be.
 pub fn rehearse(fail: &str, specs: &[(String, Spec)]) -> Result<Scenario, String> {
@@ -50,6 +53,20 @@ pub fn rehearse(fail: &str, specs: &[(String, Spec)]) -> Result<Scenario, String
             let act = |conduct| vec![Act::Script { node: node.clone(), script: script.name.clone(), conduct }];
             (act(Conduct::Fail), act(Conduct::by_nature(&script.run)))
         }
+        "server" => {
+            let mut all = spec.balance.services.iter().flat_map(|service| &service.servers).map(|own| own.endpoint);
+            let server = match argument {
+                Some(word) => {
+                    let wanted = super::scenario::endpoint(word)?;
+                    let same = |own: &Endpoint| {
+                        own.address == wanted.address && (wanted.port.is_none() || own.port == wanted.port)
+                    };
+                    all.find(same).map(|_| wanted).ok_or_else(|| format!("{name} has no real_server {wanted}"))?
+                }
+                None => all.next().ok_or_else(|| format!("{name} has no real_server"))?,
+            };
+            (vec![Act::Server { server, health: Health::Refuse }], vec![Act::Server { server, health: Health::Up }])
+        }
         "cut" => (vec![Act::Partition(vec![vec![node]])], vec![Act::Heal]),
         other => return Err(format!("{other} is none of: {WORDS}")),
     };
@@ -57,7 +74,12 @@ pub fn rehearse(fail: &str, specs: &[(String, Spec)]) -> Result<Scenario, String
     for (number, acts) in [begin, end].into_iter().enumerate() {
         scenario.acts.extend(acts.into_iter().map(|act| (Time::from_micros(number as u64), act)));
     }
-    let settle = settle(specs, &scenario);
+    let mut settle = settle(specs, &scenario);
+    if word == "server" {
+        let plain: Vec<&Spec> = specs.iter().map(|(_, spec)| spec).collect();
+        let servers = Bounds::of(&plain, &scenario).servers.as_micros().div_ceil(1_000_000) + 1;
+        settle = settle.max(Interval::from_secs(servers));
+    }
     for (at, _) in &mut scenario.acts {
         *at = Time::ZERO + settle.times(at.as_micros() + 1);
     }

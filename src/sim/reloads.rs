@@ -27,6 +27,8 @@ impl World<'_> {
         let same = spec == *n.spec;
         let carried: Carried = continued(&n.spec, &spec).into_iter().collect();
         let spec = Arc::new(spec);
+        self.reload_balance(node, spec.balance.clone());
+        let Some(n) = self.nodes.get_mut(node) else { return };
         let Some(router) = n.router.as_mut() else {
             return self.switch(node, spec, &carried);
         };

@@ -15,7 +15,9 @@
 //! random world can be handed to `vipctl simulate` as it stands. This file knows words and times only; names are
 //! looked up by the world.
 
+use super::balance::Health;
 use crate::spec::Run;
+use crate::spec::balance::Endpoint;
 use crate::time::{Interval, Time};
 
 /// A wire by name, and what hangs on it: (node, interface). `N` is a node's name, or its position in a world.
@@ -146,6 +148,11 @@ pub enum Act {
     Drain(Box<str>),
     Undrain(Box<str>),
     Failover(Box<str>),
+    /// A real server, of whoever has it, behaves like this from here on.
+    Server {
+        server: Endpoint,
+        health: Health,
+    },
 }
 
 /// How a modelled script behaves when it is run.
@@ -221,7 +228,7 @@ pub struct ScenarioError {
 }
 
 const ACTS: &str = "kill, crash, start, stop, pause, resume, link, cut, mend, partition, heal, lan, script, file, \
-                    process, netlink, clock, late, reload, steal, drain, undrain, failover";
+                    process, netlink, clock, late, reload, steal, drain, undrain, failover, server";
 
 impl std::str::FromStr for Scenario {
     type Err = ScenarioError;
@@ -367,6 +374,18 @@ fn act(words: &mut Words<'_>, settings: LanSettings) -> Result<Act, String> {
             Act::Clock { node, forward, by: interval(length)? }
         }
         "late" => Act::Late { node: node(words)?, by: interval(words.next("how late")?)? },
+        "server" => Act::Server {
+            server: endpoint(words.next("address of the server")?)?,
+            health: match words.next("up, refuse, 503, slow, hang or flap")? {
+                "up" => Health::Up,
+                "refuse" => Health::Refuse,
+                "503" => Health::Error,
+                "slow" => Health::Slow(interval(words.next("how slow")?)?),
+                "hang" => Health::Hang,
+                "flap" => Health::Flap,
+                other => return Err(format!("{other} is none of: up, refuse, 503, slow TIME, hang, flap")),
+            },
+        },
         "steal" => Act::Steal { node: node(words)?, address: words.number("address")? },
         "reload" => {
             let node = node(words)?;
@@ -407,6 +426,13 @@ fn lan(words: &mut Words<'_>, mut settings: LanSettings) -> Result<LanSettings, 
         }
     }
     Ok(settings)
+}
+
+/// `10.1.0.2`, `10.1.0.2:8080`, `[2001:db8::2]:80`.
+pub(super) fn endpoint(word: &str) -> Result<Endpoint, String> {
+    let whole = word.parse::<std::net::SocketAddr>().map(|at| Endpoint { address: at.ip(), port: Some(at.port()) });
+    let bare = || word.parse().map(|address| Endpoint { address, port: None });
+    whole.or_else(|_| bare()).map_err(|_| format!("{word} is not ADDRESS or ADDRESS:PORT of a server"))
 }
 
 /// `5%`, `0.25%`: parts in a million.

@@ -1,6 +1,7 @@
 //! A scenario as the text that reads as itself: the other direction of [`scenario`](super::scenario). Written for replay
 //! and for people; nothing is decided here.
 
+use super::balance::Health;
 use super::scenario::{Act, Conduct, Edit, LanSettings, Mood, Scenario};
 use crate::time::Time;
 use std::fmt;
@@ -80,6 +81,17 @@ impl fmt::Display for Act {
             },
             Act::Clock { node, forward, by } => write!(f, "clock {node} {}{by}s", if *forward { '+' } else { '-' }),
             Act::Late { node, by } => write!(f, "late {node} {by}s"),
+            Act::Server { server, health } => {
+                let health = match health {
+                    Health::Up => "up".to_owned(),
+                    Health::Refuse => "refuse".to_owned(),
+                    Health::Error => "503".to_owned(),
+                    Health::Slow(by) => format!("slow {by}s"),
+                    Health::Hang => "hang".to_owned(),
+                    Health::Flap => "flap".to_owned(),
+                };
+                write!(f, "server {server} {health}")
+            }
             Act::Steal { node, address } => write!(f, "steal {node} {address}"),
             Act::Reload { node, edits } => {
                 write!(f, "reload {node}")?;

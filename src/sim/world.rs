@@ -4,6 +4,7 @@
 //! deadline), tells it to whom it concerns, carries out what the engine answers, and asks the oracle. Nothing here
 //! depends on anything but the specs, the scenario and its seed.
 
+use super::balance::{Backends, Direct, Errand};
 use super::kernel::{RETRY, Request, mac};
 use super::lan::Lan;
 use super::node::{News, Node};
@@ -25,7 +26,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 /// More answers than this to one fact is an engine that never stops talking.
-const ENDLESS: usize = 20_000;
+pub(super) const ENDLESS: usize = 20_000;
 /// Until the daemon has put back an address that another program removed.
 const HEALING: Interval = Interval::from_millis(3);
 /// Every wake-up is late by up to this much, as on a real machine.
@@ -34,6 +35,8 @@ pub(super) const WAKE: Interval = Interval::from_micros(80);
 /// The whole modelled installation.
 pub struct World<'m> {
     pub(super) make: &'m Make<'m>,
+    pub(super) direct: &'m Direct<'m>,
+    pub(super) backends: Backends,
     pub(super) nodes: Vec<Node>,
     pub(super) lan: Lan,
     pub(super) now: Time,
@@ -83,6 +86,12 @@ pub(super) enum Happening {
         meta: crate::bfd::io::RxMeta,
         bytes: Vec<u8>,
     },
+    /// Something of a node's virtual servers is due.
+    Balance {
+        node: usize,
+        epoch: u64,
+        errand: Errand,
+    },
     Act(usize),
 }
 
@@ -93,6 +102,7 @@ impl<'m> World<'m> {
         specs: &[(String, Arc<Spec>)],
         scenario: &Scenario,
         make: &'m Make<'m>,
+        direct: &'m Direct<'m>,
         record: bool,
     ) -> Result<World<'m>, String> {
         super::acts::check_names(specs, scenario)?;
@@ -108,6 +118,8 @@ impl<'m> World<'m> {
             specs.iter().enumerate().map(|(n, (name, spec))| Node::new(n, name, spec.clone(), &lan)).collect();
         let mut world = World {
             make,
+            direct,
+            backends: Backends::default(),
             oracle: Oracle::new(&plain, scenario),
             chronicle: Chronicle::new(&nodes),
             nodes,
@@ -170,6 +182,7 @@ impl<'m> World<'m> {
         let mut oracle = std::mem::take(&mut self.oracle);
         oracle.look(self, last);
         self.oracle = oracle;
+        self.look_at_servers();
     }
 
     /// Runs to the end.
@@ -214,6 +227,11 @@ impl<'m> World<'m> {
             }
             Happening::Session { node, epoch } => self.sessions_due(node, epoch),
             Happening::Packet { node, meta, bytes } => self.session_packet(node, meta, bytes),
+            Happening::Balance { node, epoch, errand } => {
+                if self.nodes.get(node).is_some_and(|n| n.epoch == epoch) {
+                    self.run_errand(node, errand);
+                }
+            }
             Happening::Act(position) => self.act(position),
         }
     }
@@ -249,6 +267,7 @@ impl<'m> World<'m> {
         self.drain(node);
         self.refresh_ports(node);
         self.open_sessions(node);
+        self.begin_balance(node);
     }
 
     /// The daemon of a node is no more; nothing of it is tidied up here.
@@ -261,6 +280,7 @@ impl<'m> World<'m> {
         n.deadline = None;
         n.inbox.clear();
         n.runs.clear();
+        self.end_balance(node);
         self.oracle.ended(node);
     }
 
@@ -392,6 +412,7 @@ impl<'m> World<'m> {
             }
             self.tell(node, News::Applied(request.instance, outcome));
         }
+        self.tell_addresses(node);
     }
 
     fn transmit(&mut self, node: usize, transmit: Transmit) {

@@ -58,8 +58,6 @@ pub struct Daemon {
     pub disable_local_igmp: bool,
     /// How many `virtual_server`s there are: keepalived would have a checker process.
     pub virtual_servers: u32,
-    /// Keywords that were read and have no effect in this program, each with its line: told once at start.
-    pub without_effect: Vec<Box<str>>,
     pub snmp: Snmp,
     pub dbus: Dbus,
     /// What the dump shows of `global_defs` beyond all this.

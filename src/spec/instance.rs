@@ -8,6 +8,7 @@ use super::Tie;
 use crate::time::Interval;
 use crate::wire::checksum::ChecksumRule;
 use crate::wire::{Family, Priority, Version, Vrid};
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
@@ -131,6 +132,27 @@ pub enum Transport {
     },
 }
 
+impl InstanceSpec {
+    /// Interfaces that its addresses, routes and rules need to be there, unless told `no_track`: beside its own, which it
+    /// needs anyhow, and without the one that it makes. With `dont_track_primary` routes and rules still need the own one
+    /// (keepalived: `add_vrrp_to_interface`).
+    pub fn needed_interfaces(&self) -> BTreeSet<&IfName> {
+        let claim = &self.claim;
+        let addresses = claim.addresses.iter().filter(|a| !a.no_track).filter_map(|a| a.interface.as_ref());
+        let routes = claim.routes.iter().filter(|r| !r.no_track);
+        let routes =
+            routes.flat_map(|r| r.interface.iter().chain(r.nexthops.iter().filter_map(|hop| hop.interface.as_ref())));
+        let rules = claim.rules.iter().filter(|r| !r.no_track).flat_map(|r| r.iif.iter().chain(r.oif.iter()));
+        let own = |name: &&IfName| Some(*name) == self.interface.as_ref();
+        let made = self.virtual_link.as_ref().and_then(|link| match link {
+            VirtualLink::Vmac { name, .. } | VirtualLink::Ipvlan { name, .. } => name.as_ref(),
+        });
+        let others = addresses.filter(|name| !own(name));
+        let always = routes.chain(rules).filter(|name| !own(name) || !self.track_primary);
+        others.chain(always).filter(|name| Some(*name) != made).collect()
+    }
+}
+
 /// A line of `unicast_peer`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Peer {
@@ -139,7 +161,7 @@ pub struct Peer {
     pub max_ttl: u8,
 }
 
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Default)]
 pub enum Auth {
     #[default]
     None,
@@ -150,14 +172,35 @@ pub enum Auth {
     Hmac(HmacAuth),
 }
 
+/// Without the password or the keys, which must not come into a log by way of a panic.
+impl std::fmt::Debug for Auth {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Auth::None => "None",
+            Auth::Pass(_) => "Pass(…)",
+            Auth::Ah(_) => "Ah(…)",
+            Auth::Hmac(hmac) => return hmac.fmt(f),
+        })
+    }
+}
+
 /// `auth_hmac` of keepalived 2.4.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct HmacAuth {
     /// (id, key bytes)
     pub keys: Vec<(u8, Box<[u8]>)>,
     pub active: u8,
     pub mode: HmacMode,
     pub replay: Replay,
+}
+
+/// Without the bytes of the keys.
+impl std::fmt::Debug for HmacAuth {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let ids: Vec<u8> = self.keys.iter().map(|(id, _)| *id).collect();
+        let HmacAuth { active, mode, replay, .. } = self;
+        write!(f, "Hmac {{ keys: {ids:?}, active: {active}, mode: {mode:?}, replay: {replay:?} }}")
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]

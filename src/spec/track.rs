@@ -17,6 +17,9 @@ pub struct Tie {
     pub reverse: bool,
     /// Came from the sync group.
     pub from_group: bool,
+    /// The weight that was asked for, which dumps show; an interface that an address, route or rule needs as well has 0.
+    /// `None`: nobody asked, only such an item needs the interface.
+    pub asked: Option<i32>,
 }
 
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]

@@ -82,7 +82,7 @@ pub(super) fn bind(
         }
         _ => {}
     }
-    for name in watched(spec) {
+    for name in spec.needed_interfaces() {
         match links.named(name) {
             None => faults.push(Fault::InterfaceMissing(name.clone())),
             Some(known) if !known.running => faults.push(Fault::InterfaceDown(name.clone())),
@@ -90,24 +90,6 @@ pub(super) fn bind(
         }
     }
     (binding, faults)
-}
-
-/// Interfaces other than the instance's own that its addresses, routes and rules need, unless told `no_track`.
-pub(super) fn watched(spec: &InstanceSpec) -> BTreeSet<&IfName> {
-    let claim = &spec.claim;
-    let addresses = claim.addresses.iter().filter(|a| !a.no_track).filter_map(|a| a.interface.as_ref());
-    let routes = claim.routes.iter().filter(|r| !r.no_track);
-    let routes =
-        routes.flat_map(|r| r.interface.iter().chain(r.nexthops.iter().filter_map(|hop| hop.interface.as_ref())));
-    let rules = claim.rules.iter().filter(|r| !r.no_track).flat_map(|r| r.iif.iter().chain(r.oif.iter()));
-    let all = addresses.chain(routes).chain(rules);
-    all.filter(|name| Some(*name) != spec.interface.as_ref() && Some(*name) != configured_name(spec)).collect()
-}
-
-fn configured_name(spec: &InstanceSpec) -> Option<&IfName> {
-    match spec.virtual_link.as_ref()? {
-        VirtualLink::Vmac { name, .. } | VirtualLink::Ipvlan { name, .. } => name.as_ref(),
-    }
 }
 
 /// The name that a virtual link without a configured one is given first.

@@ -3,7 +3,6 @@
 //!
 //! Made anew on every reload; only the receive table changes in between, when an instance finds itself on another link.
 
-use super::bind::watched;
 use super::garp::Lanes;
 use super::io::Tracker;
 use crate::spec::{IfName, InstanceId, Spec, TieTarget};
@@ -70,7 +69,7 @@ impl Index {
         };
         for (position, instance) in spec.instances.iter().enumerate() {
             let id = InstanceId(position as u32);
-            let mut names: BTreeSet<&IfName> = watched(instance);
+            let mut names: BTreeSet<&IfName> = instance.needed_interfaces();
             names.extend(instance.interface.iter().chain(instance.vrf.iter()));
             for tie in &instance.ties {
                 let list = match &tie.on {

@@ -16,7 +16,13 @@ fn servers(tracked: bool) -> Vec<(String, Spec)> {
         let mut instance = build::instance("V", 7, priority, &[VIP]);
         if tracked && name == "b" {
             // While the path is good b is the lesser: reversed, so that its loss raises b.
-            instance.ties.push(Tie { on: TieTarget::Bfd(BfdId(0)), weight: 50, reverse: true, from_group: false });
+            instance.ties.push(Tie {
+                on: TieTarget::Bfd(BfdId(0)),
+                weight: 50,
+                reverse: true,
+                from_group: false,
+                asked: Some(50),
+            });
         }
         let mut spec = build::spec(vec![instance]);
         spec.bfds.push(BfdSpec { name: "peer".into(), weight: 0, reverse: false });

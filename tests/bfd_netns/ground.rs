@@ -273,22 +273,22 @@ impl Pair {
         })
     }
 
-    /// Nothing gets through, in the given directions (from side 0, from side 1).
+    /// Nothing gets through, in the given directions (from side 0, from side 1): the receiver drops it before it looks.
     pub fn cut(&self, from: [bool; 2]) {
-        for (node, cut) in self.nodes.iter().zip(from) {
-            let n = &node.namespace;
-            let _ = ip(&format!("netns exec {n} tc qdisc del dev eth0 root"));
-            if cut {
-                ip(&format!("netns exec {n} tc qdisc add dev eth0 root netem loss 100%")).unwrap();
-            }
+        for (side, cut) in from.into_iter().enumerate() {
+            self.receives(1 - side, if cut { "drop" } else { "" });
         }
     }
 
-    pub fn netem(&self, side: usize, how: &str) {
+    /// What a side does with everything that comes in before it looks at it: a verdict of nftables; empty is nothing.
+    pub fn receives(&self, side: usize, verdict: &str) {
         let n = &self.nodes[side].namespace;
-        let _ = ip(&format!("netns exec {n} tc qdisc del dev eth0 root"));
-        if !how.is_empty() {
-            ip(&format!("netns exec {n} tc qdisc add dev eth0 root netem {how}")).unwrap();
+        let _ = ip(&format!("netns exec {n} nft delete table inet way"));
+        if !verdict.is_empty() {
+            ip(&format!("netns exec {n} nft add table inet way")).unwrap();
+            ip(&format!("netns exec {n} nft add chain inet way in {{ type filter hook prerouting priority -400 ; }}"))
+                .unwrap();
+            ip(&format!("netns exec {n} nft add rule inet way in {verdict}")).unwrap();
         }
     }
 

@@ -158,7 +158,7 @@ pub fn script(label: &str) -> ScriptSpec {
 }
 
 pub fn tie(on: TieTarget, weight: i32) -> Tie {
-    Tie { on, weight, reverse: false, from_group: false }
+    Tie { on, weight, reverse: false, from_group: false, asked: Some(weight) }
 }
 
 /// What another router says. Bytes of a whole datagram as the engine gets it.

@@ -2,7 +2,6 @@
 
 use super::whole::{WHOLE, file, judge};
 use std::collections::BTreeMap;
-use vipd::config::report::Class;
 use vipd::config::system::{Link, TableSystem};
 use vipd::config::table::block::Body;
 use vipd::config::table::keywords::{Keyword, all};
@@ -15,7 +14,7 @@ fn complaints(text: &str) -> Vec<(u32, String)> {
     for name in ["eth0", "eth1"] {
         system.interfaces.insert(name.into(), Link::ethernet(name));
     }
-    let wrong = judge(text, &system).said.into_iter().filter(|(_, class, _)| *class != Class::Note);
+    let wrong = judge(text, &system).said.into_iter().filter(|(_, class, _)| class.is_mistake());
     wrong.map(|(line, class, message)| (line, format!("{class:?}: {message}"))).collect()
 }
 

@@ -7,7 +7,6 @@
 
 use super::whole::{file, judge};
 use std::collections::{BTreeMap, BTreeSet};
-use vipd::config::report::Class;
 use vipd::config::system::{FileKind, Link, Stat, TableSystem, User};
 use vipd::config::table::keywords::all;
 
@@ -148,7 +147,7 @@ fn otherwise(records: &[Recorded<'_>]) -> Vec<Result<usize, (String, String)>> {
         let (text, at) = file(block, keyword, format!("{keyword} {value}").trim_end());
         let judged = judge(&text, &system);
         let named = judged.said.iter().any(|(line, ..)| *line == at);
-        let mistakes: Vec<_> = judged.said.iter().filter(|(_, class, _)| *class != Class::Note).collect();
+        let mistakes: Vec<_> = judged.said.iter().filter(|(_, class, _)| class.is_mistake()).collect();
         // Each word of a line may be a mistake of its own.
         let several = mistakes.len() > 1 && mistakes.iter().any(|(line, ..)| *line != at) && !contradicts(record);
         if judged.exit_code == code && (named || !names_the_line) && (code != 0 || mistakes.is_empty()) && !several {

@@ -200,7 +200,12 @@ pub fn reachable(connection: &ConnectionSettings, server: Endpoint, (at, close):
     let to = connection.connect_ip.as_ref().map_or(server.address, |c| c.value);
     let link_local = matches!(to, IpAddr::V6(v6) if v6.segments()[0] & 0xffc0 == 0xfe80);
     if link_local && connection.interface.is_none() {
-        cx.block_error(at, close, format!("a check of link-local {to} needs `bind_if`; it is left out"));
+        cx.block_error(
+            at,
+            close,
+            format!("a check of link-local {to} needs `bind_if`; it is left out"),
+            "write `bind_if IFNAME` in the check",
+        );
         return false;
     }
     true
@@ -236,7 +241,7 @@ pub fn udp(node: &Node<'_>, server: Endpoint, out: &mut Vec<Draft>, cx: &mut Cx<
         let at = own.shortest.as_ref().or(own.longest.as_ref()).map_or(node.span, |s| s.span);
         let message =
             format!("min_reply_length {shortest} is above max_reply_length {longest}: the check always fails");
-        cx.block_error(at, node.close, message);
+        cx.block_error(at, node.close, message, "lower min_reply_length, or raise max_reply_length");
     }
     let kind = CheckerKind::Udp { payload: own.payload.unwrap_or_default(), reply: own.reply, shortest, longest };
     out.push(Draft::new(kind, node.span).timed(own.timing).connected(own.connection));
@@ -306,7 +311,13 @@ pub fn misc(node: &Node<'_>, _: Endpoint, out: &mut Vec<Draft>, cx: &mut Cx<'_>)
     let mut own = Misc::default();
     read_block(&mut own, body(node), cx);
     let Some(path) = own.path else {
-        return cx.lacks(&["misc_path"], node.span, node.close, "MISC_CHECK has no misc_path; it is left out");
+        return cx.lacks(
+            &["misc_path"],
+            node.span,
+            node.close,
+            "MISC_CHECK has no misc_path; it is left out",
+            "write `misc_path COMMAND` in it",
+        );
     };
     // The user has a line of its own: further words of this one are not read.
     let line = ScriptLine { user: None, ..path.value };
@@ -325,7 +336,13 @@ pub fn file(node: &Node<'_>, _: Endpoint, out: &mut Vec<Draft>, cx: &mut Cx<'_>)
     let Some(file) = own.file.name else {
         return match own.file.unknown {
             Some(name) => unknown(&name.value, "track_file", name.span, node.close, cx),
-            None => cx.lacks(&["track_file"], node.span, node.close, "FILE_CHECK has no track_file; it is left out"),
+            None => cx.lacks(
+                &["track_file"],
+                node.span,
+                node.close,
+                "FILE_CHECK has no track_file; it is left out",
+                "write `track_file NAME` in it, the name of a track_file block above",
+            ),
         };
     };
     let (weight, reverse) = own.weight.map_or((None, false), |(weight, reverse)| (Some(weight), reverse));
@@ -343,7 +360,12 @@ fn track_file(field: &mut FileName, node: &Node<'_>, cx: &mut Cx<'_>) {
 fn unknown(name: &str, kind: &str, at: Span, close: Option<Span>, cx: &mut Cx<'_>) {
     let hint = cx.nearest(kind, name);
     let hint = hint.map(|name| format!("; did you mean `{name}`?")).unwrap_or_default();
-    cx.block_error(at, close, format!("there is no {kind} `{name}` above this line{hint}"));
+    cx.block_error(
+        at,
+        close,
+        format!("there is no {kind} `{name}` above this line{hint}"),
+        format!("define it with a {kind} block above the virtual_server"),
+    );
 }
 fn file_weight(field: &mut Option<(i32, bool)>, node: &Node<'_>, cx: &mut Cx<'_>) {
     let most = i64::from(i32::MAX);
@@ -367,7 +389,13 @@ pub fn bfd(node: &Node<'_>, _: Endpoint, out: &mut Vec<Draft>, cx: &mut Cx<'_>) 
     read_block(&mut own, body(node), cx);
     let Some(session) = own.session.name.filter(|_| !own.session.spoilt) else {
         if !own.session.spoilt {
-            cx.lacks(&["name"], node.span, node.close, "BFD_CHECK has no name; it is left out");
+            cx.lacks(
+                &["name"],
+                node.span,
+                node.close,
+                "BFD_CHECK has no name; it is left out",
+                "write `name NAME` in it, the name of a bfd_instance block above",
+            );
         }
         return;
     };

@@ -49,14 +49,18 @@ pub fn group(groups: &mut Vec<ServerGroup>, node: &Node<'_>, cx: &mut Cx<'_>) {
         return;
     }
     if group.entries.is_empty() {
-        return cx.error_of(node, format!("virtual_server_group {} has no usable entry and is left out", name.text));
+        return cx.error_of(
+            node,
+            format!("virtual_server_group {} has no usable entry and is left out", name.text),
+            "write one `ADDRESS PORT` or `fwmark N` a line",
+        );
     }
     if group.families() == (true, true, true) {
         let message = format!(
             "virtual_server_group {} is left out: IPv4, IPv6 and a mark without family cannot be in one group",
             name.text
         );
-        return cx.error_of(node, message);
+        return cx.error_of(node, message, "write `fwmark N inet` or `fwmark N inet6`, or make a group of each family");
     }
     groups.push(group);
 }
@@ -77,7 +81,10 @@ fn entry(line: &Node<'_>, cx: &mut Cx<'_>) -> Option<GroupEntry> {
     match found {
         Ok(entry) => Some(entry),
         Err((class, problem)) => {
-            cx.push(Diagnostic::new(class, line.span, format!("{problem}; the entry is left out")));
+            let complaint = Diagnostic::new(class, line.span, format!("{problem}; the entry is left out"));
+            cx.push(
+                complaint.help("write `ADDRESS PORT`, `ADDRESS-LAST PORT`, `NETWORK/PREFIX PORT` or `fwmark N inet`"),
+            );
             None
         }
     }

@@ -198,7 +198,12 @@ fn finish(
         // A url without a path has been complained about.
         let tried = node.body.iter().flatten().any(|line| line.keyword.text == "url" && line.body.is_some());
         let class = if tried { Class::Note } else { cx.class_without(&["url"], ends(node)) };
-        return cx.left_out(class, ends(node), "the check has no url with a path; it is left out");
+        return cx.left_out(
+            class,
+            ends(node),
+            "the check has no url with a path; it is left out",
+            "write `url {`, with a line `path /` in it",
+        );
     }
     if !reachable(&connection, server, ends(node), cx) {
         return;
@@ -236,7 +241,13 @@ where
     read_block(&mut own, node.body.as_deref().unwrap_or_default(), cx);
     let own: Settings = own.into();
     let Some(path) = own.path else {
-        return cx.lacks(&["path"], node.span, node.close, "the url has no path; it is left out");
+        return cx.lacks(
+            &["path"],
+            node.span,
+            node.close,
+            "the url has no path; it is left out",
+            "write `path /` in it",
+        );
     };
     if own.regex.is_none() && (own.no_match || own.min_offset.is_some() || own.max_offset.is_some()) {
         cx.note(node.span, "options of a regex without `regex` have no effect");

@@ -98,7 +98,7 @@ pub fn virtual_server(lvs: &mut Lvs, node: &Node<'_>, cx: &mut Cx<'_>) {
     }
     if service.servers.is_empty() {
         let message = format!("virtual_server {name} has no real_server and is left out");
-        return cx.lacks(&["real_server"], node.span, node.close, message);
+        return cx.lacks(&["real_server"], node.span, node.close, message, "add a `real_server ADDRESS PORT {` block");
     }
     settle_family(&mut service, node.close, grouped, cx);
     lvs.services.push(service);
@@ -118,7 +118,12 @@ fn settle_family(service: &mut Service, close: Option<Span>, grouped: bool, cx: 
         let expected = *service.family.get_or_insert(family);
         if expected != family {
             let message = format!("sorry_server {} is left out: the service is {expected}", sorry.endpoint);
-            cx.block_error(sorry.at, close, message);
+            cx.block_error(
+                sorry.at,
+                close,
+                message,
+                "name a sorry_server of the same family, or write `sorry_server_lvs_method TUN`",
+            );
             service.sorry = None;
         }
     }

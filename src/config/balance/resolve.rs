@@ -42,11 +42,7 @@ pub fn resolve(lvs: Lvs, vrrp: Option<&Spec>, cx: &mut Cx<'_>) -> LvsSpec {
     let Lvs { tls, groups, services } = lvs;
     let value = |set: &Set<bool>| set.as_ref().map(|set| set.value);
     let mail = MailDefault { checker: value(&cx.global.smtp_alert_checker), all: value(&cx.global.smtp_alert) };
-    let mut guard = Guard::new(cx.env.system);
-    guard.enabled = cx.global.script_security.is_some();
-    guard.use_symlinks = given(&cx.global.use_symlink_paths, false);
-    guard.supplementary = given(&cx.global.set_supplementary_groups, false);
-    guard.script_user = cx.global.script_user.as_ref().map(|set| set.value.clone());
+    let mut guard = Guard::of(&cx.global, cx.env.system);
     let mut services: Vec<VirtualServer> =
         services.into_iter().filter_map(|s| service(s, &groups, mail, &mut guard, cx)).collect();
     let log_all = given(&cx.global.checker_log_all, false);
@@ -147,7 +143,11 @@ fn service(
     let addressed = group.map_or(matches!(target, Target::Address(_)), |group| group.addresses().next().is_some());
 
     if marked && let Some(suspend) = &own.ha_suspend {
-        cx.error(suspend.span, format!("`ha_suspend` has no effect: {target} has firewall marks"));
+        cx.mistake(
+            suspend.span,
+            format!("`ha_suspend` has no effect: {target} has firewall marks"),
+            "remove `ha_suspend`, or name the service by its address",
+        );
     }
     let protocol = protocol(&own, &target, marked, addressed, at, cx);
     let mut flags = own.scheduler_flags();
@@ -155,20 +155,22 @@ fn service(
         && addressed
         && protocol != Some(Protocol::Udp)
     {
-        cx.error(ops.span, format!("`ops` is ignored: {target} is not UDP"));
+        cx.mistake(ops.span, format!("`ops` is ignored: {target} is not UDP"), "remove `ops`, or write `protocol UDP`");
         flags.one_packet = false;
     }
     let persistence = persistence(&own, &target, group, at, cx);
     if own.scheduler.is_none() {
         let class = cx.class_without(&["lb_algo", "lvs_sched"], (at, own.close));
-        cx.push(Diagnostic::new(class, at, format!("virtual_server {target} has no lb_algo; wlc is used")));
+        let message = format!("virtual_server {target} has no lb_algo; wlc is used");
+        cx.push(Diagnostic::new(class, at, message).help("write `lb_algo wlc`"));
     }
     let forwarding = own.forwarding;
     let needed = own.servers.iter().any(|s| s.forwarding.is_none())
         || own.sorry.as_ref().is_some_and(|sorry| sorry.forwarding.is_none());
     if forwarding.is_none() && needed {
         let class = cx.class_without(&["lb_kind", "lvs_method"], (at, own.close));
-        cx.push(Diagnostic::new(class, at, format!("virtual_server {target} has no lb_kind; NAT is used")));
+        let message = format!("virtual_server {target} has no lb_kind; NAT is used");
+        cx.push(Diagnostic::new(class, at, message).help("write `lb_kind NAT`, `lb_kind DR` or `lb_kind TUN`"));
     }
     let forwarding = forwarding.unwrap_or(NAT);
 
@@ -261,11 +263,16 @@ fn protocol(
     match (&own.protocol, addressed) {
         (None, true) => {
             let class = cx.class_without(&["protocol"], (at, own.close));
-            cx.push(Diagnostic::new(class, at, format!("virtual_server {target} has no protocol; UDP is used")));
+            let message = format!("virtual_server {target} has no protocol; UDP is used");
+            cx.push(Diagnostic::new(class, at, message).help("write `protocol TCP` or `protocol UDP`"));
             Some(Protocol::Udp)
         }
         (Some(protocol), false) if marked => {
-            cx.error(protocol.span, format!("`protocol` is ignored: {target} takes what is marked"));
+            cx.mistake(
+                protocol.span,
+                format!("`protocol` is ignored: {target} takes what is marked"),
+                "remove the line",
+            );
             None
         }
         (protocol, _) => protocol.as_ref().map(|protocol| protocol.value),
@@ -286,11 +293,12 @@ fn persistence(
     };
     let mut timeout = own.persistence.as_ref().map(|p| p.value);
     if portless && timeout.is_none() {
-        cx.error(
+        cx.mistake(
             at,
             format!(
                 "virtual_server {target} takes every port, which needs persistence; {PERSISTENCE_TIMEOUT} s are used"
             ),
+            "write `persistence_timeout SECONDS`, or name a port",
         );
         timeout = Some(PERSISTENCE_TIMEOUT);
     }
@@ -309,7 +317,7 @@ fn sorry_server(sorry: &Sorry, forwarding: Forwarding, servers: &[(RealServer, S
             sorry.endpoint,
             if inhibit { "on" } else { "off" }
         );
-        cx.error(sorry.at, message);
+        cx.mistake(sorry.at, message, "write inhibit_on_failure and sorry_server_inhibit alike");
     }
     SorryServer { endpoint: sorry.endpoint, forwarding: sorry.forwarding.unwrap_or(forwarding), inhibit }
 }
@@ -322,18 +330,20 @@ fn quorum(own: &Service, target: &Target, servers: &[(RealServer, Span)], at: Sp
     let mut hysteresis = given(&own.hysteresis, 0);
     if quorum > sum {
         let place = own.quorum.as_ref().map_or(at, |quorum| quorum.span);
-        cx.error(
+        cx.mistake(
             place,
             format!("quorum {quorum} of {target} can never be reached: all weights together are {sum}, which is used"),
+            "lower the quorum, or raise the weights of the servers",
         );
         quorum = sum;
     }
     if hysteresis >= quorum && hysteresis > 0 {
         let place = own.hysteresis.as_ref().map_or(at, |hysteresis| hysteresis.span);
         let used = quorum.saturating_sub(1);
-        cx.error(
+        cx.mistake(
             place,
             format!("hysteresis {hysteresis} of {target} is not below its quorum {quorum}; {used} is used"),
+            "write a hysteresis below the quorum",
         );
         hysteresis = used;
     }
@@ -359,7 +369,11 @@ fn ports(
                 None if what == "real_server" || !nat => endpoint.port = service.port,
                 Some(_) if !nat && endpoint.port != service.port => {
                     let port = service.port.map_or("every port".to_owned(), |port| format!("port {port}"));
-                    cx.error(at, format!("{what} {endpoint} must have the service's port without NAT; {port} is used"));
+                    cx.mistake(
+                        at,
+                        format!("{what} {endpoint} must have the service's port without NAT; {port} is used"),
+                        format!("write {port}, or use `lb_kind NAT`"),
+                    );
                     endpoint.port = service.port;
                 }
                 _ => {}
@@ -367,14 +381,22 @@ fn ports(
             (Target::Mark(_), _) if !nat && endpoint.port.is_some() => {
                 let message =
                     format!("the port of {what} {endpoint} is ignored: {target} has none and there is no NAT");
-                cx.error(at, message);
+                cx.mistake(at, message, "remove the port, or use `lb_kind NAT`");
                 endpoint.port = None;
             }
             (Target::Group(_), Some(group)) if !nat && endpoint.port.is_some() => {
                 if group.has_marks() {
-                    cx.error(at, format!("the port of {what} {endpoint} is ignored for the marks of {target}"));
+                    cx.mistake(
+                        at,
+                        format!("the port of {what} {endpoint} is ignored for the marks of {target}"),
+                        "remove the port, or use `lb_kind NAT`",
+                    );
                 } else if group.addresses().any(|entry| entry.port != endpoint.port) {
-                    cx.error(at, format!("{what} {endpoint} and the addresses of {target} have different ports"));
+                    cx.mistake(
+                        at,
+                        format!("{what} {endpoint} and the addresses of {target} have different ports"),
+                        "write the same port, or use `lb_kind NAT`",
+                    );
                 }
             }
             _ => {}
@@ -505,7 +527,8 @@ fn program(
             let no_default = line.user.is_none() && user.is_none() && guard.script_user.is_none();
             let told = cx.told(&problem) || (no_default && cx.spoilt("script_user"));
             let class = if (check || no_default) && !told { Class::General } else { Class::Note };
-            let complaint = Diagnostic::new(class, line.span, format!("the script is left out: {problem}"));
+            let complaint = Diagnostic::new(class, line.span, format!("the script is left out: {problem}"))
+                .help(crate::config::resolve::NO_USER);
             cx.push(match close {
                 Some(close) => complaint.related(close, "the check ends here"),
                 None => complaint,
@@ -516,7 +539,8 @@ fn program(
     match guard.check(&line.argv, &account, line.span) {
         Ok((run, _)) => Some(run),
         Err(danger) => {
-            cx.note(line.span, format!("{}; the script is left out", danger.reason()));
+            let message = format!("the script will not run: {}", danger.reason());
+            cx.push(Diagnostic::new(Class::NotRun, line.span, message).help(danger.cure()));
             None
         }
     }

@@ -261,9 +261,20 @@ pub fn target(node: &Node<'_>, cx: &mut Cx<'_>) -> Option<Target> {
             .map(|mark| Target::Mark(mark as u32))
             .ok_or_else(|| format!("`{}` is no firewall mark", mark.text)),
         ("fwmark", None) => Err("`fwmark` has no number".to_owned()),
-        _ => endpoint(first, second).map(Target::Address),
+        _ => endpoint(first, second).map(|endpoint| {
+            cx.unread(first);
+            Target::Address(endpoint)
+        }),
     };
-    found.map_err(|problem| cx.error(node.span, format!("{problem}; the whole virtual_server is left out"))).ok()
+    found
+        .map_err(|problem| {
+            cx.mistake(
+                node.span,
+                format!("{problem}; the whole virtual_server is left out"),
+                "write `virtual_server ADDRESS PORT {`, `virtual_server fwmark N {` or `virtual_server group NAME {`",
+            )
+        })
+        .ok()
 }
 
 fn lb_kind(field: &mut Option<Forwarding>, node: &Node<'_>, cx: &mut Cx<'_>) {
@@ -345,7 +356,10 @@ fn granularity(service: &mut Service, node: &Node<'_>, cx: &mut Cx<'_>) {
 fn sorry_server(field: &mut Option<Sorry>, node: &Node<'_>, cx: &mut Cx<'_>) {
     let Some(first) = node.args.first().copied() else { return cx.abort(node, "an address") };
     match endpoint(first, node.args.get(1)) {
-        Ok(endpoint) => *field = Some(Sorry { endpoint, inhibit: false, forwarding: None, at: node.span }),
+        Ok(endpoint) => {
+            cx.unread(first);
+            *field = Some(Sorry { endpoint, inhibit: false, forwarding: None, at: node.span });
+        }
         Err(problem) => cx.error(node.span, format!("{problem}; the sorry server is left out")),
     }
 }
@@ -366,8 +380,15 @@ fn real_server(service: &mut Service, node: &Node<'_>, cx: &mut Cx<'_>) {
     let Some(first) = node.args.first().copied() else { return cx.abort(node, "an address") };
     let endpoint = match endpoint(first, node.args.get(1)) {
         Ok(endpoint) => endpoint,
-        Err(problem) => return cx.error(node.span, format!("{problem}; this real_server is left out")),
+        Err(problem) => {
+            return cx.mistake(
+                node.span,
+                format!("{problem}; this real_server is left out"),
+                "write `real_server ADDRESS PORT {`",
+            );
+        }
     };
+    cx.unread(first);
     let mut server =
         Server { endpoint: Some(endpoint), forwarding: service.forwarding, at: Some(node.span), ..Server::default() };
     read_block(&mut server, node.body.as_deref().unwrap_or_default(), cx);
@@ -376,7 +397,11 @@ fn real_server(service: &mut Service, node: &Node<'_>, cx: &mut Cx<'_>) {
         let family = Family::of(&endpoint.address);
         let expected = *service.family.get_or_insert(family);
         if expected != family {
-            return cx.error_of(node, format!("real_server {endpoint} is left out: the service is {expected}"));
+            return cx.error_of(
+                node,
+                format!("real_server {endpoint} is left out: the service is {expected}"),
+                "name a server of the same family, or write `lb_kind TUN`",
+            );
         }
     }
     service.servers.push(server);

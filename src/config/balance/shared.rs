@@ -159,6 +159,7 @@ fn end(field: &mut Set<IpAddr>, other: Option<IpAddr>, name: &str, node: &Node<'
         let message = format!("`{}` {address} is ignored: {name} {other} is of the other family", node.keyword.text);
         return cx.error(word.span, message);
     }
+    cx.unread(*word);
     *field = Some(Setting { value: address, span: word.span });
 }
 

@@ -105,7 +105,7 @@ pub fn email_from(field: &mut Set<Box<str>>, node: &Node<'_>, cx: &mut Cx<'_>) {
 pub fn emails(field: &mut Vec<Box<str>>, node: &Node<'_>, cx: &mut Cx<'_>) {
     let lines = node.body.as_deref().unwrap_or_default();
     if lines.is_empty() {
-        cx.error_of(node, "`notification_email` holds no address");
+        cx.error_of(node, "`notification_email` holds no address", "write one address a line in it");
     }
     field.extend(lines.iter().flat_map(|line| line.words()).map(|w| w.text.into()));
 }

@@ -14,23 +14,8 @@ use crate::wire::Family;
 use rustc_hash::FxHashMap;
 use std::net::{IpAddr, Ipv4Addr};
 
-const WORDS: [&str; 15] = [
-    "dev",
-    "scope",
-    "broadcast",
-    "brd",
-    "label",
-    "peer",
-    "home",
-    "-nodad",
-    "mngtmpaddr",
-    "noprefixroute",
-    "autojoin",
-    "no_track",
-    "preferred_lft",
-    "use_vmac",
-    "track_group",
-];
+/// How an address line is written, for those whose line is wrong.
+pub const FORM: &str = "ADDRESS/PREFIX dev IFNAME label NAME …";
 
 /// How a broadcast address is found.
 #[derive(Clone, Copy)]
@@ -42,123 +27,195 @@ enum Broadcast {
     Zeros,
 }
 
+/// An address line as far as it has been read.
+struct Draft<'l> {
+    new: VirtualAddress,
+    /// The line's first word, which complaints name.
+    first: &'l Word<'l>,
+    family: Family,
+    broadcast: Option<(Broadcast, Span)>,
+    lifetime: Option<Option<u32>>,
+    scope_at: Option<Span>,
+    label_at: Option<Span>,
+    group_at: Option<Span>,
+}
+
+/// `None` costs the line.
+type Step = Option<()>;
+
+/// Reads what follows a word.
+type Reader = fn(&mut Draft<'_>, &Word<'_>, &mut Words<'_, '_>, &mut LineCx<'_>) -> Step;
+
+/// The words of an address line, each with who reads it.
+const WORDS: [(&str, Reader); 15] = [
+    ("dev", device),
+    ("scope", scope),
+    ("broadcast", broadcast),
+    ("brd", broadcast),
+    ("label", label),
+    ("peer", |draft, word, words, cx| {
+        let peer = value(words, word, draft.first, cx)?;
+        read_peer(peer, draft.first, draft.family, &mut draft.new, cx);
+        Some(())
+    }),
+    ("home", |draft, _, _, _| on(&mut draft.new.home)),
+    ("-nodad", |draft, _, _, _| on(&mut draft.new.dad)),
+    ("mngtmpaddr", |draft, _, _, _| on(&mut draft.new.mngtmpaddr)),
+    ("noprefixroute", |draft, _, _, _| on(&mut draft.new.noprefixroute)),
+    ("autojoin", |draft, _, _, _| on(&mut draft.new.autojoin)),
+    ("no_track", |draft, _, _, _| on(&mut draft.new.no_track)),
+    ("preferred_lft", lifetime),
+    ("use_vmac", |draft, _, _, _| on(&mut draft.new.use_vmac)),
+    ("track_group", track_group),
+];
+
+fn on(flag: &mut bool) -> Step {
+    *flag = true;
+    Some(())
+}
+
+/// Whether the word may stand in a list of this kind: statics have no VMAC, others no group.
+fn may_stand(word: &str, list: List) -> bool {
+    match word {
+        "track_group" => list == List::Static,
+        "use_vmac" => list != List::Static,
+        _ => true,
+    }
+}
+
 /// Reads one address line; `None` if it cannot be used.
 pub fn address(node: &Node<'_>, cx: &mut LineCx<'_>) -> Option<VirtualAddress> {
     let first = &node.keyword;
     let Some((address, prefix)) = address_and_prefix(first, cx) else {
         cx.push(
-            wrong(first.span, format!("'{}' is no address; the line is left out", first.text))
+            wrong(first.span, format!("`{}` is no address; the line is left out", first.text))
                 .label("expected ADDRESS or ADDRESS/PREFIX"),
         );
         return None;
     };
-    let family = Family::of(&address);
-    let mut new = VirtualAddress::plain(address, prefix);
-    let mut broadcast: Option<(Broadcast, Span)> = None;
-    let mut lifetime: Option<Option<u32>> = None;
-    let (mut scope_at, mut label_at, mut group_at) = (None, None, None);
+    let mut draft = Draft {
+        new: VirtualAddress::plain(address, prefix),
+        first,
+        family: Family::of(&address),
+        broadcast: None,
+        lifetime: None,
+        scope_at: None,
+        label_at: None,
+        group_at: None,
+    };
     let mut words = Words::arguments(node);
-
     let mut strange = false;
     while let Some(word) = words.next() {
-        match word.text {
-            "dev" => {
-                let name = value(&mut words, word, first, cx)?;
-                if new.interface.is_some() {
-                    cx.say(name, format!("{} has two devices; the line is left out", first.text), "second device");
-                    return None;
-                }
-                new.interface = Some(cx.interface(name)?);
-            }
-            "scope" => {
-                let name = value(&mut words, word, first, cx)?;
-                match cx.names.scope(name.text) {
-                    Some(scope) => {
-                        new.scope = Some(scope);
-                        scope_at = Some(word.span);
-                    }
-                    None => cx.say(
-                        name,
-                        format!("there is no scope '{}'; it is ignored", name.text),
-                        "expected global, site, link, host, nowhere or 0 to 255",
-                    ),
-                }
-            }
-            "broadcast" | "brd" => {
-                let given = value(&mut words, word, first, cx)?;
-                if family == Family::V6 {
-                    cx.say(word, format!("{} is left out: IPv6 has no broadcast", first.text), "IPv4 only");
-                    return None;
-                }
-                let how = match given.text {
-                    "+" => Broadcast::Ones,
-                    "-" => Broadcast::Zeros,
-                    text => match text.parse() {
-                        Ok(address) => Broadcast::Given(address),
-                        Err(_) => {
-                            let message = format!("'{text}' is no broadcast address; {} is left out", first.text);
-                            cx.say(given, message, "expected an IPv4 address, + or -");
-                            return None;
-                        }
-                    },
-                };
-                broadcast = Some((how, given.span));
-            }
-            "label" => {
-                let label = value(&mut words, word, first, cx)?;
-                if label.text.len() > 15 {
-                    let message = format!("label '{}' is too long; {} is left out", label.text, first.text);
-                    cx.say(label, message, "at most 15 bytes");
-                    return None;
-                }
-                new.label = Some(label.text.into());
-                label_at = Some(word.span);
-            }
-            "peer" => {
-                let peer = value(&mut words, word, first, cx)?;
-                read_peer(peer, first, family, &mut new, cx);
-            }
-            "home" => new.home = true,
-            "-nodad" => new.dad = true,
-            "mngtmpaddr" => new.mngtmpaddr = true,
-            "noprefixroute" => new.noprefixroute = true,
-            "autojoin" => new.autojoin = true,
-            "no_track" => new.no_track = true,
-            "preferred_lft" => {
-                let seconds = value(&mut words, word, first, cx)?;
-                match (seconds.text, unsigned(seconds.text).and_then(|n| u32::try_from(n).ok())) {
-                    ("forever", _) | (_, Some(u32::MAX)) => lifetime = Some(None),
-                    (_, Some(n)) => lifetime = Some(Some(n)),
-                    (text, None) => {
-                        cx.say(seconds, format!("'{text}' is no lifetime"), "expected seconds or `forever`");
-                    }
-                }
-            }
-            "track_group" if cx.list == List::Static => {
-                let name = value(&mut words, word, first, cx)?;
-                if new.track_group.is_some() {
-                    cx.say(name, "a second track_group; the rest of the line is not read", "second group");
-                    break;
-                }
-                new.track_group = cx.track_group(name);
-                group_at = Some(word.span);
-            }
-            "use_vmac" if cx.list != List::Static => new.use_vmac = true,
+        let known = WORDS.iter().find(|(name, _)| *name == word.text && may_stand(name, cx.list));
+        match known {
+            Some((_, read)) => read(&mut draft, word, &mut words, cx)?,
             // What follows an option that is not known may be its value.
-            _ if strange => {}
-            other => {
+            None if strange => {}
+            None => {
                 strange = true;
-                let mut complaint = wrong(word.span, format!("'{other}' is no option of an address; it is ignored"));
-                if let Some(meant) = nearest(other, WORDS.into_iter()) {
-                    complaint = complaint.help(format!("did you mean {meant}?"));
-                } else if ip(other.split('/').next().unwrap_or(other)).is_some() {
-                    complaint = complaint.help("write one address a line");
-                }
-                cx.push(complaint);
+                unknown(word, cx);
             }
         }
     }
+    finish(draft, cx)
+}
 
+fn unknown(word: &Word<'_>, cx: &mut LineCx<'_>) {
+    let mut complaint = wrong(word.span, format!("`{}` is no option of an address; it is ignored", word.text));
+    if let Some(meant) = nearest(word.text, WORDS.iter().map(|(name, _)| *name)) {
+        complaint = complaint.help(format!("did you mean `{meant}`?"));
+    } else if ip(word.text.split('/').next().unwrap_or(word.text)).is_some() {
+        complaint = complaint.help("write one address a line");
+    }
+    cx.push(complaint);
+}
+
+fn device(draft: &mut Draft<'_>, word: &Word<'_>, words: &mut Words<'_, '_>, cx: &mut LineCx<'_>) -> Step {
+    let name = value(words, word, draft.first, cx)?;
+    if draft.new.interface.is_some() {
+        cx.say(name, format!("{} has two devices; the line is left out", draft.first.text), "second device");
+        return None;
+    }
+    draft.new.interface = Some(cx.interface(name)?);
+    Some(())
+}
+
+fn scope(draft: &mut Draft<'_>, word: &Word<'_>, words: &mut Words<'_, '_>, cx: &mut LineCx<'_>) -> Step {
+    let name = value(words, word, draft.first, cx)?;
+    match cx.names.scope(name.text) {
+        Some(scope) => {
+            draft.new.scope = Some(scope);
+            draft.scope_at = Some(word.span);
+        }
+        None => cx.say(
+            name,
+            format!("there is no scope `{}`; it is ignored", name.text),
+            "expected global, site, link, host, nowhere or 0 to 255",
+        ),
+    }
+    Some(())
+}
+
+fn broadcast(draft: &mut Draft<'_>, word: &Word<'_>, words: &mut Words<'_, '_>, cx: &mut LineCx<'_>) -> Step {
+    let first = draft.first.text;
+    let given = value(words, word, draft.first, cx)?;
+    if draft.family == Family::V6 {
+        cx.say(word, format!("{first} is left out: IPv6 has no broadcast"), "IPv4 only");
+        return None;
+    }
+    let how = match given.text {
+        "+" => Broadcast::Ones,
+        "-" => Broadcast::Zeros,
+        text => match text.parse() {
+            Ok(address) => Broadcast::Given(address),
+            Err(_) => {
+                let message = format!("`{text}` is no broadcast address; {first} is left out");
+                cx.say(given, message, "expected an IPv4 address, + or -");
+                return None;
+            }
+        },
+    };
+    draft.broadcast = Some((how, given.span));
+    Some(())
+}
+
+fn label(draft: &mut Draft<'_>, word: &Word<'_>, words: &mut Words<'_, '_>, cx: &mut LineCx<'_>) -> Step {
+    let label = value(words, word, draft.first, cx)?;
+    if label.text.len() > 15 {
+        let message = format!("label `{}` is too long; {} is left out", label.text, draft.first.text);
+        cx.say(label, message, "at most 15 bytes");
+        return None;
+    }
+    draft.new.label = Some(label.text.into());
+    draft.label_at = Some(word.span);
+    Some(())
+}
+
+fn lifetime(draft: &mut Draft<'_>, word: &Word<'_>, words: &mut Words<'_, '_>, cx: &mut LineCx<'_>) -> Step {
+    let seconds = value(words, word, draft.first, cx)?;
+    match (seconds.text, unsigned(seconds.text).and_then(|n| u32::try_from(n).ok())) {
+        ("forever", _) | (_, Some(u32::MAX)) => draft.lifetime = Some(None),
+        (_, Some(n)) => draft.lifetime = Some(Some(n)),
+        (text, None) => cx.say(seconds, format!("`{text}` is no lifetime"), "expected seconds or `forever`"),
+    }
+    Some(())
+}
+
+fn track_group(draft: &mut Draft<'_>, word: &Word<'_>, words: &mut Words<'_, '_>, cx: &mut LineCx<'_>) -> Step {
+    let name = value(words, word, draft.first, cx)?;
+    if draft.new.track_group.is_some() {
+        cx.say(name, "a second track_group; the rest of the line is not read", "second group");
+        words.skip_rest();
+        return Some(());
+    }
+    draft.new.track_group = cx.track_group(name);
+    draft.group_at = Some(word.span);
+    Some(())
+}
+
+/// What follows from several words together.
+fn finish(draft: Draft<'_>, cx: &mut LineCx<'_>) -> Option<VirtualAddress> {
+    let Draft { mut new, first, family, broadcast, lifetime, scope_at, label_at, group_at } = draft;
     if let Some((how, at)) = broadcast {
         new.broadcast = broadcast_of(&new, how, at, cx);
     }
@@ -199,7 +256,7 @@ fn value<'n, 's>(
 ) -> Option<&'n Word<'s>> {
     let next = words.next();
     if next.is_none() {
-        let message = format!("'{}' of {} has no value; the line is left out", keyword.text, first.text);
+        let message = format!("`{}` of {} has no value; the line is left out", keyword.text, first.text);
         cx.say(keyword, message, "a value must follow");
     }
     next
@@ -210,7 +267,7 @@ fn read_peer(peer: &Word<'_>, first: &Word<'_>, family: Family, new: &mut Virtua
         return cx.say(peer, format!("{} has two peers; the second is ignored", first.text), "second peer");
     }
     let Some(address) = ip(peer.text) else {
-        return cx.say(peer, format!("'{}' is no peer address; it is ignored", peer.text), "expected ADDRESS");
+        return cx.say(peer, format!("`{}` is no peer address; it is ignored", peer.text), "expected ADDRESS");
     };
     if Family::of(&address) != family {
         return cx.say(
@@ -307,7 +364,9 @@ impl Collected {
         };
         if let Some(first) = first {
             let message = format!("{} is listed twice; this one is left out", new.address);
-            out.push(wrong(at, message).label("again here").related(first, "first here"));
+            out.push(
+                wrong(at, message).label("again here").related(first, "first here").help("keep one of the two lines"),
+            );
             return false;
         }
         if !self.seen.is_empty() {

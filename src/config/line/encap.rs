@@ -24,7 +24,7 @@ pub fn encap(keyword: &Word<'_>, words: &mut Words<'_, '_>, cx: &mut LineCx<'_>)
             let parts: Option<Vec<u32>> = labels.text.split('/').map(label).collect();
             let parts = parts.filter(|parts| parts.len() <= MOST_LABELS);
             if parts.is_none() {
-                let message = format!("'{}' is no label stack; the tunnel is left out", labels.text);
+                let message = format!("`{}` is no label stack; the tunnel is left out", labels.text);
                 cx.say(labels, message, "expected LABEL[/LABEL…], each 0 to 1048575, at most 16");
             }
             parts.map(|labels| Encap::Mpls { labels })
@@ -33,13 +33,13 @@ pub fn encap(keyword: &Word<'_>, words: &mut Words<'_, '_>, cx: &mut LineCx<'_>)
             let word = argument(kind, words, cx)?;
             let found = locator(word.text);
             if found.is_none() {
-                let message = format!("'{}' is no ILA locator; the tunnel is left out", word.text);
+                let message = format!("`{}` is no ILA locator; the tunnel is left out", word.text);
                 cx.say(word, message, "expected four groups of hexadecimal digits");
             }
             found.map(|locator| Encap::Ila { locator })
         }
         other => {
-            cx.say(kind, format!("'{other}' is no type of tunnel; it is left out"), "expected ip, ip6, mpls or ila");
+            cx.say(kind, format!("`{other}` is no type of tunnel; it is left out"), "expected ip, ip6, mpls or ila");
             None
         }
     }
@@ -96,7 +96,7 @@ fn tunnel(kind: &Word<'_>, words: &mut Words<'_, '_>, six: bool, cx: &mut LineCx
             _ => unsigned(text).and_then(|n| u16::try_from(n).ok()).map(|n| flags = n),
         };
         if done.is_none() {
-            let message = format!("'{text}' is no {} of an {} tunnel; the tunnel is left out", word.text, kind.text);
+            let message = format!("`{text}` is no {} of an {} tunnel; the tunnel is left out", word.text, kind.text);
             cx.say(
                 value,
                 message,

@@ -62,7 +62,7 @@ impl LineFamily {
         let address = matches!(next.text, "default" | "any" | "all" | "default6") || prefix_shape(next.text);
         if !address && !known(next.text) {
             words.next();
-            cx.push(Diagnostic::new(Class::Note, next.span, format!("'{}' after {} is skipped", next.text, word.text)));
+            cx.push(Diagnostic::new(Class::Note, next.span, format!("`{}` after {} is skipped", next.text, word.text)));
         } else {
             cx.push(
                 wrong(next.span, format!("keepalived skips the word after `{}` unread", word.text))
@@ -113,13 +113,13 @@ pub(crate) fn place(
         Network::Everything(None) => match family.at() {
             Some(first) => {
                 let message =
-                    format!("'{}' stands after a word that fixes the family; the line is left out", word.text);
+                    format!("`{}` stands after a word that fixes the family; the line is left out", word.text);
                 let all = if family.get() == Some(Family::V6) { "::/0" } else { "0.0.0.0/0" };
                 cx.push(
                     wrong(word.span, message)
                         .label("it has no family of its own")
                         .related(first, "this fixes it")
-                        .help(format!("write {all}, or put '{}' first", word.text)),
+                        .help(format!("write {all}, or put `{}` first", word.text)),
                 );
                 None
             }
@@ -129,11 +129,16 @@ pub(crate) fn place(
 }
 
 /// A word that is nothing known.
-pub(crate) fn unknown(word: &Word<'_>, known: &'static [&'static str], what: &str, label: &str) -> Diagnostic {
+pub(crate) fn unknown(
+    word: &Word<'_>,
+    known: impl Iterator<Item = &'static str>,
+    what: &str,
+    label: &str,
+) -> Diagnostic {
     let complaint =
-        wrong(word.span, format!("'{}' is no word of {what}; the line is left out", word.text)).label(label);
-    match nearest(word.text, known.iter().copied()) {
-        Some(meant) => complaint.help(format!("did you mean {meant}?")),
+        wrong(word.span, format!("`{}` is no word of {what}; the line is left out", word.text)).label(label);
+    match nearest(word.text, known) {
+        Some(meant) => complaint.help(format!("did you mean `{meant}`?")),
         None => complaint,
     }
 }
@@ -141,7 +146,7 @@ pub(crate) fn unknown(word: &Word<'_>, known: &'static [&'static str], what: &st
 /// `found`, or a complaint that costs the line.
 pub(crate) fn need<T>(found: Option<T>, word: &Word<'_>, what: &str, label: &str, cx: &mut LineCx<'_>) -> Option<T> {
     if found.is_none() {
-        cx.say(word, format!("'{}' is not {what}; the line is left out", word.text), label);
+        cx.say(word, format!("`{}` is not {what}; the line is left out", word.text), label);
     }
     found
 }
@@ -156,10 +161,10 @@ pub(crate) fn table(word: &Word<'_>, cx: &mut LineCx<'_>) -> Option<u32> {
     if found.is_none() {
         let meant = nearest(word.text, cx.names.table_names()).map(str::to_owned);
         let mut complaint =
-            wrong(word.span, format!("there is no routing table '{}'; the line is left out", word.text))
+            wrong(word.span, format!("there is no routing table `{}`; the line is left out", word.text))
                 .label("expected a number or a name of rt_tables");
         if let Some(meant) = meant {
-            complaint = complaint.help(format!("did you mean {meant}?"));
+            complaint = complaint.help(format!("did you mean `{meant}`?"));
         }
         cx.push(complaint);
     }

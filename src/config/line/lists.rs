@@ -6,10 +6,19 @@
 use crate::config::line::{LineCx, Words, ip, signed_in, unsigned_in, wrong};
 use crate::config::report::{Class, Diagnostic};
 use crate::config::table::block::nearest;
-use crate::config::table::values::fixed_point;
+use crate::config::table::values::{fixed_point, unread, without_range};
 use crate::config::text::tree::{Node, Word};
 use crate::spec::{Beat, BeatMethod, Debounce, IfName, Peer};
 use crate::time::Interval;
+
+/// How a line of `unicast_peer` is written.
+pub const PEER: &str = "ADDRESS min_ttl N max_ttl N";
+/// How a line of `interface_up_down_delays` is written.
+pub const DELAYS: &str = "IFNAME SECONDS SECONDS";
+/// How a line of `linkbeat_interfaces` is written.
+pub const LINKBEAT: &str = "IFNAME MII";
+/// How an interface is named.
+pub const INTERFACE: &str = "IFNAME";
 
 /// A line of `unicast_peer`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -22,28 +31,35 @@ pub struct PeerLine {
 /// `ADDR [min_ttl 0..255] [max_ttl 0..255]`
 pub fn peer(node: &Node<'_>, cx: &mut LineCx<'_>) -> Option<PeerLine> {
     let mut words = Words::arguments(node);
-    let Some(address) = ip(node.keyword.text) else {
-        cx.say(&node.keyword, format!("'{}' is no address; the peer is left out", node.keyword.text), "not an address");
+    let Some(address) = ip(without_range(node.keyword.text)) else {
+        cx.push(
+            wrong(node.keyword.span, format!("`{}` is no address; the peer is left out", node.keyword.text))
+                .label("not an address")
+                .help("write the address of the other router, one a line"),
+        );
         return None;
     };
+    if let Some(problem) = unread(node.keyword.text) {
+        cx.push(Diagnostic::new(Class::Note, node.keyword.span, format!("peer {address}: {problem}")));
+    }
     let mut line = PeerLine { peer: Peer { address, min_ttl: 0, max_ttl: 255 }, check_source: false };
     while let Some(option) = words.next() {
         let Some(value) = words.next() else {
-            cx.say(option, format!("'{}' of peer {address} has no value", option.text), "0 to 255 must follow");
+            cx.say(option, format!("`{}` of peer {address} has no value", option.text), "0 to 255 must follow");
             break;
         };
         let Some(ttl) = unsigned_in(value.text, 0, 255).map(|n| n as u8) else {
-            cx.say(value, format!("'{}' is no TTL", value.text), "expected 0 to 255");
+            cx.say(value, format!("`{}` is no TTL", value.text), "expected 0 to 255");
             continue;
         };
         match option.text {
             "min_ttl" => line.peer.min_ttl = ttl,
             "max_ttl" => line.peer.max_ttl = ttl,
             other => {
-                let mut complaint = wrong(option.span, format!("'{other}' is no option of a peer"))
+                let mut complaint = wrong(option.span, format!("`{other}` is no option of a peer"))
                     .label("expected min_ttl or max_ttl");
                 if let Some(meant) = nearest(other, ["min_ttl", "max_ttl"].into_iter()) {
-                    complaint = complaint.help(format!("did you mean {meant}?"));
+                    complaint = complaint.help(format!("did you mean `{meant}`?"));
                 }
                 cx.push(complaint);
                 break;
@@ -80,6 +96,13 @@ impl Tracked {
             Tracked::Bfd => "track_bfd",
         }
     }
+    /// How its lines are written.
+    pub const fn form(self) -> &'static str {
+        match self {
+            Tracked::Interface => "IFNAME weight N reverse",
+            _ => "NAME weight N reverse",
+        }
+    }
     const fn most(self) -> i64 {
         match self {
             Tracked::File | Tracked::Process => 254,
@@ -109,7 +132,7 @@ pub fn track_line<'s>(node: &Node<'s>, kind: Tracked, cx: &mut LineCx<'_>) -> Op
     let mut words = Words::arguments(node);
     let Some(option) = words.next() else { return Some(line) };
     if option.text != "weight" {
-        let message = format!("'{}' is no option of {}; {} is not tracked", option.text, kind.keyword(), name.text);
+        let message = format!("`{}` is no option of {}; {} is not tracked", option.text, kind.keyword(), name.text);
         cx.say(option, message, "only `weight N` may follow the name");
         return None;
     }
@@ -127,7 +150,7 @@ pub fn track_line<'s>(node: &Node<'s>, kind: Tracked, cx: &mut LineCx<'_>) -> Op
         }
         Some(n) => line.weight = Some(n as i32),
         None => {
-            let message = format!("weight '{}' of {} is ignored", weight.text, name.text);
+            let message = format!("weight `{}` of {} is ignored", weight.text, name.text);
             cx.say(weight, message, &format!("expected -{0} to {0}", kind.most()));
         }
     }
@@ -137,7 +160,7 @@ pub fn track_line<'s>(node: &Node<'s>, kind: Tracked, cx: &mut LineCx<'_>) -> Op
             "noreverse" if kind != Tracked::Interface => Some(false),
             other => {
                 let known = if kind == Tracked::Interface { "reverse" } else { "reverse or noreverse" };
-                cx.say(direction, format!("'{other}' cannot follow a weight here"), &format!("expected {known}"));
+                cx.say(direction, format!("`{other}` cannot follow a weight here"), &format!("expected {known}"));
                 if kind == Tracked::Bfd {
                     return None;
                 }
@@ -158,7 +181,7 @@ pub fn interface_delay(node: &Node<'_>, cx: &mut LineCx<'_>) -> Option<Debounce>
     let down = delay(down, "down", cx)?;
     let up = node.args.get(1).map_or(Some(Interval::ZERO), |up| delay(up, "up", cx))?;
     if let Some(extra) = node.args.get(2) {
-        cx.push(Diagnostic::new(Class::Note, extra.span, format!("'{}' after the delays is not read", extra.text)));
+        cx.push(Diagnostic::new(Class::Note, extra.span, format!("`{}` after the delays is not read", extra.text)));
     }
     Some(Debounce { interface, down, up })
 }
@@ -166,12 +189,12 @@ pub fn interface_delay(node: &Node<'_>, cx: &mut LineCx<'_>) -> Option<Debounce>
 fn delay(word: &Word<'_>, which: &str, cx: &mut LineCx<'_>) -> Option<Interval> {
     let most = Interval::from_secs(255);
     let Some((interval, exact)) = seconds(word.text).filter(|(interval, _)| *interval <= most) else {
-        let message = format!("{which} delay '{}' is out of range; the line is ignored", word.text);
+        let message = format!("{which} delay `{}` is out of range; the line is ignored", word.text);
         cx.say(word, message, "expected 0 to 255 seconds");
         return None;
     };
     if !exact {
-        cx.say(word, format!("'{}' is finer than a microsecond and is rounded", word.text), "at most six decimals");
+        cx.say(word, format!("`{}` is finer than a microsecond and is rounded", word.text), "at most six decimals");
     }
     Some(interval)
 }
@@ -188,9 +211,9 @@ pub fn linkbeat(node: &Node<'_>, cx: &mut LineCx<'_>) -> Option<Beat> {
             _ => None,
         };
         if method.is_none() {
-            cx.say(word, format!("'{}' is no way to poll {interface}", word.text), "expected MII, ETHTOOL or IOCTL");
+            cx.say(word, format!("`{}` is no way to poll {interface}", word.text), "expected MII, ETHTOOL or IOCTL");
         } else if let Some(extra) = node.args.get(1) {
-            cx.say(extra, format!("'{}' is one word too many", extra.text), "nothing may follow");
+            cx.say(extra, format!("`{}` is one word too many", extra.text), "nothing may follow");
         }
     }
     Some(Beat { interface, method })
@@ -201,7 +224,7 @@ fn listed_interface(word: &Word<'_>, cx: &mut LineCx<'_>) -> Option<IfName> {
     let known = cx.dynamic_interfaces || cx.host.has_interface(word.text);
     let name = IfName::new(word.text).filter(|_| known);
     if name.is_none() {
-        let complaint = Diagnostic::new(Class::Fatal, word.span, format!("interface {} does not exist", word.text));
+        let complaint = Diagnostic::new(Class::Fatal, word.span, format!("interface `{}` does not exist", word.text));
         cx.push(complaint.label("not on this machine"));
     }
     name

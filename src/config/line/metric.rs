@@ -80,7 +80,7 @@ fn route_time(word: &Word<'_>, units: u64, what: &str, cx: &mut LineCx<'_>) -> O
         "s" | "sec" | "secs" => (3, units),
         "ms" | "msec" | "msecs" => (0, units),
         _ => {
-            cx.say(word, format!("{what} '{}' is no time; the route is left out", word.text), label);
+            cx.say(word, format!("{what} `{}` is no time; the route is left out", word.text), label);
             return None;
         }
     };

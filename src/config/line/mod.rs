@@ -89,14 +89,14 @@ impl LineCx<'_> {
     /// The interface that a word names, if it is there or may come.
     pub fn interface(&mut self, word: &Word<'_>) -> Option<IfName> {
         let Some(name) = IfName::new(word.text) else {
-            self.say(word, format!("'{}' cannot be the name of an interface", word.text), "1 to 15 bytes");
+            self.say(word, format!("`{}` cannot be the name of an interface", word.text), "1 to 15 bytes");
             self.missing_interface |= !self.dynamic_interfaces;
             return None;
         };
         if !self.dynamic_interfaces && !self.host.has_interface(word.text) {
             self.missing_interface = true;
             self.push(
-                wrong(word.span, format!("interface {} does not exist", word.text))
+                wrong(word.span, format!("interface `{}` does not exist", word.text))
                     .label("not on this machine")
                     .help("correct the name, or set `dynamic_interfaces` in global_defs if it is made later"),
             );
@@ -119,7 +119,7 @@ impl LineCx<'_> {
             return Some(word.text.into());
         }
         self.push(
-            wrong(word.span, format!("there is no track_group {} before this line", word.text))
+            wrong(word.span, format!("there is no track_group `{}` before this line", word.text))
                 .label("unknown here")
                 .help("define the track_group above the static block that uses it"),
         );
@@ -166,7 +166,7 @@ impl<'n, 's> Words<'n, 's> {
         let next = self.next();
         if next.is_none() {
             cx.push(
-                Diagnostic::new(Class::Abort, keyword.span, format!("'{}' needs a value", keyword.text))
+                Diagnostic::new(Class::Abort, keyword.span, format!("`{}` needs a value", keyword.text))
                     .label("nothing follows")
                     .help("keepalived stops reading the whole configuration here"),
             );
@@ -242,7 +242,7 @@ pub fn address_and_prefix(word: &Word<'_>, cx: &mut LineCx<'_>) -> Option<(IpAdd
     let Some(prefix) = prefix else { return Some((address, most)) };
     let length = unsigned_in(prefix, 0, u64::from(most)).map(|n| n as u8);
     if length.is_none() {
-        let message = format!("prefix length '{prefix}' of {text} is out of range; /{most} is used");
+        let message = format!("prefix length `{prefix}` of {text} is out of range; /{most} is used");
         cx.say(word, message, &format!("0 to {most}"));
     }
     Some((address, length.unwrap_or(most)))

@@ -10,6 +10,7 @@ use super::family::{LineFamily, Network, PROTOCOL_KEEPALIVED, need, network, num
 use super::metric::{FEATURE_ECN, FEATURES, metric_of};
 use crate::config::line::{LineCx, List, Words, ip, realms, unsigned_in, wrong};
 use crate::config::report::Diagnostic;
+use crate::config::text::source::Span;
 use crate::config::text::tree::{Node, Word};
 use crate::spec::{Insert, NextHop, Route};
 use crate::wire::Family;
@@ -19,48 +20,277 @@ pub const TABLE_MAIN: u32 = 254;
 /// rtm_type unicast.
 pub const UNICAST: u8 = 1;
 
-/// Words with a meaning of their own, for hints.
-const WORDS: [&str; 35] = [
-    "src",
-    "via",
-    "from",
-    "tos",
-    "dsfield",
-    "table",
-    "vrf",
-    "protocol",
-    "scope",
-    "metric",
-    "priority",
-    "preference",
-    "dev",
-    "oif",
-    "onlink",
-    "encap",
-    "expires",
-    "mtu",
-    "advmss",
-    "reordering",
-    "cwnd",
-    "ssthresh",
-    "rtt",
-    "rttvar",
-    "rto_min",
-    "hoplimit",
-    "window",
-    "initcwnd",
-    "initrwnd",
-    "features",
-    "quickack",
-    "congctl",
-    "nexthop",
-    "no_track",
-    "track_group",
+/// How a route line is written, for those whose line is wrong.
+pub const FORM: &str = "ADDRESS/PREFIX via GATEWAY dev IFNAME …";
+
+/// A route line as far as it has been read.
+struct Draft {
+    new: Route,
+    family: LineFamily,
+    /// A destination was there.
+    destination: bool,
+    protocol: Option<(u8, Span)>,
+    group_at: Option<Span>,
+}
+
+/// `None` costs the line.
+type Step = Option<()>;
+
+/// Reads what follows a word.
+type Reader = fn(&mut Draft, &Word<'_>, &mut Words<'_, '_>, &mut LineCx<'_>) -> Step;
+
+/// The words of a route line, each with who reads it. Whatever is not here is a type of route or a destination.
+static WORDS: [(&str, Reader); 47] = [
+    ("inet", |draft, word, words, cx| draft.family.word(word, words, is_word, cx)),
+    ("inet6", |draft, word, words, cx| draft.family.word(word, words, is_word, cx)),
+    ("src", |draft, word, words, cx| {
+        let value = words.value(word, cx)?;
+        draft.new.source = Some(address(value, "source address", &mut draft.family, cx)?);
+        Some(())
+    }),
+    ("via", |draft, word, words, cx| {
+        draft.new.via = Some(gateway(word, words, &mut draft.family, cx)?);
+        Some(())
+    }),
+    ("gw", |draft, word, words, cx| {
+        cx.push(deprecated(word, "via"));
+        draft.new.via = Some(gateway(word, words, &mut draft.family, cx)?);
+        Some(())
+    }),
+    ("from", from),
+    ("tos", dsfield),
+    ("dsfield", dsfield),
+    ("table", |draft, word, words, cx| {
+        draft.new.table = table(words.value(word, cx)?, cx)?;
+        Some(())
+    }),
+    ("vrf", |draft, word, words, cx| {
+        let value = words.value(word, cx)?;
+        let found = cx.host.vrf_table(value.text);
+        draft.new.table = need(found, value, "a VRF", "no VRF of this name is there", cx)?;
+        draft.new.vrf = crate::spec::IfName::new(value.text);
+        Some(())
+    }),
+    ("protocol", |draft, word, words, cx| {
+        let value = words.value(word, cx)?;
+        let found = cx.names.protocol(value.text);
+        let number = need(found, value, "a routing protocol", "expected 0 to 255 or a name of rt_protos", cx)?;
+        draft.protocol = Some((number, value.span));
+        Some(())
+    }),
+    ("scope", |draft, word, words, cx| {
+        let value = words.value(word, cx)?;
+        let found = cx.names.scope(value.text);
+        draft.new.scope = Some(need(found, value, "a scope", "expected 0 to 255 or a name of rt_scopes", cx)?);
+        Some(())
+    }),
+    ("metric", preference),
+    ("priority", preference),
+    ("preference", preference),
+    ("dev", device),
+    ("oif", device),
+    ("onlink", |draft, _, _, _| on(&mut draft.new.onlink)),
+    ("encap", |draft, word, words, cx| {
+        draft.new.encap = encap(word, words, cx).or(draft.new.encap.take());
+        Some(())
+    }),
+    ("expires", |draft, word, words, cx| {
+        only_v6(word, &mut draft.family, cx)?;
+        let value = words.value(word, cx)?;
+        draft.new.expires = Some(number(value, u32::MAX, word.text, cx)?);
+        Some(())
+    }),
+    ("mtu", metric),
+    ("advmss", metric),
+    ("reordering", metric),
+    ("cwnd", metric),
+    ("ssthresh", metric),
+    ("rtt", metric),
+    ("rttvar", metric),
+    ("rto_min", metric),
+    ("hoplimit", metric),
+    ("window", metric),
+    ("initcwnd", metric),
+    ("initrwnd", metric),
+    ("quickack", metric),
+    ("fastopen_no_cookie", metric),
+    ("features", |draft, word, words, cx| {
+        let value = words.value(word, cx)?;
+        if value.text == "ecn" {
+            draft.new.metrics.push((FEATURES, FEATURE_ECN, false));
+        } else {
+            cx.say(value, format!("`{}` is no feature of a route; it is ignored", value.text), "expected ecn");
+        }
+        Some(())
+    }),
+    ("congctl", |draft, word, words, cx| {
+        let lock = words.take_word("lock");
+        draft.new.congctl = Some((words.value(word, cx)?.text.into(), lock));
+        Some(())
+    }),
+    ("pref", |draft, word, words, cx| {
+        only_v6(word, &mut draft.family, cx)?;
+        let value = words.value(word, cx)?;
+        draft.new.pref = Some(match value.text {
+            "low" => 3,
+            "medium" => 0,
+            "high" => 1,
+            _ => number(value, 255, "pref", cx)? as u8,
+        });
+        Some(())
+    }),
+    ("ttl-propagate", |draft, word, words, cx| {
+        let value = words.value(word, cx)?;
+        match value.text {
+            "enabled" => draft.new.ttl_propagate = Some(true),
+            "disabled" => draft.new.ttl_propagate = Some(false),
+            other => cx.say(value, format!("ttl-propagate `{other}` is ignored"), "expected enabled or disabled"),
+        }
+        Some(())
+    }),
+    ("realms", |draft, word, words, cx| {
+        let value = words.value(word, cx)?;
+        draft.new.realms = Some(route_realms(word, value, &mut draft.family, cx)?);
+        Some(())
+    }),
+    ("as", |_, word, words, cx| {
+        words.take_word("to");
+        words.value(word, cx)?;
+        cx.push(wrong(word.span, "`as to` is for MPLS only; it is ignored"));
+        Some(())
+    }),
+    ("add", |draft, _, _, _| insert(draft, Insert::Add)),
+    ("append", |draft, _, _, _| insert(draft, Insert::Append)),
+    ("prepend", |draft, _, _, _| insert(draft, Insert::Prepend)),
+    ("or", |draft, word, words, cx| {
+        cx.push(deprecated(word, "nexthop"));
+        let value = words.value(word, cx)?;
+        if draft.new.nexthops.is_empty() {
+            let second = address(value, "gateway", &mut draft.family, cx)?;
+            let hop = |via| NextHop { via, weight: 1, ..NextHop::default() };
+            draft.new.nexthops = vec![hop(draft.new.via.take()), hop(Some(second))];
+        }
+        Some(())
+    }),
+    ("nexthop", |draft, word, words, cx| {
+        if draft.new.nexthops.is_empty() {
+            next_hops(words, &mut draft.new, &mut draft.family, cx);
+        } else {
+            cx.push(wrong(word.span, "`nexthop` and `or` in one route; the next hops are not read"));
+            words.skip_rest();
+        }
+        Some(())
+    }),
+    ("no_track", |draft, _, _, _| on(&mut draft.new.no_track)),
+    ("track_group", |draft, word, words, cx| {
+        let value = words.value(word, cx)?;
+        if draft.new.track_group.is_some() {
+            cx.say(value, "a second track_group; the route is left out", "second group");
+            return None;
+        }
+        draft.new.track_group = cx.track_group(value);
+        draft.group_at = Some(word.span);
+        Some(())
+    }),
 ];
+
+/// Types of routes, which stand in front of the destination, as does `to`.
+const TYPES: [&str; 13] = [
+    "to",
+    "unicast",
+    "local",
+    "broadcast",
+    "brd",
+    "anycast",
+    "multicast",
+    "blackhole",
+    "unreachable",
+    "prohibit",
+    "throw",
+    "nat",
+    "xresolve",
+];
+
+fn is_word(text: &str) -> bool {
+    WORDS.iter().any(|(name, _)| *name == text) || TYPES.contains(&text)
+}
+
+fn on(flag: &mut bool) -> Step {
+    *flag = true;
+    Some(())
+}
+
+fn insert(draft: &mut Draft, how: Insert) -> Step {
+    draft.new.insert = how;
+    Some(())
+}
+
+fn from(draft: &mut Draft, word: &Word<'_>, words: &mut Words<'_, '_>, cx: &mut LineCx<'_>) -> Step {
+    let value = words.value(word, cx)?;
+    match network(value, cx) {
+        Some(Network::Prefix(prefix)) if prefix.address.is_ipv6() => {
+            draft.family.settle(Family::V6, value.span, cx)?;
+            draft.new.from = Some(prefix);
+            Some(())
+        }
+        Some(Network::Everything(Some(_))) => draft.family.settle(Family::V6, value.span, cx),
+        _ => {
+            cx.say(value, format!("`{}` is no IPv6 prefix; the route is left out", value.text), "IPv6 only");
+            None
+        }
+    }
+}
+
+fn dsfield(draft: &mut Draft, word: &Word<'_>, words: &mut Words<'_, '_>, cx: &mut LineCx<'_>) -> Step {
+    let value = words.value(word, cx)?;
+    let found = cx.names.dsfield(value.text);
+    draft.new.tos = need(found, value, "a DS field", "expected 0 to 255 or a name of rt_dsfield", cx)?;
+    Some(())
+}
+
+fn preference(draft: &mut Draft, word: &Word<'_>, words: &mut Words<'_, '_>, cx: &mut LineCx<'_>) -> Step {
+    let value = words.value(word, cx)?;
+    draft.new.metric = Some(number(value, u32::MAX, word.text, cx)?);
+    Some(())
+}
+
+fn device(draft: &mut Draft, word: &Word<'_>, words: &mut Words<'_, '_>, cx: &mut LineCx<'_>) -> Step {
+    let value = words.value(word, cx)?;
+    draft.new.interface = Some(cx.interface(value)?);
+    Some(())
+}
+
+/// A metric of the kernel's; the last one of a kind holds.
+fn metric(draft: &mut Draft, word: &Word<'_>, words: &mut Words<'_, '_>, cx: &mut LineCx<'_>) -> Step {
+    let Some(metric) = metric_of(word, words, cx) else { return destination(draft, word, words, cx) };
+    let metric = metric?;
+    draft.new.metrics.retain(|known| known.0 != metric.0);
+    draft.new.metrics.push(metric);
+    Some(())
+}
+
+/// `[TYPE|to] DESTINATION`.
+fn destination(draft: &mut Draft, word: &Word<'_>, words: &mut Words<'_, '_>, cx: &mut LineCx<'_>) -> Step {
+    let mut target = *word;
+    if word.text == "to" {
+        target = *words.value(word, cx)?;
+    } else if let Some(kind) = cx.names.route_type(word.text) {
+        draft.new.kind = kind;
+        target = *words.value(word, cx)?;
+    }
+    let Some(found) = network(&target, cx) else {
+        let known = WORDS.iter().map(|(name, _)| *name);
+        cx.push(unknown(&target, known, "a route", "expected a destination or a word of `ip route`"));
+        return None;
+    };
+    draft.new.destination = place(found, &target, &mut draft.family, cx)?;
+    draft.destination = true;
+    Some(())
+}
 
 /// Reads one route line; `None` if it cannot be used.
 pub fn route(node: &Node<'_>, cx: &mut LineCx<'_>) -> Option<Route> {
-    let mut new = Route {
+    let new = Route {
         family: Family::V4,
         destination: None,
         kind: UNICAST,
@@ -87,178 +317,20 @@ pub fn route(node: &Node<'_>, cx: &mut LineCx<'_>) -> Option<Route> {
         no_track: false,
         track_group: None,
     };
-    let mut family = LineFamily::default();
-    let mut destination = false;
-    let (mut protocol, mut group_at) = (None, None);
+    let mut draft = Draft { new, family: LineFamily::default(), destination: false, protocol: None, group_at: None };
     let mut words = Words::of(node);
-
     while let Some(word) = words.next() {
-        match word.text {
-            "inet" | "inet6" => family.word(word, &mut words, is_word, cx)?,
-            "src" => {
-                let value = words.value(word, cx)?;
-                new.source = Some(address(value, "source address", &mut family, cx)?);
-            }
-            "via" | "gw" => {
-                if word.text == "gw" {
-                    cx.push(deprecated(word, "via"));
-                }
-                new.via = Some(gateway(word, &mut words, &mut family, cx)?);
-            }
-            "from" => {
-                let value = words.value(word, cx)?;
-                match network(value, cx) {
-                    Some(Network::Prefix(prefix)) if prefix.address.is_ipv6() => {
-                        family.settle(Family::V6, value.span, cx)?;
-                        new.from = Some(prefix);
-                    }
-                    Some(Network::Everything(Some(_))) => family.settle(Family::V6, value.span, cx)?,
-                    _ => {
-                        cx.say(
-                            value,
-                            format!("'{}' is no IPv6 prefix; the route is left out", value.text),
-                            "IPv6 only",
-                        );
-                        return None;
-                    }
-                }
-            }
-            "tos" | "dsfield" => {
-                let value = words.value(word, cx)?;
-                let found = cx.names.dsfield(value.text);
-                new.tos = need(found, value, "a DS field", "expected 0 to 255 or a name of rt_dsfield", cx)?;
-            }
-            "table" => {
-                let value = words.value(word, cx)?;
-                new.table = table(value, cx)?;
-            }
-            "vrf" => {
-                let value = words.value(word, cx)?;
-                let found = cx.host.vrf_table(value.text);
-                new.table = need(found, value, "a VRF", "no VRF of this name is there", cx)?;
-                new.vrf = crate::spec::IfName::new(value.text);
-            }
-            "protocol" => {
-                let value = words.value(word, cx)?;
-                let found = cx.names.protocol(value.text);
-                let number = need(found, value, "a routing protocol", "expected 0 to 255 or a name of rt_protos", cx)?;
-                protocol = Some((number, value.span));
-            }
-            "scope" => {
-                let value = words.value(word, cx)?;
-                let found = cx.names.scope(value.text);
-                new.scope = Some(need(found, value, "a scope", "expected 0 to 255 or a name of rt_scopes", cx)?);
-            }
-            "metric" | "priority" | "preference" => {
-                let value = words.value(word, cx)?;
-                new.metric = Some(number(value, u32::MAX, word.text, cx)?);
-            }
-            "dev" | "oif" => {
-                let value = words.value(word, cx)?;
-                new.interface = Some(cx.interface(value)?);
-            }
-            "onlink" => new.onlink = true,
-            "encap" => new.encap = encap(word, &mut words, cx).or(new.encap),
-            "expires" => {
-                only_v6(word, &mut family, cx)?;
-                let value = words.value(word, cx)?;
-                new.expires = Some(number(value, u32::MAX, word.text, cx)?);
-            }
-            "features" => {
-                let value = words.value(word, cx)?;
-                if value.text == "ecn" {
-                    new.metrics.push((FEATURES, FEATURE_ECN, false));
-                } else {
-                    cx.say(value, format!("'{}' is no feature of a route; it is ignored", value.text), "expected ecn");
-                }
-            }
-            "congctl" => {
-                let lock = words.take_word("lock");
-                new.congctl = Some((words.value(word, cx)?.text.into(), lock));
-            }
-            "pref" => {
-                only_v6(word, &mut family, cx)?;
-                let value = words.value(word, cx)?;
-                new.pref = Some(match value.text {
-                    "low" => 3,
-                    "medium" => 0,
-                    "high" => 1,
-                    _ => number(value, 255, "pref", cx)? as u8,
-                });
-            }
-            "ttl-propagate" => {
-                let value = words.value(word, cx)?;
-                match value.text {
-                    "enabled" => new.ttl_propagate = Some(true),
-                    "disabled" => new.ttl_propagate = Some(false),
-                    other => {
-                        cx.say(value, format!("ttl-propagate '{other}' is ignored"), "expected enabled or disabled")
-                    }
-                }
-            }
-            "realms" => {
-                let value = words.value(word, cx)?;
-                new.realms = Some(route_realms(word, value, &mut family, cx)?);
-            }
-            "as" => {
-                words.take_word("to");
-                words.value(word, cx)?;
-                cx.push(wrong(word.span, "`as to` is for MPLS only; it is ignored"));
-            }
-            "add" => new.insert = Insert::Add,
-            "append" => new.insert = Insert::Append,
-            "prepend" => new.insert = Insert::Prepend,
-            "or" => {
-                cx.push(deprecated(word, "nexthop"));
-                let value = words.value(word, cx)?;
-                if new.nexthops.is_empty() {
-                    let second = address(value, "gateway", &mut family, cx)?;
-                    let hop = |via| NextHop { via, weight: 1, ..NextHop::default() };
-                    new.nexthops = vec![hop(new.via.take()), hop(Some(second))];
-                }
-            }
-            "nexthop" => {
-                if new.nexthops.is_empty() {
-                    next_hops(&mut words, &mut new, &mut family, cx);
-                } else {
-                    cx.push(wrong(word.span, "`nexthop` and `or` in one route; the next hops are not read"));
-                    words.skip_rest();
-                }
-            }
-            "no_track" => new.no_track = true,
-            "track_group" if cx.list == List::Static => {
-                let value = words.value(word, cx)?;
-                if new.track_group.is_some() {
-                    cx.say(value, "a second track_group; the route is left out", "second group");
-                    return None;
-                }
-                new.track_group = cx.track_group(value);
-                group_at = Some(word.span);
-            }
-            other => {
-                if let Some(metric) = metric_of(word, &mut words, cx) {
-                    let metric = metric?;
-                    new.metrics.retain(|known| known.0 != metric.0);
-                    new.metrics.push(metric);
-                    continue;
-                }
-                let mut target = word;
-                if other == "to" {
-                    target = words.value(word, cx)?;
-                } else if let Some(kind) = cx.names.route_type(other) {
-                    new.kind = kind;
-                    target = words.value(word, cx)?;
-                }
-                let Some(found) = network(target, cx) else {
-                    cx.push(unknown(target, &WORDS, "a route", "expected a destination or a word of `ip route`"));
-                    return None;
-                };
-                new.destination = place(found, target, &mut family, cx)?;
-                destination = true;
-            }
-        }
+        // Only statics are in a group; elsewhere the word is none.
+        let here = word.text != "track_group" || cx.list == List::Static;
+        let known = WORDS.iter().find(|(name, _)| *name == word.text && here);
+        known.map_or(metric as Reader, |(_, read)| *read)(&mut draft, word, &mut words, cx)?;
     }
+    finish(draft, node, cx)
+}
 
+/// What follows from several words together.
+fn finish(draft: Draft, node: &Node<'_>, cx: &mut LineCx<'_>) -> Option<Route> {
+    let Draft { mut new, family, destination, protocol, group_at } = draft;
     if !destination {
         cx.push(
             wrong(node.span, "a route needs a destination; the line is left out")
@@ -282,17 +354,6 @@ pub fn route(node: &Node<'_>, cx: &mut LineCx<'_>) -> Option<Route> {
     }
     new.family = family.or_v4();
     Some(new)
-}
-
-fn is_word(text: &str) -> bool {
-    WORDS.contains(&text)
-        || matches!(text, "gw" | "as" | "to" | "add" | "append" | "prepend" | "or" | "pref" | "inet" | "inet6")
-        || matches!(text, "realms" | "ttl-propagate" | "fastopen_no_cookie")
-        || matches!(
-            text,
-            "unicast" | "local" | "broadcast" | "brd" | "anycast" | "multicast" | "blackhole" | "unreachable"
-        )
-        || matches!(text, "prohibit" | "throw" | "nat" | "xresolve")
 }
 
 fn deprecated(word: &Word<'_>, instead: &str) -> Diagnostic {
@@ -348,7 +409,7 @@ fn next_hops(words: &mut Words<'_, '_>, new: &mut Route, family: &mut LineFamily
             None => return,
             Some(word) if word.text == "nexthop" => {}
             Some(word) => {
-                let message = format!("'{}' cannot follow the next hops; the rest of the line is not read", word.text);
+                let message = format!("`{}` cannot follow the next hops; the rest of the line is not read", word.text);
                 cx.say(word, message, "only via, dev, weight, onlink, encap and realms");
                 return words.skip_rest();
             }

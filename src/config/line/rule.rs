@@ -6,49 +6,13 @@
 
 use super::family::{LineFamily, PROTOCOL_KEEPALIVED, need, network, place, table, unknown};
 use crate::config::line::{LineCx, List, Words, any_base, realms, unsigned, unsigned_in, wrong};
+use crate::config::text::source::Span;
 use crate::config::text::tree::{Node, Word};
-use crate::spec::{Rule, RuleAction};
+use crate::spec::{Prefix, Rule, RuleAction};
 use crate::wire::Family;
 
-const WORDS: [&str; 37] = [
-    "from",
-    "to",
-    "table",
-    "lookup",
-    "not",
-    "preference",
-    "order",
-    "priority",
-    "tos",
-    "dsfield",
-    "fwmark",
-    "realms",
-    "suppress_prefixlength",
-    "sup_pl",
-    "suppress_ifgroup",
-    "sup_group",
-    "dev",
-    "iif",
-    "oif",
-    "tunnel-id",
-    "uidrange",
-    "l3mdev",
-    "protocol",
-    "ipproto",
-    "sport",
-    "dport",
-    "type",
-    "blackhole",
-    "unreachable",
-    "prohibit",
-    "goto",
-    "nop",
-    "no_track",
-    "track_group",
-    "inet",
-    "inet6",
-    "pref",
-];
+/// How a rule line is written, for those whose line is wrong.
+pub const FORM: &str = "from ADDRESS/PREFIX table NUMBER preference NUMBER …";
 
 /// Preferences for rules that name none.
 #[derive(Clone, Copy, Debug)]
@@ -70,9 +34,210 @@ impl Preferences {
     }
 }
 
+/// A rule line as far as it has been read.
+struct Draft<'l> {
+    new: Rule,
+    family: LineFamily,
+    action: Option<(RuleAction, Word<'l>)>,
+    priority: Option<u32>,
+    protocol: Option<(u8, Span)>,
+    group_at: Option<Span>,
+    /// A word that only a rule with a table may have.
+    table_only: Option<Word<'l>>,
+}
+
+/// `None` costs the line.
+type Step = Option<()>;
+
+/// Reads what follows a word.
+type Reader = for<'l> fn(&mut Draft<'l>, &Word<'l>, &mut Words<'_, 'l>, &mut LineCx<'_>) -> Step;
+
+/// The words of a rule line, each with who reads it.
+static WORDS: [(&str, Reader); 36] = [
+    ("inet", |draft, word, words, cx| draft.family.word(word, words, is_word, cx)),
+    ("inet6", |draft, word, words, cx| draft.family.word(word, words, is_word, cx)),
+    ("from", |draft, word, words, cx| {
+        draft.new.from = prefix(draft, word, words, cx)?;
+        Some(())
+    }),
+    ("to", |draft, word, words, cx| {
+        draft.new.to = prefix(draft, word, words, cx)?;
+        Some(())
+    }),
+    ("table", lookup),
+    ("lookup", lookup),
+    ("not", |draft, _, _, _| on(&mut draft.new.invert)),
+    ("preference", preference),
+    ("order", preference),
+    ("priority", preference),
+    ("tos", dsfield),
+    ("dsfield", dsfield),
+    ("fwmark", |draft, word, words, cx| {
+        let value = words.value(word, cx)?;
+        draft.new.fwmark = Some(need(mark(value.text), value, "a mark", "expected MARK or MARK/MASK", cx)?);
+        Some(())
+    }),
+    ("realms", |draft, word, words, cx| {
+        let value = words.value(word, cx)?;
+        let found = realms(value.text, cx.names);
+        draft.new.realms = Some(need(found, value, "a realm", "expected REALM or FROM/TO", cx)?);
+        draft.family.settle(Family::V4, word.span, cx)?;
+        draft.table_only = Some(*word);
+        Some(())
+    }),
+    ("suppress_prefixlength", suppress_prefix),
+    ("sup_pl", suppress_prefix),
+    ("suppress_ifgroup", suppress_group),
+    ("sup_group", suppress_group),
+    ("dev", incoming),
+    ("iif", incoming),
+    ("oif", |draft, word, words, cx| {
+        let value = words.value(word, cx)?;
+        draft.new.oif = Some(cx.interface(value)?);
+        Some(())
+    }),
+    ("tunnel-id", |draft, word, words, cx| {
+        let value = words.value(word, cx)?;
+        draft.new.tunnel_id = Some(need(unsigned(value.text), value, "a tunnel id", "expected a number", cx)?);
+        Some(())
+    }),
+    ("uidrange", |draft, word, words, cx| {
+        let value = words.value(word, cx)?;
+        let found = range::<u32>(value.text);
+        draft.new.uid_range = Some(need(found, value, "a range of user ids", "expected FIRST-LAST", cx)?);
+        Some(())
+    }),
+    ("l3mdev", |draft, word, _, cx| act(&mut draft.action, RuleAction::L3mdev, word, cx)),
+    ("protocol", |draft, word, words, cx| {
+        let value = words.value(word, cx)?;
+        match unsigned_in(value.text, 0, 255) {
+            Some(number) => draft.protocol = Some((number as u8, value.span)),
+            None => cx.say(value, format!("protocol `{}` is ignored", value.text), "expected 0 to 255"),
+        }
+        Some(())
+    }),
+    ("ipproto", |draft, word, words, cx| {
+        let value = words.value(word, cx)?;
+        match cx.names.ip_protocol(value.text) {
+            Some(found) => draft.new.ip_proto = Some(found),
+            None => {
+                let message = format!("`{}` is no IP protocol; it is ignored", value.text);
+                cx.say(value, message, "expected a number or a name");
+            }
+        }
+        Some(())
+    }),
+    ("sport", |draft, word, words, cx| ports(&mut draft.new.sport, word, words, cx)),
+    ("dport", |draft, word, words, cx| ports(&mut draft.new.dport, word, words, cx)),
+    ("type", |draft, word, words, cx| {
+        let value = *words.value(word, cx)?;
+        named_action(&value, words, &mut draft.action, cx)
+    }),
+    ("blackhole", action),
+    ("unreachable", action),
+    ("prohibit", action),
+    ("goto", action),
+    ("nop", action),
+    ("no_track", |draft, _, _, _| on(&mut draft.new.no_track)),
+    ("track_group", |draft, word, words, cx| {
+        let value = words.value(word, cx)?;
+        if draft.new.track_group.is_some() {
+            cx.say(value, "a second track_group; the rest of the line is not read", "second group");
+            words.skip_rest();
+            return Some(());
+        }
+        draft.new.track_group = cx.track_group(value);
+        draft.group_at = Some(word.span);
+        Some(())
+    }),
+];
+
+fn is_word(text: &str) -> bool {
+    WORDS.iter().any(|(name, _)| *name == text)
+}
+
+fn on(flag: &mut bool) -> Step {
+    *flag = true;
+    Some(())
+}
+
+fn prefix(
+    draft: &mut Draft<'_>,
+    word: &Word<'_>,
+    words: &mut Words<'_, '_>,
+    cx: &mut LineCx<'_>,
+) -> Option<Option<Prefix>> {
+    let value = words.value(word, cx)?;
+    let found = network(value, cx);
+    let found = need(found, value, "a prefix", "expected ADDRESS[/PREFIX], default, any or all", cx)?;
+    place(found, value, &mut draft.family, cx)
+}
+
+fn lookup<'l>(draft: &mut Draft<'l>, word: &Word<'l>, words: &mut Words<'_, 'l>, cx: &mut LineCx<'_>) -> Step {
+    let value = words.value(word, cx)?;
+    let number = table(value, cx)?;
+    let number = need((number != 0).then_some(number), value, "a table for rules", "expected 1 or more", cx)?;
+    act(&mut draft.action, RuleAction::Table(number), word, cx)
+}
+
+fn preference<'l>(draft: &mut Draft<'l>, word: &Word<'l>, words: &mut Words<'_, 'l>, cx: &mut LineCx<'_>) -> Step {
+    let value = words.value(word, cx)?;
+    let found = any_base(value.text).and_then(|n| u32::try_from(n).ok());
+    draft.priority = Some(need(found, value, "a preference", "expected 0 to 4294967295", cx)?);
+    Some(())
+}
+
+fn dsfield<'l>(draft: &mut Draft<'l>, word: &Word<'l>, words: &mut Words<'_, 'l>, cx: &mut LineCx<'_>) -> Step {
+    let value = words.value(word, cx)?;
+    let found = cx.names.dsfield(value.text);
+    draft.new.tos = need(found, value, "a DS field", "expected 0 to 255 or a name of rt_dsfield", cx)?;
+    Some(())
+}
+
+fn suppress_prefix<'l>(draft: &mut Draft<'l>, word: &Word<'l>, words: &mut Words<'_, 'l>, cx: &mut LineCx<'_>) -> Step {
+    let value = words.value(word, cx)?;
+    let found = unsigned_in(value.text, 0, i32::MAX as u64).map(|n| n as u32);
+    draft.new.suppress_prefixlength = Some(need(found, value, "a prefix length", "expected a number", cx)?);
+    draft.table_only = Some(*word);
+    Some(())
+}
+
+fn suppress_group<'l>(draft: &mut Draft<'l>, word: &Word<'l>, words: &mut Words<'_, 'l>, cx: &mut LineCx<'_>) -> Step {
+    let value = words.value(word, cx)?;
+    let found = cx.names.group(value.text);
+    draft.new.suppress_ifgroup = Some(need(found, value, "an interface group", "expected a number or a name", cx)?);
+    draft.table_only = Some(*word);
+    Some(())
+}
+
+fn incoming<'l>(draft: &mut Draft<'l>, word: &Word<'l>, words: &mut Words<'_, 'l>, cx: &mut LineCx<'_>) -> Step {
+    let value = words.value(word, cx)?;
+    draft.new.iif = Some(cx.interface(value)?);
+    Some(())
+}
+
+fn ports(field: &mut Option<(u16, u16)>, word: &Word<'_>, words: &mut Words<'_, '_>, cx: &mut LineCx<'_>) -> Step {
+    let value = words.value(word, cx)?;
+    if let Some(ports) = range::<u16>(value.text) {
+        *field = Some(ports);
+        return Some(());
+    }
+    let mut complaint =
+        wrong(value.span, format!("{} `{}` is ignored", word.text, value.text)).label("expected FIRST-LAST");
+    if let Some(port) = unsigned_in(value.text, 1, 65535) {
+        complaint = complaint.help(format!("write {port}-{port}"));
+    }
+    cx.push(complaint);
+    Some(())
+}
+
+fn action<'l>(draft: &mut Draft<'l>, word: &Word<'l>, words: &mut Words<'_, 'l>, cx: &mut LineCx<'_>) -> Step {
+    named_action(word, words, &mut draft.action, cx)
+}
+
 /// Reads one rule line; `None` if it cannot be used.
 pub fn rule(node: &Node<'_>, preferences: &mut Preferences, cx: &mut LineCx<'_>) -> Option<Rule> {
-    let mut new = Rule {
+    let new = Rule {
         family: Family::V4,
         action: RuleAction::Nop,
         from: None,
@@ -95,134 +260,29 @@ pub fn rule(node: &Node<'_>, preferences: &mut Preferences, cx: &mut LineCx<'_>)
         no_track: false,
         track_group: None,
     };
-    let mut family = LineFamily::default();
-    let mut action: Option<(RuleAction, Word<'_>)> = None;
-    let (mut priority, mut protocol, mut group_at, mut table_only) = (None, None, None, None);
+    let mut draft = Draft {
+        new,
+        family: LineFamily::default(),
+        action: None,
+        priority: None,
+        protocol: None,
+        group_at: None,
+        table_only: None,
+    };
     let mut words = Words::of(node);
-
     while let Some(word) = words.next() {
-        match word.text {
-            "inet" | "inet6" => family.word(word, &mut words, |text| WORDS.contains(&text), cx)?,
-            "from" | "to" => {
-                let value = words.value(word, cx)?;
-                let found = network(value, cx);
-                let found = need(found, value, "a prefix", "expected ADDRESS[/PREFIX], default, any or all", cx)?;
-                let prefix = place(found, value, &mut family, cx)?;
-                *(if word.text == "from" { &mut new.from } else { &mut new.to }) = prefix;
-            }
-            "table" | "lookup" => {
-                let value = words.value(word, cx)?;
-                let number = table(value, cx)?;
-                let number =
-                    need((number != 0).then_some(number), value, "a table for rules", "expected 1 or more", cx)?;
-                act(&mut action, RuleAction::Table(number), word, cx)?;
-            }
-            "not" => new.invert = true,
-            "preference" | "order" | "priority" => {
-                let value = words.value(word, cx)?;
-                let found = any_base(value.text).and_then(|n| u32::try_from(n).ok());
-                priority = Some(need(found, value, "a preference", "expected 0 to 4294967295", cx)?);
-            }
-            "tos" | "dsfield" => {
-                let value = words.value(word, cx)?;
-                let found = cx.names.dsfield(value.text);
-                new.tos = need(found, value, "a DS field", "expected 0 to 255 or a name of rt_dsfield", cx)?;
-            }
-            "fwmark" => {
-                let value = words.value(word, cx)?;
-                new.fwmark = Some(need(mark(value.text), value, "a mark", "expected MARK or MARK/MASK", cx)?);
-            }
-            "realms" => {
-                let value = words.value(word, cx)?;
-                let found = realms(value.text, cx.names);
-                new.realms = Some(need(found, value, "a realm", "expected REALM or FROM/TO", cx)?);
-                family.settle(Family::V4, word.span, cx)?;
-                table_only = Some(word);
-            }
-            "suppress_prefixlength" | "sup_pl" => {
-                let value = words.value(word, cx)?;
-                let found = unsigned_in(value.text, 0, i32::MAX as u64).map(|n| n as u32);
-                new.suppress_prefixlength = Some(need(found, value, "a prefix length", "expected a number", cx)?);
-                table_only = Some(word);
-            }
-            "suppress_ifgroup" | "sup_group" => {
-                let value = words.value(word, cx)?;
-                let found = cx.names.group(value.text);
-                new.suppress_ifgroup =
-                    Some(need(found, value, "an interface group", "expected a number or a name", cx)?);
-                table_only = Some(word);
-            }
-            "dev" | "iif" => {
-                let value = words.value(word, cx)?;
-                new.iif = Some(cx.interface(value)?);
-            }
-            "oif" => {
-                let value = words.value(word, cx)?;
-                new.oif = Some(cx.interface(value)?);
-            }
-            "tunnel-id" => {
-                let value = words.value(word, cx)?;
-                let found = unsigned(value.text);
-                new.tunnel_id = Some(need(found, value, "a tunnel id", "expected a number", cx)?);
-            }
-            "uidrange" => {
-                let value = words.value(word, cx)?;
-                new.uid_range =
-                    Some(need(range::<u32>(value.text), value, "a range of user ids", "expected FIRST-LAST", cx)?);
-            }
-            "l3mdev" => act(&mut action, RuleAction::L3mdev, word, cx)?,
-            "protocol" => {
-                let value = words.value(word, cx)?;
-                match unsigned_in(value.text, 0, 255) {
-                    Some(number) => protocol = Some((number as u8, value.span)),
-                    None => cx.say(value, format!("protocol '{}' is ignored", value.text), "expected 0 to 255"),
-                }
-            }
-            "ipproto" => {
-                let value = words.value(word, cx)?;
-                new.ip_proto = cx.names.ip_protocol(value.text).or(new.ip_proto);
-                if cx.names.ip_protocol(value.text).is_none() {
-                    cx.say(
-                        value,
-                        format!("'{}' is no IP protocol; it is ignored", value.text),
-                        "expected a number or a name",
-                    );
-                }
-            }
-            "sport" | "dport" => {
-                let value = words.value(word, cx)?;
-                match range::<u16>(value.text) {
-                    Some(ports) if word.text == "sport" => new.sport = Some(ports),
-                    Some(ports) => new.dport = Some(ports),
-                    None => {
-                        let single = unsigned_in(value.text, 1, 65535);
-                        let mut complaint = wrong(value.span, format!("{} '{}' is ignored", word.text, value.text))
-                            .label("expected FIRST-LAST");
-                        if let Some(port) = single {
-                            complaint = complaint.help(format!("write {port}-{port}"));
-                        }
-                        cx.push(complaint);
-                    }
-                }
-            }
-            "no_track" => new.no_track = true,
-            "track_group" if cx.list == List::Static => {
-                let value = words.value(word, cx)?;
-                if new.track_group.is_some() {
-                    cx.say(value, "a second track_group; the rest of the line is not read", "second group");
-                    break;
-                }
-                new.track_group = cx.track_group(value);
-                group_at = Some(word.span);
-            }
-            "type" => {
-                let value = words.value(word, cx)?;
-                named_action(value, &mut words, &mut action, cx)?;
-            }
-            _ => named_action(word, &mut words, &mut action, cx)?,
-        }
+        // Only statics are in a group; elsewhere the word is none.
+        let here = word.text != "track_group" || cx.list == List::Static;
+        let read =
+            WORDS.iter().find(|(name, _)| *name == word.text && here).map_or(action as Reader, |(_, read)| *read);
+        read(&mut draft, word, &mut words, cx)?;
     }
+    finish(draft, node, preferences, cx)
+}
 
+/// What follows from several words together.
+fn finish(draft: Draft<'_>, node: &Node<'_>, preferences: &mut Preferences, cx: &mut LineCx<'_>) -> Option<Rule> {
+    let Draft { mut new, family, action, priority, protocol, group_at, table_only } = draft;
     let Some((action, action_word)) = action else {
         cx.push(
             wrong(node.span, "a rule needs an action; the line is left out")
@@ -314,13 +374,13 @@ fn named_action<'s>(
         (text, Some(_)) => {
             cx.say(
                 word,
-                format!("'{text}' is no action of a rule; the line is left out"),
+                format!("`{text}` is no action of a rule; the line is left out"),
                 "expected blackhole, unreachable or prohibit",
             );
             return None;
         }
         (_, None) => {
-            cx.push(unknown(word, &WORDS, "a rule", "expected a word of `ip rule`"));
+            cx.push(unknown(word, WORDS.iter().map(|(name, _)| *name), "a rule", "expected a word of `ip rule`"));
             return None;
         }
     };

@@ -3,9 +3,12 @@
 //! A [`Diagnostic`] carries a [`Class`]; the highest class of all reports gives `-t` its exit code, as in keepalived
 //! (semantics: the class with the largest number wins, not the first report).
 
+pub mod odd;
+mod secrets;
 mod show;
 
 use crate::config::text::source::{Sources, Span};
+pub use secrets::{KEYWORDS as SECRET_KEYWORDS, Secrets};
 pub use show::Style;
 
 /// Kinds of complaint, in keepalived's rank order: a later one outranks an earlier one.
@@ -14,6 +17,10 @@ pub use show::Style;
 pub enum Class {
     /// Worth a word, no mistake: leaves the exit code alone.
     Note,
+    /// A keyword that nothing acts on: leaves the exit code alone, but `check --strict` wants none.
+    Idle,
+    /// A program that was asked for will not run. keepalived only logs it, so it leaves the exit code alone.
+    NotRun,
     FileNotFound,
     Fatal,
     MultipleFiles,
@@ -37,18 +44,26 @@ impl Class {
     /// Exit code of `-t` when this is the highest class seen.
     pub const fn exit_code(self) -> u8 {
         match self {
-            Class::Note => 0,
+            Class::Note | Class::Idle | Class::NotRun => 0,
             Class::FileNotFound | Class::Fatal => 4,
             Class::Security | Class::Include => 6,
             Class::Abort => 2,
             _ => 5,
         }
     }
+    /// Whether keepalived takes this for a mistake too, so that what follows from it need not be said again.
+    pub const fn is_mistake(self) -> bool {
+        self.exit_code() != 0
+    }
+    /// Whether `check --strict` wants none of it.
+    pub const fn is_against_strict(self) -> bool {
+        matches!(self, Class::Idle) || !matches!(self.level(), Level::Note)
+    }
     /// The word in front of the message.
     pub const fn level(self) -> Level {
         match self {
-            Class::Note => Level::Note,
-            Class::Warning | Class::Deprecated => Level::Warning,
+            Class::Note | Class::Idle => Level::Note,
+            Class::NotRun | Class::Warning | Class::Deprecated => Level::Warning,
             _ => Level::Error,
         }
     }
@@ -90,6 +105,13 @@ impl Diagnostic {
         self.help = Some(text.into());
         self
     }
+    /// Points at the end of the block that it is about, which is where keepalived sees what a block lacks.
+    pub fn ends_at(self, close: Option<Span>) -> Self {
+        match close {
+            Some(close) => self.related(close, "the block ends here"),
+            None => self,
+        }
+    }
     pub fn related(mut self, span: Span, text: impl Into<String>) -> Self {
         self.related.push((span, text.into()));
         self
@@ -105,6 +127,8 @@ pub struct Diagnostics {
     more: usize,
     /// The highest class among those.
     worst_of_more: Option<Class>,
+    /// What no complaint may tell.
+    pub secrets: Secrets,
 }
 
 /// As many complaints are kept.

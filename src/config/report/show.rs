@@ -1,7 +1,8 @@
 //! Complaints as people and tools read them: with the line and the words underlined, as one line each, or as JSON.
 //!
-//! All three are in the order of the files, and say a complaint that a sequence repeats only once.
+//! All three are in the order of the files, say a complaint that a sequence repeats only once, and tell no secret.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 use std::ops::Range;
 
@@ -12,6 +13,8 @@ use super::Class;
 use super::Diagnostic;
 use super::Diagnostics;
 use super::Level;
+use super::odd::unseen;
+use super::secrets::hide;
 use crate::config::text::source::{FileId, Span, is_stray};
 
 /// How complaints are shown.
@@ -39,6 +42,7 @@ impl Diagnostics {
     pub fn show(&self, style: Style) -> String {
         let mut shown = String::new();
         for diagnostic in self.in_order() {
+            let diagnostic = &self.discreet(diagnostic);
             let one = match style {
                 Style::Full { colour } => self.full(diagnostic, colour),
                 Style::Plain => self.plain(diagnostic),
@@ -63,6 +67,29 @@ impl Diagnostics {
         placed.into_iter().map(|(_, d)| d).collect()
     }
 
+    /// The same complaint without secret words.
+    fn discreet<'d>(&self, diagnostic: &'d Diagnostic) -> Cow<'d, Diagnostic> {
+        let mut spans: Vec<Span> = Vec::new();
+        for span in diagnostic.span.iter().chain(diagnostic.related.iter().map(|(span, _)| span)) {
+            let (resolved, way) = self.sources.resolve(*span);
+            spans.extend([*span, resolved]);
+            spans.extend(way.iter().map(|(span, _)| *span));
+        }
+        let words = self.secrets.words_near(&self.sources.files, &spans);
+        if words.is_empty() {
+            return Cow::Borrowed(diagnostic);
+        }
+        let mut diagnostic = diagnostic.clone();
+        diagnostic.message = hide(&diagnostic.message, &words);
+        for text in diagnostic.label.iter_mut().chain(&mut diagnostic.help) {
+            *text = hide(text, &words);
+        }
+        for (_, text) in &mut diagnostic.related {
+            *text = hide(text, &words);
+        }
+        Cow::Owned(diagnostic)
+    }
+
     /// Related places, those of the diagnostic first, then the definitions and rounds that its words came by.
     fn related(&self, diagnostic: &Diagnostic) -> Vec<(Span, String)> {
         let mut related: Vec<(Span, String)> = Vec::new();
@@ -70,7 +97,8 @@ impl Diagnostics {
             related.push((self.sources.resolve(*span).0, text.clone()));
         }
         if let Some(span) = diagnostic.span {
-            related.extend(self.sources.resolve(span).1);
+            let secret = |name: &str| self.secrets.is_name(name);
+            related.extend(self.sources.resolve(span).1.into_iter().map(|(span, text)| (span, text.said(&secret))));
         }
         related
     }
@@ -86,7 +114,7 @@ impl Diagnostics {
     }
 
     /// One complaint on one line.
-    pub fn plain(&self, diagnostic: &Diagnostic) -> String {
+    fn plain(&self, diagnostic: &Diagnostic) -> String {
         let mut line = match diagnostic.span.map(|span| self.sources.resolve(span).0) {
             Some(span) => format!("{}: ", self.at(span)),
             None => String::new(),
@@ -120,7 +148,7 @@ impl Diagnostics {
             message: String,
         }
         #[derive(Serialize)]
-        struct Object<'a> {
+        struct Object {
             level: Level,
             class: Class,
             message: String,
@@ -129,8 +157,8 @@ impl Diagnostics {
             column: Option<u32>,
             end_line: Option<u32>,
             end_column: Option<u32>,
-            label: Option<&'a str>,
-            help: Option<&'a str>,
+            label: Option<String>,
+            help: Option<String>,
             related: Vec<Related>,
         }
         let place = |span: Span| {
@@ -150,15 +178,15 @@ impl Diagnostics {
             end_line: at.as_ref().map(|at| at.end_line),
             end_column: at.as_ref().map(|at| at.end_column),
             file: at.map(|at| at.file),
-            label: diagnostic.label.as_deref(),
-            help: diagnostic.help.as_deref(),
+            label: diagnostic.label.as_deref().map(printable),
+            help: diagnostic.help.as_deref().map(printable),
             related: related.into_iter().map(|(span, message)| Related { place: place(span), message }).collect(),
         };
         serde_json::to_string(&object).unwrap_or_default()
     }
 
     /// One complaint with the lines that it is about, without a newline at its end.
-    pub fn full(&self, diagnostic: &Diagnostic, colour: bool) -> String {
+    fn full(&self, diagnostic: &Diagnostic, colour: bool) -> String {
         let mark = match diagnostic.class.level() {
             Level::Note => Mark::NOTE,
             Level::Warning => Mark::WARNING,
@@ -217,7 +245,9 @@ impl Diagnostics {
             };
             let marked: Vec<(AnnotationKind, Range<usize>, Option<String>)> =
                 here.into_iter().map(|(kind, span, label)| (kind, within(span), label)).collect();
-            pieces.push(Shown { name: self.name(first.file), line: top, text: readable(text), marks: marked });
+            let masked = self.secrets.masked(first.file, start, text);
+            let marks = marked.into_iter().map(|(kind, range, label)| (kind, masked.place(range), label)).collect();
+            pieces.push(Shown { name: self.name(first.file), line: top, text: readable(&masked.text), marks });
         }
         Some(pieces)
     }
@@ -261,12 +291,18 @@ fn readable(text: &str) -> String {
     text.chars().map(plain).collect()
 }
 
-/// Words of a file inside a message: no control characters reach a log or a terminal.
+/// Words of a file inside a message: no control characters reach a log or a terminal, and none that cannot be seen.
 fn printable(text: &str) -> String {
-    let plain = |c: char| match c {
-        c if is_stray(c) => char::REPLACEMENT_CHARACTER,
-        c if c.is_control() => '?',
-        c => c,
-    };
-    text.chars().map(plain).collect()
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            c if is_stray(c) => shown.push(char::REPLACEMENT_CHARACTER),
+            c if c.is_control() => shown.push('?'),
+            c => match unseen(c) {
+                Some(name) => shown.push_str(&name),
+                None => shown.push(c),
+            },
+        }
+    }
+    shown
 }

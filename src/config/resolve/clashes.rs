@@ -119,7 +119,7 @@ fn shared_vmacs(top: &Top, spec: &mut Spec, cx: &mut Cx<'_>) {
     for (at, span, message) in faults {
         if let Some(instance) = spec.instances.get_mut(at).filter(|i| i.config_fault.is_none()) {
             instance.config_fault = Some("another instance has addresses on its VMAC".into());
-            cx.error(span, message);
+            cx.mistake(span, message, "put both instances into one sync group, or give them different VRIDs");
         }
     }
 }

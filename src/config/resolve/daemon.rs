@@ -56,7 +56,8 @@ pub fn daemon(top: &Top, guard: &mut Guard<'_>, cx: &mut Cx<'_>) -> Daemon {
             Ok(account) => account,
             Err(problem) => {
                 let class = guard.class_of_missing_user();
-                let mut complaint = Diagnostic::new(class, line.span, format!("{what} is not made: {problem}"));
+                let mut complaint = Diagnostic::new(class, line.span, format!("{what} is not made: {problem}"))
+                    .help(crate::config::resolve::NO_USER);
                 if let Some(below) = global.script_user.as_ref().filter(|user| is_below(user.span, line.span)) {
                     complaint = complaint.related(below.span, "this comes too late for it; write it first");
                 }
@@ -147,7 +148,6 @@ pub fn daemon(top: &Top, guard: &mut Guard<'_>, cx: &mut Cx<'_>) -> Daemon {
         rx_buffer,
         disable_local_igmp: global.disable_local_igmp.is_some(),
         virtual_servers: top.lvs.services.len() as u32,
-        without_effect: Vec::new(),
         snmp: Snmp { polled_carrier: top.linkbeat_polling.is_some(), ..snmp(&global) },
         dbus: Dbus {
             enabled: global.dbus.is_some(),

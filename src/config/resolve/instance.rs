@@ -31,9 +31,15 @@ pub(crate) fn at<T>(set: &Set<T>) -> Option<Span> {
     set.as_ref().map(|s| s.span)
 }
 
-/// A complaint about an instance: at the setting if there is one, else at the instance's name.
-pub(crate) fn say(cx: &mut Cx<'_>, own: &Named<Instance>, span: Option<Span>, message: impl std::fmt::Display) {
-    cx.error(span.unwrap_or(own.span), format!("{}: {message}", own.name));
+/// A complaint about an instance, with its cure: at the setting if there is one, else at the instance's name.
+pub(crate) fn say(
+    cx: &mut Cx<'_>,
+    own: &Named<Instance>,
+    span: Option<Span>,
+    message: impl std::fmt::Display,
+    cure: impl Into<String>,
+) {
+    cx.mistake(span.unwrap_or(own.span), format!("{}: {message}", own.name), cure);
 }
 
 /// What an instance cannot be without; false if it lacks that, and then nothing is run.
@@ -59,7 +65,13 @@ pub fn has_the_least(own: &Named<Instance>, cx: &mut Cx<'_>) -> bool {
             return false;
         }
         if let Some(vmac) = &settings.vmac {
-            say(cx, own, vmac.span, "a VMAC cannot be made without an interface");
+            say(
+                cx,
+                own,
+                vmac.span,
+                "a VMAC cannot be made without an interface",
+                "write `interface IFNAME`, or remove use_vmac",
+            );
             return false;
         }
     }
@@ -81,7 +93,13 @@ pub fn complete(own: &mut Named<Instance>, around: Surroundings<'_>, cx: &mut Cx
     let mut config_fault: Option<Box<str>> = None;
     let unicast = !own.settings.peers.is_empty();
     if let Some(span) = says_unicast(&own.settings).filter(|_| !unicast) {
-        if own.settings.fault_no_peer.is_some() {
+        if let Some(refused) = own.settings.refused_peer {
+            // keepalived goes over to multicast here, where nobody may listen: in a cloud both routers become MASTER.
+            let message = format!("{} has no unicast peer that can be used and stays in FAULT", own.name);
+            let complaint = Diagnostic::new(Class::General, span, message).related(refused, "this peer is left out");
+            cx.push(complaint.help("correct the lines of unicast_peer, or remove the block to use multicast"));
+            config_fault = Some("none of the unicast peers can be used".into());
+        } else if own.settings.fault_no_peer.is_some() {
             cx.note(span, format!("{} has no unicast peers and stays in FAULT", own.name));
             config_fault = Some("unicast without peers (unicast_fault_no_peer)".into());
         } else {
@@ -94,17 +112,35 @@ pub fn complete(own: &mut Named<Instance>, around: Surroundings<'_>, cx: &mut Cx
     let link = own.settings.interface.as_ref().and_then(|name| cx.env.system.interface(name.value.as_str()));
     if strict && unicast && link.as_ref().is_some_and(|link| link.multicast) {
         let span = own.settings.peers.first().map(|p| p.1);
-        say(cx, own, span, "strict mode allows no unicast peers where multicast is possible");
+        say(
+            cx,
+            own,
+            span,
+            "strict mode allows no unicast peers where multicast is possible",
+            "remove unicast_peer, or vrrp_strict and strict_mode",
+        );
         return None;
     }
     if own.settings.interface.is_none() {
         match own.settings.source.map(|s| s.value) {
             None => {
-                say(cx, own, None, "without interface, unicast_src_ip is needed");
+                say(
+                    cx,
+                    own,
+                    None,
+                    "without interface, unicast_src_ip is needed",
+                    "write `unicast_src_ip ADDRESS`, or `interface IFNAME`",
+                );
                 return None;
             }
             Some(IpAddr::V6(source)) if is_link_local(source) => {
-                say(cx, own, at(&own.settings.source), "without interface, the source must not be link-local");
+                say(
+                    cx,
+                    own,
+                    at(&own.settings.source),
+                    "without interface, the source must not be link-local",
+                    "write `interface IFNAME`, or another source address",
+                );
                 return None;
             }
             Some(_) => {}
@@ -113,11 +149,23 @@ pub fn complete(own: &mut Named<Instance>, around: Surroundings<'_>, cx: &mut Cx
     if let Some(vmac) = own.settings.vmac.as_mut().filter(|vmac| strict && vmac.mac.is_some()) {
         vmac.mac = None;
         let span = vmac.span;
-        say(cx, own, span, "strict mode allows no MAC address of one's own; it is ignored");
+        say(
+            cx,
+            own,
+            span,
+            "strict mode allows no MAC address of one's own; it is ignored",
+            "remove the MAC address behind use_vmac",
+        );
     }
     let made = own.settings.vmac.is_some() || own.settings.ipvlan.is_some();
     if made && link.as_ref().is_some_and(|link| !link.ethernet) {
-        say(cx, own, at(&own.settings.interface), "a VMAC needs an Ethernet interface; the instance stays in FAULT");
+        say(
+            cx,
+            own,
+            at(&own.settings.interface),
+            "a VMAC needs an Ethernet interface; the instance stays in FAULT",
+            "remove use_vmac and use_ipvlan, or name an Ethernet interface",
+        );
         config_fault = Some("VMAC on an interface that is not Ethernet".into());
         (own.settings.vmac, own.settings.ipvlan) = (None, None);
     }
@@ -127,12 +175,19 @@ pub fn complete(own: &mut Named<Instance>, around: Surroundings<'_>, cx: &mut Cx
             own,
             at(&own.settings.interface),
             "this interface cannot multicast; give unicast peers. It stays in FAULT",
+            "write a `unicast_peer` list with the addresses of the other routers",
         );
         config_fault = Some("the interface cannot multicast".into());
     }
     first_v6_address(own, family, unicast, strict, cx);
     if let Some(vrf) = own.settings.vrf.take_if(|_| own.settings.interface.is_some() || !unicast) {
-        say(cx, own, Some(vrf.span), "`vrf` is for unicast instances without interface; ignored");
+        say(
+            cx,
+            own,
+            Some(vrf.span),
+            "`vrf` is for unicast instances without interface; ignored",
+            "remove `vrf`, or `interface`",
+        );
     }
 
     let seal = match (version, &auth) {
@@ -148,12 +203,24 @@ pub fn complete(own: &mut Named<Instance>, around: Surroundings<'_>, cx: &mut Cx
     let (preempt, preempt_delay) = preemption(own, owner, wants_master, strict, cx);
     let mut down_adverts = own.settings.down_timer_adverts.or(cx.global.down_timer_adverts).map_or(3, |set| set.value);
     if strict && down_adverts != 3 {
-        say(cx, own, at(&own.settings.down_timer_adverts), "strict mode wants down_timer_adverts 3, which is used");
+        say(
+            cx,
+            own,
+            at(&own.settings.down_timer_adverts),
+            "strict mode wants down_timer_adverts 3, which is used",
+            "remove the line",
+        );
         down_adverts = 3;
     }
     let mut timer_expired = own.settings.timer_expired;
     if let Some(set) = timer_expired.take_if(|_| preempt) {
-        say(cx, own, Some(set.span), "`timer_expired_backup` needs nopreempt; ignored");
+        say(
+            cx,
+            own,
+            Some(set.span),
+            "`timer_expired_backup` needs nopreempt; ignored",
+            "write `nopreempt`, or remove the line",
+        );
     }
     let mut accept = own.settings.accept.map_or(owner || !strict, |set| set.value);
     if accept && !owner && strict && version == Version::V2 {
@@ -162,6 +229,7 @@ pub fn complete(own: &mut Named<Instance>, around: Surroundings<'_>, cx: &mut Cx
             own,
             at(&own.settings.accept),
             "RFC 3768 has no accept mode, and strict mode is on; `accept` is ignored",
+            "remove `accept`, or write `version 3`",
         );
         accept = false;
     }
@@ -184,7 +252,7 @@ pub fn complete(own: &mut Named<Instance>, around: Surroundings<'_>, cx: &mut Cx
     if own.settings.no_vips.is_some() && strict {
         let span = at(&own.settings.no_vips).unwrap_or(own.span);
         let message = format!("{}: strict mode does not allow no_virtual_ipaddress", own.name);
-        cx.push(Diagnostic::new(Class::Warning, span, message));
+        cx.push(Diagnostic::new(Class::Warning, span, message).help("add a virtual_ipaddress block"));
         own.settings.no_vips = None;
     }
     if own.settings.no_vips.is_none() && addresses.1 == 0 {
@@ -196,7 +264,11 @@ pub fn complete(own: &mut Named<Instance>, around: Surroundings<'_>, cx: &mut Cx
             cx.push(complaint(Class::General).label("VRRPv3 and strict mode need at least one"));
             return None;
         }
-        cx.push(complaint(Class::Warning));
+        let class = match cx.class_without(&["virtual_ipaddress"], (own.span, own.close)) {
+            Class::Note => Class::Note,
+            _ => Class::Warning,
+        };
+        cx.push(complaint(class));
     }
     let claim = Claim {
         addresses: addresses.0,
@@ -260,7 +332,13 @@ fn is_link_local(address: Ipv6Addr) -> bool {
 fn version(own: &Named<Instance>, family: Family, strict: bool, cx: &mut Cx<'_>) -> Version {
     match (family, own.settings.version.map(|set| set.value)) {
         (Family::V6, Some(2)) if strict => {
-            say(cx, own, at(&own.settings.version), "IPv6 needs VRRP version 3, and strict mode is on; 3 is used");
+            say(
+                cx,
+                own,
+                at(&own.settings.version),
+                "IPv6 needs VRRP version 3, and strict mode is on; 3 is used",
+                "write `version 3`, or remove the line",
+            );
             Version::V3
         }
         (_, Some(2)) => Version::V2,
@@ -279,7 +357,7 @@ fn standing(own: &Named<Instance>, strict: bool, cx: &mut Cx<'_>) -> (u32, bool)
     let wants_master = wanted.map_or(owner, |wanted| wanted == Wanted::Master);
     if strict && wanted.is_some() && wants_master != owner {
         let message = "in strict mode, state MASTER and priority 255 go together; the priority decides";
-        say(cx, own, at(&own.settings.state), message);
+        say(cx, own, at(&own.settings.state), message, "write priority 255 and state MASTER together, or neither");
         return (priority, owner);
     }
     (priority, wants_master)
@@ -309,7 +387,13 @@ fn authentication(
         Some(_) if pass.is_empty() => Some("authentication needs auth_pass; it is ignored"),
         Some(AuthKind::Ah) if family == Family::V6 => Some("AH is not defined for IPv6; it is ignored"),
         Some(AuthKind::Ah) if *wants_master && priority != 255 => {
-            say(cx, own, at(&settings.state), "state MASTER does not go with AH; BACKUP is used");
+            say(
+                cx,
+                own,
+                at(&settings.state),
+                "state MASTER does not go with AH; BACKUP is used",
+                "write `state BACKUP`",
+            );
             *wants_master = false;
             None
         }
@@ -318,12 +402,19 @@ fn authentication(
     if let Some(refusal) = refusal {
         let lacking = pass.is_empty() && !strict && version == Version::V2;
         let class = if lacking { cx.class_without(&["auth_pass"], (own.span, own.close)) } else { Class::General };
-        cx.push(Diagnostic::new(class, span.unwrap_or(own.span), format!("{}: {refusal}", own.name)));
+        let cure = if lacking { "write `auth_pass PASSWORD` in it" } else { "remove the authentication block" };
+        cx.push(Diagnostic::new(class, span.unwrap_or(own.span), format!("{}: {refusal}", own.name)).help(cure));
         kind = None;
     }
     if let Some(hmac) = &settings.hmac {
         if kind.take().is_some() {
-            say(cx, own, span, "auth_hmac takes the place of authentication, which is ignored");
+            say(
+                cx,
+                own,
+                span,
+                "auth_hmac takes the place of authentication, which is ignored",
+                "remove the authentication block",
+            );
         }
         let active = given(&hmac.active, 0);
         if !hmac.keys.iter().any(|key| u32::from(key.id) == active) {
@@ -331,13 +422,22 @@ fn authentication(
             if !hmac.refused {
                 let class = cx.class_without(&["key", "active_key"], (own.span, own.close));
                 let message = format!("{}: auth_hmac is off: active_key names no key that is there", own.name);
-                cx.push(Diagnostic::new(class, at(&hmac.active).or(hmac.opened).unwrap_or(own.span), message));
+                let at = at(&hmac.active).or(hmac.opened).unwrap_or(own.span);
+                cx.push(
+                    Diagnostic::new(class, at, message).help("write `key N KEY` and `active_key N` with the same N"),
+                );
             }
             return Auth::None;
         }
         let mut mode = given(&hmac.mode, HmacMode::Enforce);
         if strict && mode != HmacMode::Enforce {
-            say(cx, own, at(&hmac.mode), "in strict mode, auth_hmac has mode enforce, which is used");
+            say(
+                cx,
+                own,
+                at(&hmac.mode),
+                "in strict mode, auth_hmac has mode enforce, which is used",
+                "write `mode enforce`, or remove the line",
+            );
             mode = HmacMode::Enforce;
         }
         let replay = if given(&hmac.by_time, true) {
@@ -377,25 +477,49 @@ fn preemption(
     let mut delay = given(&own.settings.preempt_delay, Interval::ZERO);
     let (no, late) = (at(&own.settings.nopreempt), at(&own.settings.preempt_delay));
     if !preempt && owner {
-        say(cx, own, no, "`nopreempt` does not go with priority 255; ignored");
+        say(
+            cx,
+            own,
+            no,
+            "`nopreempt` does not go with priority 255; ignored",
+            "remove `nopreempt`, or write a priority below 255",
+        );
         preempt = true;
     }
     if wants_master {
         if !preempt {
-            say(cx, own, no, "`nopreempt` does not go with state MASTER; ignored");
+            say(
+                cx,
+                own,
+                no,
+                "`nopreempt` does not go with state MASTER; ignored",
+                "write `state BACKUP`, also on the router with the highest priority",
+            );
             preempt = true;
         }
         if !delay.is_zero() {
-            say(cx, own, late, "`preempt_delay` does not go with state MASTER; ignored");
+            say(
+                cx,
+                own,
+                late,
+                "`preempt_delay` does not go with state MASTER; ignored",
+                "write `state BACKUP`, also on the router with the highest priority",
+            );
             delay = Interval::ZERO;
         }
     }
     if !delay.is_zero() && strict {
-        say(cx, own, late, "`preempt_delay` does not go with strict mode; ignored");
+        say(cx, own, late, "`preempt_delay` does not go with strict mode; ignored", "remove `preempt_delay`");
         delay = Interval::ZERO;
     }
     if !delay.is_zero() && !preempt {
-        say(cx, own, late, "`preempt_delay` has no meaning with nopreempt; ignored");
+        say(
+            cx,
+            own,
+            late,
+            "`preempt_delay` has no meaning with nopreempt; ignored",
+            "remove `preempt_delay` or `nopreempt`",
+        );
         delay = Interval::ZERO;
     }
     (preempt, delay)
@@ -405,7 +529,13 @@ fn transport(own: &Named<Instance>, family: Family, cx: &mut Cx<'_>) -> Transpor
     let settings = &own.settings;
     if !settings.peers.is_empty() {
         if let Some(group) = settings.group {
-            say(cx, own, Some(group.span), "`mcast_dst_ip` has no meaning with unicast peers; ignored");
+            say(
+                cx,
+                own,
+                Some(group.span),
+                "`mcast_dst_ip` has no meaning with unicast peers; ignored",
+                "remove `mcast_dst_ip`",
+            );
         }
         return Transport::Unicast {
             peers: settings.peers.iter().map(|(line, _)| line.peer).collect(),
@@ -426,7 +556,13 @@ fn other_masters(own: &Named<Instance>, strict: bool, cx: &mut Cx<'_>) -> (bool,
     let settings = &own.settings;
     let mut silent = settings.lower_prio_no_advert.map(|set| set.value);
     if strict && silent == Some(false) {
-        say(cx, own, at(&settings.lower_prio_no_advert), "strict mode sends no advert at a lower priority: it is on");
+        say(
+            cx,
+            own,
+            at(&settings.lower_prio_no_advert),
+            "strict mode sends no advert at a lower priority: it is on",
+            "remove the line",
+        );
         silent = Some(true);
     }
     let mut last = settings.higher_prio_send_advert.map(|set| set.value);
@@ -436,6 +572,7 @@ fn other_masters(own: &Named<Instance>, strict: bool, cx: &mut Cx<'_>) -> (bool,
             own,
             at(&settings.higher_prio_send_advert),
             "strict mode sends no advert at a higher priority: it is off",
+            "remove the line",
         );
         last = Some(false);
     }
@@ -448,11 +585,17 @@ fn owner_ignores(own: &Named<Instance>, owner: bool, strict: bool, cx: &mut Cx<'
     let set = &own.settings.owner_ignore_adverts;
     match (set.map(|set| set.value), owner) {
         (Some(true), false) => {
-            say(cx, own, at(set), "`owner_ignore_adverts` is for priority 255; ignored");
+            say(cx, own, at(set), "`owner_ignore_adverts` is for priority 255; ignored", "remove the line");
             false
         }
         (Some(false), true) => {
-            say(cx, own, at(set), "priority 255 ignores adverts when owner_ignore_adverts is written: it is on");
+            say(
+                cx,
+                own,
+                at(set),
+                "priority 255 ignores adverts when owner_ignore_adverts is written: it is on",
+                "remove the line to have adverts heard",
+            );
             true
         }
         (Some(value), _) => value,
@@ -473,7 +616,7 @@ fn rounded(own: &Named<Instance>, interval: Interval, version: Version, cx: &mut
     if used != interval {
         let message =
             format!("{what}, at most {}: advert_int {interval} is taken as {used}", Interval::from_micros(most * unit));
-        say(cx, own, at(&own.settings.advert_int), message);
+        say(cx, own, at(&own.settings.advert_int), message, format!("write `advert_int {used}`, on all routers alike"));
     }
     used
 }

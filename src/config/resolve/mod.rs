@@ -26,15 +26,12 @@ use crate::config::vrrp::instance::read::Wanted;
 use crate::config::vrrp::tracker::{FileBlock, Named, ProcessBlock, ScriptBlock, Weight};
 use crate::spec::*;
 use crate::time::Interval;
+use crate::vrrp::election::longest_debounce;
 use rustc_hash::{FxHashMap, FxHashSet};
 
 /// Makes the [`Spec`]; `None` when the configuration cannot be run.
 pub fn resolve(mut top: Top, cx: &mut Cx<'_>) -> Option<Spec> {
-    let mut guard = Guard::new(cx.env.system);
-    guard.enabled = cx.global.script_security.is_some();
-    guard.use_symlinks = given(&cx.global.use_symlink_paths, false);
-    guard.supplementary = given(&cx.global.set_supplementary_groups, false);
-    guard.script_user = cx.global.script_user.as_ref().map(|set| set.value.clone());
+    let mut guard = Guard::of(&cx.global, cx.env.system);
 
     let mut spec = Spec { daemon: daemon(&top, &mut guard, cx), ..Spec::default() };
     if cx.missing_interface {
@@ -122,7 +119,6 @@ pub fn resolve(mut top: Top, cx: &mut Cx<'_>) -> Option<Spec> {
     unused_scripts(&mut spec, &top, cx);
     around_instances(top, &ids, &mut spec, cx);
     crate::config::resolve::ties::watch_statics(&mut spec);
-    spec.daemon.without_effect = std::mem::take(&mut cx.idle);
     Some(spec)
 }
 
@@ -130,6 +126,9 @@ pub fn resolve(mut top: Top, cx: &mut Cx<'_>) -> Option<Spec> {
 pub fn notify(line: Option<&ScriptLine>, what: &str, guard: &mut Guard<'_>, cx: &mut Cx<'_>) -> Option<Box<Run>> {
     left_out_script(line, what, |guard| guard.class_of_missing_user(), guard, cx)
 }
+
+/// What to do about a program without a user.
+pub const NO_USER: &str = "name a user of this machine with `script_user USER` in global_defs, or behind the command";
 
 /// A script that is left out if it cannot run. `no_user` is the class of the complaint that its user does not exist.
 pub fn left_out_script(
@@ -144,14 +143,18 @@ pub fn left_out_script(
         Ok(account) => account,
         Err(reason) => {
             let class = no_user(guard);
-            cx.push(Diagnostic::new(class, line.span, format!("{what} will not run: {reason}")));
+            let class = if class.is_mistake() { class } else { Class::NotRun };
+            cx.push(Diagnostic::new(class, line.span, format!("{what} will not run: {reason}")).help(NO_USER));
             return None;
         }
     };
     match guard.check(&line.argv, &account, line.span) {
         Ok((run, _)) => Some(Box::new(run)),
         Err(danger) => {
-            cx.note(line.span, format!("{what} will not run: {}", danger.reason()));
+            cx.push(
+                Diagnostic::new(Class::NotRun, line.span, format!("{what} will not run: {}", danger.reason()))
+                    .help(danger.cure()),
+            );
             None
         }
     }
@@ -198,27 +201,23 @@ fn script(block: &Named<ScriptBlock>, guard: &mut Guard<'_>, cx: &mut Cx<'_>) ->
     let s = &block.settings;
     let line = &s.script.as_ref()?.value;
     let user = s.user.as_ref().map(|set| &set.value);
-    let refuse = |reason: &str, class: Class, cx: &mut Cx<'_>| {
+    let refuse = |reason: &str, cure: &str, class: Class, cx: &mut Cx<'_>| {
         let message = format!("vrrp_script {} is not run and not tracked: {reason}", block.name);
-        let complaint = Diagnostic::new(class, line.span, message);
-        cx.push(match block.close {
-            Some(close) => complaint.related(close, "the block ends here"),
-            None => complaint,
-        });
+        cx.push(Diagnostic::new(class, line.span, message).help(cure).ends_at(block.close));
         None
     };
     let account = match guard.account_of(user) {
         Ok(account) => account,
         Err(reason) => {
             let told = cx.told(&reason) || (user.is_none() && cx.spoilt("script_user"));
-            return refuse(&reason, if told { Class::Note } else { Class::General }, cx);
+            return refuse(&reason, NO_USER, if told { Class::Note } else { Class::General }, cx);
         }
     };
     let (run, insecure) = match guard.check(&line.argv, &account, line.span) {
         Ok(checked) => checked,
         // keepalived says this in its log only.
-        Err(Danger::NotExecutable(reason)) => return refuse(&reason, Class::Note, cx),
-        Err(danger) => return refuse(danger.reason(), Class::General, cx),
+        Err(danger @ Danger::NotExecutable(_)) => return refuse(danger.reason(), danger.cure(), Class::NotRun, cx),
+        Err(danger) => return refuse(danger.reason(), danger.cure(), Class::General, cx),
     };
     let interval = s.interval.map_or(Interval::from_secs(1), |set| set.value);
     let weight = given(&s.weight, Weight::default());
@@ -283,6 +282,8 @@ fn groups(
     cx: &mut Cx<'_>,
 ) -> Membership {
     let mut membership = Membership { of: vec![None; top.instances.len()], blocks: Vec::new() };
+    // Without an instance nobody has looked at the programs of groups.
+    let notifies = notifies.into_iter().chain(std::iter::repeat_with(Notify::default));
     for (at, (group, notify)) in top.sync_groups.iter().zip(notifies).enumerate() {
         let id = GroupId(spec.groups.len() as u32);
         let mut members = Vec::new();
@@ -294,9 +295,10 @@ fn groups(
                     *span,
                     format!("there is no vrrp_instance `{name}`; {} goes without it", group.name),
                 );
-                if let Some(near) = cx.nearest("vrrp_instance", name) {
-                    complaint = complaint.help(format!("did you mean `{near}`?"));
-                }
+                complaint = complaint.help(match cx.nearest("vrrp_instance", name) {
+                    Some(near) => format!("did you mean `{near}`?"),
+                    None => "correct the name, or remove it from the group".to_owned(),
+                });
                 cx.push(complaint);
                 continue;
             };
@@ -305,7 +307,11 @@ fn groups(
                 continue;
             };
             if slot.is_some() {
-                cx.error(*span, format!("`{name}` is in a sync group already; {} goes without it", group.name));
+                cx.mistake(
+                    *span,
+                    format!("`{name}` is in a sync group already; {} goes without it", group.name),
+                    "list it in one group only",
+                );
                 continue;
             }
             *slot = Some(id);
@@ -313,16 +319,24 @@ fn groups(
             let owner = state == Some(Wanted::Master) && given(&own.settings.priority, 0) == 255;
             if !members.is_empty() && all_owners && state == Some(Wanted::Backup) && !said {
                 said = true;
-                cx.error(
+                cx.mistake(
                     *span,
                     format!("{} has members with priority 255 and others; they cannot be master together", group.name),
+                    "put instances with priority 255 into a group of their own",
                 );
             }
             all_owners &= owner;
             members.push(member);
         }
         if members.is_empty() {
-            cx.error(group.span, format!("none of the members of {} exists; it is removed", group.name));
+            cx.push(
+                Diagnostic::new(
+                    Class::General,
+                    group.span,
+                    format!("none of the members of {} exists; it is removed", group.name),
+                )
+                .help("list the names of vrrp_instance blocks, or remove the group"),
+            );
             continue;
         }
         if members.len() == 1 {
@@ -462,8 +476,7 @@ fn shorten_debounce(spec: &mut Spec) {
     let mut limits: FxHashMap<&IfName, Interval> = FxHashMap::default();
     for instance in &spec.instances {
         let Some(name) = &instance.interface else { continue };
-        let whole = instance.interval.times(u64::from(instance.down_adverts.saturating_sub(1)));
-        let limit = whole.less(instance.interval.scaled(1, 256));
+        let limit = longest_debounce(instance.interval, instance.down_adverts);
         limits.entry(name).and_modify(|known| *known = limit.min(*known)).or_insert(limit);
     }
     for debounce in &mut spec.debounce {

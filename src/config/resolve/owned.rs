@@ -1,6 +1,7 @@
 //! What an instance owns while it is master, and how it announces that: virtual link, addresses, gratuitous ARPs.
 
 use super::instance::{at, say};
+use crate::config::global::Global;
 use crate::config::report::Diagnostic;
 use crate::config::table::block::{Cx, Set, given};
 use crate::config::vrrp::instance::Instance;
@@ -10,27 +11,48 @@ use crate::spec::*;
 use crate::time::Interval;
 use crate::wire::{Family, Vrid};
 
-/// `vrrp_min_garp` takes the place of what global_defs leaves at its default.
+/// What global_defs say of announcements, seconds and counts.
+pub struct Announcing {
+    pub delay: u32,
+    pub repeat: u32,
+    pub refresh: u32,
+    pub refresh_repeat: u32,
+    pub lower_delay: u32,
+    pub lower_repeat: u32,
+}
+
+impl Announcing {
+    /// `vrrp_min_garp` takes the place of what is left at its default, or given as if it were.
+    pub fn of(global: &Global) -> Announcing {
+        let few = given(&global.min_garp, false);
+        let or = |set: &Set<u32>, default: u32, few_default: u32| match given(set, default) {
+            value if few && value == default => few_default,
+            value => value,
+        };
+        let (delay, repeat) = (or(&global.garp_delay, 5, 0), or(&global.garp_repeat, 5, 1));
+        Announcing {
+            delay,
+            repeat,
+            refresh: given(&global.garp_refresh, 0),
+            refresh_repeat: or(&global.garp_refresh_repeat, 1, 1),
+            lower_delay: given(&global.garp_lower_delay, delay),
+            lower_repeat: given(&global.garp_lower_repeat, repeat),
+        }
+    }
+}
+
+/// What an instance says of announcements, and what global_defs say for it.
 pub fn announcements(own: &Named<Instance>, strict: bool, cx: &mut Cx<'_>) -> Garp {
     let (settings, global) = (&own.settings, &cx.global);
-    let few = given(&global.min_garp, false);
-    let or = |set: &Set<u32>, default: u32, few_default: u32| match set {
-        Some(set) if !few || set.value != default => set.value,
-        _ if few => few_default,
-        _ => default,
-    };
+    let all = Announcing::of(global);
     let seconds = |s: u32| Interval::from_secs(u64::from(s));
-    let delay = or(&global.garp_delay, 5, 0);
-    let repeat = or(&global.garp_repeat, 5, 1);
-    let lower_delay = given(&global.garp_lower_delay, delay);
-    let lower_repeat = given(&global.garp_lower_repeat, repeat);
     let mut garp = Garp {
-        repeat: given(&settings.garp_repeat, repeat),
-        delay: seconds(given(&settings.garp_delay, delay)),
-        refresh: seconds(given(&settings.garp_refresh, given(&global.garp_refresh, 0))),
-        refresh_repeat: given(&settings.garp_refresh_repeat, or(&global.garp_refresh_repeat, 1, 1)),
-        lower_prio_repeat: given(&settings.garp_lower_repeat, if strict { 0 } else { lower_repeat }),
-        lower_prio_delay: seconds(given(&settings.garp_lower_delay, if strict { 0 } else { lower_delay })),
+        repeat: given(&settings.garp_repeat, all.repeat),
+        delay: seconds(given(&settings.garp_delay, all.delay)),
+        refresh: seconds(given(&settings.garp_refresh, all.refresh)),
+        refresh_repeat: given(&settings.garp_refresh_repeat, all.refresh_repeat),
+        lower_prio_repeat: given(&settings.garp_lower_repeat, if strict { 0 } else { all.lower_repeat }),
+        lower_prio_delay: seconds(given(&settings.garp_lower_delay, if strict { 0 } else { all.lower_delay })),
         extra: Interval::ZERO,
         extra_all: settings.garp_extra.all,
     };
@@ -61,6 +83,7 @@ pub fn announcements(own: &Named<Instance>, strict: bool, cx: &mut Cx<'_>) -> Ga
             own,
             at(&settings.garp_lower_repeat),
             "strict mode repeats no announcements: garp_lower_prio_repeat is 0",
+            "remove the line",
         );
         garp.lower_prio_repeat = 0;
     }
@@ -70,6 +93,7 @@ pub fn announcements(own: &Named<Instance>, strict: bool, cx: &mut Cx<'_>) -> Ga
             own,
             at(&settings.garp_lower_delay),
             "strict mode repeats no announcements: garp_lower_prio_delay is 0",
+            "remove the line",
         );
         garp.lower_prio_delay = Interval::ZERO;
     }
@@ -94,11 +118,19 @@ pub fn virtual_link(
             None if family == Family::V4 => {
                 let class = cx.class_without(&["use_ipvlan"], (own.span, own.close));
                 let message = "an IPv4 ipvlan needs an address of its own; the instance stays in FAULT";
-                cx.push(Diagnostic::new(class, line.span.unwrap_or(own.span), format!("{}: {message}", own.name)));
+                let complaint =
+                    Diagnostic::new(class, line.span.unwrap_or(own.span), format!("{}: {message}", own.name));
+                cx.push(complaint.help("write it behind use_ipvlan: `use_ipvlan ADDRESS/PREFIX`"));
                 *fault = Some("IPv4 ipvlan without an address".into());
             }
             Some((address, _)) if Family::of(&address) != family => {
-                say(cx, own, line.span, "the ipvlan's address is of another family; the instance stays in FAULT");
+                say(
+                    cx,
+                    own,
+                    line.span,
+                    "the ipvlan's address is of another family; the instance stays in FAULT",
+                    "write an address of the same family behind use_ipvlan",
+                );
                 *fault = Some("address of the ipvlan is of another family".into());
             }
             _ => {}
@@ -107,7 +139,13 @@ pub fn virtual_link(
         Some(VirtualLink::Ipvlan { name: name(&line.name), prefix, address: line.address, mode, group: line.group })
     } else if let Some(line) = &own.settings.vmac {
         if let Some(set) = base.take_if(|_| strict) {
-            say(cx, own, Some(set.span), "`vmac_xmit_base` does not go with strict mode; ignored");
+            say(
+                cx,
+                own,
+                Some(set.span),
+                "`vmac_xmit_base` does not go with strict mode; ignored",
+                "remove `vmac_xmit_base`",
+            );
         }
         let kind = if family == Family::V4 { 1 } else { 2 };
         let mac = match line.mac {
@@ -121,11 +159,23 @@ pub fn virtual_link(
         None
     };
     if let Some(set) = promote.take_if(|_| link.is_some()) {
-        say(cx, own, Some(set.span), "`promote_secondaries` is always set on a VMAC; ignored");
+        say(
+            cx,
+            own,
+            Some(set.span),
+            "`promote_secondaries` is always set on a VMAC; ignored",
+            "remove `promote_secondaries`",
+        );
     }
     if let Some(set) = base.take_if(|_| own.settings.vmac.is_none()) {
         if own.settings.ipvlan.is_none() || says_unicast(&own.settings).is_none() {
-            say(cx, own, Some(set.span), "`vmac_xmit_base` needs use_vmac; ignored");
+            say(
+                cx,
+                own,
+                Some(set.span),
+                "`vmac_xmit_base` needs use_vmac; ignored",
+                "write `use_vmac`, or remove `vmac_xmit_base`",
+            );
         } else {
             base = Some(set);
         }
@@ -147,10 +197,22 @@ pub fn addresses(own: &mut Named<Instance>, family: Family, cx: &mut Cx<'_>) -> 
         let same_family = Family::of(&address.address) == family;
         if address.use_vmac {
             if here && vmac && same_family {
-                say(cx, own, Some(span), "`use_vmac` on the address says what use_vmac of the instance says already");
+                say(
+                    cx,
+                    own,
+                    Some(span),
+                    "`use_vmac` on the address says what use_vmac of the instance says already",
+                    "remove `use_vmac` behind the address",
+                );
                 address.use_vmac = false;
             } else if (!here || !same_family) && vmac_addr {
-                say(cx, own, Some(span), "`use_vmac` on the address says what use_vmac_addr says already");
+                say(
+                    cx,
+                    own,
+                    Some(span),
+                    "`use_vmac` on the address says what use_vmac_addr says already",
+                    "remove `use_vmac` behind the address",
+                );
             }
         } else if vmac_addr && (!here || !same_family) {
             address.use_vmac = true;
@@ -159,7 +221,13 @@ pub fn addresses(own: &mut Named<Instance>, family: Family, cx: &mut Cx<'_>) -> 
             address.interface = None;
         }
         if address.interface.is_none() && interface.is_none() {
-            say(cx, own, Some(span), format_args!("there is no interface for {}; it is left out", address.address));
+            say(
+                cx,
+                own,
+                Some(span),
+                format_args!("there is no interface for {}; it is left out", address.address),
+                "write `dev IFNAME` behind the address",
+            );
             continue;
         }
         advertised += usize::from(in_advert);

@@ -1,5 +1,6 @@
 //! `global_defs` → [`Shown`]: what the dump shows of them beyond what the program goes by.
 
+use super::owned::Announcing;
 use crate::config::global::Global;
 use crate::config::security::Guard;
 use crate::config::table::block::{Set, given};
@@ -15,9 +16,7 @@ pub fn shown(global: &Global, guard: &mut Guard<'_>) -> Shown {
     let script_security = global.script_security.is_some();
     // With security on and nobody named there is no such account, and asking would be taken for a use of it.
     let account = if script_security && global.script_user.is_none() { None } else { guard.account_of(None).ok() };
-    let few = given(&global.min_garp, false);
-    let garp = |set: &Set<u32>, usual: u32, least: u32| given(set, if few { least } else { usual });
-    let (garp_delay, garp_repeat) = (garp(&global.garp_delay, 5, 0), garp(&global.garp_repeat, 5, 1));
+    let garp = Announcing::of(global);
     Shown {
         process_names: [text(&global.checker_process_name), text(&global.bfd_process_name)],
         use_symlink_paths: given(&global.use_symlink_paths, false),
@@ -35,12 +34,12 @@ pub fn shown(global: &Global, guard: &mut Guard<'_>) -> Shown {
         lvs_flush_on_stop: global.lvs_flush_on_stop.as_ref().map(|set| set.value),
         notify_priority_changes: given(&global.notify_priority_changes, false),
         groups: (given(&global.mcast_group4, standard.groups.0), given(&global.mcast_group6, standard.groups.1)),
-        garp_delay,
-        garp_repeat,
-        garp_refresh: given(&global.garp_refresh, 0),
-        garp_refresh_repeat: garp(&global.garp_refresh_repeat, 1, 1),
-        garp_lower_delay: given(&global.garp_lower_delay, garp_delay),
-        garp_lower_repeat: given(&global.garp_lower_repeat, garp_repeat),
+        garp_delay: garp.delay,
+        garp_repeat: garp.repeat,
+        garp_refresh: garp.refresh,
+        garp_refresh_repeat: garp.refresh_repeat,
+        garp_lower_delay: garp.lower_delay,
+        garp_lower_repeat: garp.lower_repeat,
         down_adverts: given(&global.down_timer_adverts, 3),
         garp_extra: (global.garp_extra.all, given(&global.garp_extra.seconds, 0)),
         lower_prio_no_advert: given(&global.lower_prio_no_advert, false),

@@ -8,7 +8,7 @@ use crate::config::table::block::Cx;
 use crate::config::text::source::Span;
 use crate::config::vrrp::tracker::{Named, TieLine, Ties, Weight};
 use crate::spec::*;
-use rustc_hash::{FxHashMap, FxHashSet};
+use rustc_hash::FxHashMap;
 
 /// Trackers by name, with their own weight.
 #[derive(Debug, Default)]
@@ -42,7 +42,7 @@ impl Trackers {
             // What was removed has been noted.
             let Some((on, own)) = found else { return };
             let Weight { weight, reverse } = weighed(line, own);
-            let tie = Tie { on, weight, reverse, from_group };
+            let tie = Tie { on, weight, reverse, from_group, asked: Some(weight) };
             drafts.push(Draft { tie, name: line.name.clone(), span: line.span });
         };
         for line in &ties.interfaces {
@@ -81,25 +81,30 @@ impl Trackers {
         let mut kept: Vec<Tie> = Vec::new();
         for Draft { mut tie, name, span } in self.drafts(ties, false) {
             if matches!(&tie.on, TieTarget::Interface(name) if Some(name) == spec.interface.as_ref()) {
-                cx.error(span, format!("{}: {name} is its own interface, which is tracked anyhow; ignored", spec.name));
+                cx.mistake(
+                    span,
+                    format!("{}: {name} is its own interface, which is tracked anyhow; ignored", spec.name),
+                    "remove it from track_interface",
+                );
                 continue;
             }
             if tie.weight != 0 && (unweighted || owner) {
                 let say = |cx: &mut Cx<'_>, outcome: &str| {
-                    cx.error(
+                    cx.mistake(
                         span,
                         format!("{}: {name} cannot count {} here, since {why}; {outcome}", spec.name, tie.weight),
+                        "write `sync_group_tracking_weight` in the sync group, or `weight 0` here",
                     );
                 };
                 match &tie.on {
                     TieTarget::Process(_) => {}
                     TieTarget::Interface(_) if unweighted => {
                         say(cx, "its loss is a fault instead");
-                        tie.weight = 0;
+                        (tie.weight, tie.asked) = (0, Some(0));
                     }
                     TieTarget::File(_) if tie.weight == 1 => {
                         say(cx, "a number other than 0 is a fault instead");
-                        tie.weight = 0;
+                        (tie.weight, tie.asked) = (0, Some(0));
                     }
                     _ => {
                         say(cx, "it is not tracked");
@@ -134,21 +139,22 @@ impl Trackers {
                 drafts.len(),
                 members.len()
             );
-            cx.error(group.span, message);
+            cx.mistake(group.span, message, "track less, or make several groups");
             return ties;
         }
         let mut known: Vec<_> =
             members.iter().map(|id| instances.get(id.index()).map(|i| places(&i.ties)).unwrap_or_default()).collect();
         for Draft { mut tie, name, span } in drafts {
             if owner && tie.weight != 0 {
-                cx.error(
+                cx.mistake(
                     span,
                     format!(
                         "{}: {name} cannot count {}, since a member has priority 255; its loss is a fault instead",
                         group.name, tie.weight
                     ),
+                    "write `weight 0`, or give the member a priority below 255",
                 );
-                tie.weight = 0;
+                (tie.weight, tie.asked) = (0, Some(0));
             }
             for (id, places) in members.iter().zip(&mut known) {
                 if let Some(member) = instances.get_mut(id.index()) {
@@ -172,7 +178,11 @@ fn add_to_member(
     let own_interface = matches!(&tie.on, TieTarget::Interface(i) if Some(i) == member.interface.as_ref());
     let Some(there) = places.get(&tie.on).and_then(|at| member.ties.get_mut(*at)) else {
         if own_interface && member.track_primary {
-            cx.error(span, format!("{name} is the own interface of {}, which is tracked anyhow", member.name));
+            cx.mistake(
+                span,
+                format!("{name} is the own interface of {}, which is tracked anyhow", member.name),
+                "remove it from track_interface of the group",
+            );
             return;
         }
         places.insert(tie.on.clone(), member.ties.len());
@@ -181,7 +191,7 @@ fn add_to_member(
     let message = format!("{} and its sync group both track {name}; ", member.name);
     let outcome = if there.weight == 0 { "the instance's 0 holds" } else { "the group's weight holds" };
     if matches!(tie.on, TieTarget::Interface(_)) {
-        cx.error(span, message + outcome);
+        cx.mistake(span, message + outcome, "track it in one of the two places");
     } else {
         cx.note(span, message + outcome);
     }
@@ -195,40 +205,23 @@ fn add_to_member(
 
 /// Interfaces of addresses, routes and rules are watched: without them the claim cannot be kept.
 fn watch_claim(spec: &InstanceSpec, ties: &mut Vec<Tie>) {
-    let mut watched = FxHashSet::default();
-    let mut names = Vec::new();
-    let mut watch = |name: &IfName, even_own: bool| {
-        let needed = Some(name) != spec.interface.as_ref() || (!spec.track_primary && even_own);
-        if needed && watched.insert(name.clone()) {
-            names.push(name.clone());
-        }
-    };
-    for address in spec.claim.addresses.iter().filter(|a| !a.no_track) {
-        if let Some(name) = &address.interface {
-            watch(name, false);
-        }
-    }
-    for route in spec.claim.routes.iter().filter(|r| !r.no_track) {
-        if let Some(name) = &route.interface {
-            watch(name, true);
-        }
-    }
-    for rule in spec.claim.rules.iter().filter(|r| !r.no_track) {
-        for name in rule.iif.iter().chain(&rule.oif) {
-            watch(name, true);
-        }
-    }
-    if names.is_empty() {
+    let needed = spec.needed_interfaces();
+    if needed.is_empty() {
         return;
     }
     let places = places(ties);
-    for name in names {
-        let on = TieTarget::Interface(name);
+    for name in needed {
+        let on = TieTarget::Interface(name.clone());
         match places.get(&on).and_then(|at| ties.get_mut(*at)) {
             Some(tie) => tie.weight = 0,
-            None => ties.push(Tie { on, weight: 0, reverse: false, from_group: false }),
+            None => ties.push(implied(on)),
         }
     }
+}
+
+/// Without it there is a fault, though nobody asked for it to be tracked.
+fn implied(on: TieTarget) -> Tie {
+    Tie { on, weight: 0, reverse: false, from_group: false, asked: None }
 }
 
 /// Where each thing stands in a list of ties; nothing is in it twice.
@@ -241,7 +234,7 @@ fn watch(name: &IfName, ties: &mut Vec<Tie>) {
     let on = TieTarget::Interface(name.clone());
     match ties.iter_mut().find(|tie| tie.on == on) {
         Some(tie) => tie.weight = 0,
-        None => ties.push(Tie { on, weight: 0, reverse: false, from_group: false }),
+        None => ties.push(implied(on)),
     }
 }
 

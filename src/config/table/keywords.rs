@@ -103,9 +103,28 @@ pub fn all() -> &'static [Keyword] {
     })
 }
 
-/// The blocks in which a keyword is known.
+/// As many homes of a keyword are named.
+const HOMES: usize = 3;
+
+/// The blocks in which a keyword is known: those that most people mean first.
 pub fn homes(keyword: &str) -> Vec<&'static str> {
-    all().iter().filter(|k| k.keyword == keyword).map(|k| k.block).collect()
+    let mut homes: Vec<_> = all().iter().filter(|k| k.keyword == keyword).map(|k| k.block).collect();
+    homes.sort_by_key(|home| {
+        (*home != "vrrp_instance", home.matches('/').count(), matches!(*home, "garp_group" | "track_group"))
+    });
+    homes.truncate(HOMES);
+    homes
+}
+
+/// The keyword of this block that says for all what `keyword` says for one instance, or the other way round: of the same
+/// name but for `vrrp_` in front, with the same arguments.
+pub fn of_the_same_meaning(block: &str, keyword: &str) -> Option<&'static str> {
+    let arguments = &all().iter().find(|k| k.keyword == keyword)?.arguments;
+    let same = |k: &&Keyword| k.block == block && k.arguments == *arguments;
+    let named = |k: &&Keyword| {
+        k.keyword.strip_prefix("vrrp_") == Some(keyword) || keyword.strip_prefix("vrrp_") == Some(k.keyword)
+    };
+    all().iter().filter(same).find(named).map(|k| k.keyword)
 }
 
 /// What each keyword opens, for `tree`.

@@ -285,6 +285,31 @@ impl Value for Text {
     }
 }
 
+/// A password: a word that is never told, of which only some bytes count.
+#[derive(Clone, Copy, Debug)]
+pub struct Password {
+    /// What is longer is cut with a complaint.
+    longest: usize,
+}
+/// A password of which at most `longest` bytes count.
+pub const fn password_up_to(longest: usize) -> Password {
+    Password { longest }
+}
+impl Value for Password {
+    type Out = Box<str>;
+    fn kind(&self) -> Cow<'static, str> {
+        format!("STR[<={}]", self.longest).into()
+    }
+    fn expected(&self) -> String {
+        format!("a word of at most {} bytes", self.longest)
+    }
+    fn read(&self, word: &str) -> Result<Box<str>, Wrong<Box<str>>> {
+        text_up_to(self.longest).read(word).map_err(|wrong| {
+            wrong.because(format!("the word is too long; only its first {} bytes count", self.longest))
+        })
+    }
+}
+
 /// The name of a network interface.
 #[derive(Clone, Copy, Debug)]
 pub struct InterfaceName;
@@ -335,7 +360,13 @@ impl Value for Address {
     fn read(&self, word: &str) -> Result<IpAddr, Wrong<IpAddr>> {
         let address = ip_address(without_range(word)).ok_or_else(Wrong::general)?;
         let family_fits = self.family.is_none_or(|f| f == crate::wire::Family::of(&address));
-        if family_fits && (!self.multicast || address.is_multicast()) { Ok(address) } else { Err(Wrong::general()) }
+        if !family_fits || (self.multicast && !address.is_multicast()) {
+            return Err(Wrong::general());
+        }
+        match unread(word) {
+            None => Ok(address),
+            Some(problem) => Err(Wrong::class(Class::Note).because(problem).but_used(address)),
+        }
     }
 }
 
@@ -351,6 +382,12 @@ pub fn ip_address(word: &str) -> Option<IpAddr> {
 /// in most places.
 pub fn without_range(word: &str) -> &str {
     word.split(['-', '/']).next().unwrap_or(word)
+}
+
+/// What is said of a word of which [`without_range`] cut something off. keepalived takes it without a word.
+pub fn unread(word: &str) -> Option<String> {
+    let rest = word.strip_prefix(without_range(word)).filter(|rest| !rest.is_empty())?;
+    Some(format!("`{rest}` behind the address is not read"))
 }
 
 /// The older way to write an IPv4 address, of one to four numbers: octal after 0, hexadecimal after 0x, the last one

@@ -67,8 +67,8 @@ impl Sources {
         self.files.get(file.0 as usize)
     }
     /// The place in a file that a span means, and through which definitions and sequences it came there (innermost
-    /// first), worded for [`Diagnostic::related`](crate::config::report::Diagnostic::related).
-    pub fn resolve(&self, span: Span) -> (Span, Vec<(Span, String)>) {
+    /// first).
+    pub fn resolve(&self, span: Span) -> (Span, Vec<(Span, Through)>) {
         if span.file == FileId::EXPANDED { self.origins.resolve(span) } else { (span, Vec::new()) }
     }
     /// Line and column, both from 1; the column counts characters.
@@ -136,11 +136,23 @@ pub(crate) struct Way {
     pub before: u32,
 }
 
+/// What a word came through on its way into the text.
 #[derive(Clone, Debug)]
-pub(crate) enum Through {
+pub enum Through {
     Definition(Arc<str>),
     /// Variable and value.
     Round(Arc<str>, Arc<str>),
+}
+
+impl Through {
+    /// In words; the value of a variable that is `secret` is not told.
+    pub fn said(&self, secret: &dyn Fn(&str) -> bool) -> String {
+        match self {
+            Through::Definition(name) => format!("from the definition of ${name}"),
+            Through::Round(name, _) if secret(name) => format!("in a round with another value of {name}"),
+            Through::Round(name, value) => format!("in the round with {name} = {value}"),
+        }
+    }
 }
 
 /// How the expanded text came about: runs of text in order, each with its place.
@@ -160,7 +172,7 @@ impl Origins {
             self.runs.push((at, place));
         }
     }
-    fn resolve(&self, span: Span) -> (Span, Vec<(Span, String)>) {
+    fn resolve(&self, span: Span) -> (Span, Vec<(Span, Through)>) {
         let first = self.runs.partition_point(|(at, _)| *at <= span.start).saturating_sub(1);
         let last = self.runs.partition_point(|(at, _)| *at < span.end).saturating_sub(1).max(first);
         let runs = self.runs.get(first..=last).unwrap_or(&[]);
@@ -174,15 +186,11 @@ impl Origins {
                 found.end = end;
             }
         }
-        let mut related = Vec::new();
+        let mut related: Vec<(Span, Through)> = Vec::new();
         let mut way = runs.iter().map(|(_, place)| place.way).find(|way| *way != 0).unwrap_or(0);
         while let Some(step) = way.checked_sub(1).and_then(|at| self.ways.get(at as usize)) {
-            let text = match &step.through {
-                Through::Definition(name) => format!("from the definition of ${name}"),
-                Through::Round(name, value) => format!("in the round with {name} = {value}"),
-            };
             if related.last().is_none_or(|(span, _)| *span != step.at) {
-                related.push((step.at, text));
+                related.push((step.at, step.through.clone()));
             }
             way = if step.before < way { step.before } else { 0 };
         }

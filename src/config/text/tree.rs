@@ -6,7 +6,7 @@
 //!
 //! * a block without its `{` is read as if it were there; so is a list, which keepalived only mentions in its log;
 //! * a `{` where none belongs is passed over, and its `}` then ends the block around it. That goes for the block of an
-//!   unknown keyword too: its lines are read where the keyword stands;
+//!   unknown keyword too: its lines are read where the keyword stands (and marked, since most of them mean nothing there);
 //! * a `}` is too many when more have closed than opened, whatever they belonged to.
 //!
 //! Nodes borrow from the [`Text`]; a word is a slice of it and copying one is free.
@@ -42,6 +42,10 @@ pub struct Node<'s> {
     pub span: Span,
     /// The `}` of a block or list, where there is one.
     pub close: Option<Span>,
+    /// It stands in the braces of a keyword that nobody knows, or behind them in what they closed too early.
+    pub stray: bool,
+    /// Nobody knows it, and a `{` stands behind it, whose `}` ends the block around it.
+    pub opens: bool,
 }
 
 impl<'s> Node<'s> {
@@ -107,6 +111,7 @@ impl<'s, 'd> Nodes<'s, 'd> {
             after_dollar: false,
             unreplaced: None,
             ignored: 0,
+            unknown: 0,
         };
         Nodes { text, pieces: text.pieces(), builder, words: Vec::new() }
     }
@@ -192,6 +197,8 @@ struct Builder<'s, 'd> {
     unreplaced: Option<Span>,
     /// Braces that were passed over, with or without a complaint, and whose `}` is still to come.
     ignored: usize,
+    /// Those of them that stood behind a keyword that nobody knows.
+    unknown: usize,
 }
 
 impl<'s> Builder<'s, '_> {
@@ -238,6 +245,8 @@ impl<'s> Builder<'s, '_> {
             body: None,
             span: Span { end, ..keyword.span },
             close: None,
+            stray: self.unknown > 0,
+            opens: false,
         };
         self.after_unknown = shape == Shape::Unknown;
         match shape {
@@ -271,7 +280,16 @@ impl<'s> Builder<'s, '_> {
             return;
         }
         // Of a block that nobody knows, the keyword is complained about; that is enough.
-        if !std::mem::take(&mut self.after_unknown) {
+        if std::mem::take(&mut self.after_unknown) {
+            self.unknown += 1;
+            let around = self.open.last_mut().and_then(|open| open.node.body.as_mut());
+            if let Some(node) = around.and_then(|body| body.last_mut()) {
+                node.opens = true;
+            }
+        } else if self.unknown > 0 {
+            // Within such a block nobody can tell what its braces are for.
+            self.unknown += 1;
+        } else {
             self.report_unexpected(span, diagnostics);
         }
     }
@@ -300,6 +318,10 @@ impl<'s> Builder<'s, '_> {
             // The `}` of a `{` that was passed over has been explained there.
             None if self.ignored > 0 && !surplus => {
                 self.ignored -= 1;
+                if self.unknown > 0 {
+                    self.unknown -= 1;
+                    return;
+                }
                 diagnostics.push(Diagnostic::new(Class::Note, span, "this `}` belongs to a `{` that was passed over"));
             }
             None => self.report_surplus(span, None, diagnostics),
@@ -330,7 +352,8 @@ impl<'s> Builder<'s, '_> {
             return;
         }
         let mut diagnostic = Diagnostic::new(Class::Brace, span, "this `{` opens nothing")
-            .label("ignored; its `}` will close the block around it");
+            .label("ignored; its `}` will close the block around it")
+            .help("remove it with its `}`, or write the keyword of the block in front of it");
         if let Some(open) = self.open.last() {
             diagnostic = diagnostic.related(open.node.keyword.span, "inside this block");
         }

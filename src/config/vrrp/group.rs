@@ -4,6 +4,7 @@ use super::tracker::{
     Named, Ties, named, only_name, track_bfd, track_files, track_interface, track_process, track_script,
 };
 use crate::config::line::List;
+use crate::config::line::lists::INTERFACE;
 use crate::config::report::{Class, Diagnostic};
 use crate::config::security::{SetScript, must_script};
 use crate::config::table::block::{Cx, Repeat, Set, by, flag, list, must, toggle};
@@ -96,13 +97,18 @@ fn empty_lists(node: &Node<'_>, kind: &str, name: &str, members: &Members, cx: &
     let Some((_, holds)) = members else { return };
     let above = node.body.iter().flatten().filter(|line| line.span.start < holds.start);
     for list in above.filter(|line| line.keyword.text == "group") {
-        cx.error(list.span, format!("this list of {kind} `{name}` names nobody"));
+        cx.mistake(
+            list.span,
+            format!("this list of {kind} `{name}` names nobody"),
+            "list the names of vrrp_instance blocks in it, or remove it",
+        );
     }
 }
 
 fn memberless<T>(node: &Node<'_>, kind: &str, group: &Named<T>, cx: &mut Cx<'_>) {
     let message = format!("{kind} `{}` has no members and is removed", group.name);
-    let mut complaint = Diagnostic::new(Class::General, group.span, message);
+    let mut complaint = Diagnostic::new(Class::General, group.span, message)
+        .help("list the names of vrrp_instance blocks in `group { … }`, or remove it");
     let empty = node.body.iter().flatten().find(|line| line.keyword.text == "group").and_then(|list| list.close);
     for (end, what) in [(empty, "nobody is in this list"), (group.close, "the block ends here")] {
         if let Some(end) = end {
@@ -153,7 +159,13 @@ pub fn read_garp_group(list: &mut Vec<GarpGroup>, node: &Node<'_>, cx: &mut Cx<'
             }
         }
         let message = "this garp_group has neither garp_interval nor gna_interval and is removed";
-        return cx.lacks(&["garp_interval", "gna_interval"], node.span, node.close, message);
+        return cx.lacks(
+            &["garp_interval", "gna_interval"],
+            node.span,
+            node.close,
+            message,
+            "write `garp_interval SECONDS` in it",
+        );
     }
     list.push(group);
 }
@@ -166,7 +178,12 @@ fn garp_interface(field: &mut Vec<IfName>, node: &Node<'_>, cx: &mut Cx<'_>) {
 fn garp_interfaces(field: &mut Vec<IfName>, node: &Node<'_>, cx: &mut Cx<'_>) {
     let lines = node.body.as_deref().unwrap_or_default();
     if lines.is_empty() {
-        return cx.block_error(node.span, node.close, "`interfaces` names no interface");
+        return cx.block_error(
+            node.span,
+            node.close,
+            "`interfaces` names no interface",
+            "list the names of interfaces in it, or remove it",
+        );
     }
     for word in lines.iter().flat_map(|line| line.words()) {
         add_interface(field, word, cx);
@@ -174,7 +191,7 @@ fn garp_interfaces(field: &mut Vec<IfName>, node: &Node<'_>, cx: &mut Cx<'_>) {
 }
 
 fn add_interface(field: &mut Vec<IfName>, word: crate::config::text::tree::Word<'_>, cx: &mut Cx<'_>) {
-    let Some(name) = cx.line(List::Virtual, |cx| cx.interface(&word)) else { return };
+    let Some(name) = cx.line(List::Virtual, INTERFACE, |cx| cx.interface(&word)) else { return };
     if cx.env.system.interface(word.text).is_some_and(|link| link.virtual_link) {
         let message = format!("`{name}` is a VMAC; its announcements are paced with those of the interface below it");
         return cx.push(Diagnostic::new(Class::General, word.span, message).label("ignored"));

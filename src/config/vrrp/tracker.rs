@@ -43,11 +43,19 @@ pub fn only_name<'s>(node: &Node<'s>, cx: &mut Cx<'_>) -> Option<crate::config::
     match node.args.as_slice() {
         [name] => Some(*name),
         [] => {
-            cx.error(node.span, format!("`{}` has no name; the block is skipped", node.keyword.text));
+            cx.mistake(
+                node.span,
+                format!("`{}` has no name; the block is skipped", node.keyword.text),
+                format!("write `{} NAME {{`", node.keyword.text),
+            );
             None
         }
         [_, extra, ..] => {
-            cx.error(extra.span, format!("`{}` takes one name; the block is skipped", node.keyword.text));
+            cx.mistake(
+                extra.span,
+                format!("`{}` takes one name; the block is skipped", node.keyword.text),
+                format!("write `{} NAME {{`, with the name in quotes if it has blanks", node.keyword.text),
+            );
             None
         }
     }
@@ -96,7 +104,7 @@ fn ties(list: &mut Vec<TieLine>, tracked: Tracked, node: &Node<'_>, cx: &mut Cx<
     for line in node.body.iter().flatten() {
         let name = line.keyword;
         let known = match tracked {
-            Tracked::Interface => cx.line(List::Virtual, |cx| cx.interface(&name)).is_some(),
+            Tracked::Interface => cx.line(List::Virtual, tracked.form(), |cx| cx.interface(&name)).is_some(),
             _ => cx.defined(kind_of(tracked), name.text),
         };
         if !known {
@@ -115,10 +123,10 @@ fn ties(list: &mut Vec<TieLine>, tracked: Tracked, node: &Node<'_>, cx: &mut Cx<
         if let Some(first) = listed.get(name.text) {
             let message = format!("{} `{}` is listed twice; the first one holds", tracked.keyword(), name.text);
             let complaint = Diagnostic::new(Class::General, name.span, message).related(*first, "first here");
-            cx.push(complaint);
+            cx.push(complaint.help("keep one of the two lines"));
             continue;
         }
-        if let Some(tie) = cx.line(List::Virtual, |cx| track_line(line, tracked, cx)) {
+        if let Some(tie) = cx.line(List::Virtual, tracked.form(), |cx| track_line(line, tracked, cx)) {
             let (weight, reverse) = (tie.weight, tie.reverse);
             listed.insert(name.text.into(), name.span);
             list.push(TieLine { name: name.text.into(), span: name.span, weight, reverse });
@@ -215,7 +223,7 @@ pub fn read_script(list: &mut Vec<Named<ScriptBlock>>, node: &Node<'_>, cx: &mut
     let new = node.args.first().is_some_and(|name| cx.define("vrrp_script", *name));
     if block.settings.script.is_none() {
         let message = format!("vrrp_script `{}` has no script and is removed", block.name);
-        return cx.lacks(&["script"], block.span, block.close, message);
+        return cx.lacks(&["script"], block.span, block.close, message, "write `script COMMAND` in it");
     }
     if let Some(user) = &block.settings.user
         && crate::config::security::account(cx.env.system, &user.value, false).is_err()
@@ -308,7 +316,7 @@ pub fn read_process(list: &mut Vec<Named<ProcessBlock>>, node: &Node<'_>, cx: &m
     let settings = &mut block.settings;
     if settings.process.is_none() {
         let message = format!("vrrp_track_process `{}` has no process and is removed", block.name);
-        return cx.lacks(&["process"], block.span, block.close, message);
+        return cx.lacks(&["process"], block.span, block.close, message, "write `process NAME` in it");
     }
     if let (Some(least), Some(most)) = (settings.quorum, settings.quorum_max)
         && least.value > most.value
@@ -317,7 +325,8 @@ pub fn read_process(list: &mut Vec<Named<ProcessBlock>>, node: &Node<'_>, cx: &m
         let least_second = least.span.start > most.span.start;
         let (second, first) = if least_second { (least.span, most.span) } else { (most.span, least.span) };
         let message = format!("quorum {} is above quorum_max {}; the second one is ignored", least.value, most.value);
-        cx.push(Diagnostic::new(Class::General, second, message).related(first, "this one holds"));
+        let complaint = Diagnostic::new(Class::General, second, message).related(first, "this one holds");
+        cx.push(complaint.help("write a quorum that is not above quorum_max"));
         if least_second {
             settings.quorum = None;
         } else {
@@ -386,7 +395,7 @@ pub fn read_file(list: &mut Vec<Named<FileBlock>>, node: &Node<'_>, cx: &mut Cx<
     let new = node.args.first().is_some_and(|name| cx.define("track_file", *name));
     let Some(file) = &block.settings.file else {
         let message = format!("track_file `{}` has no file and is removed", block.name);
-        return cx.lacks(&["file"], block.span, block.close, message);
+        return cx.lacks(&["file"], block.span, block.close, message, "write `file PATH` in it");
     };
     let directory = match file.value.rfind('/') {
         Some(0) => "/",
@@ -401,17 +410,16 @@ pub fn read_file(list: &mut Vec<Named<FileBlock>>, node: &Node<'_>, cx: &mut Cx<
         Some(format!("there is no directory `{directory}`"))
     } else if kind(&file.value) == Some(FileKind::Directory) {
         Some(format!("`{}` is a directory", file.value))
+    } else if !cx.env.system.tells_changes(directory) {
+        Some(format!("the kernel does not tell of changes in `{directory}`"))
     } else {
         None
     };
     if let Some(wrong) = wrong {
         let message = format!("track_file `{}` is removed: {wrong}", block.name);
-        let mut complaint = Diagnostic::new(Class::General, file.span, message)
-            .help("a file can be watched only in a directory that is there");
-        if let Some(close) = block.close {
-            complaint = complaint.related(close, "the block ends here");
-        }
-        return cx.push(complaint);
+        let complaint = Diagnostic::new(Class::General, file.span, message)
+            .help("name a file on a disk or in /run, in a directory that is there; a vrrp_script can read any other");
+        return cx.push(complaint.ends_at(block.close));
     }
     if new {
         list.push(block);

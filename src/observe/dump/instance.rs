@@ -40,13 +40,7 @@ pub(super) fn instance(
     adverts(page, now, one, view);
     authentication(page, one);
     owned(page, spec, now, index, one, view);
-    // Interfaces of addresses are tied without having been asked for, and not shown.
-    let implied = |tie: &Tie| {
-        let of = |item: &VirtualAddress| matches!(&tie.on, TieTarget::Interface(name) if item.interface.as_ref() == Some(name));
-        tie.weight == 0 && one.claim.addresses.iter().any(of)
-    };
-    let asked: Vec<Tie> = one.ties.iter().filter(|tie| !implied(tie)).cloned().collect();
-    ties(page, spec, &asked);
+    ties(page, spec, &one.ties);
     notifications(page, &one.notify);
 }
 
@@ -326,7 +320,7 @@ pub(super) fn ties(page: &mut Page, spec: &Spec, ties: &[Tie]) {
     for (kind, title) in ["interfaces", "scripts", "files", "processes", "BFDs"].into_iter().enumerate() {
         let list: Vec<(String, &Tie)> = ties
             .iter()
-            .filter(|tie| !tie.from_group)
+            .filter(|tie| !tie.from_group && tie.asked.is_some())
             .map(|tie| (target(spec, &tie.on), tie))
             .filter(|((of, _), _)| *of == kind)
             .map(|((_, name), tie)| (name, tie))
@@ -340,7 +334,8 @@ pub(super) fn ties(page: &mut Page, spec: &Spec, ties: &[Tie]) {
             _ => ",",
         };
         for (name, tie) in list {
-            put!(page, 5, "{name}{comma} weight {}{}", tie.weight, if tie.reverse { " reverse" } else { "" });
+            let weight = tie.asked.unwrap_or(tie.weight);
+            put!(page, 5, "{name}{comma} weight {weight}{}", if tie.reverse { " reverse" } else { "" });
         }
     }
 }

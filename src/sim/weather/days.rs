@@ -45,11 +45,15 @@ pub(super) fn scenario(random: &mut Random, plan: &Plan, specs: &[(String, Arc<S
         scenario.absent.push(node.clone());
         scenario.acts.push((Time::ZERO + until, Act::Start(node)));
     }
+    if let Some(servers) = &plan.servers {
+        until = until.max(super::servers::trouble(seed, servers, &mut scenario));
+    }
     let plain: Vec<&Spec> = specs.iter().map(|(_, spec)| &**spec).collect();
     let bounds = Bounds::of(&plain, &scenario);
     let steps = scenario.acts.iter().any(|(_, act)| matches!(act, Act::Clock { .. }));
     let clocks = plain.iter().filter(|_| steps).map(|spec| clocks::longest(spec)).max().unwrap_or_default();
-    scenario.run = until + clocks + Interval::from_secs(1) + bounds.settle + Interval::from_millis(1_500);
+    scenario.run =
+        until + clocks + Interval::from_secs(1) + bounds.settle.max(bounds.servers) + Interval::from_millis(1_500);
     scenario
 }
 

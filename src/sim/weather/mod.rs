@@ -6,6 +6,7 @@
 
 mod days;
 mod plan;
+mod servers;
 mod specs;
 mod text;
 
@@ -34,6 +35,7 @@ pub fn world(seed: u64) -> Weather {
         let interval = Interval::from_millis(chance.within(10, 400));
         plan.session = Some((interval, chance.within(1, 6) as u8));
     }
+    plan.servers = servers::servers(seed, &plan);
     let specs: Vec<(String, Arc<Spec>)> =
         (0..plan.nodes.len()).map(|node| (name(node).to_string(), Arc::new(specs::spec(&plan, node)))).collect();
     let scenario = days::scenario(&mut random, &plan, &specs, seed);

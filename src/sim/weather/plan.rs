@@ -1,5 +1,6 @@
 //! What a random world is, in plain values: who stands where, tracks what and speaks how.
 
+use super::servers::Servers;
 use crate::sim::random::Random;
 use crate::spec::HmacMode;
 use crate::time::Interval;
@@ -13,6 +14,7 @@ pub(super) struct Plan {
     pub nodes: Vec<NodePlan>,
     /// Two nodes have a BFD session with each other, which nothing tracks: its interval, and the multiplier.
     pub session: Option<(Interval, u8)>,
+    pub servers: Option<Servers>,
 }
 
 /// What all nodes agree on.
@@ -142,7 +144,7 @@ pub(super) fn plan(random: &mut Random) -> Plan {
     };
     let nopreempt = random.one_in(4);
     let nodes = (0..count).map(|_| node(random, &routers, grouped, usual, nopreempt)).collect();
-    Plan { routers, grouped, nodes, session: None }
+    Plan { routers, grouped, nodes, session: None, servers: None }
 }
 
 fn router(random: &mut Random, number: u64) -> RouterPlan {

@@ -17,13 +17,16 @@ pub(super) fn spec(plan: &Plan, node: usize) -> Spec {
     for (name, down, up) in &own.delays {
         spec.debounce.extend(IfName::new(name).map(|interface| Debounce { interface, down: *down, up: *up }));
     }
+    if let Some(servers) = &plan.servers {
+        spec.balance = servers.spec.clone();
+    }
     let targets = trackers(own, super::name(node), &mut spec);
     let of_group = own.trackers.iter().zip(&targets).filter(|(tracker, _)| tracker.by_group);
     let owner_in_group = plan.grouped && own.instances.iter().any(|i| i.priority == 255);
     let of_group: Vec<Tie> = of_group
         .filter_map(|(tracker, on)| {
             let weight = if owner_in_group { 0 } else { tracker.weight };
-            Some(Tie { on: on.clone()?, weight, reverse: tracker.reverse, from_group: true })
+            Some(Tie { on: on.clone()?, weight, reverse: tracker.reverse, from_group: true, asked: Some(weight) })
         })
         .collect();
     for position in 0..plan.routers.len() {
@@ -90,7 +93,13 @@ fn trackers(own: &NodePlan, node: &str, spec: &mut Spec) -> Vec<Option<TieTarget
 /// The tie of an instance itself.
 fn tie(tracker: &TrackerPlan, on: TieTarget, position: usize) -> Option<Tie> {
     let here = !tracker.by_group && tracker.by.get(position) == Some(&true);
-    here.then_some(Tie { on, weight: tracker.weight, reverse: tracker.reverse, from_group: false })
+    here.then_some(Tie {
+        on,
+        weight: tracker.weight,
+        reverse: tracker.reverse,
+        from_group: false,
+        asked: Some(tracker.weight),
+    })
 }
 
 fn instance(plan: &Plan, node: usize, position: usize) -> Option<InstanceSpec> {

@@ -25,6 +25,9 @@ pub(super) fn text(plan: &Plan, node: usize) -> String {
              multiplier {multiplier}\n}}"
         );
     }
+    if let Some(servers) = &plan.servers {
+        out += &servers.text;
+    }
     for tracker in &own.trackers {
         let _ = write!(out, "{}", Definition { tracker, node: super::name(node) });
     }

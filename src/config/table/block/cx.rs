@@ -8,12 +8,17 @@ use crate::config::global::Global;
 use crate::config::line::names::Names;
 use crate::config::line::rule::Preferences;
 use crate::config::line::{Host, LineCx, List};
-use crate::config::report::{Class, Diagnostic, Diagnostics};
+use crate::config::report::{Class, Diagnostic, Diagnostics, Level};
 use crate::config::system::System;
+use crate::config::table::keywords;
 use crate::config::text::source::Span;
 use crate::config::text::tree::{Node, Word};
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 use std::cell::Cell;
+
+/// Stands among the keywords of a block that were complained about when one that nobody knows ended the block too early: it may
+/// have held anything.
+const CUT_SHORT: &str = "{";
 
 /// What reading carries along.
 pub struct Cx<'a> {
@@ -35,8 +40,8 @@ pub struct Cx<'a> {
     pub track_groups: Vec<Box<str>>,
     /// An interface was named that does not exist: keepalived then stops before its checks across blocks.
     pub missing_interface: bool,
-    /// What was read and has no effect, one line each.
-    pub idle: Vec<Box<str>>,
+    /// Keywords without effect that have been named.
+    idle: FxHashSet<Box<str>>,
     /// Where a complaint about a whole block points: the line that opened it.
     pub block: Option<Span>,
     /// The name of the block being read, where it has one.
@@ -71,15 +76,16 @@ impl<'a> Cx<'a> {
             preferences: Preferences::default(),
             track_groups: Vec::new(),
             missing_interface: false,
-            idle: Vec::new(),
+            idle: FxHashSet::default(),
             block: None,
             name: "".into(),
             spoilt_lines: FxHashMap::default(),
             comparisons: Cell::new(100_000),
         }
     }
-    /// Reads a line of a list: lends what the line languages need, and takes over what they found.
-    pub fn line<T>(&mut self, list: List, read: impl FnOnce(&mut LineCx<'_>) -> T) -> T {
+    /// Reads a line of a list: lends what the line languages need, and takes over what they found. `form` is how such a line
+    /// is written, which is the cure of a complaint that has none of its own.
+    pub fn line<T>(&mut self, list: List, form: &str, read: impl FnOnce(&mut LineCx<'_>) -> T) -> T {
         let before = self.diagnostics.list.len();
         let mut cx = LineCx {
             list,
@@ -93,8 +99,12 @@ impl<'a> Cx<'a> {
         };
         let value = read(&mut cx);
         self.missing_interface |= cx.missing_interface;
-        let new = self.diagnostics.list.get(before..).unwrap_or_default();
-        self.aborted |= new.iter().any(|d| d.class == Class::Abort);
+        for complaint in self.diagnostics.list.iter_mut().skip(before) {
+            self.aborted |= complaint.class == Class::Abort;
+            if complaint.help.is_none() && complaint.class.level() != Level::Note {
+                complaint.help = Some(format!("write `{form}`"));
+            }
+        }
         self.diagnostics.keep_most();
         value
     }
@@ -119,7 +129,11 @@ impl Cx<'_> {
             let starts = self.spoilt_lines.get(*keyword)?;
             starts.get(starts.partition_point(|start| *start < inside.start)).filter(|start| **start < inside.end)
         };
-        if keywords.iter().any(|keyword| spoilt(keyword).is_some()) { Class::Note } else { Class::General }
+        if keywords.iter().chain(&[CUT_SHORT]).any(|keyword| spoilt(keyword).is_some()) {
+            Class::Note
+        } else {
+            Class::General
+        }
     }
     /// Any line of this keyword has been complained about.
     pub fn spoilt(&self, keyword: &str) -> bool {
@@ -127,35 +141,50 @@ impl Cx<'_> {
     }
     /// This reason has been given for another complaint.
     pub fn told(&self, reason: &str) -> bool {
-        self.diagnostics.list.iter().any(|d| d.class != Class::Note && d.message.ends_with(reason))
+        self.diagnostics.list.iter().any(|d| d.class.is_mistake() && d.message.ends_with(reason))
     }
     /// As [`Cx::block_error`], for a block that is without one of `keywords`.
-    pub fn lacks(&mut self, keywords: &[&str], head: Span, close: Option<Span>, message: impl Into<String>) {
-        self.left_out(self.class_without(keywords, (head, close)), (head, close), message);
+    pub fn lacks(
+        &mut self,
+        keywords: &[&str],
+        head: Span,
+        close: Option<Span>,
+        message: impl Into<String>,
+        cure: impl Into<String>,
+    ) {
+        self.left_out(self.class_without(keywords, (head, close)), (head, close), message, cure);
     }
     /// A block is left out, for a reason that counts as much as `class` says.
-    pub fn left_out(&mut self, class: Class, (head, close): (Span, Option<Span>), message: impl Into<String>) {
-        let complaint = Diagnostic::new(class, head, message);
-        self.push(match close {
-            Some(close) => complaint.related(close, "the block ends here"),
-            None => complaint,
-        });
+    pub fn left_out(
+        &mut self,
+        class: Class,
+        (head, close): (Span, Option<Span>),
+        message: impl Into<String>,
+        cure: impl Into<String>,
+    ) {
+        self.push(Diagnostic::new(class, head, message).help(cure).ends_at(close));
     }
-    /// An ordinary mistake: exit code 5.
+    /// An ordinary mistake of a keyword's line: exit code 5. Its cure is how the keyword is written.
     pub fn error(&mut self, span: Span, message: impl Into<String>) {
         self.push(Diagnostic::new(Class::General, span, message));
     }
+    /// An ordinary mistake with a cure of its own.
+    pub fn mistake(&mut self, span: Span, message: impl Into<String>, cure: impl Into<String>) {
+        self.push(Diagnostic::new(Class::General, span, message).help(cure));
+    }
     /// A mistake of a whole block, seen at its end, which is where keepalived reports it.
-    pub fn error_of(&mut self, block: &Node<'_>, message: impl Into<String>) {
-        let complaint = Diagnostic::new(Class::General, block.span, message);
-        self.push(match block.close {
-            Some(close) => complaint.related(close, "the block ends here"),
-            None => complaint,
-        });
+    pub fn error_of(&mut self, block: &Node<'_>, message: impl Into<String>, cure: impl Into<String>) {
+        self.block_error(block.span, block.close, message, cure);
     }
     /// Worth a word, no mistake.
     pub fn note(&mut self, span: Span, message: impl Into<String>) {
         self.push(Diagnostic::new(Class::Note, span, message));
+    }
+    /// Notes what stands behind an address in one word with it, which keepalived passes over.
+    pub fn unread(&mut self, word: Word<'_>) {
+        if let Some(problem) = crate::config::table::values::unread(word.text) {
+            self.note(word.span, problem);
+        }
     }
     /// The argument that `node` cannot do without is missing: reading stops, exit code 2.
     pub fn abort(&mut self, node: &Node<'_>, expected: &str) {
@@ -172,6 +201,14 @@ impl Cx<'_> {
         let message = format!("`{}` has no argument; nothing after this line is read", node.keyword.text);
         self.push(Diagnostic::new(Class::Abort, node.span, message).label(format!("expected {expected}")));
     }
+    /// Names a keyword that nothing acts on, once a file.
+    pub(crate) fn without_effect(&mut self, node: &Node<'_>, why: &str) {
+        let keyword = node.keyword.text;
+        if self.idle.insert(keyword.into()) {
+            let message = format!("`{keyword}` has no effect here: {why}");
+            self.push(Diagnostic::new(Class::Idle, node.keyword.span, message));
+        }
+    }
     /// The argument is missing, and the keyword is ignored for it. One that was lost to a quote has been told there.
     pub fn missing(&mut self, node: &Node<'_>, expected: &str) {
         if lost_to_quote(node) {
@@ -181,17 +218,20 @@ impl Cx<'_> {
         self.push(Diagnostic::new(Class::MissingParameter, node.span, message).label(format!("expected {expected}")));
     }
     /// A mistake of a block as a whole: said at `span`, with the place where the block ends.
-    pub fn block_error(&mut self, span: Span, close: Option<Span>, message: impl Into<String>) {
-        let complaint = Diagnostic::new(Class::General, span, message);
-        self.push(match close {
-            Some(close) => complaint.related(close, "the block ends here"),
-            None => complaint,
-        });
+    pub fn block_error(
+        &mut self,
+        span: Span,
+        close: Option<Span>,
+        message: impl Into<String>,
+        cure: impl Into<String>,
+    ) {
+        self.left_out(Class::General, (span, close), message, cure);
     }
     /// Complains about a second one; `kept` says which of them holds.
     pub fn again(&mut self, span: Span, keyword: &str, first: Span, kept: &str) {
         let message = format!("`{keyword}` is given twice; {kept}");
-        self.push(Diagnostic::new(Class::General, span, message).related(first, "first given here"));
+        let complaint = Diagnostic::new(Class::General, span, message).related(first, "first given here");
+        self.push(complaint.help("keep one of the two"));
     }
     /// Remembers a name; false, with a complaint, when it is taken. keepalived says nothing of a second tracker, and ties
     /// go to the first: a note.
@@ -202,7 +242,8 @@ impl Cx<'_> {
         };
         if let Some(first) = self.names.get(kind).and_then(|names| names.get(name.text)).copied() {
             let message = format!("there is a {kind} `{}` already; this one is skipped", name.text);
-            self.push(Diagnostic::new(class, name.span, message).related(first, "the first one"));
+            let complaint = Diagnostic::new(class, name.span, message).related(first, "the first one");
+            self.push(complaint.help("give one of them another name"));
             return false;
         }
         self.names.entry(kind).or_default().insert(name.text.into(), name.span);
@@ -221,30 +262,55 @@ impl Cx<'_> {
         nearest(name, names.keys().map(|k| &**k))
     }
     pub(crate) fn unknown(&mut self, path: &str, node: &Node<'_>, names: &[&'static str]) {
-        if self.aborted || self.diagnostics.counts_only(Class::UnknownKeyword) {
+        // What stands in the braces of a block that nobody knows has been said with that block.
+        if self.aborted || node.stray || self.diagnostics.counts_only(Class::UnknownKeyword) {
             return;
         }
         let keyword = node.keyword.text;
-        let place = if path.is_empty() { "here, outside all blocks".into() } else { format!("in {path}") };
-        let mut complaint =
-            Diagnostic::new(Class::UnknownKeyword, node.keyword.span, format!("unknown keyword `{keyword}` {place}"));
+        let place = if path.is_empty() { "outside all blocks".to_owned() } else { format!("in {path}") };
+        if node.opens {
+            self.spoilt_lines.entry(CUT_SHORT.into()).or_default().push(node.span.start);
+        }
+        let complaint = |message| {
+            let complaint = Diagnostic::new(Class::UnknownKeyword, node.keyword.span, message);
+            if node.opens {
+                complaint.label("its `}` ends the block around it: what follows is not read")
+            } else {
+                complaint
+            }
+        };
+        let unknown = || match path {
+            "" => format!("unknown keyword `{keyword}` here, outside all blocks"),
+            _ => format!("unknown keyword `{keyword}` {place}"),
+        };
         // Looking for what was meant takes time; a file of rubbish has no use for it.
         if self.diagnostics.list.len() > 500 {
-            return self.push(complaint);
+            return self.push(complaint(unknown()));
         }
-        let homes = crate::config::table::keywords::homes(keyword);
+        let homes = keywords::homes(keyword);
         if let Some(near) = nearest(keyword, names.iter().copied()) {
             // What the block lacks for it has been said with this.
             self.spoilt_lines.entry(near.into()).or_default().push(node.span.start);
-            complaint = complaint.help(format!("did you mean `{near}`?"));
-        } else if let Some(home) = homes.first() {
-            let home = if home.is_empty() { "outside all blocks" } else { home };
-            complaint = complaint.help(match home {
-                "outside all blocks" => "this keyword belongs outside all blocks".to_owned(),
-                _ => format!("this keyword belongs in {home}"),
-            });
+            return self.push(complaint(unknown()).help(format!("did you mean `{near}`?")));
         }
-        self.push(complaint);
+        if !homes.is_empty() {
+            let here = keywords::of_the_same_meaning(path, keyword).map(|here| format!(", or write `{here}` here"));
+            let message = format!("`{keyword}` does not belong here, {place}");
+            let home = homes.iter().map(|home| if home.is_empty() { "the top level" } else { home });
+            let home = home.collect::<Vec<_>>().join(" or ");
+            let mut complaint = complaint(message);
+            complaint.label.get_or_insert(format!("a keyword of {home}"));
+            return self.push(complaint.help(format!("move it to {home}{}", here.unwrap_or_default())));
+        }
+        let address = crate::config::table::values::without_range(keyword);
+        let help = match path {
+            _ if crate::config::table::values::ip_address(address).is_some() => {
+                "an address stands in a list of its own, such as `virtual_ipaddress { … }`".to_owned()
+            }
+            "" => "`vipctl keywords` lists all keywords".to_owned(),
+            _ => format!("`vipctl keywords {path}` lists what can stand here"),
+        };
+        self.push(complaint(unknown()).help(help));
     }
 }
 

@@ -10,12 +10,14 @@
 //! names) is `resolve`'s; nothing here looks at another entry.
 
 mod cx;
+mod example;
 mod readers;
 
 pub use cx::*;
+pub use example::example;
 pub use readers::*;
 
-use crate::config::report::{Class, Diagnostic};
+use crate::config::report::{Class, Diagnostic, Level};
 use crate::config::text::source::Span;
 use crate::config::text::tree::Node;
 use std::borrow::Cow;
@@ -223,7 +225,7 @@ pub fn read_node<B: Block>(block: &mut B, node: &Node<'_>, cx: &mut Cx<'_>) {
                     Diagnostic::new(Class::Note, node.keyword.span, format!("`{keyword}` is an old spelling"))
                         .help(cure),
                 ),
-                Status::Idle(why) => cx.idle.push(format!("`{keyword}` has no effect: {why}").into()),
+                Status::Idle(why) => cx.without_effect(node, why),
             }
             if node.body.is_some() && !node.args.is_empty() && (entry.facts)().body == Body::List {
                 words_before_list(node, cx);
@@ -231,9 +233,15 @@ pub fn read_node<B: Block>(block: &mut B, node: &Node<'_>, cx: &mut Cx<'_>) {
             let before = cx.diagnostics.list.len();
             (entry.read)(block, node, cx);
             let new = cx.diagnostics.list.get(before..).unwrap_or_default();
-            if node.body.is_none() && new.iter().any(|complaint| complaint.class != Class::Note) {
+            if node.body.is_none() && new.iter().any(|complaint| complaint.class.is_mistake()) {
                 cx.spoil(node);
             }
+            let complaints = cx.diagnostics.list.iter_mut().skip(before);
+            // What stands inside a block has its own.
+            cure(
+                entry,
+                complaints.filter(|d| d.span.is_none_or(|span| span.start <= node.span.end || node.body.is_none())),
+            );
         }
         None => {
             let names: Vec<_> = B::entries().iter().map(|e| e.keyword).collect();
@@ -242,13 +250,21 @@ pub fn read_node<B: Block>(block: &mut B, node: &Node<'_>, cx: &mut Cx<'_>) {
     }
 }
 
+/// Whoever complains of a line and has no cure of its own is given the keyword's: how it is written.
+fn cure<'d, B: Block>(entry: &Entry<B>, complaints: impl Iterator<Item = &'d mut Diagnostic>) {
+    let mut lacking = complaints.filter(|d| d.help.is_none() && d.class.level() != Level::Note).peekable();
+    if lacking.peek().is_some() {
+        let help = example(entry.keyword, &(entry.facts)().arguments, entry.default);
+        lacking.for_each(|complaint| complaint.help = Some(help.clone()));
+    }
+}
+
 /// A list has no name (but for one): words between its keyword and its `{` are an error and ignored.
 fn words_before_list(node: &Node<'_>, cx: &mut Cx<'_>) {
     let name = usize::from(node.keyword.text == "virtual_server_group");
     if let Some(word) = node.args.get(name) {
-        cx.error(
-            word.span,
-            format!("`{}` after `{}` is ignored: its list begins with `{{`", word.text, node.keyword.text),
-        );
+        let keyword = node.keyword.text;
+        let message = format!("`{}` after `{keyword}` is ignored: its list begins with `{{`", word.text);
+        cx.mistake(word.span, message, format!("write `{keyword} {{`, and one entry a line"));
     }
 }

@@ -189,8 +189,11 @@ impl Reader<'_> {
             }
             if inside.len() >= DEEPEST {
                 let message = format!("definitions lead to each other more than {DEEPEST} times in a row");
-                self.diagnostics
-                    .push(Diagnostic::new(Class::General, line.span(range), message).label("this line is ignored"));
+                self.diagnostics.push(
+                    Diagnostic::new(Class::General, line.span(range), message)
+                        .label("this line is ignored")
+                        .help("define it with fewer names in it"),
+                );
                 return Substituted::Failed;
             }
             if !self.spend(1, 0) {
@@ -245,7 +248,11 @@ impl Reader<'_> {
             _ => return parameters.is_empty(),
         };
         let message = format!("${{{}}} {fault}", definition.name);
-        self.diagnostics.push(Diagnostic::new(Class::General, span(), message).label("stays as it is"));
+        self.diagnostics.push(
+            Diagnostic::new(Class::General, span(), message)
+                .label("stays as it is")
+                .help("write `${_RANDOM LEAST GREATEST}` or `${_ENV NAME}`"),
+        );
         false
     }
 
@@ -297,8 +304,11 @@ impl Reader<'_> {
                 let (least, greatest) = (number(0), number(32767));
                 if least > greatest {
                     let message = format!("the least value {least} is greater than the greatest, {greatest}");
-                    self.diagnostics
-                        .push(Diagnostic::new(Class::General, at, message).label(format!("{least} is taken")));
+                    self.diagnostics.push(
+                        Diagnostic::new(Class::General, at, message)
+                            .label(format!("{least} is taken"))
+                            .help("write the least value first"),
+                    );
                     return least.to_string();
                 }
                 let random = u64::from(self.random.next());

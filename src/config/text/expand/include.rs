@@ -111,16 +111,16 @@ impl Reader<'_> {
         if meant.files.is_empty() {
             let check = if name.contains('{') { Checks::BRACE } else { Checks::MATCH };
             if !meant.missing.is_empty() {
-                self.diagnostics.push(complain(fail(checks.has(check)), format!("there is no file {name}")));
+                self.diagnostics.push(complain(fail(checks.has(check)), format!("there is no file `{name}`")));
             } else if meant.patterns && checks.has(Checks::WILDCARD) {
-                self.diagnostics.push(complain(Class::Include, format!("no file matches {name}")));
+                self.diagnostics.push(complain(Class::Include, format!("no file matches `{name}`")));
             }
             return true;
         }
         if !meant.missing.is_empty() {
             let failed = checks.has(Checks::BRACE);
             let missing = meant.missing.join(", ");
-            self.diagnostics.push(complain(fail(failed), format!("there is no file {missing}")));
+            self.diagnostics.push(complain(fail(failed), format!("there is no file `{missing}`")));
             if failed {
                 return true;
             }
@@ -143,12 +143,15 @@ impl Reader<'_> {
                 Found::Text(_) => good.push((path, found)),
                 Found::Unreadable(why) => {
                     bad = true;
-                    let message = format!("cannot read configuration file {}: {why}", path.display());
-                    self.diagnostics.push(Diagnostic::new(Class::FileNotFound, None, message));
+                    let message = format!("cannot read configuration file `{}`: {why}", path.display());
+                    self.diagnostics.push(
+                        Diagnostic::new(Class::FileNotFound, None, message)
+                            .help("let it be read (chmod), or exclude it from the pattern"),
+                    );
                 }
                 other => {
                     bad = true;
-                    let message = format!("configuration file {} {}", path.display(), fault(other));
+                    let message = format!("configuration file `{}` {}", path.display(), fault(other));
                     self.diagnostics.push(Diagnostic::new(Class::Note, None, message));
                 }
             }
@@ -157,12 +160,15 @@ impl Reader<'_> {
             self.text.root_missing = true;
             if !bad {
                 let class = if self.env.strict_includes { Class::FileNotFound } else { Class::Note };
-                self.diagnostics.push(Diagnostic::new(class, None, format!("there is no configuration file {name}")));
+                self.diagnostics.push(
+                    Diagnostic::new(class, None, format!("there is no configuration file `{name}`"))
+                        .help("name the file with -f FILE"),
+                );
             }
             return;
         }
         if let [(first, _), _, ..] = good.as_slice() {
-            let message = format!("{} files match {name}, read in order from {}", good.len(), first.display());
+            let message = format!("{} files match `{name}`, read in order from `{}`", good.len(), first.display());
             let help = "name one file and let it include the others";
             self.diagnostics.push(Diagnostic::new(Class::MultipleFiles, None, message).help(help));
         }
@@ -176,8 +182,9 @@ impl Reader<'_> {
         let files = self.stack.iter().filter_map(|frame| if let Frame::File(file) = frame { Some(file) } else { None });
         let open: Vec<(PathBuf, Option<Span>)> = files.map(|file| (file.path.clone(), file.included_at)).collect();
         if let Some(first) = open.iter().position(|(other, _)| *other == path) {
-            let message = format!("{} includes itself", path.display());
-            let mut diagnostic = Diagnostic::new(Class::General, at, message).label("not read again");
+            let message = format!("`{}` includes itself", path.display());
+            let mut diagnostic =
+                Diagnostic::new(Class::General, at, message).label("not read again").help("remove one of the includes");
             for (_, at) in open.get(first + 1..).unwrap_or(&[]) {
                 if let Some(at) = at {
                     diagnostic = diagnostic.related(*at, "by way of this include");
@@ -188,7 +195,11 @@ impl Reader<'_> {
         }
         if open.len() >= DEEPEST {
             let message = format!("files include each other more than {DEEPEST} deep");
-            self.diagnostics.push(Diagnostic::new(Class::General, at, message).label("not read"));
+            self.diagnostics.push(
+                Diagnostic::new(Class::General, at, message)
+                    .label("not read")
+                    .help("include fewer files in each other"),
+            );
             return;
         }
         let found = found.unwrap_or_else(|| self.loader.read(&path));
@@ -196,8 +207,12 @@ impl Reader<'_> {
             Found::Text(bytes) => bytes,
             bad => {
                 let class = if checks.has(Checks::READ) { Class::Include } else { Class::Note };
-                let message = format!("{} {}", path.display(), fault(&bad));
-                self.diagnostics.push(Diagnostic::new(class, at, message).label("skipped"));
+                let message = format!("`{}` {}", path.display(), fault(&bad));
+                self.diagnostics.push(
+                    Diagnostic::new(class, at, message)
+                        .label("skipped")
+                        .help("correct the pattern, or make it a plain file that can be read (chmod a-x)"),
+                );
                 return;
             }
         };

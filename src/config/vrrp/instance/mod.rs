@@ -190,6 +190,8 @@ block! {
         group: Set<IpAddr>;
         /// `unicast_peer`.
         peers: Vec<(PeerLine, Span)>;
+        /// The first line of `unicast_peer` that could not be used.
+        refused_peer: Option<Span>;
         /// The first unicast keyword.
         unicast: Option<Span>;
         /// `use_ipvlan`.
@@ -205,7 +207,7 @@ block! {
         /// Plain password, or IPsec AH.
         "auth_type" => kind: Set<AuthKind> = must(one_of(AUTH_KINDS)), default "none";
         /// The password or key; eight bytes count.
-        "auth_pass" => pass: Set<Box<str>> = must(text_up_to(8)), default "none";
+        "auth_pass" => pass: Set<Box<str>> = must(password_up_to(8)), default "none";
     }
 }
 

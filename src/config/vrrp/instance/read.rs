@@ -4,8 +4,7 @@
 //! So these functions work on the whole [`Instance`], in the order of the text.
 
 use crate::config::global::read::GarpExtra;
-use crate::config::line::List;
-use crate::config::line::lists;
+use crate::config::line::{List, address, lists, route, rule};
 use crate::config::report::{Class, Diagnostic};
 use crate::config::security::{ScriptLine, script_line};
 use crate::config::table::block::{Cx, Reader, Set, Setting, given, must};
@@ -51,11 +50,12 @@ pub fn read_instance(list: &mut Vec<Named<Instance>>, node: &Node<'_>, cx: &mut 
                 at,
                 node.close,
                 format!("{} has no interface to make a VMAC or ipvlan on; none is made", instance.name),
+                "write `interface IFNAME`, or remove use_vmac and use_ipvlan",
             );
             (settings.vmac, settings.ipvlan) = (None, None);
         } else if settings.xmit_base.is_none() {
             let message = format!("{} is unicast with a VMAC or ipvlan; vmac_xmit_base is set", instance.name);
-            cx.block_error(at, node.close, message);
+            cx.block_error(at, node.close, message, "write `vmac_xmit_base`");
             settings.xmit_base = Some(Setting { value: (), span: at });
         }
     }
@@ -63,7 +63,7 @@ pub fn read_instance(list: &mut Vec<Named<Instance>>, node: &Node<'_>, cx: &mut 
         && let Some(ttl) = settings.unicast_ttl.filter(|_| !cx.aborted)
     {
         let message = format!("`unicast_ttl` of {} has no effect without unicast peers", instance.name);
-        cx.block_error(ttl.span, node.close, message);
+        cx.block_error(ttl.span, node.close, message, "add a unicast_peer list, or remove `unicast_ttl`");
         settings.unicast_ttl = None;
     }
     list.push(instance);
@@ -78,7 +78,8 @@ pub(crate) fn fits(instance: &mut Instance, family: Family, word: Word<'_>, what
     let own = *instance.family.get_or_insert(family);
     if own != family {
         let message = format!("{what} is {family}, but the instance is {own}; ignored");
-        cx.push(Diagnostic::new(Class::General, word.span, message).label(format!("expected {own}")));
+        let complaint = Diagnostic::new(Class::General, word.span, message).label(format!("expected {own}"));
+        cx.push(complaint.help("make an instance for each family"));
     }
     own == family
 }
@@ -88,15 +89,19 @@ pub fn unicast_peer(instance: &mut Instance, node: &Node<'_>, cx: &mut Cx<'_>) {
     let mut listed: FxHashMap<IpAddr, Span> =
         instance.peers.iter().map(|(known, span)| (known.peer.address, *span)).collect();
     for line in node.body.iter().flatten() {
-        let Some(peer) = cx.line(List::Virtual, |cx| lists::peer(line, cx)) else { continue };
+        let Some(peer) = cx.line(List::Virtual, lists::PEER, |cx| lists::peer(line, cx)) else {
+            instance.refused_peer.get_or_insert(line.span);
+            continue;
+        };
         let address = peer.peer.address;
         if !fits(instance, Family::of(&address), line.keyword, "the peer", cx) {
+            instance.refused_peer.get_or_insert(line.span);
             continue;
         }
         if let Some(first) = listed.get(&address) {
             let message = format!("peer {address} is listed twice; the first one holds");
             let complaint = Diagnostic::new(Class::General, line.span, message).related(*first, "first here");
-            cx.push(complaint);
+            cx.push(complaint.help("keep one of the two lines"));
             continue;
         }
         listed.insert(address, line.span);
@@ -149,7 +154,11 @@ pub fn interface(instance: &mut Instance, node: &Node<'_>, cx: &mut Cx<'_>) {
 pub fn vrf(instance: &mut Instance, node: &Node<'_>, cx: &mut Cx<'_>) {
     let Some((word, name)) = interface_word(node, cx) else { return };
     if instance.interface.is_some() {
-        return cx.error(word.span, "`vrf` is for instances without `interface`; ignored");
+        return cx.mistake(
+            word.span,
+            "`vrf` is for instances without `interface`; ignored",
+            "remove `vrf`, or `interface`",
+        );
     }
     if let Some(first) = &instance.vrf {
         return cx.again(word.span, "vrf", first.span, "the first one holds");
@@ -157,9 +166,15 @@ pub fn vrf(instance: &mut Instance, node: &Node<'_>, cx: &mut Cx<'_>) {
     match cx.env.system.interface(word.text) {
         None if cx.global.dynamic_interfaces.is_none() => {
             cx.missing_interface = true;
-            cx.error(word.span, format!("VRF interface `{name}` does not exist"));
+            cx.mistake(
+                word.span,
+                format!("VRF interface `{name}` does not exist"),
+                "correct the name, or set `dynamic_interfaces` in global_defs if it is made later",
+            );
         }
-        Some(link) if link.loopback => cx.error(word.span, format!("`{name}` is a loopback interface; ignored")),
+        Some(link) if link.loopback => {
+            cx.mistake(word.span, format!("`{name}` is a loopback interface; ignored"), "name a VRF device")
+        }
         _ => instance.vrf = Some(Setting { value: name, span: word.span }),
     }
 }
@@ -283,7 +298,7 @@ pub fn garp_extra_if(field: &mut GarpExtra, node: &Node<'_>, cx: &mut Cx<'_>) {
 
 pub fn routes(field: &mut Vec<Route>, node: &Node<'_>, cx: &mut Cx<'_>) {
     for line in node.body.iter().flatten() {
-        field.extend(cx.line(List::Virtual, |cx| crate::config::line::route::route(line, cx)));
+        field.extend(cx.line(List::Virtual, route::FORM, |cx| route::route(line, cx)));
         if cx.aborted {
             return;
         }
@@ -298,7 +313,7 @@ pub fn rules(field: &mut Vec<Rule>, node: &Node<'_>, cx: &mut Cx<'_>) {
 pub fn read_rules(field: &mut Vec<Rule>, list: List, node: &Node<'_>, cx: &mut Cx<'_>) {
     let mut preferences = std::mem::take(&mut cx.preferences);
     for line in node.body.iter().flatten() {
-        field.extend(cx.line(list, |cx| crate::config::line::rule::rule(line, &mut preferences, cx)));
+        field.extend(cx.line(list, rule::FORM, |cx| rule::rule(line, &mut preferences, cx)));
         if cx.aborted {
             break;
         }
@@ -308,7 +323,7 @@ pub fn read_rules(field: &mut Vec<Rule>, list: List, node: &Node<'_>, cx: &mut C
 
 pub fn virtual_ipaddress(instance: &mut Instance, node: &Node<'_>, cx: &mut Cx<'_>) {
     for line in node.body.iter().flatten() {
-        let Some(new) = cx.line(List::Virtual, |cx| crate::config::line::address::address(line, cx)) else {
+        let Some(new) = cx.line(List::Virtual, address::FORM, |cx| address::address(line, cx)) else {
             if cx.aborted {
                 return;
             }
@@ -320,7 +335,7 @@ pub fn virtual_ipaddress(instance: &mut Instance, node: &Node<'_>, cx: &mut Cx<'
 
 pub fn virtual_ipaddress_excluded(instance: &mut Instance, node: &Node<'_>, cx: &mut Cx<'_>) {
     for line in node.body.iter().flatten() {
-        let Some(new) = cx.line(List::Excluded, |cx| crate::config::line::address::address(line, cx)) else {
+        let Some(new) = cx.line(List::Excluded, address::FORM, |cx| address::address(line, cx)) else {
             if cx.aborted {
                 return;
             }

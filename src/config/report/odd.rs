@@ -1,0 +1,65 @@
+//! Characters that nobody sees or that look like others: they come with text that was copied from a web page, and no
+//! complaint about them can be understood without their names.
+
+use super::{Class, Diagnostic, Diagnostics};
+use crate::config::text::source::{FileId, Span};
+
+/// What is named, in the order of their code points, with what is to be done about it.
+const NAMED: [(char, &str, &str); 13] = [
+    ('\u{a0}', "a no-break space", BLANK),
+    ('\u{ad}', "a soft hyphen", REMOVE),
+    ('\u{200b}', "a zero-width space", REMOVE),
+    ('\u{200c}', "a zero-width non-joiner", REMOVE),
+    ('\u{200d}', "a zero-width joiner", REMOVE),
+    ('\u{2018}', "a typographic quote", QUOTE),
+    ('\u{2019}', "a typographic quote", QUOTE),
+    ('\u{201c}', "a typographic quote", QUOTE),
+    ('\u{201d}', "a typographic quote", QUOTE),
+    ('\u{201e}', "a typographic quote", QUOTE),
+    ('\u{202f}', "a narrow no-break space", BLANK),
+    ('\u{2060}', "a word joiner", REMOVE),
+    ('\u{feff}', "a byte order mark", MARK),
+];
+const BLANK: &str = "replace it by an ordinary blank";
+const REMOVE: &str = "remove it, or type the line anew";
+const QUOTE: &str = "write a plain `\"` in its place";
+const MARK: &str = "save the file without it";
+
+fn named(c: char) -> Option<&'static (char, &'static str, &'static str)> {
+    NAMED.binary_search_by_key(&c, |known| known.0).ok().and_then(|at| NAMED.get(at))
+}
+
+/// `c` as `<U+00A0>`, if it cannot be seen.
+pub fn unseen(c: char) -> Option<String> {
+    named(c).filter(|known| known.2 != QUOTE).map(|_| format!("<U+{:04X}>", u32::from(c)))
+}
+
+/// Says of each line of the expanded text that holds such a character which it is: as the cure of what has been complained of
+/// in that line, else as a note.
+pub fn name_all(text: &str, diagnostics: &mut Diagnostics) {
+    if text.is_ascii() {
+        return;
+    }
+    let mut start = 0;
+    for line in text.split_inclusive('\n') {
+        let at = start;
+        start += line.len();
+        let Some((offset, (c, name, cure))) = line.char_indices().find_map(|(at, c)| Some((at, named(c)?))) else {
+            continue;
+        };
+        let here = at as u32..start as u32;
+        let inside = |d: &&mut Diagnostic| {
+            d.class != Class::Security && d.span.is_some_and(|s| s.file == FileId::EXPANDED && here.contains(&s.start))
+        };
+        let sentence = format!("there is {name} (U+{:04X}) in this line: {cure}", u32::from(*c));
+        match diagnostics.list.iter_mut().find(inside) {
+            Some(complaint) => complaint.help = Some(sentence),
+            None => {
+                let from = (at + offset) as u32;
+                let span = Span { file: FileId::EXPANDED, start: from, end: from + c.len_utf8() as u32 };
+                let message = format!("{name} (U+{:04X}) is part of a word here", u32::from(*c));
+                diagnostics.push(Diagnostic::new(Class::Note, span, message).help(*cure));
+            }
+        }
+    }
+}

@@ -1,0 +1,187 @@
+#!/usr/bin/env python3
+"""What two keepalived-compatible daemons make of the same configuration, as their dumps tell it.
+
+  effect.py [--peer keepalived] [--ours target/debug/vipd] [--jobs N] [--out FOLDER] [-v] FILE-or-FOLDER ...
+
+Each file is run by both, one after the other, for as long as it takes to write a dump (SIGUSR1): `-n -l -P`, in network, mount
+and process namespaces of its own, on an overlay over /, with the interfaces that the file names as veth pairs and a stub for every
+script path.  Compared is what the dump says of instances, groups and scripts: addresses, peers, priorities, timers, trackers with
+their weights, programs that run.  States, times and what the two versions label otherwise are not compared.
+
+The table tells each kind of difference with how many files have it; those of KNOWN with their reason (docs/differences.md).
+Exit code 0 when nothing else is left, 1 otherwise, 77 without root, keepalived or namespaces.
+"""
+import argparse, collections, concurrent.futures, os, re, shutil, subprocess, sys, tempfile
+from differential import interfaces, stubs
+
+SANDBOX = r"""
+set -e
+ulimit -c 0
+echo 0 > /proc/sys/net/ipv6/conf/default/accept_dad 2>/dev/null || true
+ip link set lo up
+ip -force -batch "$W/links" >/dev/null 2>&1 || true
+mount -t tmpfs tmpfs "$W/ov"
+mkdir -p "$W/ov/up" "$W/ov/wk" "$W/ov/root"
+mount -t overlay overlay -o lowerdir=/,upperdir="$W/ov/up",workdir="$W/ov/wk" "$W/ov/root"
+R="$W/ov/root"
+mount --rbind /proc "$R/proc"; mount --rbind /dev "$R/dev"
+mount -t tmpfs tmpfs "$R/run"; mount -t tmpfs tmpfs "$R/tmp"; chmod 1777 "$R/tmp"
+mkdir -p "$R/etc/keepalived"; cp -r "$W"/t/. "$R/etc/keepalived/"
+while read -r s; do
+  case "$s" in *..*|'') continue;; esac
+  [ -e "$R$s" ] && continue
+  mkdir -p "$R$(dirname "$s")" 2>/dev/null && printf '#!/bin/sh\nexit 0\n' > "$R$s" && chmod 755 "$R$s" || true
+done < "$W/stubs"
+cp "$PROGRAM" "$R/program-under-test"; touch "$W/began"
+cat > "$R/all" <<'END'
+cd /etc/keepalived
+timeout -k 1 20 /program-under-test -n -l -P -i one -f /etc/keepalived/keepalived.conf > /log 2>&1 < /dev/null & pid=$!
+for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16; do
+  sleep 0.4
+  kill -0 $pid 2>/dev/null || break
+  child=$(cat /run/keepalived.pid /run/keepalived/keepalived*.pid 2>/dev/null | head -1)
+  [ -n "$child" ] && kill -USR1 $child 2>/dev/null
+  f=$(ls /tmp/*.data 2>/dev/null | grep -v _parent | head -1)
+  [ -n "$f" ] && grep -q 'Interfaces >---' "$f" && break
+done
+sleep 0.2
+cat $(ls /tmp/*.data 2>/dev/null | grep -v _parent) /dev/null > /dump
+kill $pid 2>/dev/null; wait $pid; echo $? > /code
+END
+chroot "$R" /bin/sh /all >/dev/null 2>&1 || true
+cp "$R/dump" "$R/log" "$R/code" "$W/" 2>/dev/null || true
+"""
+# Labels that are compared: of an instance, a group, a script. What the two versions write otherwise is brought to one form first.
+FACTS = """VRRP Version|Interface|Using src_ip|Multicast address|Gratuitous ARP delay|Gratuitous ARP repeat|Gratuitous ARP refresh|
+Gratuitous ARP refresh repeat|Gratuitous ARP lower priority delay|Gratuitous ARP lower priority repeat|Down timer adverts|
+Send advert after receive lower priority advert|Send advert after receive higher priority advert|Virtual Router ID|Priority|
+Advert interval|Accept|Preempt|Preempt delay|Promote_secondaries|Authentication type|Check unicast src|Unicast TTL|Virtual IP|Virtual IP Excluded|
+Unicast Peer|Virtual Routes|Virtual Rules|Tracked interfaces|Tracked scripts|Tracked files|Tracked processes|Tracked BFDs|
+Using smtp notification|Backup state transition script|Master state transition script|Fault state transition script|
+Stop state transition script|Deleted state transition script|Generic state transition script|Master rx lower pri state transition script|
+VRRP member instances|Command|Interval|Timeout|Weight|Rise|Fall|Process|Min processes|File|Use VMAC|Use IPVLAN""".replace("\n", "").split("|")
+BEGINS = re.compile(r"^ (VRRP Instance|VRRP Sync Group|VRRP Script|VRRP Track process|Track file|VRRP Track file) = ([^,]*)")
+# (reason, label, sign in "peer -> ours")
+KNOWN = [
+    ("the time-out in force stands in the dump, not 0 for a script without one", "Timeout", r"^0 sec -> "),
+    ("2.2.7 does not show a track_file that nobody tracks", "Track file is new", r""),
+]
+
+
+def real(text):
+    """Paths by what links lead to, as 2.2.7 writes those of programs."""
+    path = lambda m: "'" + (os.path.realpath(m.group(1)) if os.path.exists(m.group(1)) else re.sub(r"^/(s?bin|lib)/", r"/usr/\1/", m.group(1))) + "'"
+    return re.sub(r"'(/[^']*)'", path, text)
+
+
+def facts(dump):
+    """{(kind, name): {label: [values]}}"""
+    found, item, label = {}, None, None
+    for line in dump.splitlines():
+        if line.startswith("------<"): item = label = None; continue
+        begin = BEGINS.match(line)
+        if begin:
+            item = found.setdefault((begin.group(1).replace("VRRP Track file", "Track file"), begin.group(2).strip()), {})
+            label = None
+            continue
+        if item is None: continue
+        depth = len(line) - len(line.lstrip(" "))
+        text = line.strip()
+        if depth <= 1: item = None; continue
+        if depth <= 3:
+            label = next((f for f in FACTS if text == f or re.match(re.escape(f) + r"( \(\d+\))?( ?[=:]| \S)", text)), None)
+            exact = re.split(r" ?[=:] ?| \(\d+\)", text)[0]
+            if label and exact in FACTS: label = exact
+            value = re.split(r" ?= ?", text, maxsplit=1)[1] if "=" in text else ""
+            if label == "Multicast address": value = text.split(" ")[-1]
+            if label == "Check unicast src": value = text.split(":")[-1].strip()
+            if label: item.setdefault(label, []).extend([real(value)] if value else [])
+        elif label: item[label].append(real(text))
+    for labels in found.values():
+        for name, values in labels.items():
+            values[:] = [re.sub(r"0 usecs|\(from configuration\)|\bpreferred_lft forever\b|uid:gid \S+|\s+", " ", v).strip() for v in values]
+            if name.startswith("Tracked"): values.sort()
+    return found
+
+
+def interesting(found):
+    return {key: {label: tuple(v) for label, v in labels.items() if v} for key, labels in found.items()}
+
+
+def run(path, program):
+    """(dump, log) of a program with a file; None where there are no namespaces."""
+    data = open(path, encoding="latin-1", newline="").read()
+    w = tempfile.mkdtemp(prefix="effect-")
+    try:
+        os.makedirs(w + "/t"); os.makedirs(w + "/ov")
+        for folder in (os.path.splitext(path)[0] + ".d", os.path.join(os.path.dirname(path), "inc")):
+            if os.path.isdir(folder): shutil.copytree(folder, w + "/t" + ("/inc" if folder.endswith("/inc") else ""), dirs_exist_ok=True)
+        open(w + "/t/keepalived.conf", "w", encoding="latin-1", newline="").write(data)
+        open(w + "/links", "w").write("".join(
+            f"link add name {n} type veth peer name p_{i}\nlink set dev p_{i} up\nlink set dev {n} up\naddr add 10.{200 + i // 250}.{i % 250 + 1}.1/24 dev {n}\n"
+            for i, n in enumerate(interfaces(data))))
+        open(w + "/stubs", "w").write("\n".join(stubs(data)) + "\n")
+        subprocess.run(["timeout", "60", "unshare", "-n", "-m", "-p", "-f", "--kill-child", "--mount-proc", "--propagation", "private", "bash", "-c", SANDBOX],
+                       env={**os.environ, "W": w, "PROGRAM": program}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL)
+        if not os.path.exists(w + "/began"): return None
+        read = lambda name: open(f"{w}/{name}", errors="replace").read() if os.path.exists(f"{w}/{name}") else ""
+        return read("dump"), read("log"), read("code").strip()
+    finally:
+        shutil.rmtree(w, ignore_errors=True)
+
+
+def compare(path, peer, ours):
+    """[(kind of difference, where, peer's, ours)]; None where nothing could be run."""
+    one, other = run(path, peer), run(path, ours)
+    if one is None or other is None: return None
+    if not one[0] and not other[0]: return "neither"
+    if not one[0]: return "peer gave no dump (code " + one[2] + ")"
+    if not other[0]: return [("vipd gave no dump", "", one[2], other[2] + " " + other[1][-300:])]
+    theirs, own = interesting(facts(one[0])), interesting(facts(other[0]))
+    found = []
+    for key in sorted(set(theirs) | set(own)):
+        if key not in own: found.append((f"{key[0]} is missing", key[1], "there", "")); continue
+        if key not in theirs: found.append((f"{key[0]} is new", key[1], "", "there")); continue
+        for label in FACTS:
+            a, b = theirs[key].get(label, ()), own[key].get(label, ())
+            if a != b: found.append((f"{key[0]}: {label}", key[1], " ; ".join(a), " ; ".join(b)))
+    return found
+
+
+def known(kind, theirs, ours):
+    label = kind.split(": ")[-1]
+    for reason, where, sign in KNOWN:
+        if where in ("", label, kind) and re.search(sign, f"{theirs} -> {ours}"): return reason
+    return None
+
+
+def main():
+    a = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    a.add_argument("--peer", default="keepalived"); a.add_argument("--ours", default="target/debug/vipd")
+    a.add_argument("--jobs", type=int, default=4); a.add_argument("-v", action="store_true")
+    a.add_argument("files", nargs="+"); a = a.parse_args()
+    peer, ours = shutil.which(a.peer), os.path.abspath(a.ours)
+    if os.geteuid() or not peer or not os.path.exists(ours): print("skipped: needs root, keepalived and a built vipd"); return 77
+    files = []
+    for f in a.files: files += sorted(os.path.join(f, x) for x in os.listdir(f) if os.path.isfile(os.path.join(f, x)) and not x.endswith((".tsv", ".py", ".sh", ".md", ".txt"))) if os.path.isdir(f) else [f]
+    alike = 0
+    kinds, reasons, silent = collections.defaultdict(list), collections.Counter(), collections.Counter()
+    with concurrent.futures.ThreadPoolExecutor(a.jobs) as pool:
+        for f, found in zip(files, pool.map(lambda f: compare(f, peer, ours), files)):
+            if found is None: print("skipped: no namespaces or no overlayfs"); return 77
+            if isinstance(found, str): silent[found] += 1; continue
+            if not found: alike += 1
+            for kind, where, theirs, own in found:
+                reason = known(kind, theirs, own)
+                if reason: reasons[reason] += 1
+                else: kinds[kind].append((os.path.basename(f), where, theirs, own))
+    print(f"{len(files)} files: {alike} have the same effect; " + ", ".join(f"{n} {what}" for what, n in silent.items()))
+    for reason, n in reasons.most_common(): print(f"  {n:5}  known: {reason}")
+    for kind, cases in sorted(kinds.items(), key=lambda item: -len(item[1])):
+        print(f"{len({c[0] for c in cases}):5} files  {kind}")
+        for f, where, theirs, own in cases if a.v else cases[:3]: print(f"         {f} {where}: {theirs[:150]}  ->  {own[:150]}")
+    return 1 if kinds else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,188 @@
+//! What people's files mean, and what is said of them: the lines of their reports, each with the value that it must have.
+
+#![allow(clippy::unwrap_used)]
+
+use vipd::config::report::{Class, Diagnostics, Style};
+use vipd::config::system::{FileKind, Link, Stat, TableSystem};
+use vipd::config::text::expand::TextEnv;
+use vipd::config::text::source::MapLoader;
+use vipd::config::{Env, load};
+use vipd::spec::{Spec, Transport};
+
+fn machine() -> TableSystem {
+    let mut system = TableSystem { assume_interfaces: false, assume_scripts: false, ..TableSystem::anywhere() };
+    system.interfaces.insert("eth0".into(), Link::ethernet("eth0"));
+    let program = Stat { kind: FileKind::Regular, uid: 0, gid: 0, mode: 0o755, size: 9 };
+    system.files.insert("/usr/bin/true".into(), program);
+    system.files.insert("/usr/bin/text".into(), Stat { mode: 0o644, ..program });
+    system.files.insert("/run/number".into(), Stat { mode: 0o644, ..program });
+    system.files.insert("/proc/loadavg".into(), Stat { mode: 0o444, ..program });
+    system
+}
+
+fn read(text: &str) -> (Option<Spec>, Diagnostics) {
+    let files = MapLoader::default().with("/etc/keepalived.conf", text);
+    load("/etc/keepalived.conf", &Env { text: TextEnv::default(), system: &machine() }, &files)
+}
+
+fn instance(lines: &str) -> String {
+    format!(
+        "vrrp_instance V {{\n interface eth0\n virtual_router_id 51\n {lines}\n virtual_ipaddress {{\n  192.0.2.10/24\n }}\n}}\n"
+    )
+}
+
+fn shown(diagnostics: &Diagnostics) -> String {
+    diagnostics.show(Style::Plain)
+}
+
+#[test]
+fn what_stands_behind_the_address_of_a_peer_is_passed_over() {
+    for peer in ["192.0.2.91/24", "192.0.2.91/33", "192.0.2.91-94", "192.0.2.91/x min_ttl 5"] {
+        let (spec, diagnostics) =
+            read(&instance(&format!("unicast_src_ip 192.0.2.92/24\n unicast_peer {{\n {peer}\n }}")));
+        let spec = spec.unwrap();
+        let Transport::Unicast { peers, .. } = &spec.instances[0].transport else { panic!("{peer}: multicast") };
+        assert_eq!(peers[0].address.to_string(), "192.0.2.91", "{peer}");
+        assert_eq!(spec.instances[0].source.unwrap().to_string(), "192.0.2.92");
+        assert_eq!(diagnostics.exit_code(), 0, "{}", shown(&diagnostics));
+        assert_eq!(diagnostics.list.len(), 2, "a note for each address: {}", shown(&diagnostics));
+    }
+}
+
+#[test]
+fn peers_that_cannot_be_used_do_not_make_an_instance_multicast() {
+    for peer in ["router-b", "2001:db8::1", "192.0.2.300"] {
+        let (spec, diagnostics) =
+            read(&instance(&format!("unicast_src_ip 192.0.2.92\n unicast_peer {{\n {peer}\n }}")));
+        let spec = spec.unwrap();
+        assert!(spec.instances[0].config_fault.is_some(), "{peer}: {}", shown(&diagnostics));
+        assert_eq!(diagnostics.exit_code(), 5);
+        assert!(shown(&diagnostics).contains("stays in FAULT"), "{}", shown(&diagnostics));
+    }
+    let (spec, _) = read(&instance("unicast_peer {\n router-b\n 192.0.2.91\n }"));
+    assert!(spec.unwrap().instances[0].config_fault.is_none(), "one of them is enough");
+    let (spec, diagnostics) = read(&instance("unicast_peer {\n }"));
+    assert!(spec.unwrap().instances[0].config_fault.is_none(), "an empty list is keepalived's multicast");
+    assert!(diagnostics.list.iter().any(|d| d.class == Class::Deprecated));
+}
+
+#[test]
+fn a_group_of_strangers_is_complained_about() {
+    for rest in [String::new(), instance("")] {
+        let (_, diagnostics) = read(&format!("vrrp_sync_group G {{\n group {{\n  a\n  b\n }}\n}}\n{rest}"));
+        assert_eq!(diagnostics.exit_code(), 5);
+        let said = shown(&diagnostics);
+        for part in ["no vrrp_instance `a`", "no vrrp_instance `b`", "none of the members of G exists"] {
+            assert!(said.contains(part), "{said}");
+        }
+    }
+}
+
+#[test]
+fn a_file_whose_changes_nobody_tells_cannot_be_tracked() {
+    let text = |path: &str| format!("track_file f {{\n file {path}\n}}\n{}", instance("track_file {\n  f\n }"));
+    let (spec, diagnostics) = read(&text("/run/number"));
+    assert_eq!((spec.unwrap().files.len(), diagnostics.exit_code()), (1, 0), "{}", shown(&diagnostics));
+    let (spec, diagnostics) = read(&text("/proc/loadavg"));
+    assert_eq!((spec.unwrap().files.len(), diagnostics.exit_code()), (0, 5), "{}", shown(&diagnostics));
+    assert!(shown(&diagnostics).contains("does not tell of changes"), "{}", shown(&diagnostics));
+}
+
+#[test]
+fn a_program_that_will_not_run_is_a_warning_and_no_mistake() {
+    for (program, why) in [("/usr/bin/absent", "does not exist"), ("/usr/bin/text", "cannot be executed")] {
+        let globals = "global_defs {\n enable_script_security\n script_user root\n}\n";
+        let (spec, diagnostics) = read(&format!("{globals}{}", instance(&format!("notify_master {program}"))));
+        assert!(spec.unwrap().instances[0].notify.master.is_none());
+        let said = shown(&diagnostics);
+        assert!(said.contains("warning: notify_master will not run") && said.contains(why), "{said}");
+        assert_eq!(diagnostics.exit_code(), 0, "keepalived only logs it");
+        assert!(diagnostics.list.iter().any(|d| d.class.is_against_strict()));
+    }
+}
+
+#[test]
+fn a_keyword_without_effect_is_named_once() {
+    let idle = vipd::config::table::keywords::all()
+        .iter()
+        .find(|k| k.status.starts_with("no effect") && k.arguments == "none" && k.block == "global_defs");
+    // When every keyword has an effect there is nothing to name.
+    let Some(idle) = idle else { return };
+    let name = idle.keyword;
+    let (_, diagnostics) =
+        read(&format!("global_defs {{\n {name}\n {name}\n}}\nglobal_defs {{\n {name}\n}}\n{}", instance("")));
+    let said = shown(&diagnostics);
+    assert_eq!(said.matches(&format!("`{name}` has no effect here")).count(), 1, "{said}");
+    assert!(said.contains("keepalived.conf:2:2: note"), "{said}");
+    assert_eq!(diagnostics.exit_code(), 0);
+    assert!(diagnostics.list.iter().any(|d| d.class.is_against_strict()));
+}
+
+#[test]
+fn a_keyword_of_another_block_says_which() {
+    let (_, diagnostics) = read(&format!(
+        "global_defs {{\n garp_master_delay 5\n vrrp_instance X\n}}\n{}",
+        instance("vrrp_strict on\n vrrp_garp_master_repeat 2")
+    ));
+    let said = shown(&diagnostics);
+    for part in [
+        "`garp_master_delay` does not belong here, in global_defs (a keyword of vrrp_instance; help: move it to vrrp_instance, or write `vrrp_garp_master_delay` here)",
+        "`vrrp_instance` does not belong here, in global_defs (a keyword of the top level",
+        "`vrrp_strict` does not belong here, in vrrp_instance (a keyword of global_defs",
+        "or write `garp_master_repeat` here",
+    ] {
+        assert!(said.contains(part), "{part}:\n{said}");
+    }
+    assert_eq!(diagnostics.exit_code(), 5);
+}
+
+#[test]
+fn a_misspelt_block_is_one_complaint() {
+    let text = instance("track_interface {\n  eth0\n }").replace("vrrp_instance", "vrrp_instanse");
+    let (_, diagnostics) = read(&format!(
+        "{text}vrrp_instance W {{\n interface eth0\n virtual_router_id 52\n virtual_ipaddress {{\n  192.0.2.11\n }}\n}}\n"
+    ));
+    assert_eq!(diagnostics.list.len(), 1, "{}", shown(&diagnostics));
+    let inner = instance("track_interfase {\n  eth1\n }\n priority 100\n advert_int 1");
+    let (_, diagnostics) = read(&inner);
+    let errors: Vec<_> = diagnostics.list.iter().filter(|d| d.class.is_mistake()).collect();
+    assert_eq!(errors.len(), 1, "{}", shown(&diagnostics));
+}
+
+#[test]
+fn what_cannot_be_seen_is_named() {
+    let script =
+        |command: &str| format!("vrrp_script c {{\n script {command}\n}}\n{}", instance("track_script {\n  c\n }"));
+    let cases = [
+        (format!("\u{feff}{}", instance("")), "a byte order mark (U+FEFF)"),
+        (instance("priority\u{a0}100"), "a no-break space (U+00A0)"),
+        (instance("priority 100\u{200b}"), "a zero-width space (U+200B)"),
+        (instance("\u{a0} priority 100"), "a no-break space (U+00A0)"),
+        (script("\u{201c}/usr/bin/killall -0 haproxy\u{201d}"), "a typographic quote (U+201C)"),
+        (instance("notify_master \u{2018}/usr/bin/true\u{2019}"), "a typographic quote (U+2018)"),
+        (format!("global_defs {{\n router_id \u{201c}a\u{201d}\n}}\n{}", instance("")), "a typographic quote (U+201C)"),
+    ];
+    for (text, name) in cases {
+        let (_, diagnostics) = read(&text);
+        let said = shown(&diagnostics);
+        assert!(said.contains(name), "{name}: {said}");
+        assert!(!said.contains(['\u{feff}', '\u{a0}', '\u{200b}']), "{said:?}");
+        let errors = diagnostics.list.iter().filter(|d| d.class.is_mistake() && d.class != Class::Security).count();
+        assert!(errors <= 1, "one complaint: {said}");
+    }
+    let (_, diagnostics) = read(&instance("# \u{201c}a comment\u{201d}\u{a0}"));
+    assert!(diagnostics.list.is_empty(), "{}", shown(&diagnostics));
+}
+
+/// One style of quoting in all sentences: words of the file stand between backticks.
+#[test]
+fn words_are_quoted_in_one_way() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/config");
+    for case in std::fs::read_dir(root).unwrap().flatten() {
+        let Ok(expected) = std::fs::read_to_string(case.path().join("expected.txt")) else { continue };
+        for line in expected.split("--- expanded").next().unwrap().lines() {
+            let odd = line.split('`').step_by(2).any(|part| part.contains(" '") || part.contains(" \""));
+            assert!(!odd, "{}: {line}", case.path().display());
+        }
+    }
+}

@@ -1,0 +1,245 @@
+//! No password and no key stands in any complaint, whatever is wrong with the lines around it.
+
+#![allow(clippy::unwrap_used)]
+
+use vipd::config::report::{SECRET_KEYWORDS, Style};
+use vipd::config::system::{Link, TableSystem};
+use vipd::config::table::keywords;
+use vipd::config::text::expand::TextEnv;
+use vipd::config::text::source::MapLoader;
+use vipd::config::{Env, load};
+
+fn machine() -> TableSystem {
+    let mut system = TableSystem { assume_interfaces: false, ..TableSystem::anywhere() };
+    system.interfaces.insert("eth0".into(), Link::ethernet("eth0"));
+    system
+}
+
+/// What is said of a configuration, in every style.
+fn said(files: MapLoader, environment: &[(&str, &str)]) -> String {
+    let environment = environment.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
+    let text = TextEnv { config_id: "test".into(), environment, ..TextEnv::default() };
+    let system = machine();
+    let (_, diagnostics) = load("/etc/keepalived.conf", &Env { text, system: &system }, &files);
+    let styles = [Style::Full { colour: false }, Style::Full { colour: true }, Style::Plain, Style::Json];
+    styles.map(|style| diagnostics.show(style)).concat()
+}
+
+fn one(text: &str) -> String {
+    said(MapLoader::default().with("/etc/keepalived.conf", text), &[])
+}
+
+/// Any part of it that would help a guesser.
+fn tells(said: &str, secret: &str) -> bool {
+    let bytes: Vec<char> = secret.chars().collect();
+    bytes.windows(5).any(|part| said.contains(&part.iter().collect::<String>()))
+}
+
+/// An instance with these lines in its `authentication`.
+fn instance(lines: &str) -> String {
+    format!(
+        "vrrp_instance V {{\n    interface eth0\n    virtual_router_id 51\n    authentication {{\n        {lines}\n    }}\n    \
+         virtual_ipaddress {{\n        192.0.2.10/24\n    }}\n}}\n"
+    )
+}
+
+#[test]
+fn a_password_that_is_too_long_is_not_told() {
+    let said = one(&instance("auth_type PASS\n        auth_pass TopSecret99"));
+    assert!(said.contains("only its first 8 bytes count"), "{said}");
+    assert!(said.contains("keepalived.conf:6:19"), "{said}");
+    assert!(said.contains("auth_pass ********\n"), "the line is shown, without the word: {said}");
+    assert!(!tells(&said, "TopSecret99"), "{said}");
+}
+
+#[test]
+fn a_secret_is_not_told_where_its_line_is_wrong() {
+    const SECRET: &str = "TopSecret99";
+    let lines = [
+        "auth_pas TopSecret99",
+        "Auth_Pass TopSecret99",
+        "authpass TopSecret99",
+        "auth_password TopSecret99",
+        "auth_passTopSecret99",
+        "auth_pass=TopSecret99",
+        "auth_pass\u{a0}TopSecret99",
+        "auth_pass \u{201c}TopSecret99\u{201d}",
+        "auth_pass \"TopSecret99",
+        "auth_pass\"TopSecret99\"",
+        "auth_pass 'TopSecret99",
+        "auth_pass TopSecret99 TopSecret99",
+        "auth_pass TopSecret99 }",
+        "auth_pass {TopSecret99}",
+        "auth_pass\n        TopSecret99",
+        "auth_pass \\\n        TopSecret99",
+        "auth_pass a\n        auth_pass TopSecret99 # TopSecret99",
+        "auth_type TopSecret99",
+        "auth_type PASS TopSecret99",
+        "auth_type PASS auth_pass TopSecret99",
+        "TopSecret99",
+        "password TopSecret99",
+        "pass: TopSecret99",
+        "auth_pass ${TopSecret99",
+        "auth_pass $TopSecret99",
+        "}\n    auth_pass TopSecret99",
+        "}\n    }\n    auth_pass TopSecret99",
+        "@^other auth_pass TopSecret99",
+        "~SEQ(i,2) auth_pass TopSecret99$i",
+        "~LST(p, TopSecret99, TopSecret99) auth_pass $p",
+    ];
+    for line in lines {
+        let said = one(&instance(line));
+        assert!(!tells(&said, SECRET), "{line}: {said}");
+    }
+}
+
+#[test]
+fn a_key_is_not_told() {
+    const KEY: &str = "Zu4ahth7aeGhoh3ohNgiec0aishai5ee";
+    let block = |line: &str| {
+        instance("auth_type PASS")
+            .replace("    authentication {\n        auth_type PASS", &format!("    auth_hmac {{\n        {line}"))
+    };
+    let lines = [
+        "key 1 KEYx\n        key 1 KEY\n        active_key 1",
+        "key 1 hex:KEY",
+        "key KEY",
+        "key 300 KEY",
+        "kye 1 KEY",
+        "key 1 \"KEY",
+        "key 1\n        KEY",
+        "active_key 1\n        KEY",
+        "key 1 KEYKEYKEYKEY",
+    ];
+    for line in lines {
+        let text = block(&line.replace("KEY", KEY));
+        let said = one(&text);
+        assert!(!tells(&said, KEY), "{line}: {said}");
+    }
+    let said = one(&format!(
+        "SSL {{\n    password {KEY}\n    password {KEY}\n    passwrd {KEY}\n    key /etc/ssl/a.key\n    key /etc/ssl/b.key\n}}\n"
+    ));
+    assert!(!tells(&said, KEY), "{said}");
+    assert!(said.contains("key /etc/ssl/b.key"), "a path is no secret: {said}");
+}
+
+#[test]
+fn a_secret_is_not_told_where_it_comes_from_elsewhere() {
+    const SECRET: &str = "TopSecret99";
+    let text = format!("$REAL={SECRET}\n$PASS=$REAL\n{}", instance("auth_type PASS\n        auth_pass $PASS"));
+    let said_of = one(&text);
+    assert!(said_of.contains("from the definition of $PASS"), "{said_of}");
+    assert!(!tells(&said_of, SECRET), "{said_of}");
+
+    let text = format!("$PASS=\\\n  {SECRET}\n$OTHER = {SECRET}\n{}", instance("auth_pass ${PASS} ${OTHER}"));
+    assert!(!tells(&one(&text), SECRET));
+
+    let text = format!(
+        "$AUTH=authentication {{ \\\n auth_type PASS \\\n auth_pass {SECRET} \\\n }}\nvrrp_instance V {{\n interface eth0\n $AUTH\n}}\n"
+    );
+    assert!(!tells(&one(&text), SECRET));
+
+    let environment = said(
+        MapLoader::default()
+            .with("/etc/keepalived.conf", instance("auth_type PASS\n        auth_pass ${_ENV PASSWORD}")),
+        &[("PASSWORD", SECRET)],
+    );
+    assert!(environment.contains("auth_pass"), "{environment}");
+    assert!(!tells(&environment, SECRET), "{environment}");
+
+    let files = MapLoader::default()
+        .with("/etc/keepalived.conf", instance("auth_type PASS\n        include pass.conf"))
+        .with("/etc/pass.conf", format!("auth_pass {SECRET}\n"));
+    let included = said(files, &[]);
+    assert!(included.contains("pass.conf:1:11"), "{included}");
+    assert!(!tells(&included, SECRET), "{included}");
+}
+
+#[test]
+fn what_is_no_secret_is_shown() {
+    let said = one(&instance("auth_type PASS\n        auth_pass short\n    }\n    prioriti 100\n    unicast_ttl {"));
+    assert!(said.contains("prioriti 100"), "{said}");
+    let said = one("bfd_instance b {\n    passive 77\n    neighbor_ip 192.0.2.300\n}\n");
+    assert!(said.contains("passive 77"), "{said}");
+}
+
+/// A new keyword that takes a secret must be known to the report.
+#[test]
+fn every_keyword_of_a_secret_is_known() {
+    for keyword in keywords::all() {
+        let words = ["password", "passphrase", "secret", "credential"];
+        let doc = keyword.doc.to_lowercase();
+        let about = words.iter().any(|word| doc.contains(word) || keyword.keyword.contains(word));
+        let secret = SECRET_KEYWORDS.contains(&keyword.keyword) || keyword.keyword == "auth_type";
+        assert!(!about || secret || doc.contains("authentication"), "{}/{}", keyword.block, keyword.keyword);
+    }
+}
+
+/// A generator of numbers that is the same on every run.
+struct Numbers(u64);
+impl Numbers {
+    fn below(&mut self, most: usize) -> usize {
+        self.0 = self.0.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        (self.0 >> 33) as usize % most
+    }
+}
+
+#[test]
+fn random_slips_around_random_secrets_tell_nothing() {
+    let mut numbers = Numbers(7);
+    let letters: Vec<char> = "ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz23456789%+-_.:".chars().collect();
+    let signs: Vec<&str> = vec![
+        "\"",
+        "'",
+        "{",
+        "}",
+        "#",
+        "!",
+        "$",
+        "@",
+        "~",
+        "\\",
+        " ",
+        "\n",
+        "=",
+        ",",
+        "x",
+        "\u{a0}",
+        "${",
+        "~SEQ(i,2) ",
+    ];
+    for case in 0..4000 {
+        let secret: String = (0..12).map(|_| letters[numbers.below(letters.len())]).collect();
+        let text = match numbers.below(4) {
+            0 => instance(&format!("auth_type PASS\n        auth_pass {secret}")),
+            1 => instance(&format!("auth_type AH\n        auth_pass \"{secret}\"\n        auth_pass {secret}")),
+            2 => format!("$PASS={secret}\n{}", instance("auth_type PASS\n        auth_pass $PASS")),
+            _ => instance("auth_type PASS").replace(
+                "    authentication {\n        auth_type PASS",
+                &format!("    auth_hmac {{\n        key 1 {secret}{secret}{secret}\n        active_key 1"),
+            ),
+        };
+        let mut text: Vec<char> = text.chars().collect();
+        for _ in 0..1 + numbers.below(2) {
+            let at = numbers.below(text.len());
+            let whole: String = text.iter().collect();
+            let inside = whole.match_indices(&secret).any(|(start, found)| {
+                let start = whole[..start].chars().count();
+                (start + 1..start + found.chars().count()).contains(&at)
+            });
+            if inside {
+                continue;
+            }
+            match numbers.below(3) {
+                0 if !whole.chars().skip(at).collect::<String>().starts_with(&secret) => drop(text.remove(at)),
+                _ => {
+                    let sign = signs[numbers.below(signs.len())];
+                    text.splice(at..at, sign.chars());
+                }
+            }
+        }
+        let text: String = text.into_iter().collect();
+        let said = one(&text);
+        assert!(!tells(&said, &secret), "case {case}, {secret}:\n{text}\n{said}");
+    }
+}
