@@ -20,6 +20,54 @@ pub struct Vipctl {
     pub verb: Verb,
 }
 
+#[derive(Debug, Args)]
+pub struct Servers {
+    /// Only virtual servers whose name contains this, such as 10.0.0.10 or :443
+    #[arg(value_name = "SERVICE")]
+    pub service: Option<String>,
+    /// As JSON
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    pub daemon: Daemon,
+}
+
+#[derive(Debug, Args)]
+pub struct DrainServer {
+    /// The real server: ADDRESS, ADDRESS:PORT or [ADDRESS]:PORT
+    #[arg(value_name = "SERVER")]
+    pub server: String,
+    /// Only in this virtual server, by its name in `vipctl servers`
+    #[arg(long, value_name = "NAME")]
+    pub service: Option<String>,
+    #[command(flatten)]
+    pub daemon: Daemon,
+}
+
+impl DrainServer {
+    /// # Errors
+    /// It is no address.
+    pub fn endpoint(&self) -> Result<(std::net::IpAddr, Option<u16>), String> {
+        let text = self.server.as_str();
+        if let Ok(address) = text.trim_start_matches('[').trim_end_matches(']').parse() {
+            return Ok((address, None));
+        }
+        match text.parse::<std::net::SocketAddr>() {
+            Ok(both) => Ok((both.ip(), Some(both.port()))),
+            Err(_) => Err(format!("{text} is no address: ADDRESS, ADDRESS:PORT or [ADDRESS]:PORT")),
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+pub struct WeighServer {
+    #[command(flatten)]
+    pub server: DrainServer,
+    /// The weight; without it the configured one holds again
+    #[arg(value_name = "WEIGHT")]
+    pub weight: Option<u32>,
+}
+
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
 pub enum ColourChoice {
     /// On a terminal.
@@ -67,6 +115,14 @@ pub enum Verb {
     Upgrade(Upgrade),
     /// Counters and states in the Prometheus text format
     Metrics(Daemon),
+    /// Every virtual server with its real servers: in or out, since when and why, weights, connections
+    Servers(Servers),
+    /// Give a real server no new connections (weight 0), until `undrain-server`
+    DrainServer(DrainServer),
+    /// End a `drain-server`
+    UndrainServer(DrainServer),
+    /// Give a real server a weight of your own, whatever checks and files say
+    WeighServer(WeighServer),
     /// Look for what makes virtual addresses vanish or failovers fail on this machine
     Doctor(Doctor),
     /// Make the checks of the real servers of a configuration once each, and show what was said

@@ -20,7 +20,8 @@ pub mod lab;
 pub mod manual;
 pub mod paint;
 mod probe;
-pub mod simulate;
+pub mod servers;
+mod simulate;
 mod standing;
 pub mod status;
 mod steer;
@@ -80,6 +81,10 @@ fn run(verb: Verb) -> Outcome {
         Verb::Reload(daemon) => steer::ask(&daemon, &Request::Reload),
         Verb::Upgrade(args) => steer::upgrade(args),
         Verb::Metrics(daemon) => steer::ask(&daemon, &Request::Metrics),
+        Verb::Servers(args) => servers::list(&args),
+        Verb::DrainServer(args) => servers::drain(&args, true),
+        Verb::UndrainServer(args) => servers::drain(&args, false),
+        Verb::WeighServer(args) => servers::weigh(&args),
         Verb::Doctor(args) => doctor::run(&args),
         Verb::Probe(args) => probe::run(&args),
         Verb::Keywords(args) => keywords::run(&args),

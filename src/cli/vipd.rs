@@ -302,6 +302,7 @@ impl Flags {
             foreground: self.dont_fork,
             dump: self.dump_conf,
             keep_claims: self.dont_release_vrrp,
+            keep_table: self.dont_release_ipvs,
             no_respawn: self.dont_respawn,
             pids: PidOptions {
                 main: self.pid.map(PathBuf::from),

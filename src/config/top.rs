@@ -30,7 +30,7 @@ block! {
         /// Run in this network namespace.
         "net_namespace" => net_namespace: Set<Box<str>> = first(STR), default "the daemon's own";
         /// Namespace for IPVS.
-        "net_namespace_ipvs" => net_namespace_ipvs: Set<Box<str>> = first(STR).bare("".into()), default "net_namespace", idle "virtual servers are not run";
+        "net_namespace_ipvs" => net_namespace_ipvs: Set<Box<str>> = first(STR).bare("".into()), default "net_namespace";
         /// Allow ipsets in a namespace of an old kernel.
         "namespace_with_ipsets" => namespace_with_ipsets: Set<()> = flag(), default "off", idle "ipsets are not used";
         /// Put pid files into a directory of their own.
@@ -68,13 +68,13 @@ block! {
         /// One BFD session.
         "bfd_instance" => bfd: Sessions = block_by("bfd_instance", "STR[<=31] BLOCK", Repeat::FirstKept, bfd_instance);
         /// One load-balanced service.
-        "virtual_server" => lvs: Lvs = block_by("virtual_server", "(IPADDR [PORT] or fwmark UINT or group STR) BLOCK", Repeat::Accumulates, balance::virtual_server), idle "virtual servers are checked, but not run";
+        "virtual_server" => lvs: Lvs = block_by("virtual_server", "(IPADDR [PORT] or fwmark UINT or group STR) BLOCK", Repeat::Accumulates, balance::virtual_server);
     }
     also {
         /// Addresses and firewall marks that make one service.
-        "virtual_server_group" => lvs: Lvs = list("STR LIST(ADDR [PORT] or ADDR/MASK [PORT] or ADDR-END [PORT] or fwmark UINT [inet or inet6])", Repeat::Accumulates, balance::virtual_server_group), idle "virtual servers are checked, but not run";
+        "virtual_server_group" => lvs: Lvs = list("STR LIST(ADDR [PORT] or ADDR/MASK [PORT] or ADDR-END [PORT] or fwmark UINT [inet or inet6])", Repeat::Accumulates, balance::virtual_server_group);
         /// TLS files of SSL_GET checkers.
-        "SSL" => lvs: Lvs = block_by("SSL", "BLOCK", Repeat::Replaced, balance::ssl), idle "virtual servers are checked, but not run";
+        "SSL" => lvs: Lvs = block_by("SSL", "BLOCK", Repeat::Replaced, balance::ssl);
         /// As `track_file`.
         "vrrp_track_file" => files: Vec<Named<FileBlock>> = block_by("track_file", "STR BLOCK", Repeat::Accumulates, read_file), renamed "use track_file";
     }

@@ -119,6 +119,9 @@ pub struct Will {
     /// Of the engine; `None` after one that was lost.
     #[serde(default, alias = "legacy")]
     pub handover: Option<Box<Handover>>,
+    /// Of the balancer.
+    #[serde(default, deserialize_with = "handover::or_default")]
+    pub balance: Option<Box<crate::balance::Handover>>,
     /// Children stay children: a child that nobody waits for becomes a zombie.
     #[serde(default, deserialize_with = "handover::each")]
     pub programs: Vec<LeftBehind>,

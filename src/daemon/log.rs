@@ -4,7 +4,8 @@
 //! writes it. A stuck syslog daemon or a full disk therefore costs lines (they are counted and the loss is logged), never
 //! an advert. Before the process has forked there is no thread: lines are written at once.
 //!
-//! Lines of the target `parent` carry the name "Keepalived", those of `bfd` "Keepalived_bfd", all others "Keepalived_vrrp", as rsyslog rules expect it of
+//! Lines of the target `parent` carry the name "Keepalived", those of `bfd` "Keepalived_bfd", those of `checker`
+//! "Keepalived_healthcheckers", all others "Keepalived_vrrp", as rsyslog rules expect it of
 //! keepalived's processes.
 
 use super::options::LogOptions;
@@ -197,6 +198,7 @@ enum Speaker {
     Parent,
     Vrrp,
     Bfd,
+    Checker,
 }
 
 impl Speaker {
@@ -204,6 +206,7 @@ impl Speaker {
         match target {
             "parent" => Speaker::Parent,
             "bfd" => Speaker::Bfd,
+            "checker" => Speaker::Checker,
             _ => Speaker::Vrrp,
         }
     }
@@ -213,6 +216,7 @@ impl Speaker {
             Speaker::Parent => "Keepalived",
             Speaker::Vrrp => "Keepalived_vrrp",
             Speaker::Bfd => "Keepalived_bfd",
+            Speaker::Checker => "Keepalived_healthcheckers",
         }
     }
 }

@@ -20,6 +20,8 @@ pub struct Options {
     pub dump: bool,
     /// `-V`: leave addresses, routes and rules where they are when the daemon ends.
     pub keep_claims: bool,
+    /// `-I`: leave the kernel's table of virtual servers as it is when the daemon ends.
+    pub keep_table: bool,
     /// `-R`: a thread that dies is not started again, the daemon ends instead.
     pub no_respawn: bool,
     /// `-p`, `-r`, `-c`, `-b`.

@@ -77,7 +77,8 @@ pub fn within(mut spec: Spec, options: &Options) -> Spec {
         spec.daemon.snmp.socket = Some(socket.as_str().into());
     }
     if !options.parts.vrrp {
-        spec = Spec { daemon: spec.daemon, sessions: spec.sessions, ..Spec::default() };
+        let Spec { daemon, balance, files, sessions, .. } = spec;
+        spec = Spec { daemon, balance, files, sessions, ..Spec::default() };
     }
     if !options.parts.bfd && !spec.sessions.is_empty() {
         spec.sessions.clear();
@@ -87,6 +88,9 @@ pub fn within(mut spec: Spec, options: &Options) -> Spec {
                 "({instance}) tracks a BFD session without weight, and none runs with --no_bfd: it stays in FAULT"
             );
         }
+    }
+    if !options.parts.checkers {
+        spec.balance = std::sync::Arc::default();
     }
     spec
 }

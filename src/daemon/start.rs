@@ -14,14 +14,15 @@ use super::reading;
 use super::reload;
 use super::reload::Marker;
 use super::signals::{self, Signals, StopSignals};
-use super::trackers;
-use super::trackers::Trackers;
+use super::trackers::{self, Trackers};
+use crate::balance::io as balance;
 use crate::config::report::Diagnostics;
 use crate::daemon::doors::agentx::Agent;
 use crate::daemon::doors::metrics;
 use crate::daemon::doors::socket;
 use crate::daemon::doors::socket::Server;
 use crate::daemon::loops::bfd;
+use crate::daemon::loops::checker;
 use crate::daemon::loops::programs::{self, Alone, End};
 use crate::daemon::loops::services::{self, EXIT_INTERNAL, Services};
 use crate::daemon::loops::vrrp::{self, News, Punctuality};
@@ -29,7 +30,7 @@ use crate::kernel::aside::{self, Writer};
 use crate::kernel::netlink::{Kernel, Order, Settings};
 use crate::kernel::programs::{Programs, Room};
 use crate::kernel::trackprocess::ProcessWatch;
-use crate::kernel::{namespace, privilege};
+use crate::kernel::{clock, namespace, privilege};
 use crate::observe::{Fifos, History, Hub, Notifier, mail::Mailer};
 use crate::spec::{Daemon, Run, Spec};
 use nix::sys::signal::SigSet;
@@ -51,6 +52,8 @@ const QUESTIONS: usize = 64;
 const DESCRIPTORS: usize = 16;
 /// How long reading the configuration may go on after SIGTERM, and how often it is looked whether that has come.
 const READING_ENDS: Duration = Duration::from_secs(3);
+/// How long the checker thread may take to end once it has been told to.
+const CHECKER_ENDS: Duration = Duration::from_secs(6);
 const LOOK: Duration = Duration::from_millis(50);
 /// How long the end waits for files that are being written.
 const LAST_FILES: Duration = Duration::from_secs(1);
@@ -239,6 +242,9 @@ fn live(
     if paths.of_children(&spec, options).contains(&paths.bfd) {
         tracing::info!(target: "parent", "Starting BFD child process, pid={}", std::process::id());
     }
+    if paths.of_children(&spec, options).contains(&paths.checkers) {
+        tracing::info!(target: "parent", "Starting Healthcheck child process, pid={}", std::process::id());
+    }
     let parts = {
         let _inside = runtime.enter();
         StopSignals::new(options.ignore_sigint).and_then(|stop| Ok((stop, Programs::new()?)))
@@ -317,7 +323,7 @@ fn serve(
     };
     let spec = Arc::new(spec);
     let (engine, inbox) = mpsc::unbounded_channel();
-    let Will { handover, programs: left, fifos, history, bfd: sessions, version: _ } =
+    let Will { handover, balance: checks, programs: left, fifos, history, bfd: sessions, version: _ } =
         options.restore.map(again::inherited).unwrap_or_default();
     {
         let _inside = runtime.enter();
@@ -325,7 +331,8 @@ fn serve(
     }
     let (services, told) = mpsc::unbounded_channel();
     let punctuality = Arc::new(Punctuality::default());
-    let trackers = Trackers::new(processes, engine.clone());
+    let (checker, of_door) = checker::door();
+    let trackers = Trackers::new(processes, engine.clone(), checker.clone());
     // The first state and the first advert go by what files and processes say, as keepalived's do.
     let mut readings = beside.block_on(trackers.configure(spec.clone()));
     if let Some(sessions) = &sessions {
@@ -344,10 +351,14 @@ fn serve(
         Ok(started) => started,
         Err(error) => return give_up(kernel, "The bfd thread cannot be started", &error),
     };
-    let to_vrrp = engine.clone();
+    let (to_vrrp, to_checker) = (engine.clone(), checker.clone());
     bfd.send(bfd::News::Subscribe(Box::new(move |session, level| {
         if session.for_vrrp {
             let _ = to_vrrp.send(vrrp::News::SessionSays(session.name.clone(), level.up));
+        }
+        if session.for_checkers {
+            let (tracker, value) = (balance::Tracker::Bfd(session.name.clone()), balance::TrackValue::Up(level.up));
+            to_checker.send(checker::News::Fact(balance::Input::Tracked { tracker, value }));
         }
     })));
     let socket = options.control.clone().unwrap_or_else(|| {
@@ -363,6 +374,23 @@ fn serve(
             let _ = engine.send(vrrp::News::Steer(vrrp::Steer::Drain, Some(name.into())));
         }
     }
+    let (checker_told, of_checker) = mpsc::unbounded_channel();
+    let checking = checker::start(
+        checker::Setup {
+            spec: spec.clone(),
+            services: checker_told,
+            programs: programs.handle(),
+            world: balance::Beginning { trackers: trackers::of_files(&spec, &readings), ..Default::default() },
+            left: checks,
+            record: record_path(&pid_file),
+            seed: clock::wall().unix_micros,
+        },
+        of_door,
+    );
+    let checking = match checking {
+        Ok(thread) => thread,
+        Err(error) => return give_up(kernel, "The checker thread cannot be started", &error),
+    };
     let scripts = engine.clone();
     let driver = vrrp::start(vrrp::Setup {
         spec: spec.clone(),
@@ -376,6 +404,7 @@ fn serve(
         }),
         punctuality: punctuality.clone(),
         log_addresses: options.log_addresses,
+        checker: checker.clone(),
         handover,
         bfd: bfd.clone(),
     });
@@ -424,6 +453,8 @@ fn serve(
         bfd_punctuality,
         questions,
         engine: engine.clone(),
+        checker: checker.clone(),
+        of_checker,
         punctuality,
         mistakes: reload::mistakes(diagnostics),
         pid_file,
@@ -446,6 +477,7 @@ fn serve(
     let setup = programs::Setup {
         engine: engine.clone(),
         bfd: bfd.clone(),
+        checker: checker.clone(),
         stop: tell_stop,
         stopping,
         ended,
@@ -455,6 +487,7 @@ fn serve(
     let end = programs::run(runtime, programs, stop, setup, || driver.is_finished());
     let outcome = (end == End::Services).then(|| thread.join());
     let Some(Ok((code, mut services, beside))) = outcome else {
+        stop_checking(&checker, options.keep_table, &checking);
         // Stuck, or a panic beyond the last that was survived: what can be given up is given up without it.
         kernel.order(Order::Stop { release: !options.keep_claims });
         kernel.join();
@@ -496,9 +529,28 @@ fn serve(
         tracing::error!(target: "parent", "The engine thread panicked");
     }
     // In order this has been done already, and the second time does nothing.
+    stop_checking(&checker, options.keep_table, &checking);
     kernel.order(Order::Stop { release: !options.keep_claims });
     kernel.join();
     code
+}
+
+/// Where the record of what is ours in the kernel's table is kept: beside the pid file, so that two daemons of a machine
+/// have one each.
+fn record_path(pid_file: &std::path::Path) -> std::path::PathBuf {
+    let mut name = pid_file.file_stem().unwrap_or_default().to_owned();
+    name.push(".ipvs");
+    std::path::Path::new("/run/vipd").join(name)
+}
+
+/// The kernel's table is emptied, or left as it is with `keep`; no more than that is waited for.
+fn stop_checking(checker: &checker::Door, keep: bool, thread: &std::thread::JoinHandle<()>) {
+    let (answer, _) = oneshot::channel();
+    checker.send(checker::News::Stop { keep, answer });
+    let begun = Instant::now();
+    while !thread.is_finished() && begun.elapsed() < CHECKER_ENDS {
+        std::thread::sleep(Duration::from_millis(2));
+    }
 }
 
 /// Runs the services loop; a panic there is logged and survived a few times, since the engine works without it.

@@ -2,6 +2,7 @@
 
 use crate::daemon::answers::LastReload;
 use crate::daemon::loops::bfd;
+use crate::daemon::loops::checker;
 use crate::daemon::loops::vrrp::News;
 use crate::spec::Spec;
 use sd_notify::NotifyState;
@@ -34,8 +35,8 @@ pub fn stopping() {
 pub struct Watchdog {
     every: Duration,
     next: Instant,
-    /// The engine has been asked, and the bfd thread.
-    asked: Option<[oneshot::Receiver<()>; 2]>,
+    /// The engine, the bfd thread and the checker thread have been asked.
+    asked: Option<[oneshot::Receiver<()>; 3]>,
 }
 
 impl Watchdog {
@@ -45,22 +46,26 @@ impl Watchdog {
         Some(Watchdog { every, next: Instant::now(), asked: None })
     }
 
-    /// Waits until it is time, asks the two, and reports when they have answered. A bfd thread that has ended is no reason to
-    /// end everything: VRRP goes on without. Cancel-safe.
-    pub async fn due(&mut self, engine: &mpsc::UnboundedSender<News>, bfd: &bfd::Door) {
+    /// Waits until it is time, asks the three, and reports when they have answered. A bfd or checker thread that has ended
+    /// is no reason to end everything: VRRP goes on without. Cancel-safe.
+    pub async fn due(&mut self, engine: &mpsc::UnboundedSender<News>, bfd: &bfd::Door, checker: &checker::Door) {
         sleep_until(self.next).await;
-        let [of_engine, of_bfd] = match &mut self.asked {
+        let [of_engine, of_bfd, of_checker] = match &mut self.asked {
             Some(asked) => asked,
             None => {
                 let ((answer, of_engine), (from_bfd, of_bfd)) = (oneshot::channel(), oneshot::channel());
+                let (from_checker, of_checker) = oneshot::channel();
                 let _ = engine.send(News::Ping(answer));
                 bfd.send(bfd::News::Ping(from_bfd));
-                self.asked.insert([of_engine, of_bfd])
+                checker.send(checker::News::Ping(from_checker));
+                self.asked.insert([of_engine, of_bfd, of_checker])
             }
         };
         // Asked again after it has answered, a channel would panic: whoever is cancelled in between keeps its place.
-        if !of_bfd.is_terminated() {
-            let _ = of_bfd.await;
+        for beside in [of_bfd, of_checker] {
+            if !beside.is_terminated() {
+                let _ = beside.await;
+            }
         }
         if of_engine.await.is_ok() {
             let _ = sd_notify::notify(&[NotifyState::Watchdog]);

@@ -3,6 +3,8 @@
 //! Nobody waits here for longer than a moment: files are read aside, and a process whose command line cannot be read (its
 //! memory is locked while it waits for a file system) holds up the counting of processes and nothing else.
 
+use crate::balance::io as balance;
+use crate::daemon::loops::checker;
 use crate::daemon::loops::vrrp::News;
 use crate::kernel::trackfile::{FileWatch, Standing};
 use crate::kernel::trackprocess::ProcessWatch;
@@ -34,11 +36,24 @@ enum Order {
 }
 
 /// The way to both threads, which are started when there is something to watch.
+/// What files say, by name, as the balancer is told.
+pub fn of_files(spec: &Spec, readings: &Readings) -> Vec<(balance::Tracker, balance::TrackValue)> {
+    let one = |(tracker, value): &(Tracker, TrackValue)| match (tracker, value) {
+        (Tracker::File(id), TrackValue::Number(value)) => {
+            let name = spec.files.get(id.index())?.name.clone();
+            Some((balance::Tracker::File(name), balance::TrackValue::Number((*value).into())))
+        }
+        _ => None,
+    };
+    readings.iter().filter_map(one).collect()
+}
+
 #[derive(Clone)]
 pub struct Trackers(Arc<Mutex<Threads>>);
 
 struct Threads {
     engine: mpsc::UnboundedSender<News>,
+    checker: checker::Door,
     opened: Option<ProcessWatch>,
     files: Option<mpsc::UnboundedSender<Order>>,
     processes: Option<mpsc::UnboundedSender<Order>>,
@@ -46,8 +61,12 @@ struct Threads {
 
 impl Trackers {
     /// `processes` was opened before a network namespace was entered: the kernel tells about processes only in the first.
-    pub fn new(processes: Option<ProcessWatch>, engine: mpsc::UnboundedSender<News>) -> Trackers {
-        Trackers(Arc::new(Mutex::new(Threads { engine, opened: processes, files: None, processes: None })))
+    pub fn new(
+        processes: Option<ProcessWatch>,
+        engine: mpsc::UnboundedSender<News>,
+        checker: checker::Door,
+    ) -> Trackers {
+        Trackers(Arc::new(Mutex::new(Threads { engine, checker, opened: processes, files: None, processes: None })))
     }
 
     /// Watches what `spec` names, and answers how things stand, without what does not answer. What changes from here on
@@ -80,7 +99,7 @@ impl Threads {
     fn start(&mut self, spec: &Spec) {
         if self.files.is_none() && !spec.files.is_empty() {
             let (order, orders) = mpsc::unbounded_channel();
-            let names = Names::new(self.engine.clone());
+            let names = Names::new(self.engine.clone(), self.checker.clone());
             match thread("files", move || watch_files(orders, names)) {
                 Ok(()) => self.files = Some(order),
                 Err(error) => tracing::warn!(target: "vrrp", "track files cannot be watched: {error}"),
@@ -88,7 +107,7 @@ impl Threads {
         }
         if self.processes.is_none() && !spec.processes.is_empty() {
             let (order, orders) = mpsc::unbounded_channel();
-            let (names, opened) = (Names::new(self.engine.clone()), self.opened.take());
+            let (names, opened) = (Names::new(self.engine.clone(), self.checker.clone()), self.opened.take());
             match thread("processes", move || watch_processes(orders, names, opened)) {
                 Ok(()) => self.processes = Some(order),
                 Err(error) => tracing::warn!(target: "vrrp", "processes cannot be tracked: {error}"),
@@ -118,15 +137,19 @@ fn thread<F: Future<Output = ()>>(name: &str, run: impl FnOnce() -> F + Send + '
 struct Names {
     spec: Arc<Spec>,
     engine: mpsc::UnboundedSender<News>,
+    checker: checker::Door,
 }
 
 impl Names {
-    fn new(engine: mpsc::UnboundedSender<News>) -> Names {
-        Names { spec: Arc::default(), engine }
+    fn new(engine: mpsc::UnboundedSender<News>, checker: checker::Door) -> Names {
+        Names { spec: Arc::default(), engine, checker }
     }
 
     fn file_says(&self, file: FileId, value: i32) {
         if let Some(file) = self.spec.files.get(file.index()) {
+            let (tracker, number) =
+                (balance::Tracker::File(file.name.clone()), balance::TrackValue::Number(value.into()));
+            self.checker.send(checker::News::Fact(balance::Input::Tracked { tracker, value: number }));
             let _ = self.engine.send(News::FileSays(file.name.clone(), value));
         }
     }

@@ -21,6 +21,8 @@ pub struct LvsSpec {
 /// What `global_defs` say about load balancing as a whole.
 #[derive(Clone, PartialEq, Debug)]
 pub struct LvsSettings {
+    /// `net_namespace_ipvs`: where the kernel's table is; `None` is the daemon's own namespace.
+    pub namespace: Option<Box<str>>,
     /// `lvs_flush`: the kernel's table is emptied at start, entries of others too.
     pub flush: bool,
     pub flush_on_stop: FlushOnStop,
@@ -45,6 +47,7 @@ pub struct LvsSettings {
 impl Default for LvsSettings {
     fn default() -> Self {
         LvsSettings {
+            namespace: None,
             flush: false,
             flush_on_stop: FlushOnStop::default(),
             timeouts: Timeouts::default(),

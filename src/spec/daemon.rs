@@ -23,8 +23,10 @@ pub struct Daemon {
     pub rt_priority: Option<u8>,
     pub nice: Option<i8>,
     pub cpu_affinity: Vec<u32>,
-    /// `vrrp_no_swap` or `bfd_no_swap`: memory is the process's.
+    /// `vrrp_no_swap`, `bfd_no_swap` or `checker_no_swap`: memory is the process's.
     pub no_swap: bool,
+    /// `checker_process_name`, `checker_priority`, `checker_rt_priority`, …
+    pub checker: ThreadSpec,
     /// `bfd_process_name`, `bfd_priority`, `bfd_rt_priority`, …
     pub bfd: ThreadSpec,
     pub rlimit_rttime_us: Option<u64>,

@@ -86,6 +86,7 @@ fn settings(cx: &Cx<'_>) -> LvsSettings {
         counters: global.nftables_counters.is_some(),
     });
     LvsSettings {
+        namespace: None,
         flush: global.lvs_flush.is_some(),
         flush_on_stop: match global.lvs_flush_on_stop.as_ref().map(|set| set.value) {
             None => FlushOnStop::Each,

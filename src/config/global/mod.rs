@@ -25,7 +25,7 @@ block! {
         /// Name of the thread that does VRRP, as `ps -L` and `top -H` show it; keepalived has a process for it.
         "vrrp_process_name" => vrrp_process_name: Set<Box<str>> = must(text_up_to(15)), default "engine";
         /// Name of the checker process.
-        "checker_process_name" => checker_process_name: Set<Box<str>> = must(text_up_to(15)), idle "there is no checker process";
+        "checker_process_name" => checker_process_name: Set<Box<str>> = must(text_up_to(15));
         /// Name of the thread that BFD sessions run in.
         "bfd_process_name" => bfd_process_name: Set<Box<str>> = must(text_up_to(15));
         /// Run scripts by the path given, not by what its links lead to.
@@ -61,9 +61,9 @@ block! {
         /// Default of `smtp_alert` for instances and groups.
         "smtp_alert_vrrp" => smtp_alert_vrrp: Set<bool> = toggle(), default "smtp_alert";
         /// Default of `smtp_alert` for virtual and real servers.
-        "smtp_alert_checker" => smtp_alert_checker: Set<bool> = toggle(), default "smtp_alert", idle "virtual servers are not run";
+        "smtp_alert_checker" => smtp_alert_checker: Set<bool> = toggle(), default "smtp_alert";
         /// Log every failed check.
-        "checker_log_all_failures" => checker_log_all: Set<bool> = toggle(), default "off", idle "virtual servers are not run";
+        "checker_log_all_failures" => checker_log_all: Set<bool> = toggle(), default "off";
         /// Interfaces may be absent, and come and go; with `allow_if_changes` also change their kind.
         "dynamic_interfaces" => dynamic_interfaces: Set<bool> = by("[allow_if_changes]", Repeat::Flag, dynamic_interfaces), default "off";
         /// No mail when an instance enters FAULT.
@@ -75,13 +75,13 @@ block! {
         /// Default: the IPv4 VRRPv3 checksum leaves out the pseudo header.
         "v3_checksum_as_v2" => v3_checksum_as_v2: Set<()> = flag(), default "off";
         /// IPVS connection timeouts.
-        "lvs_timeouts" => lvs_timeouts: Set<Timeouts> = by("(tcp UINT) (tcpfin UINT) (udp UINT), each [0..2678400] s", Repeat::Accumulates, lvs_timeouts), default "kernel", idle "virtual servers are not run";
+        "lvs_timeouts" => lvs_timeouts: Set<Timeouts> = by("(tcp UINT) (tcpfin UINT) (udp UINT), each [0..2678400] s", Repeat::Accumulates, lvs_timeouts), default "kernel";
         /// Clear the IPVS table at start.
-        "lvs_flush" => lvs_flush: Set<()> = flag(), default "off", idle "virtual servers are not run";
+        "lvs_flush" => lvs_flush: Set<()> = flag(), default "off";
         /// Clear the IPVS table, or the configured services, at stop.
-        "lvs_flush_on_stop" => lvs_flush_on_stop: Set<bool> = by("[VS]", Repeat::LastWins, lvs_flush_on_stop), default "off", idle "virtual servers are not run";
+        "lvs_flush_on_stop" => lvs_flush_on_stop: Set<bool> = by("[VS]", Repeat::LastWins, lvs_flush_on_stop), default "off";
         /// IPVS connection synchronisation, bound to an instance.
-        "lvs_sync_daemon" => lvs_sync_daemon: Set<SyncDaemon> = by("IFNAME [inst STR] [id 0..255] [maxlen 1..65507] [port 1..65535] [ttl 1..255] [group MCAST]; old: IFNAME INST [ID]", Repeat::FirstKept, lvs_sync_daemon), default "off", idle "virtual servers are not run";
+        "lvs_sync_daemon" => lvs_sync_daemon: Set<SyncDaemon> = by("IFNAME [inst STR] [id 0..255] [maxlen 1..65507] [port 1..65535] [ttl 1..255] [group MCAST]; old: IFNAME INST [ID]", Repeat::FirstKept, lvs_sync_daemon), default "off";
         /// Default VRRP group of IPv4.
         "vrrp_mcast_group4" => mcast_group4: Set<IpAddr> = must(GROUP4), default "224.0.0.18";
         /// Default VRRP group of IPv6.
@@ -141,11 +141,11 @@ block! {
         /// Microseconds that may be computed without a blocking call under a real-time priority.
         "vrrp_rlimit_rttime" => rlimit_rttime: Set<u32> = must(uint(1, u32::MAX)), default "10000";
         /// Use nftables for virtual server groups with ranges.
-        "nftables_ipvs" => nftables_ipvs: Set<Box<str>> = by("[TABLE]", Repeat::FirstKept, nftables), default "keepalived_ipvs", idle "virtual servers are not run";
+        "nftables_ipvs" => nftables_ipvs: Set<Box<str>> = by("[TABLE]", Repeat::FirstKept, nftables), default "keepalived_ipvs";
         /// Priority of the nftables chains for IPVS.
-        "nftables_ipvs_priority" => nftables_ipvs_priority: Set<i32> = must(int(i32::MIN, i32::MAX)), default "-1", idle "virtual servers are not run";
+        "nftables_ipvs_priority" => nftables_ipvs_priority: Set<i32> = must(int(i32::MIN, i32::MAX)), default "-1";
         /// First firewall mark for IPVS.
-        "nftables_ipvs_start_fwmark" => nftables_fwmark: Set<u32> = must(uint(1, u32::MAX)), default "1000", idle "virtual servers are not run";
+        "nftables_ipvs_start_fwmark" => nftables_fwmark: Set<u32> = must(uint(1, u32::MAX)), default "1000";
         /// Count packets in nftables rules.
         "nftables_counters" => nftables_counters: Set<()> = flag(), default "off";
         /// FIFO that gets a line for every state change.
@@ -161,19 +161,19 @@ block! {
         /// Write the states to the FIFOs again after a reload.
         "fifo_write_vrrp_states_on_reload" => fifo_states_on_reload: Set<()> = flag(), default "off";
         /// FIFO of checkers.
-        "lvs_notify_fifo" => lvs_fifo: Set<FifoLine> = by("PATH [USER [GROUP]]", Repeat::FirstKept, fifo), idle "virtual servers are not run";
+        "lvs_notify_fifo" => lvs_fifo: Set<FifoLine> = by("PATH [USER [GROUP]]", Repeat::FirstKept, fifo);
         /// Reader of `lvs_notify_fifo`.
-        "lvs_notify_fifo_script" => lvs_fifo_script: SetScript = script(), idle "virtual servers are not run";
+        "lvs_notify_fifo_script" => lvs_fifo_script: SetScript = script();
         /// Nice value of the checker process.
-        "checker_priority" => checker_nice: Set<i32> = last(int(-20, 19)).or(0), default "0", idle "there is no checker process";
+        "checker_priority" => checker_nice: Set<i32> = last(int(-20, 19)).or(0), default "0";
         /// Lock the checker's memory.
-        "checker_no_swap" => checker_no_swap: Set<()> = flag(), default "off", idle "there is no checker process";
+        "checker_no_swap" => checker_no_swap: Set<()> = flag(), default "off";
         /// SCHED_RR priority of the checker process.
-        "checker_rt_priority" => checker_rt_priority: Set<u8> = by("INT[1..99]", Repeat::LastWins, rt_priority), default "off", idle "there is no checker process";
+        "checker_rt_priority" => checker_rt_priority: Set<u8> = by("INT[1..99]", Repeat::LastWins, rt_priority), default "off";
         /// CPUs of the checker process.
-        "checker_cpu_affinity" => checker_cpus: Set<Vec<u32>> = by("UINT[0..CPUs-1]...", Repeat::LastWins, cpu_affinity), default "all", idle "there is no checker process";
+        "checker_cpu_affinity" => checker_cpus: Set<Vec<u32>> = by("UINT[0..CPUs-1]...", Repeat::LastWins, cpu_affinity), default "all";
         /// Real-time limit of the checker process.
-        "checker_rlimit_rttime" => checker_rlimit: Set<u32> = must(uint(1, u32::MAX)), default "10000", idle "there is no checker process";
+        "checker_rlimit_rttime" => checker_rlimit: Set<u32> = must(uint(1, u32::MAX)), default "10000";
         /// Nice value of the BFD thread.
         "bfd_priority" => bfd_nice: Set<i32> = last(int(-20, 19)).or(0), default "0";
         /// Lock the memory of the process that BFD runs in.
@@ -225,20 +225,20 @@ block! {
         /// Exceed the system's limit for that buffer.
         "process_monitor_rcv_bufs_force" => process_monitor_force: Set<bool> = toggle(), default "off";
         /// Checker's netlink command buffer.
-        "lvs_netlink_cmd_rcv_bufs" => lvs_netlink_cmd: Set<u32> = last(uint(0, u32::MAX)), default "kernel", idle "virtual servers are not run";
+        "lvs_netlink_cmd_rcv_bufs" => lvs_netlink_cmd: Set<u32> = last(uint(0, u32::MAX)), default "kernel", idle "the answers of the table are awaited in small batches";
         /// Exceed the system's limit for that buffer.
-        "lvs_netlink_cmd_rcv_bufs_force" => lvs_netlink_cmd_force: Set<bool> = toggle(), default "off", idle "virtual servers are not run";
+        "lvs_netlink_cmd_rcv_bufs_force" => lvs_netlink_cmd_force: Set<bool> = toggle(), default "off", idle "the answers of the table are awaited in small batches";
         /// Checker's netlink watch buffer.
-        "lvs_netlink_monitor_rcv_bufs" => lvs_netlink_monitor: Set<u32> = last(uint(0, u32::MAX)), default "kernel", idle "virtual servers are not run";
+        "lvs_netlink_monitor_rcv_bufs" => lvs_netlink_monitor: Set<u32> = last(uint(0, u32::MAX)), default "kernel", idle "addresses come by the one monitor: vrrp_netlink_monitor_rcv_bufs";
         /// Exceed the system's limit for that buffer.
-        "lvs_netlink_monitor_rcv_bufs_force" => lvs_netlink_monitor_force: Set<bool> = toggle(), default "off", idle "virtual servers are not run";
+        "lvs_netlink_monitor_rcv_bufs_force" => lvs_netlink_monitor_force: Set<bool> = toggle(), default "off", idle "addresses come by the one monitor: vrrp_netlink_monitor_rcv_bufs";
         /// Run notify scripts of real servers at start too.
-        "rs_init_notifies" => rs_init_notifies: Set<bool> = toggle(), default "off", idle "virtual servers are not run";
+        "rs_init_notifies" => rs_init_notifies: Set<bool> = toggle(), default "off";
         /// Checks that are equal in destination, connection options and dialogue run once for all servers that have them;
         /// log lines and notifications stay with each server. A keyword of vipd's own.
-        "vipd_share_checks" => share_checks: Set<bool> = toggle(), default "on", idle "virtual servers are not run";
+        "vipd_share_checks" => share_checks: Set<bool> = toggle(), default "on";
         /// Mail only when a real server really changed.
-        "no_checker_emails" => no_checker_emails: Set<bool> = toggle(), default "off", idle "virtual servers are not run";
+        "no_checker_emails" => no_checker_emails: Set<bool> = toggle(), default "off";
         /// How large VRRP receive buffers are: by MTU, by advert, or bytes.
         "vrrp_rx_bufs_policy" => rx_policy: RxPolicy = by("MTU or ADVERT or UINT", Repeat::LastWins, rx_policy), default "kernel";
         /// Multiplier of the MTU or advert policy.
@@ -292,7 +292,7 @@ block! {
         /// As `checker_process_name`.
         "lvs_process_name" => checker_process_name: Set<Box<str>> = must(text_up_to(15)), renamed "use checker_process_name";
         /// As `lvs_flush_on_stop`.
-        "lvs_flush_onstop" => lvs_flush_on_stop: Set<bool> = by("[VS]", Repeat::LastWins, lvs_flush_on_stop), idle "virtual servers are not run";
+        "lvs_flush_onstop" => lvs_flush_on_stop: Set<bool> = by("[VS]", Repeat::LastWins, lvs_flush_on_stop);
         /// As `vrrp_garp_extra_if`.
         "vrrp_vmac_garp_intvl" => garp_extra: GarpExtra = by("[all] UINT[1..86400] (s)", Repeat::LastWins, global_garp_extra), deprecated "use vrrp_garp_extra_if";
         /// As `vrrp_rlimit_rttime`.

@@ -91,7 +91,14 @@ pub fn daemon(top: &Top, guard: &mut Guard<'_>, cx: &mut Cx<'_>) -> Daemon {
         rt_priority: number(&global.rt_priority),
         nice: number(&global.nice).map(|nice| nice as i8),
         cpu_affinity: global.cpu_affinity.as_ref().map_or(Vec::new(), |set| set.value.clone()),
-        no_swap: global.no_swap.is_some() || global.bfd_no_swap.is_some(),
+        no_swap: global.no_swap.is_some() || global.bfd_no_swap.is_some() || global.checker_no_swap.is_some(),
+        checker: ThreadSpec {
+            name: text(&global.checker_process_name),
+            nice: number(&global.checker_nice).map(|nice| nice as i8),
+            rt_priority: number(&global.checker_rt_priority),
+            cpu_affinity: global.checker_cpus.as_ref().map_or(Vec::new(), |set| set.value.clone()),
+            rlimit_rttime_us: number(&global.checker_rlimit).map(|us| u64::from(us.max(2))),
+        },
         bfd: ThreadSpec {
             name: text(&global.bfd_process_name),
             nice: number(&global.bfd_nice).map(|nice| nice as i8),

@@ -11,6 +11,7 @@
 
 use super::bfd;
 use super::vrrp::News;
+use crate::daemon::loops::checker;
 use crate::daemon::signals::StopSignals;
 use crate::daemon::systemd::Watchdog;
 use crate::kernel::programs::{Job, Limit, Notice, Programs};
@@ -39,6 +40,7 @@ const ALONE_PATIENCE: Duration = Duration::from_secs(1);
 pub struct Setup {
     pub engine: mpsc::UnboundedSender<News>,
     pub bfd: bfd::Door,
+    pub checker: checker::Door,
     /// To the services thread: the daemon is to end.
     pub stop: mpsc::UnboundedSender<()>,
     /// The services thread has begun to stop, or to do something else that ends it.
@@ -101,7 +103,7 @@ async fn serve(
     loop {
         let beat = async {
             match watchdog {
-                Some(watchdog) => watchdog.due(&setup.engine, &setup.bfd).await,
+                Some(watchdog) => watchdog.due(&setup.engine, &setup.bfd, &setup.checker).await,
                 None => pending().await,
             }
         };

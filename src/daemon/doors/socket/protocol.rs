@@ -6,6 +6,7 @@
 use crate::observe::history::Moment;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 /// What a client asks for. Where an instance may be named, `None` is all.
@@ -65,9 +66,33 @@ pub enum Request {
         session: String,
         down: bool,
     },
+    /// Every virtual server with its real servers. Answered by [`Reply::Servers`].
+    Servers,
+    /// An operator's wish about one real server.
+    Server {
+        /// Name of the virtual server, such as `[10.0.0.10]:tcp:80`; `None` is all that have the real server.
+        service: Option<String>,
+        address: IpAddr,
+        /// `None`: on every port.
+        port: Option<u16>,
+        wish: ServerWish,
+    },
     /// Go over to another program file in place, without giving anything up; `None` is the file vipd was started from.
     Upgrade {
         program: Option<PathBuf>,
+    },
+}
+
+/// What is to be done with a real server.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(tag = "do", rename_all = "snake_case")]
+pub enum ServerWish {
+    /// Weight 0 until it is taken back; over reloads and upgrades too.
+    Drain,
+    Undrain,
+    /// This weight whatever checks and files say; `None` ends that.
+    Weigh {
+        weight: Option<u32>,
     },
 }
 
@@ -113,6 +138,10 @@ pub enum Reply {
     Bfd {
         text: String,
         sessions: Value,
+    },
+    /// `services`, each with its `servers`, each with its `checks`; `ipvs` is false when the kernel's table cannot be read.
+    Servers {
+        servers: Value,
     },
     /// It has been done; `message` may add something worth a word.
     Done {

@@ -11,11 +11,13 @@ mod reloading;
 
 use super::bfd;
 use super::vrrp::{News, Punctuality, Told};
+use crate::balance::io::Input;
 use crate::config::report::Class;
 use crate::daemon::answers::LastReload;
 use crate::daemon::doors::socket::{Question, Reply};
 use crate::daemon::drains::Drains;
 use crate::daemon::dumps;
+use crate::daemon::loops::checker;
 use crate::daemon::notifications::Notifications;
 use crate::daemon::options::Options;
 use crate::daemon::reload::Read;
@@ -29,6 +31,7 @@ use crate::kernel::programs::Handle;
 use crate::observe::bfd::Loudness;
 use crate::observe::{self, History, Hub, Wishes, json};
 use crate::vrrp::handover::Handover;
+use crate::vrrp::io::{Event, Role};
 use crate::vrrp::snapshot::Snapshot;
 use mails::Mails;
 use questions::Fitting;
@@ -71,6 +74,8 @@ pub struct Setup {
     pub bfd_punctuality: Arc<Punctuality>,
     pub questions: mpsc::Receiver<Question>,
     pub engine: mpsc::UnboundedSender<News>,
+    pub checker: checker::Door,
+    pub of_checker: mpsc::UnboundedReceiver<checker::Told>,
     pub punctuality: Arc<Punctuality>,
     /// Mistakes of the configuration that the daemon starts with.
     pub mistakes: BTreeSet<(Class, String)>,
@@ -103,6 +108,10 @@ pub struct Services {
     read: u32,
     /// Another program file that takes over, and what the engine leaves to it.
     will: Option<Successor>,
+    /// Answered when the checker thread has ended; none before it is told to.
+    checker_ends: Option<oneshot::Receiver<()>>,
+    /// VRRP has ended, and the checker thread has not yet.
+    waits_for_checker: bool,
     phase: Phase,
     /// It has said its last word.
     engine_gone: bool,
@@ -153,6 +162,8 @@ impl Services {
             last_reload: None,
             read: 0,
             will: None,
+            checker_ends: None,
+            waits_for_checker: false,
             phase: Phase::Starting,
             engine_gone: false,
             engine_lost: false,
@@ -197,6 +208,12 @@ impl Services {
                     None => pending().await,
                 }
             };
+            let checker_ended = async {
+                match &mut self.checker_ends {
+                    Some(ended) => drop(ended.await),
+                    None => pending().await,
+                }
+            };
             let out_of_time = async {
                 match limit {
                     Some(at) => sleep_until(at).await,
@@ -215,6 +232,8 @@ impl Services {
                     None => self.engine_is_gone(),
                 },
                 Some(told) = self.parts.of_bfd.recv() => self.of_bfd(told),
+                Some(told) = self.parts.of_checker.recv() => self.told_by_checker(told),
+                () = checker_ended => self.checker_has_ended(),
                 wish = self.parts.signals.next() => self.wish(wish),
                 Some(question) = self.parts.questions.recv() => self.question(question),
                 Some(()) = self.parts.stop.recv() => self.stop(),
@@ -256,6 +275,9 @@ impl Services {
             // Peers hear of it first: their clients act upon that, not upon a detection time that has to pass.
             self.parts.bfd.send(bfd::News::Stop(oneshot::channel().0));
             let _ = self.parts.engine.send(News::Stop { release: !self.parts.options.keep_claims });
+            let (answer, ended) = oneshot::channel();
+            self.parts.checker.send(checker::News::Stop { keep: self.parts.options.keep_table, answer });
+            self.checker_ends = Some(ended);
             self.phase = Phase::Stopping { until: Instant::now() + self.stop_patience() };
         }
     }
@@ -281,6 +303,11 @@ impl Services {
                 let unix_micros = wall.unix_micros.saturating_sub(wall.at.since(at).as_micros());
                 self.parts.hub.event(&event, unix_micros, &mut wishes);
                 self.fulfil(wishes);
+                if let Event::Became { instance, to, .. } = &event {
+                    let instance = self.parts.hub.context().name(*instance).into();
+                    let fact = Input::Role { instance, master: *to == Role::Master };
+                    self.parts.checker.send(checker::News::Fact(fact));
+                }
                 if !self.watchers.is_empty() {
                     let event = json::event(&event, &self.parts.hub.context());
                     let reply = Reply::Event { unix_micros, event };
@@ -297,10 +324,10 @@ impl Services {
                 let mut wishes = Wishes::default();
                 self.parts.hub.stopped(&mut wishes);
                 self.fulfil(wishes);
-                let (settled, readers) = self.notifications.stop();
-                self.settled = Some(settled);
-                let mail = Instant::now() + LAST_WORDS;
-                self.phase = Phase::LastWords { mail, until: mail + readers };
+                self.waits_for_checker = true;
+                if self.checker_ends.is_none() {
+                    self.last_words();
+                }
             }
             Told::KernelLost => {
                 tracing::error!(target: "parent", "The kernel thread has ended: nothing can be owned any more. Exiting");
@@ -330,6 +357,38 @@ impl Services {
         }
         let reply = Reply::Event { unix_micros, event: json };
         self.watchers.retain(|watcher| watcher.try_send(reply.clone()).is_ok());
+    }
+
+    fn told_by_checker(&mut self, told: checker::Told) {
+        match told {
+            checker::Told::Event(event, at) => {
+                let mut wishes = Wishes::default();
+                let wall = clock::wall();
+                let unix_micros = wall.unix_micros.saturating_sub(wall.at.since(at).as_micros());
+                self.parts.hub.balance(&event, unix_micros, &mut wishes);
+                self.fulfil(wishes);
+            }
+            checker::Told::Warning(text) => tracing::warn!(target: "checker", "{text}"),
+            checker::Told::Note(text) => tracing::info!(target: "checker", "{text}"),
+        }
+    }
+
+    fn checker_has_ended(&mut self) {
+        self.checker_ends = None;
+        while let Ok(told) = self.parts.of_checker.try_recv() {
+            self.told_by_checker(told);
+        }
+        if self.waits_for_checker {
+            self.last_words();
+        }
+    }
+
+    /// Everything has been given up: what was said about it may still arrive.
+    fn last_words(&mut self) {
+        let (settled, readers) = self.notifications.stop();
+        self.settled = Some(settled);
+        let mail = Instant::now() + LAST_WORDS;
+        self.phase = Phase::LastWords { mail, until: mail + readers };
     }
 
     fn fulfil(&mut self, wishes: Wishes) {

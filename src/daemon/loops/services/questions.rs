@@ -6,11 +6,13 @@
 use super::Phase;
 use super::WATCHERS_READ;
 use super::{Services, Successor};
+use crate::balance::io::{Command, Selection};
 use crate::daemon::again::{self, Will};
 use crate::daemon::answers::{self, Surroundings};
-use crate::daemon::doors::socket::{Answer, Question, Reply, Request};
+use crate::daemon::doors::socket::{Answer, Question, Reply, Request, ServerWish};
 use crate::daemon::drains::Drains;
 use crate::daemon::loops::bfd;
+use crate::daemon::loops::checker;
 use crate::daemon::loops::vrrp::{News, Steer};
 use crate::daemon::systemd;
 use crate::handover;
@@ -127,6 +129,11 @@ impl Services {
                     let _ = answer.send(reply);
                 });
                 return;
+            }
+            Request::Servers => return self.servers(answer),
+            Request::Server { service, address, port, wish } => {
+                let which = Selection { service: service.map(Into::into), address, port };
+                return self.server(which, wish, answer);
             }
             Request::Upgrade { program } => {
                 self.upgrade(program, answer);
@@ -295,7 +302,8 @@ impl Services {
     pub fn belongings(&mut self) -> Will {
         let history = self.parts.history.record();
         let fifos = self.parts.hub.hand_over();
-        Will { version: handover::VERSION, handover: None, programs: Vec::new(), fifos, history, bfd: None }
+        let balance = self.checks();
+        Will { version: handover::VERSION, handover: None, balance, programs: Vec::new(), fifos, history, bfd: None }
     }
 
     /// What the bfd thread leaves, which ends by that.
@@ -309,6 +317,53 @@ impl Services {
     fn beside(&self) -> Surroundings {
         let drains_kept = self.parts.drains.names().map(str::to_owned).collect();
         Surroundings { reload: self.last_reload.clone(), drains_kept, ..Surroundings::default() }
+    }
+
+    /// What the balancer leaves. Its thread ends with that, and the kernel's table stays as it is.
+    fn checks(&self) -> Option<Box<crate::balance::Handover>> {
+        let (answer, answered) = oneshot::channel();
+        self.parts.checker.send(checker::News::HandOver(answer));
+        answered.blocking_recv().ok()
+    }
+
+    fn servers(&mut self, answer: oneshot::Sender<Reply>) {
+        let (ask, asked) = oneshot::channel();
+        self.parts.checker.send(checker::News::Snapshot(ask));
+        self.answers.spawn(async move {
+            let reply = match asked.await {
+                Ok(picture) => Reply::Servers { servers: checker::view::json(&picture) },
+                Err(_) => Reply::Refused { reason: "the daemon checks no servers".into(), diagnostics: None },
+            };
+            let _ = answer.send(reply);
+        });
+    }
+
+    fn server(&mut self, which: Selection, wish: ServerWish, answer: oneshot::Sender<Reply>) {
+        let text = match which.port {
+            Some(port) => format!("{}:{port}", which.address),
+            None => which.address.to_string(),
+        };
+        let (command, done) = match wish {
+            ServerWish::Drain => (Command::Drain(which), format!("{text} gets no new connections")),
+            ServerWish::Undrain => (Command::Undrain(which), format!("{text} serves again")),
+            ServerWish::Weigh { weight: Some(weight) } => {
+                (Command::Weigh(which, Some(weight)), format!("{text} has weight {weight}"))
+            }
+            ServerWish::Weigh { weight: None } => {
+                (Command::Weigh(which, None), format!("{text} has its configured weight"))
+            }
+        };
+        let (ask, asked) = oneshot::channel();
+        self.parts.checker.send(checker::News::Command(command, ask));
+        self.answers.spawn(async move {
+            let reply = match asked.await {
+                Ok(0) => Reply::Refused { reason: format!("there is no real server {text}"), diagnostics: None },
+                Ok(1) => Reply::Done { message: done },
+                Ok(services) => Reply::Done { message: format!("{done} in {services} virtual servers") },
+                Err(_) => Reply::Refused { reason: "the daemon checks no servers".into(), diagnostics: None },
+            };
+            let _ = answer.send(reply);
+        });
     }
 
     fn view(&self) -> answers::View {

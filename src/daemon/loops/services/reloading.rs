@@ -9,6 +9,7 @@ use crate::daemon::answers::LastReload;
 use crate::daemon::doors::socket::Reply;
 use crate::daemon::dumps;
 use crate::daemon::loops::bfd;
+use crate::daemon::loops::checker;
 use crate::daemon::loops::vrrp::{News, Told};
 use crate::daemon::reading;
 use crate::daemon::reload::{self, Read};
@@ -46,8 +47,10 @@ impl Services {
         let (answer, levels) = oneshot::channel();
         self.parts.bfd.send(bfd::News::Reload(spec.clone(), answer));
         let (trackers, engine) = (self.parts.trackers.clone(), self.parts.engine.clone());
+        let checker = self.parts.checker.clone();
         self.answers.spawn(async move {
             let mut readings = trackers.configure(spec.clone()).await;
+            checker.send(checker::News::Reload(spec.clone(), trackers::of_files(&spec, &readings)));
             let levels = levels.await.unwrap_or_default();
             readings.extend(trackers::of_sessions(&spec, levels.iter().map(|(name, up)| (&**name, *up))));
             let _ = engine.send(News::Reload(spec, readings));

@@ -10,6 +10,7 @@ use super::Steer;
 use super::Told;
 use super::WALL_EVERY;
 use super::bfd;
+use crate::daemon::loops::checker;
 use crate::kernel::netlink::{Order, Report, Trouble};
 use crate::kernel::programs::{self, Client, Job, Notice};
 use crate::kernel::socket::{Opening, Sockets, is_own_refusal};
@@ -75,6 +76,7 @@ pub(super) struct Driver {
     pub(super) punctuality: Arc<Punctuality>,
     pub(super) log_addresses: bool,
     pub(super) bfd: bfd::Door,
+    pub(super) checker: checker::Door,
     /// As last given to the sockets.
     pub(super) ports: Vec<(Port, Vec<InstanceId>)>,
     /// [`Engine::ports_version`] of `ports`; `None` before there are any.
@@ -153,6 +155,7 @@ impl Driver {
                     self.tell_address(&fact);
                 }
                 self.bfd.tell_local(&fact);
+                self.checker.tell_local(&fact);
                 self.engine.handle(Input::Link(fact), now);
             }
             Report::Applied { instance, outcome } => self.engine.handle(Input::Applied { instance, outcome }, now),

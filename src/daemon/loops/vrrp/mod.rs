@@ -13,6 +13,7 @@
 mod carry;
 
 use super::bfd;
+use crate::daemon::loops::checker;
 use crate::kernel::netlink::{Order, Report};
 use crate::kernel::programs::{Client, Notice};
 use crate::kernel::socket::{SocketSettings, Sockets};
@@ -134,6 +135,8 @@ pub struct Setup {
     pub programs: Client,
     pub punctuality: Arc<Punctuality>,
     pub log_addresses: bool,
+    /// Told of every address that comes and goes.
+    pub checker: checker::Door,
     /// What another program of this process left behind.
     pub handover: Option<Box<Handover>>,
     /// Interfaces and addresses are told there too: BFD sessions depend on them.
@@ -186,6 +189,7 @@ async fn run(setup: Setup) -> std::io::Result<()> {
         programs,
         punctuality,
         log_addresses,
+        checker,
         handover,
         bfd,
     } = setup;
@@ -201,12 +205,16 @@ async fn run(setup: Setup) -> std::io::Result<()> {
     let spec = loop {
         match reports.recv().await {
             Some(Report::Link(LinkFact::Dump(dump))) => {
-                bfd.tell_local(&LinkFact::Dump(dump.clone()));
+                let fact = LinkFact::Dump(dump);
+                bfd.tell_local(&fact);
+                checker.tell_local(&fact);
+                let LinkFact::Dump(dump) = fact else { continue };
                 links = dump;
                 early.clear();
             }
             Some(Report::Link(fact)) => {
                 bfd.tell_local(&fact);
+                checker.tell_local(&fact);
                 early.push(fact);
             }
             Some(Report::Configured { spec, troubles, .. }) => {
@@ -238,6 +246,7 @@ async fn run(setup: Setup) -> std::io::Result<()> {
         punctuality,
         log_addresses,
         bfd,
+        checker,
         ports: Vec::new(),
         ports_version: None,
         ports_retry: Time::NEVER,

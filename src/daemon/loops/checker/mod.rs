@@ -1,0 +1,317 @@
+//! The checker thread: the loop that carries facts into the [`Balancer`] and its wishes out.
+//!
+//! One thread, one current-thread runtime, and on it three kinds of tasks that wait for each other nowhere: this loop, which
+//! owns the balancer; a task for every probe under way ([`probing`]); and the owner of the kernel's table ([`table`]). A
+//! backend that hangs holds up its own probe, a kernel that does not answer holds up the table. Programs of MISC_CHECK run
+//! on the programs thread and are answered under the attempt's number.
+//!
+//! What others must do for it (log, notify programs, FIFO lines, mail) goes to the services thread as events.
+
+mod probing;
+mod table;
+pub mod view;
+
+use crate::balance::Balancer;
+use crate::balance::Handover;
+use crate::balance::io::{Action, Beginning, Command, Event, Input, TrackValue, Tracker};
+use crate::balance::snapshot::Snapshot;
+use crate::kernel::ipvs::dump::Seen;
+use crate::kernel::programs;
+use crate::kernel::{clock, privilege};
+use crate::spec::Spec;
+use crate::time::Time;
+use crate::vrrp::io::{Link, LinkFact};
+use probing::Probing;
+use std::net::IpAddr;
+use std::panic::AssertUnwindSafe;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use table::Table;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::LocalSet;
+use tokio::time::{Instant, sleep_until, timeout};
+
+/// How long the table may take to be emptied when the daemon ends.
+const LAST_PATIENCE: Duration = Duration::from_secs(5);
+/// How long the kernel's counters may take for a question.
+const COUNTERS_PATIENCE: Duration = Duration::from_secs(1);
+/// The loop is begun again this often after a panic.
+const LIVES: u32 = 5;
+
+/// What the checker thread is asked.
+pub enum News {
+    /// Go over to another configuration, of whose files and sessions this is known.
+    Reload(Arc<Spec>, Vec<(Tracker, TrackValue)>),
+    /// A fact that comes from elsewhere in the daemon: trackers, addresses, roles.
+    Fact(Input),
+    /// An operator's wish; answered with how many servers it reaches.
+    Command(Command, oneshot::Sender<usize>),
+    Snapshot(oneshot::Sender<Box<Picture>>),
+    /// Write down what the next program needs, leave the table as it is, and end.
+    HandOver(oneshot::Sender<Box<Handover>>),
+    /// Answered when the loop comes round.
+    Ping(oneshot::Sender<()>),
+    /// Withdraw everything (or with `keep` leave it as it is) and end; answered when that is done.
+    Stop {
+        keep: bool,
+        answer: oneshot::Sender<()>,
+    },
+}
+
+/// The state of all virtual servers, with the kernel's counters where they could be read.
+#[derive(Clone, Debug)]
+pub struct Picture {
+    pub snapshot: Snapshot,
+    pub table: Option<Seen>,
+}
+
+/// What the services thread is told.
+#[derive(Debug)]
+pub enum Told {
+    Event(Event, Time),
+    Warning(String),
+    Note(String),
+}
+
+/// The way to the checker thread; cheap to clone, never waits.
+#[derive(Clone, Debug)]
+pub struct Door(mpsc::UnboundedSender<News>);
+
+impl std::fmt::Debug for News {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("News")
+    }
+}
+
+impl Door {
+    /// News to a thread that has ended are lost.
+    pub fn send(&self, news: News) {
+        let _ = self.0.send(news);
+    }
+
+    /// What the kernel tells of addresses, for services whose checks wait for theirs.
+    pub fn tell_local(&self, fact: &LinkFact) {
+        let fact = match fact {
+            LinkFact::Dump(links) => {
+                let of = |link: &Link| -> Vec<(u32, IpAddr)> {
+                    let usable = link.addresses.iter().filter(|address| address.usable);
+                    usable.map(|address| (link.index, address.address)).collect()
+                };
+                Input::Addresses(links.iter().flat_map(of).collect())
+            }
+            LinkFact::Address { index, address } => {
+                Input::Address { interface: *index, address: address.address, here: address.usable }
+            }
+            LinkFact::AddressGone { index, address, .. } => {
+                Input::Address { interface: *index, address: *address, here: false }
+            }
+            LinkFact::Changed(_) | LinkFact::Gone { .. } | LinkFact::Healed { .. } | LinkFact::Swept { .. } => return,
+        };
+        self.send(News::Fact(fact));
+    }
+}
+
+/// Everything that the thread owns from the start.
+pub struct Setup {
+    pub spec: Arc<Spec>,
+    pub services: mpsc::UnboundedSender<Told>,
+    pub programs: programs::Handle,
+    /// What is known of tracked files and sessions, of addresses and of masters.
+    pub world: Beginning,
+    pub left: Option<Box<Handover>>,
+    /// Where the record of what is ours in the kernel's table is kept.
+    pub record: PathBuf,
+    /// The first checks are spread by it.
+    pub seed: u64,
+}
+
+/// The way to a checker thread, before there is one: what is sent waits for it.
+pub fn door() -> (Door, Inbox) {
+    let (sender, inbox) = mpsc::unbounded_channel();
+    (Door(sender), Inbox(inbox))
+}
+
+/// The thread's end of a [`Door`].
+#[derive(Debug)]
+pub struct Inbox(mpsc::UnboundedReceiver<News>);
+
+/// Starts the thread. It ends after [`News::Stop`] or [`News::HandOver`].
+///
+/// # Errors
+/// The thread cannot be started, or no descriptor is left.
+pub fn start(mut setup: Setup, Inbox(mut inbox): Inbox) -> std::io::Result<std::thread::JoinHandle<()>> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    std::thread::Builder::new().name("checker".into()).spawn(move || {
+        let _ = nix::sys::signal::SigSet::all().thread_block();
+        let thread = setup.spec.daemon.checker.clone();
+        if let Some(name) = &thread.name
+            && let Ok(name) = std::ffi::CString::new(&**name)
+        {
+            let _ = nix::sys::prctl::set_name(&name);
+        }
+        for (what, error) in privilege::thread(&thread) {
+            let _ = setup.services.send(Told::Warning(format!("Unable to set {what} of the checker thread: {error}")));
+        }
+        for _ in 0..LIVES {
+            let lived = std::panic::catch_unwind(AssertUnwindSafe(|| {
+                LocalSet::new().block_on(&runtime, live(&mut setup, &mut inbox));
+            }));
+            if lived.is_ok() {
+                return;
+            }
+            tracing::error!(target: "checker", "The checker thread panicked and begins again");
+        }
+        tracing::error!(target: "checker", "The checker thread has ended: servers are no longer checked");
+    })
+}
+
+/// That time on the clock of the runtime.
+fn instant(at: Time) -> Instant {
+    Instant::now() + at.since(clock::now()).to_std().min(Duration::from_secs(86_400))
+}
+
+/// Serves until it is told to end.
+async fn live(setup: &mut Setup, inbox: &mut mpsc::UnboundedReceiver<News>) {
+    let spec = setup.spec.balance.clone();
+    let (answer, mut answers) = mpsc::unbounded_channel();
+    let now = clock::now();
+    // After a panic the world is not known any better than at the start.
+    let balancer = match setup.left.take() {
+        Some(left) => Balancer::inherit(spec.clone(), setup.world.clone(), &left, setup.seed, now),
+        None => Balancer::begin(spec.clone(), setup.world.clone(), setup.seed, now),
+    };
+    let mut checker = Checker {
+        table: Table::new(&spec, setup.record.clone(), answer.clone(), setup.services.clone()),
+        probing: Probing::new(&spec, &setup.programs, answer, setup.services.clone()),
+        services: setup.services.clone(),
+        balancer,
+    };
+    checker.carry_out();
+    checker.table.begin();
+    loop {
+        let due = async {
+            match checker.balancer.deadline() {
+                Some(at) => sleep_until(instant(at)).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            news = inbox.recv() => match news {
+                Some(News::Reload(spec, trackers)) => {
+                    // Should this thread have to begin again, it begins with this.
+                    setup.spec = spec.clone();
+                    for (tracker, value) in trackers {
+                        remember(&mut setup.world, &Input::Tracked { tracker, value });
+                    }
+                    checker.probing.reconfigure(&spec.balance);
+                    checker.balancer.reload(spec.balance.clone(), setup.world.trackers.clone(), clock::now());
+                }
+                Some(News::Fact(fact)) => {
+                    remember(&mut setup.world, &fact);
+                    checker.balancer.handle(fact, clock::now());
+                }
+                Some(News::Command(command, answer)) => checker.command(command, answer),
+                Some(News::Snapshot(answer)) => checker.look(answer),
+                Some(News::Ping(answer)) => drop(answer.send(())),
+                Some(News::HandOver(answer)) => {
+                    let _ = answer.send(Box::new(checker.balancer.hand_over()));
+                    return;
+                }
+                Some(News::Stop { keep, answer }) => {
+                    checker.end(keep).await;
+                    let _ = answer.send(());
+                    return;
+                }
+                None => return checker.end(true).await,
+            },
+            Some(input) = answers.recv() => {
+                checker.probing.answered(&input);
+                checker.balancer.handle(input, clock::now());
+            }
+            () = due => checker.balancer.handle(Input::Tick, clock::now()),
+        }
+        checker.carry_out();
+    }
+}
+
+/// Keeps what the balancer would have to be told if it began again.
+fn remember(world: &mut Beginning, fact: &Input) {
+    match fact {
+        Input::Tracked { tracker, value } => {
+            world.trackers.retain(|(known, _)| known != tracker);
+            world.trackers.push((tracker.clone(), *value));
+        }
+        Input::Address { interface, address, here } => {
+            let at = (*interface, *address);
+            world.addresses.retain(|known| *known != at);
+            if *here {
+                world.addresses.push(at);
+            }
+        }
+        Input::Addresses(all) => world.addresses.clone_from(all),
+        Input::Role { instance, master } => {
+            world.masters.retain(|known| known != instance);
+            if *master {
+                world.masters.push(instance.clone());
+            }
+        }
+        Input::Tick | Input::Probed { .. } | Input::Applied { .. } | Input::Restored { .. } | Input::Command(_) => {}
+    }
+}
+
+struct Checker {
+    balancer: Balancer,
+    table: Table,
+    probing: Probing,
+    services: mpsc::UnboundedSender<Told>,
+}
+
+impl Checker {
+    /// Everything that the balancer wishes at present, in its order.
+    fn carry_out(&mut self) {
+        while let Some(action) = self.balancer.poll() {
+            match action {
+                Action::Probe { check, attempt, probe } => self.probing.probe(check, attempt, &probe),
+                Action::Abandon(attempt) => self.probing.abandon(attempt),
+                Action::Report(event) => drop(self.services.send(Told::Event(event, clock::now()))),
+                Action::Serve { .. }
+                | Action::Withdraw(_)
+                | Action::Marks(_)
+                | Action::Flush
+                | Action::SyncDaemon(_)
+                | Action::Timeouts(_) => self.table.order(action),
+            }
+        }
+    }
+
+    fn command(&mut self, command: Command, answer: oneshot::Sender<usize>) {
+        let reached = match &command {
+            Command::Drain(which) | Command::Undrain(which) | Command::Weigh(which, _) => self.balancer.reaches(which),
+            Command::Stop { .. } => 0,
+        };
+        if reached > 0 {
+            self.balancer.handle(Input::Command(command), clock::now());
+        }
+        let _ = answer.send(reached);
+    }
+
+    fn look(&self, answer: oneshot::Sender<Box<Picture>>) {
+        let snapshot = self.balancer.snapshot(clock::now());
+        let table = self.table.look();
+        tokio::task::spawn_local(async move {
+            let table = timeout(COUNTERS_PATIENCE, table).await.ok().and_then(Result::ok).flatten();
+            let _ = answer.send(Box::new(Picture { snapshot, table }));
+        });
+    }
+
+    async fn end(&mut self, keep: bool) {
+        self.balancer.handle(Input::Command(Command::Stop { keep }), clock::now());
+        self.carry_out();
+        self.probing.give_up();
+        if timeout(LAST_PATIENCE, self.table.finish()).await.is_err() {
+            let text = format!("IPVS: the table could not be emptied within {} s", LAST_PATIENCE.as_secs());
+            let _ = self.services.send(Told::Warning(text));
+        }
+    }
+}
