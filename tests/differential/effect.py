@@ -63,6 +63,16 @@ VRRP member instances|Command|Interval|Timeout|Weight|Rise|Fall|Process|Min proc
 BEGINS = re.compile(r"^ (VRRP Instance|VRRP Sync Group|VRRP Script|VRRP Track process|Track file|VRRP Track file) = ([^,]*)")
 # (reason, label, sign in "peer -> ours")
 KNOWN = [
+    ("a link-local source comes with the MAC address of the moment", "Using src_ip", r"^fe80::.* -> fe80::"),
+    ("2.2.7 runs what a program's links lead to under that name; here it keeps the name that it was given", "Command", r"killall5"),
+    ("2.2.7 does not show what a sync group tracks", "VRRP Sync Group: Tracked processes", r"^ -> "),
+    ("2.2.7 does not watch a route without an interface and says so", "Virtual Routes", r"no_track"),
+    ("2.2.7 takes a peer twice", "Unicast Peer", r""),
+    ("a number by ${_RANDOM}", "Virtual Router ID", r"^\d+ -> \d+$"),
+    ("a track_file in a directory that is not there: 2.2.7 shows it, and never reads it", "Track file is missing", r""),
+    ("a track_file in a directory that is not there: 2.2.7 shows it, and never reads it", "Tracked files", r" -> $"),
+    ("a command that the shell takes is shown without quotes by 2.2.7", "Command", r"^(<.*) -> '\1'$"),
+    ("vrrp_check_unicast_src of global_defs acts on an instance whose dump by 2.2.7 does not show it", "Check unicast src", r"^no -> yes$"),
     ("the time-out in force stands in the dump, not 0 for a script without one", "Timeout", r"^0 sec -> "),
     ("2.2.7 does not show a track_file that nobody tracks", "Track file is new", r""),
 ]
@@ -93,13 +103,16 @@ def facts(dump):
             exact = re.split(r" ?[=:] ?| \(\d+\)", text)[0]
             if label and exact in FACTS: label = exact
             value = re.split(r" ?= ?", text, maxsplit=1)[1] if "=" in text else ""
-            if label == "Multicast address": value = text.split(" ")[-1]
+            if label == "Multicast address": value = (re.findall(r"[0-9a-f:.]*[:.][0-9a-f:.]+", text) or [""])[-1]
+            # Whether the kernel has an address yet, and the link that is made at that moment.
+            if label == "Interface": value = re.sub(r".*\b(vmac|ipvlan) on ", "", value)
             if label == "Check unicast src": value = text.split(":")[-1].strip()
             if label: item.setdefault(label, []).extend([real(value)] if value else [])
         elif label: item[label].append(real(text))
     for labels in found.values():
         for name, values in labels.items():
-            values[:] = [re.sub(r"0 usecs|\(from configuration\)|\bpreferred_lft forever\b|uid:gid \S+|\s+", " ", v).strip() for v in values]
+            values[:] = [re.sub(r"\b0\.0\.0\.0/0|(?<![\w:])::/0", "default", v) for v in values]
+            values[:] = [re.sub(r"0 usecs| set\b|\(from configuration\)|\bpreferred_lft forever\b|uid:gid \S+|\s+", " ", v).strip() for v in values]
             if name.startswith("Tracked"): values.sort()
     return found
 
@@ -169,7 +182,10 @@ def main():
     with concurrent.futures.ThreadPoolExecutor(a.jobs) as pool:
         for f, found in zip(files, pool.map(lambda f: compare(f, peer, ours), files)):
             if found is None: print("skipped: no namespaces or no overlayfs"); return 77
-            if isinstance(found, str): silent[found] += 1; continue
+            if isinstance(found, str):
+                silent[found] += 1
+                if a.v: print(f"{os.path.basename(f)}: {found}")
+                continue
             if not found: alike += 1
             for kind, where, theirs, own in found:
                 reason = known(kind, theirs, own)
