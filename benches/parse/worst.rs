@@ -254,7 +254,8 @@ pub fn run(only: Option<&str>) -> bool {
             let servers = [("a.conf".to_owned(), spec), ("b.conf".to_owned(), spec)];
             pair::compare(&servers);
             note("compare");
-            pair::outlook(&servers);
+            let named = servers.map(|(name, spec)| (name, spec.clone()));
+            vipd::sim::outlook(&named, &["a.conf".to_owned(), "b.conf".to_owned()]);
             note("outlook");
         }
         let slowest = stages.iter().map(|(_, took)| *took).max().unwrap_or_default();

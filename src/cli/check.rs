@@ -7,10 +7,11 @@ use super::Outcome;
 use super::args::{Check, Format};
 use super::files::{Where, load};
 use super::paint::Paint;
-use super::simulate::server_name;
+use super::simulate::server_names;
 use super::steer;
 use crate::config::pair::{self, Finding};
 use crate::config::report::{Class, Level, Style};
+use crate::sim::outlook;
 use crate::spec::Spec;
 use serde_json::json;
 use std::path::Path;
@@ -47,18 +48,21 @@ pub fn run(args: &Check) -> Outcome {
     }
     if specs.len() > 1 {
         let servers: Vec<(String, &Spec)> = specs.iter().map(|(file, spec)| (file.clone(), spec)).collect();
-        let findings = pair::compare(&servers);
+        let mut findings = pair::compare(&servers);
+        let files: Vec<String> = specs.iter().map(|(file, _)| file.clone()).collect();
+        // Sentences name servers as simulate and lab do.
+        let paths: Vec<&Path> = files.iter().map(Path::new).collect();
+        let named: Vec<(String, Spec)> =
+            server_names(&paths).into_iter().zip(specs.into_iter().map(|(_, spec)| spec)).collect();
+        let outlook = outlook(&named, &files);
+        findings.extend(outlook.findings.clone());
         let worst = |level| findings.iter().any(|f| f.level == level);
         if worst(Level::Error) || args.strict && worst(Level::Warning) {
             code = code.max(NO);
         }
-        // Sentences name servers as simulate and lab do.
-        let named: Vec<(String, &Spec)> =
-            specs.iter().map(|(file, spec)| (server_name(Path::new(file)), spec)).collect();
-        let outlook = pair::outlook(&named);
         out += &match format {
-            Format::Json => json_lines(&findings, &outlook),
-            Format::Text => text(&findings, &outlook, paint),
+            Format::Json => json_lines(&findings, &outlook.lines),
+            Format::Text => text(&findings, &outlook.lines, paint),
         };
     }
     steer::print(&out)?;

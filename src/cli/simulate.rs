@@ -40,18 +40,28 @@ pub fn run(args: &Simulate) -> Outcome {
 
 /// The configurations with their servers' names: the file's, or its directory's for keepalived.conf.
 fn specs(files: &[PathBuf]) -> Result<Vec<(String, Spec)>, Trouble> {
-    let mut found: Vec<(String, Spec)> = Vec::new();
+    let mut found: Vec<Spec> = Vec::new();
     for file in files {
         let (spec, _) = load(file, None, Where::Anywhere)?;
         let Some(spec) = spec else {
             let trouble = Trouble::new(format!("{} cannot be used", file.display()));
             return Err(trouble.help(format!("vipctl check {}", file.display())));
         };
-        let plain = server_name(file);
-        let number = found.iter().filter(|(n, _)| *n == plain || n.starts_with(&format!("{plain}-"))).count();
-        found.push((if number == 0 { plain } else { format!("{plain}-{}", number + 1) }, spec));
+        found.push(spec);
     }
-    Ok(found)
+    let paths: Vec<&Path> = files.iter().map(PathBuf::as_path).collect();
+    Ok(server_names(&paths).into_iter().zip(found).collect())
+}
+
+/// [`server_name`] of each, made different by a number where two are the same.
+pub fn server_names(files: &[&Path]) -> Vec<String> {
+    let mut names: Vec<String> = Vec::new();
+    for file in files {
+        let plain = server_name(file);
+        let number = names.iter().filter(|n| **n == plain || n.starts_with(&format!("{plain}-"))).count();
+        names.push(if number == 0 { plain } else { format!("{plain}-{}", number + 1) });
+    }
+    names
 }
 
 /// What a server is called after its configuration file.

@@ -115,6 +115,17 @@ pub(super) struct Chronicle {
     doubles: BTreeMap<IpAddr, Vec<(Time, Interval)>>,
     moments: Vec<Moment>,
     after: String,
+    /// Changes of state, if they are asked for.
+    pub turns: Option<Vec<Turn>>,
+}
+
+/// An instance entered a state.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Turn {
+    pub at: Time,
+    pub node: usize,
+    pub instance: usize,
+    pub to: Role,
 }
 
 /// A [`Pcap`] that may be off.
@@ -151,6 +162,7 @@ impl Chronicle {
             doubles: BTreeMap::new(),
             moments: Vec::new(),
             after: "start".into(),
+            turns: None,
         }
     }
 
@@ -188,6 +200,9 @@ impl Chronicle {
     }
 
     pub fn event(&mut self, at: Time, node: usize, spec: &Spec, event: &Event) {
+        if let (Some(turns), Event::Became { instance, to, .. }) = (&mut self.turns, event) {
+            turns.push(Turn { at, node, instance: instance.index(), to: *to });
+        }
         if self.record
             && let Some(text) = sentence(spec, event)
         {

@@ -10,7 +10,7 @@ use super::lan::Lan;
 use super::node::{News, Node};
 use super::oracle::Oracle;
 use super::random::Random;
-use super::report::{Chronicle, Report};
+use super::report::{Chronicle, Report, Turn};
 use super::router::Make;
 use super::said;
 use super::scenario::{Conduct, Scenario};
@@ -20,6 +20,7 @@ use crate::vrrp::io::{
     Action, Announce, Attempt, Beginning, Exit, Input, KillSignal, LinkFact, Outcome, Readings, RxMeta, TrackValue,
     Tracker, Transmit,
 };
+use crate::vrrp::snapshot::Snapshot;
 use crate::wire::{Family, PROTOCOL_VRRP, Priority};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -47,6 +48,8 @@ pub struct World<'m> {
     pub(super) scenario: Scenario,
     pub(super) queue: BTreeMap<(Time, u64), Happening>,
     sequence: u64,
+    /// The oracle looks at each step.
+    judged: bool,
 }
 
 pub(super) enum Happening {
@@ -130,6 +133,7 @@ impl<'m> World<'m> {
             scenario: scenario.clone(),
             queue: BTreeMap::new(),
             sequence: 0,
+            judged: true,
         };
         if record {
             world.chronicle.turn_on();
@@ -143,6 +147,29 @@ impl<'m> World<'m> {
             }
         }
         Ok(world)
+    }
+
+    /// Changes of state are written down, and no law is looked at: for those who ask what happens, also with servers that
+    /// cannot do what the laws want.
+    pub(super) fn watch_turns(&mut self) {
+        self.chronicle.turns = Some(Vec::new());
+        self.judged = false;
+    }
+
+    /// Changes of state so far.
+    pub(super) fn turns(&mut self) -> Vec<Turn> {
+        self.chronicle.turns.take().unwrap_or_default()
+    }
+
+    /// Every server's own view at a moment that no step has passed.
+    pub(super) fn standings_at(&self, at: Time) -> Vec<Option<Snapshot>> {
+        self.nodes.iter().map(|node| node.router.as_ref().map(|router| router.snapshot(at))).collect()
+    }
+
+    /// When the next step is, if there is one.
+    pub(super) fn next_at(&self) -> Option<Time> {
+        let queued = self.queue.first_key_value().map(|(key, _)| key.0);
+        queued.into_iter().chain(self.nodes.iter().filter_map(|node| node.wake)).min()
     }
 
     pub fn now(&self) -> Time {
@@ -179,6 +206,9 @@ impl<'m> World<'m> {
     }
 
     fn judge(&mut self, last: bool) {
+        if !self.judged {
+            return;
+        }
         let mut oracle = std::mem::take(&mut self.oracle);
         oracle.look(self, last);
         self.oracle = oracle;

@@ -1,19 +1,16 @@
 //! Two or more servers' configurations against each other: what one file cannot show.
 //!
-//! [`compare`] finds what will not work between them, [`outlook`] says what will happen, with computed times. Both look at
-//! resolved [`Spec`]s only, so defaults and repairs are in already; the times come from the engine's own arithmetic.
-//! Nothing here reads a file or knows where in one a setting stands: findings name the file and the instance.
+//! [`compare`] finds what will not work between them. It looks at resolved [`Spec`]s only, so defaults and repairs are in
+//! already. What will happen is not computed here: [`crate::sim::outlook`] plays it through. Nothing here reads a file or
+//! knows where in one a setting stands: findings name the file and the instance.
 //!
 //! The first question is which instances of different files are the same virtual router: [`routers`] answers it by
 //! virtual router identifier, addresses, peers and names together, so that one wrong setting is found as a difference
 //! and does not make two routers of one.
 
 mod bfd;
-mod outlook;
 mod rules;
 mod trackers;
-
-pub use outlook::outlook;
 
 use super::report::Level;
 use crate::spec::{InstanceSpec, Spec, Transport};
@@ -57,7 +54,7 @@ pub(crate) struct Servers<'a> {
 }
 
 impl<'a> Servers<'a> {
-    fn new(list: &'a [(String, &'a Spec)]) -> Self {
+    pub fn new(list: &'a [(String, &'a Spec)]) -> Self {
         let short = |file: &str| {
             let name = file.rsplit('/').next().unwrap_or(file);
             name.strip_suffix(".conf").filter(|stem| !stem.is_empty()).unwrap_or(name).to_owned()

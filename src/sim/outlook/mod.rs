@@ -1,0 +1,244 @@
+//! What will happen with these servers: every single failure of each is played through with the engine, and what happened
+//! is told, who took over after how long, or why nothing moved.
+//!
+//! Nothing is computed here that the engine computes: who is master stands in its snapshots, times are those of its turns.
+//! Each play is the same world up to the failure, so all is deterministic. A failure comes right after an advert, and a
+//! script's right after a run, where it takes longest; a time that silence alone decides is a bound ("at most"), others are
+//! those of the play. What would take too long with many instances is left out, and said.
+
+mod because;
+mod failure;
+mod play;
+mod tell;
+
+pub use failure::Failure;
+
+use crate::config::pair::{Finding, Member, Servers, routers};
+use crate::sim::bounds::Bounds;
+use crate::sim::scenario::Scenario;
+use crate::spec::Spec;
+use crate::time::Interval;
+use crate::vrrp::io::Role;
+use crate::vrrp::snapshot::InstanceView;
+use play::{Calm, Course, Standings};
+use std::sync::Arc;
+
+/// Adverts that all plays together may cost: about half a second of a slow machine.
+const BUDGET: u64 = 150_000;
+
+/// What came of all plays.
+#[derive(Clone, Debug, Default)]
+pub struct Outlook {
+    /// In sentences, one a line.
+    pub lines: Vec<String>,
+    /// Trackers that fail and move nothing.
+    pub findings: Vec<Finding>,
+    pub plays: Vec<Played>,
+    /// Failures that were not played, since there are too many.
+    pub left_out: usize,
+}
+
+/// One failure and what it led to.
+#[derive(Clone, Debug)]
+pub struct Played {
+    pub server: String,
+    pub failure: Failure,
+    /// What `vipctl simulate --scenario` plays.
+    pub scenario: Scenario,
+    pub moves: Vec<Move>,
+}
+
+/// A virtual router that has other masters after a failure.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Move {
+    /// Instance on the first server that has it.
+    pub instance: Box<str>,
+    pub before: Vec<String>,
+    pub after: Vec<String>,
+    /// From the failure (where silence tells of it: from the last advert) until the new master took over.
+    pub took: Option<Interval>,
+}
+
+/// A virtual router, as the players see it.
+pub(super) struct Router<'a> {
+    pub members: Vec<Member<'a>>,
+    /// Servers that are its master before anything fails.
+    pub masters: Vec<usize>,
+}
+
+/// Plays everything through. The names are what servers are called in sentences; `files` what their findings point at.
+pub fn outlook(named: &[(String, Spec)], files: &[String]) -> Outlook {
+    let specs: Vec<(String, Arc<Spec>)> =
+        named.iter().map(|(name, spec)| (name.clone(), Arc::new(spec.clone()))).collect();
+    let list: Vec<(String, &Spec)> = named.iter().map(|(name, spec)| (name.clone(), spec)).collect();
+    let servers = Servers::new(&list);
+    let plain: Vec<&Spec> = named.iter().map(|(_, spec)| spec).collect();
+    let bounds = Bounds::of(&plain, &Scenario::default());
+    let settle = Interval::from_secs(bounds.settle.as_micros().div_ceil(1_000_000) + 1);
+    let each = adverts_a_second(&plain);
+    if (settle.as_micros() / 1_000_000).saturating_mul(each) > BUDGET {
+        let count: usize = plain.iter().map(|spec| spec.instances.len()).sum();
+        let what = format!("{count} instances, and {settle} s until all has settled");
+        let lines = vec![format!(
+            "Nothing was played through, as that would take too long ({what}): `vipctl simulate` plays one failure."
+        )];
+        let left_out = plain.iter().map(|spec| Failure::all(spec).len()).sum();
+        return Outlook { lines, left_out, ..Outlook::default() };
+    }
+    let Ok(calm) = play::calm(&specs, settle) else { return Outlook::default() };
+    let routers: Vec<Router<'_>> = routers(&servers)
+        .into_iter()
+        .map(|members| {
+            let masters = masters(&members, &calm.standings);
+            Router { members, masters }
+        })
+        .collect();
+    let mut player = Player { specs: &specs, servers: &servers, files, routers: &routers, calm: &calm, spent: 0 };
+    player.all()
+}
+
+/// Adverts of all servers in a second, and runs of scripts, about.
+fn adverts_a_second(specs: &[&Spec]) -> u64 {
+    let second = |spec: &&Spec| -> u64 {
+        let each = spec.instances.iter().map(|i| 1_000_000 / i.interval.as_micros().clamp(10_000, 1_000_000));
+        each.sum::<u64>() + spec.scripts.len() as u64
+    };
+    specs.iter().map(second).sum::<u64>().max(1)
+}
+
+/// Servers whose instance of this router is MASTER.
+fn masters(members: &[Member<'_>], standings: &Standings) -> Vec<usize> {
+    let master = |member: &&Member<'_>| view(member, standings).is_some_and(|view| view.state == Role::Master);
+    members.iter().filter(master).map(|member| member.server).collect()
+}
+
+/// The instance of a member at some moment; `None` where no daemon runs.
+pub(super) fn view<'s>(member: &Member<'_>, standings: &'s Standings) -> Option<&'s InstanceView> {
+    let snapshot = standings.get(member.server)?.as_ref()?;
+    snapshot.instances.iter().find(|view| view.name == member.instance.name)
+}
+
+pub(super) struct Player<'p, 'a> {
+    pub specs: &'p play::Specs,
+    pub servers: &'p Servers<'a>,
+    pub files: &'p [String],
+    pub routers: &'p [Router<'a>],
+    pub calm: &'p Calm,
+    spent: u64,
+}
+
+/// A failure, how it went, and what became of each router: (router, masters afterwards, time).
+pub(super) struct Scene {
+    pub server: usize,
+    pub failure: Failure,
+    pub course: Course,
+    pub changes: Vec<Change>,
+}
+
+pub(super) struct Change {
+    pub router: usize,
+    pub after: Vec<usize>,
+    pub took: Option<Interval>,
+}
+
+impl Player<'_, '_> {
+    fn all(&mut self) -> Outlook {
+        let mut out = Outlook::default();
+        let mut scenes: Vec<Scene> = Vec::new();
+        // What the first failures of all servers come to matters more than the tenth script of the first.
+        let mut queue: Vec<(usize, usize, Failure)> = Vec::new();
+        for (server, (_, spec)) in self.specs.iter().enumerate() {
+            queue.extend(Failure::all(spec).into_iter().enumerate().map(|(rank, failure)| (rank, server, failure)));
+        }
+        queue.sort_by_key(|(rank, server, _)| (*rank, *server));
+        for (_, server, failure) in queue {
+            let fits = self.spent == 0 || self.spent + self.cost(&failure) <= BUDGET;
+            match self.scene(server, &failure).filter(|_| fits) {
+                Some(scene) => scenes.push(scene),
+                None => out.left_out += 1,
+            }
+        }
+        scenes.sort_by_key(|scene| scene.server);
+        out.plays = scenes.iter().map(|scene| self.played(scene)).collect();
+        out.lines = self.tell(&scenes, out.left_out);
+        out.findings = self.findings(&scenes);
+        out
+    }
+
+    /// Adverts of a play, about.
+    fn cost(&self, failure: &Failure) -> u64 {
+        let phases = if failure.end("").is_some() { 3 } else { 2 };
+        let plain: Vec<&Spec> = self.specs.iter().map(|(_, spec)| &**spec).collect();
+        (self.calm.settle.as_micros() / 1_000_000 * phases).saturating_mul(adverts_a_second(&plain))
+    }
+
+    fn scene(&mut self, server: usize, failure: &Failure) -> Option<Scene> {
+        let cost = self.cost(failure);
+        if self.spent > 0 && self.spent + cost > BUDGET {
+            return None;
+        }
+        self.spent += cost;
+        let course = play::play(self.specs, self.calm, server, &[failure]).ok()?;
+        let changes = self.changes(failure, &course);
+        Some(Scene { server, failure: failure.clone(), course, changes })
+    }
+
+    fn changes(&self, failure: &Failure, course: &Course) -> Vec<Change> {
+        let mut changes = Vec::new();
+        for (number, router) in self.routers.iter().enumerate() {
+            let after = masters(&router.members, &course.after);
+            if after == router.masters {
+                continue;
+            }
+            let newcomer =
+                router.members.iter().find(|m| after.contains(&m.server) && !router.masters.contains(&m.server));
+            let from = match router.members.iter().find(|m| router.masters.contains(&m.server)) {
+                Some(old) if failure.is_silence() => {
+                    view(old, &self.calm.standings).and_then(|view| play::advert_before(view, course.at))
+                }
+                _ => None,
+            };
+            let took =
+                newcomer.and_then(|m| self.became_master(m, course)).map(|at| at.since(from.unwrap_or(course.at)));
+            changes.push(Change { router: number, after, took });
+        }
+        changes
+    }
+
+    /// When a member became MASTER for the last time between the failure and the return.
+    fn became_master(&self, member: &Member<'_>, course: &Course) -> Option<crate::time::Time> {
+        let end = course.back.as_ref().map(|(at, _)| *at);
+        let position = self.position(member)?;
+        let mine = course.turns.iter().filter(|turn| {
+            (turn.node, turn.instance) == (member.server, position)
+                && turn.to == Role::Master
+                && turn.at >= course.at
+                && end.is_none_or(|end| turn.at < end)
+        });
+        mine.map(|turn| turn.at).max()
+    }
+
+    pub(super) fn position(&self, member: &Member<'_>) -> Option<usize> {
+        let (_, spec) = self.specs.get(member.server)?;
+        spec.instances.iter().position(|instance| instance.name == member.instance.name)
+    }
+
+    fn played(&self, scene: &Scene) -> Played {
+        let names = |list: &[usize]| list.iter().map(|server| self.servers.name(*server).to_owned()).collect();
+        let moves = scene.changes.iter().filter_map(|change| {
+            let router = self.routers.get(change.router)?;
+            Some(Move {
+                instance: router.members.first()?.instance.name.clone(),
+                before: names(&router.masters),
+                after: names(&change.after),
+                took: change.took,
+            })
+        });
+        Played {
+            server: self.servers.name(scene.server).to_owned(),
+            failure: scene.failure.clone(),
+            scenario: scene.course.scenario.clone(),
+            moves: moves.collect(),
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! What `vipctl check` says will happen is what `vipctl simulate` plays: over generated pairs and threes, each failure of the
+//! outlook is played once more by the way that `--fail` takes, with moments of its own, and with the laws looked at. Both must
+//! name the same masters after the failure and after the return, and the outlook's time must fit the gap that was seen.
+//!
+//! Every run plays the first few; `VIPD_PAIRS=1000 cargo test --release --test outlook` plays as many as one likes.
+
+#![allow(clippy::unwrap_used)]
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use vipd::config::system::TableSystem;
+use vipd::config::text::expand::TextEnv;
+use vipd::config::text::source::{Found, Loader};
+use vipd::config::{Env, load};
+use vipd::sim::outlook::{Failure, Played};
+use vipd::sim::{Report, outlook, rehearse, run};
+use vipd::spec::Spec;
+use vipd::time::{Interval, Time};
+use vipd::vrrp::io::Role;
+
+/// Played in every run.
+const FEW: usize = 25;
+/// Latency, wake-ups and the kernel's work.
+const SMALL: Interval = Interval::from_millis(60);
+
+struct One(String);
+impl Loader for One {
+    fn read(&self, path: &Path) -> Found {
+        if path == Path::new("/k.conf") { Found::Text(self.0.clone().into_bytes()) } else { Found::Missing }
+    }
+    fn glob(&self, _: &str) -> Vec<PathBuf> {
+        Vec::new()
+    }
+}
+
+fn spec(text: &str) -> Spec {
+    let system = TableSystem::anywhere();
+    let env = Env { text: TextEnv::default(), system: &system };
+    load("/k.conf", &env, &One(text.into())).0.unwrap_or_else(|| panic!("not usable:\n{text}"))
+}
+
+/// xorshift: a sequence that its seed repeats.
+struct Dice(u64);
+impl Dice {
+    fn of(number: usize) -> Dice {
+        let mut dice = Dice(0x9e37_79b9_7f4a_7c15 ^ (number as u64 + 1).wrapping_mul(0x00ff_51af_d7ed_558c));
+        (0..8).for_each(|_| _ = dice.below(2));
+        dice
+    }
+    fn below(&mut self, limit: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        usize::try_from(self.0 % limit as u64).unwrap()
+    }
+    fn one_in(&mut self, n: usize) -> bool {
+        self.below(n) == 0
+    }
+    fn of_list<'a>(&mut self, list: &[&'a str]) -> &'a str {
+        list[self.below(list.len())]
+    }
+}
+
+/// Servers of one installation: two or three, one or two instances, with everything that decides who takes over.
+fn servers(number: usize) -> Vec<(String, String)> {
+    let mut dice = Dice::of(number);
+    let count = if dice.one_in(5) { 3 } else { 2 };
+    let instances = 1 + dice.below(2);
+    let grouped = instances == 2 && dice.one_in(2);
+    let weighted = dice.one_in(2);
+    let version = 2 + dice.below(2);
+    let advert = if version == 2 { "1" } else { dice.of_list(&["1", "0.1", "0.5"]) };
+    let unicast = dice.one_in(4);
+    let ties: Vec<[&str; 4]> = (0..instances)
+        .map(|_| {
+            [
+                dice.of_list(&["", "", "chk", "chk weight -60", "chk weight -10", "chk weight 30"]),
+                dice.of_list(&["", "", "", "other weight -25"]),
+                dice.of_list(&["", "", "", "eth9", "eth9 weight -60"]),
+                dice.of_list(&["", "", "", "file weight 1", "file"]),
+            ]
+        })
+        .collect();
+    let hold = [dice.of_list(&["", "", "", "nopreempt", "preempt_delay 7"]), ""];
+    let hold = [hold[0], if dice.one_in(2) { hold[0] } else { "" }];
+    let steps = 10 + dice.below(6) * 10;
+    let mut all = Vec::new();
+    for at in 0..count {
+        let mut text = String::from("global_defs {\n script_user root\n}\n");
+        text += "vrrp_script chk {\n script /usr/bin/true\n interval 1\n timeout 2\n fall 2\n rise 1\n}\n";
+        text += "vrrp_script other {\n script /usr/bin/true\n interval 2\n fall 1\n rise 1\n}\n";
+        text += "vrrp_track_file file {\n file /etc/passwd\n}\n";
+        if grouped {
+            let tracking = if weighted { "sync_group_tracking_weight\n" } else { "" };
+            text += &format!("vrrp_sync_group G {{\n group {{\n V1\n V2\n }}\n {tracking}}}\n");
+        }
+        for n in 1..=instances {
+            let priority = 180 - at * steps;
+            text +=
+                &format!("vrrp_instance V{n} {{\n interface eth{n}\n virtual_router_id {n}\n priority {priority}\n");
+            text += &format!(" version {version}\n advert_int {advert}\n {}\n", hold[n - 1]);
+            if unicast {
+                let peers: Vec<String> =
+                    (0..count).filter(|o| *o != at).map(|o| format!("  10.0.{n}.{}\n", o + 1)).collect();
+                text += &format!(" unicast_src_ip 10.0.{n}.{}\n unicast_peer {{\n{} }}\n", at + 1, peers.concat());
+            }
+            let [script, other, interface, file] = ties[n - 1];
+            text += &format!(" track_script {{\n  {script}\n  {other}\n }}\n track_interface {{\n  {interface}\n }}\n");
+            text += &format!(" track_file {{\n  {file}\n }}\n virtual_ipaddress {{\n  10.0.{n}.100/24\n }}\n}}\n");
+        }
+        all.push((["a", "b", "c"][at].to_owned(), text));
+    }
+    all
+}
+
+/// Masters of an instance at one moment of a report.
+fn masters(report: &Report, moment: usize, instance: &str) -> BTreeSet<String> {
+    let rows = &report.moments[moment].standings;
+    let of = rows.iter().filter(|row| *row.instance == *instance && row.state == Some(Role::Master));
+    of.map(|row| row.server.to_string()).collect()
+}
+
+/// What the two ways disagree about.
+fn disagreement(named: &[(String, Spec)], played: &Played) -> Option<String> {
+    let scenario = match played.failure.option(&played.server) {
+        Some(option) => rehearse(&option, named).unwrap(),
+        // What `--fail` has no word for: the outlook's own scenario, by way of its text.
+        None => played.scenario.to_string().parse().unwrap(),
+    };
+    let report = run(named.to_vec(), &scenario, None).unwrap();
+    let (failed, _) = scenario.acts[0];
+    for instance in named[0].1.instances.iter() {
+        let before = masters(&report, 0, &instance.name);
+        let after = masters(&report, 1, &instance.name);
+        let told = played.moves.iter().find(|m| m.instance == instance.name);
+        let said: BTreeSet<String> = told.map_or(before.clone(), |m| m.after.iter().cloned().collect());
+        if after != said {
+            return Some(format!("{}: simulate has {after:?}, the outlook {said:?}", instance.name));
+        }
+        if let Some(told) = told.filter(|told| told.before.iter().cloned().collect::<BTreeSet<_>>() != before) {
+            return Some(format!("{}: before it simulate has {before:?}, not {:?}", instance.name, told.before));
+        }
+        // Of a death the address tells: nobody had it for what is left of the time that the outlook counts.
+        let (Some(took), Failure::Crash) = (told.and_then(|m| m.took), &played.failure) else { continue };
+        let address = instance.claim.addresses[0].address;
+        let owner = report.owners.iter().find(|owner| owner.address == address).unwrap();
+        let gap =
+            owner.gaps.iter().find(|(at, _)| at.since(Time::ZERO) == failed.since(Time::ZERO)).map(|(_, gap)| *gap);
+        let fits = gap.is_some_and(|gap| gap <= took + SMALL && gap + instance.interval + SMALL >= took);
+        if !fits {
+            return Some(format!("{}: nobody had {address} for {gap:?}, the outlook says {took}", instance.name));
+        }
+    }
+    None
+}
+
+#[test]
+fn the_outlook_is_what_simulate_plays() {
+    let count = std::env::var("VIPD_PAIRS").ok().map_or(FEW, |n| n.parse().unwrap());
+    let (mut plays, mut moves, mut wrong) = (0, 0, Vec::new());
+    for number in 0..count {
+        let texts = servers(number);
+        let named: Vec<(String, Spec)> = texts.iter().map(|(name, text)| (name.clone(), spec(text))).collect();
+        let files: Vec<String> = texts.iter().map(|(name, _)| format!("{name}.conf")).collect();
+        let told = outlook(&named, &files);
+        assert_eq!(told.left_out, 0, "installation {number}");
+        plays += told.plays.len();
+        moves += told.plays.iter().filter(|played| !played.moves.is_empty()).count();
+        for played in &told.plays {
+            if let Some(why) = disagreement(&named, played) {
+                let (server, failure) = (&played.server, &played.failure);
+                wrong.push(format!("{number}: {failure:?} of {server}: {why}\n{}", told.lines.join("\n")));
+            }
+        }
+    }
+    println!("{count} installations, {plays} failures, {moves} of them move something");
+    assert!(moves > count && moves < plays, "{moves} of {plays}");
+    assert!(wrong.is_empty(), "{} of {plays} disagree:\n{}", wrong.len(), wrong[..wrong.len().min(3)].join("\n---\n"));
+}
+
+/// The same text twice: nothing in it depends on a clock or on chance.
+#[test]
+fn the_outlook_is_always_the_same() {
+    let texts = servers(7);
+    let named: Vec<(String, Spec)> = texts.iter().map(|(name, text)| (name.clone(), spec(text))).collect();
+    assert_eq!(outlook(&named, &[]).lines, outlook(&named, &[]).lines);
+}
