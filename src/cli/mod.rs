@@ -80,7 +80,7 @@ fn run(verb: Verb) -> Outcome {
         Verb::Announce(which) => steer::each(which, |instance| Request::Announce { instance }),
         Verb::Reload(daemon) => steer::ask(&daemon, &Request::Reload),
         Verb::Upgrade(args) => steer::upgrade(args),
-        Verb::Metrics(daemon) => steer::ask(&daemon, &Request::Metrics),
+        Verb::Metrics(daemon) => steer::ask(&daemon, &Request::Metrics { format: Default::default() }),
         Verb::Servers(args) => servers::list(&args),
         Verb::DrainServer(args) => servers::drain(&args, true),
         Verb::UndrainServer(args) => servers::drain(&args, false),

@@ -10,13 +10,14 @@ use crate::daemon;
 use crate::daemon::COMPATIBLE;
 use crate::daemon::CoreDump;
 use crate::daemon::LogOptions;
+use crate::daemon::MetricsPlace;
 use crate::daemon::Options;
 use crate::daemon::Parts;
 use crate::daemon::PidOptions;
-use clap::{ArgAction, CommandFactory, FromArgMatches, Parser};
+use crate::observe::metrics::Names;
+use clap::{ArgAction, CommandFactory, FromArgMatches, Parser, ValueEnum};
 use std::ffi::OsString;
 use std::io::Write;
-use std::net::SocketAddr;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -238,9 +239,12 @@ struct Flags {
     /// Check the configuration for obvious errors, output to stderr by default
     #[arg(short = 't', long, value_name = "LOG_FILE", num_args = 0..=1, require_equals = true, default_missing_value = "")]
     config_test: Option<String>,
-    /// Serve metrics in OpenMetrics text over HTTP there, e.g. 127.0.0.1:9650
-    #[arg(long, value_name = "ADDRESS:PORT")]
-    metrics: Option<SocketAddr>,
+    /// Serve metrics over HTTP there, for Prometheus: ADDRESS:PORT, e.g. 127.0.0.1:9650, or unix:/PATH
+    #[arg(long, value_name = "PLACE")]
+    metrics: Option<MetricsPlace>,
+    /// Whose names metrics have: vipd's, those of the public exporters for keepalived, or both
+    #[arg(long, value_enum, value_name = "NAMES", default_value_t = MetricsNames::Vipd, hide_default_value = true)]
+    metrics_names: MetricsNames,
     /// Control socket, instead of /run/vipd/control.sock
     #[arg(long, value_name = "SOCKET")]
     control: Option<String>,
@@ -267,6 +271,24 @@ struct Flags {
     mem_check_log: bool,
     #[arg(hide = true)]
     unexpected: Vec<String>,
+}
+
+/// [`Names`] as they are typed.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum MetricsNames {
+    Vipd,
+    KeepalivedExporter,
+    Both,
+}
+
+impl From<MetricsNames> for Names {
+    fn from(names: MetricsNames) -> Names {
+        match names {
+            MetricsNames::Vipd => Names::Vipd,
+            MetricsNames::KeepalivedExporter => Names::Exporters,
+            MetricsNames::Both => Names::Both,
+        }
+    }
 }
 
 impl Flags {
@@ -322,6 +344,7 @@ impl Flags {
             ignore_sigint: self.ignore_sigint,
             test: self.config_test.map(|file| (!file.is_empty()).then(|| file.into())),
             metrics: self.metrics,
+            metrics_names: self.metrics_names.into(),
             snmp: self.snmp,
             snmp_socket: self.snmp_agent_socket,
             // An empty variable is as good as none.

@@ -6,6 +6,7 @@ use super::reading;
 use crate::bfd;
 use crate::daemon::doors::socket::{DumpKind, Reply, Request};
 use crate::daemon::loops::vrrp::Punctuality;
+use crate::observe::tally::Tally;
 use crate::observe::{self, metrics, words};
 use crate::spec::{InstanceId, Spec};
 use crate::vrrp::snapshot::Snapshot;
@@ -22,6 +23,7 @@ pub struct View {
     pub options: Arc<Options>,
     pub punctuality: Arc<Punctuality>,
     pub bfd_punctuality: Arc<Punctuality>,
+    pub tally: Tally,
 }
 
 pub fn hello(options: &Options) -> Reply {
@@ -104,7 +106,7 @@ pub fn to(request: &Request, view: &View, snapshot: &Snapshot, around: &Surround
             let text = dumps::text(kind, &view.spec, snapshot);
             Reply::Text { text }
         }
-        Request::Metrics => Reply::Text { text: metrics_text(view, snapshot, around.bfd.as_deref()) },
+        Request::Metrics { format } => Reply::Text { text: metrics_text(view, snapshot, around, *format) },
         _ => status(view, snapshot, around),
     }
 }
@@ -141,21 +143,22 @@ pub fn sessions(name: Option<&str>, spec: &Spec, snapshot: Option<&bfd::snapshot
     }
 }
 
-/// OpenMetrics text.
-pub fn metrics_text(view: &View, snapshot: &Snapshot, sessions: Option<&bfd::snapshot::Snapshot>) -> String {
-    let load = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
+/// The page of `vipctl metrics` and of the metrics door.
+pub fn metrics_text(view: &View, snapshot: &Snapshot, around: &Surroundings, format: metrics::Format) -> String {
     let process = metrics::Process {
-        wakes: load(&view.punctuality.wakes),
-        late_sum_us: load(&view.punctuality.sum_us),
-        late_max_us: load(&view.punctuality.latest_us),
-        late_over_1ms: load(&view.punctuality.late_over_1ms),
+        engine: view.punctuality.read(),
+        bfd: view.bfd_punctuality.read(),
         log_lines_lost: super::log::lost(),
+        counts: view.tally.read(),
+        usage: super::usage::now(),
     };
-    let late = observe::bfd::Lateness {
-        wakes: load(&view.bfd_punctuality.wakes),
-        sum_us: load(&view.bfd_punctuality.sum_us),
-        max_us: load(&view.bfd_punctuality.latest_us),
+    let sources = metrics::Sources {
+        spec: &view.spec,
+        snapshot,
+        sessions: around.bfd.as_deref(),
+        // A machine has an address at least for itself: none at all means that the kernel did not say.
+        present: Some(&*around.present).filter(|present| !present.is_empty()),
+        process: &process,
     };
-    let sessions = sessions.map(|sessions| observe::bfd::metrics(sessions, late)).unwrap_or_default();
-    metrics::text(&view.spec, snapshot, &process, &sessions)
+    metrics::text(&sources, view.options.metrics_names, format)
 }

@@ -29,6 +29,7 @@ mod signals;
 mod start;
 mod systemd;
 mod trackers;
+mod usage;
 
 pub use options::*;
 pub use signals::{hold as hold_signals, release as release_signals};

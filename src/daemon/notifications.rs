@@ -5,7 +5,7 @@
 
 use crate::kernel::process::Whom;
 use crate::kernel::programs::{Client, Handle, Job, Limit, Notice, Room};
-use crate::observe::{Fifos, NotifyRun};
+use crate::observe::{Fifos, NotifyRun, Tally};
 use crate::spec::{Attempt, Exit, Spec};
 use std::collections::HashMap;
 use std::io;
@@ -26,6 +26,8 @@ pub struct Notifications {
     last: Attempt,
     /// How long a reader has to clean up (`child_wait_time`).
     patience: Duration,
+    /// How notify programs fare is counted there.
+    tally: Tally,
 }
 
 #[derive(Debug)]
@@ -35,13 +37,13 @@ enum Purpose {
 }
 
 impl Notifications {
-    pub fn new(programs: Handle) -> Notifications {
+    pub fn new(programs: Handle, tally: Tally) -> Notifications {
         let (tell, notices) = mpsc::unbounded_channel();
         let client = programs.client(ROOM, move |attempt, notice| {
             let _ = tell.send((attempt, notice));
         });
         let (runs, last) = (HashMap::new(), Attempt::default());
-        Notifications { programs, client, notices, runs, last, patience: Duration::ZERO }
+        Notifications { programs, client, notices, runs, last, patience: Duration::ZERO, tally }
     }
 
     pub fn notify(&mut self, wish: &NotifyRun) {
@@ -106,7 +108,11 @@ impl Notifications {
         if notice == Notice::Started {
             return;
         }
-        match (self.runs.remove(&attempt), notice) {
+        let purpose = self.runs.remove(&attempt);
+        if let Some(Purpose::Notify { .. }) = purpose {
+            self.tally.notified(notice == Notice::Exited(Exit::Code(0)));
+        }
+        match (purpose, notice) {
             (Some(Purpose::Notify { line } | Purpose::Reader { line, .. }), Notice::NotRun(error)) => {
                 tracing::warn!(target: "vrrp", "Cannot start {line}: {}", io::Error::from_raw_os_error(error));
             }

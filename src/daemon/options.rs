@@ -1,7 +1,11 @@
 //! What the command line asked of the daemon: a plain value, already checked, owned by whoever starts the daemon.
 //! It never holds anything that a configuration file can say, apart from what the command line overrides.
 
+use crate::observe::metrics::Names;
+use std::fmt;
+use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::str::FromStr;
 
 /// The keepalived whose language, files and MIB these are, as `-v` and SNMP name it.
 pub const COMPATIBLE: &str = "v2.4.3 (07/20,2026)";
@@ -45,8 +49,10 @@ pub struct Options {
     pub ignore_sigint: bool,
     /// `-t`: check and leave; `Some(Some(file))` appends the reports to a file.
     pub test: Option<Option<PathBuf>>,
-    /// `--metrics`: serve OpenMetrics text there.
-    pub metrics: Option<std::net::SocketAddr>,
+    /// `--metrics`: serve metrics there.
+    pub metrics: Option<MetricsPlace>,
+    /// `--metrics-names`.
+    pub metrics_names: Names,
     /// `--control` or `VIPD_CONTROL`: the control socket in another place.
     pub control: Option<PathBuf>,
     /// `--restore`: descriptor of the state that the program before us left behind (`vipctl upgrade`).
@@ -54,6 +60,39 @@ pub struct Options {
     /// `--end-at-once`: begin, take off what an earlier run left behind, and end. For the systemd unit, after a daemon that
     /// was ended before it could.
     pub end_at_once: bool,
+}
+
+/// Where scrapers ask.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum MetricsPlace {
+    Address(SocketAddr),
+    /// A unix socket.
+    Path(PathBuf),
+}
+
+impl FromStr for MetricsPlace {
+    type Err = String;
+
+    /// `ADDRESS:PORT` or `unix:PATH`.
+    fn from_str(text: &str) -> Result<MetricsPlace, String> {
+        match text.strip_prefix("unix:") {
+            Some("") => Err("a path is missing behind unix:".into()),
+            Some(path) => Ok(MetricsPlace::Path(path.into())),
+            None => text
+                .parse()
+                .map(MetricsPlace::Address)
+                .map_err(|_| "neither ADDRESS:PORT, as in 127.0.0.1:9650 or [::]:9650, nor unix:/PATH".into()),
+        }
+    }
+}
+
+impl fmt::Display for MetricsPlace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            MetricsPlace::Address(address) => address.fmt(f),
+            MetricsPlace::Path(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
 }
 
 /// Subsystems; a subsystem that is not built counts as one without configuration.
@@ -113,6 +152,9 @@ impl Options {
         }
         if let Some(file) = &mut self.log.file {
             absolute(file);
+        }
+        if let Some(MetricsPlace::Path(path)) = &mut self.metrics {
+            absolute(path);
         }
         self
     }

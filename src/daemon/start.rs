@@ -31,7 +31,7 @@ use crate::kernel::netlink::{Kernel, Order, Settings};
 use crate::kernel::programs::{Programs, Room};
 use crate::kernel::trackprocess::ProcessWatch;
 use crate::kernel::{clock, namespace, privilege};
-use crate::observe::{Fifos, History, Hub, Notifier, mail::Mailer};
+use crate::observe::{Fifos, History, Hub, Notifier, Tally, mail::Mailer};
 use crate::spec::{Daemon, Run, Spec};
 use nix::sys::signal::SigSet;
 use std::os::unix::fs::DirBuilderExt;
@@ -418,11 +418,12 @@ fn serve(
             tracing::warn!(target: "parent", "No control socket at {}: {error}", socket.display());
         })
         .ok();
-    if let Some(address) = options.metrics {
-        metrics::start(address, ask.clone());
+    if let Some(place) = &options.metrics {
+        metrics::start(place, options.metrics_names, ask.clone());
     }
     // SAFETY: the program before us left these descriptors open for us, and nothing here has opened or taken them.
     let fifos = unsafe { Fifos::inheriting(fifos) };
+    let tally = Tally::default();
     let history = History::of(history);
     let mut observers: Vec<Box<dyn crate::observe::Observer + Send>> = vec![
         Box::new(crate::observe::log::Log::default()),
@@ -430,6 +431,7 @@ fn serve(
         Box::new(fifos),
         Box::new(Mailer::default()),
         Box::new(history.clone()),
+        Box::new(tally.clone()),
     ];
     match Agent::start(engine.clone(), ask, &format!("Keepalived {COMPATIBLE}")) {
         Ok(agent) => observers.push(Box::new(agent)),
@@ -441,6 +443,7 @@ fn serve(
         options: options.clone(),
         hub: Hub::new(observers),
         history,
+        tally,
         programs: programs.handle(),
         trackers,
         writer: writer.clone(),

@@ -18,11 +18,13 @@ pub mod mail;
 pub mod metrics;
 mod notify;
 pub mod snmp;
+pub mod tally;
 pub mod words;
 
 pub use fifo::{Fifos, KeptFifo};
 pub use history::History;
 pub use notify::Notifier;
+pub use tally::Tally;
 
 use crate::spec::{GroupId, InstanceId, InstanceSpec, Run, Spec};
 use crate::vrrp::io::{Event, Role};

@@ -4,6 +4,7 @@
 //! by a [`Reply::Event`] for everything that happens until the client hangs up. The client side lives in [`crate::cli`].
 
 use crate::observe::history::Moment;
+use crate::observe::metrics::Format;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::net::IpAddr;
@@ -46,8 +47,11 @@ pub enum Request {
     Dump {
         what: DumpKind,
     },
-    /// OpenMetrics text. Answered by [`Reply::Text`].
-    Metrics,
+    /// The page of metrics. Answered by [`Reply::Text`].
+    Metrics {
+        #[serde(default)]
+        format: Format,
+    },
     ClearCounters,
     /// Change one instance until the next reload, as an SNMP manager may. `by`: on whose behalf, for the log.
     Adjust {

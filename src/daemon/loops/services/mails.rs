@@ -4,6 +4,7 @@
 //! without end: when mail comes faster than it goes, the oldest that still waits is given up, as the newest says how
 //! things are now.
 
+use crate::observe::Tally;
 use crate::observe::mail::{self, Message};
 use std::collections::VecDeque;
 use tokio::task::JoinSet;
@@ -13,14 +14,20 @@ const AT_ONCE: usize = 8;
 /// Messages that wait: one for each of 1,000 instances that change together.
 const WAITING: usize = 1_024;
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Mails {
+    /// How they fare is counted there.
+    tally: Tally,
     under_way: JoinSet<()>,
     waiting: VecDeque<Message>,
     given_up: u64,
 }
 
 impl Mails {
+    pub(super) fn new(tally: Tally) -> Mails {
+        Mails { tally, under_way: JoinSet::new(), waiting: VecDeque::new(), given_up: 0 }
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.under_way.is_empty() && self.waiting.is_empty()
     }
@@ -34,6 +41,7 @@ impl Mails {
                 tracing::warn!(target: "vrrp", "Mail comes faster than the server takes it: the oldest is given up");
             }
             self.given_up += 1;
+            self.tally.mailed(false);
         }
         self.start();
     }
@@ -53,8 +61,11 @@ impl Mails {
         while self.under_way.len() < AT_ONCE
             && let Some(message) = self.waiting.pop_front()
         {
+            let tally = self.tally.clone();
             self.under_way.spawn(async move {
-                if let Err(error) = mail::send(&message).await {
+                let sent = mail::send(&message).await;
+                tally.mailed(sent.is_ok());
+                if let Err(error) = sent {
                     tracing::warn!(target: "vrrp", "mail \"{}\" not sent: {error}", message.subject);
                 }
             });

@@ -29,7 +29,7 @@ use crate::kernel::aside::Writer;
 use crate::kernel::clock;
 use crate::kernel::programs::Handle;
 use crate::observe::bfd::Loudness;
-use crate::observe::{self, History, Hub, Wishes, json};
+use crate::observe::{self, History, Hub, Tally, Wishes, json};
 use crate::vrrp::handover::Handover;
 use crate::vrrp::io::{Event, Role};
 use crate::vrrp::snapshot::Snapshot;
@@ -60,6 +60,8 @@ pub struct Setup {
     pub hub: Hub,
     /// The record of one of the hub's observers.
     pub history: History,
+    /// The counts of another one.
+    pub tally: Tally,
     pub programs: Handle,
     pub trackers: Trackers,
     pub writer: Writer,
@@ -147,7 +149,8 @@ enum Phase {
 impl Services {
     pub fn new(parts: Setup) -> Services {
         Services {
-            notifications: Notifications::new(parts.programs.clone()),
+            notifications: Notifications::new(parts.programs.clone(), parts.tally.clone()),
+            mails: Mails::new(parts.tally.clone()),
             parts,
             watchers: Vec::new(),
             reading: None,
@@ -155,7 +158,6 @@ impl Services {
             askers: Vec::new(),
             again: false,
             settled: None,
-            mails: Mails::default(),
             answers: JoinSet::new(),
             fitting: None,
             schedule: None,
@@ -295,6 +297,11 @@ impl Services {
                     let (name, line, error) =
                         (&script.name, script.run.line(), std::io::Error::from_raw_os_error(error));
                     tracing::warn!(target: "vrrp", "VRRP_Script({name}) cannot be started: {line}: {error}");
+                }
+            }
+            Told::Ran(script, took) => {
+                if let Some(script) = self.parts.hub.spec().scripts.get(script.index()) {
+                    self.parts.tally.script(&script.name, took);
                 }
             }
             Told::Event(event, at) => {

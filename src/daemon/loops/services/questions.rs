@@ -372,6 +372,7 @@ impl Services {
             options: self.parts.options.clone(),
             punctuality: self.parts.punctuality.clone(),
             bfd_punctuality: self.parts.bfd_punctuality.clone(),
+            tally: self.parts.tally.clone(),
         }
     }
 }

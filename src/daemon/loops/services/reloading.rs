@@ -91,11 +91,14 @@ impl Services {
         }
     }
 
-    /// For `status`, for systemd and, when it was accepted, for history, which hears of a refusal by itself.
+    /// For `status`, for systemd, for metrics and, when it was accepted, for history, which hears of a refusal by itself.
     fn note_reload(&mut self, accepted: bool, message: &str) {
         let unix_micros = clock::wall().unix_micros;
         if accepted {
             self.parts.history.reloaded(unix_micros, message);
+            self.parts.tally.in_force(unix_micros, true);
+        } else {
+            self.parts.tally.reload_refused();
         }
         self.last_reload = Some(LastReload { unix_micros, accepted, message: message.to_owned() });
     }
@@ -113,6 +116,7 @@ impl Services {
         self.notifications.readers(&spec);
         if self.phase == Phase::Starting {
             self.phase = Phase::Running;
+            self.parts.tally.in_force(clock::wall().unix_micros, false);
             tracing::info!(target: "parent", "Startup complete");
         } else if let Some(mistakes) = self.on_its_way.take() {
             self.parts.trackers.repeat();

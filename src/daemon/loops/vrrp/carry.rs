@@ -90,6 +90,8 @@ pub(super) struct Driver {
     pub(super) unsent: HashSet<(InstanceId, IpAddr)>,
     /// Adverts whose socket is being opened, the newest to each destination: they go out with it, if that is soon.
     pub(super) parked: HashMap<(InstanceId, IpAddr), (Time, Transmit)>,
+    /// When the runs of scripts under way were started.
+    pub(super) scripts: HashMap<Attempt, Time>,
     pub(super) switching: Option<Switch>,
     /// Real-time priority that lateness has led to; 0 if it has not.
     pub(super) realtime: u8,
@@ -220,8 +222,17 @@ impl Driver {
 
     fn program(&mut self, attempt: Attempt, notice: Notice, now: Time) {
         let exit = match notice {
-            Notice::Started => return,
-            Notice::Exited(exit) => exit,
+            Notice::Started => {
+                self.scripts.insert(attempt, now);
+                return;
+            }
+            Notice::Exited(exit) => {
+                let begun = self.scripts.remove(&attempt);
+                if let (Some(begun), Some(script)) = (begun, self.engine.script_of(attempt)) {
+                    let _ = self.services.send(Told::Ran(script, now.since(begun)));
+                }
+                exit
+            }
             Notice::NotRun(error) => {
                 if let Some(script) = self.engine.script_of(attempt) {
                     let _ = self.services.send(Told::NotRun(script, error));
@@ -442,7 +453,10 @@ impl Driver {
                 }
             }
             Action::KillScript(_, attempt, signal) => self.programs.kill(attempt, signal),
-            Action::AbandonScript(_, attempt) => self.programs.abandon(attempt, programs::PATIENCE),
+            Action::AbandonScript(_, attempt) => {
+                self.scripts.remove(&attempt);
+                self.programs.abandon(attempt, programs::PATIENCE);
+            }
             Action::Report(event) => {
                 let _ = self.services.send(Told::Event(event, now));
             }

@@ -19,6 +19,7 @@ use crate::kernel::programs::{Client, Notice};
 use crate::kernel::socket::{SocketSettings, Sockets};
 use crate::kernel::timer::Timer;
 use crate::kernel::{clock, privilege};
+use crate::observe::metrics::{LATENESS_BOUNDS, Lateness};
 use crate::spec::{InstanceId, ScriptId, Spec};
 use crate::time::{Interval, Time};
 use crate::vrrp::Engine;
@@ -93,6 +94,8 @@ pub enum Told {
     },
     /// A script could not be started: the kernel's error number.
     NotRun(ScriptId, i32),
+    /// A script has ended after so long.
+    Ran(ScriptId, Interval),
     Event(Event, Time),
     Trouble(Option<InstanceId>, Box<str>),
     /// A line for `-a`.
@@ -106,20 +109,31 @@ pub enum Told {
 /// How punctual the loop is; read by metrics.
 #[derive(Debug, Default)]
 pub struct Punctuality {
-    pub wakes: AtomicU64,
     /// Microseconds between a deadline and the moment it was acted on: greatest, and sum.
     pub latest_us: AtomicU64,
-    pub sum_us: AtomicU64,
-    pub late_over_1ms: AtomicU64,
+    sum_us: AtomicU64,
+    /// Deadlines by lateness, as in [`Lateness::buckets`].
+    buckets: [AtomicU64; LATENESS_BOUNDS.len() + 1],
 }
 
 impl Punctuality {
     pub(super) fn note(&self, late: Interval) {
-        self.wakes.fetch_add(1, Ordering::Relaxed);
-        self.sum_us.fetch_add(late.as_micros(), Ordering::Relaxed);
-        self.latest_us.fetch_max(late.as_micros(), Ordering::Relaxed);
-        if late > Interval::from_millis(1) {
-            self.late_over_1ms.fetch_add(1, Ordering::Relaxed);
+        let late = late.as_micros();
+        self.sum_us.fetch_add(late, Ordering::Relaxed);
+        self.latest_us.fetch_max(late, Ordering::Relaxed);
+        let bucket = LATENESS_BOUNDS.iter().position(|bound| late <= *bound).unwrap_or(LATENESS_BOUNDS.len());
+        if let Some(count) = self.buckets.get(bucket) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// What there is up to now.
+    pub fn read(&self) -> Lateness {
+        let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        Lateness {
+            sum_us: load(&self.sum_us),
+            max_us: load(&self.latest_us),
+            buckets: self.buckets.each_ref().map(load),
         }
     }
 }
@@ -252,6 +266,7 @@ async fn run(setup: Setup) -> std::io::Result<()> {
         ports_retry: Time::NEVER,
         ports_again: false,
         told: HashMap::new(),
+        scripts: HashMap::new(),
         unsent: HashSet::new(),
         parked: HashMap::new(),
         switching: None,
