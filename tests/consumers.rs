@@ -15,6 +15,8 @@ mod exporters;
 mod ground;
 #[path = "consumers/management.rs"]
 mod management;
+#[path = "consumers/monitoring.rs"]
+mod monitoring;
 #[path = "consumers/original.rs"]
 mod original;
 #[path = "consumers/platforms.rs"]

@@ -3,7 +3,7 @@
 use crate::ground::{GOLDEN_CONF, engine, spec};
 use std::collections::BTreeMap;
 use vipd::daemon::dumps;
-use vipd::observe::{describe, dump, json, metrics};
+use vipd::observe::{describe, dump, json};
 use vipd::spec::InstanceId;
 use vipd::vrrp::io::{Input, Outcome};
 use vipd::vrrp::snapshot::Snapshot;
@@ -291,24 +291,4 @@ fn numbers_are_written_as_c_does() {
     ] {
         assert_eq!(describe::short(number), text);
     }
-}
-
-#[test]
-fn metrics_are_openmetrics_text() {
-    let (spec, snapshot) = snapshot();
-    let text = metrics::text(&spec, &snapshot, &metrics::Process::default(), "");
-    assert!(text.ends_with("# EOF\n"));
-    let mut family = String::new();
-    for line in text.lines().filter(|line| *line != "# EOF") {
-        if let Some(rest) = line.strip_prefix("# TYPE ") {
-            family = rest.split(' ').next().unwrap().to_owned();
-        } else if !line.starts_with('#') {
-            assert!(line.starts_with(&family), "{line} does not belong to {family}");
-            let value = line.rsplit(' ').next().unwrap();
-            assert!(value.parse::<f64>().is_ok(), "{line}");
-        }
-    }
-    let label = "vipd_vrrp_state{instance=\"V6\",interface=\"eth0\",vrid=\"54\",family=\"IPv6\"} 2";
-    assert!(text.lines().any(|line| line == label), "{text}");
-    assert!(text.contains("vipd_vrrp_advert_sent_total{instance=\"V6\""));
 }

@@ -9,5 +9,6 @@ mod command_line;
 mod dumps;
 mod ground;
 mod mail;
+mod metrics;
 mod notifications;
 mod schedule;

@@ -85,7 +85,13 @@ fn a_slow_scraper_delays_nobody() {
     let whole = http(&ground, "GET /metrics HTTP/1.1\\r\\nHost: x\\r\\n\\r\\n");
     let (head, body) = whole.split_once("\r\n\r\n").unwrap();
     assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
-    assert!(head.contains(&format!("Content-Length: {}", body.len())) && body.ends_with("# EOF\n"), "{head}");
+    assert!(head.contains(&format!("Content-Length: {}", body.len())) && body.contains("vipd_vrrp_state{"), "{head}");
+    assert!(head.contains("Content-Type: text/plain; version=0.0.4") && !body.contains("# EOF"), "{head}");
+    let open = "GET /metrics HTTP/1.1\\r\\nHost: x\\r\\naccept: application/openmetrics-text\\r\\n\\r\\n";
+    let open = http(&ground, open);
+    assert!(open.contains("Content-Type: application/openmetrics-text; version=1.0.0"), "{open}");
+    assert!(open.ends_with("# EOF\n"), "{open}");
+    assert!(http(&ground, "rubbish\\r\\n\\r\\n").starts_with("HTTP/1.1 400 "));
     let head = http(&ground, "HEAD /metrics HTTP/1.1\\r\\n\\r\\n");
     assert!(head.starts_with("HTTP/1.1 200 ") && head.ends_with("\r\n\r\n"), "{head}");
     assert!(http(&ground, "GET /other HTTP/1.1\\r\\n\\r\\n").starts_with("HTTP/1.1 404 "));

@@ -84,7 +84,8 @@ fn the_control_socket_answers() {
     assert!(status["status"]["instances"][0]["words"]["why"].is_string(), "{status}");
     daemon.wait_for_address(&ground, "10.9.0.10/24", true);
     let text = |what: &str| daemon.ask(what)["text"].as_str().unwrap().to_owned();
-    assert!(text(r#"{"request":"metrics"}"#).ends_with("# EOF\n"));
+    assert!(text(r#"{"request":"metrics"}"#).contains("\nvipd_vrrp_state{"));
+    assert!(text(r#"{"request":"metrics","format":"openmetrics"}"#).ends_with("# EOF\n"));
     assert_eq!(daemon.ask("no request at all")["reply"], "refused");
     // Fail-over without anybody else: priority 0, then master again.
     assert_eq!(daemon.ask(r#"{"request":"failover","instance":"A"}"#)["reply"], "done");
