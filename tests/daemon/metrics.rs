@@ -260,7 +260,8 @@ fn dashboards_of_the_public_exporters_find_their_metrics() {
     assert!(!text.contains("vipd_"));
     let has = |line: &str| assert!(text.lines().any(|known| known == line), "no {line} in\n{text}");
     // Labels and values as the exporters make them of keepalived's data file.
-    has("keepalived_vrrp_state{iname=\"V6\",intf=\"eth0\",vrid=\"54\",ip_address=\"fe80::54/128\"} 2");
+    has("keepalived_vrrp_state{iname=\"V6\",intf=\"eth0\",vrid=\"54\",ip_address=\"fe80::54\"} 2");
+    has("keepalived_vrrp_state{iname=\"VI_1\",intf=\"eth0\",vrid=\"51\",ip_address=\"10.9.0.11/24\"} 2");
     let good = u8::from(page.snapshot.scripts[0].good.unwrap());
     has(&format!("keepalived_script_status{{name=\"chk\"}} {good}"));
     let view = page.snapshot.instances.iter().find(|view| &*view.name == "V6").unwrap();

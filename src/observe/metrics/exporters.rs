@@ -2,7 +2,8 @@
 //! made for them go on working: mehdy/keepalived-exporter 1.x and gen2brain/keepalived_exporter.
 //!
 //! Names, labels and values are theirs, oddities included, apart from two mistakes: gen2brain's `ip_ttl_err` shows the
-//! count of another error, and what is about the exporter's own program (`keepalived_exporter_…`) has no counterpart here.
+//! count of another error, and mehdy takes a broadcast address for an interface. What is about the exporter's own program
+//! (`keepalived_exporter_…`) has no counterpart here.
 
 use super::Sources;
 use super::page::{Labels, Page};
@@ -65,12 +66,13 @@ fn mehdy(page: &mut Page, sources: &Sources<'_>) {
             let interface = describe::interface(sources.spec, index, view.link.as_deref());
             let advertised = of.claim.advertised.min(of.claim.addresses.len());
             let (vips, evips) = of.claim.addresses.split_at(advertised);
-            // It reads the first and the third word of keepalived's line for an address.
+            // It reads the address and the interface in keepalived's line.
             let line = |item| describe::address(item, &interface, view.owned);
             let mut pairs: BTreeSet<(String, String)> = BTreeSet::new();
             for line in if excluded { evips } else { vips }.iter().map(line) {
                 let mut words = line.split(' ');
-                if let (Some(address), Some(link)) = (words.next(), words.nth(1)) {
+                let (address, link) = (words.next(), words.skip_while(|word| *word != "dev").nth(1));
+                if let (Some(address), Some(link)) = (address, link) {
                     pairs.insert((address.to_owned(), link.to_owned()));
                 }
             }
