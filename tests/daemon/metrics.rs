@@ -12,7 +12,7 @@ use vipd::daemon::MetricsPlace;
 use vipd::observe::metrics::{Format, LATENESS_BOUNDS, Names, Process, Sources, text};
 use vipd::observe::{Hub, Tally, Wishes, json};
 use vipd::spec::{InstanceId, Spec};
-use vipd::vrrp::io::{Cause, Event, Exit, Input, Outcome, Role};
+use vipd::vrrp::io::{Cause, Event, Input, Outcome, Role};
 use vipd::vrrp::snapshot::Snapshot;
 
 struct Page {
@@ -32,10 +32,6 @@ impl Page {
         for instance in 0..spec.instances.len() as u32 {
             engine.handle(Input::Applied { instance: InstanceId(instance), outcome: Outcome::Complete }, now);
         }
-        for script in 0..spec.scripts.len() as u32 {
-            let id = vipd::spec::ScriptId(script);
-            engine.handle(Input::ScriptExited { script: id, exit: Exit::Code(0) }, now);
-        }
         let snapshot = engine.snapshot(now);
         let sessions = sessions();
         let mut process = Process::default();
@@ -49,7 +45,7 @@ impl Page {
         tally.notified(false);
         tally.mailed(false);
         for took in [250, 750] {
-            tally.script("chk", std::time::Duration::from_millis(took));
+            tally.script("chk", vipd::time::Interval::from_millis(took));
         }
         let mut hub = Hub::new(vec![Box::new(tally.clone())]);
         hub.reconfigure(spec.clone(), &snapshot);

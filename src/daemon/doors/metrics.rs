@@ -27,7 +27,8 @@ const FRESH: Duration = Duration::from_millis(100);
 
 /// Listens and answers on the runtime of the caller; trouble is logged.
 pub fn start(place: &MetricsPlace, names: Names, questions: mpsc::Sender<Question>) {
-    let door = Arc::new(Door { questions, names, room: Arc::new(Semaphore::new(super::room())), pages: Default::default() });
+    let door =
+        Arc::new(Door { questions, names, room: Arc::new(Semaphore::new(super::room())), pages: Default::default() });
     let started = match place {
         MetricsPlace::Address(address) => std::net::TcpListener::bind(address)
             .and_then(|listener| {
