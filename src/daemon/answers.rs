@@ -3,6 +3,7 @@
 use super::dumps;
 use super::options::Options;
 use super::reading;
+use crate::balance;
 use crate::bfd;
 use crate::daemon::doors::socket::{DumpKind, Reply, Request};
 use crate::daemon::loops::vrrp::Punctuality;
@@ -44,6 +45,8 @@ pub struct Surroundings {
     pub reload: Option<LastReload>,
     /// BFD sessions.
     pub bfd: Option<Box<bfd::snapshot::Snapshot>>,
+    /// Virtual servers; only metrics ask for them.
+    pub services: Option<Box<balance::snapshot::Snapshot>>,
     /// Instances whose drain outlives the process.
     pub drains_kept: Vec<String>,
 }
@@ -156,6 +159,7 @@ pub fn metrics_text(view: &View, snapshot: &Snapshot, around: &Surroundings, for
         spec: &view.spec,
         snapshot,
         sessions: around.bfd.as_deref(),
+        services: around.services.as_deref(),
         // A machine has an address at least for itself: none at all means that the kernel did not say.
         present: Some(&*around.present).filter(|present| !present.is_empty()),
         process: &process,

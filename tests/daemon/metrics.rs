@@ -19,6 +19,7 @@ struct Page {
     spec: Arc<Spec>,
     snapshot: Snapshot,
     sessions: vipd::bfd::snapshot::Snapshot,
+    services: vipd::balance::snapshot::Snapshot,
     present: Vec<(String, IpAddr)>,
     process: Process,
 }
@@ -56,7 +57,7 @@ impl Page {
         process.usage.open_descriptors = Some(9);
         process.usage.cpu_seconds = Some(0.25);
         let present = vec![("eth0".to_owned(), "10.9.0.10".parse().unwrap())];
-        Page { spec, snapshot, sessions, present, process }
+        Page { spec, snapshot, sessions, services: services(), present, process }
     }
 
     fn text(&self, names: Names, format: Format) -> String {
@@ -64,6 +65,7 @@ impl Page {
             spec: &self.spec,
             snapshot: &self.snapshot,
             sessions: Some(&self.sessions),
+            services: Some(&self.services),
             present: Some(&self.present),
             process: &self.process,
         };
@@ -78,6 +80,16 @@ fn sessions() -> vipd::bfd::snapshot::Snapshot {
     let now = vipd::time::Time::from_micros(1_000_000);
     let world = vipd::bfd::io::Beginning { seed: 1, links: None, now };
     vipd::bfd::Engine::begin(&spec.sessions, world).snapshot(now)
+}
+
+/// A virtual server of two real servers, before any check; one of the two is there twice.
+fn services() -> vipd::balance::snapshot::Snapshot {
+    let server = |address: &str| format!(" real_server {address} 80 {{\n  weight 3\n  TCP_CHECK {{\n  }}\n }}\n");
+    let servers = ["10.1.0.2", "10.1.0.3", "10.1.0.2"].map(server).concat();
+    let spec = spec(&format!("virtual_server 10.9.0.10 80 {{\n protocol TCP\n{servers}}}\n{GOLDEN_CONF}"));
+    let world = vipd::balance::io::Beginning { addresses: Vec::new(), trackers: Vec::new(), masters: Vec::new() };
+    let now = vipd::time::Time::from_micros(1_000_000);
+    vipd::balance::Balancer::begin(spec.balance.clone(), world, 1, now).snapshot(now)
 }
 
 /// Family → kind, as declared.
@@ -169,6 +181,9 @@ fn a_page_says_who_holds_what_and_since_when() {
     has("vipd_engine_lateness_seconds_bucket{le=\"+Inf\"} 8");
     has("vipd_engine_lateness_seconds_count 8");
     has("process_open_fds 9");
+    let service = "virtual_server=\"[10.9.0.10]:tcp:80\",protocol=\"tcp\"";
+    has(&format!("vipd_virtual_server_sorry{{{service}}} 0"));
+    has(&format!("vipd_real_server_weight{{{service},real_server=\"[10.1.0.2]:tcp:80\"}} 3"));
     has("vipd_bfd_up{session=\"gw\",neighbor=\"10.9.0.254\"} 0");
     // Prometheus renames a label `instance` to `exported_instance`.
     assert!(!page.contains("{instance=") && !page.contains(",instance="));

@@ -2,10 +2,11 @@
 //!
 //! A pure function of what was copied for it ([`Sources`]): a scrape never touches an engine. The page comes in two forms,
 //! Prometheus' text format 0.0.4 and OpenMetrics 1.0 ([`Format`]); `page` knows how they differ, and nobody else does.
-//! `vrrp`, `bfd` and `daemon` hold the families of vipd's own names, which begin with `vipd_`; `exporters` the names that the
+//! `vrrp`, `bfd`, `balance` and `daemon` hold the families of vipd's own names, which begin with `vipd_`; `exporters` the names that the
 //! two public exporters for keepalived gave to the same numbers ([`Names`]). Every family is declared even when it has no
 //! sample, so that a page also says what there could be.
 
+mod balance;
 mod bfd;
 mod daemon;
 mod exporters;
@@ -13,6 +14,7 @@ mod page;
 mod vrrp;
 
 use super::tally::Counts;
+use crate::balance::snapshot::Snapshot as Services;
 use crate::bfd::snapshot::Snapshot as Sessions;
 use crate::spec::Spec;
 use crate::vrrp::snapshot::Snapshot;
@@ -125,6 +127,7 @@ pub struct Sources<'a> {
     pub spec: &'a Spec,
     pub snapshot: &'a Snapshot,
     pub sessions: Option<&'a Sessions>,
+    pub services: Option<&'a Services>,
     /// (interface, address) of everything on this machine; `None` if the kernel did not say.
     pub present: Option<&'a [(String, IpAddr)]>,
     pub process: &'a Process,
@@ -139,6 +142,9 @@ pub fn text(sources: &Sources<'_>, names: Names, format: Format) -> String {
         daemon::families(&mut page, sources.process);
         if let Some(sessions) = sources.sessions.filter(|sessions| !sessions.sessions.is_empty()) {
             bfd::families(&mut page, sessions, &sources.process.bfd);
+        }
+        if let Some(services) = sources.services.filter(|services| !services.services.is_empty()) {
+            balance::families(&mut page, services);
         }
     }
     if names != Names::Vipd {

@@ -48,6 +48,8 @@ pub enum News {
     /// An operator's wish; answered with how many servers it reaches.
     Command(Command, oneshot::Sender<usize>),
     Snapshot(oneshot::Sender<Box<Picture>>),
+    /// The state alone, for metrics: the kernel is not asked.
+    State(oneshot::Sender<Box<Snapshot>>),
     /// Write down what the next program needs, leave the table as it is, and end.
     HandOver(oneshot::Sender<Box<Handover>>),
     /// Answered when the loop comes round.
@@ -213,6 +215,9 @@ async fn live(setup: &mut Setup, inbox: &mut mpsc::UnboundedReceiver<News>) {
                 }
                 Some(News::Command(command, answer)) => checker.command(command, answer),
                 Some(News::Snapshot(answer)) => checker.look(answer),
+                Some(News::State(answer)) => {
+                    let _ = answer.send(Box::new(checker.balancer.snapshot(clock::now())));
+                }
                 Some(News::Ping(answer)) => drop(answer.send(())),
                 Some(News::HandOver(answer)) => {
                     let _ = answer.send(Box::new(checker.balancer.hand_over()));

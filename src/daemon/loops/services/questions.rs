@@ -142,9 +142,16 @@ impl Services {
             request => {
                 let (snapshot, view, beside) = (self.snapshot(), self.view(), self.beside());
                 let sessions = self.sessions();
+                let services = matches!(request, Request::Metrics { .. }).then(|| self.services());
                 self.answers.spawn(async move {
                     let reply = match snapshot.await {
-                        Ok(snapshot) => answers::to(&request, &view, &snapshot, &around(beside, sessions).await),
+                        Ok(snapshot) => {
+                            let mut around = around(beside, sessions).await;
+                            if let Some(services) = services {
+                                around.services = services.await.ok();
+                            }
+                            answers::to(&request, &view, &snapshot, &around)
+                        }
                         Err(_) => Reply::Refused { reason: "the daemon is stopping".into(), diagnostics: None },
                     };
                     let _ = answer.send(reply);
@@ -324,6 +331,13 @@ impl Services {
         let (answer, answered) = oneshot::channel();
         self.parts.checker.send(checker::News::HandOver(answer));
         answered.blocking_recv().ok()
+    }
+
+    /// The state of virtual servers; breaks where none are checked.
+    fn services(&self) -> oneshot::Receiver<Box<crate::balance::snapshot::Snapshot>> {
+        let (answer, answered) = oneshot::channel();
+        self.parts.checker.send(checker::News::State(answer));
+        answered
     }
 
     fn servers(&mut self, answer: oneshot::Sender<Reply>) {
