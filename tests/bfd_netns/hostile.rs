@@ -59,6 +59,8 @@ fn forged_packets_and_floods() {
         min_rx: 0,
         min_echo_rx: 0,
     };
+    // It may have taken more than one start to come up on a busy machine.
+    let downs = pair.session_of(0).unwrap()["counters"]["downs"].clone();
     inside(&peer, || {
         let target = "10.9.9.1:3784";
         // Another source with the right discriminator; the right source over a router; the right source and a wrong number.
@@ -79,7 +81,7 @@ fn forged_packets_and_floods() {
     let refused = |why: &str| pair.session_of(0).unwrap()["counters"]["refused"][why].as_u64().unwrap_or(0);
     pair.until("the forged packets are counted", || refused("source") >= 50 && refused("ttl") >= 50).unwrap();
     let session = pair.session_of(0).unwrap();
-    assert_eq!((&session["state"], &session["counters"]["downs"]), (&"Up".into(), &0.into()), "{session}");
+    assert_eq!((&session["state"], &session["counters"]["downs"]), (&"Up".into(), &downs), "{session}");
 
     // A flood of packets that belong to nobody: both loops keep their work.
     let adverts = || {

@@ -137,8 +137,13 @@ fn dumps_are_those_of_keepalived() {
         if chosen.as_deref().is_some_and(|chosen| chosen != name) {
             continue;
         }
+        // keepalived takes the owner's own address off at its start, has no source address then, and stays in FAULT: what
+        // differs by that stands in a file.
+        let own = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/consumers/dumps/{name}.differs"));
+        let expected = std::fs::read_to_string(own).unwrap_or_default();
+        let expected: Vec<&str> = expected.lines().collect();
         let left = differs(name);
-        if !left.is_empty() {
+        if left != expected {
             wrong += &format!("{name}:\n{}\n", left.join("\n"));
         }
     }

@@ -20,7 +20,7 @@ use crate::balance::io::{
     Version,
 };
 use crate::balance::snapshot::Snapshot;
-use crate::observe;
+use crate::observe::balance::sentences;
 use crate::sim::law::Law;
 use crate::spec::balance::LvsSpec;
 use crate::time::{Interval, Time};
@@ -284,7 +284,7 @@ impl World<'_> {
         if !self.chronicle.record {
             return;
         }
-        for (_, text) in observe::balance::sentences(event) {
+        for (_, text) in sentences(event) {
             self.chronicle.say(now, node, &text);
         }
     }
