@@ -542,7 +542,8 @@ table ip keepalived_ipvs {
         // With counters, of rules and elements.
         let counted = Marks { settings: MarkSettings { counters: true, ..settings.clone() }, elements };
         tables.hold(Some(&counted)).unwrap();
-        assert_eq!(list().matches("counter packets 0 bytes 0").count(), 5, "{}", list());
+        // Three rules and four elements.
+        assert_eq!(list().matches("counter packets 0 bytes 0").count(), 7, "{}", list());
         tables.hold(None).unwrap();
         assert_eq!(list(), "");
         Ok(())

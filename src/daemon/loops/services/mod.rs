@@ -468,6 +468,10 @@ impl Services {
 
     fn engine_is_gone(&mut self) {
         self.engine_gone = true;
+        if self.waits_for_checker {
+            // It has said its last word, and ended in order.
+            return;
+        }
         if self.phase == Phase::HandingOver {
             self.phase = Phase::Over(0);
             return;
