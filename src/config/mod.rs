@@ -90,6 +90,7 @@ fn understand(text: &Text, env: &Env<'_>, files: &dyn Loader, diagnostics: Diagn
     lvs.settings.namespace = namespace;
     loaded.lvs = Arc::new(lvs);
     if let Some(spec) = &mut loaded.spec {
+        spec.daemon.virtual_servers = loaded.lvs.services.len() as u32;
         spec.balance = loaded.lvs.clone();
     }
     loaded

@@ -234,7 +234,10 @@ impl Services {
                     None => self.engine_is_gone(),
                 },
                 Some(told) = self.parts.of_bfd.recv() => self.of_bfd(told),
-                Some(told) = self.parts.of_checker.recv() => self.told_by_checker(told),
+                // Before a Spec is in force nobody knows the pipes and mail servers that hear of it.
+                Some(told) = self.parts.of_checker.recv(), if self.phase != Phase::Starting => {
+                    self.told_by_checker(told);
+                }
                 () = checker_ended => self.checker_has_ended(),
                 wish = self.parts.signals.next() => self.wish(wish),
                 Some(question) = self.parts.questions.recv() => self.question(question),
