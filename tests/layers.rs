@@ -77,6 +77,37 @@ const RULES: &[(&str, &[&str], &[&str])] = &[
     ("lab", &["kernel", "spec", "wire", "time"], &["println!", "print!", "vrrp::Engine"]),
 ];
 
+/// The table of docs/architecture.md and the rules here are one.
+#[test]
+fn the_documented_table_is_the_one_that_is_held() {
+    let text = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/architecture.md")).unwrap();
+    let table = text.split("| part | what it is | may use |").nth(1).unwrap();
+    let rows: Vec<(String, BTreeSet<String>)> = table
+        .lines()
+        .skip(2)
+        .map_while(|line| line.strip_prefix("| `"))
+        .map(|line| {
+            let mut cells = line.trim_end_matches(" |").split(" | ");
+            let part = cells.next().unwrap().trim_end_matches('`').to_owned();
+            let uses = cells.next_back().unwrap().split('`').skip(1).step_by(2).map(str::to_owned);
+            (part, uses.collect())
+        })
+        .collect();
+    let held = |(part, uses, _): &(&str, &[&str], &[&str])| {
+        (part.trim_end_matches(".rs").to_owned(), uses.iter().map(|name| (*name).to_owned()).collect())
+    };
+    let mut expected: Vec<(String, BTreeSet<String>)> = RULES.iter().map(held).collect();
+    expected.push(("daemon".to_owned(), BTreeSet::from(["cli".to_owned()])));
+    expected.push(("cli".to_owned(), BTreeSet::new()));
+    assert_eq!(rows, expected);
+    // All but that one.
+    let mut list = Vec::new();
+    files(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src/daemon"), &mut list);
+    let users: Vec<_> =
+        list.iter().filter(|file| code(&std::fs::read_to_string(file).unwrap()).contains("crate::cli")).collect();
+    assert!(users.is_empty(), "the daemon uses the command line: {users:?}");
+}
+
 fn files(path: &Path, found: &mut Vec<PathBuf>) {
     if path.is_file() {
         found.push(path.to_path_buf());

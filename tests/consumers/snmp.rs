@@ -60,8 +60,21 @@ impl Tools {
         ground.write("trapd.conf", "disableAuthorization yes\n");
         let trapd = ["-C", "-c", "trapd.conf", "-m", "", "-On", "-f", "-Lf", "traps", "udp:127.0.0.1:1162"];
         tools.spawn("snmptrapd", &trapd);
+        // What is told before the sink listens is lost, and nobody says it again.
+        tools.until("the sink", |directory| {
+            std::fs::read_to_string(directory.join("traps")).is_ok_and(|text| text.contains("NET-SNMP version"))
+        });
         tools.snmpd();
+        tools.until("the master agent", |directory| directory.join("agentx").exists());
         tools
+    }
+
+    fn until(&self, what: &str, is: impl Fn(&Path) -> bool) {
+        let begun = std::time::Instant::now();
+        while !is(&self.directory) {
+            assert!(begun.elapsed() < super::ground::PATIENCE, "{what} is not there");
+            std::thread::sleep(std::time::Duration::from_millis(50));
+        }
     }
 
     fn spawn(&mut self, program: &str, arguments: &[&str]) {
