@@ -71,10 +71,16 @@ impl Agent {
         let (door, told) = mpsc::channel(QUEUE);
         let places = Arc::new(Mutex::new(Places::default()));
         let (here, version) = (places.clone(), version.into());
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let thread = std::thread::Builder::new().name("agentx".into()).spawn(move || {
-            let door = Door { engine, questions, version, told, places: here, spec: Arc::default(), seen: None };
-            runtime.block_on(door.serve());
+            let mut door = Door { engine, questions, version, told, places: here, spec: Arc::default(), seen: None };
+            // Descriptors are for those who use SNMP.
+            if !door.is_switched_on() {
+                return;
+            }
+            match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+                Ok(runtime) => runtime.block_on(door.serve()),
+                Err(error) => tracing::warn!(target: "parent", "No SNMP: {error}"),
+            }
         })?;
         Ok(Agent { door, places, thread: Some(thread), dropped: 0 })
     }
@@ -152,6 +158,19 @@ enum End {
 }
 
 impl Door {
+    /// Waits for a configuration with SNMP; false if the daemon ends without one.
+    fn is_switched_on(&mut self) -> bool {
+        while let Some(told) = self.told.blocking_recv() {
+            if let ToDoor::Configured(spec) = told {
+                self.spec = spec;
+                if self.spec.daemon.snmp.is_on() {
+                    return true;
+                }
+            }
+        }
+        false
+    }
+
     async fn serve(mut self) {
         let mut retry = RETRY_MIN;
         loop {
