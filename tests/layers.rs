@@ -89,7 +89,7 @@ fn the_documented_table_is_the_one_that_is_held() {
         .map(|line| {
             let mut cells = line.trim_end_matches(" |").split(" | ");
             let part = cells.next().unwrap().trim_end_matches('`').to_owned();
-            let uses = cells.next_back().unwrap().split('`').skip(1).step_by(2).map(str::to_owned);
+            let uses = cells.last().unwrap().split('`').skip(1).step_by(2).map(str::to_owned);
             (part, uses.collect())
         })
         .collect();
