@@ -75,11 +75,18 @@ impl Voice {
     /// Since when this machine has let nothing out to anybody, and why.
     fn mute(&self, spec: &InstanceSpec) -> Option<(Time, &str)> {
         let refused = |to: &IpAddr| self.failing.get(to).filter(|failing| failing.failure.ours);
-        let failing: Option<Vec<&Failing>> = match &spec.transport {
-            Transport::Multicast { group } => Some(vec![refused(group)?]),
-            Transport::Unicast { peers, .. } => peers.iter().map(|peer| refused(&peer.address)).collect(),
+        // Nothing is collected on the way: this is asked with every advert.
+        let last = match &spec.transport {
+            Transport::Multicast { group } => refused(group)?,
+            Transport::Unicast { peers, .. } => {
+                let mut last: Option<&Failing> = None;
+                for peer in peers {
+                    let failing = refused(&peer.address)?;
+                    last = last.filter(|last| last.since > failing.since).or(Some(failing));
+                }
+                last?
+            }
         };
-        let last = failing?.into_iter().max_by_key(|failing| failing.since)?;
         Some((last.since, &last.failure.reason))
     }
 }
