@@ -35,7 +35,13 @@ impl Place {
         let name = format!("vipd-ipvs-{name}-{}", std::process::id());
         if nix::unistd::geteuid().is_root() && namespace::create(&name).is_ok() {
             let place = Place { name };
-            place.run("ip", &["link", "add", "net0", "type", "dummy"]);
+            let mut link = Command::new("ip");
+            link.args(["-n", &place.name, "link", "add", "net0", "type", "dummy"]);
+            if !link.output().unwrap().status.success() {
+                println!("not tested: no dummy links");
+                assert!(std::env::var_os("VIPD_REQUIRE_IPVS").is_none(), "there is no dummy link");
+                return None;
+            }
             place.run("ip", &["link", "set", "net0", "multicast", "on", "up"]);
             place.run("ip", &["address", "add", "10.1.0.1/24", "dev", "net0"]);
             place.run("ip", &["address", "add", "2001:db8:1::1/64", "dev", "net0", "nodad"]);
