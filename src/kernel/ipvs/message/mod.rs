@@ -1,0 +1,348 @@
+//! Messages of the kernel's IPVS family (generic netlink, "IPVS", version 1): meaning to bytes and back.
+//!
+//! A request is made by one function for each command and carries its attributes ready to be sent, in the order in which
+//! keepalived sends them. Commands that only name a service or a destination carry only the name: the kernel reads no
+//! more of them. What the kernel answers is read by [`Message::service`] and its like. Nothing here opens a socket, and
+//! no bytes, however wrong, make it panic: an answer that lacks what it must have is no answer.
+//!
+//! Numbers: linux/ip_vs.h. Addresses are always 16 bytes, an IPv4 address the first four of them. Ports of services,
+//! destinations and tunnels are in network order, the port of the synchronisation in that of the machine.
+
+use crate::balance::io::{Destination, Picture, ServiceKey};
+use crate::spec::balance::{
+    Forwarding, Granularity, Method, Persistence, SchedulerFlags, SyncDaemon, TunnelChecksum, TunnelKind,
+};
+use crate::wire::Family;
+use std::net::{IpAddr, Ipv4Addr};
+
+mod answers;
+mod attributes;
+mod numbers;
+
+pub use attributes::family;
+pub use numbers::{FAMILY, command};
+
+use attributes::{family_of, host_mask, nest, number, number_of, protocol_number, short, sixteen, state, text};
+use numbers::{
+    METHOD_DIRECT, METHOD_NAT, METHOD_TUNNEL, ONE_PACKET, PERSISTENT, SCHEDULER_FLAGS, daemon, destination, service,
+    top,
+};
+
+/// A message as it goes over the wire; see the functions that make one.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Message {
+    command: u8,
+    attributes: Vec<Attribute>,
+}
+
+/// One attribute; of a nested one the bytes of those inside.
+#[derive(Clone, PartialEq, Eq, Debug)]
+struct Attribute {
+    kind: u16,
+    bytes: Vec<u8>,
+}
+impl Attribute {
+    fn new(kind: u16, bytes: Vec<u8>) -> Attribute {
+        Attribute { kind, bytes }
+    }
+}
+
+/// Address and port of a destination as the kernel has them; port 0 keeps the client's.
+pub type DestinationKey = (IpAddr, u16);
+
+/// What the kernel holds of a service besides its destinations.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Service {
+    pub scheduler: Box<str>,
+    pub flags: SchedulerFlags,
+    pub persistence: Option<Persistence>,
+}
+impl Service {
+    /// In the one form in which equal services are equal: a mask or prefix of all bits is a host, and so is one of the
+    /// other family.
+    pub fn of(key: ServiceKey, picture: &Picture) -> Service {
+        let persistence = picture.persistence.clone().map(|persistence| Persistence {
+            granularity: match (persistence.granularity, family(key)) {
+                (Granularity::Mask(mask), Family::V4) if mask != u32::MAX => Granularity::Mask(mask),
+                (Granularity::Prefix(prefix), Family::V6) if prefix < 128 => Granularity::Prefix(prefix),
+                _ => Granularity::Host,
+            },
+            ..persistence
+        });
+        Service { scheduler: picture.scheduler.clone(), flags: picture.flags, persistence }
+    }
+}
+
+/// In the one form in which equal ways are equal: only a tunnel has options of a tunnel, and IPIP none.
+pub fn plain(forwarding: Forwarding) -> Forwarding {
+    let tunnel = if forwarding.method == Method::Tunnel { forwarding.tunnel } else { TunnelKind::Ipip };
+    let checksum = if tunnel == TunnelKind::Ipip { TunnelChecksum::None } else { forwarding.checksum };
+    Forwarding { method: forwarding.method, tunnel, checksum }
+}
+
+/// Counters since the service or destination was made, and rates of about the last two seconds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Stats {
+    pub connections: u64,
+    pub packets_in: u64,
+    pub packets_out: u64,
+    pub bytes_in: u64,
+    pub bytes_out: u64,
+    /// Each second, this and the next four.
+    pub connection_rate: u64,
+    pub packet_rate_in: u64,
+    pub packet_rate_out: u64,
+    pub byte_rate_in: u64,
+    pub byte_rate_out: u64,
+}
+
+/// A destination as the kernel tells it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct SeenDestination {
+    pub destination: Destination,
+    /// Forwarding methods that nobody can ask for (local delivery of old kernels, bypass): then `forwarding` is NAT.
+    pub other_method: bool,
+    pub active: u32,
+    pub inactive: u32,
+    pub persistent: u32,
+    pub stats: Stats,
+}
+
+/// Time-outs of connections, seconds; 0 leaves the kernel's as it is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Timeouts {
+    pub tcp: u32,
+    pub tcp_fin: u32,
+    pub udp: u32,
+}
+
+/// What one end of the synchronisation of connections does.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum SyncRole {
+    /// Tells its connections.
+    Master,
+    /// Hears those of the master.
+    Backup,
+}
+
+/// The kernel's thread that tells or hears connections. What is `None` is left to the kernel.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Daemon {
+    pub interface: Box<str>,
+    /// Both ends have the same; 0 to 255.
+    pub id: u8,
+    /// Bytes of a datagram.
+    pub longest: Option<u16>,
+    pub port: Option<u16>,
+    pub ttl: Option<u8>,
+    pub group: Option<IpAddr>,
+}
+
+impl Daemon {
+    pub fn of(settings: &SyncDaemon) -> Daemon {
+        Daemon {
+            interface: settings.interface.as_str().into(),
+            id: settings.id.unwrap_or(0),
+            longest: settings.max_length,
+            port: settings.port,
+            ttl: settings.ttl,
+            group: settings.group,
+        }
+    }
+
+    /// What runs is what is asked for, the kernel's choice where nothing is.
+    pub fn is(&self, running: &Daemon) -> bool {
+        const GROUP: IpAddr = IpAddr::V4(Ipv4Addr::new(224, 0, 0, 81));
+        const PORT: u16 = 8848;
+        const TTL: u8 = 1;
+        self.interface == running.interface
+            && self.id == running.id
+            // As long as the interface allows, whatever that is.
+            && (self.longest.is_none() || self.longest == running.longest)
+            && self.port.unwrap_or(PORT) == running.port.unwrap_or(PORT)
+            && self.ttl.unwrap_or(TTL) == running.ttl.unwrap_or(TTL)
+            && self.group.unwrap_or(GROUP) == running.group.unwrap_or(GROUP)
+    }
+}
+
+/// Version of IPVS and size of its table of connections.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Info {
+    pub version: (u8, u8, u8),
+    pub connection_table: u32,
+}
+
+// ---- requests
+
+impl Message {
+    pub fn new_service(key: ServiceKey, service: &Service) -> Message {
+        Message::about(command::NEW_SERVICE, entry(key, service))
+    }
+    /// Changes all of a service but its name and its destinations.
+    pub fn set_service(key: ServiceKey, service: &Service) -> Message {
+        Message::about(command::SET_SERVICE, entry(key, service))
+    }
+    /// The destinations go with it.
+    pub fn delete_service(key: ServiceKey) -> Message {
+        Message::about(command::DELETE_SERVICE, identity(key))
+    }
+    pub fn get_service(key: ServiceKey) -> Message {
+        Message::about(command::GET_SERVICE, identity(key))
+    }
+    /// A dump.
+    pub fn get_services() -> Message {
+        Message { command: command::GET_SERVICE, attributes: Vec::new() }
+    }
+    pub fn new_destination(service: ServiceKey, key: DestinationKey, destination: &Destination) -> Message {
+        Message::of_destination(command::NEW_DESTINATION, service, target(key, destination))
+    }
+    pub fn set_destination(service: ServiceKey, key: DestinationKey, destination: &Destination) -> Message {
+        Message::of_destination(command::SET_DESTINATION, service, target(key, destination))
+    }
+    pub fn delete_destination(service: ServiceKey, key: DestinationKey) -> Message {
+        Message::of_destination(command::DELETE_DESTINATION, service, place(key))
+    }
+    /// A dump.
+    pub fn get_destinations(service: ServiceKey) -> Message {
+        Message::about(command::GET_DESTINATION, identity(service))
+    }
+    pub fn new_daemon(role: SyncRole, daemon: &Daemon) -> Message {
+        let mut list = vec![
+            number(daemon::STATE, state(role)),
+            text(daemon::INTERFACE, &daemon.interface),
+            number(daemon::ID, u32::from(daemon.id)),
+        ];
+        list.extend(daemon.longest.map(|longest| short(daemon::LONGEST, longest)));
+        list.extend(daemon.port.map(|port| short(daemon::PORT, port)));
+        list.extend(daemon.ttl.map(|ttl| Attribute::new(daemon::TTL, vec![ttl])));
+        list.extend(daemon.group.map(|group| match group {
+            IpAddr::V4(group) => Attribute::new(daemon::GROUP, group.octets().to_vec()),
+            IpAddr::V6(group) => Attribute::new(daemon::GROUP6, group.octets().to_vec()),
+        }));
+        Message { command: command::NEW_DAEMON, attributes: vec![nest(top::DAEMON, &list)] }
+    }
+    pub fn delete_daemon(role: SyncRole, id: u8) -> Message {
+        let list = [number(daemon::STATE, state(role)), number(daemon::ID, u32::from(id))];
+        Message { command: command::DELETE_DAEMON, attributes: vec![nest(top::DAEMON, &list)] }
+    }
+    /// A dump.
+    pub fn get_daemons() -> Message {
+        Message { command: command::GET_DAEMON, attributes: Vec::new() }
+    }
+    pub fn set_timeouts(timeouts: Timeouts) -> Message {
+        let attributes = vec![
+            number(top::TIMEOUT_TCP, timeouts.tcp),
+            number(top::TIMEOUT_TCP_FIN, timeouts.tcp_fin),
+            number(top::TIMEOUT_UDP, timeouts.udp),
+        ];
+        Message { command: command::SET_CONFIG, attributes }
+    }
+    pub fn get_timeouts() -> Message {
+        Message { command: command::GET_CONFIG, attributes: Vec::new() }
+    }
+    pub fn get_info() -> Message {
+        Message { command: command::GET_INFO, attributes: Vec::new() }
+    }
+    /// Empties the table, whoever filled it.
+    pub fn flush() -> Message {
+        Message { command: command::FLUSH, attributes: Vec::new() }
+    }
+
+    fn about(command: u8, service: Vec<Attribute>) -> Message {
+        Message { command, attributes: vec![nest(top::SERVICE, &service)] }
+    }
+    fn of_destination(command: u8, service: ServiceKey, destination: Vec<Attribute>) -> Message {
+        let attributes = vec![nest(top::SERVICE, &identity(service)), nest(top::DESTINATION, &destination)];
+        Message { command, attributes }
+    }
+}
+
+/// The name of a service.
+fn identity(key: ServiceKey) -> Vec<Attribute> {
+    match key {
+        ServiceKey::Address { protocol, address, port } => vec![
+            short(service::FAMILY, family_of(address)),
+            short(service::PROTOCOL, protocol_number(protocol)),
+            Attribute::new(service::ADDRESS, sixteen(address)),
+            Attribute::new(service::PORT, port.to_be_bytes().to_vec()),
+        ],
+        ServiceKey::Mark { family, mark } => {
+            vec![short(service::FAMILY, number_of(family)), number(service::MARK, mark)]
+        }
+    }
+}
+
+/// All of a service.
+fn entry(key: ServiceKey, service: &Service) -> Vec<Attribute> {
+    let mut list = identity(key);
+    list.push(text(service::SCHEDULER, &service.scheduler));
+    let mut flags = 0;
+    let (mut timeout, mut netmask) = (0, host_mask(key));
+    if let Some(persistence) = &service.persistence {
+        flags |= PERSISTENT;
+        timeout = persistence.timeout;
+        netmask = match (persistence.granularity, family(key)) {
+            (Granularity::Mask(mask), Family::V4) => mask.to_be_bytes(),
+            (Granularity::Prefix(prefix), Family::V6) => u32::from(prefix).to_ne_bytes(),
+            _ => netmask,
+        };
+        list.extend(persistence.engine.as_deref().map(|engine| text(service::ENGINE, engine)));
+    }
+    if service.flags.one_packet {
+        flags |= ONE_PACKET;
+    }
+    for (set, bit) in service.flags.flags.into_iter().zip(SCHEDULER_FLAGS) {
+        flags |= if set { bit } else { 0 };
+    }
+    let mut both = flags.to_ne_bytes().to_vec();
+    both.extend(u32::MAX.to_ne_bytes());
+    list.push(Attribute::new(service::FLAGS, both));
+    list.push(number(service::TIMEOUT, timeout));
+    list.push(Attribute::new(service::NETMASK, netmask.to_vec()));
+    list
+}
+
+/// The name of a destination.
+fn place((address, port): DestinationKey) -> Vec<Attribute> {
+    vec![
+        short(destination::FAMILY, family_of(address)),
+        Attribute::new(destination::ADDRESS, sixteen(address)),
+        Attribute::new(destination::PORT, port.to_be_bytes().to_vec()),
+    ]
+}
+
+/// All of a destination.
+fn target(key: DestinationKey, target: &Destination) -> Vec<Attribute> {
+    let mut list = place(key);
+    let way = plain(target.forwarding);
+    list.push(number(
+        destination::METHOD,
+        match way.method {
+            Method::Nat => METHOD_NAT,
+            Method::Tunnel => METHOD_TUNNEL,
+            Method::Direct => METHOD_DIRECT,
+        },
+    ));
+    // The kernel reads it as a signed number and refuses what is below zero.
+    list.push(number(destination::WEIGHT, target.weight.min(i32::MAX.unsigned_abs())));
+    if way.method == Method::Tunnel {
+        let (kind, port) = match way.tunnel {
+            TunnelKind::Ipip => (0, None),
+            TunnelKind::Gue(port) => (1, Some(port)),
+            TunnelKind::Gre => (2, None),
+        };
+        list.push(Attribute::new(destination::TUNNEL_KIND, vec![kind]));
+        list.extend(port.map(|port| Attribute::new(destination::TUNNEL_PORT, port.to_be_bytes().to_vec())));
+        if kind != 0 {
+            let flags = match way.checksum {
+                TunnelChecksum::None => 0,
+                TunnelChecksum::Checksum => 1,
+                TunnelChecksum::Remote => 2,
+            };
+            list.push(short(destination::TUNNEL_FLAGS, flags));
+        }
+    }
+    list.push(number(destination::UPPER, target.upper_threshold));
+    list.push(number(destination::LOWER, target.lower_threshold));
+    list
+}
