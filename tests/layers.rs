@@ -201,18 +201,19 @@ fn an_offence_is_seen() {
     assert!(offences("vrrp", &["wire"], &["tokio"], good).is_empty());
 }
 
-/// Arms of the matches on `Event` in a text that take whatever is left. A new event must ask every observer.
+/// Arms of the matches on `Event` and `Telling` in a text that take whatever is left. A new event must ask every observer.
 fn wildcards_on_events(text: &str) -> Vec<usize> {
     let code = code(text);
     let lines: Vec<&str> = code.lines().collect();
     let indent = |line: &str| line.len() - line.trim_start().len();
     let mut found = Vec::new();
     for (at, line) in lines.iter().enumerate() {
-        if !line.trim_start().starts_with("Event::") && !line.contains("match event ") {
+        let begins = ["match event ", "match telling "].iter().any(|head| line.contains(head));
+        if !begins && !["Event::", "Telling::"].iter().any(|arm| line.trim_start().starts_with(arm)) {
             continue;
         }
         // Arms of one match stand in one column; it ends with the first line further to the left.
-        let column = if line.contains("match event ") { indent(line) + 4 } else { indent(line) };
+        let column = if begins { indent(line) + 4 } else { indent(line) };
         let arms =
             lines.iter().enumerate().skip(at + 1).take_while(|(_, l)| l.trim().is_empty() || indent(l) >= column);
         found.extend(arms.filter(|(_, l)| indent(l) == column && l.trim_start().starts_with("_ ")).map(|(n, _)| n + 1));

@@ -8,6 +8,7 @@ use super::Context;
 use super::Observer;
 use super::Wishes;
 use super::notify::{Gate, Told, deleted_word};
+use super::telling::Telling;
 use crate::spec::{Fifo, Run, Spec};
 use crate::vrrp::io::{Event, Role};
 use serde::{Deserialize, Serialize};
@@ -156,58 +157,35 @@ pub fn group_line(name: &str, state: &str) -> String {
     format!("GROUP \"{name}\" {state} 0\n")
 }
 
-/// The line or nothing that an event puts into the pipes, if [`Gate`] lets it through.
-pub fn line(event: &Event, cx: &Context<'_>) -> Option<String> {
-    match event {
-        Event::Became { instance, to, .. } => {
-            Some(instance_line(cx.name(*instance), Told::of(*to)?.word(), cx.priority(*instance).0))
-        }
-        Event::GroupBecame { group, to, .. } => Some(group_line(cx.group_name(*group), Told::of(*to)?.word())),
-        Event::HeardLower { instance, .. } => {
-            Some(instance_line(cx.name(*instance), "MASTER_RX_LOWER_PRI", cx.priority(*instance).0))
-        }
-        Event::PriorityChanged { instance, to, .. } => {
-            cx.instance(*instance).filter(|i| i.notify.priority_changes)?;
-            let word = match cx.role(*instance) {
+/// The line or nothing that is put into the pipes, if [`Gate`] lets it through.
+pub fn line(telling: &Telling<'_>, cx: &Context<'_>) -> Option<String> {
+    match *telling {
+        Telling::Instance { id, to, .. } => Some(instance_line(cx.name(id), Told::of(to)?.word(), cx.priority(id).0)),
+        Telling::Group { id, to } => Some(group_line(cx.group_name(id), Told::of(to)?.word())),
+        Telling::HeardLower(id) => Some(instance_line(cx.name(id), "MASTER_RX_LOWER_PRI", cx.priority(id).0)),
+        Telling::Priority { id, to } => {
+            cx.instance(id).filter(|i| i.notify.priority_changes)?;
+            let word = match cx.role(id) {
                 Role::Master => "MASTER_PRIORITY",
                 _ => "BACKUP_PRIORITY",
             };
-            Some(instance_line(cx.name(*instance), word, to.0))
+            Some(instance_line(cx.name(id), word, to.0))
         }
-        Event::Stopped { instance } => Some(instance_line(cx.name(*instance), "STOP", cx.priority(*instance).0)),
-        Event::Deleted { name, was } => {
+        Telling::Stopped(id) => Some(instance_line(cx.name(id), "STOP", cx.priority(id).0)),
+        Telling::Deleted { name, was } => {
             let instance = cx.deleted(name)?;
-            Some(instance_line(name, deleted_word(&instance.notify, *was)?.word(), instance.priority.0))
+            Some(instance_line(name, deleted_word(&instance.notify, was)?.word(), instance.priority.0))
         }
-        Event::WillPreempt { .. }
-        | Event::Refused { .. }
-        | Event::AddressListDiffers { .. }
-        | Event::IntervalLearned { .. }
-        | Event::ClockDiffers { .. }
-        | Event::RivalMaster { .. }
-        | Event::RivalStays { .. }
-        | Event::RivalSilent { .. }
-        | Event::ScriptChanged { .. }
-        | Event::ScriptTimedOut { .. }
-        | Event::ScriptOverrun { .. }
-        | Event::FaultsChanged { .. }
-        | Event::Healed { .. }
-        | Event::ClaimFailed { .. }
-        | Event::TrackerChanged { .. }
-        | Event::LinkChanged { .. }
-        | Event::Late { .. }
-        | Event::Swept { .. }
-        | Event::SendFailed { .. }
-        | Event::ReloadRefused { .. }
-        | Event::Reloaded => None,
+        Telling::Refused { .. } => None,
     }
 }
 
 impl Observer for Fifos {
     fn event(&mut self, event: &Event, cx: &Context<'_>, _: &mut Wishes) {
-        if self.gate.open(event, cx)
+        if let Some(telling) = Telling::of(event)
+            && self.gate.open(&telling, cx)
             && !self.pipes.is_empty()
-            && let Some(line) = line(event, cx)
+            && let Some(line) = line(&telling, cx)
         {
             self.write(&line);
         }

@@ -10,6 +10,7 @@ use super::Observer;
 use super::Wishes;
 use super::calendar::Local;
 use super::notify::{Gate, Told, deleted_word};
+use super::telling::Telling;
 use crate::spec::Mail;
 use crate::vrrp::io::Event;
 use std::collections::HashMap;
@@ -98,55 +99,31 @@ impl Mailer {
 
 impl Observer for Mailer {
     fn event(&mut self, event: &Event, cx: &Context<'_>, wishes: &mut Wishes) {
-        if !self.gate.open(event, cx) {
-            return;
-        }
-        match event {
-            Event::Became { instance, to, .. } => {
-                let Some(told) = Told::of(*to) else { return };
-                let wanted = cx.instance(*instance).is_some_and(|i| i.notify.mail);
-                self.instance(cx, cx.name(*instance), wanted, told, wishes);
+        let Some(telling) = Telling::of(event).filter(|telling| self.gate.open(telling, cx)) else { return };
+        match telling {
+            Telling::Instance { id, to, .. } => {
+                let Some(told) = Told::of(to) else { return };
+                let wanted = cx.instance(id).is_some_and(|i| i.notify.mail);
+                self.instance(cx, cx.name(id), wanted, told, wishes);
             }
-            Event::GroupBecame { group, to, .. } => {
-                let Some(told) = Told::of(*to) else { return };
-                let wanted = cx.spec.groups.get(group.index()).is_some_and(|g| g.notify.mail);
-                self.mail(cx, false, cx.group_name(*group), wanted, told, wishes);
+            Telling::Group { id, to } => {
+                let Some(told) = Told::of(to) else { return };
+                let wanted = cx.spec.groups.get(id.index()).is_some_and(|g| g.notify.mail);
+                self.mail(cx, false, cx.group_name(id), wanted, told, wishes);
             }
-            Event::Stopped { instance } => {
-                let wanted = cx.instance(*instance).is_some_and(|i| i.notify.mail);
-                self.instance(cx, cx.name(*instance), wanted, Told::Stop, wishes);
+            Telling::Stopped(id) => {
+                let wanted = cx.instance(id).is_some_and(|i| i.notify.mail);
+                self.instance(cx, cx.name(id), wanted, Told::Stop, wishes);
             }
-            Event::Deleted { name, was } => {
+            Telling::Deleted { name, was } => {
                 let Some(gone) = cx.deleted(name) else {
                     return;
                 };
-                if let Some(told) = deleted_word(&gone.notify, *was) {
+                if let Some(told) = deleted_word(&gone.notify, was) {
                     self.instance(cx, name, gone.notify.mail, told, wishes);
                 }
             }
-            Event::PriorityChanged { .. }
-            | Event::HeardLower { .. }
-            | Event::WillPreempt { .. }
-            | Event::Refused { .. }
-            | Event::AddressListDiffers { .. }
-            | Event::IntervalLearned { .. }
-            | Event::ClockDiffers { .. }
-            | Event::RivalMaster { .. }
-            | Event::RivalStays { .. }
-            | Event::RivalSilent { .. }
-            | Event::ScriptChanged { .. }
-            | Event::ScriptTimedOut { .. }
-            | Event::ScriptOverrun { .. }
-            | Event::FaultsChanged { .. }
-            | Event::Healed { .. }
-            | Event::ClaimFailed { .. }
-            | Event::TrackerChanged { .. }
-            | Event::LinkChanged { .. }
-            | Event::Late { .. }
-            | Event::Swept { .. }
-            | Event::SendFailed { .. }
-            | Event::ReloadRefused { .. }
-            | Event::Reloaded => {}
+            Telling::Priority { .. } | Telling::HeardLower(_) | Telling::Refused { .. } => {}
         }
     }
 

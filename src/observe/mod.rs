@@ -19,6 +19,7 @@ pub mod metrics;
 mod notify;
 pub mod snmp;
 pub mod tally;
+pub mod telling;
 pub mod words;
 
 pub use fifo::{Fifos, KeptFifo};

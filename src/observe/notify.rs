@@ -9,6 +9,7 @@ use super::Context;
 use super::NotifyRun;
 use super::Observer;
 use super::Wishes;
+use super::telling::Telling;
 use crate::spec::{GroupId, InstanceId, Notify, Spec};
 use crate::vrrp::io::{Event, Role};
 use std::collections::HashMap;
@@ -51,45 +52,25 @@ pub struct Gate {
 }
 
 impl Gate {
-    /// To be asked once an event, before it is told.
-    pub fn open(&mut self, event: &Event, cx: &Context<'_>) -> bool {
-        match event {
-            Event::GroupBecame { group, to, .. } => {
-                self.groups.insert(cx.group_name(*group).into(), *to);
+    /// To be asked once for each thing, before it is told.
+    pub fn open(&mut self, telling: &Telling<'_>, cx: &Context<'_>) -> bool {
+        match *telling {
+            Telling::Group { id, to } => {
+                self.groups.insert(cx.group_name(id).into(), to);
                 true
             }
-            Event::Became { instance, to, .. } => {
-                let name: Box<str> = cx.name(*instance).into();
-                let group = cx.instance(*instance).and_then(|i| i.group).map(|g| cx.group_name(g));
-                let group_is_there = group.is_some_and(|g| self.groups.get(g) == Some(to));
+            Telling::Instance { id, to, .. } => {
+                let name: Box<str> = cx.name(id).into();
+                let group = cx.instance(id).and_then(|i| i.group).map(|g| cx.group_name(g));
+                let group_is_there = group.is_some_and(|g| self.groups.get(g) == Some(&to));
                 let told = self.told.insert(name, true).unwrap_or(false);
                 !(told && group_is_there)
             }
-            Event::PriorityChanged { .. }
-            | Event::HeardLower { .. }
-            | Event::WillPreempt { .. }
-            | Event::Refused { .. }
-            | Event::AddressListDiffers { .. }
-            | Event::IntervalLearned { .. }
-            | Event::ClockDiffers { .. }
-            | Event::RivalMaster { .. }
-            | Event::RivalStays { .. }
-            | Event::RivalSilent { .. }
-            | Event::ScriptChanged { .. }
-            | Event::ScriptTimedOut { .. }
-            | Event::ScriptOverrun { .. }
-            | Event::FaultsChanged { .. }
-            | Event::Healed { .. }
-            | Event::ClaimFailed { .. }
-            | Event::TrackerChanged { .. }
-            | Event::LinkChanged { .. }
-            | Event::Deleted { .. }
-            | Event::Stopped { .. }
-            | Event::Late { .. }
-            | Event::Swept { .. }
-            | Event::SendFailed { .. }
-            | Event::ReloadRefused { .. }
-            | Event::Reloaded => true,
+            Telling::Priority { .. }
+            | Telling::HeardLower(_)
+            | Telling::Refused { .. }
+            | Telling::Stopped(_)
+            | Telling::Deleted { .. } => true,
         }
     }
 
@@ -108,48 +89,25 @@ pub struct Notifier {
 
 impl Observer for Notifier {
     fn event(&mut self, event: &Event, cx: &Context<'_>, wishes: &mut Wishes) {
-        if !self.gate.open(event, cx) {
-            return;
-        }
-        match event {
-            Event::Became { instance, to, .. } => {
-                if let Some(told) = Told::of(*to) {
-                    instance_told(cx, *instance, told, wishes);
+        let Some(telling) = Telling::of(event).filter(|telling| self.gate.open(telling, cx)) else { return };
+        match telling {
+            Telling::Instance { id, to, .. } => {
+                if let Some(told) = Told::of(to) {
+                    instance_told(cx, id, told, wishes);
                 }
             }
-            Event::GroupBecame { group, to, .. } => {
-                if let Some(told) = Told::of(*to) {
-                    group_told(cx, *group, told, wishes);
+            Telling::Group { id, to } => {
+                if let Some(told) = Told::of(to) {
+                    group_told(cx, id, told, wishes);
                 }
             }
-            Event::HeardLower { instance, .. } => {
-                let program = cx.instance(*instance).and_then(|i| i.notify.master_rx_lower_pri.as_deref().cloned());
+            Telling::HeardLower(id) => {
+                let program = cx.instance(id).and_then(|i| i.notify.master_rx_lower_pri.as_deref().cloned());
                 wishes.runs.extend(program.map(|run| NotifyRun { run, arguments: Vec::new(), limited: false }));
             }
-            Event::Stopped { instance } => instance_told(cx, *instance, Told::Stop, wishes),
-            Event::Deleted { name, was } => deleted(cx, name, *was, wishes),
-            Event::PriorityChanged { .. }
-            | Event::WillPreempt { .. }
-            | Event::Refused { .. }
-            | Event::AddressListDiffers { .. }
-            | Event::IntervalLearned { .. }
-            | Event::ClockDiffers { .. }
-            | Event::RivalMaster { .. }
-            | Event::RivalStays { .. }
-            | Event::RivalSilent { .. }
-            | Event::ScriptChanged { .. }
-            | Event::ScriptTimedOut { .. }
-            | Event::ScriptOverrun { .. }
-            | Event::FaultsChanged { .. }
-            | Event::Healed { .. }
-            | Event::ClaimFailed { .. }
-            | Event::TrackerChanged { .. }
-            | Event::LinkChanged { .. }
-            | Event::Late { .. }
-            | Event::Swept { .. }
-            | Event::SendFailed { .. }
-            | Event::ReloadRefused { .. }
-            | Event::Reloaded => {}
+            Telling::Stopped(id) => instance_told(cx, id, Told::Stop, wishes),
+            Telling::Deleted { name, was } => deleted(cx, name, was, wishes),
+            Telling::Priority { .. } | Telling::Refused { .. } => {}
         }
     }
 

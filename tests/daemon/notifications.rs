@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 use vipd::observe::history::MOST;
 use vipd::observe::log::sentences;
+use vipd::observe::telling::Telling;
 use vipd::observe::{Context, History, Hub, Notifier, Observer, Wishes, fifo, mail::Mailer};
 use vipd::spec::{GroupId, IfName, InstanceId, ScriptId, Spec};
 use vipd::vrrp::io::{Cause, Event, Exit, Fault, Refusal, Role};
@@ -51,7 +52,7 @@ fn hub() -> (Hub, Arc<Mutex<Vec<String>>>, Arc<Spec>) {
     impl Observer for Lines {
         fn event(&mut self, event: &Event, cx: &Context<'_>, _: &mut Wishes) {
             let mut lines = self.0.lock().unwrap();
-            lines.extend(fifo::line(event, cx));
+            lines.extend(Telling::of(event).and_then(|telling| fifo::line(&telling, cx)));
             lines.extend(sentences(event, cx).into_iter().map(|(_, text)| text));
         }
     }

@@ -6,6 +6,7 @@
 use super::rfc::{has_row, protocol_error, reason, row_index};
 use super::{KEEPALIVED, RFC2787, RFC6527, Value};
 use crate::observe::Context;
+use crate::observe::telling::Telling;
 use crate::spec::{GroupId, InstanceId, InstanceSpec};
 use crate::vrrp::io::{Cause, Event, Refusal, Role};
 use std::collections::HashMap;
@@ -45,46 +46,20 @@ pub fn of_event(event: &Event, cx: &Context<'_>, places: &Places) -> Vec<Trap> {
     if !cx.spec.daemon.snmp.traps {
         return Vec::new();
     }
-    match event {
-        Event::Became { instance, to, why, .. } => became(cx, places, *instance, *to, why),
-        Event::GroupBecame { group, to, .. } if *to != Role::Init => {
-            group_trap(cx, *group, *to as i32).into_iter().collect()
+    let Some(telling) = Telling::of(event) else { return Vec::new() };
+    match telling {
+        Telling::Instance { id, to, why } => became(cx, places, id, to, why),
+        Telling::Group { id, to } if to != Role::Init => group_trap(cx, id, to as i32).into_iter().collect(),
+        Telling::Stopped(id) => {
+            cx.instance(id).and_then(|one| instance_trap(cx, row_of(id), one, SHUTDOWN)).into_iter().collect()
         }
-        Event::Stopped { instance } => cx
-            .instance(*instance)
-            .and_then(|one| instance_trap(cx, row_of(*instance), one, SHUTDOWN))
-            .into_iter()
-            .collect(),
-        Event::Deleted { name, .. } => {
+        Telling::Deleted { name, .. } => {
             let one = cx.deleted(name).filter(|one| one.notify.tell_deleted);
             // Its row is gone: 0 stands for it.
             one.and_then(|one| instance_trap(cx, 0, one, DELETED)).into_iter().collect()
         }
-        Event::Refused { instance: Some(instance), from, why, .. } => refused(cx, places, *instance, *from, *why),
-        Event::GroupBecame { .. }
-        | Event::PriorityChanged { .. }
-        | Event::HeardLower { .. }
-        | Event::WillPreempt { .. }
-        | Event::Refused { .. }
-        | Event::AddressListDiffers { .. }
-        | Event::IntervalLearned { .. }
-        | Event::ClockDiffers { .. }
-        | Event::RivalMaster { .. }
-        | Event::RivalStays { .. }
-        | Event::RivalSilent { .. }
-        | Event::ScriptChanged { .. }
-        | Event::ScriptTimedOut { .. }
-        | Event::ScriptOverrun { .. }
-        | Event::FaultsChanged { .. }
-        | Event::Healed { .. }
-        | Event::ClaimFailed { .. }
-        | Event::TrackerChanged { .. }
-        | Event::LinkChanged { .. }
-        | Event::Late { .. }
-        | Event::SendFailed { .. }
-        | Event::ReloadRefused { .. }
-        | Event::Swept { .. }
-        | Event::Reloaded => Vec::new(),
+        Telling::Refused { id, from, why } => refused(cx, places, id, from, why),
+        Telling::Group { .. } | Telling::Priority { .. } | Telling::HeardLower(_) => Vec::new(),
     }
 }
 
