@@ -68,32 +68,19 @@ fn blocks_hold_blocks_that_have_tables() {
     }
 }
 
-/// What the settings of virtual servers, checkers and BFD are called: their lack of effect has one reason each.
-fn is_of_another_area(k: &vipd::config::table::keywords::Keyword) -> bool {
-    let others =
-        ["virtual_server", "real_server", "bfd_instance", "SSL", "lvs_", "checker_", "bfd_", "rs_", "nftables_ipvs"];
-    let within = |text: &str| others.iter().any(|other| text.starts_with(other) || text.contains(&format!("/{other}")));
-    within(k.block)
-        || within(k.keyword)
-        || ["virtual servers", "checker", "BFD"].iter().any(|word| k.status.contains(word))
-        || k.status == "no effect: checked, but not run"
-}
-
 /// `docs/keywords-without-effect.md` is this table and nothing else. VIPD_DOCS=write makes it anew.
 #[test]
 fn the_page_of_keywords_without_effect_is_the_table() {
     let mut rows: Vec<_> = all()
         .iter()
         .filter_map(|k| Some((k, k.status.strip_prefix("no effect: ")?)))
-        .filter(|(k, _)| !is_of_another_area(k))
         .map(|(k, why)| (if k.block.is_empty() { "top level" } else { k.block }, k.keyword, why))
         .collect();
     rows.sort_unstable();
     let mut page = String::from(
         "# Keywords without effect\n\n\
-         Of the areas VRRP, tracking, global and process. They are read and checked as keepalived does, and each that a \
-         configuration uses is named once in the log at start. `vipctl keywords` shows the status of every keyword. The \
-         settings of virtual servers and checkers are checked and not run; they are not listed here.\n\n\
+         They are read and checked as keepalived does, and each that a configuration uses is named once in the log at \
+         start. `vipctl keywords` shows the status of every keyword.\n\n\
          | block | keyword | why it has no effect |\n|---|---|---|\n",
     );
     for (block, keyword, why) in rows {

@@ -50,15 +50,6 @@ fn collect<B: Block>(all: &mut Vec<Keyword>) {
     }));
 }
 
-/// As [`collect`], for a block that is read and checked, and nothing more.
-fn collect_idle<B: Block>(all: &mut Vec<Keyword>) {
-    let before = all.len();
-    collect::<B>(all);
-    for keyword in all.iter_mut().skip(before).filter(|keyword| keyword.status == "works") {
-        keyword.status = "no effect: checked, but not run".to_owned();
-    }
-}
-
 /// Every block's table. A new block is listed here and nowhere else.
 const TABLES: &[fn(&mut Vec<Keyword>)] = &[
     collect::<Top>,
@@ -72,23 +63,23 @@ const TABLES: &[fn(&mut Vec<Keyword>)] = &[
     collect::<ScriptBlock>,
     collect::<ProcessBlock>,
     collect::<FileBlock>,
-    collect_idle::<balance::Ssl>,
-    collect_idle::<balance::server::Service>,
-    collect_idle::<balance::server::Server>,
-    collect_idle::<balance::checkers::Misc>,
-    collect_idle::<balance::checkers::Smtp>,
-    collect_idle::<balance::checkers::SmtpHost>,
-    collect_idle::<balance::checkers::Tcp>,
-    collect_idle::<balance::checkers::Ping>,
-    collect_idle::<balance::checkers::Udp>,
-    collect_idle::<balance::http::HttpGet>,
-    collect_idle::<balance::http::Url>,
-    collect_idle::<balance::http::SslGet>,
-    collect_idle::<balance::http::TlsUrl>,
-    collect_idle::<balance::checkers::Dns>,
-    collect_idle::<balance::checkers::File>,
-    collect_idle::<balance::checkers::Bfd>,
-    collect_idle::<crate::config::bfd::Bfd>,
+    collect::<balance::Ssl>,
+    collect::<balance::server::Service>,
+    collect::<balance::server::Server>,
+    collect::<balance::checkers::Misc>,
+    collect::<balance::checkers::Smtp>,
+    collect::<balance::checkers::SmtpHost>,
+    collect::<balance::checkers::Tcp>,
+    collect::<balance::checkers::Ping>,
+    collect::<balance::checkers::Udp>,
+    collect::<balance::http::HttpGet>,
+    collect::<balance::http::Url>,
+    collect::<balance::http::SslGet>,
+    collect::<balance::http::TlsUrl>,
+    collect::<balance::checkers::Dns>,
+    collect::<balance::checkers::File>,
+    collect::<balance::checkers::Bfd>,
+    collect::<crate::config::bfd::Bfd>,
 ];
 
 /// All keywords, block by block, in the order of the tables.
