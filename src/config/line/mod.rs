@@ -166,9 +166,12 @@ impl<'n, 's> Words<'n, 's> {
         let next = self.next();
         if next.is_none() {
             cx.push(
-                Diagnostic::new(Class::Abort, keyword.span, format!("`{}` needs a value", keyword.text))
-                    .label("nothing follows")
-                    .help("keepalived stops reading the whole configuration here"),
+                Diagnostic::new(
+                    Class::Abort,
+                    keyword.span,
+                    format!("`{}` needs a value; nothing after this line is read", keyword.text),
+                )
+                .label("a value must follow"),
             );
         }
         next
