@@ -84,14 +84,17 @@ fn hand_over(daemon: &Daemon, name: Option<&str>, request: &Request, how: &str) 
     if failed.is_empty() {
         return Ok(ExitCode::SUCCESS);
     }
+    let took = span(begun.elapsed().as_secs_f64());
     for name in &failed {
-        let took = span(begun.elapsed().as_secs_f64());
-        eprintln!("vipctl: nobody took {name} over within {took}: it is taken back");
-    }
-    if matches!(request, Request::Drain { .. }) {
-        for name in failed.iter().filter(|name| !drained_before.contains(name)) {
+        let then = if !matches!(request, Request::Drain { .. }) {
+            "it is master here again"
+        } else if drained_before.contains(name) {
+            "it stays drained, as before"
+        } else {
             client.ask(&Request::Undrain { instance: Some(name.clone()) })?;
-        }
+            "it is taken back"
+        };
+        eprintln!("vipctl: nobody took {name} over within {took}: {then}");
     }
     eprintln!("        is another server of it running? `vipctl status` there; `vipctl explain` here");
     Ok(ExitCode::FAILURE)

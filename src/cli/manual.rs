@@ -236,7 +236,6 @@ fn genhash() -> String {
     out += ".SH EXIT STATUS\n";
     out += &definition("0", "The sum has been printed.");
     out += &definition("1", "Wrong arguments, no connection, or no answer that is a page.");
-    out += ".SH NOTES\nTLS is spoken by the program\n.BR openssl (1).\n";
     out += ".SH SEE ALSO\n.BR vipd (8),\n.BR vipd.conf (5)\n";
     out
 }

@@ -9,7 +9,6 @@ use super::table::Table;
 use super::view::span;
 use crate::daemon::doors::socket::{Reply, Request, ServerWish};
 use serde_json::Value;
-use std::process::ExitCode;
 
 pub fn list(args: &Servers) -> Outcome {
     let mut client = Client::connect(&args.daemon)?;
@@ -31,12 +30,10 @@ pub fn list(args: &Servers) -> Outcome {
         if let Some(fields) = servers.as_object_mut() {
             fields.insert("services".into(), chosen.into());
         }
-        println!("{}", serde_json::to_string_pretty(&servers).unwrap_or_default());
-        return Ok(ExitCode::SUCCESS);
+        return super::steer::print(&(serde_json::to_string_pretty(&servers).unwrap_or_default() + "\n"));
     }
     let ipvs = servers.get("ipvs").and_then(Value::as_bool).unwrap_or(false);
-    print!("{}", render(&chosen, ipvs, crate::kernel::clock::wall().unix_micros, Paint::stdout()));
-    Ok(ExitCode::SUCCESS)
+    super::steer::print(&render(&chosen, ipvs, crate::kernel::clock::wall().unix_micros, Paint::stdout()))
 }
 
 fn word(of: &Value, key: &str) -> String {
@@ -147,10 +144,7 @@ fn wish_for(args: &DrainServer, wish: ServerWish) -> Outcome {
     let (address, port) = args.endpoint().map_err(Trouble::new)?;
     let request = Request::Server { service: args.service.clone(), address, port, wish };
     match Client::connect(&args.daemon)?.ask(&request)? {
-        Reply::Done { message } => {
-            println!("{message}");
-            Ok(ExitCode::SUCCESS)
-        }
+        Reply::Done { message } => super::steer::print(&(message + "\n")),
         Reply::Refused { reason, .. } => Err(Trouble::new(reason)),
         other => Err(unexpected(&other)),
     }
