@@ -165,7 +165,7 @@ impl Driver {
             Report::Configured { spec, troubles, .. } => {
                 tell_troubles(&self.services, troubles);
                 if let Some(switch) = self.switching.take() {
-                    self.switch(spec, &switch.readings, now);
+                    self.switch(spec, &switch, now);
                 }
                 if let Some((next, readings)) = self.waiting.take() {
                     self.begin_switch(next, readings);
@@ -273,9 +273,9 @@ impl Driver {
         self.switching = Some(Switch { readings, carried });
     }
 
-    fn switch(&mut self, spec: Arc<Spec>, readings: &Readings, now: Time) {
+    fn switch(&mut self, spec: Arc<Spec>, switch: &Switch, now: Time) {
         self.tell_wall(now, true);
-        self.engine.reload_with(spec, readings, now);
+        self.engine.reload_with(spec, &switch.readings, now);
         // What goes is said goodbye to over the old sockets and under the old identifiers.
         while let Some(action) = self.engine.poll() {
             let all = action == Action::Report(Event::Reloaded);
@@ -287,7 +287,9 @@ impl Driver {
         self.spec = self.engine.spec().clone();
         let _ = self.orders.send(Order::Tidy);
         self.told.clear();
-        self.unsent.clear();
+        // The engine knows over a reload who could not speak; it has to hear when that ends.
+        let unsent = std::mem::take(&mut self.unsent);
+        self.unsent = unsent.into_iter().filter_map(|(id, to)| Some((switch.new_id(id)?, to))).collect();
         self.parked.clear();
         self.share_buffers();
         self.tell_spec();
