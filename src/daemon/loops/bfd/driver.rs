@@ -226,6 +226,7 @@ impl<'a> Driver<'a> {
                     |(session, level): (&crate::spec::bfd::Session, Level)| (session.name.clone(), level.up);
                 let _ = answer.send(self.engine.levels().map(name_and_level).collect());
             }
+            News::Repeat => self.tell_levels(),
             News::Shutdown { name, down, answer } => {
                 let found = self.engine.find(&name);
                 if let Some(session) = found {

@@ -50,6 +50,8 @@ pub enum News {
     Local(Local),
     /// Go over to the sessions of another Spec; answered with the levels of all.
     Reload(Arc<Spec>, oneshot::Sender<Vec<(Box<str>, bool)>>),
+    /// Tell every subscriber the level of each session again.
+    Repeat,
     /// Shut a session down, or allow it again; answered with whether there is one of that name.
     Shutdown {
         name: Box<str>,

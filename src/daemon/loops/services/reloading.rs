@@ -119,7 +119,9 @@ impl Services {
             self.parts.tally.in_force(clock::wall().unix_micros, false);
             tracing::info!(target: "parent", "Startup complete");
         } else if let Some(mistakes) = self.on_its_way.take() {
+            // What fell or rose while the reload was prepared is newer than what it was prepared with.
             self.parts.trackers.repeat();
+            self.parts.bfd.send(bfd::News::Repeat);
             self.parts.mistakes = mistakes;
             tracing::info!(target: "parent", "Reload complete");
             let changed = changes::line(&changes::between(&before, &spec));
