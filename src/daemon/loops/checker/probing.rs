@@ -6,6 +6,7 @@
 use super::Told;
 use crate::balance::io::{Attempt, CheckId, Finding, Input, Probe, Stage, Symptom};
 use crate::kernel::probes::{Manner, Prober, tls};
+use crate::kernel::process::is_shortage;
 use crate::kernel::programs::{self, Client, Job, Limit, Notice, Room};
 use crate::probe::Plan;
 use crate::probe::tls::Client as TlsClient;
@@ -54,6 +55,10 @@ impl Probing {
             let mut runs = known.lock().unwrap_or_else(PoisonError::into_inner);
             let finding = match (notice, runs.get(&attempt)) {
                 (Notice::Started, _) | (_, None) => return,
+                // This machine's shortage says nothing about the server.
+                (Notice::NotRun(error), Some(_)) if is_shortage(&std::io::Error::from_raw_os_error(error)) => {
+                    Finding::NotMade(error)
+                }
                 (Notice::NotRun(error), Some(_)) => Finding::Bad(Symptom::NotRun(error)),
                 (Notice::Exited(exit), Some(misc)) => finding(exit, misc.dynamic),
             };

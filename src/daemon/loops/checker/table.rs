@@ -124,13 +124,7 @@ impl Keeper {
                         self.begun = true;
                         next = self.open().await;
                     }
-                    Some(Order::Look(answer)) => {
-                        let seen = match &mut self.ipvs {
-                            Some(ipvs) => ipvs.seen().await.ok(),
-                            None => None,
-                        };
-                        let _ = answer.send(seen);
-                    }
+                    Some(Order::Look(answer)) => self.look(answer).await,
                     Some(Order::Finish(answer)) => drop(answer.send(())),
                     None => return,
                 },
@@ -140,10 +134,23 @@ impl Keeper {
                 },
             }
             // The first service may come with a reload.
-            if self.begun && next.is_none() && !self.wanted.is_empty() {
+            if self.begun && next.is_none() && self.is_needed() {
                 next = Some(Instant::now());
             }
         }
+    }
+
+    async fn look(&mut self, answer: oneshot::Sender<Option<Seen>>) {
+        let seen = match &mut self.ipvs {
+            Some(ipvs) => ipvs.seen().await.ok(),
+            None => None,
+        };
+        let _ = answer.send(seen);
+    }
+
+    /// Is anything wanted of IPVS?
+    fn is_needed(&self) -> bool {
+        !self.wanted.is_empty() || self.timeouts.is_some() || self.sync.is_some() || self.flush
     }
 
     /// Opens the table and makes it as it is wanted; when to come back.
@@ -151,7 +158,7 @@ impl Keeper {
         if let Some(settings) = self.marks_before.take() {
             self.tables.clear(&settings);
         }
-        if self.wanted.is_empty() && self.timeouts.is_none() && self.sync.is_none() && !self.flush {
+        if !self.is_needed() {
             // Nothing is wanted of IPVS: it need not even be there. What an earlier run left would need it.
             let left = self.settings.record.as_ref().is_some_and(|record| record.exists());
             if !left {
@@ -209,7 +216,11 @@ impl Keeper {
             // Pictures that wait already are put in together.
             match self.orders.try_recv() {
                 Ok(Order::Wish(next)) => wish = Some(next),
-                Ok(Order::Look(answer)) => drop(answer.send(None)),
+                Ok(Order::Look(answer)) => {
+                    self.change(std::mem::take(&mut changes)).await;
+                    self.look(answer).await;
+                    return;
+                }
                 Ok(Order::Begin) => {
                     // With nothing opened yet there is nothing to change either: all of it is wanted.
                     self.begun = true;
