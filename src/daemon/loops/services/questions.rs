@@ -216,12 +216,13 @@ impl Services {
     /// Writes the kept drains down; the answer comes when they are on the disk.
     fn keep_drains(&mut self, drains: Drains, reply: Reply, answer: oneshot::Sender<Reply>) {
         self.parts.drains = drains.clone();
+        let (tell, saved) = oneshot::channel();
+        let put = self.parts.writer.put("the kept drains".into(), move || drop(tell.send(drains.save())));
         self.answers.spawn(async move {
-            let saved = tokio::task::spawn_blocking(move || drains.save()).await;
-            let why = match saved {
-                Ok(Ok(())) => None,
-                Ok(Err(error)) => Some(error.to_string()),
-                Err(error) => Some(error.to_string()),
+            let why = match (put, saved.await) {
+                (Ok(()), Ok(Ok(()))) => None,
+                (Ok(()), Ok(Err(error))) => Some(error.to_string()),
+                (Err(_), _) | (_, Err(_)) => Some("files that were to be written before are still waiting".to_owned()),
             };
             let reply = why.map_or(reply, |why| Reply::Refused {
                 reason: format!("it is done, but a restart will not know of it: {why}"),
