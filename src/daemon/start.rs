@@ -427,7 +427,7 @@ fn serve(
     let history = History::of(history);
     let mut observers: Vec<Box<dyn crate::observe::Observer + Send>> = vec![
         Box::new(crate::observe::log::Log::default()),
-        Box::new(Notifier::default()),
+        Box::new(Notifier),
         Box::new(fifos),
         Box::new(Mailer::default()),
         Box::new(history.clone()),

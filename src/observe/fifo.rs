@@ -7,10 +7,10 @@
 use super::Context;
 use super::Observer;
 use super::Wishes;
-use super::notify::{Gate, Told, deleted_word};
+use super::notify::{Told, deleted_word};
 use super::telling::Telling;
 use crate::spec::{Fifo, Run, Spec};
-use crate::vrrp::io::{Event, Role};
+use crate::vrrp::io::Role;
 use serde::{Deserialize, Serialize};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -22,7 +22,6 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, Default)]
 pub struct Fifos {
     pipes: Vec<Pipe>,
-    gate: Gate,
     /// Of the program that this process was before.
     inherited: Vec<Pipe>,
     /// Effective priority is repeated after a reload (`fifo_write_vrrp_states_on_reload`).
@@ -61,7 +60,7 @@ impl Fifos {
         // SAFETY: passed on to the caller.
         let take = |kept: KeptFifo| unsafe { Pipe::take(kept) };
         let inherited = kept.into_iter().filter_map(take).collect();
-        Fifos { pipes: Vec::new(), gate: Gate::default(), inherited, started: false }
+        Fifos { pipes: Vec::new(), inherited, started: false }
     }
 
     /// The programs that read the pipes of `spec`, each with the path that it reads.
@@ -157,7 +156,7 @@ pub fn group_line(name: &str, state: &str) -> String {
     format!("GROUP \"{name}\" {state} 0\n")
 }
 
-/// The line or nothing that is put into the pipes, if [`Gate`] lets it through.
+/// The line or nothing that is put into the pipes, if [`super::notify::Gate`] lets it through.
 pub fn line(telling: &Telling<'_>, cx: &Context<'_>) -> Option<String> {
     match *telling {
         Telling::Instance { id, to, .. } => Some(instance_line(cx.name(id), Told::of(to)?.word(), cx.priority(id).0)),
@@ -181,12 +180,8 @@ pub fn line(telling: &Telling<'_>, cx: &Context<'_>) -> Option<String> {
 }
 
 impl Observer for Fifos {
-    fn event(&mut self, event: &Event, cx: &Context<'_>, _: &mut Wishes) {
-        if let Some(telling) = Telling::of(event)
-            && self.gate.open(&telling, cx)
-            && !self.pipes.is_empty()
-            && let Some(line) = line(&telling, cx)
-        {
+    fn told(&mut self, telling: &Telling<'_>, cx: &Context<'_>, _: &mut Wishes) {
+        if let Some(line) = line(telling, cx).filter(|_| !self.pipes.is_empty()) {
             self.write(&line);
         }
     }
@@ -198,7 +193,6 @@ impl Observer for Fifos {
     }
 
     fn reconfigured(&mut self, cx: &Context<'_>) {
-        self.gate.reconfigured(cx.spec);
         self.open(cx.spec);
         if std::mem::replace(&mut self.started, true) && cx.spec.daemon.fifo_states_on_reload {
             self.write_states(cx);

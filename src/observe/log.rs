@@ -89,8 +89,9 @@ impl Observer for Log {
         }
     }
 
-    fn reconfigured(&mut self, _: &Context<'_>) {
+    fn reconfigured(&mut self, cx: &Context<'_>) {
         self.said.clear();
+        self.scripts.retain(|name, _| cx.spec.scripts.iter().any(|script| script.name == *name));
     }
 }
 

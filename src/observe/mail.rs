@@ -9,10 +9,9 @@ use super::Context;
 use super::Observer;
 use super::Wishes;
 use super::calendar::Local;
-use super::notify::{Gate, Told, deleted_word};
+use super::notify::{Told, deleted_word};
 use super::telling::Telling;
 use crate::spec::Mail;
-use crate::vrrp::io::Event;
 use std::collections::HashMap;
 use std::io;
 use std::time::Duration;
@@ -39,7 +38,6 @@ pub struct Message {
 /// Wishes for mail about instances and groups.
 #[derive(Debug, Default)]
 pub struct Mailer {
-    gate: Gate,
     /// What the last mail about an instance (true) or group said.
     last: HashMap<(bool, Box<str>), Told>,
 }
@@ -98,9 +96,8 @@ impl Mailer {
 }
 
 impl Observer for Mailer {
-    fn event(&mut self, event: &Event, cx: &Context<'_>, wishes: &mut Wishes) {
-        let Some(telling) = Telling::of(event).filter(|telling| self.gate.open(telling, cx)) else { return };
-        match telling {
+    fn told(&mut self, telling: &Telling<'_>, cx: &Context<'_>, wishes: &mut Wishes) {
+        match *telling {
             Telling::Instance { id, to, .. } => {
                 let Some(told) = Told::of(to) else { return };
                 let wanted = cx.instance(id).is_some_and(|i| i.notify.mail);
@@ -122,6 +119,7 @@ impl Observer for Mailer {
                 if let Some(told) = deleted_word(&gone.notify, was) {
                     self.instance(cx, name, gone.notify.mail, told, wishes);
                 }
+                self.last.remove(&(true, name.into()));
             }
             Telling::Priority { .. } | Telling::HeardLower(_) | Telling::Refused { .. } => {}
         }
@@ -134,7 +132,8 @@ impl Observer for Mailer {
     }
 
     fn reconfigured(&mut self, cx: &Context<'_>) {
-        self.gate.reconfigured(cx.spec);
+        let there = |name: &str| cx.spec.groups.iter().any(|group| *group.name == *name);
+        self.last.retain(|(instance, name), _| *instance || there(name));
     }
 
     fn stopped(&mut self, cx: &Context<'_>, wishes: &mut Wishes) {

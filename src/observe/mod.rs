@@ -26,6 +26,7 @@ pub use fifo::{Fifos, KeptFifo};
 pub use history::History;
 pub use notify::Notifier;
 pub use tally::Tally;
+pub use telling::Telling;
 
 use crate::spec::{GroupId, InstanceId, InstanceSpec, Run, Spec};
 use crate::vrrp::io::{Event, Role};
@@ -35,7 +36,13 @@ use std::sync::Arc;
 
 /// Something that wants to know what happens.
 pub trait Observer {
-    fn event(&mut self, event: &Event, cx: &Context<'_>, wishes: &mut Wishes);
+    fn event(&mut self, event: &Event, cx: &Context<'_>, wishes: &mut Wishes) {
+        let _ = (event, cx, wishes);
+    }
+    /// What of an event is told outside, as keepalived tells it: see [`Telling`] and [`notify::Gate`].
+    fn told(&mut self, telling: &Telling<'_>, cx: &Context<'_>, wishes: &mut Wishes) {
+        let _ = (telling, cx, wishes);
+    }
     /// What happens to virtual servers. Observers that are about VRRP alone take no notice.
     fn balance(&mut self, event: &crate::balance::io::Event, cx: &Context<'_>, wishes: &mut Wishes) {
         let _ = (event, cx, wishes);
@@ -112,6 +119,7 @@ pub struct NotifyRun {
 /// All observers, and what they need to know between events.
 pub struct Hub {
     observers: Vec<Box<dyn Observer + Send>>,
+    gate: notify::Gate,
     spec: Arc<Spec>,
     unix_micros: u64,
     former: Option<Arc<Spec>>,
@@ -122,7 +130,15 @@ pub struct Hub {
 impl Hub {
     /// keepalived's order: scripts, FIFOs, mail; the log before them all.
     pub fn new(observers: Vec<Box<dyn Observer + Send>>) -> Hub {
-        Hub { observers, spec: Arc::default(), unix_micros: 0, former: None, priorities: Vec::new(), roles: Vec::new() }
+        Hub {
+            observers,
+            gate: notify::Gate::default(),
+            spec: Arc::default(),
+            unix_micros: 0,
+            former: None,
+            priorities: Vec::new(),
+            roles: Vec::new(),
+        }
     }
 
     pub fn spec(&self) -> &Arc<Spec> {
@@ -134,6 +150,7 @@ impl Hub {
         self.former = Some(std::mem::replace(&mut self.spec, spec));
         self.priorities = snapshot.instances.iter().map(|view| view.effective_priority).collect();
         self.roles = snapshot.instances.iter().map(|view| view.state).collect();
+        self.gate.reconfigured(&self.spec);
         self.tell(|observer, cx| observer.reconfigured(cx));
     }
 
@@ -150,7 +167,15 @@ impl Hub {
         {
             *role = *to;
         }
-        self.tell(|observer, cx| observer.event(event, cx, wishes));
+        let mut gate = std::mem::take(&mut self.gate);
+        let telling = Telling::of(event).filter(|telling| gate.open(telling, &self.context()));
+        self.gate = gate;
+        self.tell(|observer, cx| {
+            observer.event(event, cx, wishes);
+            if let Some(telling) = &telling {
+                observer.told(telling, cx, wishes);
+            }
+        });
     }
 
     /// What happened to a virtual server, and when.

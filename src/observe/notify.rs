@@ -11,7 +11,7 @@ use super::Observer;
 use super::Wishes;
 use super::telling::Telling;
 use crate::spec::{GroupId, InstanceId, Notify, Spec};
-use crate::vrrp::io::{Event, Role};
+use crate::vrrp::io::Role;
 use std::collections::HashMap;
 
 /// A state as notifications name it: the three roles, and two ends.
@@ -83,14 +83,11 @@ impl Gate {
 
 /// Wishes for notify programs.
 #[derive(Debug, Default)]
-pub struct Notifier {
-    gate: Gate,
-}
+pub struct Notifier;
 
 impl Observer for Notifier {
-    fn event(&mut self, event: &Event, cx: &Context<'_>, wishes: &mut Wishes) {
-        let Some(telling) = Telling::of(event).filter(|telling| self.gate.open(telling, cx)) else { return };
-        match telling {
+    fn told(&mut self, telling: &Telling<'_>, cx: &Context<'_>, wishes: &mut Wishes) {
+        match *telling {
             Telling::Instance { id, to, .. } => {
                 if let Some(told) = Told::of(to) {
                     instance_told(cx, id, told, wishes);
@@ -113,10 +110,6 @@ impl Observer for Notifier {
 
     fn balance(&mut self, event: &crate::balance::io::Event, _: &Context<'_>, wishes: &mut Wishes) {
         wishes.runs.extend(super::balance::run(event));
-    }
-
-    fn reconfigured(&mut self, cx: &Context<'_>) {
-        self.gate.reconfigured(cx.spec);
     }
 
     fn stopped(&mut self, cx: &Context<'_>, wishes: &mut Wishes) {

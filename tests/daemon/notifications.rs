@@ -59,7 +59,7 @@ fn hub() -> (Hub, Arc<Mutex<Vec<String>>>, Arc<Spec>) {
     let lines = Arc::new(Mutex::new(Vec::new()));
     let spec = spec(CONF);
     let observers: Vec<Box<dyn Observer + Send>> =
-        vec![Box::new(Notifier::default()), Box::new(Lines(lines.clone())), Box::new(Mailer::default())];
+        vec![Box::new(Notifier), Box::new(Lines(lines.clone())), Box::new(Mailer::default())];
     let mut hub = Hub::new(observers);
     let (engine, now) = engine(&spec, 0);
     hub.reconfigure(spec.clone(), &engine.snapshot(now));
