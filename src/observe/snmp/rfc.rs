@@ -185,7 +185,9 @@ pub(super) fn fill_6527(tree: &mut Tree, seen: &Seen<'_>) {
         }
         let counters = &view.counters;
         let wide = |count: u64| Value::Counter64(count);
-        let last_error = view.counters.refused.keys().find_map(|why| protocol_error(*why)).unwrap_or(0);
+        let errors = view.refused_speakers.iter();
+        let errors = errors.filter_map(|speaker| Some((speaker.last_heard, protocol_error(speaker.why)?)));
+        let last_error = errors.max_by_key(|(at, _)| *at).map_or(0, |(_, error)| error);
         Row::new(tree, &statistics, &index)
             .set(1, Value::counter(counters.become_master))
             .integer(2, reason(view.state, &view.why))
