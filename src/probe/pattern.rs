@@ -133,9 +133,11 @@ impl Regex {
         // SAFETY: the code is ours alone. Where there is no JIT compiler the interpreter does it.
         unsafe { pcre2_jit_compile_8(code.as_ptr(), PCRE2_JIT_COMPLETE | PCRE2_JIT_PARTIAL_HARD) };
         let characters = info(code, PCRE2_INFO_MAXLOOKBEHIND).max(1) as usize;
+        // There must be room for the rest of a match beside it.
+        let look_behind = (if utf { characters * 4 } else { characters }).min(WINDOW / 2);
         let size = |bytes: u64| usize::try_from(bytes.clamp(1024, LARGEST_STACK)).unwrap_or(STACK.0);
         let stack = stack.map_or(STACK, |(first, most)| (size(first), size(most)));
-        Ok(Regex { code, utf, look_behind: if utf { characters * 4 } else { characters }, stack })
+        Ok(Regex { code, utf, look_behind, stack })
     }
 }
 
@@ -290,8 +292,8 @@ impl Search {
         let options = if last { 0 } else { PCRE2_PARTIAL_HARD };
         let (mut result, mut start) = matcher.run(&self.regex, subject, self.from, options);
         let full = result == PCRE2_ERROR_PARTIAL
-            && start.saturating_sub(self.regex.look_behind) == 0
-            && self.window.len() >= WINDOW;
+            && self.window.len() >= WINDOW
+            && unneeded(&self.regex, &self.window, start) == 0;
         if full {
             // Greedy repetitions reach for the end; there may be enough of it already.
             (result, start) = matcher.run(&self.regex, subject, self.from, PCRE2_NOTEOL);
@@ -312,17 +314,20 @@ impl Search {
 
     /// Forgets what no match can need that begins at `start` or later.
     fn keep_from(&mut self, start: usize) {
-        let mut unneeded = start.saturating_sub(self.regex.look_behind).min(self.window.len());
-        if self.regex.utf {
-            while unneeded > 0 && self.window.get(unneeded).is_some_and(|byte| byte & 0xc0 == 0x80) {
-                unneeded -= 1;
-            }
-        }
+        let unneeded = unneeded(&self.regex, &self.window, start);
         self.window.drain(..unneeded);
         self.offset = self.offset.saturating_add(unneeded as u64);
         self.from = start - unneeded;
         self.seen -= unneeded.min(self.seen);
     }
+}
+
+/// How much of a window no match can need that begins at `start` or later. It is not cut inside a character, as far as
+/// there are characters: of bytes that are no text a character has four at most.
+fn unneeded(regex: &Regex, window: &[u8], start: usize) -> usize {
+    let most = start.saturating_sub(regex.look_behind).min(window.len());
+    let inside = |at: usize| regex.utf && window.get(at).is_some_and(|byte| byte & 0xc0 == 0x80);
+    (most.saturating_sub(3)..=most).rev().find(|at| !inside(*at)).unwrap_or(most)
 }
 
 /// Bytes at the end that begin a UTF-8 character and do not end it: 0 to 3.
@@ -455,6 +460,17 @@ mod tests {
             assert_eq!(find_in("gr.n", &["utf"], body, size), Outcome::Found);
             assert_eq!(find_in("grin", &["utf"], body, size), Outcome::NotFound);
         }
+    }
+
+    #[test]
+    fn a_full_window_always_moves_on() {
+        let mut long = "あabx".as_bytes().to_vec();
+        long.resize(2 * WINDOW, b'z');
+        assert_eq!(find_in("x.*needle", &["utf", "dotall"], &long, PIECE), Outcome::TooLong);
+        let no_text = vec![0xbf; 2 * WINDOW];
+        assert_eq!(find_in("needle", &["utf"], &no_text, PIECE), Outcome::NotFound);
+        let far = format!("(?<!{})needle", "y".repeat(30_000));
+        assert_eq!(find_in(&far, &["utf"], &no_text, PIECE), Outcome::NotFound);
     }
 
     #[test]

@@ -91,11 +91,11 @@ impl Smtp {
         while let Some(at) = bytes.iter().position(|byte| *byte == b'\n') {
             let (piece, rest) = bytes.split_at(at);
             bytes = rest.get(1..).unwrap_or_default();
-            self.line.extend_from_slice(piece.get(..piece.len().min(LONGEST_LINE)).unwrap_or_default());
-            self.heard = self.heard.saturating_add(piece.len() + 1);
-            if self.line.len() > LONGEST_LINE {
+            if self.line.len().saturating_add(piece.len()) > LONGEST_LINE {
                 return bad(Symptom::TooLong(LONGEST_LINE as u64));
             }
+            self.line.extend_from_slice(piece);
+            self.heard = self.heard.saturating_add(piece.len() + 1);
             if self.heard > LONGEST_REPLY {
                 return bad(Symptom::TooLong(LONGEST_REPLY as u64));
             }

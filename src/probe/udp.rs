@@ -75,6 +75,10 @@ impl Dialogue for Udp {
                 talk.note(now, || "nothing came back, and nothing has to".into());
                 Step::Done(Finding::Good)
             }
+            // No socket to be had: that is this machine's trouble. Bad is what comes after there is one.
+            other @ Heard::Failed(Failure::Local(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM)) => {
+                gave_up(other, Stage::Answer)
+            }
             // As keepalived: whatever keeps the datagram from going out is a failure of the check.
             Heard::Failed(Failure::Local(error)) => bad(Symptom::Unreachable(error)),
             other => gave_up(other, Stage::Answer),

@@ -104,16 +104,18 @@ impl Session {
                 Ok(_) => {}
                 Err(error) => return Err(error.to_string().into()),
             }
-            let state = self.connection.process_new_packets().map_err(|error| words(&error))?;
-            self.ended = state.peer_has_closed();
+            // What was said before it broke may be enough.
+            let state = self.connection.process_new_packets();
             loop {
                 match self.connection.reader().read(&mut buffer) {
                     Ok(0) => break,
                     Ok(length) => plain(buffer.get(..length).unwrap_or_default()),
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                    Err(_) if state.is_err() => break,
                     Err(error) => return Err(error.to_string().into()),
                 }
             }
+            self.ended = state.map_err(|error| words(&error))?.peer_has_closed();
         }
         Ok(())
     }
