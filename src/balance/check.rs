@@ -28,6 +28,9 @@ pub(super) struct Machine {
     /// The page that made it bad, until it is good.
     #[serde(default)]
     pub(super) failing: Option<usize>,
+    /// The exit code that the server's weight comes from: a failure that is only tried again does not take it away.
+    #[serde(default)]
+    pub(super) weighted: Option<u8>,
 }
 
 impl Machine {
@@ -181,6 +184,11 @@ impl Check {
         let times = before.map_or(0, |found| found.times) + 1;
         self.found = Some(Found { finding: finding.clone(), at: now, took, times });
         let (verdict, pause) = self.machine.take(&self.checker, good);
+        self.machine.weighted = match finding {
+            Finding::Weighted(code) => Some(*code),
+            Finding::Good => None,
+            Finding::Bad(_) | Finding::NotMade(_) => self.machine.weighted.filter(|_| self.machine.up),
+        };
         let from = match (&self.checker.kind, running) {
             (CheckerKind::Misc { .. }, Some(running)) => running.due,
             _ => now,
@@ -204,9 +212,11 @@ impl Check {
 
     /// A configuration with another pace: what is due later than a whole pause from now comes earlier.
     pub(super) fn repace(&mut self, now: Time) {
-        let most = now + timing(&self.checker).delay_loop;
-        self.due = self.due.map(|due| due.min(most));
-        self.machine.count = self.machine.count.min(timing(&self.checker).retry);
+        let timing = timing(&self.checker);
+        let longest =
+            if self.machine.ran { timing.delay_loop.max(timing.delay_before_retry) } else { FIRST + timing.warmup };
+        self.due = self.due.map(|due| due.min(now + longest));
+        self.machine.count = self.machine.count.min(timing.retry);
         if let CheckerKind::Http(http) = &self.checker.kind
             && self.machine.page >= http.pages.len()
         {

@@ -409,7 +409,7 @@ impl Balancer {
         for position in owners {
             let Some(own) = spec.services.get(position as usize) else { continue };
             let Some(service) = self.services.get(position as usize) else { continue };
-            if !trouble && !service.has_refused() {
+            if !trouble && !service.has_refused() && service.retry.is_none() {
                 continue;
             }
             for (number, server) in own.servers.iter().enumerate() {
@@ -428,6 +428,7 @@ impl Balancer {
     fn refused(&mut self, service: u32, server: u32, key: ServiceKey, error: Option<i32>) {
         let place = Place { service, server, seat: 0 };
         let Some(own) = self.server_mut(place) else { return };
+        let was_in = own.refused.is_empty();
         let known = own.refused.iter().position(|(at, _)| *at == key);
         let why = match (known, error) {
             (None, None) => return,
@@ -443,7 +444,10 @@ impl Balancer {
                 Why::Refused(error)
             }
         };
-        self.settle(place, why);
+        // It is in the table everywhere or it is not: only that step is news for its service.
+        if own.refused.is_empty() != was_in {
+            self.settle(place, why);
+        }
     }
 
     fn plan_retry(&mut self, position: u32, trouble: bool) {
@@ -455,8 +459,7 @@ impl Balancer {
             }
         } else if service.retry.is_none_or(|(at, _)| at == Time::NEVER) {
             let times = service.retry.map_or(0, |(_, times)| times);
-            let pause = RETRY.times(1 << times.min(6)).less(Interval::ZERO);
-            let pause = if pause > RETRY_MOST { RETRY_MOST } else { pause };
+            let pause = RETRY.times(1 << times.min(6)).min(RETRY_MOST);
             service.retry = Some((now + pause, times + 1));
         }
         let at = service.retry.map(|(at, _)| at);

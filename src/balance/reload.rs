@@ -8,9 +8,7 @@
 //! failure be enough only at start). A check that others have made already is not made anew: its state is known.
 
 use super::check::{Check, Found, Machine, Place, Running};
-use super::io::{
-    Action, Activity, CheckId, CheckInfo, Event, Finding, ServiceInfo, ServiceKey, TrackValue, Tracker, Why,
-};
+use super::io::{Action, Activity, CheckId, CheckInfo, Event, ServiceInfo, ServiceKey, TrackValue, Tracker, Why};
 use super::server::{Seat, Server, clamped, misc_part};
 use super::service::{Service, is_here, keys};
 use super::told::{meaning, teller};
@@ -283,11 +281,7 @@ impl Balancer {
                 }
             } else if let Some((paired, life)) = paired.and_then(|p| p.life.clone().map(|life| (p, life))) {
                 (seat.up, seat.ran) = (paired.up, paired.ran);
-                if let Some(Finding::Weighted(code)) = life.found.as_ref().map(|found| &found.finding)
-                    && seat.up
-                {
-                    seat.part = misc_part(*code, real.weight);
-                }
+                seat.part = part_of(&life.machine, seat.up, real.weight);
                 seat.check = Some(builder.carry(self, place, &checker, life));
             } else {
                 builder.pending.push((place, before.is_some(), before.as_ref().is_some_and(|b| !b.alive)));
@@ -333,12 +327,13 @@ impl Balancer {
             let at = builder.join(self, place, &checker, machine);
             let joined = builder.checks.get(at as usize).map(|check| check.machine);
             let joined = joined.filter(|machine| machine.ran);
-            let Some(seat) = self.server_mut(place).and_then(|server| server.seats.get_mut(place.seat as usize)) else {
-                continue;
-            };
+            let Some(server) = self.server_mut(place) else { continue };
+            let base = server.base;
+            let Some(seat) = server.seats.get_mut(place.seat as usize) else { continue };
             (seat.check, seat.up) = (Some(at), machine.up);
             if let Some(joined) = joined {
-                (seat.up, seat.ran) = (joined.up, true);
+                (seat.up, seat.ran, seat.part) = (joined.up, true, part_of(&joined, joined.up, base));
+                server.shown = clamped(server.weight());
             }
             places.push(place);
         }
@@ -579,4 +574,9 @@ fn entries(spec: &LvsSpec, service: &VirtualServer) -> Vec<GroupEntry> {
     let Target::Group(name) = &service.target else { return Vec::new() };
     let group = spec.groups.iter().find(|group| group.name == *name);
     group.map(|group| group.entries.clone()).unwrap_or_default()
+}
+
+/// What a check that is known already adds to its server's weight.
+fn part_of(machine: &Machine, up: bool, base: u32) -> i64 {
+    machine.weighted.filter(|_| up).map_or(0, |code| misc_part(code, base))
 }

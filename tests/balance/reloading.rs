@@ -334,3 +334,27 @@ fn what_an_operator_set_stays_over_reloads() {
     bench.tell(Input::Command(Command::Drain(which(3))));
     assert_eq!(short(bench.told()).last().unwrap(), "VS V DOWN");
 }
+
+#[test]
+fn a_weight_of_a_program_survives_a_failure_that_is_tried_again() {
+    let check =
+        "MISC_CHECK {\n misc_path \"/c/misc.sh -x\"\n misc_dynamic\n delay_loop 1\n retry 5\n delay_before_retry 1\n }";
+    let text = service(&server(2, &format!("weight 10\n {check}")));
+    let mut bench = Bench::with(&text, |bench| bench.exit = Some(52));
+    bench.run(1500);
+    assert_eq!(bench.held(), "2:8080=50");
+    bench.exit = Some(1);
+    bench.run(1000);
+    assert_eq!(bench.held(), "2:8080=50", "it is tried again first");
+    bench.said();
+    bench.reload(&text);
+    assert_eq!((bench.held(), bench.said()), ("2:8080=50".to_owned(), vec![]));
+    // A server that comes with the reload knows at once what the check of the other has found out.
+    bench.exit = Some(52);
+    bench.run(2000);
+    let second = service(&server(2, &format!("weight 20\n {check}")))
+        .replace("virtual_server 10.0.0.1 80", "virtual_server 10.0.0.9 80");
+    bench.reload(&format!("{text}\n{second}"));
+    let held: Vec<String> = bench.table.values().map(|picture| shown(picture)).collect();
+    assert_eq!(held, ["2:8080=50", "2:8080=50"]);
+}

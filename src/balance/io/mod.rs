@@ -14,6 +14,7 @@ mod event;
 pub use crate::spec::Attempt;
 pub use event::{Activity, CheckInfo, Event, ServerInfo, ServiceInfo, SorryInfo, Verdict, Why};
 
+use crate::spec::Exit;
 use crate::spec::balance::{
     Checker, CheckerKind, Connection, Forwarding, MarkSettings, Persistence, Protocol, SchedulerFlags, SyncDaemon,
     Timeouts,
@@ -266,6 +267,20 @@ pub enum Finding {
     /// source address is not here, no permission). It says nothing of the server: its state stays, and the check is made
     /// again after delay_loop, as keepalived's "Rescheduling".
     NotMade(i32),
+}
+
+impl Finding {
+    /// What the end of a program says of its server (MISC_CHECK; `dynamic`: `misc_dynamic`).
+    pub fn of_program(exit: Exit, dynamic: bool) -> Finding {
+        match exit {
+            Exit::Code(0) => Finding::Good,
+            Exit::Code(code @ 2..=255) if dynamic => Finding::Weighted(code as u8),
+            Exit::Code(code) => Finding::Bad(Symptom::Exit(code)),
+            Exit::Signal(number) => Finding::Bad(Symptom::Signal(number)),
+            // It is not known how it ended (ECHILD), so nothing is known of the server.
+            Exit::NotRun => Finding::NotMade(10),
+        }
+    }
 }
 
 /// Why a check failed. A sentence is made of it in one place, `observe::words`.

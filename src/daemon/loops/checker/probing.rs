@@ -4,13 +4,12 @@
 //! that they were made of: a digest or a pattern is not compiled again each time.
 
 use super::Told;
-use crate::balance::io::{Attempt, CheckId, Finding, Input, Probe, Stage, Symptom};
+use crate::balance::io::{Attempt, CheckId, Finding, Input, Probe, Symptom};
 use crate::kernel::probes::{Manner, Prober, tls};
 use crate::kernel::process::is_shortage;
 use crate::kernel::programs::{self, Client, Job, Limit, Notice, Room};
 use crate::probe::Plan;
 use crate::probe::tls::Client as TlsClient;
-use crate::spec::Exit;
 use crate::spec::balance::{Checker, CheckerKind, LvsSpec, TlsFiles};
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -60,7 +59,7 @@ impl Probing {
                     Finding::NotMade(error)
                 }
                 (Notice::NotRun(error), Some(_)) => Finding::Bad(Symptom::NotRun(error)),
-                (Notice::Exited(exit), Some(misc)) => finding(exit, misc.dynamic),
+                (Notice::Exited(exit), Some(misc)) => Finding::of_program(exit, misc.dynamic),
             };
             runs.remove(&attempt);
             let _ = tell.send(Input::Probed { attempt, finding });
@@ -172,16 +171,5 @@ impl Probing {
 impl Drop for Probing {
     fn drop(&mut self) {
         self.give_up();
-    }
-}
-
-/// What the end of a program says of its server (MISC_CHECK, `misc_dynamic`).
-fn finding(exit: Exit, dynamic: bool) -> Finding {
-    match exit {
-        Exit::Code(0) => Finding::Good,
-        Exit::Code(code @ 2..=255) if dynamic => Finding::Weighted(code as u8),
-        Exit::Code(code) => Finding::Bad(Symptom::Exit(code)),
-        Exit::Signal(number) => Finding::Bad(Symptom::Signal(number)),
-        _ => Finding::Bad(Symptom::TimedOut(Stage::Program)),
     }
 }
