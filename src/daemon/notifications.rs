@@ -32,8 +32,8 @@ pub struct Notifications {
 
 #[derive(Debug)]
 enum Purpose {
-    Notify { line: String },
-    Reader { line: String, path: String },
+    Notify { program: String },
+    Reader { program: String, path: String },
 }
 
 impl Notifications {
@@ -49,7 +49,7 @@ impl Notifications {
     pub fn notify(&mut self, wish: &NotifyRun) {
         let limit = wish.limited.then_some(STOP_LIMIT);
         let job = Job { extra: wish.arguments.clone(), limit, outlives: true, ..Job::new(wish.run.clone()) };
-        self.start(job, Purpose::Notify { line: wish.run.line() });
+        self.start(job, Purpose::Notify { program: wish.run.program().to_owned() });
     }
 
     /// Starts the readers of the FIFOs of `spec`; those of the last configuration are told to end.
@@ -57,7 +57,7 @@ impl Notifications {
         self.end_readers();
         self.patience = Duration::from_secs(spec.daemon.child_wait_secs.into());
         for (run, path) in Fifos::readers(spec) {
-            let purpose = Purpose::Reader { line: run.line(), path };
+            let purpose = Purpose::Reader { program: run.program().to_owned(), path };
             // It may have programs of its own under way, which it is to end itself.
             self.start(Job { whom: Whom::Itself, ..Job::new(run) }, purpose);
         }
@@ -113,17 +113,17 @@ impl Notifications {
             self.tally.notified(notice == Notice::Exited(Exit::Code(0)));
         }
         match (purpose, notice) {
-            (Some(Purpose::Notify { line } | Purpose::Reader { line, .. }), Notice::NotRun(error)) => {
-                tracing::warn!(target: "vrrp", "Cannot start {line}: {}", io::Error::from_raw_os_error(error));
+            (Some(Purpose::Notify { program } | Purpose::Reader { program, .. }), Notice::NotRun(error)) => {
+                tracing::warn!(target: "vrrp", "Cannot start {program}: {}", io::Error::from_raw_os_error(error));
             }
             (Some(Purpose::Reader { path, .. }), _) => {
                 tracing::warn!(target: "vrrp", "vrrp notify fifo script terminated ({path})");
             }
-            (Some(Purpose::Notify { line }), Notice::Exited(Exit::Code(code))) if code != 0 => {
-                tracing::debug!(target: "vrrp", "{line} exited with status {code}");
+            (Some(Purpose::Notify { program }), Notice::Exited(Exit::Code(code))) if code != 0 => {
+                tracing::debug!(target: "vrrp", "{program} exited with status {code}");
             }
-            (Some(Purpose::Notify { line }), Notice::Exited(Exit::Signal(signal))) => {
-                tracing::info!(target: "vrrp", "{line} ended by signal {signal}");
+            (Some(Purpose::Notify { program }), Notice::Exited(Exit::Signal(signal))) => {
+                tracing::info!(target: "vrrp", "{program} ended by signal {signal}");
             }
             _ => {}
         }

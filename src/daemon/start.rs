@@ -587,7 +587,7 @@ fn alone(
     script: &Run,
     seconds: u32,
 ) -> Alone {
-    tracing::info!(target: "parent", "{what} script: {}", script.line());
+    tracing::info!(target: "parent", "{what} script: {}", script.program());
     let limit = Duration::from_secs(u64::from(if seconds == 0 { 10 } else { seconds }));
     let ended = programs::alone(runtime, programs, stop, script, limit);
     match ended {

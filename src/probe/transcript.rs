@@ -3,6 +3,7 @@
 //! A transcript that nobody wants costs nothing: the words are made only when they are kept. Bodies are counted, not
 //! shown; values of header lines that grant access are replaced, and so is everything behind `?` in a path.
 
+use crate::spec::balance::shown_path;
 use crate::time::Time;
 
 /// Most utterances that are kept.
@@ -123,15 +124,13 @@ pub fn head(bytes: &[u8]) -> String {
     shown
 }
 
-/// What stands behind `?` in a path may be a password.
+/// A request's first line with [`shown_path`].
 fn without_query(line: &str) -> String {
     let mut words: Vec<String> = line.split(' ').map(str::to_owned).collect();
     if line.starts_with("GET ")
         && let Some(path) = words.get_mut(1)
-        && let Some(at) = path.find('?')
     {
-        path.truncate(at);
-        path.push_str("?…");
+        *path = shown_path(path).into_owned();
     }
     words.join(" ")
 }

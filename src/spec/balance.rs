@@ -6,6 +6,7 @@
 use crate::spec::{Fifo, IfName, Run};
 use crate::time::Interval;
 use crate::wire::Family;
+use std::borrow::Cow;
 use std::fmt;
 use std::net::IpAddr;
 
@@ -434,6 +435,19 @@ pub struct Page {
     pub pattern: Option<Pattern>,
     /// Whether the connection is ended with a TLS close of our own.
     pub tls_compliant: bool,
+}
+impl Page {
+    /// As [`shown_path`].
+    pub fn shown_path(&self) -> Cow<'_, str> {
+        shown_path(&self.path)
+    }
+}
+/// A path as people may see it: what stands behind `?` may be a password.
+pub fn shown_path(path: &str) -> Cow<'_, str> {
+    match path.split_once('?') {
+        Some((path, _)) => format!("{path}?…").into(),
+        None => path.into(),
+    }
 }
 /// `regex` with its options; PCRE2 syntax, kept as text.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]

@@ -50,6 +50,14 @@ impl Run {
         }
     }
 
+    /// The program alone, for sentences: its arguments may hold a password.
+    pub fn program(&self) -> &str {
+        match &self.command {
+            Command::Exec { path, .. } => path,
+            Command::Shell(line) => line.split_whitespace().next().unwrap_or("sh"),
+        }
+    }
+
     /// The same with one argument more, as the readers of FIFOs get the path.
     pub fn with_argument(mut self, argument: &str) -> Run {
         match &mut self.command {

@@ -6,24 +6,23 @@ use super::Heard;
 use crate::balance::io::{Finding, Stage, Symptom};
 use crate::kernel::clock;
 use crate::probe::Transcript;
-use crate::spec::{Command, Run};
+use crate::spec::{Command, Exit, Run};
 use crate::time::Interval;
 use std::io;
 use std::os::unix::process::ExitStatusExt;
-use std::process::{ExitStatus, Stdio};
-
-/// What a shell says when it cannot start a program.
-const NOT_EXECUTABLE: i32 = 126;
-const NOT_FOUND: i32 = 127;
+use std::process::Stdio;
 
 pub async fn run(run: &Run, timeout: Interval, dynamic: bool) -> Heard {
     let began = clock::now();
     let mut transcript = Transcript::kept();
-    transcript.note(began, || format!("running {}", run.line()));
+    transcript.note(began, || format!("running {}", run.program()));
     let finding = match start(run) {
         Err(error) => Finding::Bad(Symptom::NotRun(error.raw_os_error().unwrap_or(libc::EIO))),
         Ok(mut child) => match tokio::time::timeout(timeout.to_std(), child.wait()).await {
-            Ok(Ok(status)) => judge(status, dynamic),
+            Ok(Ok(status)) => {
+                let exit = status.code().map_or(Exit::Signal(status.signal().unwrap_or(0)), Exit::Code);
+                Finding::of_program(exit, dynamic)
+            }
             Ok(Err(error)) => Finding::NotMade(error.raw_os_error().unwrap_or(libc::EIO)),
             Err(_) => {
                 end(&child);
@@ -65,17 +64,5 @@ fn end(child: &tokio::process::Child) {
     if let Some(group) = child.id().and_then(|id| i32::try_from(id).ok()) {
         // One that has just ended by itself is what was wanted.
         let _ = nix::sys::signal::killpg(nix::unistd::Pid::from_raw(group), nix::sys::signal::Signal::SIGKILL);
-    }
-}
-
-fn judge(status: ExitStatus, dynamic: bool) -> Finding {
-    match (status.code(), status.signal()) {
-        (Some(0), _) => Finding::Good,
-        (Some(code @ (NOT_EXECUTABLE | NOT_FOUND)), _) if !dynamic => Finding::Bad(Symptom::Exit(code)),
-        (Some(code), _) => match u8::try_from(code) {
-            Ok(weight @ 2..) if dynamic => Finding::Weighted(weight),
-            _ => Finding::Bad(Symptom::Exit(code)),
-        },
-        (None, signal) => Finding::Bad(Symptom::Signal(signal.unwrap_or(0))),
     }
 }

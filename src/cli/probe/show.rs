@@ -5,7 +5,7 @@ use crate::balance::io::Finding;
 use crate::cli::paint::Paint;
 use crate::observe::words;
 use crate::probe::{Said, Utterance};
-use crate::spec::balance::{Checker, CheckerKind};
+use crate::spec::balance::{Checker, CheckerKind, Page};
 use serde_json::json;
 use std::net::SocketAddr;
 
@@ -19,14 +19,14 @@ fn question(checker: &Checker, heard: Option<&Heard>) -> String {
     let what = match &checker.kind {
         CheckerKind::Http(http) => {
             let at = heard.map_or(0, |heard| heard.page);
-            let path = http.pages.get(at).map_or("", |page| page.path.split('?').next().unwrap_or_default());
+            let path = http.pages.get(at).map(Page::shown_path).unwrap_or_default();
             match http.pages.len() {
                 1 => format!(" {path}"),
                 count => format!(" {path} (page {} of {count})", at + 1),
             }
         }
         CheckerKind::Dns { record, name } => format!(" {record} {name}"),
-        CheckerKind::Misc { run, .. } => run.as_ref().map(|run| format!(" {}", run.line())).unwrap_or_default(),
+        CheckerKind::Misc { run, .. } => run.as_ref().map(|run| format!(" {}", run.program())).unwrap_or_default(),
         CheckerKind::File { file, .. } => format!(" {file}"),
         CheckerKind::Bfd { session } => format!(" {session}"),
         CheckerKind::Tcp | CheckerKind::Ping | CheckerKind::Udp { .. } | CheckerKind::Smtp { .. } => String::new(),

@@ -163,7 +163,7 @@ fn page_line(check: &CheckInfo, page: usize) -> Option<String> {
         (None, Some(_)) => "MD5 digest",
         (None, None) => "HTTP status code",
     };
-    Some(format!("{test} success to {} url({})", check.server.text, own.path))
+    Some(format!("{test} success to {} url({})", check.server.text, own.shown_path()))
 }
 
 /// What SMTP_CHECK says of a failure, without its name in front.

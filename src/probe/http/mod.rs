@@ -12,7 +12,7 @@ use super::pattern::Regex;
 use super::transcript::{self, Transcript};
 use super::{Dialogue, Failure, Heard, Patience, Step, bad, gave_up, malformed, tls};
 use crate::balance::io::{Finding, Stage, Symptom};
-use crate::spec::balance::{Connection, Http, HttpProtocol, Page};
+use crate::spec::balance::{Connection, Http, HttpProtocol, Page, shown_path};
 use crate::time::Time;
 use answer::{Answer, Progress, Rules};
 use std::sync::Arc;
@@ -75,7 +75,7 @@ fn rules(page: &Page) -> Result<Rules, Box<str>> {
         None => None,
         Some(pattern) => {
             let regex = Regex::new(&pattern.text, &pattern.options, pattern.stack)
-                .map_err(|why| format!("the regex of {} is wrong: {why}", page.path))?;
+                .map_err(|why| format!("the regex of {} is wrong: {why}", shown_path(&page.path)))?;
             Some(answer::Wanted {
                 regex: regex.into(),
                 first: pattern.first_offset,
@@ -262,7 +262,7 @@ impl Visit {
             return Step::Done(finding);
         }
         if let Some(page) = self.site.pages.get(self.page) {
-            talk.note(now, || format!("{} is good", page.path));
+            talk.note(now, || format!("{} is good", shown_path(&page.path)));
         }
         self.page = next;
         self.begin(now)

@@ -297,9 +297,9 @@ impl Services {
             Told::Spec { spec, snapshot } => self.in_force(spec, &snapshot),
             Told::NotRun(script, error) => {
                 if let Some(script) = self.parts.hub.spec().scripts.get(script.index()) {
-                    let (name, line, error) =
-                        (&script.name, script.run.line(), std::io::Error::from_raw_os_error(error));
-                    tracing::warn!(target: "vrrp", "VRRP_Script({name}) cannot be started: {line}: {error}");
+                    let (name, program, error) =
+                        (&script.name, script.run.program(), std::io::Error::from_raw_os_error(error));
+                    tracing::warn!(target: "vrrp", "VRRP_Script({name}) cannot be started: {program}: {error}");
                 }
             }
             Told::Ran(script, took) => {
