@@ -16,6 +16,7 @@ use vipd::config::system::TableSystem;
 use vipd::config::text::expand::TextEnv;
 use vipd::config::text::source::{Found, Loader};
 use vipd::config::{Env, load_all};
+use vipd::daemon::reload::mistakes;
 use vipd::kernel::ipvs::dump::Seen;
 use vipd::kernel::ipvs::plan::{Rules, plan};
 use vipd::observe;
@@ -133,11 +134,14 @@ impl Loader for One {
 }
 
 /// The world of one scenario.
+type Mistakes = BTreeSet<(vipd::config::report::Class, String)>;
+
 struct World<'a> {
     scenario: &'a Scenario,
     now: Time,
     balancer: Option<Balancer>,
     spec: Arc<Spec>,
+    mistakes: Mistakes,
     /// The kernel's table, and the services that this daemon or one before it put in.
     seen: Seen,
     ours: BTreeSet<ServiceKey>,
@@ -157,12 +161,12 @@ struct World<'a> {
 }
 
 impl World<'_> {
-    fn load(&self, which: &str) -> (Arc<vipd::spec::balance::LvsSpec>, Arc<Spec>) {
+    fn load(&self, which: &str) -> (Arc<vipd::spec::balance::LvsSpec>, Arc<Spec>, Mistakes) {
         let system = TableSystem::anywhere();
         let env = Env { text: TextEnv::default(), system: &system };
         let loaded = load_all("/k.conf", &env, &One(config_text(&self.scenario.configs[which])));
         let spec = loaded.spec.unwrap_or_else(|| panic!("{}: {which} is refused", self.scenario.name));
-        (loaded.lvs, Arc::new(spec))
+        (loaded.lvs, Arc::new(spec), mistakes(&loaded.diagnostics))
     }
 
     fn trackers(&self, spec: &vipd::spec::balance::LvsSpec) -> Vec<(Tracker, TrackValue)> {
@@ -185,8 +189,8 @@ impl World<'_> {
         match words.as_slice() {
             ["start", which, options @ ..] => {
                 self.keep = options.contains(&"-I");
-                let (lvs, spec) = self.load(which);
-                self.spec = spec;
+                let (lvs, spec, mistakes) = self.load(which);
+                (self.spec, self.mistakes) = (spec, mistakes);
                 let addresses = self.here.iter().map(|address| (1, *address)).collect();
                 let masters = if self.scenario.options.contains("vrrp") { vec!["VI_1".into()] } else { Vec::new() };
                 let world = Beginning { addresses, trackers: self.trackers(&lvs), masters };
@@ -198,9 +202,13 @@ impl World<'_> {
                 self.drain();
             }
             ["reload", which] => {
-                let (lvs, spec) = self.load(which);
+                let (lvs, spec, mistakes) = self.load(which);
+                // As the daemon: what is worse than before is refused, and the running one goes on.
+                if mistakes.difference(&self.mistakes).next().is_some() {
+                    return;
+                }
                 let trackers = self.trackers(&lvs);
-                self.spec = spec;
+                (self.spec, self.mistakes) = (spec, mistakes);
                 let now = self.now;
                 self.balancer.as_mut().unwrap().reload(lvs, trackers, now);
                 self.drain();
@@ -343,9 +351,7 @@ impl World<'_> {
                 }
                 let daemon = &self.spec.daemon;
                 let mail = observe::balance::mail(&event, &daemon.router_id, &daemon.mail, false);
-                // Of a stop's mails none arrives from keepalived.
-                let last = matches!(event, Event::ServerStopped { .. } | Event::ServiceStopped { .. });
-                self.mails.extend(mail.filter(|_| !last).map(|mail| {
+                self.mails.extend(mail.map(|mail| {
                     let text = format!("{} / {}", mail.subject, mail.body);
                     text.replace("HTTP/SSL request failed", "HTTP request failed")
                 }));
@@ -509,6 +515,7 @@ fn play(scenario: &Scenario) -> Vec<String> {
         now: Time::from_micros(1_000_000_000),
         balancer: None,
         spec: Arc::default(),
+        mistakes: Mistakes::new(),
         seen: Seen::default(),
         ours: BTreeSet::new(),
         wanted: BTreeMap::new(),
