@@ -46,7 +46,7 @@ const COLUMNS: [&str; 10] = [
     "cut one way",
     "cut the other way",
     "10 % loss",
-    "stopped 2 s",
+    "stopped",
     "reload",
     "TERM",
     "KILL",
@@ -164,24 +164,20 @@ impl Case {
         pair.both(true)
     }
 
-    /// The session stays: vipd's counter of falls does not move, nor does FRR's.
+    /// The session stays: vipd's counter of falls does not move, nor does FRR's. keepalived is not reloaded with it, as it
+    /// stops its protocol meanwhile, and longer than a detection time where a machine is busy.
     fn reload(&self, pair: &Pair) -> Result<(), String> {
         let downs = || pair.session_of(0).map(|session| session["counters"]["downs"].clone());
         let before = (downs(), (self.peer == Kind::Frr).then(|| pair.frr_downs(1)));
         let reloads = pair.log(0).matches("Reload complete").count();
         pair.signal(0, libc::SIGHUP);
-        if self.peer != Kind::Frr {
+        if self.peer == Kind::Vipd {
             pair.signal(1, libc::SIGHUP);
         }
         pair.until("the reload", || pair.log(0).matches("Reload complete").count() > reloads)?;
         pair.both(true)?;
         let after = (downs(), (self.peer == Kind::Frr).then(|| pair.frr_downs(1)));
-        // keepalived's own reload may take longer than a detection time on a busy machine.
-        if before == after || self.peer == Kind::Keepalived {
-            Ok(())
-        } else {
-            Err(format!("{before:?} became {after:?}"))
-        }
+        if before == after { Ok(()) } else { Err(format!("{before:?} became {after:?}")) }
     }
 
     /// The peer ends, and comes back; then vipd does.
@@ -257,8 +253,8 @@ Written by `VIPD_INTEROP=write cargo test --test bfd_netns matrix`, from a run; 
 keepalived 2.2.7 (which knows no `multihop`) or FRR's bfdd in the other; 60 ms × 5 unless the row says otherwise.
 
 A cell is *yes* when what had to happen was seen by both: the session comes up; a cut of the path in both directions, or in \
-one, takes it down on both sides and it comes back; it is up again after a path that lost every tenth packet; a peer that stands still for two seconds is noticed; a reload takes nothing down, by \
-vipd's counter and FRR's; each side ends, in order and killed, and comes back; `shutdown` of a session on vipd's side, and on \
+one, takes it down on both sides and it comes back; it is up again after a path that lost every tenth packet; a peer that is stopped is noticed by vipd, and the session comes back; a reload of vipd (and of a vipd in the \
+other seat) takes nothing down, by vipd's counter and FRR's; each side ends, in order and killed, and comes back; `shutdown` of a session on vipd's side, and on \
 FRR's, is known on the other side, and trackers keep what they read meanwhile. Witnesses are vipd's status, `show bfd peers json` \
 and its counters, and keepalived's log.
 
