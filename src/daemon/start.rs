@@ -382,6 +382,7 @@ fn serve(
             programs: programs.handle(),
             world: balance::Beginning { trackers: trackers::of_files(&spec, &readings), ..Default::default() },
             left: checks,
+            wishes: Vec::new(),
             record: record_path(&pid_file),
             seed: clock::wall().unix_micros,
         },

@@ -109,6 +109,17 @@ pub enum Command {
     Weigh(Selection, Option<u32>),
 }
 
+impl Command {
+    /// Is nothing left of `earlier` after this one?
+    pub fn replaces(&self, earlier: &Command) -> bool {
+        match (self, earlier) {
+            (Command::Drain(now) | Command::Undrain(now), Command::Drain(then) | Command::Undrain(then))
+            | (Command::Weigh(now, _), Command::Weigh(then, _)) => now == then,
+            _ => false,
+        }
+    }
+}
+
 /// Which servers a command is about.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Selection {

@@ -36,6 +36,8 @@ use tokio::time::{Instant, sleep_until, timeout};
 const LAST_PATIENCE: Duration = Duration::from_secs(5);
 /// How long the kernel's counters may take for a question.
 const COUNTERS_PATIENCE: Duration = Duration::from_secs(1);
+/// How long the first checks wait for the files of the block SSL.
+const FILES_PATIENCE: Duration = Duration::from_secs(1);
 /// The loop is begun again this often after a panic.
 const LIVES: u32 = 5;
 
@@ -122,6 +124,8 @@ pub struct Setup {
     /// What is known of tracked files and sessions, of addresses and of masters.
     pub world: Beginning,
     pub left: Option<Box<Handover>>,
+    /// What operators wished since the start, in its order.
+    pub wishes: Vec<Command>,
     /// Where the record of what is ours in the kernel's table is kept.
     pub record: PathBuf,
     /// The first checks are spread by it.
@@ -178,17 +182,25 @@ async fn live(setup: &mut Setup, inbox: &mut mpsc::UnboundedReceiver<News>) {
     let spec = setup.spec.balance.clone();
     let (answer, mut answers) = mpsc::unbounded_channel();
     let now = clock::now();
-    // After a panic the world is not known any better than at the start.
-    let balancer = match setup.left.take() {
+    // After a panic it begins with what it has been told since the start: the world, and what operators wished.
+    let mut balancer = match setup.left.take() {
         Some(left) => Balancer::inherit(spec.clone(), setup.world.clone(), &left, setup.seed, now),
         None => Balancer::begin(spec.clone(), setup.world.clone(), setup.seed, now),
     };
+    for wish in &setup.wishes {
+        balancer.handle(Input::Command(wish.clone()), now);
+    }
     let mut checker = Checker {
         table: Table::new(&spec, setup.record.clone(), answer.clone(), setup.services.clone()),
         probing: Probing::new(&spec, &setup.programs, answer, setup.services.clone()),
         services: setup.services.clone(),
         balancer,
     };
+    // Checks that present a certificate begin with it, if it is to be had.
+    if checker.probing.is_reading() {
+        let client = timeout(FILES_PATIENCE, checker.probing.read()).await.ok();
+        checker.probing.have_read(client);
+    }
     checker.carry_out();
     checker.table.begin();
     loop {
@@ -213,7 +225,12 @@ async fn live(setup: &mut Setup, inbox: &mut mpsc::UnboundedReceiver<News>) {
                     remember(&mut setup.world, &fact);
                     checker.balancer.handle(fact, clock::now());
                 }
-                Some(News::Command(command, answer)) => checker.command(command, answer),
+                Some(News::Command(command, answer)) => {
+                    if checker.command(&command, answer) {
+                        setup.wishes.retain(|known| !command.replaces(known));
+                        setup.wishes.push(command);
+                    }
+                }
                 Some(News::Snapshot(answer)) => checker.look(answer),
                 Some(News::State(answer)) => {
                     let _ = answer.send(Box::new(checker.balancer.snapshot(clock::now())));
@@ -234,6 +251,8 @@ async fn live(setup: &mut Setup, inbox: &mut mpsc::UnboundedReceiver<News>) {
                 checker.probing.answered(&input);
                 checker.balancer.handle(input, clock::now());
             }
+            client = checker.probing.read() => checker.probing.have_read(Some(client)),
+            () = checker.table.lives() => {}
             () = due => checker.balancer.handle(Input::Tick, clock::now()),
         }
         checker.carry_out();
@@ -290,15 +309,17 @@ impl Checker {
         }
     }
 
-    fn command(&mut self, command: Command, answer: oneshot::Sender<usize>) {
-        let reached = match &command {
+    /// True when it reached a server.
+    fn command(&mut self, command: &Command, answer: oneshot::Sender<usize>) -> bool {
+        let reached = match command {
             Command::Drain(which) | Command::Undrain(which) | Command::Weigh(which, _) => self.balancer.reaches(which),
             Command::Stop { .. } => 0,
         };
         if reached > 0 {
-            self.balancer.handle(Input::Command(command), clock::now());
+            self.balancer.handle(Input::Command(command.clone()), clock::now());
         }
         let _ = answer.send(reached);
+        reached > 0
     }
 
     fn look(&self, answer: oneshot::Sender<Box<Picture>>) {

@@ -5,6 +5,7 @@
 
 use super::Told;
 use crate::balance::io::{Attempt, CheckId, Finding, Input, Probe, Symptom};
+use crate::kernel::aside;
 use crate::kernel::probes::{Manner, Prober, tls};
 use crate::kernel::process::is_shortage;
 use crate::kernel::programs::{self, Client, Job, Limit, Notice, Room};
@@ -15,7 +16,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::AbortHandle;
 
 /// From SIGTERM to SIGKILL of a program that takes too long, as keepalived has it.
@@ -29,10 +30,33 @@ struct Misc {
 
 type Runs = Arc<Mutex<HashMap<Attempt, Misc>>>;
 
+/// Files of the block SSL that are being read.
+struct Reading {
+    client: oneshot::Receiver<Result<TlsClient, Box<str>>>,
+    /// Is there a check that presents them?
+    wanted: bool,
+}
+
+/// An attempt that has to be answered: one that panics says nothing of its server, and must not be waited for either.
+struct Promise {
+    attempt: Attempt,
+    answers: mpsc::UnboundedSender<Input>,
+}
+
+impl Drop for Promise {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let finding = Finding::NotMade(libc::EIO);
+            let _ = self.answers.send(Input::Probed { attempt: self.attempt, finding });
+        }
+    }
+}
+
 pub struct Probing {
     prober: Rc<Prober>,
     tls: Option<TlsClient>,
     tls_files: Option<TlsFiles>,
+    reading: Option<Reading>,
     plans: HashMap<CheckId, (Arc<Checker>, Rc<Plan>)>,
     tasks: HashMap<Attempt, AbortHandle>,
     programs: Client,
@@ -68,6 +92,7 @@ impl Probing {
             prober: Rc::new(Prober::default()),
             tls: None,
             tls_files: None,
+            reading: None,
             plans: HashMap::new(),
             tasks: HashMap::new(),
             programs,
@@ -87,20 +112,54 @@ impl Probing {
         }
     }
 
+    /// Takes a client without a certificate, or goes on with the one before, and has the files read aside: a file system
+    /// that does not answer holds up no check.
     fn tls_of(&mut self, spec: &LvsSpec) {
         self.tls_files.clone_from(&spec.tls);
-        let wanted = spec.services.iter().flat_map(|service| &service.servers).flat_map(|server| &server.checkers);
-        let wanted = wanted.into_iter().any(|check| matches!(&check.kind, CheckerKind::Http(http) if http.tls));
-        self.tls = match tls(spec.tls.as_ref()) {
-            Ok(client) => Some(client),
-            Err(why) => {
-                if wanted {
-                    let text = format!("SSL: {why}; servers are checked without a client certificate");
-                    let _ = self.services.send(Told::Warning(text));
-                }
-                TlsClient::new(None).ok()
+        self.reading = None;
+        if self.tls.is_none() || spec.tls.is_none() {
+            self.tls = tls(None).ok();
+        }
+        let Some(files) = spec.tls.clone() else { return };
+        let checks = spec.services.iter().flat_map(|service| &service.servers).flat_map(|server| &server.checkers);
+        let wanted = checks.into_iter().any(|check| matches!(&check.kind, CheckerKind::Http(http) if http.tls));
+        let client = aside::ask("the files of the block SSL".into(), move || tls(Some(&files)));
+        self.reading = Some(Reading { client, wanted });
+    }
+
+    pub const fn is_reading(&self) -> bool {
+        self.reading.is_some()
+    }
+
+    /// Comes back when the files of the block SSL have been read; never where none are.
+    pub async fn read(&mut self) -> Result<TlsClient, Box<str>> {
+        match &mut self.reading {
+            Some(reading) => (&mut reading.client).await.unwrap_or_else(|_| Err("its files could not be read".into())),
+            None => std::future::pending().await,
+        }
+    }
+
+    /// What [`Probing::read`] came back with; `None`: it has not for so long that the checks begin without.
+    pub fn have_read(&mut self, client: Option<Result<TlsClient, Box<str>>>) {
+        let Some(reading) = &self.reading else { return };
+        let wanted = reading.wanted;
+        let why = match client {
+            Some(Ok(client)) => {
+                (self.tls, self.reading) = (Some(client), None);
+                self.plans.clear();
+                return;
             }
+            Some(Err(why)) => {
+                (self.tls, self.reading) = (tls(None).ok(), None);
+                self.plans.clear();
+                why
+            }
+            None => "the file system of its files does not answer".into(),
         };
+        if wanted {
+            let text = format!("SSL: {why}; servers are checked without a client certificate");
+            let _ = self.services.send(Told::Warning(text));
+        }
     }
 
     pub fn probe(&mut self, check: CheckId, attempt: Attempt, probe: &Probe) {
@@ -118,12 +177,13 @@ impl Probing {
             return;
         }
         let Some(plan) = self.plan(check, &probe.checker) else { return self.not_made(attempt, libc::EINVAL) };
-        let (prober, answers, page) = (self.prober.clone(), self.answers.clone(), probe.page);
+        let (prober, page) = (self.prober.clone(), probe.page);
+        let promise = Promise { attempt, answers: self.answers.clone() };
         let pages = matches!(probe.kind(), CheckerKind::Http(_));
         let task = tokio::task::spawn_local(async move {
             let manner = Manner { page: pages.then_some(page), transcript: false };
             let report = prober.probe(&plan, attempt, manner).await;
-            let _ = answers.send(Input::Probed { attempt, finding: report.finding });
+            let _ = promise.answers.send(Input::Probed { attempt, finding: report.finding });
         });
         self.tasks.insert(attempt, task.abort_handle());
     }

@@ -33,6 +33,7 @@ enum Order {
 /// The way to the task.
 pub struct Table {
     orders: mpsc::UnboundedSender<Order>,
+    task: tokio::task::JoinHandle<()>,
 }
 
 impl Table {
@@ -59,12 +60,20 @@ impl Table {
             said: None,
             begun: false,
         };
-        tokio::task::spawn_local(keeper.keep());
-        Table { orders }
+        let task = tokio::task::spawn_local(keeper.keep());
+        Table { orders, task }
     }
 
     pub fn order(&self, wish: Action) {
         let _ = self.orders.send(Order::Wish(wish));
+    }
+
+    /// Comes back only if the keeper of the table panicked; then so does whoever asks, and begins again.
+    pub async fn lives(&mut self) {
+        match (&mut self.task).await {
+            Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+            _ => std::future::pending().await,
+        }
     }
 
     pub fn begin(&self) {
