@@ -516,7 +516,8 @@ fn serve(
         kernel.order(Order::Stop { release: true });
         kernel.join();
         let bfd = services.sessions_left();
-        let will = Will { programs: programs.left_behind(), bfd, ..services.belongings() };
+        let balance = services.checks_left();
+        let will = Will { programs: programs.left_behind(), bfd, ..services.belongings(balance) };
         return if again::respawn(options, &will, runtime, stop) { 0 } else { code };
     }
     writer.flush(LAST_FILES);

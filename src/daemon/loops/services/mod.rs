@@ -126,6 +126,8 @@ struct Successor {
     program: PathBuf,
     engine: oneshot::Receiver<Box<Handover>>,
     sessions: oneshot::Receiver<Box<bfd::Left>>,
+    /// `None`: the checker did not answer in time.
+    checks: oneshot::Receiver<Option<Box<crate::balance::Handover>>>,
 }
 
 #[derive(Clone, Copy, PartialEq, Debug)]

@@ -26,10 +26,12 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::sync::oneshot;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 /// How long file systems may take to answer before an upgrade, and how often it is looked whether they have.
 const FILES_ANSWER: Duration = Duration::from_secs(2);
+/// What a thread has time for to say what it leaves behind.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 const LOOK: Duration = Duration::from_millis(20);
 
 /// A program file that is tried out, and who asked for it.
@@ -283,10 +285,15 @@ impl Services {
         systemd::reloading();
         let (answer, answered) = oneshot::channel();
         let (sessions, left) = oneshot::channel();
-        let (engine, bfd) = (self.parts.engine.clone(), self.parts.bfd.clone());
+        let (checks, checks_left) = oneshot::channel();
+        let (engine, bfd, checker) = (self.parts.engine.clone(), self.parts.bfd.clone(), self.parts.checker.clone());
         self.answers.spawn(async move {
-            // The engine is silent from its will to its own's first word: what can be done before is done before.
+            // The engine is silent from its will to its own's first word: what can be done before is done before. A
+            // checker that is busy, or stuck, does not keep VRRP silent.
             sleep(WATCHERS_READ).await;
+            let (ask, asked) = oneshot::channel();
+            checker.send(checker::News::HandOver(ask));
+            let _ = checks.send(timeout(LAST_WORDS, asked).await.ok().and_then(Result::ok));
             // VRRP last: when its loop has ended, everything is written.
             bfd.send(bfd::News::HandOver(sessions));
             let _ = engine.send(News::HandOver(answer));
@@ -295,22 +302,22 @@ impl Services {
         // Scripts end with the engine; whoever reads a FIFO is told now.
         drop(self.notifications.stop());
         let _ = asker.send(Reply::Done { message: format!("going over to {}", program.display()) });
-        self.will = Some(Successor { program, engine: answered, sessions: left });
+        self.will = Some(Successor { program, engine: answered, sessions: left, checks: checks_left });
         self.phase = Phase::HandingOver;
     }
 
     /// What [`Services::run`] ended for, if it was not for good.
     pub fn will(&mut self) -> Option<(PathBuf, Will)> {
-        let Successor { program, engine, sessions } = self.will.take()?;
+        let Successor { program, engine, sessions, checks } = self.will.take()?;
         let handover = Some(engine.blocking_recv().ok()?);
-        Some((program, Will { handover, bfd: sessions.blocking_recv().ok(), ..self.belongings() }))
+        let balance = within(LAST_WORDS, checks).flatten();
+        Some((program, Will { handover, bfd: within(LAST_WORDS, sessions), ..self.belongings(balance) }))
     }
 
     /// What this thread leaves to another program of the process, without anything of the engine's or the programs'.
-    pub fn belongings(&mut self) -> Will {
+    pub fn belongings(&mut self, balance: Option<Box<crate::balance::Handover>>) -> Will {
         let history = self.parts.history.record();
         let fifos = self.parts.hub.hand_over();
-        let balance = self.checks();
         Will { version: handover::VERSION, handover: None, balance, programs: Vec::new(), fifos, history, bfd: None }
     }
 
@@ -318,7 +325,7 @@ impl Services {
     pub fn sessions_left(&mut self) -> Option<Box<bfd::Left>> {
         let (answer, answered) = oneshot::channel();
         self.parts.bfd.send(bfd::News::HandOver(answer));
-        answered.blocking_recv().ok()
+        within(LAST_WORDS, answered)
     }
 
     /// What this thread knows beside the engine.
@@ -328,10 +335,10 @@ impl Services {
     }
 
     /// What the balancer leaves. Its thread ends with that, and the kernel's table stays as it is.
-    fn checks(&self) -> Option<Box<crate::balance::Handover>> {
+    pub fn checks_left(&self) -> Option<Box<crate::balance::Handover>> {
         let (answer, answered) = oneshot::channel();
         self.parts.checker.send(checker::News::HandOver(answer));
-        answered.blocking_recv().ok()
+        within(LAST_WORDS, answered)
     }
 
     /// The state of virtual servers; breaks where none are checked.
@@ -399,4 +406,18 @@ async fn around(
 ) -> Surroundings {
     let present = tokio::task::spawn_blocking(addresses::present).await.unwrap_or_default();
     Surroundings { present, bfd: sessions.await.ok(), ..beside }
+}
+
+/// An answer from a thread that may be stuck, where there is no runtime to wait with.
+fn within<T>(limit: Duration, mut answer: oneshot::Receiver<T>) -> Option<T> {
+    let end = std::time::Instant::now() + limit;
+    loop {
+        match answer.try_recv() {
+            Ok(answer) => return Some(answer),
+            Err(oneshot::error::TryRecvError::Empty) if std::time::Instant::now() < end => {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            Err(_) => return None,
+        }
+    }
 }
