@@ -295,3 +295,21 @@ fn what_is_wrong_stands_in_status_and_in_explain() {
         assert!(explained.contains(part), "{part}\nis not in explain:\n{explained}");
     }
 }
+
+/// The package has one program and links to it.
+#[test]
+fn one_program_is_all_of_them_by_name() {
+    let folder = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("names");
+    let _ = std::fs::remove_dir_all(&folder);
+    std::fs::create_dir_all(&folder).unwrap();
+    let called = |name: &str, args: &[&str]| {
+        let link = folder.join(name);
+        std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_vipd"), &link).unwrap();
+        let answer = Command::new(&link).args(args).output().unwrap();
+        format!("{}{}", String::from_utf8_lossy(&answer.stdout), String::from_utf8_lossy(&answer.stderr))
+    };
+    let own = Command::new(env!("CARGO_BIN_EXE_vipctl")).arg("--help").output().unwrap();
+    assert_eq!(called("vipctl", &["--help"]), String::from_utf8_lossy(&own.stdout));
+    assert!(called("genhash", &["-h"]).contains("Usage: genhash"));
+    assert!(called("keepalived", &["--version"]).contains("vipd"));
+}

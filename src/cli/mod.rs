@@ -33,12 +33,19 @@ mod watch;
 use crate::daemon::doors::socket::Request;
 use args::{ColourChoice, Verb, Vipctl};
 use clap::Parser;
+use std::ffi::{OsStr, OsString};
+use std::path::Path;
 use std::process::ExitCode;
 
 pub use crate::lab::Trouble;
 
 /// What a verb comes to: its exit code, or why there is none.
 pub type Outcome = Result<ExitCode, Trouble>;
+
+/// Whether the program was started by this name: vipctl and genhash are links to the daemon's program.
+fn is_called(args: &[OsString], name: &str) -> bool {
+    args.first().and_then(|program| Path::new(program).file_name()) == Some(OsStr::new(name))
+}
 
 /// The whole of vipctl.
 pub fn vipctl() -> ExitCode {

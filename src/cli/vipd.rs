@@ -30,6 +30,10 @@ pub fn main() -> ExitCode {
     // addresses on the interface that one before it left behind.
     daemon::hold_signals();
     let args: Vec<OsString> = std::env::args_os().collect();
+    if super::is_called(&args, "vipctl") {
+        daemon::release_signals();
+        return super::vipctl();
+    }
     if let Some(arguments) = genhash::asked(&args) {
         daemon::release_signals();
         return genhash::main(arguments);

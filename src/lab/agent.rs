@@ -7,6 +7,7 @@
 
 use super::Trouble;
 use super::place;
+use super::web;
 use super::words::{NodePlan, Order, Who, Word};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, setns, unshare};
@@ -38,7 +39,7 @@ fn outside(mut plan: NodePlan) -> Result<ExitCode, Trouble> {
     unshare(private).map_err(|e| Trouble::new(format!("cannot make namespaces: {e}")))?;
     plan.inside = true;
     let text = serde_json::to_string(&plan).map_err(|e| Trouble::new(e.to_string()))?;
-    let status = Command::new("/proc/self/exe").arg0("vipctl").arg("lab-node").arg(text).status()?;
+    let status = command(web::OWN).arg("lab-node").arg(text).status()?;
     Ok(ExitCode::from(status.code().and_then(|c| u8::try_from(c).ok()).unwrap_or(1)))
 }
 
@@ -126,6 +127,15 @@ fn carry_out(order: Order, house: &Mutex<House>) -> Result<(), Trouble> {
     }
 }
 
+/// This program knows the lab's verbs only by vipctl's name.
+fn command(program: &str) -> Command {
+    let mut command = Command::new(program);
+    if program == web::OWN {
+        command.arg0("vipctl");
+    }
+    command
+}
+
 fn start(
     who: Who,
     argv: &[String],
@@ -135,7 +145,7 @@ fn start(
     let Some((program, rest)) = argv.split_first() else { return Err(Trouble::new("nothing to start")) };
     // Held over the start: whoever reaps must not take the end of a program that is not in the list yet.
     let mut house = lock(house);
-    let mut child = Command::new(program)
+    let mut child = command(program)
         .args(rest)
         .envs(environment)
         .env("TMPDIR", "/run/lab/tmp")

@@ -7,6 +7,9 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
+/// This program's own file.
+pub const OWN: &str = "/proc/self/exe";
+
 /// How the web server is started inside: its argument vector, and a file that must be written first.
 pub struct Web {
     pub argv: Vec<String>,
@@ -36,7 +39,7 @@ pub fn plan(node: &str, site: Option<&str>, services: Option<PathBuf>) -> Web {
     }
     let Some(nginx) = nginx() else {
         return Web {
-            argv: vec!["/proc/self/exe".into(), "lab-web".into(), node.into()],
+            argv: vec![OWN.into(), "lab-web".into(), node.into()],
             file: None,
             name: "the lab's own responder",
         };

@@ -84,8 +84,8 @@ pub fn command() -> clap::Command {
 
 /// The arguments of genhash, if that is what the command line of the daemon's program asks for.
 pub fn asked(args: &[OsString]) -> Option<Vec<OsString>> {
-    let (program, rest) = args.split_first()?;
-    if std::path::Path::new(program).file_name()? == "genhash" {
+    let (_, rest) = args.split_first()?;
+    if super::is_called(args, "genhash") {
         return Some(rest.to_vec());
     }
     let is_flag = |arg: &OsString| {
