@@ -1,6 +1,6 @@
 //! Bad days for real daemons: killed, stopped, paused, unplugged and told to reload in any order; interfaces that are
 //! renamed, deleted and made again under them; thousands of strangers' addresses; programs that hang; a syslog daemon
-//! that does not read; a full disk; hundreds of reloads; damaged adverts.
+//! that does not read; a full disk; hundreds of reloads; damaged adverts; a lock of the kernel that others keep.
 //!
 //! Needs root, iproute2 and keepalived, like the other namespace tests. Counts are short by default. `VIPD_TORTURE=1000`
 //! makes that many random acts and reloads, `VIPD_TORTURE_SEED=n` repeats a sequence, `VIPD_TORTURE_WORLD=IPv6` plays only
@@ -14,6 +14,8 @@ mod buffers;
 #[path = "netns/conf.rs"]
 #[allow(dead_code)]
 mod conf;
+#[path = "daemon_netns/dead_mount.rs"]
+mod dead_mount;
 #[path = "daemon_netns/ground.rs"]
 #[allow(dead_code)]
 mod ground;
@@ -22,6 +24,8 @@ mod ground;
 mod lab;
 #[path = "torture/pair.rs"]
 mod pair;
+#[path = "torture/rtnl.rs"]
+mod rtnl;
 #[path = "torture/surroundings.rs"]
 mod surroundings;
 #[path = "torture/worlds.rs"]

@@ -35,7 +35,6 @@ enum Order {
     Repeat,
 }
 
-/// The way to both threads, which are started when there is something to watch.
 /// What files say, by name, as the balancer is told.
 pub fn of_files(spec: &Spec, readings: &Readings) -> Vec<(balance::Tracker, balance::TrackValue)> {
     let one = |(tracker, value): &(Tracker, TrackValue)| match (tracker, value) {
@@ -48,6 +47,7 @@ pub fn of_files(spec: &Spec, readings: &Readings) -> Vec<(balance::Tracker, bala
     readings.iter().filter_map(one).collect()
 }
 
+/// The way to both threads, which are started when there is something to watch.
 #[derive(Clone)]
 pub struct Trackers(Arc<Mutex<Threads>>);
 

@@ -19,8 +19,21 @@ const OVER: u8 = 3;
 
 pub struct DeadMount {
     pub path: PathBuf,
-    state: Arc<AtomicU8>,
+    state: State,
+    /// Requests that were taken while it was mute.
+    waiting: Arc<Mutex<Vec<Request>>>,
     server: Option<JoinHandle<()>>,
+}
+
+/// How it does; for whoever is to make it answer later.
+#[derive(Clone)]
+pub struct State(Arc<AtomicU8>);
+
+impl State {
+    /// It answers again, also what it was asked meanwhile.
+    pub fn answers(&self) {
+        self.0.store(ALIVE, Ordering::SeqCst);
+    }
 }
 
 /// (name, mode, text)
@@ -46,9 +59,10 @@ impl DeadMount {
             panic!("{e}: {none:?}");
         });
         let state = Arc::new(AtomicU8::new(ALIVE));
-        let of = state.clone();
-        let server = std::thread::spawn(move || serve(device, &files, &of));
-        DeadMount { path, state, server: Some(server) }
+        let waiting: Arc<Mutex<Vec<Request>>> = Arc::default();
+        let (of, queue) = (state.clone(), waiting.clone());
+        let server = std::thread::spawn(move || serve(device, &files, &of, &queue));
+        DeadMount { path, state: State(state), waiting, server: Some(server) }
     }
 
     pub fn file(&self, name: &str) -> String {
@@ -56,22 +70,33 @@ impl DeadMount {
     }
 
     pub fn mute(&self) {
-        self.state.store(MUTE, Ordering::SeqCst);
+        self.state.0.store(MUTE, Ordering::SeqCst);
     }
 
+    /// Does anybody wait for an answer?
+    #[allow(dead_code)]
+    pub fn is_waited_for(&self) -> bool {
+        !self.waiting.lock().unwrap().is_empty()
+    }
+
+    #[allow(dead_code)]
     pub fn deaf(&self) {
-        self.state.store(DEAF, Ordering::SeqCst);
+        self.state.0.store(DEAF, Ordering::SeqCst);
     }
 
-    /// It answers again, also what it was asked meanwhile.
     pub fn answers(&self) {
-        self.state.store(ALIVE, Ordering::SeqCst);
+        self.state.answers();
+    }
+
+    #[allow(dead_code)]
+    pub fn state(&self) -> State {
+        self.state.clone()
     }
 }
 
 impl Drop for DeadMount {
     fn drop(&mut self) {
-        self.state.store(OVER, Ordering::SeqCst);
+        self.state.0.store(OVER, Ordering::SeqCst);
         let _ = nix::mount::umount2(&self.path, nix::mount::MntFlags::MNT_DETACH);
         if let Some(server) = self.server.take() {
             let _ = server.join();
@@ -95,8 +120,7 @@ fn long(bytes: &[u8], at: usize) -> u64 {
 }
 
 /// Until the mount is over; dropping the device then ends every wait.
-fn serve(mut device: File, files: &Files, state: &AtomicU8) {
-    let waiting: Mutex<Vec<Request>> = Mutex::new(Vec::new());
+fn serve(mut device: File, files: &Files, state: &AtomicU8, waiting: &Mutex<Vec<Request>>) {
     let mut buffer = vec![0u8; 1 << 18];
     loop {
         let now = state.load(Ordering::SeqCst);
@@ -128,8 +152,8 @@ fn serve(mut device: File, files: &Files, state: &AtomicU8) {
             node: long(bytes, 16),
             body: bytes[40..].to_vec(),
         };
-        // Opening waits; names and attributes are known to the kernel anyway.
-        if request.opcode == 14 && state.load(Ordering::SeqCst) != ALIVE {
+        // Opening and reading wait; names and attributes are known to the kernel anyway.
+        if [14, 15].contains(&request.opcode) && state.load(Ordering::SeqCst) != ALIVE {
             waiting.lock().unwrap().push(request);
         } else {
             answer(&mut device, files, &request);
