@@ -19,6 +19,7 @@ pub mod daemon;
 pub mod handover;
 pub mod kernel;
 pub mod lab;
+pub mod listen;
 pub mod observe;
 pub mod probe;
 pub mod sim;

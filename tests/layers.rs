@@ -15,6 +15,7 @@ const RULES: &[(&str, &[&str], &[&str])] = &[
     ("handover.rs", &[], &["tokio", "tracing::", "std::fs", "Instant::now"]),
     ("agenda.rs", &["time"], &["tokio", "tracing::", "std::fs", "Instant::now"]),
     ("wire", &["time"], &["tokio", "tracing::", "std::fs", "Instant::now"]),
+    ("listen.rs", &["wire", "time"], &["tokio", "tracing::", "std::fs", "Instant::now", "SystemTime"]),
     (
         "vrrp",
         &["spec", "agenda", "handover", "wire", "time"],

@@ -94,6 +94,8 @@ pub enum Verb {
     IsMaster(IsMaster),
     /// Show changes as they happen
     Watch(Watch),
+    /// Who speaks VRRP on a wire, without a daemon: every speaker, two masters, VRIDs that are free
+    Listen(Listen),
     /// Why an instance is master, or why it is not
     #[command(visible_alias = "why")]
     Explain(Explain),
@@ -300,6 +302,29 @@ pub struct Watch {
     #[command(flatten)]
     pub daemon: Daemon,
     /// One JSON object a line.
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Listen {
+    /// The interface to listen on. With --pcap: which interface of --config the capture was made on.
+    #[arg(value_name = "INTERFACE")]
+    pub interface: Option<String>,
+    /// A capture of tcpdump, dumpcap or Wireshark instead of an interface.
+    #[arg(long, value_name = "FILE", conflicts_with = "seconds")]
+    pub pcap: Option<PathBuf>,
+    /// What this configuration would refuse of what is heard, and why.
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// The name that `@id` lines of the configuration compare with.
+    #[arg(long, value_name = "ID")]
+    pub config_id: Option<String>,
+    /// How long; by default until Ctrl-C on a terminal, 10 seconds otherwise.
+    #[arg(long = "for", value_name = "SECONDS", value_parser = super::listen::seconds)]
+    pub seconds: Option<f64>,
+    /// One object at the end: speakers, routers (two_masters lists who else goes on speaking), vrids (taken and free, as
+    /// ranges), unreadable.
     #[arg(long)]
     pub json: bool,
 }

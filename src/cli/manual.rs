@@ -94,8 +94,8 @@ fn vipctl() -> Result<String, Trouble> {
     out += &roff(
         "vipctl looks at configurations before they are used (check, keywords, fmt), plays failures through (simulate in \
          virtual time, lab with real daemons in network namespaces), shows what a running daemon does and why (status, \
-         watch, explain, history, metrics), steers it (drain, undrain, failover, announce, reload, upgrade), and looks for what is \
-         wrong with the machine (doctor).",
+         watch, explain, history, metrics), steers it (drain, undrain, failover, announce, reload, upgrade), looks for what is \
+         wrong with the machine (doctor), and hears who speaks VRRP on a wire, without a daemon (listen).",
     );
     out += "\n.SH OPTIONS\n";
     let command = visible(Vipctl::command());

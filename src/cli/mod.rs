@@ -17,6 +17,7 @@ pub mod genhash;
 mod handover;
 pub mod keywords;
 pub mod lab;
+pub mod listen;
 pub mod manual;
 pub mod paint;
 mod probe;
@@ -78,6 +79,7 @@ fn run(verb: Verb) -> Outcome {
         Verb::Status(args) => steer::status(&args),
         Verb::IsMaster(args) => steer::is_master(&args),
         Verb::Watch(args) => watch::run(&args),
+        Verb::Listen(args) => listen::run(&args),
         Verb::History(args) => steer::history(&args),
         Verb::Explain(args) => steer::explain(&args),
         Verb::Bfd(args) => steer::bfd(args),

@@ -23,6 +23,7 @@ pub mod firewall;
 pub mod ipvs;
 pub mod namespace;
 pub mod netlink;
+pub mod overhear;
 mod ping;
 pub mod privilege;
 pub mod probes;

@@ -70,6 +70,11 @@ pub struct InstanceSpec {
 }
 
 impl InstanceSpec {
+    /// The addresses that stand in its adverts, in their order.
+    pub fn advertised(&self) -> impl Iterator<Item = IpAddr> + '_ {
+        self.claim.addresses.iter().take(self.claim.advertised).map(|a| a.address)
+    }
+
     /// The virtual router's MAC address: as configured, else 00-00-5E-00-01-VRID (IPv4) or …-02-VRID (IPv6), RFC 9568
     /// §7.3. Only with a VMAC is it on the wire.
     pub fn virtual_mac(&self) -> [u8; 6] {

@@ -20,6 +20,7 @@ mod index;
 mod instance;
 pub mod io;
 mod links;
+pub mod overhear;
 mod ports;
 mod receive;
 pub mod reload;

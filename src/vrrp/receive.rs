@@ -9,10 +9,10 @@ use super::io::{Action, Event, Refusal, Role, RxMeta};
 use super::snapshot::Counters;
 use super::state::Complaint;
 use super::transmit::{is_group, unix_micros};
-use crate::spec::{InstanceId, InstanceSpec, Transport};
+use crate::spec::{InstanceId, InstanceSpec, Spec, Transport};
 use crate::time::Interval;
 use crate::wire::Vrid;
-use crate::wire::advert::{self, Head};
+use crate::wire::advert::{self, Advert, Head};
 use std::net::IpAddr;
 
 /// Stray datagrams of one kind are told about at most this often.
@@ -68,29 +68,9 @@ impl Engine {
         }
     }
 
-    /// Who is meant. Several instances may have one VRID on one interface: they differ by unicast and multicast, by
-    /// group, or by peers.
+    /// Who is meant, of those that hear what comes in there.
     fn addressee(&self, datagram: &Datagram<'_>, vrid: u8) -> Option<InstanceId> {
-        let candidates = self.index.hearers(datagram.meta.ifindex, datagram.family, vrid);
-        if candidates.len() <= 1 {
-            return candidates.first().copied();
-        }
-        let to = datagram.meta.destination;
-        let fits = |spec: &InstanceSpec| match &spec.transport {
-            Transport::Multicast { group } if *group == to => 3,
-            Transport::Unicast { peers, .. } if !is_group(&to) => {
-                match peers.iter().any(|p| p.address == datagram.meta.source) {
-                    true => 3,
-                    false => 1,
-                }
-            }
-            Transport::Multicast { .. } if is_group(&to) => 1,
-            _ => 0,
-        };
-        let rank = |id: &InstanceId| self.spec.instances.get(id.index()).map_or(0, fits);
-        // The first among the best.
-        let best = candidates.iter().map(rank).max()?;
-        candidates.iter().find(|id| rank(id) == best).copied()
+        addressee(&self.spec, self.index.hearers(datagram.meta.ifindex, datagram.family, vrid), datagram)
     }
 
     /// An advert with a VRID of nobody here. Usually it is another cluster's. If it speaks for an address that is virtual
@@ -139,19 +119,44 @@ impl Engine {
     }
 }
 
+/// Who of `candidates` is meant. Several instances may have one VRID on one interface: they differ by unicast and multicast,
+/// by group, or by peers.
+pub(super) fn addressee(spec: &Spec, candidates: &[InstanceId], datagram: &Datagram<'_>) -> Option<InstanceId> {
+    if candidates.len() <= 1 {
+        return candidates.first().copied();
+    }
+    let to = datagram.meta.destination;
+    let fits = |spec: &InstanceSpec| match &spec.transport {
+        Transport::Multicast { group } if *group == to => 3,
+        Transport::Unicast { peers, .. } if !is_group(&to) => {
+            match peers.iter().any(|p| p.address == datagram.meta.source) {
+                true => 3,
+                false => 1,
+            }
+        }
+        Transport::Multicast { .. } if is_group(&to) => 1,
+        _ => 0,
+    };
+    let rank = |id: &InstanceId| spec.instances.get(id.index()).map_or(0, fits);
+    // The first among the best.
+    let best = candidates.iter().map(rank).max()?;
+    candidates.iter().find(|id| rank(id) == best).copied()
+}
+
 /// Do the addresses in an advert agree with ours, in whatever order? With `skip_check_adv_addr` a backup looks at them
 /// only when the sender is another than the last.
 fn lists_agree(instance: &Instance, spec: &InstanceSpec, admitted: &Admitted<'_>, from: IpAddr) -> bool {
-    let ours = || spec.claim.addresses.iter().take(spec.claim.advertised).map(|a| a.address);
-    let theirs = admitted.advert.addresses;
-    if theirs.len() != ours().count() {
-        return false;
-    }
     let known = instance.last_heard.is_some_and(|last| last.from == from);
-    if spec.skip_check_adv_addr && known && instance.role() == Role::Backup {
-        return true;
-    }
-    theirs.iter().eq(ours()) || ours().all(|own| theirs.iter().any(|other| other == own))
+    let unasked = spec.skip_check_adv_addr && known && instance.role() == Role::Backup;
+    let same_number = admitted.advert.addresses.len() == spec.advertised().count();
+    (unasked && same_number) || same_addresses(spec, &admitted.advert)
+}
+
+/// Are the addresses in an advert those of this instance, in whatever order?
+pub(super) fn same_addresses(spec: &InstanceSpec, advert: &Advert<'_>) -> bool {
+    let (ours, theirs) = (|| spec.advertised(), advert.addresses);
+    theirs.len() == ours().count()
+        && (theirs.iter().eq(ours()) || ours().all(|own| theirs.iter().any(|other| other == own)))
 }
 
 impl Counters {

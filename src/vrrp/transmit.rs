@@ -213,7 +213,7 @@ fn time_to_live(spec: &InstanceSpec) -> Option<u8> {
 /// The datagrams of an instance, unsealed.
 fn build(speaker: &Speaker<'_>, old_style: &[IpAddr]) -> Vec<Packet> {
     let spec = speaker.spec;
-    let addresses: Vec<IpAddr> = spec.claim.addresses.iter().take(spec.claim.advertised).map(|a| a.address).collect();
+    let addresses: Vec<IpAddr> = spec.advertised().collect();
     let (auth_type, password) = match (&spec.auth, spec.version) {
         (Auth::Pass(password), Version::V2) => (AUTH_PASS, *password),
         (Auth::Ah(_), Version::V2) => (AUTH_AH, [0; 8]),

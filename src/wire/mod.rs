@@ -6,6 +6,7 @@ pub mod auth;
 pub mod bfd;
 pub mod checksum;
 pub mod frames;
+pub mod link;
 
 use std::fmt;
 use std::net::IpAddr;

@@ -7,6 +7,7 @@
 
 mod conf;
 mod lab;
+mod listen;
 mod matrix;
 mod owned;
 mod seen;

@@ -1,0 +1,89 @@
+//! What a configuration would say to the adverts on a wire, for whoever looks on from beside.
+//!
+//! The verdict is the engine's own: the same search for the instance that is meant, the same [`admit`](super::admit), the
+//! same comparison of addresses as for an advert that comes in. What the daemon knows and a file does not say is taken to be
+//! favourable: every instance listens, and who was never heard before has replayed nothing.
+
+use super::admit::{self, Datagram, Listener, ReplayTable};
+use super::io::{Refusal, Role, RxMeta};
+use super::receive;
+use crate::spec::{IfName, InstanceId, Spec};
+use crate::wire::advert::Head;
+use std::sync::Arc;
+
+/// What would become of an advert.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Verdict {
+    /// The instance that it is for, if there is one.
+    pub instance: Option<InstanceId>,
+    /// Why it would not be taken.
+    pub refused: Option<Refusal>,
+    /// It would be taken, although it speaks for other addresses than this instance: both sides log that.
+    pub addresses_differ: bool,
+}
+
+/// Somebody with a configuration who listens and says nothing.
+#[derive(Clone, Debug)]
+pub struct Bystander {
+    spec: Arc<Spec>,
+    /// Of each instance what adverts have taught so far.
+    heard: Vec<(u32, ReplayTable)>,
+}
+
+impl Bystander {
+    pub fn new(spec: Arc<Spec>) -> Bystander {
+        let heard = vec![(0, ReplayTable::default()); spec.instances.len()];
+        Bystander { spec, heard }
+    }
+
+    /// Judges a datagram as [`super::io::Input::Datagram`] has it. `interface`: where it came in; without, every interface
+    /// of the configuration is taken to be there. `unix_micros`: the wall clock, for `auth_hmac`.
+    pub fn judge(&mut self, interface: Option<&IfName>, meta: RxMeta, bytes: &[u8], unix_micros: u64) -> Verdict {
+        let refused = |instance, why| Verdict { instance, refused: Some(why), addresses_differ: false };
+        let datagram = match Datagram::open(meta, bytes) {
+            Ok(datagram) => datagram,
+            Err(malformed) => return refused(None, malformed.into()),
+        };
+        let Some(head) = Head::read(datagram.payload) else { return refused(None, Refusal::Truncated) };
+        let candidates: Vec<InstanceId> = (0..)
+            .map(InstanceId)
+            .zip(&self.spec.instances)
+            .filter(|(_, spec)| spec.family == datagram.family && spec.vrid.get() == head.vrid)
+            .filter(|(_, spec)| match (interface, &spec.interface) {
+                (Some(here), Some(configured)) => here == configured,
+                _ => true,
+            })
+            .map(|(id, _)| id)
+            .collect();
+        let Some(id) = receive::addressee(&self.spec, &candidates, &datagram) else {
+            return refused(None, Refusal::UnknownVrid);
+        };
+        let Some((spec, (ah, replay))) = self.spec.instances.get(id.index()).zip(self.heard.get_mut(id.index())) else {
+            return refused(None, Refusal::UnknownVrid);
+        };
+        let listener = Listener {
+            spec,
+            role: Role::Backup,
+            deaf: false,
+            priority: spec.priority,
+            ah_heard: *ah,
+            replay,
+            unix_micros,
+        };
+        let admitted = match admit::admit(&listener, &datagram) {
+            Ok(admitted) => admitted,
+            Err(why) => return refused(Some(id), why),
+        };
+        if let Err(why) = admit::admit_source(spec, &datagram.meta) {
+            return refused(Some(id), why);
+        }
+        if let Some(sequence) = admitted.ah_sequence {
+            *ah = sequence;
+        }
+        if let Some(sequence) = admitted.hmac_sequence {
+            replay.accept(spec, datagram.meta.source, sequence);
+        }
+        let addresses_differ = !receive::same_addresses(spec, &admitted.advert);
+        Verdict { instance: Some(id), refused: None, addresses_differ }
+    }
+}
