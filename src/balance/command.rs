@@ -4,9 +4,9 @@
 
 use super::Balancer;
 use super::check::Place;
-use super::io::{Action, Command, Event, Selection};
+use super::io::{Action, Command, Event, Selection, Weighing};
 use super::server::WEIGHT_MAX;
-use crate::spec::balance::{FlushOnStop, Timeouts};
+use crate::spec::balance::FlushOnStop;
 
 impl Balancer {
     pub(super) fn command(&mut self, command: Command) {
@@ -33,7 +33,7 @@ impl Balancer {
             let weight = if after.0 { Some(0) } else { after.1 };
             let event = Event::Commanded { server: server.info.clone(), weight };
             self.events.push(event);
-            self.weigh(place, true);
+            self.weigh(place, Weighing::Operator);
         }
     }
 
@@ -76,8 +76,7 @@ impl Balancer {
                 if how == FlushOnStop::Each {
                     for server in &service.servers {
                         // Behind a sorry server it is not in the table, and so does not go out of it.
-                        let present = server.info.inhibit || service.sorry.is_none();
-                        let told = service.info.omega && server.alive() && present;
+                        let told = service.info.omega && server.alive() && service.holds(server);
                         let (server, alive) = (server.info.clone(), server.alive());
                         self.events.push(Event::ServerStopped { server, alive, told });
                     }
@@ -86,7 +85,7 @@ impl Balancer {
             }
         }
         self.synchronise();
-        if self.spec.settings.timeouts != Timeouts::default() {
+        if self.spec.settings.timeouts.is_anything() {
             self.out.push_back(Action::Timeouts(None));
         }
     }

@@ -118,7 +118,7 @@ impl Balancer {
             alive: server.alive(),
             drained: server.drained,
             weighed: server.weighed,
-            refused: server.refused.first().map(|(_, error)| *error),
+            refused: server.refused.values().next().copied(),
             confirmed: server.confirmed,
             since: server.since,
             why: match &server.why {

@@ -29,8 +29,8 @@ use crate::spec::balance::{Checker, CheckerKind, LvsSpec};
 use crate::time::{Interval, Time};
 use check::{Check, Place, chance};
 use io::{
-    Action, Activity, Attempt, Beginning, Event, Finding, Input, Outcome, Picture, ServiceKey, Symptom, Sync,
-    TrackValue, Tracker, Verdict, Version, Why,
+    Action, Activity, Attempt, Beginning, Event, Finding, Input, Outcome, Picture, ServiceInfo, ServiceKey, Symptom, Sync,
+    TrackValue, Tracker, Verdict, Version, Weighing, Why,
 };
 use marks::MarkBook;
 use server::{clamped, misc_part};
@@ -164,7 +164,8 @@ impl Balancer {
             }
             Input::Applied { service, version, outcome } => self.applied(service, version, &outcome),
             Input::Restored { service, destination } => {
-                self.events.push(Event::Restored { service, destination });
+                let of = self.owner(service);
+                self.events.push(Event::Restored { service, of, destination });
             }
             Input::Command(command) => self.command(command),
         }
@@ -287,7 +288,8 @@ impl Balancer {
         let moved = std::mem::replace(&mut seat.part, part) != part;
         let check = seat.info.clone();
         if moved && up {
-            self.weigh(place, true);
+            let code = if let Finding::Weighted(code) = finding { *code } else { 0 };
+            self.weigh(place, Weighing::Program(check.clone(), code));
         } else if moved && let Some(server) = self.server_mut(place) {
             // It goes out: what it would weigh is no news.
             server.shown = clamped(server.weight());
@@ -341,8 +343,8 @@ impl Balancer {
         self.evaluate(place.service, false);
     }
 
-    /// A server's weight may be another: that is told, if `say`, and counted.
-    fn weigh(&mut self, place: Place, say: bool) {
+    /// A server's weight may be another: that is told and counted.
+    fn weigh(&mut self, place: Place, why: Weighing) {
         self.dirty.insert(place.service);
         let Some(server) = self.server_mut(place) else { return };
         let to = clamped(server.weight());
@@ -351,9 +353,7 @@ impl Balancer {
             return;
         }
         let (server, active) = (server.info.clone(), server.alive());
-        if say {
-            self.events.push(Event::WeightChanged { server, from, to, active });
-        }
+        self.events.push(Event::WeightChanged { server, from, to, active, why });
         self.evaluate(place.service, false);
     }
 
@@ -401,11 +401,14 @@ impl Balancer {
         let Some(entry) = self.table.get_mut(&key).filter(|entry| entry.version == version) else { return };
         let before = std::mem::replace(&mut entry.refused, outcome.service);
         if let Some(error) = outcome.service.filter(|_| before != outcome.service) {
-            self.events.push(Event::ServiceRefused { service: key, error });
+            let of = self.owner(key);
+            self.events.push(Event::ServiceRefused { service: key, of, error });
         }
+        let Some(entry) = self.table.get(&key) else { return };
         let (owners, picture) = (entry.owners.clone(), entry.picture.clone());
         let trouble = outcome.service.is_some() || !outcome.refused.is_empty();
         let spec = self.spec.clone();
+        let errors: BTreeMap<_, _> = outcome.refused.iter().copied().collect();
         for position in owners {
             let Some(own) = spec.services.get(position as usize) else { continue };
             let Some(service) = self.services.get(position as usize) else { continue };
@@ -417,11 +420,17 @@ impl Balancer {
                 if !picture.destinations.contains_key(&place) {
                     continue;
                 }
-                let refused = outcome.refused.iter().find(|(at, _)| *at == place).map(|(_, error)| *error);
+                let refused = errors.get(&place).copied();
                 self.refused(position, number as u32, key, outcome.service.or(refused));
             }
             self.plan_retry(position, trouble);
         }
+    }
+
+    /// The virtual server that has a service of the kernel; of several the first.
+    fn owner(&self, key: ServiceKey) -> Option<Arc<ServiceInfo>> {
+        let position = self.table.get(&key)?.owners.first()?;
+        Some(self.services.get(*position as usize)?.info.clone())
     }
 
     /// The kernel took a server's entry, or did not.
@@ -429,20 +438,13 @@ impl Balancer {
         let place = Place { service, server, seat: 0 };
         let Some(own) = self.server_mut(place) else { return };
         let was_in = own.refused.is_empty();
-        let known = own.refused.iter().position(|(at, _)| *at == key);
-        let why = match (known, error) {
-            (None, None) => return,
-            (Some(at), None) => {
-                own.refused.swap_remove(at);
-                Why::Accepted
-            }
-            (known, Some(error)) => {
-                match known.and_then(|at| own.refused.get_mut(at)) {
-                    Some(slot) => slot.1 = error,
-                    None => own.refused.push((key, error)),
-                }
+        let why = match error {
+            Some(error) => {
+                own.refused.insert(key, error);
                 Why::Refused(error)
             }
+            None if own.refused.remove(&key).is_some() => Why::Accepted,
+            None => return,
         };
         // It is in the table everywhere or it is not: only that step is news for its service.
         if own.refused.is_empty() != was_in {

@@ -8,16 +8,16 @@
 //! failure be enough only at start). A check that others have made already is not made anew: its state is known.
 
 use super::check::{Check, Found, Machine, Place, Running};
-use super::io::{Action, Activity, CheckId, CheckInfo, Event, ServiceInfo, ServiceKey, TrackValue, Tracker, Why};
+use super::io::{Action, Activity, CheckId, CheckInfo, Event, ServiceInfo, ServiceKey, TrackValue, Tracker, Weighing, Why};
 use super::server::{Seat, Server, clamped, misc_part};
 use super::service::{Service, is_here, keys};
 use super::told::{meaning, teller};
 use super::{Balancer, Entry, names};
 use crate::spec::balance::{
-    Checker, Endpoint, GroupEntry, LvsSpec, RealServer, SorryServer, Target, Timeouts, VirtualServer,
+    Checker, Endpoint, GroupEntry, LvsSpec, RealServer, SorryServer, Target, VirtualServer,
 };
 use crate::time::Time;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 /// How a configuration is gone over to.
@@ -46,7 +46,7 @@ pub(super) struct PastService {
 #[derive(Debug)]
 pub(super) struct PastServer {
     pub(super) alive: bool,
-    pub(super) refused: Vec<(ServiceKey, i32)>,
+    pub(super) refused: BTreeMap<ServiceKey, i32>,
     pub(super) drained: bool,
     pub(super) weighed: Option<u32>,
     pub(super) shown: Option<u32>,
@@ -157,12 +157,11 @@ impl Balancer {
             names.iter().zip(&spec.services).map(|((_, identity), own)| (&**identity, own)).rev().collect();
         let old = self.spec.clone();
         for (service, was) in services.iter_mut().zip(&old.services) {
-            let present = |server: &Server| server.info.inhibit || (server.good() && service.sorry.is_none());
             let Some(new) = by_identity.get(&*service.identity) else {
                 let info = service.info.clone();
                 self.events.push(Event::ServiceRemoving { service: info.clone() });
                 for server in &service.servers {
-                    let (server, present) = (server.info.clone(), present(server));
+                    let (server, present) = (server.info.clone(), service.holds(server));
                     self.events.push(Event::ServerRemoved { server, present, whole: true });
                 }
                 self.events.push(Event::ServiceRemoved { service: info, had: service.quorum });
@@ -173,7 +172,7 @@ impl Balancer {
             self.tell_entries(&service.info, gone, false);
             let kept: BTreeSet<Endpoint> = new.servers.iter().map(|server| server.endpoint).collect();
             for server in service.servers.iter().filter(|server| !kept.contains(&server.info.endpoint)) {
-                let (server, present) = (server.info.clone(), present(server));
+                let (server, present) = (server.info.clone(), service.holds(server));
                 self.events.push(Event::ServerRemoved { server, present, whole: false });
             }
             let endpoint = |sorry: &SorryServer| sorry.endpoint;
@@ -224,13 +223,14 @@ impl Balancer {
             if known.is_none() {
                 builder.new_services.insert(position);
             }
+            let keys: BTreeSet<ServiceKey> = service.keys.iter().copied().collect();
             for (number, real) in (0..).zip(&own.servers) {
                 let place = Place { service: position, server: number, seat: 0 };
                 let before = known.as_mut().and_then(|known| known.servers.remove(&real.endpoint));
                 if before.is_none() {
                     builder.new_servers.insert(place);
                 }
-                let server = self.server_of(&mut builder, place, real, &service, before);
+                let server = self.server_of(&mut builder, place, real, (&service, &keys), before);
                 service.servers.push(server);
             }
             self.services.push(service);
@@ -256,7 +256,7 @@ impl Balancer {
         builder: &mut Builder,
         place: Place,
         real: &RealServer,
-        service: &Service,
+        (service, keys): (&Service, &BTreeSet<ServiceKey>),
         before: Option<PastServer>,
     ) -> Server {
         let mut server = Server::new(names::of_server(real, &service.info), real.weight, self.now);
@@ -300,7 +300,9 @@ impl Balancer {
             server.resume(before.alive, why, before.since);
             (server.drained, server.weighed, server.confirmed) = (before.drained, before.weighed, before.confirmed);
             server.refused = before.refused;
-            server.refused.retain(|(key, _)| service.keys.contains(key));
+            if !server.refused.is_empty() {
+                server.refused.retain(|key, _| keys.contains(key));
+            }
             server.shown = before.shown.unwrap_or_else(|| clamped(server.weight()));
         } else {
             server.shown = clamped(server.weight());
@@ -444,7 +446,8 @@ impl Balancer {
         let (info, fit, active) = (server.info.clone(), server.fit(), server.alive());
         let changed = server.enter(fit, Why::Reload, now);
         if from != to {
-            self.events.push(Event::WeightChanged { server: info.clone(), from, to, active });
+            let why = Weighing::Reload;
+            self.events.push(Event::WeightChanged { server: info.clone(), from, to, active, why });
         }
         if changed {
             let (server, why) = (info, Why::Reload);
@@ -459,7 +462,7 @@ impl Balancer {
     fn tend(&mut self, old: &LvsSpec, how: Begin) {
         let (before, after) = (old.settings.timeouts, self.spec.settings.timeouts);
         if (how == Begin::Reload && before != after) || (how != Begin::Reload && after.is_anything()) {
-            self.out.push_back(Action::Timeouts((after != Timeouts::default()).then_some(after)));
+            self.out.push_back(Action::Timeouts(after.is_anything().then_some(after)));
         }
         self.synchronise();
         self.out.extend(self.marks.wish(&self.spec.clone()));

@@ -6,6 +6,7 @@
 use super::io::{CheckInfo, ServerInfo, ServiceKey, Why};
 use crate::spec::balance::CheckerKind;
 use crate::time::Time;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// The largest weight that the kernel takes.
@@ -62,7 +63,7 @@ pub(super) struct Server {
     pub(super) base: u32,
     alive: bool,
     /// Where the kernel refused its entry, with the error number.
-    pub(super) refused: Vec<(ServiceKey, i32)>,
+    pub(super) refused: BTreeMap<ServiceKey, i32>,
     pub(super) drained: bool,
     /// An operator's weight, which holds whatever the checks add.
     pub(super) weighed: Option<u32>,
@@ -81,7 +82,7 @@ impl Server {
             seats: Vec::new(),
             base,
             alive: false,
-            refused: Vec::new(),
+            refused: BTreeMap::new(),
             drained: false,
             weighed: None,
             shown: clamped(i64::from(base)),

@@ -57,6 +57,22 @@ impl Service {
         self.servers.iter().map(Server::counts).sum()
     }
 
+    /// The weight with which the kernel's table is to hold one of its servers; `None`: it is not to be there. The one place
+    /// where that is decided.
+    fn wanted(&self, server: &Server) -> Option<u32> {
+        let good = server.good();
+        match good && self.sorry.is_none() {
+            true => Some(clamped(server.weight())),
+            // What the kernel refused is tried again while the sorry server serves, and gets no traffic by that.
+            false => (server.info.inhibit || (good && !server.refused.is_empty())).then_some(0),
+        }
+    }
+
+    /// Whether the kernel's table holds one of its servers, as far as is known: what was refused is not there.
+    pub(super) fn holds(&self, server: &Server) -> bool {
+        server.refused.is_empty() && self.wanted(server).is_some()
+    }
+
     /// Whether anything of it was refused by the kernel.
     pub(super) fn has_refused(&self) -> bool {
         self.servers.iter().any(|server| !server.refused.is_empty())
@@ -81,13 +97,7 @@ impl Service {
         };
         let serving = self.sorry.is_none();
         for (server, own) in self.servers.iter().zip(&spec.servers) {
-            let good = server.good();
-            // What the kernel refused is tried again while the sorry server serves, and gets no traffic by that.
-            let tried = !serving && good && !server.refused.is_empty();
-            if !(own.inhibit || (good && serving) || tried) {
-                continue;
-            }
-            let weight = if good && serving { clamped(server.weight()) } else { 0 };
+            let Some(weight) = self.wanted(server) else { continue };
             let destination = Destination {
                 weight,
                 forwarding: own.forwarding,

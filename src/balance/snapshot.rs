@@ -5,7 +5,7 @@ use super::check::Found;
 use super::io::{Finding, ServerInfo, ServiceInfo, ServiceKey, Why};
 use super::server::{Seat, Server};
 use super::service::Service;
-use crate::spec::balance::{Checker, Endpoint};
+use crate::spec::balance::{Checker, Endpoint, LvsSpec};
 use crate::time::{Interval, Time};
 use std::sync::Arc;
 
@@ -13,6 +13,8 @@ use std::sync::Arc;
 #[derive(Clone, PartialEq, Debug)]
 pub struct Snapshot {
     pub now: Time,
+    /// The configuration: its virtual servers, and their servers, stand in the same order here.
+    pub spec: Arc<LvsSpec>,
     pub services: Vec<ServiceView>,
 }
 
@@ -31,6 +33,8 @@ pub struct ServiceView {
     pub enabled: bool,
     /// The error numbers with which the kernel refused services of it.
     pub refused: Vec<(ServiceKey, i32)>,
+    /// When what the kernel refused is wished for once more.
+    pub retry: Option<Time>,
     pub servers: Vec<ServerView>,
 }
 
@@ -39,7 +43,7 @@ pub struct ServerView {
     pub info: Arc<ServerInfo>,
     /// It counts.
     pub up: bool,
-    /// It is in the kernel's table as far as it was wished for; perhaps with weight 0.
+    /// It is in the kernel's table; perhaps with weight 0.
     pub present: bool,
     pub since: Time,
     pub why: Why,
@@ -79,7 +83,8 @@ pub struct CheckView {
 impl Balancer {
     /// The read model at `now`.
     pub fn snapshot(&self, now: Time) -> Snapshot {
-        Snapshot { now, services: self.services.iter().map(|service| self.view(service)).collect() }
+        let spec = self.spec.clone();
+        Snapshot { now, spec, services: self.services.iter().map(|service| self.view(service)).collect() }
     }
 
     fn view(&self, service: &Service) -> ServiceView {
@@ -93,6 +98,7 @@ impl Balancer {
             sorry: service.sorry.map(|(endpoint, _)| endpoint),
             enabled: service.enabled,
             refused: service.keys.iter().filter_map(refused).collect(),
+            retry: service.retry.map(|(at, _)| at).filter(|at| *at != Time::NEVER),
             servers: service.servers.iter().map(|server| self.view_server(service, server)).collect(),
         }
     }
@@ -101,7 +107,7 @@ impl Balancer {
         ServerView {
             info: server.info.clone(),
             up: server.alive(),
-            present: server.info.inhibit || (server.good() && service.sorry.is_none()),
+            present: service.holds(server),
             since: server.since,
             why: server.why.clone(),
             base: server.base,
@@ -109,7 +115,7 @@ impl Balancer {
             drained: server.drained,
             weighed: server.weighed,
             failed: server.failed(),
-            refused: server.refused.first().map(|(_, error)| *error),
+            refused: server.refused.values().next().copied(),
             checks: server.seats.iter().map(|seat| self.view_seat(service, seat)).collect(),
         }
     }

@@ -2,7 +2,7 @@
 
 use super::Balancer;
 use super::check::Place;
-use super::io::{Event, Symptom, TrackValue, Tracker};
+use super::io::{Event, Symptom, TrackValue, Tracker, Weighing};
 use super::server::{clamped, file_part};
 use crate::spec::balance::CheckerKind;
 
@@ -64,7 +64,10 @@ impl Balancer {
                 let was_up = seat.up;
                 self.events.push(Event::Probed { check, page: 0, finding, verdict, was_up });
             }
-            (false, _) if was != part => self.weigh(place, true),
+            (false, _) if was != part => {
+                let number = if let TrackValue::Number(number) = value { number } else { 0 };
+                self.weigh(place, Weighing::File(check, number));
+            }
             (false, _) => {}
         }
         self.report(place, good, symptom);

@@ -331,7 +331,7 @@ pub struct Listen {
 
 #[derive(Debug, Args)]
 pub struct History {
-    /// One instance or sync group; all if not given.
+    /// One instance, sync group, BFD session, virtual server or real server; all if not given.
     pub instance: Option<String>,
     #[command(flatten)]
     pub daemon: Daemon,
@@ -342,7 +342,7 @@ pub struct History {
 
 #[derive(Debug, Args)]
 pub struct Explain {
-    /// All instances if not given.
+    /// One instance, sync group, virtual server or real server; all if not given.
     pub instance: Option<String>,
     #[command(flatten)]
     pub daemon: Daemon,

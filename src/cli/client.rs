@@ -82,13 +82,26 @@ impl Client {
         if works {
             self.wait_for(PATIENCE)?;
         }
-        match answer? {
-            Some(Reply::Refused { reason, diagnostics }) => {
+        match self.whole(answer?)? {
+            Reply::Refused { reason, diagnostics } => {
                 Err(Trouble { what: reason, help: diagnostics.map(|d| format!("\n{d}")) })
             }
-            Some(reply) => Ok(reply),
-            None => Err(Trouble::new(format!("the daemon at {} hung up", self.path.display()))),
+            reply => Ok(reply),
         }
+    }
+
+    /// Where a refusal is an answer too.
+    ///
+    /// # Errors
+    /// As [`Client::ask`].
+    pub fn ask_whether(&mut self, request: &Request) -> Result<Reply, Trouble> {
+        self.send(request)?;
+        let answer = self.next()?;
+        self.whole(answer)
+    }
+
+    fn whole(&self, answer: Option<Reply>) -> Result<Reply, Trouble> {
+        answer.ok_or_else(|| Trouble::new(format!("the daemon at {} hung up", self.path.display())))
     }
 
     /// # Errors

@@ -11,6 +11,7 @@ mod client;
 mod clock;
 pub mod doctor;
 pub mod explain;
+pub mod explain_server;
 pub mod files;
 pub mod fmt;
 pub mod genhash;
@@ -90,7 +91,7 @@ fn run(verb: Verb) -> Outcome {
         Verb::Reload(daemon) => steer::ask(&daemon, &Request::Reload),
         Verb::Upgrade(args) => steer::upgrade(args),
         Verb::Metrics(daemon) => steer::ask(&daemon, &Request::Metrics { format: Default::default() }),
-        Verb::Servers(args) => servers::list(&args),
+        Verb::Servers(args) => servers::show(&args),
         Verb::DrainServer(args) => servers::drain(&args, true),
         Verb::UndrainServer(args) => servers::drain(&args, false),
         Verb::WeighServer(args) => servers::weigh(&args),

@@ -10,13 +10,12 @@ use super::view::span;
 use crate::daemon::doors::socket::{Reply, Request, ServerWish};
 use serde_json::Value;
 
-pub fn list(args: &Servers) -> Outcome {
-    let mut client = Client::connect(&args.daemon)?;
-    let servers = match client.ask(&Request::Servers)? {
+pub fn show(args: &Servers) -> Outcome {
+    let servers = match Client::connect(&args.daemon)?.ask(&Request::Servers)? {
         Reply::Servers { servers } => servers,
         other => return Err(unexpected(&other)),
     };
-    let all = servers.get("services").and_then(Value::as_array).cloned().unwrap_or_default();
+    let all = self::list(&servers, "services").to_vec();
     let named =
         |service: &Value| args.service.as_ref().is_none_or(|name| word(service, "name").contains(name.as_str()));
     let chosen: Vec<Value> = all.iter().filter(|service| named(service)).cloned().collect();
@@ -36,7 +35,23 @@ pub fn list(args: &Servers) -> Outcome {
     super::steer::print(&render(&chosen, ipvs, crate::kernel::clock::wall().unix_micros, Paint::stdout()))
 }
 
-fn word(of: &Value, key: &str) -> String {
+/// What a running daemon says of its virtual servers; none where it checks no servers.
+///
+/// # Errors
+/// It cannot be asked.
+pub fn known(client: &mut Client) -> Result<Vec<Value>, Trouble> {
+    match client.ask_whether(&Request::Servers)? {
+        Reply::Servers { servers } => Ok(list(&servers, "services").to_vec()),
+        Reply::Refused { .. } => Ok(Vec::new()),
+        other => Err(unexpected(&other)),
+    }
+}
+
+pub fn list<'v>(of: &'v Value, key: &str) -> &'v [Value] {
+    of.get(key).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default()
+}
+
+pub fn word(of: &Value, key: &str) -> String {
     match of.get(key) {
         Some(Value::String(text)) => text.clone(),
         Some(Value::Null) | None => String::new(),
@@ -44,11 +59,11 @@ fn word(of: &Value, key: &str) -> String {
     }
 }
 
-fn yes(of: &Value, key: &str) -> bool {
+pub fn yes(of: &Value, key: &str) -> bool {
     of.get(key).and_then(Value::as_bool).unwrap_or(false)
 }
 
-fn number(of: &Value, key: &str) -> Option<u64> {
+pub fn number(of: &Value, key: &str) -> Option<u64> {
     of.get(key).and_then(Value::as_u64)
 }
 

@@ -6,7 +6,9 @@ use super::args::{Bfd, BfdWhat, Daemon, Explain, History, IsMaster, Status, Upgr
 use super::client::{Client, listening, unexpected};
 use super::clock;
 use super::explain;
+use super::explain_server;
 use super::paint::Paint;
+use super::servers;
 use super::status;
 use super::view::Snapshot;
 use crate::daemon::doors::socket::{Reply, Request};
@@ -58,14 +60,27 @@ pub fn is_master(args: &IsMaster) -> Outcome {
 }
 
 pub fn explain(args: &Explain) -> Outcome {
-    let (_, view) = Client::connect(&args.daemon)?.status()?;
-    match explain::render(&view, args.instance.as_deref(), Paint::stdout()) {
-        Some(text) => print(&text),
-        None => {
-            let wanted = args.instance.as_deref().unwrap_or_default();
-            Err(unknown(format!("there is no instance or group {wanted}"), &view))
-        }
+    let mut client = Client::connect(&args.daemon)?;
+    let (_, view) = client.status()?;
+    let services = servers::known(&mut client)?;
+    let (only, paint, now) = (args.instance.as_deref(), Paint::stdout(), crate::kernel::clock::wall().unix_micros);
+    let texts: Vec<String> = [explain::render(&view, only, paint), explain_server::render(&services, only, now, paint)]
+        .into_iter()
+        .flatten()
+        .collect();
+    if texts.is_empty() {
+        let reason = only.map_or_else(
+            || "nothing is configured".to_owned(),
+            |name| format!("there is no instance, group or server {name}"),
+        );
+        let mut names: Vec<String> = view.instances.iter().map(|i| i.name.clone()).collect();
+        names.extend(explain_server::names(&services));
+        return Err(match names.is_empty() {
+            true => Trouble::new(reason),
+            false => Trouble::new(reason).help(format!("there are: {}", names.join(", "))),
+        });
     }
+    print(&texts.join("\n"))
 }
 
 /// What the daemon remembers, oldest first.

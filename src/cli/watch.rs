@@ -4,6 +4,7 @@ use super::Outcome;
 use super::args::Watch;
 use super::client::{Client, Heard, path_of, read, unexpected};
 use super::paint::Paint;
+use super::servers;
 use super::status;
 use super::steer::event_line;
 use crate::daemon::doors::socket::{Reply, Request};
@@ -119,7 +120,13 @@ fn show(reply: Reply, json: bool) -> Result<bool, super::Trouble> {
     let paint = Paint::stdout();
     let line = match reply {
         Reply::Status { status } if json => json!({ "status": status }).to_string() + "\n",
-        Reply::Status { status } => status::render(&read(&status)?, paint) + "\n",
+        Reply::Status { status } => {
+            let servers = status.get("servers").map(|all| {
+                let ipvs = servers::yes(all, "ipvs");
+                servers::render(servers::list(all, "services"), ipvs, wall().unix_micros, paint)
+            });
+            status::render(&read(&status)?, paint) + "\n" + &servers.unwrap_or_default()
+        }
         Reply::Event { unix_micros, event } if json => {
             json!({ "unix_micros": unix_micros, "event": event }).to_string() + "\n"
         }

@@ -55,6 +55,7 @@ pub fn between(old: &Spec, new: &Spec) -> Vec<String> {
             _ => false,
         },
     );
+    said.extend(super::balance::changes::between(&old.balance, &new.balance));
     if old.daemon != new.daemon {
         said.push("global settings changed".into());
     }

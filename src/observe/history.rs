@@ -1,4 +1,5 @@
-//! What happened to each instance and group lately: the answer of `vipctl history` to "what was that, last night?"
+//! What happened to each instance, group, virtual server and real server lately: the answer of `vipctl history` to "what was
+//! that, last night?"
 //!
 //! [`History`] is the observer and the handle by which its record is read: clones share it. It keeps the last [`MOST`]
 //! changes under the name of what they happened to, so that they outlive a reload; an upgrade hands them on with the rest
@@ -7,7 +8,9 @@
 use super::Context;
 use super::Observer;
 use super::Wishes;
+use super::balance::story;
 use super::json;
+use crate::balance::io as balance;
 use crate::vrrp::io::Event;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, VecDeque};
@@ -15,6 +18,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 /// Changes kept for each name.
 pub const MOST: usize = 64;
+/// Changes kept together, more or less: where there are thousands of names, each has the fewer, but [`LEAST`].
+const TOGETHER: usize = 32_768;
+const LEAST: usize = 4;
 /// Under this name stands what happened to the daemon as a whole; no instance can be called so.
 const DAEMON: &str = "";
 
@@ -50,15 +56,19 @@ impl History {
         self.note(DAEMON, unix_micros, event);
     }
 
-    /// The changes of one name or of all, oldest first; `None` when nothing of that name is known.
+    /// The changes of one name or of all, oldest first; `None` when nothing of that name is known. A virtual server's are
+    /// those of its real servers too, and real servers are called as in [`story::is_called`].
     pub fn of_name(&self, name: Option<&str>) -> Option<Vec<Moment>> {
         let record = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(name) = name {
-            return record.get(name).map(|moments| moments.iter().cloned().collect());
+            if let Some(moments) = record.get(name).filter(|_| !story::is_server(name)) {
+                return Some(moments.iter().cloned().collect());
+            }
+            let called = record.iter().filter(|(known, _)| story::is_called(known, name));
+            let found: Vec<Moment> = called.flat_map(|(_, moments)| moments).cloned().collect();
+            return Some(in_order(found)).filter(|found| !found.is_empty());
         }
-        let mut all: Vec<Moment> = record.values().flatten().cloned().collect();
-        all.sort_by_key(|moment| moment.unix_micros);
-        Some(all)
+        Some(in_order(record.values().flatten().cloned().collect()))
     }
 }
 
@@ -66,12 +76,26 @@ impl History {
     /// Notes what happened to something that is no virtual router (a BFD session), under its name.
     pub fn note(&self, name: &str, unix_micros: u64, event: serde_json::Value) {
         let mut record = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let most = (TOGETHER / (record.len() + 1)).clamp(LEAST, MOST);
         let moments = record.entry(name.into()).or_default();
-        if moments.len() >= MOST {
+        while moments.len() >= most {
             moments.pop_front();
         }
         moments.push_back(Moment { unix_micros, event });
     }
+
+    /// Whether the checks of a virtual server were said to be made, or not to be, when that was said last.
+    fn are_checks_made(&self, service: &str) -> bool {
+        let record = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let moments = record.get(service).into_iter().flatten().rev();
+        moments.filter(|moment| moment.event["kind"] == "checks").find_map(|moment| moment.event["made"].as_bool())
+            != Some(false)
+    }
+}
+
+fn in_order(mut moments: Vec<Moment>) -> Vec<Moment> {
+    moments.sort_by_key(|moment| moment.unix_micros);
+    moments
 }
 
 impl Observer for History {
@@ -111,10 +135,24 @@ impl Observer for History {
         self.note(name, cx.unix_micros, json::event(event, cx));
     }
 
+    fn balance(&mut self, event: &balance::Event, cx: &Context<'_>, _: &mut Wishes) {
+        let Some((name, _)) = story::story(event) else { return };
+        // Told for each check of a virtual server, and worth knowing once.
+        if let balance::Event::Checker { activity, .. } = event
+            && self.are_checks_made(&name) == (*activity == balance::Activity::Activating)
+        {
+            return;
+        }
+        if let Some(event) = story::json(event) {
+            self.note(&name, cx.unix_micros, event);
+        }
+    }
+
     fn reconfigured(&mut self, cx: &Context<'_>) {
+        let servers = cx.servers();
         let mut record = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let group = |name: &str| cx.spec.groups.iter().any(|group| *group.name == *name);
         let session = |name: &str| cx.spec.sessions.iter().any(|session| *session.name == *name);
-        record.retain(|name, _| **name == *DAEMON || cx.deleted(name).is_some() || group(name) || session(name));
+        record.retain(|name, _| **name == *DAEMON || cx.deleted(name).is_some() || group(name) || session(name) || servers.contains(&**name));
     }
 }

@@ -32,6 +32,7 @@ use crate::spec::{GroupId, InstanceId, InstanceSpec, Run, Spec};
 use crate::vrrp::io::{Event, Role};
 use crate::vrrp::snapshot::Snapshot;
 use crate::wire::Priority;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// Something that wants to know what happens.
@@ -87,6 +88,11 @@ impl Context<'_> {
         let in_force = named(self.spec).and_then(|at| self.spec.instances.get(at));
         let former = || self.former.and_then(|spec| spec.instances.get(named(spec)?));
         in_force.or_else(former)
+    }
+    /// Names of virtual and real servers that the configuration has, or the one before had: see [`balance::story::names`].
+    fn servers(&self) -> BTreeSet<String> {
+        let specs = self.former.into_iter().chain(std::iter::once(&**self.spec));
+        specs.flat_map(|spec| balance::story::names(&spec.balance)).collect()
     }
     pub fn group_name(&self, id: GroupId) -> &str {
         self.spec.groups.get(id.index()).map_or("?", |group| &group.name)

@@ -11,3 +11,4 @@ mod refusals;
 mod reloading;
 mod sharing;
 mod tables;
+mod telling;

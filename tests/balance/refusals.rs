@@ -71,3 +71,25 @@ fn an_answer_to_an_older_wish_is_nobody_s() {
     bench.confirm();
     assert_eq!(bench.held(), "2:8080=1");
 }
+
+#[test]
+fn a_refused_server_that_a_reload_takes_away_is_told_down_once() {
+    let both = service(&format!("{}{}", server(2, ""), server(3, "inhibit_on_failure")));
+    let mut bench = Bench::with(&both, |bench| {
+        bench.refuses.insert(2);
+        bench.refuses.insert(3);
+    });
+    assert_eq!(short(bench.told()), ["VS V UP", "RS R2 V DOWN", "RS R3 V DOWN", "VS V DOWN"]);
+    let present = |bench: &Bench| -> Vec<bool> {
+        bench.balancer.snapshot(bench.now).services[0].servers.iter().map(|server| server.present).collect()
+    };
+    assert_eq!(present(&bench), [false, false]);
+    bench.refuses.remove(&3);
+    bench.run(1_000);
+    assert_eq!((short(bench.told()), present(&bench)), (vec!["RS R3 V UP".into(), "VS V UP".into()], vec![false, true]));
+    bench.said();
+    bench.reload(&service(&server(3, "inhibit_on_failure")));
+    assert_eq!((bench.told(), short(bench.said())), (vec![], vec!["service R2 no longer exist".to_owned()]));
+    bench.reload("");
+    assert_eq!(short(bench.told()), ["RS R3 V DOWN", "VS V DOWN"]);
+}

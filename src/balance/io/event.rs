@@ -67,6 +67,17 @@ pub enum Why {
     Reload,
 }
 
+/// Why a server weighs something else.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Weighing {
+    /// The program of a dynamic MISC_CHECK ended with this exit code.
+    Program(Arc<CheckInfo>, u8),
+    /// A tracked file holds this number.
+    File(Arc<CheckInfo>, i64),
+    Operator,
+    Reload,
+}
+
 /// What a finding means for a check.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Verdict {
@@ -144,6 +155,7 @@ pub enum Event {
         from: u32,
         to: u32,
         active: bool,
+        why: Weighing,
     },
     /// `weight`: of all servers that count, together. `begin`: at start or reload. `sorry`: the sorry server goes out.
     QuorumGained {
@@ -174,11 +186,15 @@ pub enum Event {
     /// The kernel has not got the service.
     ServiceRefused {
         service: ServiceKey,
+        /// Whose it is.
+        of: Option<Arc<ServiceInfo>>,
         error: i32,
     },
     /// What another program took out of the kernel's table is there again.
     Restored {
         service: ServiceKey,
+        /// Whose it is.
+        of: Option<Arc<ServiceInfo>>,
         destination: Option<(IpAddr, u16)>,
     },
     /// An operator's command took effect; `weight` is what he set, 0 if he drained it.

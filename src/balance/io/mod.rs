@@ -10,20 +10,32 @@
 //! reason: the answer of a probe that was given up changes nothing.
 
 mod event;
+mod traffic;
 
 pub use crate::spec::Attempt;
-pub use event::{Activity, CheckInfo, Event, ServerInfo, ServiceInfo, SorryInfo, Verdict, Why};
+pub use event::{Activity, CheckInfo, Event, ServerInfo, ServiceInfo, SorryInfo, Verdict, Weighing, Why};
+pub use traffic::{DestinationTraffic, ServiceTraffic, Stats, Traffic};
 
 use crate::spec::Exit;
 use crate::spec::balance::{
-    Checker, CheckerKind, Connection, Forwarding, MarkSettings, Persistence, Protocol, SchedulerFlags, SyncDaemon,
-    Timeouts,
+    Checker, CheckerKind, Connection, Forwarding, LvsSpec, MarkSettings, Persistence, Protocol, RealServer,
+    SchedulerFlags, SyncDaemon, Timeouts,
 };
 use crate::wire::Family;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
+
+/// The virtual servers of a configuration as people see them, in its order.
+pub fn services_of(spec: &LvsSpec) -> Vec<Arc<ServiceInfo>> {
+    super::names::of_services(spec).into_iter().map(|(info, _)| info).collect()
+}
+
+/// A real server of one of [`services_of`].
+pub fn server_of(real: &RealServer, service: &Arc<ServiceInfo>) -> Arc<ServerInfo> {
+    super::names::of_server(real, service)
+}
 
 /// A fact.
 #[derive(Clone, PartialEq, Debug)]

@@ -1,7 +1,7 @@
 //! The kernel's table as it was told by the kernel: services, their destinations, and what runs besides.
 
-use super::message::{Daemon, DestinationKey, SeenDestination, Service, Stats, SyncRole};
-use crate::balance::io::{Destination, Picture, ServiceKey};
+use super::message::{Daemon, DestinationKey, SeenDestination, Service, SyncRole};
+use crate::balance::io::{Destination, DestinationTraffic, Picture, ServiceKey, ServiceTraffic, Stats, Traffic};
 use crate::spec::balance::{Forwarding, Method, SchedulerFlags, TunnelChecksum, TunnelKind};
 use std::collections::BTreeMap;
 
@@ -9,6 +9,24 @@ use std::collections::BTreeMap;
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Seen {
     pub services: BTreeMap<ServiceKey, SeenService>,
+}
+
+impl Seen {
+    /// What is counted of it, without what is configured.
+    pub fn traffic(&self) -> Traffic {
+        let destination = |seen: &SeenDestination| DestinationTraffic {
+            weight: seen.destination.weight,
+            active: seen.active,
+            inactive: seen.inactive,
+            persistent: seen.persistent,
+            stats: seen.stats,
+        };
+        let service = |seen: &SeenService| ServiceTraffic {
+            stats: seen.stats,
+            destinations: seen.destinations.iter().map(|(place, seen)| (*place, destination(seen))).collect(),
+        };
+        Traffic { services: self.services.iter().map(|(key, seen)| (*key, service(seen))).collect() }
+    }
 }
 
 /// One service with its destinations.

@@ -6,6 +6,10 @@
 //! one asks everywhere.
 
 mod attempts;
+pub mod changes;
+pub mod reasons;
+pub mod story;
+pub mod view;
 
 use super::NotifyRun;
 use super::mail::Message;
@@ -45,7 +49,7 @@ pub fn sentences(event: &Event) -> Vec<(Level, String)> {
             lines.extend(info(going(server)));
             lines
         }
-        Event::WeightChanged { server, from, to, active } => {
+        Event::WeightChanged { server, from, to, active, .. } => {
             let active = if *active { "active" } else { "inactive" };
             let (text, of) = (&server.text, &server.service.text);
             info(format!("Changing weight from {from} to {to} for {active} service {text} of VS {of}"))
@@ -88,10 +92,10 @@ pub fn sentences(event: &Event) -> Vec<(Level, String)> {
             let server = &check.server;
             info(format!("{word} healthchecker for service {} for VS {}", server.text, server.service.text))
         }
-        Event::ServiceRefused { service, error } => {
+        Event::ServiceRefused { service, error, .. } => {
             warn(format!("the kernel refuses virtual server {service}: {}; it is tried again", words::errno(*error)))
         }
-        Event::Restored { service, destination } => {
+        Event::Restored { service, destination, .. } => {
             let gone = destination.map(|(address, port)| format!(" -> [{address}]:{port}")).unwrap_or_default();
             warn(format!("IPVS entry {service}{gone} was removed by another program, put back"))
         }

@@ -9,15 +9,14 @@
 
 mod probing;
 mod table;
-pub mod view;
 
 use crate::balance::Balancer;
 use crate::balance::Handover;
-use crate::balance::io::{Action, Beginning, Command, Event, Input, TrackValue, Tracker};
+use crate::balance::io::{Action, Beginning, Command, Event, Input, TrackValue, Tracker, Traffic};
 use crate::balance::snapshot::Snapshot;
-use crate::kernel::ipvs::dump::Seen;
 use crate::kernel::programs;
 use crate::kernel::{clock, privilege};
+use crate::observe::balance::view;
 use crate::spec::Spec;
 use crate::time::Time;
 use crate::vrrp::io::{Link, LinkFact};
@@ -67,7 +66,7 @@ pub enum News {
 #[derive(Clone, Debug)]
 pub struct Picture {
     pub snapshot: Snapshot,
-    pub table: Option<Seen>,
+    pub traffic: Option<Traffic>,
 }
 
 /// What the services thread is told.
@@ -81,6 +80,15 @@ pub enum Told {
 /// The way to the checker thread; cheap to clone, never waits.
 #[derive(Clone, Debug)]
 pub struct Door(mpsc::UnboundedSender<News>);
+
+impl Picture {
+    /// See [`view::json`].
+    pub fn json(&self) -> serde_json::Value {
+        let wall = clock::wall();
+        let unix_micros = wall.unix_micros.saturating_sub(wall.at.since(self.snapshot.now).as_micros());
+        view::json(&self.snapshot, self.traffic.as_ref(), unix_micros)
+    }
+}
 
 impl std::fmt::Debug for News {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -326,8 +334,8 @@ impl Checker {
         let snapshot = self.balancer.snapshot(clock::now());
         let table = self.table.look();
         tokio::task::spawn_local(async move {
-            let table = timeout(COUNTERS_PATIENCE, table).await.ok().and_then(Result::ok).flatten();
-            let _ = answer.send(Box::new(Picture { snapshot, table }));
+            let traffic = timeout(COUNTERS_PATIENCE, table).await.ok().and_then(Result::ok).flatten();
+            let _ = answer.send(Box::new(Picture { snapshot, traffic }));
         });
     }
 

@@ -5,9 +5,8 @@
 //! virtual servers and nothing else: it is said with its reason and tried again.
 
 use super::Told;
-use crate::balance::io::{Action, Input, Marks, Outcome, Picture, ServiceKey, Sync, Version};
+use crate::balance::io::{Action, Input, Marks, Outcome, Picture, ServiceKey, Sync, Traffic, Version};
 use crate::kernel::ipvs::channel::Trouble;
-use crate::kernel::ipvs::dump::Seen;
 use crate::kernel::ipvs::marks::MarkTables;
 use crate::kernel::ipvs::{Applied, COMPARE_EVERY, Compared, Ipvs, Refusal, Settings};
 use crate::spec::balance::{LvsSpec, MarkSettings, Timeouts};
@@ -26,7 +25,7 @@ enum Order {
     Wish(Action),
     /// The first wishes are all there: now the table is made.
     Begin,
-    Look(oneshot::Sender<Option<Seen>>),
+    Look(oneshot::Sender<Option<Traffic>>),
     Finish(oneshot::Sender<()>),
 }
 
@@ -81,7 +80,7 @@ impl Table {
     }
 
     /// The whole table with its counters; `None` without IPVS.
-    pub fn look(&self) -> oneshot::Receiver<Option<Seen>> {
+    pub fn look(&self) -> oneshot::Receiver<Option<Traffic>> {
         let (answer, answered) = oneshot::channel();
         let _ = self.orders.send(Order::Look(answer));
         answered
@@ -149,9 +148,9 @@ impl Keeper {
         }
     }
 
-    async fn look(&mut self, answer: oneshot::Sender<Option<Seen>>) {
+    async fn look(&mut self, answer: oneshot::Sender<Option<Traffic>>) {
         let seen = match &mut self.ipvs {
-            Some(ipvs) => ipvs.seen().await.ok(),
+            Some(ipvs) => ipvs.seen().await.ok().map(|seen| seen.traffic()),
             None => None,
         };
         let _ = answer.send(seen);

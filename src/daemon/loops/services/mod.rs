@@ -379,6 +379,12 @@ impl Services {
                 let unix_micros = wall.unix_micros.saturating_sub(wall.at.since(at).as_micros());
                 self.parts.hub.balance(&event, unix_micros, &mut wishes);
                 self.fulfil(wishes);
+                if !self.watchers.is_empty()
+                    && let Some(event) = observe::balance::story::json(&event)
+                {
+                    let reply = Reply::Event { unix_micros, event };
+                    self.watchers.retain(|watcher| watcher.try_send(reply.clone()).is_ok());
+                }
             }
             checker::Told::Warning(text) => tracing::warn!(target: "checker", "{text}"),
             checker::Told::Note(text) => tracing::info!(target: "checker", "{text}"),

@@ -18,6 +18,7 @@ use crate::daemon::systemd;
 use crate::handover;
 use crate::kernel::addresses;
 use crate::kernel::aside;
+use crate::observe::balance::story;
 use crate::spec::{InstanceSpec, Spec};
 use crate::wire::Priority;
 use std::collections::BTreeSet;
@@ -68,12 +69,18 @@ impl Services {
             (Request::Reload, Answer::Once(asker)) => return self.reload(Some(asker)),
             (_, Answer::Stream(stream)) => {
                 let (snapshot, view, beside) = (self.snapshot(), self.view(), self.beside());
-                let sessions = self.sessions();
+                let (sessions, servers) = (self.sessions(), self.picture());
                 self.watchers.push(stream.clone());
                 self.answers.spawn(async move {
                     if let Ok(snapshot) = snapshot.await {
                         let around = around(beside, sessions).await;
-                        let _ = stream.send(answers::status(&view, &snapshot, &around)).await;
+                        let mut reply = answers::status(&view, &snapshot, &around);
+                        if let (Reply::Status { status }, Ok(picture)) = (&mut reply, servers.await)
+                            && let Some(fields) = status.as_object_mut()
+                        {
+                            fields.insert("servers".into(), picture.json());
+                        }
+                        let _ = stream.send(reply).await;
                     }
                 });
                 return;
@@ -239,12 +246,13 @@ impl Services {
         let known = |name: &str| {
             let group = || spec.groups.iter().any(|group| *group.name == *name);
             let session = || spec.sessions.iter().any(|session| *session.name == *name);
-            spec.instances.iter().any(|instance| *instance.name == *name) || group() || session()
+            let server = || story::names(&spec.balance).any(|known| story::is_called(&known, name));
+            spec.instances.iter().any(|instance| *instance.name == *name) || group() || session() || server()
         };
         match self.parts.history.of_name(name) {
             Some(moments) => Reply::History { moments },
             None if name.is_some_and(known) => Reply::History { moments: Vec::new() },
-            None => Reply::Refused { reason: "there is no such instance or group".into(), diagnostics: None },
+            None => Reply::Refused { reason: "there is no such instance, group or server".into(), diagnostics: None },
         }
     }
 
@@ -348,12 +356,18 @@ impl Services {
         answered
     }
 
-    fn servers(&mut self, answer: oneshot::Sender<Reply>) {
+    /// The same with the kernel's counters.
+    fn picture(&self) -> oneshot::Receiver<Box<checker::Picture>> {
         let (ask, asked) = oneshot::channel();
         self.parts.checker.send(checker::News::Snapshot(ask));
+        asked
+    }
+
+    fn servers(&mut self, answer: oneshot::Sender<Reply>) {
+        let asked = self.picture();
         self.answers.spawn(async move {
             let reply = match asked.await {
-                Ok(picture) => Reply::Servers { servers: checker::view::json(&picture) },
+                Ok(picture) => Reply::Servers { servers: picture.json() },
                 Err(_) => Reply::Refused { reason: "the daemon checks no servers".into(), diagnostics: None },
             };
             let _ = answer.send(reply);

@@ -8,9 +8,9 @@ use super::numbers::{
     destination, service, top,
 };
 use super::{
-    Attribute, Daemon, DestinationKey, Info, Message, SeenDestination, Service, Stats, SyncRole, Timeouts, plain,
+    Attribute, Daemon, DestinationKey, Info, Message, SeenDestination, Service, SyncRole, Timeouts, plain,
 };
-use crate::balance::io::{Destination, ServiceKey};
+use crate::balance::io::{Destination, ServiceKey, Stats};
 use crate::spec::balance::{Forwarding, Granularity, Method, Persistence, SchedulerFlags, TunnelChecksum, TunnelKind};
 use crate::wire::Family;
 

@@ -8,7 +8,7 @@
 //! Numbers: linux/ip_vs.h. Addresses are always 16 bytes, an IPv4 address the first four of them. Ports of services,
 //! destinations and tunnels are in network order, the port of the synchronisation in that of the machine.
 
-use crate::balance::io::{Destination, Picture, ServiceKey};
+use crate::balance::io::{Destination, Picture, ServiceKey, Stats};
 use crate::spec::balance::{
     Forwarding, Granularity, Method, Persistence, SchedulerFlags, SyncDaemon, TunnelChecksum, TunnelKind,
 };
@@ -78,22 +78,6 @@ pub fn plain(forwarding: Forwarding) -> Forwarding {
     let tunnel = if forwarding.method == Method::Tunnel { forwarding.tunnel } else { TunnelKind::Ipip };
     let checksum = if tunnel == TunnelKind::Ipip { TunnelChecksum::None } else { forwarding.checksum };
     Forwarding { method: forwarding.method, tunnel, checksum }
-}
-
-/// Counters since the service or destination was made, and rates of about the last two seconds.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Stats {
-    pub connections: u64,
-    pub packets_in: u64,
-    pub packets_out: u64,
-    pub bytes_in: u64,
-    pub bytes_out: u64,
-    /// Each second, this and the next four.
-    pub connection_rate: u64,
-    pub packet_rate_in: u64,
-    pub packet_rate_out: u64,
-    pub byte_rate_in: u64,
-    pub byte_rate_out: u64,
 }
 
 /// A destination as the kernel tells it.
