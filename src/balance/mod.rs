@@ -29,8 +29,8 @@ use crate::spec::balance::{Checker, CheckerKind, LvsSpec};
 use crate::time::{Interval, Time};
 use check::{Check, Place, chance};
 use io::{
-    Action, Activity, Attempt, Beginning, Event, Finding, Input, Outcome, Picture, ServiceInfo, ServiceKey, Symptom, Sync,
-    TrackValue, Tracker, Verdict, Version, Weighing, Why,
+    Action, Activity, Attempt, Beginning, Event, Finding, Input, Outcome, Picture, ServiceInfo, ServiceKey, Symptom,
+    Sync, TrackValue, Tracker, Verdict, Version, Weighing, Why,
 };
 use marks::MarkBook;
 use server::{clamped, misc_part};

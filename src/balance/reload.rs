@@ -8,14 +8,14 @@
 //! failure be enough only at start). A check that others have made already is not made anew: its state is known.
 
 use super::check::{Check, Found, Machine, Place, Running};
-use super::io::{Action, Activity, CheckId, CheckInfo, Event, ServiceInfo, ServiceKey, TrackValue, Tracker, Weighing, Why};
+use super::io::{
+    Action, Activity, CheckId, CheckInfo, Event, ServiceInfo, ServiceKey, TrackValue, Tracker, Weighing, Why,
+};
 use super::server::{Seat, Server, clamped, misc_part};
 use super::service::{Service, is_here, keys};
 use super::told::{meaning, teller};
 use super::{Balancer, Entry, names};
-use crate::spec::balance::{
-    Checker, Endpoint, GroupEntry, LvsSpec, RealServer, SorryServer, Target, VirtualServer,
-};
+use crate::spec::balance::{Checker, Endpoint, GroupEntry, LvsSpec, RealServer, SorryServer, Target, VirtualServer};
 use crate::time::Time;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;

@@ -153,6 +153,8 @@ impl Observer for History {
         let mut record = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let group = |name: &str| cx.spec.groups.iter().any(|group| *group.name == *name);
         let session = |name: &str| cx.spec.sessions.iter().any(|session| *session.name == *name);
-        record.retain(|name, _| **name == *DAEMON || cx.deleted(name).is_some() || group(name) || session(name) || servers.contains(&**name));
+        record.retain(|name, _| {
+            **name == *DAEMON || cx.deleted(name).is_some() || group(name) || session(name) || servers.contains(&**name)
+        });
     }
 }

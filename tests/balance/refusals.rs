@@ -86,7 +86,10 @@ fn a_refused_server_that_a_reload_takes_away_is_told_down_once() {
     assert_eq!(present(&bench), [false, false]);
     bench.refuses.remove(&3);
     bench.run(1_000);
-    assert_eq!((short(bench.told()), present(&bench)), (vec!["RS R3 V UP".into(), "VS V UP".into()], vec![false, true]));
+    assert_eq!(
+        (short(bench.told()), present(&bench)),
+        (vec!["RS R3 V UP".into(), "VS V UP".into()], vec![false, true])
+    );
     bench.said();
     bench.reload(&service(&server(3, "inhibit_on_failure")));
     assert_eq!((bench.told(), short(bench.said())), (vec![], vec!["service R2 no longer exist".to_owned()]));

@@ -57,10 +57,7 @@ fn every_change_is_remembered_with_its_reason() {
     let history = history(&bench, &text);
     assert_eq!(
         remembered(&history, "10.1.0.2"),
-        [
-            "R2 of V is out: TCP_CHECK: no answer in time while connecting",
-            "R2 of V is in: TCP_CHECK is good",
-        ]
+        ["R2 of V is out: TCP_CHECK: no answer in time while connecting", "R2 of V is in: TCP_CHECK is good",]
     );
     assert_eq!(
         remembered(&history, "[10.1.0.3]:tcp:8080"),
@@ -106,7 +103,11 @@ fn a_thousand_servers_that_flap_are_remembered_within_bounds() {
     let event = serde_json::json!({ "text": "" });
     for at in 0..100 {
         for server in 0..2_000 {
-            history.note(&format!("[10.0.0.1]:tcp:80 -> [10.1.{}.{}]:tcp:80", server / 250, server % 250), at, event.clone());
+            history.note(
+                &format!("[10.0.0.1]:tcp:80 -> [10.1.{}.{}]:tcp:80", server / 250, server % 250),
+                at,
+                event.clone(),
+            );
         }
     }
     let kept = history.of_name(None).unwrap().len();
@@ -130,7 +131,8 @@ fn checks_that_are_suspended_are_remembered_once() {
 
 #[test]
 fn an_explanation_says_what_would_bring_a_server_back() {
-    let page = "HTTP_GET {\n url {\n path /a\n status_code 200\n }\n url {\n path /b?key=secret\n status_code 200\n }\n }";
+    let page =
+        "HTTP_GET {\n url {\n path /a\n status_code 200\n }\n url {\n path /b?key=secret\n status_code 200\n }\n }";
     let text = service(&format!(
         "delay_loop 5\n quorum 2\n sorry_server 10.1.0.9 80\n {}{}{}",
         server(2, page),
@@ -147,7 +149,10 @@ fn an_explanation_says_what_would_bring_a_server_back() {
     assert!(two.contains("[10.1.0.2]:tcp:8080 of [10.0.0.1]:tcp:80 is out since "), "{two}");
     assert!(two.contains("why       HTTP_GET: it answered with status 503."), "{two}");
     assert!(two.contains("HTTP_GET is bad: it answered with status 503 ("), "{two}");
-    assert!(two.contains("back      HTTP_GET must be good for /a, and then all of its 2 pages; it is made in "), "{two}");
+    assert!(
+        two.contains("back      HTTP_GET must be good for /a, and then all of its 2 pages; it is made in "),
+        "{two}"
+    );
     assert!(!two.contains("secret"), "{two}");
     let three = explained(&bench, Some("[10.1.0.3]:8080")).unwrap();
     assert!(three.contains("it is good, and waits for the quorum: the servers that count weigh"), "{three}");

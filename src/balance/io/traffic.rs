@@ -83,9 +83,8 @@ impl Traffic {
         endpoint: Endpoint,
         forwarding: Forwarding,
     ) -> Option<DestinationTraffic> {
-        let of = |key: &ServiceKey| {
-            self.services.get(key)?.destinations.get(&in_kernel(key, endpoint, forwarding)).copied()
-        };
+        let of =
+            |key: &ServiceKey| self.services.get(key)?.destinations.get(&in_kernel(key, endpoint, forwarding)).copied();
         keys.iter().filter_map(of).reduce(|first, other| DestinationTraffic {
             weight: first.weight,
             active: first.active.saturating_add(other.active),

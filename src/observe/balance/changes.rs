@@ -15,7 +15,9 @@ pub fn between(old: &LvsSpec, new: &LvsSpec) -> Vec<String> {
             said.push(format!("{name} is new"));
             continue;
         };
-        said.extend(had.keys().filter(|server| !servers.contains_key(*server)).map(|server| format!("{server} is gone")));
+        said.extend(
+            had.keys().filter(|server| !servers.contains_key(*server)).map(|server| format!("{server} is gone")),
+        );
         for (server, real) in servers {
             match had.get(server) {
                 None => said.push(format!("{server} is new")),

@@ -141,13 +141,9 @@ pub fn json(event: &Event) -> Option<Value> {
 }
 
 fn fields(event: &Event) -> Value {
-    let of_server = |kind: &str, server: &ServerInfo| {
-        json!({ "kind": kind, "virtual_server": server.service.text, "real_server": server.text })
-    };
+    let of_server = |kind: &str, server: &ServerInfo| json!({ "kind": kind, "virtual_server": server.service.text, "real_server": server.text });
     let of_service = |kind: &str, service: &ServiceInfo| json!({ "kind": kind, "virtual_server": service.text });
-    let of_key = |kind: &str, key: &ServiceKey, of: Option<&ServiceInfo>| {
-        json!({ "kind": kind, "virtual_server": of.map(|of| &of.text), "service": key.to_string() })
-    };
+    let of_key = |kind: &str, key: &ServiceKey, of: Option<&ServiceInfo>| json!({ "kind": kind, "virtual_server": of.map(|of| &of.text), "service": key.to_string() });
     let with = |mut value: Value, more: Value| {
         if let (Value::Object(fields), Value::Object(more)) = (&mut value, more) {
             fields.extend(more);
@@ -166,9 +162,7 @@ fn fields(event: &Event) -> Value {
             of_server("check_changed", &check.server),
             json!({ "check": check.checker.kind.keyword(), "good": good, "up": up }),
         ),
-        Event::ServerUp { server, why } => {
-            with(of_server("server_up", server), json!({ "why": reasons::why(why) }))
-        }
+        Event::ServerUp { server, why } => with(of_server("server_up", server), json!({ "why": reasons::why(why) })),
         Event::ServerDown { server, why } => {
             with(of_server("server_down", server), json!({ "why": reasons::why(why) }))
         }
@@ -191,9 +185,7 @@ fn fields(event: &Event) -> Value {
         }
         Event::ServiceRefused { service, of, .. } => of_key("service_refused", service, of.as_deref()),
         Event::Restored { service, of, .. } => of_key("restored", service, of.as_deref()),
-        Event::Commanded { server, weight } => {
-            with(of_server("server_commanded", server), json!({ "weight": weight }))
-        }
+        Event::Commanded { server, weight } => with(of_server("server_commanded", server), json!({ "weight": weight })),
         Event::ServerRemoved { server, .. } => of_server("server_removed", server),
         Event::ServiceRemoved { service, .. } => of_service("service_removed", service),
         Event::ServiceRemoving { service } => of_service("service_removing", service),

@@ -7,9 +7,7 @@ use super::numbers::{
     METHOD_DIRECT, METHOD_NAT, METHOD_TUNNEL, METHODS, ONE_PACKET, PERSISTENT, SCHEDULER_FLAGS, command, daemon,
     destination, service, top,
 };
-use super::{
-    Attribute, Daemon, DestinationKey, Info, Message, SeenDestination, Service, SyncRole, Timeouts, plain,
-};
+use super::{Attribute, Daemon, DestinationKey, Info, Message, SeenDestination, Service, SyncRole, Timeouts, plain};
 use crate::balance::io::{Destination, ServiceKey, Stats};
 use crate::spec::balance::{Forwarding, Granularity, Method, Persistence, SchedulerFlags, TunnelChecksum, TunnelKind};
 use crate::wire::Family;
