@@ -23,7 +23,8 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use vipd::bfd::Engine;
 use vipd::bfd::io::{Action, Beginning, Input};
-use vipd::kernel::bfd::{Batch, Bell, Ground};
+use vipd::kernel::bfd::{Ground, batch};
+use vipd::kernel::wait::Bell;
 use vipd::kernel::{clock, namespace};
 use vipd::sim::bfd::plain;
 use vipd::spec::bfd::Session;
@@ -143,7 +144,7 @@ fn speak(sessions: &[Session], seen: &Seen, silent: &AtomicBool, end: &AtomicBoo
     let seed = clock::wall().unix_micros;
     let mut ground = Ground::new(bell, seed).unwrap();
     let mut engine = Engine::begin(sessions, Beginning { seed, links: None, now: clock::now() });
-    let mut batch = Batch::default();
+    let mut batch = batch();
     let mut states: BTreeMap<Box<str>, State> = BTreeMap::new();
     loop {
         while let Some(action) = engine.poll() {
@@ -173,7 +174,7 @@ fn speak(sessions: &[Session], seen: &Seen, silent: &AtomicBool, end: &AtomicBoo
         if woken.datagrams {
             ground.receive(&mut batch, 512);
             for received in batch.in_order() {
-                if let Ok(packet) = Packet::parse(received.bytes()) {
+                if let Ok(packet) = Packet::parse(received.bytes) {
                     if packet.state == State::Up && received.meta.source == sessions[0].neighbor {
                         seen.arrivals.lock().unwrap().push(received.at);
                     } else if packet.state < State::Init && silent.load(Ordering::Relaxed) {
@@ -181,7 +182,7 @@ fn speak(sessions: &[Session], seen: &Seen, silent: &AtomicBool, end: &AtomicBoo
                         let _ = seen.said_down.compare_exchange(0, at, Ordering::Relaxed, Ordering::Relaxed);
                     }
                 }
-                engine.handle(Input::Packet { meta: received.meta, bytes: received.bytes() }, received.at);
+                engine.handle(Input::Packet { meta: received.meta, bytes: received.bytes }, received.at);
             }
         }
         engine.handle(Input::Tick, clock::now());

@@ -5,7 +5,7 @@ use crate::vrrp::io::Wall;
 use rustix::time::{ClockId, clock_gettime};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// CLOCK_MONOTONIC as a [`Time`]: the clock that [`super::timer::Timer`] is armed against.
+/// CLOCK_MONOTONIC as a [`Time`]: the clock that [`super::wait`] waits by.
 pub fn now() -> Time {
     let t = clock_gettime(ClockId::Monotonic);
     let seconds = u64::try_from(t.tv_sec).unwrap_or(0);

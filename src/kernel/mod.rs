@@ -1,7 +1,7 @@
 //! The only code that touches Linux: sockets, netlink, processes, privileges.
 //!
-//! Three parts, by the thread that owns them. [`socket`], [`timer`] and [`clock`] belong to the engine thread and never
-//! block (but [`socket::open`], which is the kernel thread's). [`netlink`] is a thread of its own: it carries out claims, watches the kernel's tables, heals what others
+//! Three parts, by the thread that owns them. [`socket`] and [`clock`] belong to the engine thread and never block but in
+//! [`wait`] (and in [`socket::open`], which is the kernel thread's). [`netlink`] is a thread of its own: it carries out claims, watches the kernel's tables, heals what others
 //! removed and sends announcements; it is spoken to by [`netlink::Order`] and speaks by [`netlink::Report`].
 //! [`probes`] carries checks of real servers and [`ipvs`] keeps the table of virtual servers, for the checker thread;
 //! [`bfd`] has the sockets of the bfd thread. [`process`], [`trackfile`] and [`trackprocess`] belong to the services
@@ -11,6 +11,7 @@
 
 pub mod addresses;
 mod announce;
+pub mod arrivals;
 pub mod aside;
 pub mod bfd;
 pub mod buffer;
@@ -34,9 +35,9 @@ pub mod reconcile;
 pub mod socket;
 mod sysctl;
 pub mod system;
-pub mod timer;
 pub mod trackfile;
 pub mod trackprocess;
+pub mod wait;
 
 use std::io;
 use std::os::fd::AsRawFd;

@@ -3,8 +3,10 @@
 use crate::ground::{Pair, open_all, ready, within};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
+use vipd::kernel::clock;
 use vipd::kernel::namespace;
-use vipd::kernel::socket::{SocketSettings, Sockets};
+use vipd::kernel::socket::{SocketSettings, Sockets, heard};
+use vipd::kernel::wait::Bell;
 use vipd::lab::wire;
 use vipd::spec::InstanceId;
 use vipd::vrrp::io::{Port, RxMeta, Transmit};
@@ -30,19 +32,25 @@ fn datagram(source: Ipv4Addr, destination: Ipv4Addr, ttl: u8, payload: &[u8]) ->
 /// Opens sockets in a namespace and sends from there, on a thread of its own.
 fn send_from(namespace: &str, ports: Vec<Port>, transmits: Vec<Transmit>) {
     namespace::inside(namespace, || {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        runtime.block_on(async {
-            let mut sockets = Sockets::new(SocketSettings::default())?;
-            let ports = ports.into_iter().map(|port| (port, vec![InstanceId(0)])).collect();
-            assert!(open_all(&mut sockets, ports).is_empty());
-            transmits.iter().try_for_each(|transmit| sockets.send(transmit))
-        })
+        let mut sockets = Sockets::new(SocketSettings::default(), Bell::new()?)?;
+        let ports = ports.into_iter().map(|port| (port, vec![InstanceId(0)])).collect();
+        assert!(open_all(&mut sockets, ports).is_empty());
+        transmits.iter().try_for_each(|transmit| sockets.send(transmit))
     })
     .unwrap();
 }
 
-async fn next(sockets: &mut Sockets, buffer: &mut [u8]) -> (usize, RxMeta) {
-    tokio::time::timeout(crate::ground::PATIENCE, sockets.recv(buffer)).await.expect("a datagram").unwrap()
+/// Waits until `count` datagrams are there, and answers what is.
+fn hear(sockets: &mut Sockets, count: usize) -> Vec<(Vec<u8>, RxMeta)> {
+    let (mut heard, mut all) = (heard(), Vec::new());
+    let end = clock::now() + crate::ground::PATIENCE.into();
+    while all.len() < count {
+        assert!(clock::now() < end, "{all:?} instead of {count} datagrams");
+        sockets.wait(end).unwrap();
+        sockets.receive(&mut heard, 1_000, true);
+        all.extend(heard.in_order().map(|arrival| (arrival.bytes.to_vec(), arrival.meta)));
+    }
+    all
 }
 
 #[test]
@@ -55,7 +63,7 @@ fn ipv4_multicast_arrives_with_ttl_interface_and_destination() {
     wire::add_address(&pair.there, "eth0", ip("192.0.2.2"), 24).unwrap();
     let (here, there) = (wire::index(&pair.here, "eth0").unwrap(), wire::index(&pair.there, "eth0").unwrap());
     within(&pair.here, async || {
-        let mut sockets = Sockets::new(SocketSettings::default()).unwrap();
+        let mut sockets = Sockets::new(SocketSettings::default(), Bell::new().unwrap()).unwrap();
         let failed =
             open_all(&mut sockets, vec![(port(Family::V4, here, Some("224.0.0.18"), None), vec![InstanceId(0)])]);
         assert!(failed.is_empty(), "{failed:?}");
@@ -75,18 +83,12 @@ fn ipv4_multicast_arrives_with_ttl_interface_and_destination() {
             vec![transmit(255, &foreign), transmit(255, &VRRP_V3[..4]), transmit(255, &VRRP_V3), transmit(9, &VRRP_V3)];
         send_from(&pair.there, vec![port(Family::V4, there, Some("224.0.0.18"), None)], sent);
 
-        let mut buffer = [0; 2048];
-        let (length, _) = next(&mut sockets, &mut buffer).await;
-        assert_eq!(&buffer[20..length], foreign);
-        let (length, _) = next(&mut sockets, &mut buffer).await;
-        assert_eq!(&buffer[20..length], &VRRP_V3[..4]);
-        let (length, meta) = next(&mut sockets, &mut buffer).await;
-        assert_eq!(&buffer[20..length], VRRP_V3);
+        let heard = hear(&mut sockets, 4);
+        let payloads: Vec<&[u8]> = heard.iter().map(|(bytes, _)| &bytes[20..]).collect();
+        assert_eq!(payloads, [&foreign[..], &VRRP_V3[..4], &VRRP_V3, &VRRP_V3]);
         let expected = RxMeta { ifindex: here, source: source.into(), destination: group.into(), ttl: Some(255) };
-        assert_eq!(meta, expected);
-        let (_, meta) = next(&mut sockets, &mut buffer).await;
-        assert_eq!(meta.ttl, Some(9));
-        assert!(sockets.try_recv(&mut buffer).unwrap().is_none());
+        assert_eq!(heard[2].1, expected);
+        assert_eq!(heard[3].1.ttl, Some(9));
     });
 }
 
@@ -100,7 +102,7 @@ fn ipv6_multicast_arrives_with_its_checksum_made_and_checked_by_the_kernel() {
     wire::add_address(&pair.there, "eth0", ip("fe80::2"), 64).unwrap();
     let (here, there) = (wire::index(&pair.here, "eth0").unwrap(), wire::index(&pair.there, "eth0").unwrap());
     within(&pair.here, async || {
-        let mut sockets = Sockets::new(SocketSettings::default()).unwrap();
+        let mut sockets = Sockets::new(SocketSettings::default(), Bell::new().unwrap()).unwrap();
         let failed =
             open_all(&mut sockets, vec![(port(Family::V6, here, Some("ff02::12"), None), vec![InstanceId(0)])]);
         assert!(failed.is_empty(), "{failed:?}");
@@ -113,13 +115,13 @@ fn ipv6_multicast_arrives_with_its_checksum_made_and_checked_by_the_kernel() {
             bytes: VRRP_V3.to_vec().into(),
         };
         send_from(&pair.there, vec![port(Family::V6, there, Some("ff02::12"), None)], vec![transmit]);
-        let mut buffer = [0; 2048];
-        let (length, meta) = next(&mut sockets, &mut buffer).await;
-        assert_eq!(&buffer[..6], &VRRP_V3[..6]);
-        assert_ne!(&buffer[6..8], &[0, 0], "the kernel fills the checksum");
-        assert_eq!(length, VRRP_V3.len());
+        let heard = hear(&mut sockets, 1);
+        let (bytes, meta) = &heard[0];
+        assert_eq!(&bytes[..6], &VRRP_V3[..6]);
+        assert_ne!(&bytes[6..8], &[0, 0], "the kernel fills the checksum");
+        assert_eq!(bytes.len(), VRRP_V3.len());
         let expected = RxMeta { ifindex: here, source: ip("fe80::2"), destination: ip("ff02::12"), ttl: Some(255) };
-        assert_eq!(meta, expected);
+        assert_eq!(*meta, expected);
     });
 }
 
@@ -133,7 +135,7 @@ fn unicast_is_told_once_by_the_socket_bound_to_its_destination() {
     wire::add_address(&pair.there, "eth0", ip("192.0.2.2"), 24).unwrap();
     let (here, there) = (wire::index(&pair.here, "eth0").unwrap(), wire::index(&pair.there, "eth0").unwrap());
     within(&pair.here, async || {
-        let mut sockets = Sockets::new(SocketSettings::default()).unwrap();
+        let mut sockets = Sockets::new(SocketSettings::default(), Bell::new().unwrap()).unwrap();
         let failed = open_all(
             &mut sockets,
             vec![
@@ -156,11 +158,9 @@ fn unicast_is_told_once_by_the_socket_bound_to_its_destination() {
         };
         let from = vec![port(Family::V4, there, None, Some("192.0.2.2"))];
         send_from(&pair.there, from, vec![transmit(64), transmit(65)]);
-        let mut buffer = [0; 2048];
-        let (_, meta) = next(&mut sockets, &mut buffer).await;
-        assert_eq!((meta.destination, meta.ttl), (to.into(), Some(64)));
-        let (_, meta) = next(&mut sockets, &mut buffer).await;
-        assert_eq!(meta.ttl, Some(65), "not the first one again through another socket");
+        let heard = hear(&mut sockets, 2);
+        let told: Vec<_> = heard.iter().map(|(_, meta)| (meta.destination, meta.ttl)).collect();
+        assert_eq!(told, [(to.into(), Some(64)), (to.into(), Some(65))], "none again through another socket");
         // What is gone is closed, what stays is kept.
         assert!(
             open_all(&mut sockets, vec![(port(Family::V4, here, None, Some("192.0.2.1")), vec![InstanceId(1)])])
@@ -178,7 +178,7 @@ fn ports_that_cannot_be_opened_are_named_and_tried_again() {
     let pair = Pair::new();
     let here = wire::index(&pair.here, "eth0").unwrap();
     within(&pair.here, async || {
-        let mut sockets = Sockets::new(SocketSettings::default()).unwrap();
+        let mut sockets = Sockets::new(SocketSettings::default(), Bell::new().unwrap()).unwrap();
         let good = port(Family::V4, here, Some("224.0.0.18"), None);
         let bad = port(Family::V4, here + 1000, Some("224.0.0.18"), None);
         for _ in 0..2 {

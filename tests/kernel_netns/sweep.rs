@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use vipd::kernel::netlink::{Order, Report};
 use vipd::kernel::socket::{SocketSettings, Sockets};
+use vipd::kernel::wait::Bell;
 use vipd::lab::wire;
 use vipd::spec::*;
 use vipd::vrrp::io::{LinkFact, Port};
@@ -155,7 +156,7 @@ fn what_a_killed_run_left_goes_whatever_its_configuration_was() {
         let other = Claim { addresses: vec![v4("10.0.0.2", 24)], ..Claim::default() };
 
         // Whoever else speaks VRRP here may be the one that these belong to.
-        let mut sockets = Sockets::new(SocketSettings::default()).unwrap();
+        let mut sockets = Sockets::new(SocketSettings::default(), Bell::new().unwrap()).unwrap();
         let eth0 = Some(wire::index(&pair.here, "eth0").unwrap());
         let (group, local) = (Some(ip("224.0.0.18")), None);
         let port = Port { family: Family::V4, ifindex: eth0, group, local, protocol: 112 };

@@ -8,6 +8,7 @@ use std::time::Duration;
 use vipd::kernel::namespace;
 use vipd::kernel::netlink::{Order, Report};
 use vipd::kernel::socket::{SocketSettings, Sockets};
+use vipd::kernel::wait::Bell;
 use vipd::lab::observer::{Observer, What};
 use vipd::lab::wire;
 use vipd::spec::*;
@@ -346,7 +347,7 @@ fn no_group_membership_leaves_by_the_vmac() {
         let table = output(&pair.here, &["nft", "list", "table", "ip", "keepalived"]);
         assert!(table.contains("elements = { \"vrrp.51\" : \"eth0\" }"), "{table}");
         // Joining the group sends a report: by the parent, with the parent's address.
-        let mut sockets = Sockets::new(SocketSettings::default()).unwrap();
+        let mut sockets = Sockets::new(SocketSettings::default(), Bell::new().unwrap()).unwrap();
         let port = Port {
             family: Family::V4,
             ifindex: Some(wire::index(&pair.here, "vrrp.51").unwrap()),

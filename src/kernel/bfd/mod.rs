@@ -1,5 +1,5 @@
 //! The sockets of BFD and the one place where its thread waits: listening sockets, a socket to send from for each
-//! session, an alarm clock and a bell, all in one epoll instance.
+//! session, a bell and the time.
 //!
 //! Owned by the bfd thread. Nothing here waits for anything but [`Ground::wait`], and nothing takes the kernel's
 //! configuration lock: no group is joined, no interface is asked. A source port is kept for a session's life, over reloads
@@ -7,27 +7,22 @@
 //! arrival; nothing of their meaning is known here.
 
 mod holder;
-mod receive;
 mod stand_in;
 
 pub use holder::holder;
-pub use receive::{Batch, Received};
 pub use stand_in::{Relay, StandIn, Word};
 
-use crate::bfd::io::{LENGTH, Outlet, SessionId};
+use super::arrivals::{Arrivals, Envelope};
+use super::wait::{Bell, Waiting};
+use crate::bfd::io::{LENGTH, Outlet, RxMeta, SessionId};
 use crate::time::Time;
 use crate::wire::bfd::{FIRST_SOURCE_PORT, MULTIHOP_PORT, PORT};
 use nix::sys::socket::{setsockopt, sockopt};
-use rustix::event::{EventfdFlags, epoll, eventfd};
-use rustix::time::{
-    Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create, timerfd_settime,
-};
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
-use std::sync::Arc;
+use std::os::fd::{AsRawFd, FromRawFd, RawFd};
 
 /// Internetwork control, the class of routing protocols (RFC 4594).
 const CLASS: u32 = 0xC0;
@@ -36,24 +31,15 @@ const PRIORITY: u32 = 6;
 /// Receive buffer of a listening socket: what comes while the thread is stopped for a moment must not be lost.
 const BUFFER: u32 = 1 << 20;
 
-const TIMER: u64 = u64::MAX;
-const BELL: u64 = u64::MAX - 1;
+/// Longest datagram that is read whole: far more than any BFD packet, authenticated ones included.
+const LONGEST: usize = 256;
 
-/// Rings the bell of the thread that waits; cheap, from any thread.
-#[derive(Clone, Debug)]
-pub struct Bell(Arc<OwnedFd>);
+/// The datagrams of one turn.
+pub type Batch = Arrivals<RxMeta>;
 
-impl Bell {
-    /// # Errors
-    /// Out of descriptors or memory.
-    pub fn new() -> io::Result<Bell> {
-        Ok(Bell(Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?)))
-    }
-
-    pub fn ring(&self) {
-        // A counter that is full has been rung already.
-        let _ = rustix::io::write(&*self.0, &1_u64.to_ne_bytes());
-    }
+/// Room for them.
+pub fn batch() -> Batch {
+    Arrivals::new(LONGEST)
 }
 
 /// What ended a wait.
@@ -90,10 +76,7 @@ pub struct Kept {
 /// See the module.
 #[derive(Debug)]
 pub struct Ground {
-    epoll: OwnedFd,
-    timer: OwnedFd,
-    armed: Time,
-    bell: Bell,
+    waiting: Waiting,
     listeners: BTreeMap<u64, Listener>,
     next_token: u64,
     outgoing: BTreeMap<SessionId, Outgoing>,
@@ -107,16 +90,9 @@ impl Ground {
     /// # Errors
     /// Out of descriptors or memory.
     pub fn new(bell: Bell, random: u64) -> io::Result<Ground> {
-        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
-        let timer = timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC)?;
-        epoll::add(&epoll, &timer, epoll::EventData::new_u64(TIMER), epoll::EventFlags::IN | epoll::EventFlags::ET)?;
-        epoll::add(&epoll, &*bell.0, epoll::EventData::new_u64(BELL), epoll::EventFlags::IN)?;
         let span = u64::from(u16::MAX - FIRST_SOURCE_PORT) + 1;
         Ok(Ground {
-            epoll,
-            timer,
-            armed: Time::NEVER,
-            bell,
+            waiting: Waiting::new(bell)?,
             listeners: BTreeMap::new(),
             next_token: 0,
             outgoing: BTreeMap::new(),
@@ -128,50 +104,16 @@ impl Ground {
     /// Waits until something is there or `due` has come.
     ///
     /// # Errors
-    /// None in practice; those of epoll_wait(2) and timerfd_settime(2).
+    /// None in practice; those of epoll_pwait2(2).
     pub fn wait(&mut self, due: Time) -> io::Result<Woken> {
-        self.arm(due)?;
-        let mut events = [epoll::Event { flags: epoll::EventFlags::empty(), data: epoll::EventData::new_u64(0) }; 8];
-        let count = match epoll::wait(&self.epoll, &mut events, None) {
-            Ok(count) => count,
-            Err(rustix::io::Errno::INTR) => 0,
-            Err(error) => return Err(error.into()),
-        };
-        let mut woken = Woken::default();
-        for event in events.iter().take(count) {
-            match event.data.u64() {
-                TIMER => self.armed = Time::NEVER,
-                BELL => {
-                    let mut count = [0; 8];
-                    let _ = rustix::io::read(&*self.bell.0, &mut count);
-                    woken.bell = true;
-                }
-                token => {
-                    if let Some(listener) = self.listeners.get_mut(&token) {
-                        listener.ready = true;
-                        woken.datagrams = true;
-                    }
-                }
+        let mut datagrams = false;
+        let bell = self.waiting.wait(due, |token| {
+            if let Some(listener) = self.listeners.get_mut(&token) {
+                listener.ready = true;
+                datagrams = true;
             }
-        }
-        Ok(woken)
-    }
-
-    /// An alarm that is set for an earlier time is left: being woken for nothing once costs less than setting it each
-    /// time that a packet moves a deadline.
-    fn arm(&mut self, due: Time) -> io::Result<()> {
-        if self.armed <= due {
-            return Ok(());
-        }
-        let micros = due.as_micros().max(1);
-        let value = Timespec {
-            tv_sec: i64::try_from(micros / 1_000_000).unwrap_or(i64::MAX),
-            tv_nsec: i64::try_from(micros % 1_000_000).unwrap_or(0).saturating_mul(1_000),
-        };
-        let spec = Itimerspec { it_interval: Timespec { tv_sec: 0, tv_nsec: 0 }, it_value: value };
-        timerfd_settime(&self.timer, TimerfdTimerFlags::ABSTIME, &spec)?;
-        self.armed = due;
-        Ok(())
+        })?;
+        Ok(Woken { datagrams, bell })
     }
 
     /// Reads what is there, at most `room` datagrams; true when everything that was there has been read.
@@ -182,7 +124,11 @@ impl Ground {
                 if batch.len() >= room {
                     return false;
                 }
-                listener.ready = batch.read(&listener.socket, listener.multihop);
+                let multihop = listener.multihop;
+                listener.ready = batch.read(&listener.socket, |envelope| {
+                    let Envelope { source, destination, ifindex, ttl, cut } = *envelope;
+                    Some(RxMeta { source, destination, ifindex, ttl, multihop, cut })
+                });
             }
         }
         true
@@ -211,7 +157,7 @@ impl Ground {
     fn watch(&mut self, multihop: bool, socket: Socket) -> io::Result<()> {
         let token = self.next_token;
         self.next_token += 1;
-        epoll::add(&self.epoll, &socket, epoll::EventData::new_u64(token), epoll::EventFlags::IN)?;
+        self.waiting.add(&socket, token)?;
         self.listeners.insert(token, Listener { multihop, socket, ready: false });
         Ok(())
     }

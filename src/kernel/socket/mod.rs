@@ -3,8 +3,8 @@
 //! The kernel thread opens them ([`open`]) and drops them, since the kernel takes RTNL for both; here they are heard and
 //! spoken through. What is called for is said with [`Sockets::want`]; what came of it comes with [`Sockets::answer`].
 //!
-//! All sockets hang in one epoll instance, and that one descriptor hangs in the tokio runtime. So a wake-up costs one
-//! system call however many sockets there are, and each readable socket gives one datagram a round: a flood on one
+//! All sockets hang in one [`Waiting`], which is the one place where the engine thread sleeps. So a wake-up costs one system
+//! call however many sockets there are, and each readable socket gives one handful of datagrams a round: a flood on one
 //! interface cannot starve another. Nothing is parsed here beyond where a datagram came from; a classic BPF filter in
 //! the kernel (see [`crate::kernel::filter`]) keeps out what cannot be an advert at all.
 
@@ -12,26 +12,32 @@ mod open;
 
 pub use open::{Opening, SocketSettings, open};
 
+use super::arrivals::{Arrivals, Envelope};
 use super::buffer;
-use super::readiness::readable;
+use super::wait::{Bell, Waiting};
 use crate::spec::InstanceId;
 use crate::time::{Interval, Time};
 use crate::vrrp::io::{Port, RxMeta, SocketState, Transmit};
 use crate::wire::Family;
-use nix::sys::socket::{
-    ControlMessage, ControlMessageOwned, MsgFlags, SockaddrIn, SockaddrIn6, SockaddrStorage, recvmsg, sendmsg,
-};
-use rustix::event::{Timespec, epoll};
+use nix::sys::socket::{ControlMessage, MsgFlags, SockaddrIn, SockaddrIn6, sendmsg};
 use socket2::Socket;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::io;
-use std::io::{IoSlice, IoSliceMut};
-use std::net::{IpAddr, Ipv4Addr, SocketAddrV4, SocketAddrV6};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::io::IoSlice;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddrV4, SocketAddrV6};
+use std::os::fd::AsRawFd;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
-use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
+
+/// Longest datagram: the largest IPv4 packet.
+const LONGEST: usize = 65_536;
+
+/// Datagrams of one turn. IPv4: the packet from its IP header on; IPv6: the payload.
+pub type Heard = Arrivals<RxMeta>;
+
+/// Room for them.
+pub fn heard() -> Heard {
+    Arrivals::new(LONGEST)
+}
 
 /// All sockets of the engine thread.
 #[derive(Debug)]
@@ -39,7 +45,7 @@ pub struct Sockets {
     settings: SocketSettings,
     /// `kernel_rx_buf_size` of the instances that have one.
     own_buffers: BTreeMap<InstanceId, u32>,
-    epoll: AsyncFd<OwnedFd>,
+    waiting: Waiting,
     open: BTreeMap<u64, Opened>,
     by_port: HashMap<Port, u64>,
     by_instance: HashMap<InstanceId, Vec<u64>>,
@@ -52,8 +58,6 @@ pub struct Sockets {
     /// Sockets that have something, in the order in which they are read.
     ready: VecDeque<u64>,
     next_token: u64,
-    control: Vec<u8>,
-    arrived: Option<Time>,
 }
 
 #[derive(Debug)]
@@ -73,16 +77,15 @@ pub struct Changes {
 }
 
 impl Sockets {
-    /// Without any socket yet. Must be called inside the tokio runtime that will receive.
+    /// Without any socket yet. `bell` ends a wait.
     ///
     /// # Errors
     /// Out of descriptors or memory.
-    pub fn new(settings: SocketSettings) -> io::Result<Sockets> {
-        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+    pub fn new(settings: SocketSettings, bell: Bell) -> io::Result<Sockets> {
         Ok(Sockets {
             settings,
             own_buffers: BTreeMap::new(),
-            epoll: readable(epoll)?,
+            waiting: Waiting::new(bell)?,
             open: BTreeMap::new(),
             by_port: HashMap::new(),
             by_instance: HashMap::new(),
@@ -91,8 +94,6 @@ impl Sockets {
             refused: HashMap::new(),
             ready: VecDeque::new(),
             next_token: 0,
-            control: nix::cmsg_space!(libc::in6_pktinfo, libc::c_int, libc::in_pktinfo, libc::c_int, libc::timespec),
-            arrived: None,
         })
     }
 
@@ -135,7 +136,7 @@ impl Sockets {
             .filter_map(|(_, token)| self.open.remove(&token));
         for opened in gone {
             // The kernel thread holds it until it is closed, and it must not be heard until then.
-            let _ = epoll::delete(self.epoll.get_ref(), &opened.socket);
+            self.waiting.remove(&opened.socket);
             changes.close.push(opened.socket);
         }
         changes
@@ -149,9 +150,8 @@ impl Sockets {
             return outcome.ok();
         };
         let added = outcome.and_then(|socket| {
-            let token = epoll::EventData::new_u64(self.next_token);
-            let added = epoll::add(self.epoll.get_ref(), &socket, token, epoll::EventFlags::IN);
-            added.map(|()| socket).map_err(|e| io::Error::from(e).to_string().into())
+            let added = self.waiting.add(&socket, self.next_token);
+            added.map(|()| socket).map_err(|error| error.to_string().into())
         });
         match added {
             Ok(socket) => {
@@ -253,71 +253,42 @@ impl Sockets {
         Ok(())
     }
 
-    /// Waits until some socket has something. Cancel-safe. Waits for ever without sockets.
+    /// Sleeps until some socket has something, the bell rings or `until` has come; a time that has passed only looks.
     ///
     /// # Errors
-    /// Only if the runtime is shutting down.
-    pub async fn readable(&mut self) -> io::Result<()> {
-        if !self.ready.is_empty() {
-            return Ok(());
-        }
-        loop {
-            let mut guard = self.epoll.readable().await?;
-            match guard.try_io(|epoll| poll_ready(epoll.get_ref(), &mut self.ready)) {
-                Ok(result) => return result,
-                Err(_nothing_there) => {}
-            }
-        }
+    /// None in practice; those of epoll_pwait2(2).
+    pub fn wait(&mut self, until: Time) -> io::Result<()> {
+        let ready = &mut self.ready;
+        self.waiting.wait(until, |token| ready.push_back(token)).map(|_bell| ())
     }
 
-    /// When the datagram that [`Sockets::try_recv`] answered last came in, by the kernel's stamp, if there is a credible
-    /// one: a process that was stalled still learns what it would have heard in time.
-    pub fn arrived(&self) -> Option<Time> {
-        self.arrived
+    /// Has the last wait found a socket with something in it?
+    pub fn has_heard(&self) -> bool {
+        !self.ready.is_empty()
     }
 
-    /// The next datagram that is already there, taking the sockets in turn; `None` when all are empty. IPv4: the packet
-    /// from its IP header on; IPv6: the payload. A datagram longer than `buf` is cut.
-    ///
-    /// # Errors
-    /// A socket error (network down …); it concerns one socket, go on with the next call.
-    pub fn try_recv(&mut self, buf: &mut [u8]) -> io::Result<Option<(usize, RxMeta)>> {
-        loop {
+    /// Takes what is there in the sockets that the last wait has found, at most about `room` datagrams; with `all` it asks
+    /// again until nothing is there in any of them. What is left is found by the next wait.
+    pub fn receive(&mut self, heard: &mut Heard, room: usize, all: bool) {
+        heard.clear();
+        while all || self.has_heard() {
             let Some(token) = self.ready.pop_front() else {
-                match poll_ready(self.epoll.get_ref(), &mut self.ready) {
-                    Ok(()) => continue,
-                    Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
-                        // The runtime need not look again; what comes from here on it will be told.
-                        let _ = self.epoll.try_io::<()>(Interest::READABLE, |_| Err(e.kind().into()));
-                        return Ok(None);
-                    }
-                    Err(e) => return Err(e),
+                if self.wait(Time::ZERO).is_err() || !self.has_heard() {
+                    return;
                 }
+                continue;
             };
-            let Some(opened) = self.open.get(&token) else { continue };
-            match receive(opened, buf, &mut self.control) {
-                Ok((length, meta, arrived)) => {
-                    self.arrived = arrived;
-                    if !self.reaches_a_closer_socket(opened, &meta) {
-                        return Ok(Some((length, meta)));
-                    }
-                }
-                Err(e) if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
-                Err(e) => return Err(e),
+            if heard.len() >= room {
+                return self.ready.clear();
             }
-        }
-    }
-
-    /// [`Sockets::readable`] and [`Sockets::try_recv`] in one. Cancel-safe.
-    ///
-    /// # Errors
-    /// As [`Sockets::try_recv`].
-    pub async fn recv(&mut self, buf: &mut [u8]) -> io::Result<(usize, RxMeta)> {
-        loop {
-            if let Some(got) = self.try_recv(buf)? {
-                return Ok(got);
+            let Some(here) = self.open.get(&token) else { continue };
+            let more = heard.read(&here.socket, |envelope| {
+                let meta = meta(here.port.family, envelope);
+                (!self.reaches_a_closer_socket(here, &meta)).then_some(meta)
+            });
+            if more {
+                self.ready.push_back(token);
             }
-            self.readable().await?;
         }
     }
 
@@ -379,72 +350,13 @@ pub fn is_own_refusal(error: &io::Error) -> bool {
     !error.raw_os_error().is_some_and(|errno| OF_THE_NETWORK.contains(&errno))
 }
 
-/// Puts what is readable into `ready`; `WouldBlock` if nothing is.
-fn poll_ready(epoll: &OwnedFd, ready: &mut VecDeque<u64>) -> io::Result<()> {
-    let mut events = [epoll::Event { flags: epoll::EventFlags::empty(), data: epoll::EventData::new_u64(0) }; 64];
-    let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
-    let count = match epoll::wait(epoll, &mut events, Some(&at_once)) {
-        Ok(count) => count,
-        Err(rustix::io::Errno::INTR) => 0,
-        Err(e) => return Err(e.into()),
-    };
-    if count == 0 {
-        return Err(io::ErrorKind::WouldBlock.into());
-    }
-    ready.extend(events.iter().take(count).map(|event| event.data.u64()));
-    Ok(())
-}
-
-fn receive(opened: &Opened, buf: &mut [u8], control: &mut Vec<u8>) -> io::Result<(usize, RxMeta, Option<Time>)> {
-    let unspecified = match opened.port.family {
+fn meta(family: Family, envelope: &Envelope) -> RxMeta {
+    let unspecified = match family {
         Family::V4 => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
-        Family::V6 => IpAddr::V6(std::net::Ipv6Addr::UNSPECIFIED),
+        Family::V6 => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
     };
-    let mut meta = RxMeta { ifindex: 0, source: unspecified, destination: unspecified, ttl: None };
-    let mut arrived = None;
-    let mut slices = [IoSliceMut::new(buf)];
-    let capacity = control.capacity();
-    control.resize(capacity, 0);
-    let message = recvmsg::<SockaddrStorage>(
-        opened.socket.as_raw_fd(),
-        &mut slices,
-        Some(control.as_mut_slice()),
-        MsgFlags::MSG_DONTWAIT,
-    )?;
-    if let Some(address) = &message.address {
-        if let Some(v4) = address.as_sockaddr_in() {
-            meta.source = IpAddr::V4(v4.ip());
-        } else if let Some(v6) = address.as_sockaddr_in6() {
-            meta.source = IpAddr::V6(v6.ip());
-        }
-    }
-    for item in message.cmsgs()? {
-        match item {
-            ControlMessageOwned::Ipv4PacketInfo(info) => {
-                meta.ifindex = u32::try_from(info.ipi_ifindex).unwrap_or(0);
-                meta.destination = IpAddr::V4(Ipv4Addr::from(info.ipi_addr.s_addr.to_ne_bytes()));
-            }
-            ControlMessageOwned::Ipv6PacketInfo(info) => {
-                meta.ifindex = info.ipi6_ifindex;
-                meta.destination = IpAddr::V6(info.ipi6_addr.s6_addr.into());
-            }
-            ControlMessageOwned::Ipv4Ttl(ttl) | ControlMessageOwned::Ipv6HopLimit(ttl) => {
-                meta.ttl = u8::try_from(ttl).ok();
-            }
-            ControlMessageOwned::ScmTimestampns(stamp) => arrived = arrival(stamp),
-            _ => {}
-        }
-    }
-    Ok((message.bytes, meta, arrived))
-}
-
-/// The kernel stamps datagrams with the wall clock; the engine lives by the monotonic one. A stamp that lies ahead or far
-/// back says that the wall clock was set meanwhile, and is not believed.
-fn arrival(stamp: nix::sys::time::TimeSpec) -> Option<Time> {
-    const OLDEST: Duration = Duration::from_secs(10);
-    let now = super::clock::now();
-    let age = SystemTime::now().duration_since(UNIX_EPOCH).ok()?.checked_sub(Duration::from(stamp))?;
-    (age < OLDEST).then(|| now.before(age.into()))
+    let Envelope { source, destination, ifindex, ttl, cut: _ } = *envelope;
+    RxMeta { ifindex, source, destination: destination.unwrap_or(unspecified), ttl }
 }
 
 /// Does the address mean something only together with an interface?

@@ -1,6 +1,6 @@
 //! The bfd thread: the loop that carries facts into the [`Engine`] of BFD sessions and its wishes out.
 //!
-//! It waits for datagrams, the alarm clock and the bell, and for nothing else. Datagrams that are there are told before
+//! It waits for datagrams, a point in time and the bell, and for nothing else. Datagrams that are there are told before
 //! anything expires, each with the kernel's time of its arrival: a thread that was stopped for a while does not blame its
 //! peers, and says how late it was ([`Engine::woken_late`]). A flood is read in bounded portions; time goes on only as far
 //! as has been read.
@@ -19,7 +19,8 @@ use crate::bfd::handover::Handover;
 use crate::bfd::io::{Beginning, Event, Input, Level, Link, Local};
 use crate::bfd::snapshot::Snapshot;
 use crate::daemon::loops::vrrp::Punctuality;
-use crate::kernel::bfd::{Batch, Bell, Ground, Kept, StandIn};
+use crate::kernel::bfd::{Ground, Kept, StandIn, batch};
+use crate::kernel::wait::Bell;
 use crate::kernel::{clock, privilege};
 use crate::spec::{Spec, bfd::Session};
 use crate::time::{Interval, Time};
@@ -188,7 +189,7 @@ fn run(
         None => (Engine::begin(specs, beginning), None),
     };
     let mut driver = Driver::new(engine, ground, setup, subscribers, door);
-    let mut batch = Batch::default();
+    let mut batch = batch();
     // What waited in inherited sockets comes before anything that is due: the engine's time is that of the will.
     driver.settle(Time::ZERO);
     driver.ground.forget_inherited();
@@ -211,7 +212,7 @@ fn run(
         if woken.datagrams {
             for received in batch.in_order() {
                 read_to = received.at;
-                let input = Input::Packet { meta: received.meta, bytes: received.bytes() };
+                let input = Input::Packet { meta: received.meta, bytes: received.bytes };
                 driver.engine.handle(input, received.at);
                 driver.settle(received.at);
             }

@@ -1,6 +1,5 @@
 //! What the engine thread does with each fact and each wish: the loop around it is [`super::start`]'s.
 
-use super::DATAGRAMS_A_ROUND;
 use super::News;
 use super::PARKED;
 use super::PORT_PATIENCE;
@@ -11,63 +10,29 @@ use super::Told;
 use super::WALL_EVERY;
 use super::bfd;
 use crate::daemon::loops::checker;
+use crate::kernel::arrivals::Arrival;
 use crate::kernel::netlink::{Order, Report, Trouble};
 use crate::kernel::programs::{self, Client, Job, Notice};
-use crate::kernel::socket::{Opening, Sockets, is_own_refusal};
-use crate::kernel::timer::Timer;
+use crate::kernel::socket::{Heard, Opening, Sockets, is_own_refusal};
 use crate::kernel::{clock, privilege};
 use crate::spec::{BfdId, FileId, InstanceId, ProcessId, Spec};
 use crate::time::{Interval, Time};
 use crate::vrrp::Engine;
 use crate::vrrp::io::{
-    Action, Attempt, Command, Event, Exit, Input, LinkFact, Port, Readings, RxMeta, SendFailure, SocketState,
-    TrackValue, Tracker, Transmit,
+    Action, Attempt, Command, Event, Exit, Input, LinkFact, Port, Readings, SendFailure, SocketState, TrackValue,
+    Tracker, Transmit,
 };
 use crate::vrrp::reload;
 use socket2::Socket;
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
-use std::ops::Range;
 use std::sync::Arc;
 use tokio::sync::mpsc;
-
-/// Datagrams of one round.
-pub(super) struct Received {
-    buffer: Vec<u8>,
-    bytes: Vec<u8>,
-    list: Vec<Datagram>,
-}
-
-struct Datagram {
-    at: Time,
-    meta: RxMeta,
-    /// Where in [`Received::bytes`].
-    bytes: Range<usize>,
-}
-
-impl Received {
-    /// `longest`: what a datagram may have at most; the rest of a longer one is cut off.
-    pub(super) fn new(longest: usize) -> Received {
-        Received { buffer: vec![0; longest], bytes: Vec::new(), list: Vec::new() }
-    }
-
-    fn clear(&mut self) {
-        self.bytes.clear();
-        self.list.clear();
-    }
-
-    fn keep(&mut self, at: Time, meta: RxMeta, length: usize) {
-        let start = self.bytes.len();
-        self.bytes.extend_from_slice(self.buffer.get(..length).unwrap_or_default());
-        self.list.push(Datagram { at, meta, bytes: start..self.bytes.len() });
-    }
-}
 
 /// The engine and its surroundings.
 pub(super) struct Driver {
     pub(super) engine: Engine,
     pub(super) sockets: Sockets,
-    pub(super) timer: Timer,
     pub(super) orders: mpsc::UnboundedSender<Order>,
     pub(super) services: mpsc::UnboundedSender<Told>,
     pub(super) programs: Client,
@@ -118,33 +83,19 @@ impl Switch {
 }
 
 impl Driver {
-    /// Arms the timer for the next thing to do and answers when that is.
-    pub(super) fn arm(&mut self) -> std::io::Result<Time> {
+    /// When to come back at the latest.
+    pub(super) fn due(&self) -> Time {
         let engine = self.engine.deadline().map_or(Time::NEVER, |(at, _)| at);
-        let due = engine.min(self.ports_retry);
-        self.timer.arm(due)?;
-        Ok(due)
+        engine.min(self.ports_retry)
     }
 
-    /// Takes all datagrams that are there and tells them in the order of their arrival, whatever socket they came
-    /// through: one instance's advert must not make another's timer fire that is only a queue away from being stopped.
-    pub(super) fn receive(&mut self, received: &mut Received) {
-        received.clear();
-        for _ in 0..DATAGRAMS_A_ROUND {
-            match self.sockets.try_recv(&mut received.buffer) {
-                Ok(Some((length, meta))) => {
-                    let at = self.sockets.arrived().unwrap_or_else(clock::now);
-                    received.keep(at, meta, length);
-                }
-                Ok(None) => break,
-                // The socket is told of trouble that the link watch tells better (network down).
-                Err(_) => {}
-            }
-        }
-        received.list.sort_by_key(|datagram| datagram.at);
-        for Datagram { at, meta, bytes } in &received.list {
-            let bytes = received.bytes.get(bytes.clone()).unwrap_or_default();
-            self.engine.handle(Input::Datagram { meta: *meta, bytes }, *at);
+    /// Takes the datagrams that are there (see [`Sockets::receive`]) and tells them in the order of their arrival, whatever
+    /// socket they came through: one instance's advert must not make another's deadline pass that is only a queue away
+    /// from being moved.
+    pub(super) fn receive(&mut self, heard: &mut Heard, room: usize, all: bool) {
+        self.sockets.receive(heard, room, all);
+        for Arrival { at, meta, bytes } in heard.in_order() {
+            self.engine.handle(Input::Datagram { meta, bytes }, at);
             self.settle();
         }
     }
@@ -511,7 +462,7 @@ impl Driver {
         let _ = self.services.send(Told::Address(text));
     }
 
-    pub(super) fn finish(self) {
+    pub(super) fn finish(&self) {
         let _ = self.services.send(Told::Stopped);
     }
 }

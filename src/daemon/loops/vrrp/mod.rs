@@ -1,6 +1,6 @@
 //! The engine thread: the one loop that carries facts into the [`Engine`] and its wishes out.
 //!
-//! It waits for a datagram, the timer, the kernel thread or the inbox, tells the engine, and carries out what the engine
+//! It waits for a datagram, a point in time, the kernel thread or the inbox, tells the engine, and carries out what the engine
 //! answers before it waits again: datagrams are sent here and now, claims and announcements go to the kernel thread,
 //! scripts to the programs thread, events to the services thread. It never opens a file or a socket, writes a log line,
 //! resolves a name or writes netlink: whoever is late here makes every virtual router late.
@@ -16,8 +16,8 @@ use super::bfd;
 use crate::daemon::loops::checker;
 use crate::kernel::netlink::{Order, Report};
 use crate::kernel::programs::{Client, Notice};
-use crate::kernel::socket::{SocketSettings, Sockets};
-use crate::kernel::timer::Timer;
+use crate::kernel::socket::{SocketSettings, Sockets, heard};
+use crate::kernel::wait::Bell;
 use crate::kernel::{clock, privilege};
 use crate::observe::metrics::{LATENESS_BOUNDS, Lateness};
 use crate::spec::{InstanceId, ScriptId, Spec};
@@ -26,10 +26,12 @@ use crate::vrrp::Engine;
 use crate::vrrp::handover::{self, Handover};
 use crate::vrrp::io::{Attempt, Beginning, Command, Event, Input, LinkFact, Readings};
 use crate::vrrp::snapshot::Snapshot;
-use carry::{Driver, Received, tell_troubles};
+use carry::{Driver, tell_troubles};
 use std::collections::{HashMap, HashSet};
+use std::ops::ControlFlow::{self, Break, Continue};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
 use tokio::sync::{mpsc, oneshot};
 
 /// How often the engine is told where the wall clock stands, at most: only when it is awake anyway.
@@ -46,8 +48,6 @@ const DATAGRAMS_A_ROUND: usize = 4_096;
 const NEWS_A_ROUND: usize = 256;
 /// Woken so soon after a deadline, the loop has missed nothing that would have been heard before it.
 const PUNCTUAL: Interval = Interval::from_millis(1);
-/// Longest datagram: the largest IPv4 packet.
-const DATAGRAM: usize = 65_536;
 
 /// What the engine thread is asked.
 #[derive(Debug)]
@@ -174,14 +174,7 @@ pub fn start(setup: Setup) -> std::io::Result<std::thread::JoinHandle<()>> {
         for (what, error) in failures {
             let _ = setup.services.send(Told::Trouble(None, format!("Unable to set {what}: {error}").into()));
         }
-        let runtime = match tokio::runtime::Builder::new_current_thread().enable_io().build() {
-            Ok(runtime) => runtime,
-            Err(error) => {
-                let _ = setup.services.send(Told::Trouble(None, format!("No runtime for the engine: {error}").into()));
-                return;
-            }
-        };
-        if let Err(error) = runtime.block_on(run(setup)) {
+        if let Err(error) = run(setup) {
             tracing::error!(target: "vrrp", "The engine's loop cannot go on: {error}");
         }
     })
@@ -192,13 +185,13 @@ fn block_signals() {
     let _ = nix::sys::signal::SigSet::all().thread_block();
 }
 
-async fn run(setup: Setup) -> std::io::Result<()> {
+fn run(setup: Setup) -> std::io::Result<()> {
     let Setup {
         spec,
         readings,
         orders,
         mut reports,
-        mut inbox,
+        inbox,
         services,
         programs,
         punctuality,
@@ -207,7 +200,7 @@ async fn run(setup: Setup) -> std::io::Result<()> {
         handover,
         bfd,
     } = setup;
-    let timer = Timer::new()?;
+    let bell = Bell::new()?;
     let settings =
         SocketSettings { rx_buffer: spec.daemon.rx_buffer, disable_local_igmp: spec.daemon.disable_local_igmp };
 
@@ -217,7 +210,7 @@ async fn run(setup: Setup) -> std::io::Result<()> {
     let carried = if handover.is_some() { handover::everybody(&spec) } else { Vec::new() };
     let _ = orders.send(Order::Configure { spec, carried });
     let spec = loop {
-        match reports.recv().await {
+        match reports.blocking_recv() {
             Some(Report::Link(LinkFact::Dump(dump))) => {
                 let fact = LinkFact::Dump(dump);
                 bfd.tell_local(&fact);
@@ -250,9 +243,8 @@ async fn run(setup: Setup) -> std::io::Result<()> {
         None => Engine::begin(spec.clone(), beginning, now),
     };
     let mut driver = Driver {
-        sockets: Sockets::new(settings)?,
+        sockets: Sockets::new(settings, bell.clone())?,
         engine,
-        timer,
         orders,
         services,
         programs,
@@ -283,76 +275,96 @@ async fn run(setup: Setup) -> std::io::Result<()> {
     driver.tell_spec();
     driver.settle();
 
-    let mut buffer = Received::new(DATAGRAM);
+    live(driver, reports, inbox, &bell)
+}
+
+/// The loop itself.
+fn live(
+    mut driver: Driver,
+    mut reports: mpsc::UnboundedReceiver<Report>,
+    mut inbox: mpsc::UnboundedReceiver<News>,
+    bell: &Bell,
+) -> std::io::Result<()> {
+    let waker = bell.waker();
+    let mut bell = Context::from_waker(&waker);
+    let mut heard = heard();
+    // Only who has found a channel empty is told by the bell that it is so no more.
+    let mut may_sleep = false;
     loop {
-        let due = driver.arm()?;
-        let (mut report, mut news, mut nothing_heard) = (None, None, false);
-        tokio::select! {
-            biased;
-            r = driver.sockets.readable() => r?,
-            r = driver.timer.fired() => {
-                r?;
-                nothing_heard = true;
-            }
-            r = reports.recv() => match r {
-                Some(r) => report = Some(r),
-                None if driver.stopping.is_some() => {
-                    driver.finish();
-                    return Ok(());
-                }
-                None => {
-                    let _ = driver.services.send(Told::KernelLost);
-                    // Whoever hears us must know that the addresses are not served any more.
-                    driver.engine.handle(Input::Command(Command::Stop { release: true }), clock::now());
-                    driver.settle();
-                    return Ok(());
-                }
-            },
-            n = inbox.recv() => match n {
-                Some(n) => news = Some(n),
-                None => return Ok(()),
-            },
-        }
+        let due = driver.due();
+        driver.sockets.wait(if may_sleep { due } else { Time::ZERO })?;
         let now = clock::now();
         if due <= now {
             driver.punctuality.note(now.since(due));
             driver.mind_lateness(now.since(due));
         }
         // What has been heard up to now comes before what is due now: after a stall the master's adverts are in the
-        // socket, and a timer that they would have stopped must not fire. Who was woken in time by the timer alone had
-        // nothing in the sockets when it was due, and need not ask again.
-        if !nothing_heard || now.since(due) > PUNCTUAL {
-            driver.receive(&mut buffer);
+        // socket, and a deadline that they would have moved must not pass. Who was woken in time and found the sockets
+        // empty need not ask again.
+        if driver.sockets.has_heard() || now.since(due) > PUNCTUAL {
+            driver.receive(&mut heard, DATAGRAMS_A_ROUND, due <= now);
         }
         driver.engine.handle(Input::Tick, now);
         driver.tell_wall(now, false);
         driver.settle();
 
-        let mut room = NEWS_A_ROUND;
-        while let Some(r) = report.take().or_else(|| reports.try_recv().ok()) {
-            if matches!(r, Report::Stopped) {
-                driver.finish();
-                return Ok(());
+        let Continue(no_reports) = take_reports(&mut driver, &mut reports, &mut bell) else { return Ok(()) };
+        let Continue(no_news) = take_news(&mut driver, &mut inbox, &mut bell) else { return Ok(()) };
+        may_sleep = no_reports && no_news;
+    }
+}
+
+/// Goes on with whether the channel is empty; breaks when the thread is to end.
+type Turn = ControlFlow<(), bool>;
+
+fn take_reports(driver: &mut Driver, reports: &mut mpsc::UnboundedReceiver<Report>, bell: &mut Context<'_>) -> Turn {
+    for taken in 0..NEWS_A_ROUND {
+        match reports.poll_recv(bell) {
+            Poll::Pending => {
+                if taken > 0 {
+                    driver.settle();
+                }
+                return Continue(true);
             }
-            driver.report(r);
-            room -= 1;
-            if room == 0 {
-                break;
+            Poll::Ready(Some(Report::Stopped)) => {
+                driver.finish();
+                return Break(());
+            }
+            Poll::Ready(Some(report)) => driver.report(report),
+            Poll::Ready(None) if driver.stopping.is_some() => {
+                driver.finish();
+                return Break(());
+            }
+            Poll::Ready(None) => {
+                let _ = driver.services.send(Told::KernelLost);
+                // Whoever hears us must know that the addresses are not served any more.
+                driver.engine.handle(Input::Command(Command::Stop { release: true }), clock::now());
+                driver.settle();
+                return Break(());
             }
         }
-        driver.settle();
-        let mut room = NEWS_A_ROUND;
-        while let Some(n) = news.take().or_else(|| if room > 0 { inbox.try_recv().ok() } else { None }) {
-            room = room.saturating_sub(1);
-            if let News::HandOver(answer) = n {
+    }
+    driver.settle();
+    Continue(false)
+}
+
+fn take_news(driver: &mut Driver, inbox: &mut mpsc::UnboundedReceiver<News>, bell: &mut Context<'_>) -> Turn {
+    for _ in 0..NEWS_A_ROUND {
+        match inbox.poll_recv(bell) {
+            Poll::Pending => return Continue(true),
+            Poll::Ready(None) => return Break(()),
+            Poll::Ready(Some(News::HandOver(answer))) => {
                 // The heir speaks some milliseconds later; nobody is to lose patience meanwhile.
                 driver.engine.handle(Input::Command(Command::Reassure), clock::now());
                 driver.settle();
                 let _ = answer.send(Box::new(driver.engine.hand_over()));
-                return Ok(());
+                return Break(());
             }
-            driver.news(n);
-            driver.settle();
+            Poll::Ready(Some(news)) => {
+                driver.news(news);
+                driver.settle();
+            }
         }
     }
+    Continue(false)
 }

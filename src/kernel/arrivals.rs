@@ -1,36 +1,40 @@
 //! Datagrams, many in one system call: each with its sender, its TTL, its interface and the kernel's time of arrival.
 //!
-//! Bytes and control messages land in buffers that are made once; nothing is allocated for a packet.
+//! Bytes and control messages land in buffers that are made once; nothing is allocated for a datagram. Nothing of their
+//! meaning is known here.
 
-use crate::bfd::io::RxMeta;
-use crate::kernel::clock;
+use super::clock;
 use crate::time::{Interval, Time};
 use socket2::Socket;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::ops::Range;
 use std::os::fd::AsRawFd;
 
 /// Datagrams of one system call.
-const MANY: usize = 64;
-/// Longest datagram that is read whole: far more than any BFD packet, authenticated ones included.
-const LONGEST: usize = 256;
+const MANY: usize = 16;
 /// Room for an address, a TTL and a stamp, with what the kernel puts around them.
 const CONTROL: usize = 192;
 /// A stamp that is older says that the wall clock was set meanwhile.
 const OLDEST: Interval = Interval::from_secs(10);
 
-/// One datagram.
+/// What the kernel says of a datagram beside its bytes.
 #[derive(Clone, Copy, Debug)]
-pub struct Received {
-    pub at: Time,
-    pub meta: RxMeta,
-    length: usize,
-    bytes: [u8; LONGEST],
+pub struct Envelope {
+    pub source: IpAddr,
+    pub destination: Option<IpAddr>,
+    /// 0 if it was not told.
+    pub ifindex: u32,
+    pub ttl: Option<u8>,
+    /// It was longer than what there is room for; the rest is lost.
+    pub cut: bool,
 }
 
-impl Received {
-    pub fn bytes(&self) -> &[u8] {
-        self.bytes.get(..self.length).unwrap_or_default()
-    }
+/// One datagram, with what its reader has made of the envelope.
+#[derive(Clone, Copy, Debug)]
+pub struct Arrival<'a, M> {
+    pub at: Time,
+    pub meta: M,
+    pub bytes: &'a [u8],
 }
 
 #[repr(C, align(8))]
@@ -38,27 +42,33 @@ impl Received {
 struct Control([u8; CONTROL]);
 
 /// The datagrams of one turn.
-pub struct Batch {
-    bytes: Box<[[u8; LONGEST]; MANY]>,
+pub struct Arrivals<M> {
+    /// Longest datagram that is read whole, bytes.
+    longest: usize,
+    /// Where the kernel puts them: [`MANY`] × `longest`. What is never reached never takes memory.
+    buffers: Vec<u8>,
     control: Box<[Control; MANY]>,
     names: Box<[libc::sockaddr_storage; MANY]>,
-    list: Vec<Received>,
+    /// What is kept, and where each datagram stands in `bytes`.
+    list: Vec<(Time, M, Range<usize>)>,
+    bytes: Vec<u8>,
 }
 
-impl Default for Batch {
-    fn default() -> Batch {
+impl<M: Copy> Arrivals<M> {
+    /// `longest`: bytes of the longest datagram that is read whole.
+    pub fn new(longest: usize) -> Arrivals<M> {
         // SAFETY: sockaddr_storage is plain data, for which all zeroes is a value.
         let name: libc::sockaddr_storage = unsafe { std::mem::zeroed() };
-        Batch {
-            bytes: Box::new([[0; LONGEST]; MANY]),
+        Arrivals {
+            longest,
+            buffers: vec![0; MANY * longest],
             control: Box::new([Control([0; CONTROL]); MANY]),
             names: Box::new([name; MANY]),
-            list: Vec::with_capacity(MANY),
+            list: Vec::new(),
+            bytes: Vec::new(),
         }
     }
-}
 
-impl Batch {
     pub fn len(&self) -> usize {
         self.list.len()
     }
@@ -67,25 +77,30 @@ impl Batch {
         self.list.is_empty()
     }
 
-    pub(super) fn clear(&mut self) {
+    pub fn clear(&mut self) {
         self.list.clear();
+        self.bytes.clear();
     }
 
     /// In the order of their arrival, whatever socket they came through.
-    pub fn in_order(&mut self) -> &[Received] {
-        self.list.sort_by_key(|received| received.at);
-        &self.list
+    pub fn in_order(&mut self) -> impl Iterator<Item = Arrival<'_, M>> {
+        self.list.sort_by_key(|(at, ..)| *at);
+        let bytes = &self.bytes;
+        self.list.iter().map(|(at, meta, place)| {
+            let bytes = bytes.get(place.clone()).unwrap_or_default();
+            Arrival { at: *at, meta: *meta, bytes }
+        })
     }
 
-    /// Reads once; false when the socket is empty.
-    pub(super) fn read(&mut self, socket: &Socket, multihop: bool) -> bool {
+    /// Reads once, without waiting, and keeps what `keep` answers something for. True when there may be more.
+    pub fn read(&mut self, socket: &Socket, mut keep: impl FnMut(&Envelope) -> Option<M>) -> bool {
         // SAFETY: plain data; every field that the kernel reads is set below.
         let mut headers: [libc::mmsghdr; MANY] = unsafe { std::mem::zeroed() };
         // SAFETY: plain data.
         let mut vectors: [libc::iovec; MANY] = unsafe { std::mem::zeroed() };
-        let buffers = self.bytes.iter_mut().zip(self.control.iter_mut()).zip(self.names.iter_mut());
-        for ((header, vector), ((bytes, control), name)) in headers.iter_mut().zip(&mut vectors).zip(buffers) {
-            *vector = libc::iovec { iov_base: bytes.as_mut_ptr().cast(), iov_len: LONGEST };
+        let room = self.buffers.chunks_exact_mut(self.longest).zip(self.control.iter_mut()).zip(self.names.iter_mut());
+        for ((header, vector), ((bytes, control), name)) in headers.iter_mut().zip(&mut vectors).zip(room) {
+            *vector = libc::iovec { iov_base: bytes.as_mut_ptr().cast(), iov_len: bytes.len() };
             let message = &mut header.msg_hdr;
             message.msg_iov = vector;
             message.msg_iovlen = 1;
@@ -105,24 +120,30 @@ impl Batch {
             )
         };
         let Ok(count) = usize::try_from(count) else {
-            // An error that an earlier packet of ours provoked concerns nobody here; the next call tells more.
+            // An error that an earlier packet of ours provoked, or one that the link watch tells better (network down).
             return std::io::Error::last_os_error().kind() == std::io::ErrorKind::Interrupted;
         };
-        let (now, wall) = (clock::now(), clock::wall().unix_micros);
-        for (header, (bytes, name)) in headers.iter().take(count).zip(self.bytes.iter().zip(self.names.iter())) {
+        let wall = clock::wall();
+        let parts = self.buffers.chunks_exact(self.longest).zip(self.names.iter());
+        for (header, (bytes, name)) in headers.iter().take(count).zip(parts) {
             let Some(source) = address(name) else { continue };
             let cut = header.msg_hdr.msg_flags & libc::MSG_TRUNC != 0;
-            let mut meta = RxMeta { source, destination: None, ifindex: 0, ttl: None, multihop, cut };
-            let at = told(&header.msg_hdr, &mut meta).and_then(|stamp| arrival(stamp, now, wall)).unwrap_or(now);
-            let length = (header.msg_len as usize).min(LONGEST);
-            self.list.push(Received { at, meta, length, bytes: *bytes });
+            let mut envelope = Envelope { source, destination: None, ifindex: 0, ttl: None, cut };
+            let stamp = told(&header.msg_hdr, &mut envelope);
+            let at = stamp.and_then(|stamp| arrival(stamp, wall.at, wall.unix_micros)).unwrap_or(wall.at);
+            if let Some(meta) = keep(&envelope) {
+                let start = self.bytes.len();
+                let length = (header.msg_len as usize).min(self.longest);
+                self.bytes.extend_from_slice(bytes.get(..length).unwrap_or_default());
+                self.list.push((at, meta, start..self.bytes.len()));
+            }
         }
         count == MANY
     }
 }
 
 /// What the kernel says beside the bytes; answers its stamp, microseconds since the epoch.
-fn told(message: &libc::msghdr, meta: &mut RxMeta) -> Option<u64> {
+fn told(message: &libc::msghdr, envelope: &mut Envelope) -> Option<u64> {
     let mut stamp = None;
     // SAFETY: the kernel has filled the control buffer of this message up to msg_controllen.
     let mut next = unsafe { libc::CMSG_FIRSTHDR(message) };
@@ -136,17 +157,17 @@ fn told(message: &libc::msghdr, meta: &mut RxMeta) -> Option<u64> {
                 (libc::IPPROTO_IP, libc::IP_TTL) | (libc::IPPROTO_IPV6, libc::IPV6_HOPLIMIT)
                     if room >= size_of::<libc::c_int>() =>
                 {
-                    meta.ttl = u8::try_from(data.cast::<libc::c_int>().read_unaligned()).ok();
+                    envelope.ttl = u8::try_from(data.cast::<libc::c_int>().read_unaligned()).ok();
                 }
                 (libc::IPPROTO_IP, libc::IP_PKTINFO) if room >= size_of::<libc::in_pktinfo>() => {
                     let info = data.cast::<libc::in_pktinfo>().read_unaligned();
-                    meta.ifindex = u32::try_from(info.ipi_ifindex).unwrap_or(0);
-                    meta.destination = Some(IpAddr::V4(Ipv4Addr::from(info.ipi_addr.s_addr.to_ne_bytes())));
+                    envelope.ifindex = u32::try_from(info.ipi_ifindex).unwrap_or(0);
+                    envelope.destination = Some(IpAddr::V4(Ipv4Addr::from(info.ipi_addr.s_addr.to_ne_bytes())));
                 }
                 (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO) if room >= size_of::<libc::in6_pktinfo>() => {
                     let info = data.cast::<libc::in6_pktinfo>().read_unaligned();
-                    meta.ifindex = info.ipi6_ifindex;
-                    meta.destination = Some(IpAddr::V6(info.ipi6_addr.s6_addr.into()));
+                    envelope.ifindex = info.ipi6_ifindex;
+                    envelope.destination = Some(IpAddr::V6(info.ipi6_addr.s6_addr.into()));
                 }
                 (libc::SOL_SOCKET, libc::SCM_TIMESTAMPNS) if room >= size_of::<libc::timespec>() => {
                     let time = data.cast::<libc::timespec>().read_unaligned();
