@@ -10,6 +10,7 @@ use rustix::event::{EventfdFlags, Timespec, epoll, eventfd};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Wake, Waker};
 
 const BELL: u64 = u64::MAX;
@@ -21,19 +22,34 @@ const READY: usize = 64;
 /// too early by more than the kernel may be late.
 const EXACT: Interval = Interval::from_millis(20);
 
-/// Rings for the thread that waits; cheap, from any thread.
+/// Rings for the thread that waits; cheap, from any thread. Between two waits it rings once, however often it is asked to.
 #[derive(Clone, Debug)]
-pub struct Bell(Arc<OwnedFd>);
+pub struct Bell(Arc<Clapper>);
+
+#[derive(Debug)]
+struct Clapper {
+    eventfd: OwnedFd,
+    rung: AtomicBool,
+}
 
 impl Bell {
     /// # Errors
     /// Out of descriptors or memory.
     pub fn new() -> io::Result<Bell> {
-        Ok(Bell(Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?)))
+        let eventfd = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        Ok(Bell(Arc::new(Clapper { eventfd, rung: AtomicBool::new(false) })))
     }
 
+    /// To be called when the news is where the thread will find it.
     pub fn ring(&self) {
-        let _ = rustix::io::write(&*self.0, &1_u64.to_ne_bytes());
+        if !self.0.rung.swap(true, Ordering::AcqRel) {
+            let _ = rustix::io::write(&self.0.eventfd, &1_u64.to_ne_bytes());
+        }
+    }
+
+    /// The thread that waits looks for news from here on; later ones ring again.
+    fn heard(&self) {
+        self.0.rung.swap(false, Ordering::AcqRel);
     }
 
     /// Rings when a tokio channel that was polled with it has something.
@@ -52,8 +68,7 @@ impl Wake for Bell {
 #[derive(Debug)]
 pub struct Waiting {
     epoll: OwnedFd,
-    /// Must stay open.
-    _bell: Bell,
+    bell: Bell,
 }
 
 impl Waiting {
@@ -63,8 +78,8 @@ impl Waiting {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         // Nobody reads the count of the bell: with the edge each ringing is told anew.
         let edge = epoll::EventFlags::IN | epoll::EventFlags::ET;
-        epoll::add(&epoll, &*bell.0, epoll::EventData::new_u64(BELL), edge)?;
-        Ok(Waiting { epoll, _bell: bell })
+        epoll::add(&epoll, &bell.0.eventfd, epoll::EventData::new_u64(BELL), edge)?;
+        Ok(Waiting { epoll, bell })
     }
 
     /// From here on `descriptor` ends a wait while it is readable, and is told as `token` (any number but the greatest).
@@ -102,6 +117,9 @@ impl Waiting {
             let mut rung = false;
             for token in events.iter().take(count).map(|event| event.data.u64()) {
                 if token == BELL { rung = true } else { ready(token) }
+            }
+            if rung {
+                self.bell.heard();
             }
             return Ok(rung);
         }

@@ -4,9 +4,11 @@
 //! in a reload): it stays while anybody holds it. Steps are checked against what is wanted when they are carried out,
 //! not when they were queued, so a claim that is given up half-way leaves nothing behind.
 
+use super::address::AddressKey;
 use crate::kernel::reconcile::{Item, Key, Op, Seen, plan};
 use crate::spec::InstanceId;
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use rustc_hash::FxHashMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
 use std::time::Instant;
 
@@ -55,11 +57,15 @@ struct Entry {
     state: State,
     /// Not tracked, and removed by somebody else: not missed.
     given_up: bool,
+    /// The LAN has been told since it came.
+    announced: bool,
 }
 
 #[derive(Debug)]
 struct Holding {
     keys: Vec<Key>,
+    /// Of the addresses among them: position in the claim, and where in `keys`. Sorted.
+    places: Vec<(u32, usize)>,
     /// How many of `keys` are not present.
     missing: usize,
     /// Why some items cannot even be asked for.
@@ -74,7 +80,7 @@ struct Holding {
 /// Everything that is wanted.
 #[derive(Debug, Default)]
 pub struct Claims {
-    entries: HashMap<Key, Entry>,
+    entries: FxHashMap<Key, Entry>,
     holdings: BTreeMap<Owner, Holding>,
     queue: VecDeque<Step>,
 }
@@ -106,6 +112,7 @@ impl Claims {
 
         let mut holding = Holding {
             keys: Vec::new(),
+            places: Vec::new(),
             missing: 0,
             problems,
             told: false,
@@ -121,6 +128,7 @@ impl Claims {
                 tracked: false,
                 state: State::Absent,
                 given_up: false,
+                announced: false,
             });
             if entry.holders.iter().any(|(holder, _)| *holder == owner) {
                 continue;
@@ -131,12 +139,14 @@ impl Claims {
                 entry.state = State::Absent;
                 entry.given_up = false;
             }
+            holding.places.extend(want.position.map(|position| (position, holding.keys.len())));
             entry.holders.push((owner, want.position));
             if entry.state != State::Present && !entry.given_up {
                 holding.missing += 1;
             }
             holding.keys.push(key);
         }
+        holding.places.sort_unstable();
         self.holdings.insert(owner, holding);
         for step in steps {
             match step {
@@ -228,6 +238,7 @@ impl Claims {
         let Some(entry) = self.entries.get_mut(key) else { return Vec::new() };
         let (was, is) = (entry.state == State::Present, state == State::Present);
         entry.state = state;
+        entry.announced &= is;
         let holders = entry.holders.clone();
         for (owner, _) in &holders {
             if let Some(holding) = self.holdings.get_mut(owner) {
@@ -374,26 +385,22 @@ impl Claims {
             .collect()
     }
 
-    /// Where the addresses of `range` in an owner's claim live.
-    pub fn addresses(&self, owner: Owner, range: &Range<u32>) -> Vec<super::address::AddressKey> {
-        let Some(holding) = self.holdings.get(&owner) else { return Vec::new() };
-        let within = |key: &Key| {
-            self.entries.get(key).is_some_and(|entry| {
-                entry.state == State::Present
-                    && entry
-                        .holders
-                        .iter()
-                        .any(|(holder, at)| *holder == owner && at.is_some_and(|at| range.contains(&at)))
-            })
-        };
-        holding
-            .keys
-            .iter()
-            .filter_map(|key| match key {
-                Key::Address(address) if within(key) => Some(*address),
-                _ => None,
-            })
-            .collect()
+    /// The addresses of `range` in an owner's claim that are there, which from here on count as announced: those that
+    /// were not yet, and those that were.
+    pub fn announcing(&mut self, owner: Owner, range: &Range<u32>) -> (Vec<AddressKey>, Vec<AddressKey>) {
+        let (mut fresh, mut known) = (Vec::new(), Vec::new());
+        let Some(holding) = self.holdings.get(&owner) else { return (fresh, known) };
+        let from = holding.places.partition_point(|(position, _)| *position < range.start);
+        let places = holding.places.iter().skip(from).take_while(|(position, _)| *position < range.end);
+        for key in places.filter_map(|(_, place)| holding.keys.get(*place)) {
+            if let (Key::Address(address), Some(entry)) = (key, self.entries.get_mut(key))
+                && entry.state == State::Present
+            {
+                let list = if std::mem::replace(&mut entry.announced, true) { &mut known } else { &mut fresh };
+                list.push(*address);
+            }
+        }
+        (fresh, known)
     }
 }
 

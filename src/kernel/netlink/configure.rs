@@ -308,6 +308,7 @@ impl Thread {
     }
 
     pub(super) fn stop(mut self, release: bool) {
+        self.take_on();
         let owners: Vec<Owner> = self.claims.owners();
         for owner in owners {
             if owner.is_none() || release {

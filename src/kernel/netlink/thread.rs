@@ -28,7 +28,7 @@ use crate::spec::{Claim, InstanceId, Spec};
 use crate::vrrp::io::{Announce, LinkFact, Outcome};
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
 use netlink_packet_route::RouteNetlinkMessage as Message;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -47,6 +47,8 @@ const TRUCE: Duration = Duration::from_secs(1);
 const QUIET: Duration = Duration::from_secs(60);
 /// Buffers of events read before orders get their turn again.
 const BUFFERS_A_ROUND: usize = 64;
+/// Repeated announcements sent before orders get their turn again.
+const REPEATS_A_ROUND: usize = 256;
 
 pub(super) struct Thread {
     pub(super) channel: Channel,
@@ -68,6 +70,8 @@ pub(super) struct Thread {
     pub(super) owned: BTreeMap<InstanceId, Arc<Claim>>,
     pub(super) configured: bool,
     announcer: Option<Announcer>,
+    /// Addresses to be announced once more, when everything that is claimed is there and has been announced once.
+    repeats: VecDeque<address::AddressKey>,
     inbox: mpsc::UnboundedReceiver<Order>,
     reports: mpsc::UnboundedSender<Report>,
     batch: usize,
@@ -75,6 +79,8 @@ pub(super) struct Thread {
     retries: BTreeMap<Owner, (Instant, Duration)>,
     /// Routes or rules may have gone without a word; when to look.
     pub(super) doubtful: bool,
+    /// Told what to own since they were looked at last.
+    told: Vec<InstanceId>,
     /// The firewall is to be opened when the last step has been carried out.
     screen_due: bool,
     pub(super) linkbeat: Linkbeat,
@@ -122,11 +128,13 @@ impl Thread {
             owned: BTreeMap::new(),
             configured: false,
             announcer: announcer.ok(),
+            repeats: VecDeque::new(),
             inbox,
             reports,
             batch: FIRST_BATCH,
             retries: BTreeMap::new(),
             doubtful: false,
+            told: Vec::new(),
             screen_due: false,
             linkbeat: Linkbeat::default(),
             overruns: Overruns::default(),
@@ -147,6 +155,7 @@ impl Thread {
                     Err(mpsc::error::TryRecvError::Disconnected) => return,
                 }
             }
+            self.take_on();
             self.hear();
             self.due();
             if !self.claims.idle() {
@@ -155,6 +164,10 @@ impl Thread {
             }
             if std::mem::take(&mut self.screen_due) {
                 self.screen();
+            }
+            if !self.repeats.is_empty() {
+                self.repeat();
+                continue;
             }
             let wake = self.retries.values().map(|(at, _)| *at).min();
             let others = [self.linkbeat.due(), self.sweep.due(), self.rescreen];
@@ -186,6 +199,9 @@ impl Thread {
     }
 
     fn carry_out(&mut self, order: Order) {
+        if !matches!(order, Order::Own(..)) {
+            self.take_on();
+        }
         match order {
             Order::Configure { spec, carried } => self.configure(spec, &carried),
             Order::Tidy => self.tidy(),
@@ -194,8 +210,7 @@ impl Thread {
             Order::Own(instance, claim) => {
                 self.owned.insert(instance, claim);
                 self.retries.remove(&Some(instance));
-                self.refresh(Some(instance));
-                self.screen();
+                self.told.push(instance);
             }
             Order::Disown(instance) => {
                 self.owned.remove(&instance);
@@ -212,6 +227,18 @@ impl Thread {
                 }
             }
             Order::Stop { .. } => {}
+        }
+    }
+
+    /// Looks at everybody who has been told what to own: the firewall is asked once for all that came together, and before
+    /// anybody hears that its claim is complete.
+    pub(super) fn take_on(&mut self) {
+        if self.told.is_empty() {
+            return;
+        }
+        self.screen();
+        for instance in std::mem::take(&mut self.told) {
+            self.refresh(Some(instance));
         }
     }
 
@@ -448,14 +475,32 @@ impl Thread {
         Some(From { ifindex, mac, router })
     }
 
+    /// What nobody has been told yet is told now; what has been announced before waits for that of everybody.
     fn announce(&mut self, announce: &Announce) {
+        let (fresh, known) = self.claims.announcing(Some(announce.instance), &announce.addresses);
+        self.speak(fresh);
+        self.repeats.extend(known);
+    }
+
+    /// A round of [`Thread::repeats`]. What is not there any more is passed over.
+    fn repeat(&mut self) {
+        let round: Vec<_> = self.repeats.drain(..self.repeats.len().min(REPEATS_A_ROUND)).collect();
+        if self.repeats.is_empty() {
+            self.repeats = VecDeque::new();
+        }
+        let is_there = |key: &address::AddressKey| self.claims.state(&Key::Address(*key)) == Some(State::Present);
+        let there = round.into_iter().filter(is_there).collect();
+        self.speak(there);
+    }
+
+    fn speak(&mut self, addresses: Vec<address::AddressKey>) {
         if self.announcer.is_none() {
             // It may have been descriptors that were lacking.
             self.announcer = Announcer::open().ok();
         }
         let Some(announcer) = &self.announcer else { return };
         let mut senders: BTreeMap<u32, Option<From>> = BTreeMap::new();
-        for key in self.claims.addresses(Some(announce.instance), &announce.addresses) {
+        for key in addresses {
             let sender = senders.entry(key.index).or_insert_with(|| self.sender(key.index, key.address.is_ipv6()));
             let Some(from) = sender else { continue };
             for _ in 0..3 {

@@ -216,7 +216,11 @@ impl<'a> Driver<'a> {
                 }
                 self.subscribers.push(subscriber);
             }
-            News::Local(fact) => self.engine.handle(Input::Local(fact), now),
+            News::Local(facts) => {
+                for fact in facts {
+                    self.engine.handle(Input::Local(fact), now);
+                }
+            }
             News::Reload(spec, answer) => {
                 self.engine.reload(&spec.sessions, now);
                 *self.spec = spec;

@@ -48,7 +48,7 @@ pub type Subscriber = Box<dyn FnMut(&Session, Level) + Send>;
 pub enum News {
     Subscribe(Subscriber),
     /// Interfaces and addresses, as the kernel thread saw them.
-    Local(Local),
+    Local(Vec<Local>),
     /// Go over to the sessions of another Spec; answered with the levels of all.
     Reload(Arc<Spec>, oneshot::Sender<Vec<(Box<str>, bool)>>),
     /// Tell every subscriber the level of each session again.
@@ -100,9 +100,10 @@ pub struct Door {
 
 impl Door {
     /// Interfaces and addresses, in the words of the kernel thread.
-    pub fn tell_local(&self, fact: &LinkFact) {
-        if let Some(fact) = local(fact) {
-            self.send(News::Local(fact));
+    pub fn tell_local(&self, facts: &[LinkFact]) {
+        let facts: Vec<Local> = facts.iter().filter_map(local).collect();
+        if !facts.is_empty() {
+            self.send(News::Local(facts));
         }
     }
 

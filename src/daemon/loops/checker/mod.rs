@@ -103,25 +103,31 @@ impl Door {
     }
 
     /// What the kernel tells of addresses, for services whose checks wait for theirs.
-    pub fn tell_local(&self, fact: &LinkFact) {
-        let fact = match fact {
-            LinkFact::Dump(links) => {
-                let of = |link: &Link| -> Vec<(u32, IpAddr)> {
-                    let usable = link.addresses.iter().filter(|address| address.usable);
-                    usable.map(|address| (link.index, address.address)).collect()
-                };
-                Input::Addresses(links.iter().flat_map(of).collect())
-            }
-            LinkFact::Address { index, address } => {
-                Input::Address { interface: *index, address: address.address, here: address.usable }
-            }
-            LinkFact::AddressGone { index, address, .. } => {
-                Input::Address { interface: *index, address: *address, here: false }
-            }
-            LinkFact::Changed(_) | LinkFact::Gone { .. } | LinkFact::Healed { .. } | LinkFact::Swept { .. } => return,
-        };
-        self.send(News::Fact(fact));
+    pub fn tell_local(&self, facts: &[LinkFact]) {
+        for fact in facts.iter().filter_map(local) {
+            self.send(News::Fact(fact));
+        }
     }
+}
+
+/// An interface's news in the words of the balancer; `None` where no address is concerned.
+fn local(fact: &LinkFact) -> Option<Input> {
+    Some(match fact {
+        LinkFact::Dump(links) => {
+            let of = |link: &Link| -> Vec<(u32, IpAddr)> {
+                let usable = link.addresses.iter().filter(|address| address.usable);
+                usable.map(|address| (link.index, address.address)).collect()
+            };
+            Input::Addresses(links.iter().flat_map(of).collect())
+        }
+        LinkFact::Address { index, address } => {
+            Input::Address { interface: *index, address: address.address, here: address.usable }
+        }
+        LinkFact::AddressGone { index, address, .. } => {
+            Input::Address { interface: *index, address: *address, here: false }
+        }
+        LinkFact::Changed(_) | LinkFact::Gone { .. } | LinkFact::Healed { .. } | LinkFact::Swept { .. } => return None,
+    })
 }
 
 /// Everything that the thread owns from the start.

@@ -42,6 +42,8 @@ pub(super) struct Driver {
     pub(super) log_addresses: bool,
     pub(super) bfd: bfd::Door,
     pub(super) checker: checker::Door,
+    /// What these two have not been told yet of interfaces and addresses.
+    pub(super) local: Vec<LinkFact>,
     /// As last given to the sockets.
     pub(super) ports: Vec<(Port, Vec<InstanceId>)>,
     /// [`Engine::ports_version`] of `ports`; `None` before there are any.
@@ -107,8 +109,7 @@ impl Driver {
                 if self.log_addresses {
                     self.tell_address(&fact);
                 }
-                self.bfd.tell_local(&fact);
-                self.checker.tell_local(&fact);
+                self.local.push(fact.clone());
                 self.engine.handle(Input::Link(fact), now);
             }
             Report::Applied { instance, outcome } => self.engine.handle(Input::Applied { instance, outcome }, now),
@@ -124,6 +125,16 @@ impl Driver {
             }
             Report::Trouble(trouble) => tell_troubles(&self.services, vec![trouble]),
             Report::Stopped => {}
+        }
+    }
+
+    /// All that one turn has brought goes on at once: a claim of thousands of addresses must not wake two more threads
+    /// for each of them.
+    pub(super) fn tell_local(&mut self) {
+        if !self.local.is_empty() {
+            self.bfd.tell_local(&self.local);
+            self.checker.tell_local(&self.local);
+            self.local = Vec::new();
         }
     }
 

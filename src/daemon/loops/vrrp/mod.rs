@@ -212,16 +212,16 @@ fn run(setup: Setup) -> std::io::Result<()> {
     let spec = loop {
         match reports.blocking_recv() {
             Some(Report::Link(LinkFact::Dump(dump))) => {
-                let fact = LinkFact::Dump(dump);
+                let fact = [LinkFact::Dump(dump)];
                 bfd.tell_local(&fact);
                 checker.tell_local(&fact);
-                let LinkFact::Dump(dump) = fact else { continue };
+                let [LinkFact::Dump(dump)] = fact else { continue };
                 links = dump;
                 early.clear();
             }
             Some(Report::Link(fact)) => {
-                bfd.tell_local(&fact);
-                checker.tell_local(&fact);
+                bfd.tell_local(std::slice::from_ref(&fact));
+                checker.tell_local(std::slice::from_ref(&fact));
                 early.push(fact);
             }
             Some(Report::Configured { spec, troubles, .. }) => {
@@ -253,6 +253,7 @@ fn run(setup: Setup) -> std::io::Result<()> {
         log_addresses,
         bfd,
         checker,
+        local: Vec::new(),
         ports: Vec::new(),
         ports_version: None,
         ports_retry: Time::NEVER,
@@ -309,6 +310,7 @@ fn live(
         driver.settle();
 
         let Continue(no_reports) = take_reports(&mut driver, &mut reports, &mut bell) else { return Ok(()) };
+        driver.tell_local();
         let Continue(no_news) = take_news(&mut driver, &mut inbox, &mut bell) else { return Ok(()) };
         may_sleep = no_reports && no_news;
     }
