@@ -22,6 +22,7 @@ pub mod files;
 mod filter;
 pub mod firewall;
 pub mod ipvs;
+pub mod memory;
 pub mod namespace;
 pub mod netlink;
 pub mod overhear;

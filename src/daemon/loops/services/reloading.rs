@@ -16,13 +16,17 @@ use crate::daemon::reload::{self, Read};
 use crate::daemon::schedule::Schedule;
 use crate::daemon::systemd;
 use crate::daemon::trackers;
-use crate::kernel::clock;
+use crate::kernel::{clock, memory};
 use crate::observe::changes;
 use crate::spec::Spec;
 use crate::vrrp::io::Event;
 use crate::vrrp::snapshot::Snapshot;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::oneshot;
+
+/// After this the other threads have gone over to a new Spec as well, and the old one is free.
+const GONE_OVER: Duration = Duration::from_secs(1);
 
 impl Services {
     pub(super) fn reload(&mut self, asker: Option<oneshot::Sender<Reply>>) {
@@ -131,6 +135,10 @@ impl Services {
         }
         systemd::ready(&spec, self.last_reload.as_ref());
         self.keep(&spec, snapshot);
+        self.answers.spawn(async {
+            tokio::time::sleep(GONE_OVER).await;
+            memory::give_back();
+        });
         if std::mem::take(&mut self.again) {
             self.reload(None);
         }
