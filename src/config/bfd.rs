@@ -5,7 +5,7 @@
 
 use super::line::signed_in;
 use super::report::{Class, Diagnostic};
-use crate::config::table::block::{Cx, Repeat, Set, Setting, by, flag, given, must, read_block, toggle};
+use crate::config::table::block::{Cx, Repeat, Set, by, flag, must, read_block, toggle};
 use crate::config::table::values::{IPADDR, fixed_point, int, ip_address, uint, without_range};
 use crate::config::text::source::Span;
 use crate::config::text::tree::Node;
@@ -36,24 +36,24 @@ block! {
         /// Address of the peer. A link-local one needs `%INTERFACE` behind it, which keepalived does not know.
         "neighbor_ip" => neighbor: Neighbor = by("IPADDR[%INTERFACE]", Repeat::LastWins, neighbor), default "required";
         /// Milliseconds: shortest interval at which packets can be received.
-        "min_rx" => min_rx: Set<Interval> = by("DECIMAL[1..4294967] ms", Repeat::LastWins, milliseconds), default "10";
+        "min_rx" => min_rx: Set<Interval> = by("DECIMAL[1..4294967] ms", Repeat::LastWins, milliseconds), default(Interval::from_millis(10), "10");
         /// Milliseconds: wanted interval between packets.
-        "min_tx" => min_tx: Set<Interval> = by("DECIMAL[1..4294967] ms", Repeat::LastWins, milliseconds), default "10";
+        "min_tx" => min_tx: Set<Interval> = by("DECIMAL[1..4294967] ms", Repeat::LastWins, milliseconds), default(Interval::from_millis(10), "10");
         /// Milliseconds: interval between packets while the session is not up.
-        "idle_tx" => idle_tx: Set<Interval> = by("DECIMAL[1000..4294967] ms", Repeat::LastWins, idle), default "1000";
+        "idle_tx" => idle_tx: Set<Interval> = by("DECIMAL[1000..4294967] ms", Repeat::LastWins, idle), default(Interval::from_secs(1), "1000");
         /// Packets missed before the session is down.
-        "multiplier" => multiplier: Set<u32> = must(uint(1, 255)), default "5";
+        "multiplier" => multiplier: Set<u32> = must(uint(1, 255)), default(5);
         /// Waits for the peer to begin.
         "passive" => passive: Set<()> = flag(), default "off";
         /// TTL of sent packets, and what `max_hops` counts from on receipt. Without it an IPv6 session sends 255, as the RFC
         /// asks for, and takes 64 too, which keepalived sends.
-        "ttl" => ttl: Set<u32> = must(uint(1, 255)), default "255";
+        "ttl" => ttl: Set<u32> = must(uint(1, 255)), default(255);
         /// Hops that a received packet may have made; -1 is any number.
-        "max_hops" => max_hops: Set<i32> = must(int(-1, 255)), default "0";
+        "max_hops" => max_hops: Set<i32> = must(int(-1, 255)), default(0);
         /// The port of RFC 5883 is used.
-        "multihop" => multihop: Set<bool> = toggle(), default "off";
+        "multihop" => multihop: Set<bool> = toggle(), default(false, "off");
         /// Default weight of track_bfd.
-        "weight" => weight: Set<(i32, bool)> = by("INT[-253..253] [reverse]", Repeat::LastWins, weight), default "0";
+        "weight" => weight: Set<(i32, bool)> = by("INT[-253..253] [reverse]", Repeat::LastWins, weight), default((0, false), "0");
         /// VRRP follows it; checkers do not, unless `checker` is given too.
         "vrrp" => vrrp: Set<()> = flag(), default "both";
         /// Checkers follow it; VRRP does not, unless `vrrp` is given too.
@@ -103,7 +103,7 @@ pub fn bfd_instance(sessions: &mut Sessions, node: &Node<'_>, cx: &mut Cx<'_>) {
     }
     let both = own.vrrp.is_none() && own.checker.is_none();
     let (for_vrrp, for_checkers) = (both || own.vrrp.is_some(), both || own.checker.is_some());
-    let (weight, reverse) = given(&own.weight, (0, false));
+    let (weight, reverse) = own.weight();
     if for_vrrp {
         cx.names.entry(FOR_VRRP).or_default().insert(name.text.into(), name.span);
         sessions.trackable.push(BfdSpec { name: name.text.into(), weight, reverse });
@@ -112,7 +112,7 @@ pub fn bfd_instance(sessions: &mut Sessions, node: &Node<'_>, cx: &mut Cx<'_>) {
         cx.names.entry(FOR_CHECKERS).or_default().insert(name.text.into(), name.span);
     }
 
-    let Some(neighbor) = own.neighbor.address.as_ref().map(|n| n.value) else {
+    let Some(neighbor) = own.neighbor.address.value() else {
         if !own.neighbor.malformed {
             let message = format!("bfd_instance {} has no neighbor_ip; it is left out", name.text);
             cx.lacks(
@@ -125,7 +125,7 @@ pub fn bfd_instance(sessions: &mut Sessions, node: &Node<'_>, cx: &mut Cx<'_>) {
         }
         return;
     };
-    let source = own.source.as_ref().map(|source| source.value);
+    let source = own.source.value();
     if let Some(other) = own.source.as_ref().filter(|s| Family::of(&s.value) != Family::of(&neighbor)) {
         let message =
             format!("bfd_instance {} is left out: {} and {neighbor} are of different families", name.text, other.value);
@@ -137,12 +137,12 @@ pub fn bfd_instance(sessions: &mut Sessions, node: &Node<'_>, cx: &mut Cx<'_>) {
             format!("bfd_instance {}: {neighbor} is link-local and reaches nobody without %INTERFACE", name.text);
         cx.note(node.span, message);
     }
-    let multihop = given(&own.multihop, false);
-    let ttl = given(&own.ttl, 255) as u8;
+    let multihop = own.multihop();
+    let ttl = own.ttl() as u8;
     let ttl_base = if own.ttl.is_none() && neighbor.is_ipv6() { KEEPALIVED_HOP_LIMIT } else { ttl };
     // 255 is the same byte as -1 to keepalived, and means the same.
-    let mut max_hops = u8::try_from(given(&own.max_hops, 0)).ok().filter(|hops| *hops != u8::MAX);
-    if let (Some(hops), Some(set)) = (max_hops, &own.max_hops)
+    let mut max_hops = u8::try_from(own.max_hops()).ok().filter(|hops| *hops != u8::MAX);
+    if let (Some(hops), Some(set)) = (max_hops, own.max_hops.as_ref())
         && hops > ttl_base
     {
         cx.block_error(
@@ -158,10 +158,10 @@ pub fn bfd_instance(sessions: &mut Sessions, node: &Node<'_>, cx: &mut Cx<'_>) {
         source,
         neighbor,
         interface,
-        min_rx: given(&own.min_rx, Interval::from_millis(10)),
-        min_tx: given(&own.min_tx, Interval::from_millis(10)),
-        idle_tx: given(&own.idle_tx, Interval::from_secs(1)),
-        multiplier: given(&own.multiplier, 5) as u8,
+        min_rx: own.min_rx(),
+        min_tx: own.min_tx(),
+        idle_tx: own.idle_tx(),
+        multiplier: own.multiplier() as u8,
         passive: own.passive.is_some(),
         ttl,
         ttl_base,
@@ -192,11 +192,11 @@ fn neighbor(field: &mut Neighbor, node: &Node<'_>, cx: &mut Cx<'_>) {
             if field.interface.is_none() {
                 cx.unread(*word);
             }
-            field.address = Some(Setting { value, span: word.span });
+            field.address = Set::at(value, word.span);
         }
         None => {
             field.malformed = true;
-            field.address = None;
+            field.address = Set::default();
             cx.error(word.span, format!("`{}` is no address; the bfd_instance is left out", word.text));
         }
     }
@@ -226,7 +226,7 @@ fn interval(field: &mut Set<Interval>, least: u64, node: &Node<'_>, cx: &mut Cx<
     if value > SENSIBLE {
         cx.note(word.span, format!("`{keyword}` of {value} s makes a failure slow to notice"));
     }
-    *field = Some(Setting { value, span: word.span });
+    *field = Set::at(value, word.span);
 }
 
 fn weight(field: &mut Set<(i32, bool)>, node: &Node<'_>, cx: &mut Cx<'_>) {
@@ -243,5 +243,5 @@ fn weight(field: &mut Set<(i32, bool)>, node: &Node<'_>, cx: &mut Cx<'_>) {
             false
         }
     };
-    *field = Some(Setting { value: (value as i32, reverse), span: word.span });
+    *field = Set::at((value as i32, reverse), word.span);
 }

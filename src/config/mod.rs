@@ -83,7 +83,7 @@ fn understand(text: &Text, env: &Env<'_>, files: &dyn Loader, diagnostics: Diagn
         return loaded;
     }
     let lvs = std::mem::take(&mut top.lvs);
-    let namespace = top.net_namespace_ipvs.as_ref().map(|set| set.value.clone()).filter(|name| !name.is_empty());
+    let namespace = top.net_namespace_ipvs.value().filter(|name| !name.is_empty());
     loaded.sessions = top.bfd.usable.iter().map(|(_, session)| session.clone()).collect();
     loaded.spec = resolve::resolve(top, &mut cx);
     let mut lvs = balance::resolve::resolve(lvs, loaded.spec.as_ref(), &mut cx);

@@ -8,7 +8,7 @@
 use super::report::{Class, Diagnostic};
 use super::system::{FileKind, Stat, System};
 use crate::config::global::Global;
-use crate::config::table::block::{Body, Cx, Facts, Reader, Repeat, Set, Setting, given, lost_to_quote};
+use crate::config::table::block::{Body, Cx, Facts, Reader, Repeat, Set, Setting, lost_to_quote};
 use crate::config::text::lexer;
 use crate::config::text::source::Span;
 use crate::config::text::tree::Node;
@@ -145,7 +145,7 @@ impl Reader<Set<UserLine>> for User {
                     .help("scripts that would run as this user are left out"),
             );
         }
-        *field = Some(Setting { value: line, span: name.span });
+        *field = Set::at(line, name.span);
     }
     fn facts(&self) -> Facts {
         Facts { arguments: "USER [GROUP]".into(), repeat: Repeat::LastWins, body: Body::None }
@@ -289,9 +289,9 @@ impl<'a> Guard<'a> {
         Guard {
             system,
             enabled: global.script_security.is_some(),
-            use_symlinks: given(&global.use_symlink_paths, false),
-            supplementary: given(&global.set_supplementary_groups, false),
-            script_user: global.script_user.as_ref().map(|set| set.value.clone()),
+            use_symlinks: global.use_symlink_paths(),
+            supplementary: global.set_supplementary_groups(),
+            script_user: global.script_user.value(),
             default: None,
             must_be_named: true,
             default_failed: false,

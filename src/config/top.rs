@@ -38,7 +38,7 @@ block! {
         /// Name of this daemon, if several run: it is part of the names of pid and dump files.
         "instance" => instance: Set<Box<str>> = first(STR), default "none";
         /// Seconds to wait for scripts at stop.
-        "child_wait_time" => child_wait_time: Set<u32> = must(uint(0, u32::MAX)), default "5";
+        "child_wait_time" => child_wait_time: Set<u32> = must(uint(0, u32::MAX)), default(5);
         /// Global settings; several blocks accumulate.
         "global_defs" => global: Global = sub();
         /// Instances whose interfaces keep static items alive.

@@ -7,9 +7,7 @@
 use super::shared::{ConnectionSettings, TimingSettings, UNLIMITED_US, bind_to, checker, connect_ip, hex, within};
 use crate::config::line::signed_in;
 use crate::config::security::{ScriptLine, SetScript, UserLine, last_script, user};
-use crate::config::table::block::{
-    Cx, Repeat, Set, Setting, block_by, by, flag, given, last, must, read_block, toggle,
-};
+use crate::config::table::block::{Cx, Repeat, Set, block_by, by, flag, last, must, read_block, toggle};
 use crate::config::table::values::{IFNAME, LONGEST_US, STR, one_of, timer, uint};
 use crate::config::text::source::Span;
 use crate::config::text::tree::Node;
@@ -52,7 +50,7 @@ impl Draft {
             connection: None,
             retry: 1,
             pause: Some(Interval::from_secs(1)),
-            alpha: None,
+            alpha: Set::default(),
             log_all_failures: false,
             command: None,
             close: None,
@@ -60,7 +58,7 @@ impl Draft {
     }
     pub fn timed(mut self, timing: TimingSettings) -> Self {
         self.alpha = timing.alpha;
-        self.log_all_failures = given(&timing.log_all_failures, false);
+        self.log_all_failures = timing.log_all_failures.or(false);
         self.timing = Some(timing);
         self
     }
@@ -89,9 +87,9 @@ checker! {
         /// A reply must come; with hexadecimal digits, this one (`x` is any digit).
         "require_reply" => reply: Option<Box<[(u8, u8)]>> = by("[HEX...]", Repeat::LastWins, require_reply), default "off";
         /// Shortest reply that counts.
-        "min_reply_length" => shortest: Set<u32> = must(uint(0, 65535)), default "0";
+        "min_reply_length" => shortest: Set<u32> = must(uint(0, 65535)), default(0);
         /// Longest reply that counts.
-        "max_reply_length" => longest: Set<u32> = must(uint(0, 65535)), default "255";
+        "max_reply_length" => longest: Set<u32> = must(uint(0, 65535)), default(255);
     } also {}
 }
 checker! {
@@ -99,7 +97,7 @@ checker! {
     /// Greets a mail server.
     "virtual_server/real_server/SMTP_CHECK" => Smtp {
         /// Name given in HELO.
-        "helo_name" => helo: Set<Box<str>> = last(STR).replaced(), default "smtpchecker.keepalived.org";
+        "helo_name" => helo: Set<Box<str>> = last(STR).replaced(), default("smtpchecker.keepalived.org".into(), "smtpchecker.keepalived.org");
         /// A further target, as a check of its own.
         "host" => hosts: Vec<(SmtpHost, Ends)> =
             block_by("virtual_server/real_server/SMTP_CHECK/host", "BLOCK", Repeat::Accumulates, smtp_host),
@@ -116,7 +114,7 @@ checker! {
     /// Asks a name server.
     "virtual_server/real_server/DNS_CHECK" => Dns {
         /// Record type asked for.
-        "type" => record: Set<&'static str> = must(one_of(RECORDS).any_case()), default "SOA";
+        "type" => record: Set<&'static str> = must(one_of(RECORDS).any_case()), default("SOA", "SOA");
         /// Name asked for.
         "name" => query: Set<Box<str>> = by("STR", Repeat::FirstKept, dns_name), default "the root";
     } also {}
@@ -197,7 +195,7 @@ pub fn ends(check: &Node<'_>) -> Ends {
 
 /// A link-local target needs `bind_if`: the same address may be behind every interface. False costs the checker.
 pub fn reachable(connection: &ConnectionSettings, server: Endpoint, (at, close): Ends, cx: &mut Cx<'_>) -> bool {
-    let to = connection.connect_ip.as_ref().map_or(server.address, |c| c.value);
+    let to = connection.connect_ip.or(server.address);
     let link_local = matches!(to, IpAddr::V6(v6) if v6.segments()[0] & 0xffc0 == 0xfe80);
     if link_local && connection.interface.is_none() {
         cx.block_error(
@@ -236,9 +234,9 @@ pub fn udp(node: &Node<'_>, server: Endpoint, out: &mut Vec<Draft>, cx: &mut Cx<
     if !reachable(&own.connection, server, ends(node), cx) {
         return;
     }
-    let (shortest, longest) = (given(&own.shortest, 0) as u16, given(&own.longest, 255) as u16);
+    let (shortest, longest) = (own.shortest() as u16, own.longest() as u16);
     if shortest > longest {
-        let at = own.shortest.as_ref().or(own.longest.as_ref()).map_or(node.span, |s| s.span);
+        let at = own.shortest.span().or(own.longest.span()).unwrap_or(node.span);
         let message =
             format!("min_reply_length {shortest} is above max_reply_length {longest}: the check always fails");
         cx.block_error(at, node.close, message, "lower min_reply_length, or raise max_reply_length");
@@ -268,7 +266,7 @@ fn require_reply(field: &mut Option<Box<[(u8, u8)]>>, node: &Node<'_>, cx: &mut 
 pub fn smtp(node: &Node<'_>, server: Endpoint, out: &mut Vec<Draft>, cx: &mut Cx<'_>) {
     let mut own = Smtp::default();
     read_block(&mut own, body(node), cx);
-    let helo = own.helo.map_or("smtpchecker.keepalived.org".into(), |helo| helo.value);
+    let helo = own.helo();
     let kind = CheckerKind::Smtp { helo };
     let hosts = own.hosts.into_iter().map(|(host, at)| (host.connection, host.timing, at));
     for (connection, timing, at) in std::iter::once((own.connection, own.timing, ends(node))).chain(hosts) {
@@ -288,14 +286,14 @@ pub fn dns(node: &Node<'_>, server: Endpoint, out: &mut Vec<Draft>, cx: &mut Cx<
     let mut own = Dns { connection: ConnectionSettings::to(server.address), ..Dns::default() };
     read_block(&mut own, body(node), cx);
     if reachable(&own.connection, server, ends(node), cx) {
-        let name = own.query.map_or(".".into(), |name| name.value);
-        let kind = CheckerKind::Dns { record: given(&own.record, "SOA"), name };
+        let name = own.query.or(".".into());
+        let kind = CheckerKind::Dns { record: own.record(), name };
         let draft = Draft::new(kind, node.span).timed(own.timing).connected(own.connection);
         out.push(Draft { retry: 3, pause: None, ..draft });
     }
 }
 fn dns_name(field: &mut Set<Box<str>>, node: &Node<'_>, cx: &mut Cx<'_>) {
-    if let Some(first) = field.as_ref().map(|f| f.span) {
+    if let Some(first) = field.span() {
         return cx.again(node.span, "name", first, "the first one holds");
     }
     let Some(word) = node.args.first() else { return cx.abort(node, "a name") };
@@ -303,7 +301,7 @@ fn dns_name(field: &mut Set<Box<str>>, node: &Node<'_>, cx: &mut Cx<'_>) {
     if !name.is_empty() && name.split('.').any(str::is_empty) {
         return cx.error(word.span, format!("`{}` has an empty label and is ignored", word.text));
     }
-    *field = Some(Setting { value: word.text.into(), span: word.span });
+    *field = Set::at(word.text.into(), word.span);
 }
 
 /// MISC_CHECK
@@ -321,7 +319,7 @@ pub fn misc(node: &Node<'_>, _: Endpoint, out: &mut Vec<Draft>, cx: &mut Cx<'_>)
     };
     // The user has a line of its own: further words of this one are not read.
     let line = ScriptLine { user: None, ..path.value };
-    let command = Command { line, user: own.user.map(|user| user.value) };
+    let command = Command { line, user: own.user.value() };
     let timeout = own.timeout.map(|seconds| Interval::from_secs(u64::from(seconds.value)));
     // The command becomes a program to run when users and paths are looked at, in `resolve`.
     let kind = CheckerKind::Misc { run: None, timeout: timeout.unwrap_or_default(), dynamic: own.dynamic.is_some() };
@@ -333,8 +331,8 @@ pub fn misc(node: &Node<'_>, _: Endpoint, out: &mut Vec<Draft>, cx: &mut Cx<'_>)
 pub fn file(node: &Node<'_>, _: Endpoint, out: &mut Vec<Draft>, cx: &mut Cx<'_>) {
     let mut own = File::default();
     read_block(&mut own, body(node), cx);
-    let Some(file) = own.file.name else {
-        return match own.file.unknown {
+    let Some(file) = own.file.name.given() else {
+        return match own.file.unknown.given() {
             Some(name) => unknown(&name.value, "track_file", name.span, node.close, cx),
             None => cx.lacks(
                 &["track_file"],
@@ -351,10 +349,10 @@ pub fn file(node: &Node<'_>, _: Endpoint, out: &mut Vec<Draft>, cx: &mut Cx<'_>)
 fn track_file(field: &mut FileName, node: &Node<'_>, cx: &mut Cx<'_>) {
     let Some(word) = node.args.first() else { return cx.abort(node, "the name of a track_file") };
     if !cx.defined("track_file", word.text) {
-        field.unknown = Some(Setting { value: word.text.into(), span: word.span });
+        field.unknown = Set::at(word.text.into(), word.span);
         return;
     }
-    field.name = Some(Setting { value: word.text.into(), span: word.span });
+    field.name = Set::at(word.text.into(), word.span);
 }
 /// A checker of something that does not exist is left out.
 fn unknown(name: &str, kind: &str, at: Span, close: Option<Span>, cx: &mut Cx<'_>) {
@@ -387,7 +385,7 @@ fn file_weight(field: &mut Option<(i32, bool)>, node: &Node<'_>, cx: &mut Cx<'_>
 pub fn bfd(node: &Node<'_>, _: Endpoint, out: &mut Vec<Draft>, cx: &mut Cx<'_>) {
     let mut own = Bfd::default();
     read_block(&mut own, body(node), cx);
-    let Some(session) = own.session.name.filter(|_| !own.session.spoilt) else {
+    let Some(session) = own.session.name.given().filter(|_| !own.session.spoilt) else {
         if !own.session.spoilt {
             cx.lacks(
                 &["name"],
@@ -412,7 +410,7 @@ fn bfd_name(field: &mut BfdName, node: &Node<'_>, cx: &mut Cx<'_>) {
         field.spoilt = true;
         return cx.error(node.span, "`name` takes one word; the check is left out");
     };
-    if let Some(first) = field.name.as_ref().map(|f| f.span) {
+    if let Some(first) = field.name.span() {
         field.spoilt = true;
         return cx.again(node.span, "name", first, "the check is left out");
     }
@@ -420,5 +418,5 @@ fn bfd_name(field: &mut BfdName, node: &Node<'_>, cx: &mut Cx<'_>) {
         field.spoilt = true;
         return unknown(word.text, "bfd_instance", word.span, None, cx);
     }
-    field.name = Some(Setting { value: word.text.into(), span: word.span });
+    field.name = Set::at(word.text.into(), word.span);
 }

@@ -4,9 +4,7 @@ use super::checkers::{Draft, ends, reachable};
 use super::shared::{ConnectionSettings, TimingSettings, UNLIMITED_US, bind_to, checker, connect_ip, within};
 use crate::config::line::unsigned;
 use crate::config::report::Class;
-use crate::config::table::block::{
-    Cx, Repeat, Set, Setting, block_by, by, flag, given, last, must, read_block, toggle,
-};
+use crate::config::table::block::{Cx, Repeat, Set, block_by, by, flag, last, must, read_block, toggle};
 use crate::config::table::values::{IFNAME, LONGEST_US, STR, one_of, timer, uint};
 use crate::config::text::lexer::script_words;
 use crate::config::text::tree::Node;
@@ -25,13 +23,13 @@ macro_rules! web_checker {
                 /// Host header.
                 "virtualhost" => virtual_host: Set<Box<str>> = last(STR).replaced(), default "real_server's, else virtual_server's";
                 /// Version in the request line; C adds `Connection: close`.
-                "http_protocol" => protocol: Set<HttpProtocol> = last(one_of(PROTOCOLS)), default "1.0";
+                "http_protocol" => protocol: Set<HttpProtocol> = last(one_of(PROTOCOLS)), default(HttpProtocol::V10, "1.0");
                 /// The server name is sent in the TLS hello.
                 "enable_sni" => sni: Set<bool> = toggle(), default "off";
                 /// Server name in the TLS hello, which it switches on.
                 "sni_name" => sni_name: Set<Box<str>> = by("[STR]", Repeat::Replaced, sni_name), default "virtualhost";
                 /// After a failure only the page that failed is tried, and quickly.
-                "fast_recovery" => fast_recovery: Set<bool> = toggle(), default "off";
+                "fast_recovery" => fast_recovery: Set<bool> = toggle(), default(false, "off");
                 /// One page.
                 "url" => pages: Vec<Page> = block_by($url, "BLOCK", Repeat::Accumulates, url::<$page>);
             } also {
@@ -50,7 +48,7 @@ web_checker! {
     /// Fetches pages over HTTPS.
     "virtual_server/real_server/SSL_GET", "virtual_server/real_server/SSL_GET/url", TlsUrl => SslGet {
         /// TLS is ended in order (close_notify), for all pages.
-        "tls_compliant" => tls_compliant: Set<bool> = toggle(), default "off";
+        "tls_compliant" => tls_compliant: Set<bool> = toggle(), default(false, "off");
     }
 }
 
@@ -113,7 +111,7 @@ impl Url {
 }
 impl TlsUrl {
     fn tls(&self) -> Option<bool> {
-        self.tls_compliant.as_ref().map(|t| t.value)
+        self.tls_compliant.value()
     }
 }
 
@@ -145,13 +143,13 @@ pub fn http_get(node: &Node<'_>, server: Endpoint, out: &mut Vec<Draft>, cx: &mu
     read_block(&mut own, node.body.as_deref().unwrap_or_default(), cx);
     let common = Common {
         tls: false,
-        virtual_host: own.virtual_host,
-        protocol: given(&own.protocol, HttpProtocol::V10),
-        sni: own.sni.map(|s| s.value),
-        sni_name: own.sni_name,
-        fast_recovery: given(&own.fast_recovery, false),
-        pages: own.pages,
+        protocol: own.protocol(),
+        sni: own.sni.value(),
+        fast_recovery: own.fast_recovery(),
         tls_compliant: false,
+        virtual_host: own.virtual_host,
+        sni_name: own.sni_name,
+        pages: own.pages,
     };
     finish(common, own.timing, own.connection, node, server, out, cx);
 }
@@ -162,13 +160,13 @@ pub fn ssl_get(node: &Node<'_>, server: Endpoint, out: &mut Vec<Draft>, cx: &mut
     read_block(&mut own, node.body.as_deref().unwrap_or_default(), cx);
     let common = Common {
         tls: true,
+        protocol: own.protocol(),
+        sni: own.sni.value(),
+        fast_recovery: own.fast_recovery(),
+        tls_compliant: own.tls_compliant(),
         virtual_host: own.virtual_host,
-        protocol: given(&own.protocol, HttpProtocol::V10),
-        sni: own.sni.map(|s| s.value),
         sni_name: own.sni_name,
-        fast_recovery: given(&own.fast_recovery, false),
         pages: own.pages,
-        tls_compliant: given(&own.tls_compliant, false),
     };
     finish(common, own.timing, own.connection, node, server, out, cx);
 }
@@ -208,12 +206,12 @@ fn finish(
     if !reachable(&connection, server, ends(node), cx) {
         return;
     }
-    let host = common.virtual_host.map(|host| host.value);
+    let host = common.virtual_host.value();
     for page in &mut pages {
         page.virtual_host = page.virtual_host.take().or_else(|| host.clone());
         page.tls_compliant |= common.tls_compliant;
     }
-    let named = common.sni_name.map(|name| name.value);
+    let named = common.sni_name.value();
     let server_name = if common.sni.unwrap_or(named.is_some()) { Some(named.unwrap_or_default()) } else { None };
     let (tls, protocol, fast_recovery) = (common.tls, common.protocol, common.fast_recovery);
     let kind = CheckerKind::Http(Http { tls, protocol, server_name, fast_recovery, pages });
@@ -230,7 +228,7 @@ fn sni_name(field: &mut Set<Box<str>>, node: &Node<'_>, cx: &mut Cx<'_>) {
             return;
         }
     }
-    *field = Some(Setting { value: value.into(), span: node.span });
+    *field = Set::at(value.into(), node.span);
 }
 
 fn url<B>(pages: &mut Vec<Page>, node: &Node<'_>, cx: &mut Cx<'_>)
@@ -240,7 +238,7 @@ where
     let mut own = B::default();
     read_block(&mut own, node.body.as_deref().unwrap_or_default(), cx);
     let own: Settings = own.into();
-    let Some(path) = own.path else {
+    let Some(path) = own.path.given() else {
         return cx.lacks(
             &["path"],
             node.span,
@@ -252,7 +250,7 @@ where
     if own.regex.is_none() && (own.no_match || own.min_offset.is_some() || own.max_offset.is_some()) {
         cx.note(node.span, "options of a regex without `regex` have no effect");
     }
-    let pattern = own.regex.map(|regex| {
+    let pattern = own.regex.given().map(|regex| {
         if let Some(fault) = fault_of(&regex.value) {
             cx.note(regex.span, format!("`{}` does not look like a regular expression: {fault}", regex.value));
         }
@@ -267,8 +265,8 @@ where
     });
     pages.push(Page {
         path: path.value,
-        virtual_host: own.virtual_host.map(|host| host.value),
-        digest: own.digest.map(|digest| digest.value),
+        virtual_host: own.virtual_host.value(),
+        digest: own.digest.value(),
         status: if own.status.is_empty() { vec![(200, 299)] } else { own.status },
         pattern,
         tls_compliant: own.tls_compliant.unwrap_or(false),
@@ -292,7 +290,7 @@ fn digest(field: &mut Set<[u8; 16]>, node: &Node<'_>, cx: &mut Cx<'_>) {
     for (at, byte) in value.iter_mut().enumerate() {
         *byte = text.get(2 * at..2 * at + 2).and_then(|two| u8::from_str_radix(two, 16).ok()).unwrap_or_default();
     }
-    *field = Some(Setting { value, span: word.span });
+    *field = Set::at(value, word.span);
 }
 
 fn status_code(field: &mut Vec<(u16, u16)>, node: &Node<'_>, cx: &mut Cx<'_>) {
@@ -315,7 +313,7 @@ fn regex(field: &mut Set<Box<str>>, node: &Node<'_>, cx: &mut Cx<'_>) {
     if let Some(first) = field.as_ref() {
         cx.again(node.span, "regex", first.span, "this one holds");
     }
-    *field = Some(Setting { value: pattern.as_str().into(), span: node.span });
+    *field = Set::at(pattern.as_str().into(), node.span);
 }
 
 fn regex_options(field: &mut Vec<Box<str>>, node: &Node<'_>, _: &mut Cx<'_>) {

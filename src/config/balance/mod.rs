@@ -56,7 +56,7 @@ block! {
 
 impl From<Ssl> for TlsFiles {
     fn from(own: Ssl) -> TlsFiles {
-        let value = |set: Set<Box<str>>| set.map(|set| set.value);
+        let value = |set: Set<Box<str>>| set.value();
         TlsFiles {
             password: value(own.password),
             authorities: value(own.authorities),

@@ -9,7 +9,7 @@ use super::server::{PERSISTENCE_TIMEOUT, Server, Service, Sorry};
 use super::shared::{ConnectionSettings, TimingSettings};
 use crate::config::report::{Class, Diagnostic};
 use crate::config::security::{Guard, ScriptLine, SetScript, UserLine};
-use crate::config::table::block::{Cx, Set, given};
+use crate::config::table::block::{Cx, Set};
 use crate::config::text::source::Span;
 use crate::spec::balance::{
     Checker, CheckerKind, Connection, Endpoint, FlushOnStop, Forwarding, Granularity, LvsSettings, LvsSpec,
@@ -40,12 +40,12 @@ const NAT: Forwarding = Forwarding { method: Method::Nat, tunnel: TunnelKind::Ip
 /// `vrrp` has the `track_file`s, whose weight holds where a FILE_CHECK gives none, and the instance of the sync daemon.
 pub fn resolve(lvs: Lvs, vrrp: Option<&Spec>, cx: &mut Cx<'_>) -> LvsSpec {
     let Lvs { tls, groups, services } = lvs;
-    let value = |set: &Set<bool>| set.as_ref().map(|set| set.value);
-    let mail = MailDefault { checker: value(&cx.global.smtp_alert_checker), all: value(&cx.global.smtp_alert) };
+
+    let mail = MailDefault { checker: cx.global.smtp_alert_checker.value(), all: cx.global.smtp_alert.value() };
     let mut guard = Guard::of(&cx.global, cx.env.system);
     let mut services: Vec<VirtualServer> =
         services.into_iter().filter_map(|s| service(s, &groups, mail, &mut guard, cx)).collect();
-    let log_all = given(&cx.global.checker_log_all, false);
+    let log_all = cx.global.checker_log_all();
     for checker in services.iter_mut().flat_map(|s| &mut s.servers).flat_map(|server| &mut server.checkers) {
         checker.log_all_failures |= log_all;
         if let CheckerKind::File { file, weight, reverse } = &mut checker.kind
@@ -81,27 +81,27 @@ fn settings(cx: &Cx<'_>) -> LvsSettings {
     let global = &cx.global;
     let marks = global.nftables_ipvs.as_ref().map(|table| MarkSettings {
         table: table.value.clone(),
-        priority: given(&global.nftables_ipvs_priority, -1),
-        start: given(&global.nftables_fwmark, 1000),
+        priority: global.nftables_ipvs_priority(),
+        start: global.nftables_fwmark(),
         counters: global.nftables_counters.is_some(),
     });
     LvsSettings {
         namespace: None,
         flush: global.lvs_flush.is_some(),
-        flush_on_stop: match global.lvs_flush_on_stop.as_ref().map(|set| set.value) {
+        flush_on_stop: match global.lvs_flush_on_stop.value() {
             None => FlushOnStop::Each,
             Some(true) => FlushOnStop::Services,
             Some(false) => FlushOnStop::All,
         },
-        timeouts: given(&global.lvs_timeouts, Timeouts::default()),
-        sync_daemon: global.lvs_sync_daemon.as_ref().map(|set| set.value.clone()),
+        timeouts: global.lvs_timeouts.or(Timeouts::default()),
+        sync_daemon: global.lvs_sync_daemon.value(),
         marks,
-        init_notifies: given(&global.rs_init_notifies, false),
-        no_checker_emails: given(&global.no_checker_emails, false),
-        share_checks: given(&global.share_checks, true),
+        init_notifies: global.rs_init_notifies(),
+        no_checker_emails: global.no_checker_emails(),
+        share_checks: global.share_checks(),
         fifo: None,
-        seed: global.random_seed.as_ref().map(|set| set.value),
-        netlink_buffer: (given(&global.lvs_netlink_cmd, 0), given(&global.lvs_netlink_cmd_force, false)),
+        seed: global.random_seed.value(),
+        netlink_buffer: (global.lvs_netlink_cmd(), global.lvs_netlink_cmd_force()),
     }
 }
 
@@ -143,7 +143,7 @@ fn service(
     let marked = group.map_or(matches!(target, Target::Mark(_)), ServerGroup::has_marks);
     let addressed = group.map_or(matches!(target, Target::Address(_)), |group| group.addresses().next().is_some());
 
-    if marked && let Some(suspend) = &own.ha_suspend {
+    if marked && let Some(suspend) = own.ha_suspend.as_ref() {
         cx.mistake(
             suspend.span,
             format!("`ha_suspend` has no effect: {target} has firewall marks"),
@@ -152,7 +152,7 @@ fn service(
     }
     let protocol = protocol(&own, &target, marked, addressed, at, cx);
     let mut flags = own.scheduler_flags();
-    if let Some(ops) = &own.ops
+    if let Some(ops) = own.ops.as_ref()
         && addressed
         && protocol != Some(Protocol::Udp)
     {
@@ -204,13 +204,13 @@ fn service(
     Some(VirtualServer {
         family,
         protocol,
-        scheduler: given(&own.scheduler, "wlc"),
+        scheduler: own.scheduler(),
         flags,
         forwarding,
         persistence,
         ha_suspend: own.ha_suspend.is_some() && !marked,
-        mail: own.mail.as_ref().map_or_else(|| mail.or(false), |mail| mail.value),
-        snmp_name: text(&own.snmp_name),
+        mail: own.mail.or(mail.or(false)),
+        snmp_name: own.snmp_name.value(),
         omega: own.omega.is_some(),
         quorum,
         hysteresis,
@@ -220,10 +220,6 @@ fn service(
         servers,
         target,
     })
-}
-
-fn text(set: &Set<Box<str>>) -> Option<Box<str>> {
-    set.as_ref().map(|set| set.value.clone())
 }
 
 /// The family of a service by group; `None` when they do not go together, which costs the service.
@@ -261,7 +257,7 @@ fn protocol(
     at: Span,
     cx: &mut Cx<'_>,
 ) -> Option<Protocol> {
-    match (&own.protocol, addressed) {
+    match (own.protocol.as_ref(), addressed) {
         (None, true) => {
             let class = cx.class_without(&["protocol"], (at, own.close));
             let message = format!("virtual_server {target} has no protocol; UDP is used");
@@ -276,7 +272,7 @@ fn protocol(
             );
             None
         }
-        (protocol, _) => protocol.as_ref().map(|protocol| protocol.value),
+        (protocol, _) => protocol.map(|set| set.value),
     }
 }
 
@@ -292,7 +288,7 @@ fn persistence(
         (_, Some(group)) => group.addresses().any(|endpoint| endpoint.port.is_none()),
         _ => false,
     };
-    let mut timeout = own.persistence.as_ref().map(|p| p.value);
+    let mut timeout = own.persistence.value();
     if portless && timeout.is_none() {
         cx.mistake(
             at,
@@ -304,7 +300,7 @@ fn persistence(
         timeout = Some(PERSISTENCE_TIMEOUT);
     }
     let granularity = own.mask.unwrap_or(Granularity::Host);
-    timeout.map(|timeout| Persistence { timeout, granularity, engine: text(&own.engine) })
+    timeout.map(|timeout| Persistence { timeout, granularity, engine: own.engine.value() })
 }
 
 fn sorry_server(sorry: &Sorry, forwarding: Forwarding, servers: &[(RealServer, Span)], cx: &mut Cx<'_>) -> SorryServer {
@@ -327,10 +323,10 @@ fn sorry_server(sorry: &Sorry, forwarding: Forwarding, servers: &[(RealServer, S
 fn quorum(own: &Service, target: &Target, servers: &[(RealServer, Span)], at: Span, cx: &mut Cx<'_>) -> (u32, u32) {
     let sum: u64 = servers.iter().map(|(server, _)| u64::from(server.weight)).sum();
     let sum = u32::try_from(sum).unwrap_or(u32::MAX);
-    let mut quorum = given(&own.quorum, 1);
-    let mut hysteresis = given(&own.hysteresis, 0);
+    let mut quorum = own.quorum();
+    let mut hysteresis = own.hysteresis();
     if quorum > sum {
-        let place = own.quorum.as_ref().map_or(at, |quorum| quorum.span);
+        let place = own.quorum.span().unwrap_or(at);
         cx.mistake(
             place,
             format!("quorum {quorum} of {target} can never be reached: all weights together are {sum}, which is used"),
@@ -339,7 +335,7 @@ fn quorum(own: &Service, target: &Target, servers: &[(RealServer, Span)], at: Sp
         quorum = sum;
     }
     if hysteresis >= quorum && hysteresis > 0 {
-        let place = own.hysteresis.as_ref().map_or(at, |hysteresis| hysteresis.span);
+        let place = own.hysteresis.span().unwrap_or(at);
         let used = quorum.saturating_sub(1);
         cx.mistake(
             place,
@@ -414,28 +410,28 @@ fn real_server(
     cx: &mut Cx<'_>,
 ) -> RealServer {
     let endpoint = own.endpoint.unwrap_or(Endpoint { address: std::net::Ipv4Addr::UNSPECIFIED.into(), port: None });
-    let alpha = own.alpha.as_ref().map_or(service.alpha.is_some(), |alpha| alpha.value);
+    let alpha = own.alpha.or(service.alpha.is_some());
     let above = Above {
         alpha,
-        retry: own.retry.or(service.retry).map(|retry| retry.value),
-        pause: own.delay_before_retry.or(service.delay_before_retry).map(|pause| pause.value),
-        warmup: own.warmup.or(service.warmup).map(|warmup| warmup.value),
-        timeout: own.connect_timeout.or(service.connect_timeout).map_or(Interval::from_secs(5), |t| t.value),
-        delay_loop: own.delay_loop.or(service.delay_loop).map_or(Interval::from_secs(60), |delay| delay.value),
-        virtual_host: text(&own.virtual_host).or_else(|| text(&service.virtual_host)),
+        retry: own.retry.otherwise(&service.retry).value(),
+        pause: own.delay_before_retry.otherwise(&service.delay_before_retry).value(),
+        warmup: own.warmup.otherwise(&service.warmup).value(),
+        timeout: own.connect_timeout.or(service.connect_timeout()),
+        delay_loop: own.delay_loop.or(service.delay_loop()),
+        virtual_host: own.virtual_host.value().or_else(|| service.virtual_host.value()),
         endpoint,
     };
     let checkers = own.drafts.iter().filter_map(|draft| checker(draft, &above, guard, cx)).collect();
     RealServer {
         endpoint,
-        weight: own.weight.as_ref().map_or_else(|| given(&service.weight, 1), |weight| weight.value),
+        weight: own.weight.or(service.weight()),
         forwarding: own.forwarding.unwrap_or(forwarding),
-        upper_threshold: given(&own.upper, 0),
-        lower_threshold: given(&own.lower, 0),
-        inhibit: own.inhibit.as_ref().map_or(service.inhibit.is_some(), |inhibit| inhibit.value),
+        upper_threshold: own.upper(),
+        lower_threshold: own.lower(),
+        inhibit: own.inhibit.or(service.inhibit.is_some()),
         alpha,
-        mail: own.mail.as_ref().map_or_else(|| mail.or(true), |mail| mail.value),
-        snmp_name: text(&own.snmp_name),
+        mail: own.mail.or(mail.or(true)),
+        snmp_name: own.snmp_name.value(),
         notify_up: run(&own.notify_up, guard, cx),
         notify_down: run(&own.notify_down, guard, cx),
         checkers,
@@ -474,7 +470,7 @@ fn checker(draft: &Draft, above: &Above, guard: &mut Guard<'_>, cx: &mut Cx<'_>)
     }
     Some(Checker {
         kind,
-        alpha: draft.alpha.as_ref().map_or(above.alpha, |alpha| alpha.value),
+        alpha: draft.alpha.or(above.alpha),
         log_all_failures: draft.log_all_failures,
         timing,
         connection: draft.connection.as_ref().map(|own| connection(own, above)),
@@ -482,12 +478,12 @@ fn checker(draft: &Draft, above: &Above, guard: &mut Guard<'_>, cx: &mut Cx<'_>)
 }
 
 fn timing(own: &TimingSettings, draft: &Draft, above: &Above) -> Timing {
-    let delay_loop = given(&own.delay_loop, above.delay_loop);
+    let delay_loop = own.delay_loop.or(above.delay_loop);
     let pause = above.pause.or(draft.pause).unwrap_or(delay_loop);
     Timing {
-        retry: given(&own.retry, above.retry.unwrap_or(draft.retry)),
-        delay_before_retry: given(&own.delay_before_retry, pause),
-        warmup: given(&own.warmup, above.warmup.unwrap_or(delay_loop)),
+        retry: own.retry.or(above.retry.unwrap_or(draft.retry)),
+        delay_before_retry: own.delay_before_retry.or(pause),
+        warmup: own.warmup.or(above.warmup.unwrap_or(delay_loop)),
         delay_loop,
     }
 }
@@ -495,15 +491,12 @@ fn timing(own: &TimingSettings, draft: &Draft, above: &Above) -> Timing {
 fn connection(own: &ConnectionSettings, above: &Above) -> Connection {
     let port = |set: &Set<u32>| set.as_ref().and_then(|port| u16::try_from(port.value).ok());
     Connection {
-        to: Endpoint {
-            address: own.connect_ip.as_ref().map_or(above.endpoint.address, |ip| ip.value),
-            port: port(&own.connect_port),
-        },
-        from: own.bind_ip.as_ref().map(|ip| ip.value),
+        to: Endpoint { address: own.connect_ip.or(above.endpoint.address), port: port(&own.connect_port) },
+        from: own.bind_ip.value(),
         from_port: port(&own.bind_port),
-        interface: own.interface.as_ref().map(|name| name.value.clone()),
-        timeout: given(&own.timeout, above.timeout),
-        mark: given(&own.mark, 0),
+        interface: own.interface.value(),
+        timeout: own.timeout.or(above.timeout),
+        mark: own.mark.or(0),
     }
 }
 

@@ -51,13 +51,13 @@ block! {
         /// Default of the checkers: the first check comes at a random time within so many seconds.
         "warmup" => warmup: Set<Interval> = must(timer(0, UNLIMITED_US)), default "delay_loop";
         /// Default of the checkers: seconds for a connection to come about.
-        "connect_timeout" => connect_timeout: Set<Interval> = must(timer(1, LONGEST_US)), default "5";
+        "connect_timeout" => connect_timeout: Set<Interval> = must(timer(1, LONGEST_US)), default(Interval::from_secs(5), "5");
         /// Default of the checkers: seconds between checks.
-        "delay_loop" => delay_loop: Set<Interval> = must(timer(1, UNLIMITED_US)), default "60";
+        "delay_loop" => delay_loop: Set<Interval> = must(timer(1, UNLIMITED_US)), default(Interval::from_secs(60), "60");
         /// Default of the servers: a failed one gets weight 0 instead of being removed.
         "inhibit_on_failure" => inhibit: Set<()> = flag(), default "off";
         /// Scheduler of connections.
-        "lb_algo" => scheduler: Set<&'static str> = must(one_of(SCHEDULERS)), default "wlc, with an error";
+        "lb_algo" => scheduler: Set<&'static str> = must(one_of(SCHEDULERS)), default("wlc", "wlc, with an error");
         /// Packets are scheduled one by one; UDP only.
         "ops" => ops: Set<()> = flag(), default "off";
         /// First flag of the scheduler.
@@ -92,11 +92,11 @@ block! {
         /// Runs when the quorum is lost.
         "quorum_down" => quorum_down: SetScript = must_script();
         /// Sum of weights that must be alive.
-        "quorum" => quorum: Set<u32> = must(uint(1, u32::MAX)).or(1), default "1";
+        "quorum" => quorum: Set<u32> = must(uint(1, u32::MAX)).or(1), default(1);
         /// Margin around the quorum.
-        "hysteresis" => hysteresis: Set<u32> = must(uint(0, u32::MAX)), default "0";
+        "hysteresis" => hysteresis: Set<u32> = must(uint(0, u32::MAX)), default(0);
         /// Default weight of the servers.
-        "weight" => weight: Set<u32> = must(uint(1, WEIGHT)), default "1";
+        "weight" => weight: Set<u32> = must(uint(1, WEIGHT)), default(1);
         /// Who answers when the quorum is lost.
         "sorry_server" => sorry: Option<Sorry> = by("IPADDR [PORT]", Repeat::LastWins, sorry_server);
     }
@@ -168,9 +168,9 @@ block! {
         /// How packets reach this server.
         "lvs_method" => forwarding: Option<Forwarding> = by(FORWARDING, Repeat::LastWins, lb_kind), default "virtual_server's";
         /// Connections above which no new ones come; 0 is no limit.
-        "uthreshold" => upper: Set<u32> = must(uint(0, u32::MAX)), default "0";
+        "uthreshold" => upper: Set<u32> = must(uint(0, u32::MAX)), default(0);
         /// Connections below which new ones come again.
-        "lthreshold" => lower: Set<u32> = must(uint(0, u32::MAX)), default "0";
+        "lthreshold" => lower: Set<u32> = must(uint(0, u32::MAX)), default(0);
         /// Weight 0 on failure instead of removal.
         "inhibit_on_failure" => inhibit: Set<bool> = toggle(), default "virtual_server's";
         /// Runs when the server comes up.
@@ -288,7 +288,7 @@ fn snmp_name(field: &mut Set<Box<str>>, node: &Node<'_>, cx: &mut Cx<'_>) {
     if let Some(first) = field.as_ref() {
         cx.again(node.span, "snmp_name", first.span, "this one holds");
     }
-    *field = Some(Setting { value: word.text.into(), span: word.span });
+    *field = Set::at(word.text.into(), word.span);
 }
 
 fn ip_family(service: &mut Service, node: &Node<'_>, cx: &mut Cx<'_>) {
@@ -306,8 +306,8 @@ fn ip_family(service: &mut Service, node: &Node<'_>, cx: &mut Cx<'_>) {
 
 fn hashing(service: &mut Service, node: &Node<'_>, cx: &mut Cx<'_>) {
     let keyword = node.keyword.text;
-    let flag = Some(Setting { value: (), span: node.span });
-    match (service.scheduler.as_ref().map(|s| s.value), keyword) {
+    let flag = Set::at((), node.span);
+    match (service.scheduler.value(), keyword) {
         (Some("sh"), "sh-fallback") | (Some("mh"), "mh-fallback") => service.flag_1 = flag,
         (Some("sh"), "sh-port") | (Some("mh"), "mh-port") => service.flag_2 = flag,
         (Some("sh" | "mh"), _) => {}
@@ -324,11 +324,11 @@ impl Service {
 
 fn persistence_timeout(field: &mut Set<u32>, node: &Node<'_>, cx: &mut Cx<'_>) {
     let Some(word) = node.args.first() else {
-        *field = Some(Setting { value: PERSISTENCE_TIMEOUT, span: node.span });
+        *field = Set::at(PERSISTENCE_TIMEOUT, node.span);
         return;
     };
     match decimal(word.text, false).filter(|n| (1..=LONGEST_PERSISTENCE).contains(n)) {
-        Some(seconds) => *field = Some(Setting { value: seconds as u32, span: word.span }),
+        Some(seconds) => *field = Set::at(seconds as u32, word.span),
         None => cx.error(
             word.span,
             format!("persistence_timeout `{}` is ignored: expected 1 to {LONGEST_PERSISTENCE} seconds", word.text),

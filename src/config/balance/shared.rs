@@ -4,7 +4,7 @@
 //! `vipctl keywords`, hints and shapes see them in every checker, and a change reaches all.
 
 use crate::config::line::unsigned_in;
-use crate::config::table::block::{Cx, Facts, Reader, Set, Setting};
+use crate::config::table::block::{Cx, Facts, Reader, Set};
 use crate::config::table::values::{ip_address, without_range};
 use crate::config::text::tree::{Node, Word};
 use crate::spec::IfName;
@@ -139,12 +139,12 @@ impl ConnectionSettings {
 
 /// `connect_ip`: of the same family as `bindto`, if that came first.
 pub fn connect_ip(connection: &mut ConnectionSettings, node: &Node<'_>, cx: &mut Cx<'_>) {
-    let other = connection.bind_ip.as_ref().map(|set| set.value);
+    let other = connection.bind_ip.value();
     end(&mut connection.connect_ip, other, "bindto", node, cx);
 }
 /// `bindto`: of the same family as what is probed, as far as that has been said above.
 pub fn bind_to(connection: &mut ConnectionSettings, node: &Node<'_>, cx: &mut Cx<'_>) {
-    let (other, name) = match &connection.connect_ip {
+    let (other, name) = match connection.connect_ip.as_ref() {
         Some(set) => (Some(set.value), "connect_ip"),
         None => (connection.server, "the real server"),
     };
@@ -160,7 +160,7 @@ fn end(field: &mut Set<IpAddr>, other: Option<IpAddr>, name: &str, node: &Node<'
         return cx.error(word.span, message);
     }
     cx.unread(*word);
-    *field = Some(Setting { value: address, span: word.span });
+    *field = Set::at(address, word.span);
 }
 
 /// `IPADDR [PORT]`; port 0 is no port. What cannot be read is in `Err`, in words.

@@ -5,7 +5,7 @@
 
 use crate::config::report::{Class, Diagnostic};
 use crate::config::security::UserLine;
-use crate::config::table::block::{Cx, Set, Setting};
+use crate::config::table::block::{Cx, Set};
 use crate::config::table::values::{GROUP6, IFNAME, Value, decimal, int, ip_address, leading, uint};
 use crate::config::text::tree::{Node, Word};
 use crate::spec::IfName;
@@ -43,7 +43,7 @@ pub struct RxPolicy {
 }
 
 fn set<T>(field: &mut Set<T>, value: T, node: &Node<'_>) {
-    *field = Some(Setting { value, span: node.args.first().map_or(node.span, |w| w.span) });
+    *field = Set::at(value, node.args.first().map_or(node.span, |w| w.span));
 }
 
 /// Reads a word of a kind; complains under the keyword's name.
@@ -145,7 +145,7 @@ pub fn lvs_timeouts(field: &mut Set<Timeouts>, node: &Node<'_>, cx: &mut Cx<'_>)
             None => cx.error(which.span, format!("`lvs_timeouts {}` has no value", which.text)),
             Some(value) => {
                 if let Some(seconds) = word(uint(0, 2_678_400), value, node, cx) {
-                    let mut all = field.as_ref().map_or(Timeouts::default(), |set| set.value);
+                    let mut all = field.or(Timeouts::default());
                     match which.text {
                         "tcp" => all.tcp = Some(seconds),
                         "tcpfin" => all.tcp_fin = Some(seconds),
@@ -169,7 +169,7 @@ pub fn lvs_flush_on_stop(field: &mut Set<bool>, node: &Node<'_>, cx: &mut Cx<'_>
 }
 
 pub fn lvs_sync_daemon(field: &mut Set<SyncDaemon>, node: &Node<'_>, cx: &mut Cx<'_>) {
-    if let Some(first) = field {
+    if let Some(first) = field.as_ref() {
         return cx.again(node.span, "lvs_sync_daemon", first.span, "the first one holds");
     }
     let Some(first) = node.args.first().copied() else { return cx.missing(node, "an interface name") };
@@ -244,18 +244,19 @@ pub fn global_garp_extra(field: &mut GarpExtra, node: &Node<'_>, cx: &mut Cx<'_>
 
 /// `[all] SECONDS`, from `min`.
 pub fn garp_extra(field: &mut GarpExtra, node: &Node<'_>, cx: &mut Cx<'_>, min: u32) {
-    let mut seconds = None;
+    let mut seconds = Set::default();
     for w in node.args.iter().copied() {
         if w.text == "all" {
             field.all = true;
             continue;
         }
         let Some(value) = word(uint(min, 86_400), w, node, cx) else { return };
-        seconds = Some(Setting { value, span: w.span });
+        seconds = Set::at(value, w.span);
     }
-    match seconds {
-        Some(_) => field.seconds = seconds,
-        None => cx.missing(node, "seconds, with or without `all` in front"),
+    if seconds.is_some() {
+        field.seconds = seconds;
+    } else {
+        cx.missing(node, "seconds, with or without `all` in front");
     }
 }
 
@@ -268,7 +269,7 @@ pub fn ipsets(field: &mut Set<()>, node: &Node<'_>, _cx: &mut Cx<'_>) {
 }
 
 pub fn nftables(field: &mut Set<Box<str>>, node: &Node<'_>, cx: &mut Cx<'_>) {
-    if let Some(first) = field {
+    if let Some(first) = field.as_ref() {
         return cx.again(node.span, node.keyword.text, first.span, "the first one holds");
     }
     let default = if node.keyword.text == "nftables" { "keepalived" } else { "keepalived_ipvs" };
@@ -310,7 +311,7 @@ pub fn cpu_affinity(field: &mut Set<Vec<u32>>, node: &Node<'_>, cx: &mut Cx<'_>)
     let mut cpus = Vec::new();
     for w in node.args.iter().copied() {
         let Some(cpu) = word(uint(0, last), w, node, cx) else {
-            *field = None;
+            *field = Set::default();
             return;
         };
         cpus.push(cpu);
@@ -320,7 +321,7 @@ pub fn cpu_affinity(field: &mut Set<Vec<u32>>, node: &Node<'_>, cx: &mut Cx<'_>)
 
 pub fn fifo(field: &mut Set<FifoLine>, node: &Node<'_>, cx: &mut Cx<'_>) {
     let Some(path) = node.args.first() else { return cx.missing(node, "the path of a FIFO") };
-    if let Some(first) = field {
+    if let Some(first) = field.as_ref() {
         return cx.again(node.span, node.keyword.text, first.span, "the first one holds");
     }
     let user = node.args.get(1).map(|user| UserLine {
@@ -343,8 +344,8 @@ pub fn snmp_socket(field: &mut Set<Box<str>>, node: &Node<'_>, cx: &mut Cx<'_>) 
             None => cx.missing(node, "the address of the AgentX master"),
         };
     };
-    match field {
-        Some(first) => cx.again(node.span, "snmp_socket", first.span, "the first one holds"),
+    match field.span() {
+        Some(first) => cx.again(node.span, "snmp_socket", first, "the first one holds"),
         None => set(field, only.text.into(), node),
     }
 }

@@ -1,7 +1,7 @@
 //! Instances in each other's way on one server: the same VRID on one interface, the same VMAC for two.
 
 use crate::config::report::{Class, Diagnostic};
-use crate::config::table::block::{Cx, given};
+use crate::config::table::block::Cx;
 use crate::config::text::source::Span;
 use crate::config::top::Top;
 use crate::config::vrrp::instance::Instance;
@@ -41,10 +41,8 @@ pub fn clashes(top: &Top, spec: &mut Spec, cx: &mut Cx<'_>) -> bool {
     let mut clash = false;
     let mut complain = |one: usize, other: usize, place: &str, cx: &mut Cx<'_>| {
         let (Some(first), Some(second)) = (top.instances.get(one), top.instances.get(other)) else { return };
-        let span = |own: &Named<Instance>| {
-            own.settings.vrid.map_or(own.span, |set: crate::config::table::block::Setting<u32>| set.span)
-        };
-        let vrid = given(&second.settings.vrid, 0);
+        let span = |own: &Named<Instance>| own.settings.vrid.span().unwrap_or(own.span);
+        let vrid = second.settings.vrid.or(0);
         let message = format!("{} and {} both use VRID {vrid} {place}", first.name, second.name);
         let complaint = Diagnostic::new(Class::General, span(second), message).related(span(first), "used here first");
         cx.push(complaint.help("give one of them another virtual_router_id, on all routers alike"));

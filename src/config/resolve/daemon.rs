@@ -6,18 +6,10 @@ use crate::config::global::read::FifoLine;
 use crate::config::report::{Class, Diagnostic};
 use crate::config::resolve::{left_out_script, notify};
 use crate::config::security::{Guard, SetScript};
-use crate::config::table::block::{Cx, Set, given};
+use crate::config::table::block::{Cx, Set};
 use crate::config::text::source::Span;
 use crate::config::top::Top;
 use crate::spec::{Daemon, Dbus, Dump, Fifo, Mail, NetlinkBuffers, Nftables, RxBuffer, Snmp, ThreadSpec};
-
-fn text(set: &Set<Box<str>>) -> Option<Box<str>> {
-    set.as_ref().map(|set| set.value.clone())
-}
-
-fn number<T: Copy>(set: &Set<T>) -> Option<T> {
-    set.as_ref().map(|set| set.value)
-}
 
 fn is_below(one: Span, other: Span) -> bool {
     one.start > other.start
@@ -72,85 +64,85 @@ pub fn daemon(top: &Top, guard: &mut Guard<'_>, cx: &mut Cx<'_>) -> Daemon {
     let fifo = fifo_of(&global.fifo, &global.fifo_script, "notify_fifo", guard, cx);
     let vrrp_fifo = fifo_of(&global.vrrp_fifo, &global.vrrp_fifo_script, "vrrp_notify_fifo", guard, cx);
     let host = cx.env.system.host_name();
-    let rx_multiplier = given(&global.rx_multiplier, 3);
+    let rx_multiplier = global.rx_multiplier();
     let rx_buffer = match (global.rx_policy.bytes, global.rx_policy.mtu, global.rx_policy.advert) {
         (Some(bytes), _, _) => RxBuffer::Bytes(bytes),
         (None, true, _) => RxBuffer::Mtu { multiplier: rx_multiplier },
         (None, false, true) => RxBuffer::Advert { multiplier: rx_multiplier },
         _ => RxBuffer::Kernel,
     };
-    let server = global.smtp_server.as_ref().map(|set| &set.value);
+    let server = global.smtp_server.get();
     let daemon = Daemon {
-        router_id: text(&global.router_id).unwrap_or_else(|| host.into()),
-        instance: text(&top.instance),
-        net_namespace: text(&top.net_namespace),
+        router_id: global.router_id.value().unwrap_or_else(|| host.into()),
+        instance: top.instance.value(),
+        net_namespace: top.net_namespace.value(),
         use_pid_dir: top.use_pid_dir.is_some() || top.instance.is_some() || top.net_namespace.is_some(),
-        child_wait_secs: given(&top.child_wait_time, 5),
-        process_name: text(&global.process_name),
-        engine_name: text(&global.vrrp_process_name),
-        rt_priority: number(&global.rt_priority),
-        nice: number(&global.nice).map(|nice| nice as i8),
-        cpu_affinity: global.cpu_affinity.as_ref().map_or(Vec::new(), |set| set.value.clone()),
+        child_wait_secs: top.child_wait_time(),
+        process_name: global.process_name.value(),
+        engine_name: global.vrrp_process_name.value(),
+        rt_priority: global.rt_priority.value(),
+        nice: global.nice.value().map(|nice| nice as i8),
+        cpu_affinity: global.cpu_affinity.or(Vec::new()),
         no_swap: global.no_swap.is_some() || global.bfd_no_swap.is_some() || global.checker_no_swap.is_some(),
         checker: ThreadSpec {
-            name: text(&global.checker_process_name),
-            nice: number(&global.checker_nice).map(|nice| nice as i8),
-            rt_priority: number(&global.checker_rt_priority),
-            cpu_affinity: global.checker_cpus.as_ref().map_or(Vec::new(), |set| set.value.clone()),
-            rlimit_rttime_us: number(&global.checker_rlimit).map(|us| u64::from(us.max(2))),
+            name: global.checker_process_name.value(),
+            nice: global.checker_nice.value().map(|nice| nice as i8),
+            rt_priority: global.checker_rt_priority.value(),
+            cpu_affinity: global.checker_cpus.or(Vec::new()),
+            rlimit_rttime_us: global.checker_rlimit.value().map(|us| u64::from(us.max(2))),
         },
         bfd: ThreadSpec {
-            name: text(&global.bfd_process_name),
-            nice: number(&global.bfd_nice).map(|nice| nice as i8),
-            rt_priority: number(&global.bfd_rt_priority),
-            cpu_affinity: global.bfd_cpus.as_ref().map_or(Vec::new(), |set| set.value.clone()),
-            rlimit_rttime_us: number(&global.bfd_rlimit).map(|us| u64::from(us.max(2))),
+            name: global.bfd_process_name.value(),
+            nice: global.bfd_nice.value().map(|nice| nice as i8),
+            rt_priority: global.bfd_rt_priority.value(),
+            cpu_affinity: global.bfd_cpus.or(Vec::new()),
+            rlimit_rttime_us: global.bfd_rlimit.value().map(|us| u64::from(us.max(2))),
         },
         // A hard limit of 1 leaves no room for the soft limit below it.
-        rlimit_rttime_us: number(&global.rlimit_rttime).map(|us| u64::from(us.max(2))),
-        umask: number(&global.umask),
+        rlimit_rttime_us: global.rlimit_rttime.value().map(|us| u64::from(us.max(2))),
+        umask: global.umask.value(),
         mail: Mail {
             server: server.map(|s| s.host.clone()),
             port: server.map_or(25, |s| s.port),
-            from: text(&global.email_from),
+            from: global.email_from.value(),
             to: global.emails.clone(),
-            helo: text(&global.smtp_helo),
-            timeout_secs: given(&global.smtp_timeout, 30),
+            helo: global.smtp_helo.value(),
+            timeout_secs: global.smtp_timeout(),
             no_faults: global.no_email_faults.is_some(),
         },
         fifo,
         vrrp_fifo,
         fifo_states_on_reload: global.fifo_states_on_reload.is_some(),
-        startup_script: startup.map(|run| (run, given(&global.startup_timeout, 10))),
-        shutdown_script: shutdown.map(|run| (run, given(&global.shutdown_timeout, 10))),
+        startup_script: startup.map(|run| (run, global.startup_timeout())),
+        shutdown_script: shutdown.map(|run| (run, global.shutdown_timeout())),
         dump: Dump {
-            state: text(&global.state_dump),
-            stats: text(&global.stats_dump),
-            json: text(&global.json_dump),
-            json_version: given(&global.json_version, 1) as u8,
-            use_instance: given(&global.data_use_instance, false),
+            state: global.state_dump.value(),
+            stats: global.stats_dump.value(),
+            json: global.json_dump.value(),
+            json_version: global.json_version() as u8,
+            use_instance: global.data_use_instance(),
         },
-        reload_check: text(&global.reload_check),
-        reload_time_file: text(&global.reload_time_file),
+        reload_check: global.reload_check.value(),
+        reload_time_file: global.reload_time_file.value(),
         reload_repeat: global.reload_repeat.is_some(),
-        reload_file: text(&global.reload_file),
-        config_save_dir: text(&global.config_save_dir),
+        reload_file: global.reload_file.value(),
+        config_save_dir: global.config_save_dir.value(),
         nftables: Nftables {
-            table: text(&global.nftables).or(global.iptables.map(|_| "keepalived".into())),
-            priority: number(&global.nftables_priority),
+            table: global.nftables.value().or(global.iptables.map(|_| "keepalived".into())),
+            priority: global.nftables_priority.value(),
             counters: global.nftables_counters.is_some(),
             ifindex: global.nftables_ifindex.is_some(),
         },
-        vmac_addr_prefix: text(&global.vmac_addr_prefix).or_else(|| text(&global.vmac_prefix)),
-        max_auto_priority: number(&global.max_auto_priority).and_then(|n| u8::try_from(n).ok()).filter(|n| *n > 0),
-        min_auto_priority_delay_us: given(&global.min_auto_delay, 1_000_000),
+        vmac_addr_prefix: global.vmac_addr_prefix.value().or_else(|| global.vmac_prefix.value()),
+        max_auto_priority: global.max_auto_priority.value().and_then(|n| u8::try_from(n).ok()).filter(|n| *n > 0),
+        min_auto_priority_delay_us: global.min_auto_delay(),
         netlink: NetlinkBuffers {
-            command: number(&global.netlink_cmd).filter(|n| *n > 0),
-            command_force: given(&global.netlink_cmd_force, false),
-            monitor: number(&global.netlink_monitor).filter(|n| *n > 0),
-            monitor_force: given(&global.netlink_monitor_force, false),
-            process: number(&global.process_monitor).filter(|n| *n > 0),
-            process_force: given(&global.process_monitor_force, false),
+            command: global.netlink_cmd.value().filter(|n| *n > 0),
+            command_force: global.netlink_cmd_force(),
+            monitor: global.netlink_monitor.value().filter(|n| *n > 0),
+            monitor_force: global.netlink_monitor_force(),
+            process: global.process_monitor.value().filter(|n| *n > 0),
+            process_force: global.process_monitor_force(),
         },
         rx_buffer,
         disable_local_igmp: global.disable_local_igmp.is_some(),
@@ -158,8 +150,8 @@ pub fn daemon(top: &Top, guard: &mut Guard<'_>, cx: &mut Cx<'_>) -> Daemon {
         snmp: Snmp { polled_carrier: top.linkbeat_polling.is_some(), ..snmp(&global) },
         dbus: Dbus {
             enabled: global.dbus.is_some(),
-            service_name: text(&global.dbus_name),
-            no_interface: text(&global.dbus_no_interface),
+            service_name: global.dbus_name.value(),
+            no_interface: global.dbus_no_interface.value(),
         },
         shown: Box::new(shown(&global, guard)),
     };
@@ -169,16 +161,16 @@ pub fn daemon(top: &Top, guard: &mut Guard<'_>, cx: &mut Cx<'_>) -> Daemon {
 
 fn snmp(global: &Global) -> Snmp {
     let standard = Snmp::default();
-    let services_every = given(&global.snmp_vs_stats, standard.services_every);
+    let services_every = global.snmp_vs_stats();
     Snmp {
         vrrp: global.snmp_vrrp.is_some(),
         checker: global.snmp_checker.is_some(),
         rfcv2: global.snmp_rfc.is_some() || global.snmp_rfcv2.is_some(),
         rfcv3: global.snmp_rfc.is_some() || global.snmp_rfcv3.is_some(),
         traps: global.enable_traps.is_some(),
-        socket: text(&global.snmp_socket),
+        socket: global.snmp_socket.value(),
         services_every,
-        servers_every: given(&global.snmp_rs_stats, services_every),
+        servers_every: global.snmp_rs_stats.or(services_every),
         ..standard
     }
 }

@@ -6,7 +6,7 @@
 use super::owned::{addresses, announcements, virtual_link};
 use crate::config::line::address::{Seal, most_addresses};
 use crate::config::report::{Class, Diagnostic};
-use crate::config::table::block::{Cx, Set, given};
+use crate::config::table::block::{Cx, Set};
 use crate::config::text::source::Span;
 use crate::config::vrrp::instance::Instance;
 use crate::config::vrrp::instance::read::{AuthKind, Wanted, says_unicast};
@@ -14,7 +14,7 @@ use crate::config::vrrp::tracker::Named;
 use crate::spec::*;
 use crate::time::Interval;
 use crate::wire::{Family, Priority, Version, Vrid};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 
 /// What is known of an instance beside its block.
@@ -25,10 +25,6 @@ pub struct Surroundings<'a> {
     pub notify: &'a mut Notify,
     /// `nftables` is needed although nobody asked for it.
     pub firewall: &'a mut bool,
-}
-
-pub(crate) fn at<T>(set: &Set<T>) -> Option<Span> {
-    set.as_ref().map(|s| s.span)
 }
 
 /// A complaint about an instance, with its cure: at the setting if there is one, else at the instance's name.
@@ -81,11 +77,11 @@ pub fn has_the_least(own: &Named<Instance>, cx: &mut Cx<'_>) -> bool {
 /// The instance, resolved; `None` ends everything.
 pub fn complete(own: &mut Named<Instance>, around: Surroundings<'_>, cx: &mut Cx<'_>) -> Option<InstanceSpec> {
     let family = own.settings.family.unwrap_or(Family::V4);
-    let vrid = Vrid::new(given(&own.settings.vrid, 0) as u8)?;
-    let strict = own.settings.strict.or(cx.global.strict).is_some_and(|s| s.value);
+    let vrid = Vrid::new(own.settings.vrid.or(0) as u8)?;
+    let strict = own.settings.strict.or(cx.global.strict());
     let version = version(own, family, strict, cx);
     let (mut priority, mut wants_master) = standing(own, strict, cx);
-    let interval = own.settings.advert_int.map_or(Interval::from_secs(1), |s| s.value);
+    let interval = own.settings.advert_int();
     let auth = authentication(own, version, family, strict, priority, &mut wants_master, interval, cx);
     let owner = priority == 255;
     priority = priority.clamp(1, 255);
@@ -122,7 +118,7 @@ pub fn complete(own: &mut Named<Instance>, around: Surroundings<'_>, cx: &mut Cx
         return None;
     }
     if own.settings.interface.is_none() {
-        match own.settings.source.map(|s| s.value) {
+        match own.settings.source.value() {
             None => {
                 say(
                     cx,
@@ -137,7 +133,7 @@ pub fn complete(own: &mut Named<Instance>, around: Surroundings<'_>, cx: &mut Cx
                 say(
                     cx,
                     own,
-                    at(&own.settings.source),
+                    own.settings.source.span(),
                     "without interface, the source must not be link-local",
                     "write `interface IFNAME`, or another source address",
                 );
@@ -162,7 +158,7 @@ pub fn complete(own: &mut Named<Instance>, around: Surroundings<'_>, cx: &mut Cx
         say(
             cx,
             own,
-            at(&own.settings.interface),
+            own.settings.interface.span(),
             "a VMAC needs an Ethernet interface; the instance stays in FAULT",
             "remove use_vmac and use_ipvlan, or name an Ethernet interface",
         );
@@ -173,7 +169,7 @@ pub fn complete(own: &mut Named<Instance>, around: Surroundings<'_>, cx: &mut Cx
         say(
             cx,
             own,
-            at(&own.settings.interface),
+            own.settings.interface.span(),
             "this interface cannot multicast; give unicast peers. It stays in FAULT",
             "write a `unicast_peer` list with the addresses of the other routers",
         );
@@ -201,12 +197,12 @@ pub fn complete(own: &mut Named<Instance>, around: Surroundings<'_>, cx: &mut Cx
     own.settings.addresses.fit(limit, &mut cx.diagnostics.list);
 
     let (preempt, preempt_delay) = preemption(own, owner, wants_master, strict, cx);
-    let mut down_adverts = own.settings.down_timer_adverts.or(cx.global.down_timer_adverts).map_or(3, |set| set.value);
+    let mut down_adverts = own.settings.down_timer_adverts.or(cx.global.down_timer_adverts());
     if strict && down_adverts != 3 {
         say(
             cx,
             own,
-            at(&own.settings.down_timer_adverts),
+            own.settings.down_timer_adverts.span(),
             "strict mode wants down_timer_adverts 3, which is used",
             "remove the line",
         );
@@ -222,12 +218,12 @@ pub fn complete(own: &mut Named<Instance>, around: Surroundings<'_>, cx: &mut Cx
             "write `nopreempt`, or remove the line",
         );
     }
-    let mut accept = own.settings.accept.map_or(owner || !strict, |set| set.value);
+    let mut accept = own.settings.accept.or(owner || !strict);
     if accept && !owner && strict && version == Version::V2 {
         say(
             cx,
             own,
-            at(&own.settings.accept),
+            own.settings.accept.span(),
             "RFC 3768 has no accept mode, and strict mode is on; `accept` is ignored",
             "remove `accept`, or write `version 3`",
         );
@@ -239,21 +235,22 @@ pub fn complete(own: &mut Named<Instance>, around: Surroundings<'_>, cx: &mut Cx
     let (lower_prio_no_advert, higher_prio_send_advert) = other_masters(own, strict, cx);
     let owner_ignore_adverts = owner_ignores(own, owner, strict, cx);
 
-    around.notify.mail = given(&own.settings.smtp_alert.or(cx.global.smtp_alert_vrrp).or(cx.global.smtp_alert), false);
+    around.notify.mail =
+        own.settings.smtp_alert.otherwise(&cx.global.smtp_alert_vrrp).otherwise(&cx.global.smtp_alert).or(false);
     around.notify.priority_changes = own
         .settings
         .notify_priority_changes
-        .map(|set| set.value)
+        .value()
         .or(around.group_priority_changes)
-        .unwrap_or(given(&cx.global.notify_priority_changes, false));
+        .unwrap_or(cx.global.notify_priority_changes());
     let interval = rounded(own, interval, version, cx);
     let (virtual_link, transmit_base, promote) = virtual_link(own, family, vrid, strict, &mut config_fault, cx);
     let addresses = addresses(own, family, cx);
     if own.settings.no_vips.is_some() && strict {
-        let span = at(&own.settings.no_vips).unwrap_or(own.span);
+        let span = own.settings.no_vips.span().unwrap_or(own.span);
         let message = format!("{}: strict mode does not allow no_virtual_ipaddress", own.name);
         cx.push(Diagnostic::new(Class::Warning, span, message).help("add a virtual_ipaddress block"));
-        own.settings.no_vips = None;
+        own.settings.no_vips = Set::default();
     }
     if own.settings.no_vips.is_none() && addresses.1 == 0 {
         let message = format!("{} has no virtual address", own.name);
@@ -283,8 +280,8 @@ pub fn complete(own: &mut Named<Instance>, around: Surroundings<'_>, cx: &mut Cx
         vrid,
         family,
         version,
-        interface: settings.interface.as_ref().map(|set| set.value.clone()),
-        vrf: settings.vrf.as_ref().map(|set| set.value.clone()),
+        interface: settings.interface.value(),
+        vrf: settings.vrf.value(),
         virtual_link,
         transmit_base,
         priority: Priority(priority as u8),
@@ -295,19 +292,19 @@ pub fn complete(own: &mut Named<Instance>, around: Surroundings<'_>, cx: &mut Cx
         preempt_delay,
         accept: accept || owner,
         strict,
-        source: settings.source.map(|set| set.value),
+        source: settings.source.value(),
         track_source: settings.track_source.is_some() && settings.source.is_some(),
         transport,
         auth,
         checksum: Checksum {
-            v3_as_v2: settings.v3_checksum_as_v2.map_or(cx.global.v3_checksum_as_v2.is_some(), |set| set.value),
-            old_unicast: given(&settings.old_checksum, OldUnicast::Auto),
+            v3_as_v2: settings.v3_checksum_as_v2.or(cx.global.v3_checksum_as_v2.is_some()),
+            old_unicast: settings.old_checksum.or(OldUnicast::Auto),
             old_group: cx.global.mcast_group4.as_ref().and_then(|set| match set.value {
                 IpAddr::V4(group) => Some(group),
                 IpAddr::V6(_) => None,
             }),
         },
-        skip_check_adv_addr: given(&settings.skip_check_adv_addr.or(cx.global.skip_check_adv_addr), false),
+        skip_check_adv_addr: settings.skip_check_adv_addr.or(cx.global.skip_check_adv_addr()),
         lower_prio_no_advert,
         higher_prio_send_advert,
         owner_ignore_adverts,
@@ -320,8 +317,8 @@ pub fn complete(own: &mut Named<Instance>, around: Surroundings<'_>, cx: &mut Cx
         group: around.group,
         notify: std::mem::take(around.notify),
         config_fault,
-        debug: given(&settings.debug, 0) as u8,
-        rx_buffer: settings.rx_buffer.map(|set| set.value).filter(|bytes| *bytes > 0),
+        debug: settings.debug() as u8,
+        rx_buffer: settings.rx_buffer.value().filter(|bytes| *bytes > 0),
     })
 }
 
@@ -330,12 +327,12 @@ fn is_link_local(address: Ipv6Addr) -> bool {
 }
 
 fn version(own: &Named<Instance>, family: Family, strict: bool, cx: &mut Cx<'_>) -> Version {
-    match (family, own.settings.version.map(|set| set.value)) {
+    match (family, own.settings.version.value()) {
         (Family::V6, Some(2)) if strict => {
             say(
                 cx,
                 own,
-                at(&own.settings.version),
+                own.settings.version.span(),
                 "IPv6 needs VRRP version 3, and strict mode is on; 3 is used",
                 "write `version 3`, or remove the line",
             );
@@ -343,21 +340,20 @@ fn version(own: &Named<Instance>, family: Family, strict: bool, cx: &mut Cx<'_>)
         }
         (_, Some(2)) => Version::V2,
         (_, Some(_)) | (Family::V6, None) => Version::V3,
-        (Family::V4, None) if given(&cx.global.version, 2) == 3 => Version::V3,
+        (Family::V4, None) if cx.global.version() == 3 => Version::V3,
         (Family::V4, None) => Version::V2,
     }
 }
 
 /// Priority, and whether the instance wants to start as master.
 fn standing(own: &Named<Instance>, strict: bool, cx: &mut Cx<'_>) -> (u32, bool) {
-    let wanted = own.settings.state.map(|set| set.value);
-    let priority =
-        own.settings.priority.map_or(if wanted == Some(Wanted::Master) { 255 } else { 100 }, |set| set.value);
+    let wanted = own.settings.state.value();
+    let priority = own.settings.priority.or(if wanted == Some(Wanted::Master) { 255 } else { 100 });
     let owner = priority == 255;
     let wants_master = wanted.map_or(owner, |wanted| wanted == Wanted::Master);
     if strict && wanted.is_some() && wants_master != owner {
         let message = "in strict mode, state MASTER and priority 255 go together; the priority decides";
-        say(cx, own, at(&own.settings.state), message, "write priority 255 and state MASTER together, or neither");
+        say(cx, own, own.settings.state.span(), message, "write priority 255 and state MASTER together, or neither");
         return (priority, owner);
     }
     (priority, wants_master)
@@ -375,11 +371,11 @@ fn authentication(
     cx: &mut Cx<'_>,
 ) -> Auth {
     let settings = &own.settings;
-    let span = at(&settings.auth.kind);
+    let span = settings.auth.kind.span();
     let mut key = [0; 8];
-    let pass = settings.auth.pass.as_ref().map_or("", |set| &set.value);
+    let pass = settings.auth.pass.get().map_or("", |pass| pass);
     key.iter_mut().zip(pass.bytes()).for_each(|(to, from)| *to = from);
-    let mut kind = settings.auth.kind.map(|set| set.value);
+    let mut kind = settings.auth.kind.value();
     let refusal = match kind {
         None => None,
         Some(_) if strict => Some("strict mode allows no authentication; it is ignored"),
@@ -390,7 +386,7 @@ fn authentication(
             say(
                 cx,
                 own,
-                at(&settings.state),
+                settings.state.span(),
                 "state MASTER does not go with AH; BACKUP is used",
                 "write `state BACKUP`",
             );
@@ -416,31 +412,31 @@ fn authentication(
                 "remove the authentication block",
             );
         }
-        let active = given(&hmac.active, 0);
+        let active = hmac.active.or(0);
         if !hmac.keys.iter().any(|key| u32::from(key.id) == active) {
             // A key that cannot be used has been complained about.
             if !hmac.refused {
                 let class = cx.class_without(&["key", "active_key"], (own.span, own.close));
                 let message = format!("{}: auth_hmac is off: active_key names no key that is there", own.name);
-                let at = at(&hmac.active).or(hmac.opened).unwrap_or(own.span);
+                let at = hmac.active.span().or(hmac.opened).unwrap_or(own.span);
                 cx.push(
                     Diagnostic::new(class, at, message).help("write `key N KEY` and `active_key N` with the same N"),
                 );
             }
             return Auth::None;
         }
-        let mut mode = given(&hmac.mode, HmacMode::Enforce);
+        let mut mode = hmac.mode();
         if strict && mode != HmacMode::Enforce {
             say(
                 cx,
                 own,
-                at(&hmac.mode),
+                hmac.mode.span(),
                 "in strict mode, auth_hmac has mode enforce, which is used",
                 "write `mode enforce`, or remove the line",
             );
             mode = HmacMode::Enforce;
         }
-        let replay = if given(&hmac.by_time, true) {
+        let replay = if hmac.by_time() {
             let derived = (3 * interval.as_secs()).clamp(5, 300);
             Replay::Time { window: Interval::from_secs(hmac.window.map_or(derived, |set| u64::from(set.value))) }
         } else {
@@ -473,9 +469,9 @@ fn preemption(
     strict: bool,
     cx: &mut Cx<'_>,
 ) -> (bool, Interval) {
-    let mut preempt = !given(&own.settings.nopreempt, false);
-    let mut delay = given(&own.settings.preempt_delay, Interval::ZERO);
-    let (no, late) = (at(&own.settings.nopreempt), at(&own.settings.preempt_delay));
+    let mut preempt = !own.settings.nopreempt();
+    let mut delay = own.settings.preempt_delay();
+    let (no, late) = (own.settings.nopreempt.span(), own.settings.preempt_delay.span());
     if !preempt && owner {
         say(
             cx,
@@ -528,7 +524,7 @@ fn preemption(
 fn transport(own: &Named<Instance>, family: Family, cx: &mut Cx<'_>) -> Transport {
     let settings = &own.settings;
     if !settings.peers.is_empty() {
-        if let Some(group) = settings.group {
+        if let Some(group) = settings.group.as_ref() {
             say(
                 cx,
                 own,
@@ -546,60 +542,60 @@ fn transport(own: &Named<Instance>, family: Family, cx: &mut Cx<'_>) -> Transpor
         };
     }
     let default = match family {
-        Family::V4 => given(&cx.global.mcast_group4, IpAddr::V4(Ipv4Addr::new(224, 0, 0, 18))),
-        Family::V6 => given(&cx.global.mcast_group6, IpAddr::V6(Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0x12))),
+        Family::V4 => cx.global.mcast_group4(),
+        Family::V6 => cx.global.mcast_group6(),
     };
-    Transport::Multicast { group: given(&settings.group, default) }
+    Transport::Multicast { group: settings.group.or(default) }
 }
 
 fn other_masters(own: &Named<Instance>, strict: bool, cx: &mut Cx<'_>) -> (bool, bool) {
     let settings = &own.settings;
-    let mut silent = settings.lower_prio_no_advert.map(|set| set.value);
+    let mut silent = settings.lower_prio_no_advert.value();
     if strict && silent == Some(false) {
         say(
             cx,
             own,
-            at(&settings.lower_prio_no_advert),
+            settings.lower_prio_no_advert.span(),
             "strict mode sends no advert at a lower priority: it is on",
             "remove the line",
         );
         silent = Some(true);
     }
-    let mut last = settings.higher_prio_send_advert.map(|set| set.value);
+    let mut last = settings.higher_prio_send_advert.value();
     if strict && last == Some(true) {
         say(
             cx,
             own,
-            at(&settings.higher_prio_send_advert),
+            settings.higher_prio_send_advert.span(),
             "strict mode sends no advert at a higher priority: it is off",
             "remove the line",
         );
         last = Some(false);
     }
-    let silent_default = strict || given(&cx.global.lower_prio_no_advert, false);
-    let last_default = !strict && given(&cx.global.higher_prio_send_advert, false);
+    let silent_default = strict || cx.global.lower_prio_no_advert();
+    let last_default = !strict && cx.global.higher_prio_send_advert();
     (silent.unwrap_or(silent_default), last.unwrap_or(last_default))
 }
 
 fn owner_ignores(own: &Named<Instance>, owner: bool, strict: bool, cx: &mut Cx<'_>) -> bool {
     let set = &own.settings.owner_ignore_adverts;
-    match (set.map(|set| set.value), owner) {
+    match (set.value(), owner) {
         (Some(true), false) => {
-            say(cx, own, at(set), "`owner_ignore_adverts` is for priority 255; ignored", "remove the line");
+            say(cx, own, set.span(), "`owner_ignore_adverts` is for priority 255; ignored", "remove the line");
             false
         }
         (Some(false), true) => {
             say(
                 cx,
                 own,
-                at(set),
+                set.span(),
                 "priority 255 ignores adverts when owner_ignore_adverts is written: it is on",
                 "remove the line to have adverts heard",
             );
             true
         }
         (Some(value), _) => value,
-        (None, true) => strict || given(&cx.global.owner_ignore_adverts, false),
+        (None, true) => strict || cx.global.owner_ignore_adverts(),
         (None, false) => false,
     }
 }
@@ -616,7 +612,13 @@ fn rounded(own: &Named<Instance>, interval: Interval, version: Version, cx: &mut
     if used != interval {
         let message =
             format!("{what}, at most {}: advert_int {interval} is taken as {used}", Interval::from_micros(most * unit));
-        say(cx, own, at(&own.settings.advert_int), message, format!("write `advert_int {used}`, on all routers alike"));
+        say(
+            cx,
+            own,
+            own.settings.advert_int.span(),
+            message,
+            format!("write `advert_int {used}`, on all routers alike"),
+        );
     }
     used
 }

@@ -18,7 +18,7 @@ use crate::config::resolve::clashes::clashes;
 use crate::config::resolve::daemon::daemon;
 use crate::config::resolve::instance::{Surroundings, complete, has_the_least};
 use crate::config::resolve::ties::Trackers;
-use crate::config::table::block::{Cx, Set, given};
+use crate::config::table::block::Cx;
 use crate::config::text::source::Span;
 use crate::config::vrrp::group::SyncGroup;
 use crate::config::vrrp::instance::Instance;
@@ -58,12 +58,12 @@ pub fn resolve(mut top: Top, cx: &mut Cx<'_>) -> Option<Spec> {
     }
     guard.settle(cx);
     for block in &top.files {
-        let weight = given(&block.settings.weight, Weight { weight: 1, reverse: false });
+        let weight = block.settings.weight();
         spec.files.push(file(block, weight));
         trackers.files.insert(block.name.clone(), (FileId(spec.files.len() as u32 - 1), weight));
     }
     for block in &top.processes {
-        let weight = given(&block.settings.weight, Weight::default());
+        let weight = block.settings.weight();
         spec.processes.push(process(block, weight));
         trackers.processes.insert(block.name.clone(), (ProcessId(spec.processes.len() as u32 - 1), weight));
     }
@@ -96,7 +96,7 @@ pub fn resolve(mut top: Top, cx: &mut Cx<'_>) -> Option<Spec> {
         let block = group.and_then(|id| top.sync_groups.get(membership.blocks.get(id.index()).copied()?));
         let around = Surroundings {
             group,
-            group_priority_changes: block.and_then(|b| b.settings.notify_priority_changes).map(|set| set.value),
+            group_priority_changes: block.and_then(|b| b.settings.notify_priority_changes.value()),
             notify: notifies.get_mut(at)?,
             firewall: &mut firewall,
         };
@@ -191,8 +191,8 @@ fn group_notify(group: &Named<SyncGroup>, guard: &mut Guard<'_>, cx: &mut Cx<'_>
         fault: notify(line_of(&s.notify_fault), "notify_fault", guard, cx),
         stop: notify(line_of(&s.notify_stop), "notify_stop", guard, cx),
         any: notify(line_of(&s.notify), "notify", guard, cx),
-        mail: given(&s.smtp_alert.or(cx.global.smtp_alert_vrrp).or(cx.global.smtp_alert), false),
-        priority_changes: given(&s.notify_priority_changes.or(cx.global.notify_priority_changes), false),
+        mail: s.smtp_alert.otherwise(&cx.global.smtp_alert_vrrp).otherwise(&cx.global.smtp_alert).or(false),
+        priority_changes: s.notify_priority_changes.or(cx.global.notify_priority_changes()),
         ..Notify::default()
     }
 }
@@ -200,7 +200,7 @@ fn group_notify(group: &Named<SyncGroup>, guard: &mut Guard<'_>, cx: &mut Cx<'_>
 fn script(block: &Named<ScriptBlock>, guard: &mut Guard<'_>, cx: &mut Cx<'_>) -> Option<(ScriptSpec, Weight)> {
     let s = &block.settings;
     let line = &s.script.as_ref()?.value;
-    let user = s.user.as_ref().map(|set| &set.value);
+    let user = s.user.get();
     let refuse = |reason: &str, cure: &str, class: Class, cx: &mut Cx<'_>| {
         let message = format!("vrrp_script {} is not run and not tracked: {reason}", block.name);
         cx.push(Diagnostic::new(class, line.span, message).help(cure).ends_at(block.close));
@@ -219,17 +219,17 @@ fn script(block: &Named<ScriptBlock>, guard: &mut Guard<'_>, cx: &mut Cx<'_>) ->
         Err(danger @ Danger::NotExecutable(_)) => return refuse(danger.reason(), danger.cure(), Class::NotRun, cx),
         Err(danger) => return refuse(danger.reason(), danger.cure(), Class::General, cx),
     };
-    let interval = s.interval.map_or(Interval::from_secs(1), |set| set.value);
-    let weight = given(&s.weight, Weight::default());
+    let interval = s.interval();
+    let weight = s.weight();
     let spec = ScriptSpec {
         name: block.name.clone(),
         run,
         interval,
-        timeout: s.timeout.map_or(interval, |set| set.value),
+        timeout: s.timeout.or(interval),
         weight: weight.weight,
         reverse: weight.reverse,
-        rise: given(&s.rise, 1),
-        fall: given(&s.fall, 1),
+        rise: s.rise(),
+        fall: s.fall(),
         init_fail: s.init_fail.is_some(),
         insecure,
     };
@@ -239,10 +239,10 @@ fn script(block: &Named<ScriptBlock>, guard: &mut Guard<'_>, cx: &mut Cx<'_>) ->
 fn file(block: &Named<FileBlock>, weight: Weight) -> FileSpec {
     FileSpec {
         name: block.name.clone(),
-        path: block.settings.file.as_ref().map_or("".into(), |set| set.value.clone()),
+        path: block.settings.file.or("".into()),
         weight: weight.weight,
         reverse: weight.reverse,
-        init: block.settings.init.map(|set| set.value),
+        init: block.settings.init.value(),
     }
 }
 
@@ -252,19 +252,19 @@ fn process(block: &Named<ProcessBlock>, weight: Weight) -> ProcessSpec {
     let process = words.next().unwrap_or_default();
     let params: Vec<_> = words.collect();
     let default = if params.is_empty() { ParamMatch::None } else { ParamMatch::Exact };
-    let quorum_max = s.quorum_max.map(|set| set.value);
+    let quorum_max = s.quorum_max.value();
     ProcessSpec {
         name: block.name.clone(),
         process,
         full_command: s.full_command.is_some() || s.param_match.is_some() || !params.is_empty(),
         params,
-        param_match: given(&s.param_match, default),
+        param_match: s.param_match.or(default),
         weight: weight.weight,
         reverse: weight.reverse,
-        quorum: if quorum_max == Some(0) { 0 } else { given(&s.quorum, 1) },
+        quorum: if quorum_max == Some(0) { 0 } else { s.quorum() },
         quorum_max,
-        terminate_delay: given(&s.terminate_delay, Interval::ZERO),
-        fork_delay: given(&s.fork_delay, Interval::ZERO),
+        terminate_delay: s.terminate_delay(),
+        fork_delay: s.fork_delay(),
     }
 }
 
@@ -315,8 +315,8 @@ fn groups(
                 continue;
             }
             *slot = Some(id);
-            let state = own.settings.state.map(|set| set.value);
-            let owner = state == Some(Wanted::Master) && given(&own.settings.priority, 0) == 255;
+            let state = own.settings.state.value();
+            let owner = state == Some(Wanted::Master) && own.settings.priority.or(0) == 255;
             if !members.is_empty() && all_owners && state == Some(Wanted::Backup) && !said {
                 said = true;
                 cx.mistake(
@@ -438,15 +438,13 @@ fn around_instances(top: Top, ids: &FxHashMap<Box<str>, InstanceId>, spec: &mut 
         rules: top.static_rules,
         groups: track_groups,
     };
-    let paced = |set: &Set<Interval>| given(set, Interval::ZERO);
     spec.pacing = top
         .garp_groups
         .iter()
-        .map(|group| Pacing { interfaces: group.interfaces.clone(), garp: paced(&group.garp), gna: paced(&group.gna) })
+        .map(|group| Pacing { interfaces: group.interfaces.clone(), garp: group.garp(), gna: group.gna() })
         .filter(|pacing| !pacing.interfaces.is_empty())
         .collect();
-    let everywhere =
-        Pacing { interfaces: Vec::new(), garp: paced(&cx.global.garp_interval), gna: paced(&cx.global.gna_interval) };
+    let everywhere = Pacing { interfaces: Vec::new(), garp: cx.global.garp_interval(), gna: cx.global.gna_interval() };
     if !everywhere.garp.is_zero() || !everywhere.gna.is_zero() {
         spec.pacing.push(everywhere);
     }
@@ -461,10 +459,10 @@ fn around_instances(top: Top, ids: &FxHashMap<Box<str>, InstanceId>, spec: &mut 
     }
     spec.debounce = top.debounce;
     shorten_debounce(spec);
-    let after_boot = paced(&cx.global.delay_after_boot).less(cx.env.system.uptime());
-    spec.startup_delay = paced(&cx.global.startup_delay).max(after_boot);
+    let after_boot = cx.global.delay_after_boot().less(cx.env.system.uptime());
+    spec.startup_delay = cx.global.startup_delay().max(after_boot);
     spec.dynamic_interfaces = cx.global.dynamic_interfaces.is_some();
-    spec.allow_if_changes = given(&cx.global.dynamic_interfaces, false);
+    spec.allow_if_changes = cx.global.dynamic_interfaces();
     spec.log_unknown_vrids = cx.global.log_unknown_vrids.is_some();
 }
 

@@ -1,9 +1,9 @@
 //! What an instance owns while it is master, and how it announces that: virtual link, addresses, gratuitous ARPs.
 
-use super::instance::{at, say};
+use super::instance::say;
 use crate::config::global::Global;
 use crate::config::report::Diagnostic;
-use crate::config::table::block::{Cx, Set, given};
+use crate::config::table::block::Cx;
 use crate::config::vrrp::instance::Instance;
 use crate::config::vrrp::instance::read::says_unicast;
 use crate::config::vrrp::tracker::Named;
@@ -24,19 +24,17 @@ pub struct Announcing {
 impl Announcing {
     /// `vrrp_min_garp` takes the place of what is left at its default, or given as if it were.
     pub fn of(global: &Global) -> Announcing {
-        let few = given(&global.min_garp, false);
-        let or = |set: &Set<u32>, default: u32, few_default: u32| match given(set, default) {
-            value if few && value == default => few_default,
-            value => value,
-        };
-        let (delay, repeat) = (or(&global.garp_delay, 5, 0), or(&global.garp_repeat, 5, 1));
+        let (few, standard) = (global.min_garp(), Global::default());
+        let or = |value: u32, default: u32, fewer: u32| if few && value == default { fewer } else { value };
+        let delay = or(global.garp_delay(), standard.garp_delay(), 0);
+        let repeat = or(global.garp_repeat(), standard.garp_repeat(), 1);
         Announcing {
             delay,
             repeat,
-            refresh: given(&global.garp_refresh, 0),
-            refresh_repeat: or(&global.garp_refresh_repeat, 1, 1),
-            lower_delay: given(&global.garp_lower_delay, delay),
-            lower_repeat: given(&global.garp_lower_repeat, repeat),
+            refresh: global.garp_refresh(),
+            refresh_repeat: global.garp_refresh_repeat(),
+            lower_delay: global.garp_lower_delay.or(delay),
+            lower_repeat: global.garp_lower_repeat.or(repeat),
         }
     }
 }
@@ -47,27 +45,25 @@ pub fn announcements(own: &Named<Instance>, strict: bool, cx: &mut Cx<'_>) -> Ga
     let all = Announcing::of(global);
     let seconds = |s: u32| Interval::from_secs(u64::from(s));
     let mut garp = Garp {
-        repeat: given(&settings.garp_repeat, all.repeat),
-        delay: seconds(given(&settings.garp_delay, all.delay)),
-        refresh: seconds(given(&settings.garp_refresh, all.refresh)),
-        refresh_repeat: given(&settings.garp_refresh_repeat, all.refresh_repeat),
-        lower_prio_repeat: given(&settings.garp_lower_repeat, if strict { 0 } else { all.lower_repeat }),
-        lower_prio_delay: seconds(given(&settings.garp_lower_delay, if strict { 0 } else { all.lower_delay })),
+        repeat: settings.garp_repeat.or(all.repeat),
+        delay: seconds(settings.garp_delay.or(all.delay)),
+        refresh: seconds(settings.garp_refresh.or(all.refresh)),
+        refresh_repeat: settings.garp_refresh_repeat.or(all.refresh_repeat),
+        lower_prio_repeat: settings.garp_lower_repeat.or(if strict { 0 } else { all.lower_repeat }),
+        lower_prio_delay: seconds(settings.garp_lower_delay.or(if strict { 0 } else { all.lower_delay })),
         extra: Interval::ZERO,
         extra_all: settings.garp_extra.all,
     };
-    match settings.garp_extra.seconds {
-        Some(own) => garp.extra = seconds(own.value),
+    match settings.garp_extra.seconds.value() {
+        Some(own) => garp.extra = seconds(own),
         None => {
-            garp.extra = seconds(given(&global.garp_extra.seconds, 0));
+            garp.extra = seconds(global.garp_extra.seconds.or(0));
             garp.extra_all |= global.garp_extra.all;
         }
     }
     let vmac_addresses = |a: &VirtualAddress| a.use_vmac || settings.vmac_addr.is_some();
     let all = settings.addresses.advertised.iter().chain(&settings.addresses.excluded);
-    let elsewhere = |a: &VirtualAddress| {
-        a.interface.is_some() && a.interface != settings.interface.as_ref().map(|i| i.value.clone())
-    };
+    let elsewhere = |a: &VirtualAddress| a.interface.is_some() && a.interface != settings.interface.value();
     let (mut extra_vmac, mut extra_link) = (false, false);
     for (address, _) in all {
         let other = elsewhere(address) || own.settings.family.is_some_and(|f| f != Family::of(&address.address));
@@ -81,7 +77,7 @@ pub fn announcements(own: &Named<Instance>, strict: bool, cx: &mut Cx<'_>) -> Ga
         say(
             cx,
             own,
-            at(&settings.garp_lower_repeat),
+            settings.garp_lower_repeat.span(),
             "strict mode repeats no announcements: garp_lower_prio_repeat is 0",
             "remove the line",
         );
@@ -91,7 +87,7 @@ pub fn announcements(own: &Named<Instance>, strict: bool, cx: &mut Cx<'_>) -> Ga
         say(
             cx,
             own,
-            at(&settings.garp_lower_delay),
+            settings.garp_lower_delay.span(),
             "strict mode repeats no announcements: garp_lower_prio_delay is 0",
             "remove the line",
         );
@@ -109,8 +105,8 @@ pub fn virtual_link(
     fault: &mut Option<Box<str>>,
     cx: &mut Cx<'_>,
 ) -> (Option<VirtualLink>, bool, bool) {
-    let prefix: Box<str> = cx.global.vmac_prefix.as_ref().map_or("vrrp".into(), |set| set.value.clone());
-    let name = |set: &Set<IfName>| set.as_ref().map(|set| set.value.clone());
+    let prefix: Box<str> = cx.global.vmac_prefix.or("vrrp".into());
+
     let mut base = own.settings.xmit_base;
     let mut promote = own.settings.promote_secondaries;
     let link = if let Some(line) = &own.settings.ipvlan {
@@ -136,7 +132,7 @@ pub fn virtual_link(
             _ => {}
         }
         let mode = line.mode.unwrap_or_default();
-        Some(VirtualLink::Ipvlan { name: name(&line.name), prefix, address: line.address, mode, group: line.group })
+        Some(VirtualLink::Ipvlan { name: line.name.value(), prefix, address: line.address, mode, group: line.group })
     } else if let Some(line) = &own.settings.vmac {
         if let Some(set) = base.take_if(|_| strict) {
             say(
@@ -154,7 +150,7 @@ pub fn virtual_link(
             None => [0, 0, 0x5e, 0, kind, vrid.get()],
         };
         let (netlink_notify, group) = (line.netlink_notify, line.group);
-        Some(VirtualLink::Vmac { name: name(&line.name), prefix, mac, netlink_notify, group })
+        Some(VirtualLink::Vmac { name: line.name.value(), prefix, mac, netlink_notify, group })
     } else {
         None
     };
@@ -167,18 +163,15 @@ pub fn virtual_link(
             "remove `promote_secondaries`",
         );
     }
-    if let Some(set) = base.take_if(|_| own.settings.vmac.is_none()) {
-        if own.settings.ipvlan.is_none() || says_unicast(&own.settings).is_none() {
-            say(
-                cx,
-                own,
-                Some(set.span),
-                "`vmac_xmit_base` needs use_vmac; ignored",
-                "write `use_vmac`, or remove `vmac_xmit_base`",
-            );
-        } else {
-            base = Some(set);
-        }
+    let unicast_on_ipvlan = own.settings.ipvlan.is_some() && says_unicast(&own.settings).is_some();
+    if let Some(set) = base.take_if(|_| own.settings.vmac.is_none() && !unicast_on_ipvlan) {
+        say(
+            cx,
+            own,
+            Some(set.span),
+            "`vmac_xmit_base` needs use_vmac; ignored",
+            "write `use_vmac`, or remove `vmac_xmit_base`",
+        );
     }
     (link, base.is_some(), promote.is_some())
 }
@@ -186,7 +179,7 @@ pub fn virtual_link(
 /// All addresses, and how many of them stand in the advert.
 pub fn addresses(own: &mut Named<Instance>, family: Family, cx: &mut Cx<'_>) -> (Vec<VirtualAddress>, usize) {
     let collected = std::mem::take(&mut own.settings.addresses);
-    let interface = own.settings.interface.as_ref().map(|set| set.value.clone());
+    let interface = own.settings.interface.value();
     let (vmac, vmac_addr) = (own.settings.vmac.is_some(), own.settings.vmac_addr.is_some());
     let mut all = Vec::with_capacity(collected.advertised.len() + collected.excluded.len());
     let mut advertised = 0;

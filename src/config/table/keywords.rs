@@ -50,37 +50,43 @@ fn collect<B: Block>(all: &mut Vec<Keyword>) {
     }));
 }
 
-/// Every block's table. A new block is listed here and nowhere else.
-const TABLES: &[fn(&mut Vec<Keyword>)] = &[
-    collect::<Top>,
-    collect::<Global>,
-    collect::<TrackGroup>,
-    collect::<SyncGroup>,
-    collect::<GarpGroup>,
-    collect::<Instance>,
-    collect::<Authentication>,
-    collect::<Hmac>,
-    collect::<ScriptBlock>,
-    collect::<ProcessBlock>,
-    collect::<FileBlock>,
-    collect::<balance::Ssl>,
-    collect::<balance::server::Service>,
-    collect::<balance::server::Server>,
-    collect::<balance::checkers::Misc>,
-    collect::<balance::checkers::Smtp>,
-    collect::<balance::checkers::SmtpHost>,
-    collect::<balance::checkers::Tcp>,
-    collect::<balance::checkers::Ping>,
-    collect::<balance::checkers::Udp>,
-    collect::<balance::http::HttpGet>,
-    collect::<balance::http::Url>,
-    collect::<balance::http::SslGet>,
-    collect::<balance::http::TlsUrl>,
-    collect::<balance::checkers::Dns>,
-    collect::<balance::checkers::File>,
-    collect::<balance::checkers::Bfd>,
-    collect::<crate::config::bfd::Bfd>,
-];
+/// `$each` for every block. A new block is listed here and nowhere else.
+macro_rules! tables {
+    ($each:ident) => {
+        &[
+            $each::<Top>,
+            $each::<Global>,
+            $each::<TrackGroup>,
+            $each::<SyncGroup>,
+            $each::<GarpGroup>,
+            $each::<Instance>,
+            $each::<Authentication>,
+            $each::<Hmac>,
+            $each::<ScriptBlock>,
+            $each::<ProcessBlock>,
+            $each::<FileBlock>,
+            $each::<balance::Ssl>,
+            $each::<balance::server::Service>,
+            $each::<balance::server::Server>,
+            $each::<balance::checkers::Misc>,
+            $each::<balance::checkers::Smtp>,
+            $each::<balance::checkers::SmtpHost>,
+            $each::<balance::checkers::Tcp>,
+            $each::<balance::checkers::Ping>,
+            $each::<balance::checkers::Udp>,
+            $each::<balance::http::HttpGet>,
+            $each::<balance::http::Url>,
+            $each::<balance::http::SslGet>,
+            $each::<balance::http::TlsUrl>,
+            $each::<balance::checkers::Dns>,
+            $each::<balance::checkers::File>,
+            $each::<balance::checkers::Bfd>,
+            $each::<crate::config::bfd::Bfd>,
+        ]
+    };
+}
+
+const TABLES: &[fn(&mut Vec<Keyword>)] = tables!(collect);
 
 /// All keywords, block by block, in the order of the tables.
 pub fn all() -> &'static [Keyword] {
@@ -139,5 +145,81 @@ impl Schema for Language {
             shapes
         });
         shapes.get(block).and_then(|b| b.get(keyword)).copied().unwrap_or(Shape::Unknown)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Env;
+    use crate::config::line::names::Names;
+    use crate::config::report::Diagnostics;
+    use crate::config::system::TableSystem;
+    use crate::config::table::block::{Cx, read_block};
+    use crate::config::text::expand::TextEnv;
+    use crate::config::text::source::{FileId, Span};
+    use crate::config::text::tree::{Node, Word};
+
+    /// Defaults whose words name no value of the keyword: nobody could write them.
+    const WORDS: &[(&str, &str)] = &[
+        ("lvs_netlink_cmd_rcv_bufs", "kernel"),
+        ("lvs_netlink_monitor_rcv_bufs", "kernel"),
+        ("checker_rt_priority", "off"),
+        ("bfd_rt_priority", "off"),
+        ("lb_algo", "wlc, with an error"),
+        // To read it is what turns it on.
+        ("nopreempt", "off"),
+        ("dynamic_interfaces", "off"),
+        // Less than the least that can be written.
+        ("vrrp_garp_interval", "0"),
+        ("vrrp_gna_interval", "0"),
+        ("vrrp_startup_delay", "0"),
+        ("vrrp_delay_after_boot", "0"),
+        ("terminate_delay", "0"),
+        ("fork_delay", "0"),
+    ];
+
+    fn check<B: Block>(wrong: &mut Vec<String>) {
+        let system = TableSystem::anywhere();
+        let env = Env { text: TextEnv::default(), system: &system };
+        for entry in B::entries() {
+            let Some(same) = entry.same else { continue };
+            if WORDS.contains(&(entry.keyword, entry.default)) {
+                continue;
+            }
+            let mut diagnostics = Diagnostics::default();
+            let mut cx = Cx::new(&env, Names::customary(), &mut diagnostics);
+            let span = Span { file: FileId::EXPANDED, start: 0, end: 0 };
+            let word = |text| Word { text, span, quoted: false };
+            let line = Node {
+                keyword: word(entry.keyword),
+                args: vec![word(entry.default)],
+                raw: entry.default,
+                raw_span: span,
+                body: None,
+                span,
+                close: None,
+                stray: false,
+                opens: false,
+            };
+            let (mut written, unwritten) = (B::default(), B::default());
+            read_block(&mut written, std::slice::from_ref(&line), &mut cx);
+            drop(cx);
+            let complaints = diagnostics.list.iter().filter(|d| d.class.is_mistake()).count();
+            if complaints > 0 || !same(&written, &unwritten) {
+                wrong.push(format!("{} `{} {}`", B::PATH, entry.keyword, entry.default));
+            }
+        }
+    }
+
+    /// What the manual calls a keyword's default does what the keyword's absence does.
+    #[test]
+    fn writing_a_default_changes_nothing() {
+        let checks: &[fn(&mut Vec<String>)] = tables!(check);
+        let mut wrong = Vec::new();
+        for check in checks {
+            check(&mut wrong);
+        }
+        assert!(wrong.is_empty(), "{wrong:#?}");
     }
 }

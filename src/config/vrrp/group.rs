@@ -67,9 +67,9 @@ block! {
     /// How far announcements on some interfaces are spaced.
     "garp_group" => GarpGroup {
         /// Seconds between gratuitous ARPs.
-        "garp_interval" => garp: Set<Interval> = must(timer(0, LONGEST_US)), default "0";
+        "garp_interval" => garp: Set<Interval> = must(timer(0, LONGEST_US)), default(Interval::ZERO, "0");
         /// Seconds between unsolicited neighbour advertisements.
-        "gna_interval" => gna: Set<Interval> = must(timer(0, LONGEST_US)), default "0";
+        "gna_interval" => gna: Set<Interval> = must(timer(0, LONGEST_US)), default(Interval::ZERO, "0");
         /// One interface of the group.
         "interface" => interfaces: Vec<IfName> = by("IFNAME", Repeat::Accumulates, garp_interface), default "none";
     }

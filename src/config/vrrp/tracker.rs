@@ -5,7 +5,7 @@ use crate::config::line::lists::{Tracked, track_line};
 use crate::config::report::{Class, Diagnostic};
 use crate::config::security::{SetScript, UserLine, last_script, must_user};
 use crate::config::system::FileKind;
-use crate::config::table::block::{Block, Cx, Repeat, Set, Setting, by, first, flag, given, must};
+use crate::config::table::block::{Block, Cx, Repeat, Set, by, first, flag, must};
 use crate::config::table::values::{PATH, Value, decimal, int, timer, uint};
 use crate::config::text::source::Span;
 use crate::config::text::tree::Node;
@@ -155,15 +155,15 @@ block! {
         /// Command to run; one quoted string holds command and arguments.
         "script" => script: SetScript = last_script(), default "required";
         /// Seconds from start to start.
-        "interval" => interval: Set<Interval> = by("TIMER[0.001..4294] 3 decimals", Repeat::LastWins, script_time), default "1";
+        "interval" => interval: Set<Interval> = by("TIMER[0.001..4294] 3 decimals", Repeat::LastWins, script_time), default(Interval::from_secs(1), "1");
         /// Seconds before a run is ended and counts as failed.
         "timeout" => timeout: Set<Interval> = by("TIMER[0.001..4294] 3 decimals", Repeat::LastWins, script_time), default "interval";
         /// 0: failure is a fault; else the change of priority.
-        "weight" => weight: Set<Weight> = by("INT[-253..253] [reverse]", Repeat::LastWins, script_weight), default "0";
+        "weight" => weight: Set<Weight> = by("INT[-253..253] [reverse]", Repeat::LastWins, script_weight), default(Weight::default(), "0");
         /// Successes in a row that make it good.
-        "rise" => rise: Set<u32> = must(uint(1, 2_147_483_647)).or(1), default "1";
+        "rise" => rise: Set<u32> = must(uint(1, 2_147_483_647)).or(1), default(1);
         /// Failures in a row that make it bad.
-        "fall" => fall: Set<u32> = must(uint(1, 2_147_483_647)).or(1), default "1";
+        "fall" => fall: Set<u32> = must(uint(1, 2_147_483_647)).or(1), default(1);
         /// User running the script.
         "user" => user: Set<UserLine> = must_user(), default "script_user";
         /// Bad until the first success.
@@ -182,7 +182,7 @@ fn script_time(field: &mut Set<Interval>, node: &Node<'_>, cx: &mut Cx<'_>) {
         }
         value = Interval::from_secs(1);
     }
-    *field = Some(Setting { value, span: word.span });
+    *field = Set::at(value, word.span);
 }
 
 /// `INT [reverse]`: `None` after a complaint about the number.
@@ -209,7 +209,7 @@ fn script_weight(field: &mut Set<Weight>, node: &Node<'_>, cx: &mut Cx<'_>) {
         Some(Weight { weight, reverse: node.args.get(1).is_some_and(|w| w.text == "reverse") })
     });
     if let Some(value) = value {
-        *field = Some(Setting { value, span: number.span });
+        *field = Set::at(value, number.span);
     }
 }
 
@@ -225,7 +225,7 @@ pub fn read_script(list: &mut Vec<Named<ScriptBlock>>, node: &Node<'_>, cx: &mut
         let message = format!("vrrp_script `{}` has no script and is removed", block.name);
         return cx.lacks(&["script"], block.span, block.close, message, "write `script COMMAND` in it");
     }
-    if let Some(user) = &block.settings.user
+    if let Some(user) = block.settings.user.as_ref()
         && crate::config::security::account(cx.env.system, &user.value, false).is_err()
     {
         // The user has been complained about where it stands.
@@ -244,15 +244,15 @@ block! {
         /// How arguments are compared.
         "param_match" => param_match: Set<ParamMatch> = by("[initial or partial]", Repeat::LastWins, param_match), default "exact if there are arguments";
         /// 0: a lost quorum is a fault; else the change of priority.
-        "weight" => weight: Set<Weight> = by("INT[-254..254] [reverse]", Repeat::FirstKept, process_weight), default "0";
+        "weight" => weight: Set<Weight> = by("INT[-254..254] [reverse]", Repeat::FirstKept, process_weight), default(Weight::default(), "0");
         /// Fewest processes wanted.
-        "quorum" => quorum: Set<u32> = must(uint(1, 65_535)), default "1";
+        "quorum" => quorum: Set<u32> = must(uint(1, 65_535)), default(1);
         /// Most processes wanted; 0 means that none may run.
         "quorum_max" => quorum_max: Set<u32> = must(uint(0, 65_535)), default "unlimited";
         /// Seconds after losing the quorum before that counts.
-        "terminate_delay" => terminate_delay: Set<Interval> = must(timer(1, 3_600_000_000)), default "0";
+        "terminate_delay" => terminate_delay: Set<Interval> = must(timer(1, 3_600_000_000)), default(Interval::ZERO, "0");
         /// Seconds after gaining the quorum before that counts.
-        "fork_delay" => fork_delay: Set<Interval> = must(timer(1, 3_600_000_000)), default "0";
+        "fork_delay" => fork_delay: Set<Interval> = must(timer(1, 3_600_000_000)), default(Interval::ZERO, "0");
         /// Compare the command line, not the process name.
         "full_command" => full_command: Set<()> = flag(), default "off";
     }
@@ -264,11 +264,11 @@ block! {
 
 fn process(field: &mut Set<Vec<Box<str>>>, node: &Node<'_>, cx: &mut Cx<'_>) {
     let Some(word) = node.args.first() else { return cx.abort(node, "the name of a process") };
-    if let Some(first) = field {
+    if let Some(first) = field.as_ref() {
         return cx.again(node.span, "process", first.span, "the first one holds");
     }
     let value = node.args.iter().map(|w| w.text.into()).collect();
-    *field = Some(Setting { value, span: word.span });
+    *field = Set::at(value, word.span);
 }
 
 fn param_match(field: &mut Set<ParamMatch>, node: &Node<'_>, cx: &mut Cx<'_>) {
@@ -282,7 +282,7 @@ fn param_match(field: &mut Set<ParamMatch>, node: &Node<'_>, cx: &mut Cx<'_>) {
                 .push(Diagnostic::new(Class::General, w.span, message).label("expected initial, partial or nothing"));
         }
     };
-    *field = Some(Setting { value, span: node.span });
+    *field = Set::at(value, node.span);
 }
 
 fn process_weight(field: &mut Set<Weight>, node: &Node<'_>, cx: &mut Cx<'_>) {
@@ -293,7 +293,7 @@ fn process_weight(field: &mut Set<Weight>, node: &Node<'_>, cx: &mut Cx<'_>) {
         return cx.again(node.span, "weight", first.span, "the first one holds");
     }
     if let Some(value) = weight(node, 254, cx) {
-        *field = Some(Setting { value, span: node.span });
+        *field = Set::at(value, node.span);
     }
 }
 
@@ -301,7 +301,7 @@ fn both_delays(block: &mut ProcessBlock, node: &Node<'_>, cx: &mut Cx<'_>) {
     let kind = timer(1, 3_600_000_000);
     let Some(word) = node.args.first().copied() else { return cx.abort(node, &kind.expected()) };
     if let Some(value) = kind.take(word, "delay", cx) {
-        let both = Some(Setting { value, span: word.span });
+        let both = Set::at(value, word.span);
         (block.terminate_delay, block.fork_delay) = (both, both);
     }
 }
@@ -318,7 +318,7 @@ pub fn read_process(list: &mut Vec<Named<ProcessBlock>>, node: &Node<'_>, cx: &m
         let message = format!("vrrp_track_process `{}` has no process and is removed", block.name);
         return cx.lacks(&["process"], block.span, block.close, message, "write `process NAME` in it");
     }
-    if let (Some(least), Some(most)) = (settings.quorum, settings.quorum_max)
+    if let (Some(least), Some(most)) = (*settings.quorum, *settings.quorum_max)
         && least.value > most.value
     {
         // Whichever came second is ignored.
@@ -328,9 +328,9 @@ pub fn read_process(list: &mut Vec<Named<ProcessBlock>>, node: &Node<'_>, cx: &m
         let complaint = Diagnostic::new(Class::General, second, message).related(first, "this one holds");
         cx.push(complaint.help("write a quorum that is not above quorum_max"));
         if least_second {
-            settings.quorum = None;
+            settings.quorum = Set::default();
         } else {
-            settings.quorum_max = None;
+            settings.quorum_max = Set::default();
         }
     }
     if new {
@@ -344,7 +344,7 @@ block! {
         /// The file.
         "file" => file: Set<Box<str>> = first(PATH), default "required";
         /// Multiplier of the number; 0: any number but 0 is a fault.
-        "weight" => weight: Set<Weight> = by("INT[-254..254] [reverse]", Repeat::FirstKept, file_weight), default "1";
+        "weight" => weight: Set<Weight> = by("INT[-254..254] [reverse]", Repeat::FirstKept, file_weight), default(Weight { weight: 1, reverse: false }, "1");
         /// Create the file at start with this number.
         "init_file" => init: Set<(i32, bool)> = by("[INT] [overwrite]", Repeat::LastWins, init_file), default "not created";
     }
@@ -358,7 +358,7 @@ fn file_weight(field: &mut Set<Weight>, node: &Node<'_>, cx: &mut Cx<'_>) {
         return cx.again(node.span, "weight", first.span, "the first one holds");
     }
     let value = weight(node, 254, cx).unwrap_or(Weight { weight: 1, reverse: false });
-    *field = Some(Setting { value, span: node.span });
+    *field = Set::at(value, node.span);
 }
 
 fn init_file(field: &mut Set<(i32, bool)>, node: &Node<'_>, cx: &mut Cx<'_>) {
@@ -383,7 +383,7 @@ fn init_file(field: &mut Set<(i32, bool)>, node: &Node<'_>, cx: &mut Cx<'_>) {
             cx.push(Diagnostic::new(Class::General, w.span, message).label("expected a number, or overwrite"));
         }
     }
-    *field = Some(Setting { value: (value, overwrite), span: node.span });
+    *field = Set::at((value, overwrite), node.span);
 }
 
 /// `track_file NAME`: without a file, or in a directory that is not there, it is removed.
@@ -393,7 +393,7 @@ pub fn read_file(list: &mut Vec<Named<FileBlock>>, node: &Node<'_>, cx: &mut Cx<
         return;
     }
     let new = node.args.first().is_some_and(|name| cx.define("track_file", *name));
-    let Some(file) = &block.settings.file else {
+    let Some(file) = block.settings.file.as_ref() else {
         let message = format!("track_file `{}` has no file and is removed", block.name);
         return cx.lacks(&["file"], block.span, block.close, message, "write `file PATH` in it");
     };
@@ -428,6 +428,6 @@ pub fn read_file(list: &mut Vec<Named<FileBlock>>, node: &Node<'_>, cx: &mut Cx<
 
 /// The weight that a tie has: its own, or the tracked thing's.
 pub fn weight_of(tie: &TieLine, own: Set<Weight>, default: i32) -> Weight {
-    let own = given(&own, Weight { weight: default, reverse: false });
+    let own = own.or(Weight { weight: default, reverse: false });
     Weight { weight: tie.weight.unwrap_or(own.weight), reverse: tie.reverse.unwrap_or(own.reverse) }
 }

@@ -12,30 +12,16 @@
 mod cx;
 mod example;
 mod readers;
+mod set;
 
 pub use cx::*;
 pub use example::example;
 pub use readers::*;
+pub use set::{Given, Set, Setting};
 
 use crate::config::report::{Class, Diagnostic, Level};
-use crate::config::text::source::Span;
 use crate::config::text::tree::Node;
 use std::borrow::Cow;
-
-/// A value and where it was given.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Setting<T> {
-    pub value: T,
-    pub span: Span,
-}
-
-/// A setting that may not have been given.
-pub type Set<T> = Option<Setting<T>>;
-
-/// The value of a setting, or what holds without it.
-pub fn given<T: Copy>(set: &Set<T>, otherwise: T) -> T {
-    set.as_ref().map_or(otherwise, |s| s.value)
-}
 
 /// What happens when the keyword stands there again.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Serialize)]
@@ -86,8 +72,11 @@ pub enum Status {
 pub struct Entry<B: 'static> {
     pub keyword: &'static str,
     pub doc: &'static str,
-    /// As shown; the value itself is applied by `resolve`.
+    /// As shown.
     pub default: &'static str,
+    /// Whether the field is in both as if both had been given the same, or neither: for keywords whose default is computed
+    /// in the table ([`block!`]).
+    pub same: Option<fn(&B, &B) -> bool>,
     pub status: Status,
     pub read: fn(&mut B, &Node<'_>, &mut Cx<'_>),
     pub facts: fn() -> Facts,
@@ -121,23 +110,39 @@ pub trait Block: Default + 'static {
 ///     }
 /// }
 /// ```
-/// After the reader may follow, in this order: `default "…"`, and one of `deprecated "…"` (a complaint at each use),
-/// `renamed "…"` (a note), `idle "why it has no effect"`.
+/// After the reader may follow, in this order: a default, and one of `deprecated "…"` (a complaint at each use),
+/// `renamed "…"` (a note), `idle "why it has no effect"`. A default is a value, as `default(5)`, with the words for it where
+/// they differ, as `default(Interval::from_secs(1), "1")`: then the settings have a method of the field's name that answers
+/// with what was given, or the default. Or it is only words, `default "…"`, where `resolve` has more to go by.
 #[macro_export]
 macro_rules! block {
+    (@default default ($value:expr) $($more:tt)*) => { stringify!($value) };
+    (@default default ($value:expr, $shown:literal) $($more:tt)*) => { $shown };
     (@default default $default:literal $($more:tt)*) => { $default };
     (@default $($more:tt)*) => { "-" };
-    (@status default $default:literal $($more:tt)*) => { block!(@status $($more)*) };
+    (@same $owner:ty, $field:ident default ($($default:tt)+) $($more:tt)*) => {
+        Some(|one: &$owner, other: &$owner| one.$field() == other.$field())
+    };
+    (@same $owner:ty, $field:ident $($more:tt)*) => { None };
+    (@computed $field:ident [$of:ty] default ($value:expr $(, $shown:literal)?) $($more:tt)*) => {
+        /// What was given, or the default.
+        pub fn $field(&self) -> <$of as $crate::config::table::block::Given>::Value {
+            self.$field.or($value)
+        }
+    };
+    (@computed $field:ident [$of:ty] $($more:tt)*) => {};
+    (@status default $default:tt $($more:tt)*) => { block!(@status $($more)*) };
     (@status) => { $crate::config::table::block::Status::Works };
     (@status deprecated $why:literal) => { $crate::config::table::block::Status::Deprecated($why) };
     (@status renamed $why:literal) => { $crate::config::table::block::Status::Renamed($why) };
     (@status idle $why:literal) => { $crate::config::table::block::Status::Idle($why) };
     (@entry $owner:ty, $of:ty, $block:ident => $field:expr,
-        [$($doc:literal)+] $keyword:literal $how:expr, [$($more:tt)*]) => {
+        [$($doc:literal)+] $keyword:literal $how:expr, $same:expr, [$($more:tt)*]) => {
         $crate::config::table::block::Entry::<$owner> {
             keyword: $keyword,
             doc: concat!($($doc),+),
             default: block!(@default $($more)*),
+            same: $same,
             status: block!(@status $($more)*),
             read: |$block, node, cx| $crate::config::table::block::Reader::<$of>::read(&$how, $field, node, cx),
             facts: || $crate::config::table::block::Reader::<$of>::facts(&$how),
@@ -149,7 +154,7 @@ macro_rules! block {
             $(
                 $(#[doc = $doc:literal])+
                 $keyword:literal => $field:ident : $of:ty = $how:expr
-                    $(, $word:ident $text:literal)* ;
+                    $(, $word:ident $text:tt)* ;
             )*
         }
         $(also { $(
@@ -170,17 +175,20 @@ macro_rules! block {
             $( $(#[doc = $doc])+ pub $field: $of, )*
             $($( $(#[doc = $rdoc])+ pub $rfield: $rof, )*)?
         }
+        impl $name {
+            $( block!(@computed $field [$of] $($word $text)*); )*
+        }
         impl $crate::config::table::block::Block for $name {
             const PATH: &'static str = $path;
             const DOC: &'static str = concat!($($about),+);
             fn entries() -> &'static [$crate::config::table::block::Entry<Self>] {
                 static ENTRIES: &[$crate::config::table::block::Entry<$name>] = &[
                     $( block!(@entry $name, $of, block => &mut block.$field,
-                        [$($doc)+] $keyword $how, [$($word $text)*]), )*
+                        [$($doc)+] $keyword $how, block!(@same $name, $field $($word $text)*), [$($word $text)*]), )*
                     $($( block!(@entry $name, $aof, block => &mut block.$afield,
-                        [$($adoc)+] $akeyword $ahow, [$($aword $atext)*]), )*)?
+                        [$($adoc)+] $akeyword $ahow, None, [$($aword $atext)*]), )*)?
                     $($( block!(@entry $name, $name, block => block,
-                        [$($wdoc)+] $wkeyword $whow, [$($wword $wtext)*]), )*)?
+                        [$($wdoc)+] $wkeyword $whow, None, [$($wword $wtext)*]), )*)?
                 ];
                 ENTRIES
             }

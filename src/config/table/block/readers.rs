@@ -7,7 +7,6 @@ use super::Facts;
 use super::Reader;
 use super::Repeat;
 use super::Set;
-use super::Setting;
 use super::read_block;
 use crate::config::table::values::{Bool, Value};
 use crate::config::text::source::Span;
@@ -86,7 +85,7 @@ impl<V: Value> Reader<Set<V::Out>> for One<V> {
         if word.is_none() && self.bare.is_none() && self.missing == Missing::Abort {
             return cx.abort(node, &self.value.expected());
         }
-        if let Some(first) = field.as_ref().map(|f| f.span) {
+        if let Some(first) = field.span() {
             match self.repeat {
                 Repeat::FirstKept => return cx.again(node.span, keyword, first, "the first one holds"),
                 Repeat::Replaced => cx.again(node.span, keyword, first, "this one holds"),
@@ -98,17 +97,17 @@ impl<V: Value> Reader<Set<V::Out>> for One<V> {
                 let outcome = if self.fallback.is_some() { "; the default is used" } else { " and is ignored" };
                 let read = self.value.take_or(word, keyword, outcome, cx);
                 if let Some(value) = read.or_else(|| self.fallback.clone()) {
-                    *field = Some(Setting { value, span: word.span });
+                    *field = Set::at(value, word.span);
                 }
                 surplus(node, 1, cx);
             }
-            (None, Some(bare)) => *field = Some(Setting { value: bare.clone(), span: node.span }),
+            (None, Some(bare)) => *field = Set::at(bare.clone(), node.span),
             (None, None) => {
                 if self.missing == Missing::Error {
                     cx.missing(node, &self.value.expected());
                 }
                 if let Some(value) = self.fallback.clone() {
-                    *field = Some(Setting { value, span: node.span });
+                    *field = Set::at(value, node.span);
                 }
             }
         }
@@ -142,7 +141,7 @@ pub const fn flag() -> Flag {
 }
 impl Reader<Set<()>> for Flag {
     fn read(&self, field: &mut Set<()>, node: &Node<'_>, cx: &mut Cx<'_>) {
-        *field = Some(Setting { value: (), span: node.span });
+        *field = Set::at((), node.span);
         surplus(node, 0, cx);
     }
     fn facts(&self) -> Facts {

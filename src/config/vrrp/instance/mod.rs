@@ -49,7 +49,7 @@ block! {
         /// Priority; 255 means that the virtual addresses are this router's own.
         "priority" => priority: Set<u32> = must(uint(1, 255).exact()).or(100), default "100; 255 if state MASTER";
         /// Seconds between adverts.
-        "advert_int" => advert_int: Set<Interval> = must(timer(10_000, 255_000_000)), default "1";
+        "advert_int" => advert_int: Set<Interval> = must(timer(10_000, 255_000_000)), default(Interval::from_secs(1), "1");
         /// No complaint when there is no virtual address.
         "no_virtual_ipaddress" => no_vips: Set<()> = flag(), default "off";
         /// Set promote_secondaries on the interface.
@@ -69,11 +69,11 @@ block! {
         /// Strict RFC compliance.
         "strict_mode" => strict: Set<bool> = toggle(), default "vrrp_strict";
         /// A master with a lower priority is kept.
-        "nopreempt" => nopreempt: Set<bool> = by("none", Repeat::LastWins, nopreempt), default "off";
+        "nopreempt" => nopreempt: Set<bool> = by("none", Repeat::LastWins, nopreempt), default(false, "off");
         /// Seconds before a master with a lower priority is replaced.
-        "preempt_delay" => preempt_delay: Set<Interval> = must(timer(0, 1_000_000_000)).or(Interval::ZERO), default "0";
+        "preempt_delay" => preempt_delay: Set<Interval> = must(timer(0, 1_000_000_000)).or(Interval::ZERO), default(Interval::ZERO, "0");
         /// Debug level; it has no visible effect.
-        "debug" => debug: Set<u32> = must(uint(0, 4)), default "0";
+        "debug" => debug: Set<u32> = must(uint(0, 4)), default(0);
         /// Run on entering BACKUP.
         "notify_backup" => notify_backup: SetScript = must_script();
         /// Run on entering MASTER.
@@ -217,9 +217,9 @@ block! {
         /// Allowed difference of clocks in seconds.
         "time_window" => window: Set<u32> = must(uint(1, 300).exact()), default "3 × whole seconds of advert_int, 5..300";
         /// Replays are found by time, or by a growing counter.
-        "anti_replay" => by_time: Set<bool> = must(one_of(&[("time", true), ("monotonic", false)])), default "time";
+        "anti_replay" => by_time: Set<bool> = must(one_of(&[("time", true), ("monotonic", false)])), default(true, "time");
         /// What happens to adverts without trailer, and whether ours have one.
-        "mode" => mode: Set<HmacMode> = must(one_of(HMAC_MODES)), default "enforce";
+        "mode" => mode: Set<HmacMode> = must(one_of(HMAC_MODES)), default(HmacMode::Enforce, "enforce");
     }
     whole {
         /// A key by number.

@@ -7,7 +7,7 @@ use crate::config::global::read::GarpExtra;
 use crate::config::line::{List, address, lists, route, rule};
 use crate::config::report::{Class, Diagnostic};
 use crate::config::security::{ScriptLine, script_line};
-use crate::config::table::block::{Cx, Reader, Set, Setting, given, must};
+use crate::config::table::block::{Cx, Reader, Set, must};
 use crate::config::table::values::{IFNAME, IPADDR, Value, int, uint};
 use crate::config::text::source::Span;
 use crate::config::text::tree::{Node, Word};
@@ -56,7 +56,7 @@ pub fn read_instance(list: &mut Vec<Named<Instance>>, node: &Node<'_>, cx: &mut 
         } else if settings.xmit_base.is_none() {
             let message = format!("{} is unicast with a VMAC or ipvlan; vmac_xmit_base is set", instance.name);
             cx.block_error(at, node.close, message, "write `vmac_xmit_base`");
-            settings.xmit_base = Some(Setting { value: (), span: at });
+            settings.xmit_base = Set::at((), at);
         }
     }
     if settings.peers.is_empty()
@@ -64,7 +64,7 @@ pub fn read_instance(list: &mut Vec<Named<Instance>>, node: &Node<'_>, cx: &mut 
     {
         let message = format!("`unicast_ttl` of {} has no effect without unicast peers", instance.name);
         cx.block_error(ttl.span, node.close, message, "add a unicast_peer list, or remove `unicast_ttl`");
-        settings.unicast_ttl = None;
+        settings.unicast_ttl = Set::default();
     }
     list.push(instance);
 }
@@ -114,7 +114,7 @@ pub fn native_ipv6(instance: &mut Instance, node: &Node<'_>, cx: &mut Cx<'_>) {
         return cx.error(node.span, "`native_ipv6` comes after IPv4 addresses and is ignored");
     }
     instance.family = Some(Family::V6);
-    instance.version = Some(Setting { value: 3, span: node.span });
+    instance.version = Set::at(3, node.span);
 }
 
 fn interface_word<'s>(node: &Node<'s>, cx: &mut Cx<'_>) -> Option<(Word<'s>, IfName)> {
@@ -129,7 +129,7 @@ fn interface_word<'s>(node: &Node<'s>, cx: &mut Cx<'_>) -> Option<(Word<'s>, IfN
 pub fn interface(instance: &mut Instance, node: &Node<'_>, cx: &mut Cx<'_>) {
     instance.interface_line = Some(node.span);
     let Some((word, name)) = interface_word(node, cx) else { return };
-    instance.interface = None;
+    instance.interface = Set::default();
     match cx.env.system.interface(word.text) {
         Some(link) if link.loopback => cx.push(
             Diagnostic::new(
@@ -144,7 +144,7 @@ pub fn interface(instance: &mut Instance, node: &Node<'_>, cx: &mut Cx<'_>) {
                 .label("not on this machine")
                 .help("correct the name, or set `dynamic_interfaces` in global_defs if it is made later"),
         ),
-        _ => instance.interface = Some(Setting { value: name, span: word.span }),
+        _ => instance.interface = Set::at(name, word.span),
     }
     if instance.interface.is_none() && cx.env.system.interface(word.text).is_none() {
         cx.missing_interface = true;
@@ -160,7 +160,7 @@ pub fn vrf(instance: &mut Instance, node: &Node<'_>, cx: &mut Cx<'_>) {
             "remove `vrf`, or `interface`",
         );
     }
-    if let Some(first) = &instance.vrf {
+    if let Some(first) = instance.vrf.as_ref() {
         return cx.again(word.span, "vrf", first.span, "the first one holds");
     }
     match cx.env.system.interface(word.text) {
@@ -175,16 +175,16 @@ pub fn vrf(instance: &mut Instance, node: &Node<'_>, cx: &mut Cx<'_>) {
         Some(link) if link.loopback => {
             cx.mistake(word.span, format!("`{name}` is a loopback interface; ignored"), "name a VRF device")
         }
-        _ => instance.vrf = Some(Setting { value: name, span: word.span }),
+        _ => instance.vrf = Set::at(name, word.span),
     }
 }
 
 pub fn source(instance: &mut Instance, node: &Node<'_>, cx: &mut Cx<'_>) {
     let Some(word) = node.args.first().copied() else { return cx.abort(node, &IPADDR.expected()) };
     let Some(address) = IPADDR.take(word, node.keyword.text, cx) else { return };
-    instance.source = None;
+    instance.source = Set::default();
     if fits(instance, Family::of(&address), word, "the source address", cx) {
-        instance.source = Some(Setting { value: address, span: word.span });
+        instance.source = Set::at(address, word.span);
     }
 }
 
@@ -196,7 +196,7 @@ pub fn unicast_source(instance: &mut Instance, node: &Node<'_>, cx: &mut Cx<'_>)
 pub fn mcast_dst(instance: &mut Instance, node: &Node<'_>, cx: &mut Cx<'_>) {
     let Some(word) = node.args.first().copied() else { return cx.abort(node, "a multicast address") };
     let Some(address) = IPADDR.take(word, node.keyword.text, cx) else { return };
-    instance.group = None;
+    instance.group = Set::default();
     if !fits(instance, Family::of(&address), word, "the multicast group", cx) {
         return;
     }
@@ -209,7 +209,7 @@ pub fn mcast_dst(instance: &mut Instance, node: &Node<'_>, cx: &mut Cx<'_>) {
         let message = format!("`mcast_dst_ip` cannot be {address}");
         return cx.push(Diagnostic::new(Class::General, word.span, message).label(format!("expected {expected}")));
     }
-    instance.group = Some(Setting { value: address, span: word.span });
+    instance.group = Set::at(address, word.span);
 }
 
 pub fn old_unicast_checksum(field: &mut Set<OldUnicast>, node: &Node<'_>, cx: &mut Cx<'_>) {
@@ -221,14 +221,14 @@ pub fn old_unicast_checksum(field: &mut Set<OldUnicast>, node: &Node<'_>, cx: &m
             return cx.push(Diagnostic::new(Class::General, w.span, message).label("expected never or nothing"));
         }
     };
-    *field = Some(Setting { value, span: node.span });
+    *field = Set::at(value, node.span);
 }
 
 pub fn state(field: &mut Set<Wanted>, node: &Node<'_>, cx: &mut Cx<'_>) {
     let Some(word) = node.args.first().copied() else { return cx.abort(node, "MASTER or BACKUP") };
     let value = match word.text {
         "MASTER" => Wanted::Master,
-        "BACKUP" => match field {
+        "BACKUP" => match field.as_ref() {
             Some(first) if first.value == Wanted::Master => {
                 return cx.again(word.span, "state", first.span, "MASTER holds");
             }
@@ -240,34 +240,34 @@ pub fn state(field: &mut Set<Wanted>, node: &Node<'_>, cx: &mut Cx<'_>) {
             Wanted::Backup
         }
     };
-    *field = Some(Setting { value, span: word.span });
+    *field = Set::at(value, word.span);
 }
 
 /// The first version holds, and 2 cannot be chosen once the addresses are IPv6.
 pub fn version(instance: &mut Instance, node: &Node<'_>, cx: &mut Cx<'_>) {
     let Some(word) = node.args.first().copied() else { return cx.abort(node, "2 or 3") };
     let Some(value) = int(2, 3).take(word, "version", cx) else { return };
-    match instance.version {
+    match *instance.version {
         Some(first) if first.value != value => cx.again(word.span, "version", first.span, "the first one holds"),
         _ if value == 2 && instance.family == Some(Family::V6) => cx.push(
             Diagnostic::new(Class::General, word.span, "`version 2` is ignored: the addresses before it are IPv6")
                 .help("VRRP for IPv6 is version 3"),
         ),
-        _ => instance.version = Some(Setting { value, span: word.span }),
+        _ => instance.version = Set::at(value, word.span),
     }
 }
 
 pub fn accept(field: &mut Set<bool>, node: &Node<'_>, _: &mut Cx<'_>) {
-    *field = Some(Setting { value: true, span: node.span });
+    *field = Set::at(true, node.span);
 }
 pub fn no_accept(field: &mut Set<bool>, node: &Node<'_>, _: &mut Cx<'_>) {
-    *field = Some(Setting { value: false, span: node.span });
+    *field = Set::at(false, node.span);
 }
 pub fn nopreempt(field: &mut Set<bool>, node: &Node<'_>, _: &mut Cx<'_>) {
-    *field = Some(Setting { value: true, span: node.span });
+    *field = Set::at(true, node.span);
 }
 pub fn preempt(field: &mut Set<bool>, node: &Node<'_>, _: &mut Cx<'_>) {
-    *field = Some(Setting { value: false, span: node.span });
+    *field = Set::at(false, node.span);
 }
 
 /// keepalived turns it on whatever valid word follows; that `off` does so is worth a word.
@@ -281,15 +281,15 @@ pub fn skip_check(field: &mut Set<bool>, node: &Node<'_>, cx: &mut Cx<'_>) {
             }
         }
     }
-    *field = Some(Setting { value: true, span: node.span });
+    *field = Set::at(true, node.span);
 }
 
 pub fn notify_deleted(field: &mut Set<Option<Box<ScriptLine>>>, node: &Node<'_>, cx: &mut Cx<'_>) {
-    if let Some(first) = field {
+    if let Some(first) = field.as_ref() {
         return cx.again(node.span, "notify_deleted", first.span, "the first one holds");
     }
     let value = if node.args.is_empty() { None } else { script_line(node, Class::Note, cx).map(Box::new) };
-    *field = Some(Setting { value, span: node.span });
+    *field = Set::at(value, node.span);
 }
 
 pub fn garp_extra_if(field: &mut GarpExtra, node: &Node<'_>, cx: &mut Cx<'_>) {
@@ -353,15 +353,15 @@ pub fn vrid(instance: &mut Instance, node: &Node<'_>, cx: &mut Cx<'_>) {
 
 /// Did the instance ask for unicast with any keyword?
 pub fn says_unicast(instance: &Instance) -> Option<Span> {
-    let flag = |set: &Set<()>| set.as_ref().map(|s| s.span);
+    let flag = |set: &Set<()>| set.span();
     instance
         .unicast
         .or(flag(&instance.fault_no_peer))
         .or(flag(&instance.check_unicast_src))
-        .or(instance.old_checksum.as_ref().map(|s| s.span))
+        .or(instance.old_checksum.span())
 }
 
 /// Is a boolean setting there and true?
 pub fn on(set: &Set<bool>) -> bool {
-    given(set, false)
+    set.or(false)
 }

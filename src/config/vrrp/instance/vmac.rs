@@ -73,7 +73,7 @@ fn new_interface(cx: &mut Cx<'_>, word: Word<'_>, keyword: &str, field: &mut Set
         );
     }
     cx.names.entry("made interface").or_default().insert(word.text.into(), word.span);
-    *field = Some(Setting { value: name, span: word.span });
+    *field = Set::at(name, word.span);
 }
 
 fn group_number(cx: &mut Cx<'_>, node: &Node<'_>, option: Word<'_>, value: Option<Word<'_>>) -> Option<u32> {
