@@ -27,11 +27,13 @@ fn register() -> std::sync::MutexGuard<'static, Register> {
     UNDER_WAY.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// In the register for as long as it lives.
-struct Entry(u64);
+/// In the register for as long as it lives: for a thread that has a place of its own and does slow work there.
+#[derive(Debug)]
+pub struct Entry(u64);
 
 impl Entry {
-    fn new(what: String) -> Option<Entry> {
+    /// `None` if too much is under way already.
+    pub fn new(what: String) -> Option<Entry> {
         let mut register = register();
         if register.works.len() >= AT_ONCE {
             return None;

@@ -18,4 +18,5 @@ mod panics;
 mod programs;
 mod reload;
 mod senses;
+mod servers;
 mod told;

@@ -6,6 +6,7 @@
 //! long on a machine with a slow disk, so they run on a thread of their own. Schedulers need none of this: the kernel
 //! loads them when a service names them.
 
+use crate::kernel::aside;
 use netlink_packet_core::{NLM_F_ACK, NLM_F_REQUEST};
 use nix::sys::socket::{
     AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, recv, send, setsockopt, socket, sockopt,
@@ -20,15 +21,11 @@ const MODULE: &str = "ip_vs";
 
 /// Tries to load the module; whether it worked is seen by asking for the family again.
 pub async fn load() {
-    let (done, end) = tokio::sync::oneshot::channel();
-    let started = std::thread::Builder::new().name("modprobe".into()).spawn(move || {
+    let tried = aside::ask("loading the module ip_vs".into(), || {
         let _ = by_match();
         let _ = by_program();
-        let _ = done.send(());
     });
-    if started.is_ok() {
-        let _ = tokio::time::timeout(TIME_LIMIT, end).await;
-    }
+    let _ = tokio::time::timeout(TIME_LIMIT, tried).await;
 }
 
 /// Asks nftables' compatibility layer which revisions of the match `ipvs` there are.

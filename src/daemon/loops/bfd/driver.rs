@@ -4,6 +4,7 @@ use super::{Door, Left, News, Setup, Subscriber, Told};
 use crate::bfd::Engine;
 use crate::bfd::io::{Action, Command, Event, Input, Level, Outlet, SessionId};
 use crate::daemon::loops::vrrp::Punctuality;
+use crate::kernel::aside::aside;
 use crate::kernel::bfd::{Ground, StandIn, Word, holder};
 use crate::kernel::clock;
 use crate::spec::Spec;
@@ -173,7 +174,7 @@ impl<'a> Driver<'a> {
             };
             door.send(News::Holder { multihop, text: text.into() });
         };
-        let _ = std::thread::Builder::new().name("bfd-holder".into()).spawn(look);
+        let _ = aside(format!("who holds UDP port {port}"), look);
     }
 
     fn open(&mut self, session: SessionId, outlet: Outlet, now: Time) {

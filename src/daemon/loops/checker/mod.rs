@@ -1,12 +1,13 @@
 //! The checker thread: the loop that carries facts into the [`Balancer`] and its wishes out.
 //!
-//! One thread, one current-thread runtime, and on it three kinds of tasks that wait for each other nowhere: this loop, which
-//! owns the balancer; a task for every probe under way ([`probing`]); and the owner of the kernel's table ([`table`]). A
-//! backend that hangs holds up its own probe, a kernel that does not answer holds up the table. Programs of MISC_CHECK run
-//! on the programs thread and are answered under the attempt's number.
+//! One thread, one current-thread runtime, and on it two kinds of tasks that wait for each other nowhere: this loop, which
+//! owns the balancer, and a task for every probe under way ([`probing`]). The owner of the kernel's table ([`table`]) is a
+//! thread of its own. A backend that hangs holds up its own probe, a kernel that does not answer holds up the table.
+//! Programs of MISC_CHECK run on the programs thread and are answered under the attempt's number.
 //!
 //! What others must do for it (log, notify programs, FIFO lines, mail) goes to the services thread as events.
 
+mod orders;
 mod probing;
 mod table;
 
@@ -26,7 +27,7 @@ use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
-use table::Table;
+use table::{Table, Turn};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::LocalSet;
 use tokio::time::{Instant, sleep_until, timeout};
@@ -173,12 +174,17 @@ pub fn start(mut setup: Setup, Inbox(mut inbox): Inbox) -> std::io::Result<std::
         for (what, error) in privilege::thread(&thread) {
             let _ = setup.services.send(Told::Warning(format!("Unable to set {what} of the checker thread: {error}")));
         }
+        let turn = Turn::default();
         for _ in 0..LIVES {
             let lived = std::panic::catch_unwind(AssertUnwindSafe(|| {
-                LocalSet::new().block_on(&runtime, live(&mut setup, &mut inbox));
+                LocalSet::new().block_on(&runtime, live(&mut setup, &mut inbox, &turn))
             }));
-            if lived.is_ok() {
-                return;
+            match lived {
+                Ok(Ok(())) => return,
+                Ok(Err(error)) => {
+                    tracing::error!(target: "checker", "No thread for the table of virtual servers: {error}")
+                }
+                Err(_) => {}
             }
             tracing::error!(target: "checker", "The checker thread panicked and begins again");
         }
@@ -192,7 +198,10 @@ fn instant(at: Time) -> Instant {
 }
 
 /// Serves until it is told to end.
-async fn live(setup: &mut Setup, inbox: &mut mpsc::UnboundedReceiver<News>) {
+///
+/// # Errors
+/// No thread to be had for the kernel's table.
+async fn live(setup: &mut Setup, inbox: &mut mpsc::UnboundedReceiver<News>, turn: &Turn) -> std::io::Result<()> {
     let spec = setup.spec.balance.clone();
     let (answer, mut answers) = mpsc::unbounded_channel();
     let now = clock::now();
@@ -205,7 +214,7 @@ async fn live(setup: &mut Setup, inbox: &mut mpsc::UnboundedReceiver<News>) {
         balancer.handle(Input::Command(wish.clone()), now);
     }
     let mut checker = Checker {
-        table: Table::new(&spec, setup.record.clone(), answer.clone(), setup.services.clone()),
+        table: Table::new(&spec, setup.record.clone(), turn, answer.clone(), setup.services.clone())?,
         probing: Probing::new(&spec, &setup.programs, answer, setup.services.clone()),
         services: setup.services.clone(),
         balancer,
@@ -252,14 +261,17 @@ async fn live(setup: &mut Setup, inbox: &mut mpsc::UnboundedReceiver<News>) {
                 Some(News::Ping(answer)) => drop(answer.send(())),
                 Some(News::HandOver(answer)) => {
                     let _ = answer.send(Box::new(checker.balancer.hand_over()));
-                    return;
+                    return Ok(());
                 }
                 Some(News::Stop { keep, answer }) => {
                     checker.end(keep).await;
                     let _ = answer.send(());
-                    return;
+                    return Ok(());
                 }
-                None => return checker.end(true).await,
+                None => {
+                    checker.end(true).await;
+                    return Ok(());
+                }
             },
             Some(input) = answers.recv() => {
                 checker.probing.answered(&input);

@@ -1,55 +1,65 @@
 //! The owner of the kernel's table of virtual servers: orders in, outcomes out, and a comparison every half minute.
 //!
-//! A task of its own, because the kernel may take its time. Orders are taken in their order; pictures that follow each
-//! other are put in together, the last one of each service. A kernel without IPVS, or one that refuses it, costs the
-//! virtual servers and nothing else: it is said with its reason and tried again.
+//! A thread of its own. The kernel carries a request out inside the call, and waits in it for whatever holds its table;
+//! the record of what is ours, namespaces and modules are files. None of it may hold up a check: what is ordered waits
+//! ([`orders`](super::orders)), bounded, and a kernel that does not come back is said, and so is that it did. While it is
+//! about something that stands in the register of [`aside`], so that nobody becomes another program in the middle.
+//!
+//! Orders are taken in their order; pictures that follow each other are put in together, the last one of each service. A
+//! kernel without IPVS, or one that refuses it, costs the virtual servers and nothing else: it is said with its reason and
+//! tried again.
 
 use super::Told;
+use super::orders::{Changes, Order, Orders};
 use crate::balance::io::{Action, Input, Marks, Outcome, Picture, ServiceKey, Sync, Traffic, Version};
+use crate::kernel::aside;
 use crate::kernel::ipvs::channel::Trouble;
 use crate::kernel::ipvs::marks::MarkTables;
 use crate::kernel::ipvs::{Applied, COMPARE_EVERY, Compared, Ipvs, Refusal, Settings};
 use crate::spec::balance::{LvsSpec, MarkSettings, Timeouts};
 use std::collections::BTreeMap;
+use std::io;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 
 /// How long a kernel without IPVS is left alone before it is asked again.
 const RETRY: Duration = Duration::from_secs(30);
+/// The kernel has been about one order for so long that it is said. Longer than its answers are waited for.
+const PATIENCE: Duration = Duration::from_secs(15);
 
-/// What the task is asked beside the wishes of the balancer.
-enum Order {
-    Wish(Action),
-    /// The first wishes are all there: now the table is made.
-    Begin,
-    Look(oneshot::Sender<Option<Traffic>>),
-    Finish(oneshot::Sender<()>),
-}
+/// One keeper at a time: one that the kernel does not let go ends before the next one begins.
+pub type Turn = Arc<Mutex<()>>;
 
-/// The way to the task.
+/// The way to the keeper, who ends with it.
 pub struct Table {
-    orders: mpsc::UnboundedSender<Order>,
-    task: tokio::task::JoinHandle<()>,
+    orders: Orders,
+    /// Answers when the keeper has ended, and fails if it panicked.
+    ended: Option<oneshot::Receiver<()>>,
+    services: mpsc::UnboundedSender<Told>,
+    said: bool,
 }
 
 impl Table {
+    /// # Errors
+    /// The thread cannot be started.
     pub fn new(
         spec: &LvsSpec,
         record: PathBuf,
+        turn: &Turn,
         answers: mpsc::UnboundedSender<Input>,
         services: mpsc::UnboundedSender<Told>,
-    ) -> Table {
-        let (orders, told) = mpsc::unbounded_channel();
+    ) -> io::Result<Table> {
+        let orders = Orders::default();
         let keeper = Keeper {
             settings: Settings { namespace: spec.settings.namespace.clone(), record: Some(record) },
             flush: spec.settings.flush,
             marks_before: spec.settings.marks.clone(),
-            orders: told,
+            orders: orders.clone(),
             answers,
-            services,
+            services: services.clone(),
             wanted: BTreeMap::new(),
             marks: None,
             sync: None,
@@ -59,38 +69,79 @@ impl Table {
             said: None,
             begun: false,
         };
-        let task = tokio::task::spawn_local(keeper.keep());
-        Table { orders, task }
+        let (end, ended) = oneshot::channel();
+        let turn = turn.clone();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        std::thread::Builder::new().name("ipvs".into()).spawn(move || {
+            let _ = nix::sys::signal::SigSet::all().thread_block();
+            let turn = turn.lock().unwrap_or_else(PoisonError::into_inner);
+            runtime.block_on(keeper.keep());
+            drop(turn);
+            let _ = end.send(());
+        })?;
+        Ok(Table { orders, ended: Some(ended), services, said: false })
     }
 
     pub fn order(&self, wish: Action) {
-        let _ = self.orders.send(Order::Wish(wish));
+        self.orders.wish(wish);
     }
 
-    /// Comes back only if the keeper of the table panicked; then so does whoever asks, and begins again.
+    /// Says it when the kernel does not come back, and when it does. Comes back only if the keeper panicked: then so does
+    /// whoever asks, and begins again. Cancel-safe.
     pub async fn lives(&mut self) {
-        match (&mut self.task).await {
-            Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-            _ => std::future::pending().await,
+        let Some(ended) = &mut self.ended else { return std::future::pending().await };
+        loop {
+            let busy = self.orders.busy_for();
+            let late = busy.is_some_and(|busy| busy >= PATIENCE);
+            if late != self.said {
+                self.said = late;
+                let text = "IPVS: the kernel";
+                let _ = self.services.send(if late {
+                    let text = format!("{text} does not come back from a request; what follows waits, checks go on");
+                    Told::Warning(text)
+                } else {
+                    Told::Note(format!("{text} answers again"))
+                });
+            }
+            let again = async {
+                match busy {
+                    Some(busy) => sleep(PATIENCE.checked_sub(busy).unwrap_or(PATIENCE)).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                end = &mut *ended => break if end.is_err() {
+                    std::panic::resume_unwind(Box::new("the keeper of the table panicked"));
+                },
+                () = again => {}
+            }
         }
+        self.ended = None;
+        std::future::pending().await
     }
 
     pub fn begin(&self) {
-        let _ = self.orders.send(Order::Begin);
+        self.orders.put(Order::Begin);
     }
 
     /// The whole table with its counters; `None` without IPVS.
     pub fn look(&self) -> oneshot::Receiver<Option<Traffic>> {
         let (answer, answered) = oneshot::channel();
-        let _ = self.orders.send(Order::Look(answer));
+        self.orders.put(Order::Look(answer));
         answered
     }
 
     /// Comes back when everything that was ordered has been done.
     pub async fn finish(&self) {
         let (answer, answered) = oneshot::channel();
-        let _ = self.orders.send(Order::Finish(answer));
+        self.orders.put(Order::Finish(answer));
         let _ = answered.await;
+    }
+}
+
+impl Drop for Table {
+    fn drop(&mut self) {
+        self.orders.close();
     }
 }
 
@@ -101,7 +152,7 @@ struct Keeper {
     flush: bool,
     /// Tables of marks that an earlier run may have left.
     marks_before: Option<MarkSettings>,
-    orders: mpsc::UnboundedReceiver<Order>,
+    orders: Orders,
     answers: mpsc::UnboundedSender<Input>,
     services: mpsc::UnboundedSender<Told>,
     wanted: Wanted,
@@ -118,6 +169,7 @@ struct Keeper {
 impl Keeper {
     async fn keep(mut self) {
         let mut next: Option<Instant> = None;
+        let orders = self.orders.clone();
         loop {
             let due = async {
                 match next {
@@ -125,22 +177,31 @@ impl Keeper {
                     None => std::future::pending().await,
                 }
             };
-            tokio::select! {
-                order = self.orders.recv() => match order {
-                    Some(Order::Wish(wish)) => self.wish(wish).await,
-                    Some(Order::Begin) => {
-                        self.begun = true;
-                        next = self.open().await;
-                    }
-                    Some(Order::Look(answer)) => self.look(answer).await,
-                    Some(Order::Finish(answer)) => drop(answer.send(())),
+            let order = tokio::select! {
+                order = orders.next() => match order {
+                    Some(order) => Some(order),
                     None => return,
                 },
-                () = due => next = match self.ipvs {
-                    Some(_) => self.compare().await,
-                    None => self.open().await,
-                },
+                () = due => None,
+            };
+            let under_way = UnderWay::new(&orders);
+            match order {
+                Some(Order::Change(changes)) => self.change(changes).await,
+                Some(Order::Other(wish)) => self.other(wish).await,
+                Some(Order::Begin) => {
+                    self.begun = true;
+                    next = self.open().await;
+                }
+                Some(Order::Look(answer)) => self.look(answer).await,
+                Some(Order::Finish(answer)) => drop(answer.send(())),
+                None => {
+                    next = match self.ipvs {
+                        Some(_) => self.compare().await,
+                        None => self.open().await,
+                    };
+                }
             }
+            drop(under_way);
             // The first service may come with a reload.
             if self.begun && next.is_none() && self.is_needed() {
                 next = Some(Instant::now());
@@ -202,55 +263,18 @@ impl Keeper {
         Some(Instant::now() + COMPARE_EVERY)
     }
 
-    async fn wish(&mut self, wish: Action) {
-        let mut changes = BTreeMap::new();
-        let mut wish = Some(wish);
-        while let Some(action) = wish.take() {
-            match action {
-                Action::Serve { service, version, picture } => {
-                    self.wanted.insert(service, (version, picture.clone()));
-                    changes.insert(service, Some(picture));
-                }
-                Action::Withdraw(service) => {
-                    self.wanted.remove(&service);
-                    changes.insert(service, None);
-                }
-                other => {
-                    self.change(std::mem::take(&mut changes)).await;
-                    self.other(other).await;
-                    return;
-                }
-            }
-            // Pictures that wait already are put in together.
-            match self.orders.try_recv() {
-                Ok(Order::Wish(next)) => wish = Some(next),
-                Ok(Order::Look(answer)) => {
-                    self.change(std::mem::take(&mut changes)).await;
-                    self.look(answer).await;
-                    return;
-                }
-                Ok(Order::Begin) => {
-                    // With nothing opened yet there is nothing to change either: all of it is wanted.
-                    self.begun = true;
-                    return;
-                }
-                Ok(Order::Finish(answer)) => {
-                    self.change(changes).await;
-                    let _ = answer.send(());
-                    return;
-                }
-                Err(_) => {}
+    async fn change(&mut self, changes: Changes) {
+        let mut pictures = BTreeMap::new();
+        for (service, change) in changes {
+            pictures.insert(service, change.as_ref().map(|(_, picture)| picture.clone()));
+            match change {
+                Some(picture) => drop(self.wanted.insert(service, picture)),
+                None => drop(self.wanted.remove(&service)),
             }
         }
-        self.change(changes).await;
-    }
-
-    async fn change(&mut self, changes: BTreeMap<ServiceKey, Option<Arc<Picture>>>) {
-        if changes.is_empty() {
-            return;
-        }
+        // With nothing opened yet there is nothing to change either: all of it is wanted.
         let Some(ipvs) = &mut self.ipvs else { return };
-        for applied in ipvs.apply(changes).await {
+        for applied in ipvs.apply(pictures).await {
             self.applied(&applied);
         }
     }
@@ -362,6 +386,26 @@ impl Keeper {
             let _ = self.services.send(Told::Warning(text.clone()));
             self.said = Some(text);
         }
+    }
+}
+
+/// The keeper is about something for as long as it lives.
+struct UnderWay<'a> {
+    orders: &'a Orders,
+    /// In the register of slow work; a full one costs the place in it.
+    _entry: Option<aside::Entry>,
+}
+
+impl UnderWay<'_> {
+    fn new(orders: &Orders) -> UnderWay<'_> {
+        orders.set_under_way(true);
+        UnderWay { orders, _entry: aside::Entry::new("the kernel's table of virtual servers".into()) }
+    }
+}
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        self.orders.set_under_way(false);
     }
 }
 

@@ -413,12 +413,12 @@ impl Services {
     }
 }
 
-/// Asked of the kernel on a thread of its own: it may wait for the routing lock.
+/// Asked of the kernel aside: it may wait for the routing lock.
 async fn around(
     beside: Surroundings,
     sessions: oneshot::Receiver<Box<crate::bfd::snapshot::Snapshot>>,
 ) -> Surroundings {
-    let present = tokio::task::spawn_blocking(addresses::present).await.unwrap_or_default();
+    let present = aside::ask("which addresses there are".into(), addresses::present).await.unwrap_or_default();
     Surroundings { present, bfd: sessions.await.ok(), ..beside }
 }
 

@@ -1,0 +1,35 @@
+//! Virtual servers of a daemon whose kernel does not answer: checks go on, and so does everything else.
+
+use crate::ground::{Ground, instance, ready};
+use std::net::TcpListener;
+
+/// The namespace of the table is a FIFO that nobody writes, so that whoever opens it waits in the kernel for ever, as one
+/// would whom its table does not let go.
+#[test]
+fn a_table_that_the_kernel_does_not_let_go_holds_no_check_up() {
+    if !ready() {
+        return;
+    }
+    let ground = Ground::new();
+    let server = ground.inside(|| TcpListener::bind("127.0.0.1:8080").unwrap());
+    ground.configure(&format!(
+        "net_namespace_ipvs hang\nvirtual_server 192.0.2.1 80 {{\n delay_loop 1\n warmup 0\n retry 1\n delay_before_retry 1\n alpha\n lb_kind NAT\n \
+         lb_algo rr\n protocol TCP\n real_server 127.0.0.1 8080 {{\n  TCP_CHECK {{\n  }}\n }}\n}}\n{}",
+        instance("A", 1, "10.9.0.10/24")
+    ));
+    let line = "mount -t tmpfs tmpfs /run && mkdir /run/netns && mkfifo /run/netns/hang && exec {vipd}";
+    let daemon = ground.start_by(line, "");
+    daemon.wait_for_log("TCP connection to [127.0.0.1]:tcp:8080 success.");
+    daemon.wait_for_log("IPVS: the kernel does not come back from a request");
+    drop(server);
+    daemon.wait_for_log("TCP_CHECK on service [127.0.0.1]:tcp:8080 failed after 1 retries.");
+    let answer = daemon.ask(r#"{"request":"servers"}"#);
+    assert_eq!(answer["servers"]["ipvs"], false, "{answer}");
+    assert!(answer["servers"]["services"][0]["name"].is_string(), "{answer}");
+    // Nobody becomes another program while a thread waits in the kernel.
+    let answer = daemon.ask(r#"{"request":"upgrade"}"#);
+    assert!(answer.to_string().contains("the kernel's table of virtual servers has not been answered"), "{answer}");
+    daemon.wait_for_address(&ground, "10.9.0.10/24", true);
+    assert_eq!(daemon.stop().code(), Some(0));
+    assert!(!ground.has("10.9.0.10/24"));
+}
