@@ -279,3 +279,103 @@ fn three_servers_stand_in_line() {
     assert!(text.contains("if a dies, b takes over at most 3.6 s later; if it is stopped, 0.61 s later."), "{text}");
     assert!(text.contains("whatever else fails on c, nothing moves"), "{text}");
 }
+
+/// A director with one virtual server of two real servers; `more` stands inside it.
+fn director(priority: u8, global: &str, more: &str) -> String {
+    let checks = |address: &str| {
+        format!(
+            " real_server {address} 8080 {{\n weight 1\n TCP_CHECK {{\n connect_timeout 5\n retry 1\n delay_before_retry 1\n }}\n \
+             }}\n"
+        )
+    };
+    format!(
+        "global_defs {{\n {global}\n}}\nvrrp_instance VI {{\n interface eth0\n virtual_router_id 51\n priority {priority}\n \
+         virtual_ipaddress {{\n 10.0.0.10/24\n }}\n}}\nvirtual_server 10.0.0.10 80 {{\n delay_loop 60\n lb_algo rr\n lb_kind \
+         NAT\n protocol TCP\n{more}{}{}}}\n",
+        checks("10.1.0.2"),
+        checks("10.1.0.3")
+    )
+}
+
+/// What one director's file shows by itself: the rule, and that there is a cure.
+fn shown(text: &str) -> Vec<&'static str> {
+    let findings = vipd::config::pair::of_one("d.conf", &spec(text));
+    assert!(findings.iter().all(|finding| finding.help.is_some()), "{findings:?}");
+    findings.into_iter().map(|finding| finding.rule).collect()
+}
+
+#[test]
+fn a_director_by_itself() {
+    let good = director(100, "", "");
+    assert_eq!(shown(&good), [""; 0]);
+    assert_eq!(shown(&good.replace("10.0.0.10 80", "10.0.0.11 80")), ["address-unheld"]);
+    // An address that is held without being advertised is held, and without VRRP somebody else keeps it.
+    let excluded = "virtual_ipaddress_excluded {\n 10.0.0.11/24\n }\n virtual_ipaddress {";
+    let held = good.replace("10.0.0.10 80", "10.0.0.11 80").replace("virtual_ipaddress {", excluded);
+    assert_eq!(shown(&held), [""; 0]);
+    let alone = good.split_at(good.find("virtual_server").unwrap()).1;
+    assert_eq!(shown(&format!("global_defs {{\n}}\n{alone}")), [""; 0]);
+    let group = |entries: &str| {
+        let group = format!("virtual_server_group G {{\n {entries}\n}}\n");
+        group + &good.replace("virtual_server 10.0.0.10 80", "virtual_server group G")
+    };
+    assert_eq!(shown(&group("10.0.0.10 80")), [""; 0]);
+    assert_eq!(shown(&group("10.0.0.9-10 80")), ["address-unheld"]);
+
+    assert_eq!(shown(&director(100, "", "quorum 2\n hysteresis 1\n")), ["quorum-unreachable"]);
+    assert_eq!(shown(&director(100, "", "quorum 2\n")), ["quorum-needs-all"]);
+    assert_eq!(shown(&director(100, "", "sorry_server 10.1.0.9 80\n")), ["sorry-unchecked"]);
+    assert_eq!(shown(&director(100, "", "sorry_server 10.1.0.2 8080\n")), [""; 0]);
+}
+
+#[test]
+fn two_directors_balance_alike() {
+    let good = director(100, "", "");
+    let other = |change: &dyn Fn(String) -> String| found(&good, &change(director(90, "", "")));
+    assert_eq!(other(&|text| text), [""; 0]);
+    assert_eq!(other(&|text| text.replace("10.1.0.3 8080", "10.1.0.4 8080")), ["real-servers-differ"]);
+    assert_eq!(other(&|text| text.replace("10.0.0.10 80", "10.0.0.10 81")), ["service-missing", "service-missing"]);
+    for (from, to) in [
+        ("lb_algo rr", "lb_algo wrr"),
+        ("weight 1", "weight 3"),
+        ("retry 1", "retry 2"),
+        ("lb_kind NAT", "lb_kind NAT\n sorry_server 10.1.0.2 8080"),
+        ("lb_kind NAT", "lb_kind NAT\n persistence_timeout 50"),
+    ] {
+        assert_eq!(other(&|text| text.replace(from, to)), ["service-differs"], "{to}");
+    }
+    // Where a check speaks from is each director's own.
+    assert_eq!(other(&|text| text.replace("retry 1", "retry 1\n bindto 10.1.0.12")), [""; 0]);
+    let synchronised = |id: &str| format!("lvs_sync_daemon eth0 VI id {id}");
+    let pair = |one: &str, two: &str| found(&director(100, one, ""), &director(90, two, ""));
+    assert_eq!(pair(&synchronised("5"), &synchronised("5")), [""; 0]);
+    assert_eq!(pair(&synchronised("5"), &synchronised("6")), ["sync-differs"]);
+    assert_eq!(pair(&synchronised("5"), ""), ["sync-differs"]);
+}
+
+/// keepalived's rule for a check by TCP, added up by hand: the pause, then attempts of connect_timeout with
+/// delay_before_retry between them.
+#[test]
+fn how_long_a_dead_real_server_gets_connections() {
+    let lines = |text: &str| vipd::sim::outlook::servers::deaths(&spec(text).balance);
+    let usual = director(100, "", "");
+    for (delay, timeout, retry, pause, all) in [(60, 5, 1, 1, 71), (1, 2, 0, 1, 3), (10, 5, 3, 2, 36), (6, 3, 2, 3, 21)]
+    {
+        let text = usual
+            .replace("delay_loop 60", &format!("delay_loop {delay}"))
+            .replace("connect_timeout 5", &format!("connect_timeout {timeout}"))
+            .replace("delay_before_retry 1", &format!("delay_before_retry {pause}"))
+            .replace("retry 1", &format!("retry {retry}"));
+        let said = lines(&text).concat();
+        assert!(said.contains(&format!("for up to {all} s: TCP_CHECK with delay_loop {delay}, ")), "{said}");
+        assert!(said.ends_with("(virtual_server 10.0.0.10:80: all 2 servers)."), "{said}");
+    }
+    // The quicker of two checks takes it out; one that takes silence for good never does.
+    let both =
+        usual.replace("TCP_CHECK {", "PING_CHECK {\n delay_loop 2\n connect_timeout 1\n retry 0\n }\n TCP_CHECK {");
+    assert!(lines(&both).concat().contains("for up to 3 s: PING_CHECK with delay_loop 2, connect_timeout 1, retry 0 "));
+    let silent = usual.replace("TCP_CHECK {", "UDP_CHECK {").replace("protocol TCP", "protocol UDP");
+    assert!(lines(&silent).concat().contains("for ever: silence is good for its UDP_CHECK"), "{:?}", lines(&silent));
+    let none = usual.replace("TCP_CHECK {\n connect_timeout 5\n retry 1\n delay_before_retry 1\n }", "");
+    assert!(lines(&none).concat().contains("for ever: it has no check"), "{:?}", lines(&none));
+}

@@ -12,6 +12,7 @@ use super::steer;
 use crate::config::pair::{self, Finding};
 use crate::config::report::{Class, Level, Style};
 use crate::sim::outlook;
+use crate::sim::outlook::servers::deaths;
 use crate::spec::Spec;
 use serde_json::json;
 use std::path::Path;
@@ -46,6 +47,19 @@ pub fn run(args: &Check) -> Outcome {
         }
         out += &shown;
     }
+    if let [(file, spec)] = specs.as_slice() {
+        let findings = pair::of_one(file, spec);
+        let lines = deaths(&spec.balance);
+        if findings.iter().any(|f| f.level == Level::Error || args.strict && f.level == Level::Warning) {
+            code = code.max(NO);
+        }
+        if !findings.is_empty() || !lines.is_empty() {
+            out += &match format {
+                Format::Json => json_lines(&findings, &lines),
+                Format::Text => text(&findings, &lines, paint, false),
+            };
+        }
+    }
     if specs.len() > 1 {
         let servers: Vec<(String, &Spec)> = specs.iter().map(|(file, spec)| (file.clone(), spec)).collect();
         let mut findings = pair::compare(&servers);
@@ -54,7 +68,8 @@ pub fn run(args: &Check) -> Outcome {
         let paths: Vec<&Path> = files.iter().map(Path::new).collect();
         let named: Vec<(String, Spec)> =
             server_names(&paths).into_iter().zip(specs.into_iter().map(|(_, spec)| spec)).collect();
-        let outlook = outlook(&named, &files);
+        let mut outlook = outlook(&named, &files);
+        outlook.lines.extend(deaths_of(&named));
         findings.extend(outlook.findings.clone());
         let worst = |level| findings.iter().any(|f| f.level == level);
         if worst(Level::Error) || args.strict && worst(Level::Warning) {
@@ -62,7 +77,7 @@ pub fn run(args: &Check) -> Outcome {
         }
         out += &match format {
             Format::Json => json_lines(&findings, &outlook.lines),
-            Format::Text => text(&findings, &outlook.lines, paint),
+            Format::Text => text(&findings, &outlook.lines, paint, true),
         };
     }
     steer::print(&out)?;
@@ -75,7 +90,22 @@ fn json_lines(findings: &[Finding], outlook: &[String]) -> String {
     out
 }
 
-fn text(findings: &[Finding], outlook: &[String], paint: Paint) -> String {
+/// What becomes of dead real servers; on whom, where it is not the same everywhere.
+fn deaths_of(named: &[(String, Spec)]) -> Vec<String> {
+    let all: Vec<Vec<String>> = named.iter().map(|(_, spec)| deaths(&spec.balance)).collect();
+    let told = || all.iter().filter(|lines| !lines.is_empty());
+    match told().next() {
+        Some(first) if told().all(|lines| lines == first) => first.clone(),
+        _ => {
+            let of = |((name, _), lines): (&(String, Spec), &Vec<String>)| -> Vec<String> {
+                lines.iter().map(|line| format!("on {name}, {line}")).collect()
+            };
+            named.iter().zip(&all).flat_map(of).collect()
+        }
+    }
+}
+
+fn text(findings: &[Finding], outlook: &[String], paint: Paint, several: bool) -> String {
     let mut out = String::new();
     for finding in findings {
         let level = match finding.level {
@@ -92,7 +122,7 @@ fn text(findings: &[Finding], outlook: &[String], paint: Paint) -> String {
             out += &format!("  {} {help}\n", paint.dim("= help:"));
         }
     }
-    if findings.is_empty() {
+    if findings.is_empty() && several {
         out += &format!("{}\n", paint.good("The configurations fit together."));
     }
     if !outlook.is_empty() {

@@ -376,14 +376,15 @@ fn act(words: &mut Words<'_>, settings: LanSettings) -> Result<Act, String> {
         "late" => Act::Late { node: node(words)?, by: interval(words.next("how late")?)? },
         "server" => Act::Server {
             server: endpoint(words.next("address of the server")?)?,
-            health: match words.next("up, refuse, 503, slow, hang or flap")? {
+            health: match words.next("up, refuse, 503, slow, hang, dead or flap")? {
                 "up" => Health::Up,
                 "refuse" => Health::Refuse,
                 "503" => Health::Error,
                 "slow" => Health::Slow(interval(words.next("how slow")?)?),
                 "hang" => Health::Hang,
+                "dead" => Health::Dead,
                 "flap" => Health::Flap,
-                other => return Err(format!("{other} is none of: up, refuse, 503, slow TIME, hang, flap")),
+                other => return Err(format!("{other} is none of: up, refuse, 503, slow TIME, hang, dead, flap")),
             },
         },
         "steal" => Act::Steal { node: node(words)?, address: words.number("address")? },

@@ -88,6 +88,7 @@ impl fmt::Display for Act {
                     Health::Error => "503".to_owned(),
                     Health::Slow(by) => format!("slow {by}s"),
                     Health::Hang => "hang".to_owned(),
+                    Health::Dead => "dead".to_owned(),
                     Health::Flap => "flap".to_owned(),
                 };
                 write!(f, "server {server} {health}")

@@ -6,9 +6,9 @@ use super::machine::{Machine, Switch};
 
 const PLAIN: &str = "vrrp_instance VI_1 {\n    interface eth0\n    virtual_router_id 51\n    priority 100\n    \
                      virtual_ipaddress {\n        10.0.0.10/24\n    }\n}\n";
-const CONF: &str = "/etc/keepalived/keepalived.conf";
+pub const CONF: &str = "/etc/keepalived/keepalived.conf";
 
-fn with_machine(name: &str, conf: &str, test: impl Fn(&Machine)) {
+pub fn with_machine(name: &str, conf: &str, test: impl Fn(&Machine)) {
     if !nix::unistd::geteuid().is_root() {
         assert!(std::env::var_os("VIPD_REQUIRE_NETNS").is_none(), "{name}: not root");
         eprintln!("skipped: {name}: not root");

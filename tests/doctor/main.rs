@@ -12,6 +12,7 @@ mod live;
 #[allow(dead_code)]
 mod machine;
 mod mounted;
+mod servers;
 mod steering;
 
 use serde_json::Value;

@@ -197,8 +197,10 @@ impl Machine for Clock {
     }
 }
 
-fn spec(conf: &str) -> Arc<Spec> {
-    let name = std::env::temp_dir().join(format!("vipd-doctor-{}-spec.conf", std::process::id()));
+pub fn spec(conf: &str) -> Arc<Spec> {
+    static COUNT: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
+    let number = COUNT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    let name = std::env::temp_dir().join(format!("vipd-doctor-{}-spec-{number}.conf", std::process::id()));
     std::fs::write(&name, conf).unwrap();
     let (spec, _) = vipd::cli::files::load(&name, None, vipd::cli::files::Where::Anywhere).unwrap();
     std::fs::remove_file(&name).unwrap();

@@ -4,6 +4,7 @@
 //! it has seen: where it could not look, it says that. The machine is asked through [`Machine`], so that every check
 //! can be tried against a made-up one.
 
+mod balance;
 mod bfd;
 mod firewall;
 mod machine;
@@ -111,6 +112,9 @@ const CHECKS: &[Check] = &[
     firewall::vrrp_may_pass,
     bfd::may_pass,
     bfd::port_is_free,
+    balance::forwarding,
+    balance::conntrack,
+    balance::arp,
     services::nonlocal_bind,
     services::clock,
     services::modules,

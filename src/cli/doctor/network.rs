@@ -3,6 +3,7 @@
 use super::Case;
 use super::Finding;
 use super::Weight;
+use super::balance;
 use crate::spec::{TieTarget, VirtualLink};
 use crate::wire::Family;
 
@@ -282,7 +283,9 @@ pub fn already_there(case: &Case<'_>, found: &mut Vec<Finding>) {
     let present = case.machine.addresses();
     for instance in case.instances() {
         for address in &instance.claim.addresses {
-            if let Some((name, _)) = present.iter().find(|(_, a)| *a == address.address) {
+            // A director that is a real server as well has it on its loopback all the time.
+            let other = |name: &str| !(balance::is_for_server(name) && balance::is_without_nat(case, address.address));
+            if let Some((name, _)) = present.iter().find(|(name, a)| *a == address.address && other(name)) {
                 found.push(
                     Finding::new(
                         Weight::Problem,

@@ -149,18 +149,19 @@ pub fn clock(case: &Case<'_>, found: &mut Vec<Finding>) {
 /// Kernel modules that the configuration needs.
 pub fn modules(case: &Case<'_>, found: &mut Vec<Finding>) {
     let instances = case.instances();
-    let mut needed: Vec<(&str, &str)> = Vec::new();
+    let mut needed: Vec<(String, String)> = super::balance::modules(case);
+    let mut need = |module: &str, keyword: &str| needed.push((module.to_owned(), keyword.to_owned()));
     if instances.iter().any(|i| matches!(i.virtual_link, Some(VirtualLink::Vmac { .. }))) {
-        needed.push(("macvlan", "use_vmac"));
+        need("macvlan", "use_vmac");
     }
     if instances.iter().any(|i| matches!(i.virtual_link, Some(VirtualLink::Ipvlan { .. }))) {
-        needed.push(("ipvlan", "use_ipvlan"));
+        need("ipvlan", "use_ipvlan");
     }
     if instances.iter().any(|i| !i.accept || i.claim.deny) {
-        needed.push(("nf_tables", "no_accept"));
+        need("nf_tables", "no_accept");
     }
     if instances.iter().any(|i| i.vrf.is_some()) {
-        needed.push(("vrf", "vrf"));
+        need("vrf", "vrf");
     }
     let release = case.machine.kernel();
     let directory = format!("/lib/modules/{release}");

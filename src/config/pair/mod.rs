@@ -10,6 +10,7 @@
 
 mod bfd;
 mod rules;
+mod services;
 mod trackers;
 
 use super::report::Level;
@@ -95,6 +96,18 @@ pub fn compare(servers: &[(String, &Spec)]) -> Vec<Finding> {
     rules::groups(&routers, &servers, &mut out);
     rules::across(&routers, &servers, &mut out);
     bfd::check(&servers, &mut out);
+    for server in 0..servers.count() {
+        services::alone(&servers, server, &mut out);
+    }
+    services::between(&servers, &mut out);
+    out
+}
+
+/// What one configuration alone has of virtual servers that will not work as one would think, although the language allows
+/// it.
+pub fn of_one(file: &str, spec: &Spec) -> Vec<Finding> {
+    let mut out = Vec::new();
+    services::alone(&Servers::new(&[(file.to_owned(), spec)]), 0, &mut out);
     out
 }
 

@@ -18,6 +18,8 @@ pub enum Health {
     Slow(Interval),
     /// It takes connections and says nothing.
     Hang,
+    /// It has no power: nothing comes back from it, and whoever asks waits as long as he is willing to.
+    Dead,
     /// Up and refusing in turn, with each probe.
     Flap,
 }
@@ -55,12 +57,14 @@ impl Backends {
     pub fn answer(&mut self, spec: &LvsSpec, probe: &Probe, delay: Interval) -> (Finding, Interval) {
         let checker = &probe.checker;
         let at = target(spec, checker);
+        let health = self.health(at);
         let limit = limit(checker);
         let misc = matches!(checker.kind, CheckerKind::Misc { .. });
         let refused = || Finding::Bad(if misc { Symptom::Exit(1) } else { Symptom::Refused });
         let late = || Finding::Bad(Symptom::TimedOut(if misc { Stage::Program } else { Stage::Answer }));
-        match self.health(at) {
+        match health {
             Health::Up => (Finding::Good, delay),
+            Health::Dead => dead(checker),
             Health::Refuse => (refused(), delay),
             Health::Flap => {
                 let refuses = self.refuses.remove(&at);
@@ -86,7 +90,8 @@ impl Backends {
         match (self.health(target(spec, checker)), &checker.kind) {
             (_, CheckerKind::File { .. } | CheckerKind::Bfd { .. }) | (Health::Flap, _) => Truth::Unclear,
             (Health::Up, _) | (Health::Slow(_) | Health::Hang, CheckerKind::Tcp) => Truth::Good,
-            (Health::Refuse | Health::Hang, _) => Truth::Bad,
+            (Health::Dead, _) if dead(checker).0 == Finding::Good => Truth::Good,
+            (Health::Refuse | Health::Hang | Health::Dead, _) => Truth::Bad,
             (Health::Error, _) => {
                 if minds(checker) {
                     Truth::Bad
@@ -99,6 +104,18 @@ impl Backends {
             (Health::Slow(_), _) => Truth::Unclear,
         }
     }
+}
+
+/// What a check finds of a server without power, and how long that takes it.
+pub(in crate::sim) fn dead(checker: &Checker) -> (Finding, Interval) {
+    let stage = match &checker.kind {
+        // Silence is good.
+        CheckerKind::Udp { reply: None, .. } => return (Finding::Good, limit(checker)),
+        CheckerKind::Misc { .. } => Stage::Program,
+        CheckerKind::Ping | CheckerKind::Udp { .. } | CheckerKind::Dns { .. } => Stage::Answer,
+        _ => Stage::Connect,
+    };
+    (Finding::Bad(Symptom::TimedOut(stage)), limit(checker))
 }
 
 /// Checks that look at an answer mind what it is.
@@ -125,6 +142,9 @@ fn target(spec: &LvsSpec, checker: &Checker) -> Endpoint {
 /// How long a check waits for an answer.
 pub(in crate::sim) fn limit(checker: &Checker) -> Interval {
     match (&checker.kind, &checker.connection) {
+        (CheckerKind::Misc { timeout, .. }, _) if timeout.is_zero() => {
+            checker.timing.map(|timing| timing.delay_loop).unwrap_or_default()
+        }
         (CheckerKind::Misc { timeout, .. }, _) => *timeout,
         (_, Some(connection)) => connection.timeout,
         (_, None) => Interval::ZERO,

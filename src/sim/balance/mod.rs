@@ -8,8 +8,8 @@
 mod backends;
 mod watch;
 
-pub(super) use backends::Backends;
 pub use backends::Health;
+pub(super) use backends::{Backends, dead, limit};
 pub(super) use watch::bound;
 
 use super::scenario::Mood;

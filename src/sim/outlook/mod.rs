@@ -9,6 +9,7 @@
 mod because;
 mod failure;
 mod play;
+pub mod servers;
 mod tell;
 
 pub use failure::Failure;

@@ -102,6 +102,7 @@ pub(super) fn trouble(seed: u64, servers: &Servers, scenario: &mut Scenario) -> 
             1 => Health::Slow(random.interval(Interval::from_millis(10), Interval::from_secs(3))),
             2 => Health::Hang,
             3 => Health::Flap,
+            4 => Health::Dead,
             _ => Health::Refuse,
         };
         let act = |health| Act::Server { server, health };
