@@ -208,8 +208,8 @@ pub struct Simulate {
     #[arg(required = true, num_args = 1.., value_name = "FILE")]
     pub files: Vec<PathBuf>,
     /// crash (power gone), kill (daemon killed), stop, pause, cut, link[:INTERFACE], script[:NAME], or
-    /// server[:ADDRESS[:PORT]] (a real server refuses); @SERVER behind it
-    /// if another server than the master is meant.
+    /// server[:ADDRESS[:PORT]][=HOW] (a real server refuses, or what HOW says: 503, slow, hang, dead, flap);
+    /// @SERVER behind it if another server than the master is meant.
     #[arg(long, value_name = "HOW", default_value = "crash")]
     pub fail: String,
     /// Of the randomness: delays of the modelled network.

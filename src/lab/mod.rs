@@ -80,6 +80,9 @@ impl std::str::FromStr for Failure {
             "stop" => Ok(Failure::Stop),
             "link" => Ok(Failure::Link(None)),
             "script" => Ok(Failure::Script(None)),
+            _ if text == "server" || text.starts_with("server:") || text.starts_with("server=") => {
+                Err("the lab has no real servers: `vipctl simulate --fail server` plays them".into())
+            }
             _ => match text.split_once(':') {
                 Some(("script", name)) if !name.is_empty() => Ok(Failure::Script(Some(name.into()))),
                 Some(("link", name)) if !name.is_empty() => Ok(Failure::Link(Some(name.into()))),

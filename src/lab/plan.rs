@@ -19,6 +19,13 @@ pub struct Server {
     pub spec: Spec,
 }
 
+impl Server {
+    /// Has it virtual servers?
+    pub fn balances(&self) -> bool {
+        !self.spec.balance.services.is_empty()
+    }
+}
+
 /// The whole lab.
 #[derive(Clone, Debug)]
 pub struct Plan {

@@ -9,7 +9,7 @@ use super::Trouble;
 use super::client::{self, Answer};
 use super::expect::{Damage, holders};
 use super::net::{Cable, Net};
-use super::plan::Plan;
+use super::plan::{Plan, Server};
 use super::server::Machine;
 use super::verdict::{Gap, Standing, Step, Verdict};
 use super::web;
@@ -169,7 +169,9 @@ impl Rehearsal {
 
     async fn start_daemon(&mut self, at: usize) -> Result<(), Trouble> {
         let argv = ["-n", "-l", "-D", "-G", "-f", "/etc/keepalived/keepalived.conf"].map(str::to_owned);
-        let argv = std::iter::once(self.daemon.to_string_lossy().into_owned()).chain(argv).collect();
+        // There are no real servers here, and what is balanced to nobody answers nobody.
+        let alone = self.plan.servers.get(at).is_some_and(Server::balances).then(|| "-P".to_owned());
+        let argv = std::iter::once(self.daemon.to_string_lossy().into_owned()).chain(argv).chain(alone).collect();
         self.machines[at].order(&Order::Start { who: Who::Daemon, argv, environment: BTreeMap::new() }).await
     }
 

@@ -4,21 +4,25 @@ use super::balance::Health;
 use super::bounds::Bounds;
 use super::lan::interfaces;
 use super::scenario::{Act, Conduct, Scenario};
-use crate::spec::balance::Endpoint;
+use crate::spec::balance::{Endpoint, RealServer};
 use crate::spec::{ScriptSpec, Spec, TieTarget};
 use crate::time::{Interval, Time};
 use crate::wire::Family;
 use std::net::IpAddr;
 
-const WORDS: &str = "kill, stop, crash, pause, link[:INTERFACE], script[:NAME], cut, server[:ADDRESS[:PORT]], each optionally with @NODE";
+const WORDS: &str = "kill, stop, crash, pause, link[:INTERFACE], script[:NAME], cut, server[:ADDRESS[:PORT]][=HOW], each optionally with @NODE";
 
 /// A scenario for `--fail`: `kill`, `stop`, `crash`, `pause`, `link[:INTERFACE]`, `script[:NAME]`, `cut` or
-/// `server[:ADDRESS[:PORT]]` (a real server that refuses; without an address the first), with
-/// `@NODE` behind it if another server is meant than the one that holds the first address. Times follow from the
+/// `server[:ADDRESS[:PORT]][=HOW]` (a real server, by its address or its snmp_name, without one the first; it refuses, or is
+/// what HOW says: `refuse`, `503`, `slow` (later than any check waits), `hang`, `dead`, `flap`), with `@NODE` behind it if another server is meant than the one that holds the first address. Times follow from the
 /// configurations: the failure comes when the election must be over, recovery when the takeover must be.
 pub fn rehearse(fail: &str, specs: &[(String, Spec)]) -> Result<Scenario, String> {
     let (rest, at_node) = fail.split_once('@').map_or((fail, None), |(rest, node)| (rest, Some(node)));
-    let (word, argument) = rest.split_once(':').map_or((rest, None), |(word, argument)| (word, Some(argument)));
+    let (word, argument) = match rest.split_once(':') {
+        Some((word, argument)) => (word, Some(argument)),
+        None if rest.starts_with("server=") => ("server", rest.strip_prefix("server")),
+        None => (rest, None),
+    };
     let (name, spec) = match at_node {
         Some(node) => specs.iter().find(|(name, _)| name == node).ok_or_else(|| format!("no node is named {node}"))?,
         None => master(specs)?.or_else(|| primary(specs)).ok_or("there is no configuration")?,
@@ -54,18 +58,8 @@ pub fn rehearse(fail: &str, specs: &[(String, Spec)]) -> Result<Scenario, String
             (act(Conduct::Fail), act(Conduct::by_nature(&script.run)))
         }
         "server" => {
-            let mut all = spec.balance.services.iter().flat_map(|service| &service.servers).map(|own| own.endpoint);
-            let server = match argument {
-                Some(word) => {
-                    let wanted = super::scenario::endpoint(word)?;
-                    let same = |own: &Endpoint| {
-                        own.address == wanted.address && (wanted.port.is_none() || own.port == wanted.port)
-                    };
-                    all.find(same).map(|_| wanted).ok_or_else(|| format!("{name} has no real_server {wanted}"))?
-                }
-                None => all.next().ok_or_else(|| format!("{name} has no real_server"))?,
-            };
-            (vec![Act::Server { server, health: Health::Refuse }], vec![Act::Server { server, health: Health::Up }])
+            let (server, health) = server(name, spec, argument)?;
+            (vec![Act::Server { server, health }], vec![Act::Server { server, health: Health::Up }])
         }
         "cut" => (vec![Act::Partition(vec![vec![node]])], vec![Act::Heal]),
         other => return Err(format!("{other} is none of: {WORDS}")),
@@ -85,6 +79,35 @@ pub fn rehearse(fail: &str, specs: &[(String, Spec)]) -> Result<Scenario, String
     }
     scenario.run = settle.times(3);
     Ok(scenario)
+}
+
+/// The real server that fails, and how: `[ADDRESS[:PORT] or NAME][=HOW]`.
+fn server(node: &str, spec: &Spec, argument: Option<&str>) -> Result<(Endpoint, Health), String> {
+    let all = || spec.balance.services.iter().flat_map(|service| &service.servers);
+    let (who, how) = argument.unwrap_or_default().split_once('=').unwrap_or((argument.unwrap_or_default(), "refuse"));
+    let named = all().find(|own| own.snmp_name.as_deref() == Some(who) || who.is_empty());
+    let endpoint = match named {
+        Some(own) => own.endpoint,
+        None if who.is_empty() => return Err(format!("{node} has no real_server")),
+        None => {
+            let wanted = super::scenario::endpoint(who)?;
+            let same = |own: &RealServer| {
+                own.endpoint.address == wanted.address && (wanted.port.is_none() || own.endpoint.port == wanted.port)
+            };
+            all().any(same).then_some(wanted).ok_or_else(|| format!("{node} has no real_server {wanted}"))?
+        }
+    };
+    let waits = all().flat_map(|own| &own.checkers).map(super::balance::limit).max().unwrap_or_default();
+    let health = match how {
+        "refuse" => Health::Refuse,
+        "503" => Health::Error,
+        "slow" => Health::Slow(waits.times(2)),
+        "hang" => Health::Hang,
+        "dead" => Health::Dead,
+        "flap" => Health::Flap,
+        other => return Err(format!("{other} is none of: refuse, 503, slow, hang, dead, flap")),
+    };
+    Ok((endpoint, health))
 }
 
 /// Whole seconds after which nothing may move any more.

@@ -13,7 +13,7 @@ use vipd::time::Time;
 
 const CONF: &str = "vrrp_instance V1 {\n interface eth0\n virtual_router_id 51\n priority 150\n advert_int 1\n virtual_ipaddress {\n 192.0.2.100\n }\n}\n\
 virtual_server 192.0.2.100 80 {\n lb_algo rr\n lb_kind NAT\n protocol TCP\n delay_loop 2\n warmup 1\n retry 1\n delay_before_retry 1\n \
-connect_timeout 2\n quorum 2\n sorry_server 10.9.0.99 80\n real_server 10.9.0.1 8080 {\n HTTP_GET {\n url {\n path /\n }\n }\n }\n \
+connect_timeout 2\n quorum 2\n sorry_server 10.9.0.99 80\n real_server 10.9.0.1 8080 {\n snmp_name first\n HTTP_GET {\n url {\n path /\n }\n }\n }\n \
 real_server 10.9.0.2 8080 {\n TCP_CHECK {\n }\n }\n real_server 10.9.0.3 8080 {\n MISC_CHECK {\n misc_path \"/bin/check 3\"\n }\n }\n}\n";
 
 fn world() -> Vec<(String, Arc<Spec>)> {
@@ -69,6 +69,11 @@ fn a_server_is_taken_away_in_a_rehearsal() {
         ("server", "server 10.9.0.1:8080 refuse"),
         ("server:10.9.0.2", "server 10.9.0.2 refuse"),
         ("server:10.9.0.3:8080", "server 10.9.0.3:8080 refuse"),
+        ("server=503", "server 10.9.0.1:8080 503"),
+        ("server=slow", "server 10.9.0.1:8080 slow 4s"),
+        ("server=hang@b", "server 10.9.0.1:8080 hang"),
+        ("server:10.9.0.2=dead", "server 10.9.0.2 dead"),
+        ("server:first=dead", "server 10.9.0.1:8080 dead"),
     ] {
         let scenario = rehearse(fail, &specs).unwrap();
         assert!(scenario.to_string().contains(text), "{scenario}");
@@ -77,6 +82,8 @@ fn a_server_is_taken_away_in_a_rehearsal() {
         assert!(report.timeline.iter().any(|entry| entry.text.starts_with("Removing service")), "{report}");
         assert!(report.timeline.iter().any(|entry| entry.text.starts_with("Adding service")), "{report}");
     }
+    assert!(rehearse("server=flap", &specs).unwrap().to_string().contains("server 10.9.0.1:8080 flap"));
+    assert!(rehearse("server=gone", &specs).unwrap_err().contains("gone is none of: refuse, 503"));
     assert!(rehearse("server:10.9.0.7", &specs).unwrap_err().contains("a has no real_server 10.9.0.7"));
     let stranger: Scenario = "at 1s server 10.9.0.7 hang".parse().unwrap();
     assert!(vipd::sim::run(specs, &stranger, None).unwrap_err().contains("there is no real_server 10.9.0.7"));

@@ -11,13 +11,14 @@ use super::args::Lab;
 use super::files::{Where, load};
 use super::paint::Paint;
 use super::steer;
+use crate::lab::Audience as _;
 use crate::lab::plan::{Plan, Server};
 use crate::lab::rehearsal::Rehearsal;
 use crate::lab::stage::Stage;
 use crate::lab::verdict::Verdict;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use timeline::Timeline;
 
 pub fn run(args: &Lab) -> Outcome {
@@ -53,7 +54,11 @@ pub fn run(args: &Lab) -> Outcome {
 }
 
 async fn rehearse(args: &Lab, plan: Plan, daemon: PathBuf) -> Result<Verdict, Trouble> {
-    let timeline = Timeline::new(args.json, plan.servers.iter().map(|s| s.name.len()));
+    let mut timeline = Timeline::new(args.json, plan.servers.iter().map(|s| s.name.len()));
+    if plan.servers.iter().any(Server::balances) {
+        let text = "virtual servers are left out (-P), since the lab has no real servers: `vipctl simulate --fail server` plays them";
+        timeline.note(Instant::now(), "lab", text);
+    }
     let vipctl = PathBuf::from("/proc/self/exe");
     let stage = Stage { plan, daemon, vipctl, logs: args.logs.clone() };
     let mut lab = stage.build(Box::new(timeline)).await?;
