@@ -138,3 +138,61 @@ fn timespec(length: Interval) -> Timespec {
         tv_nsec: i64::try_from(micros % 1_000_000).unwrap_or(0).saturating_mul(1_000),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    fn waiting() -> (Bell, Waiting) {
+        let bell = Bell::new().unwrap();
+        (bell.clone(), Waiting::new(bell).unwrap())
+    }
+
+    #[test]
+    fn a_wait_in_several_goes_does_not_end_before_its_time() {
+        let (_bell, waiting) = waiting();
+        for length in [EXACT.times(3), EXACT, Interval::ZERO] {
+            let until = clock::now() + length;
+            assert!(!waiting.wait(until, |_| unreachable!()).unwrap());
+            assert!(clock::now() >= until);
+        }
+    }
+
+    #[test]
+    fn a_go_ends_earlier_than_the_kernel_may_be_late() {
+        for left in [Interval::from_millis(21), Interval::from_secs(4), Interval::from_secs(40_000)] {
+            let latest_nice = go(left) + go(left).scaled(1, 200).min(Interval::from_millis(100));
+            assert!(latest_nice <= left, "{left}");
+        }
+    }
+
+    #[test]
+    fn the_bell_is_heard_once_however_often_and_whenever_it_was_rung() {
+        let (bell, waiting) = waiting();
+        bell.ring();
+        bell.waker().wake();
+        assert!(waiting.wait(Time::NEVER, |_| unreachable!()).unwrap());
+        assert!(!waiting.wait(Time::ZERO, |_| unreachable!()).unwrap());
+        let other = bell.clone();
+        let ringer = std::thread::spawn(move || other.ring());
+        assert!(waiting.wait(Time::NEVER, |_| unreachable!()).unwrap());
+        ringer.join().unwrap();
+    }
+
+    #[test]
+    fn what_is_readable_is_told_until_it_has_been_read() {
+        let (_bell, waiting) = waiting();
+        let (here, there) = std::os::unix::net::UnixDatagram::pair().unwrap();
+        waiting.add(&here, 7).unwrap();
+        there.send(b"an advert").unwrap();
+        for _ in 0..2 {
+            let mut told = Vec::new();
+            assert!(!waiting.wait(Time::NEVER, |token| told.push(token)).unwrap());
+            assert_eq!(told, [7]);
+        }
+        here.recv(&mut [0; 16]).unwrap();
+        assert!(!waiting.wait(Time::ZERO, |_| unreachable!()).unwrap());
+    }
+}

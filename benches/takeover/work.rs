@@ -1,0 +1,304 @@
+//! What is done and measured, one function a kind of row, one daemon a call.
+
+use crate::Figure;
+use crate::lan::{HUP, Lan, SERVERS, Size, configuration, server};
+use std::collections::HashMap;
+use std::fmt::Write as _;
+use std::net::IpAddr;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use vipd::kernel::namespace;
+use vipd::lab::observer::{Sighting, What};
+
+pub fn takeover(signal: i32, size: Size, program: &Path) -> Vec<Figure> {
+    let Some([first, last, middle, all]) = one_takeover(signal, size, program) else { return Vec::new() };
+    vec![
+        Figure::new("first advert late, ms", vec![first]),
+        Figure::new("last advert late, ms", vec![last]),
+        Figure::new("middle address announced, ms", vec![middle]),
+        Figure::new("all addresses announced, ms", vec![all]),
+    ]
+}
+
+/// First and last advert, middle and last announcement: milliseconds past the deadline.
+fn one_takeover(signal: i32, size: Size, program: &Path) -> Option<[f64; 4]> {
+    let Size(instances, addresses, interval) = size;
+    let mut lan = Lan::new(1);
+    lan.pair(program, size);
+    let mut heard: HashMap<u8, (f64, u8)> = HashMap::new();
+    let note = |heard: &mut HashMap<u8, (f64, u8)>, sighting: &Sighting| {
+        if let What::Advert { source, vrid, priority, .. } = &sighting.what
+            && *source == server(0)
+        {
+            heard.insert(*vrid, (sighting.at.as_secs_f64(), *priority));
+        }
+    };
+    lan.watch(Duration::from_secs_f64(2.5 * interval), |sighting| {
+        note(&mut heard, sighting);
+        false
+    });
+    lan.signal(0, signal);
+    let (mut spoke, mut announced) = (HashMap::new(), HashMap::new());
+    lan.watch(Duration::from_secs_f64(size.down() + 25.0), |sighting| {
+        let at = sighting.at.as_secs_f64();
+        match &sighting.what {
+            What::Advert { source, vrid, .. } if *source == server(1) => {
+                spoke.entry(*vrid).or_insert(at);
+            }
+            What::Advert { vrid, .. } if !spoke.contains_key(vrid) => note(&mut heard, sighting),
+            What::GratuitousArp { address } if !spoke.is_empty() => {
+                announced.entry(*address).or_insert(at);
+            }
+            _ => {}
+        }
+        spoke.len() >= instances && announced.len() >= instances * addresses
+    });
+    let deadline = |vrid: &u8| {
+        let (at, priority) = heard.get(vrid)?;
+        Some(at + if *priority == 0 { size.skew() } else { size.down() })
+    };
+    if spoke.len() < instances || announced.len() < instances * addresses {
+        return None;
+    }
+    let late = |(vrid, at): (&u8, &f64)| Some((at - deadline(vrid)?) * 1e3);
+    let mut adverts: Vec<f64> = spoke.iter().filter_map(late).collect();
+    adverts.sort_by(f64::total_cmp);
+    let end = heard.keys().filter_map(deadline).fold(f64::MIN, f64::max);
+    let mut garps: Vec<f64> = announced.values().map(|at| (at - end) * 1e3).collect();
+    garps.sort_by(f64::total_cmp);
+    Some([*adverts.first()?, *adverts.last()?, *garps.get(garps.len() / 2)?, *garps.last()?])
+}
+
+/// Milliseconds that a bare netlink client takes to add so many addresses.
+pub fn bare(addresses: usize) -> f64 {
+    let _lan = Lan::new(1);
+    let mut text = String::new();
+    for n in 0..addresses {
+        let _ = writeln!(text, "addr add 10.0.{}.{}/32 dev eth0", 64 + n / 250, 1 + n % 250);
+    }
+    let file = std::env::temp_dir().join("vipdbench.batch");
+    std::fs::write(&file, &text).unwrap();
+    let begun = Instant::now();
+    let done = Command::new("ip").args(["-n", SERVERS[0], "-batch"]).arg(&file).status();
+    if done.is_ok_and(|status| status.success()) { begun.elapsed().as_secs_f64() * 1e3 } else { f64::NAN }
+}
+
+pub fn cost(size: Size, program: &Path) -> Vec<Figure> {
+    const TIME: Duration = Duration::from_secs(8);
+    let mut lan = Lan::new(size.links());
+    lan.pair(program, size);
+    let begun = Instant::now();
+    let before = [busy(&lan, 0), busy(&lan, 1)];
+    let mut adverts = 0_usize;
+    lan.watch(TIME, |sighting| {
+        adverts += usize::from(matches!(&sighting.what, What::Advert { source, .. } if *source == server(0)));
+        false
+    });
+    let used = [busy(&lan, 0) - before[0], busy(&lan, 1) - before[1]];
+    let seconds = begun.elapsed().as_secs_f64();
+    // The observer sees the first link; the others do the same.
+    let all = adverts as f64 * size.0 as f64 / size.on_the_first_link() as f64;
+    vec![
+        Figure::new("adverts a second", vec![all / seconds]),
+        Figure::new("processor for an advert, master, µs", vec![used[0] / all * 1e6]),
+        Figure::new("processor for an advert, backup, µs", vec![used[1] / all * 1e6]),
+        Figure::new("memory of the master (Pss), KiB", vec![memory(&lan, 0)]),
+    ]
+}
+
+/// System calls of all threads for each advert, counted by strace, which slows both down alike.
+pub fn calls(size: Size, program: &Path) -> Vec<Figure> {
+    let mut lan = Lan::new(size.links());
+    lan.pair(program, size);
+    let file = std::env::temp_dir().join("vipdbench.calls");
+    let mut of = |position: usize| -> Option<f64> {
+        let mut strace = Command::new("strace");
+        strace.args(["-c", "-f", "-o"]).arg(&file);
+        for pid in lan.processes(position) {
+            strace.arg("-p").arg(pid.to_string());
+        }
+        let mut strace = strace.stdout(Stdio::null()).stderr(Stdio::null()).spawn().ok()?;
+        let mut adverts = 0_usize;
+        lan.watch(Duration::from_secs(5), |sighting| {
+            adverts += usize::from(matches!(&sighting.what, What::Advert { source, .. } if *source == server(0)));
+            false
+        });
+        nix::sys::signal::kill(nix::unistd::Pid::from_raw(strace.id() as i32), nix::sys::signal::Signal::SIGINT)
+            .ok()?;
+        strace.wait().ok()?;
+        let told = std::fs::read_to_string(&file).ok()?;
+        let total = told.lines().find(|line| line.ends_with("total"))?;
+        let calls: f64 = total.split_whitespace().nth(3)?.parse().ok()?;
+        Some(calls / (adverts as f64 * size.0 as f64 / size.on_the_first_link() as f64))
+    };
+    vec![
+        Figure::new("system calls for an advert, master", of(0).into_iter().collect()),
+        Figure::new("system calls for an advert, backup", of(1).into_iter().collect()),
+    ]
+}
+
+/// Seconds on a processor, all threads.
+fn busy(lan: &Lan, position: usize) -> f64 {
+    let of = |pid: u32| -> f64 {
+        let Ok(threads) = std::fs::read_dir(format!("/proc/{pid}/task")) else { return 0.0 };
+        let times = threads.flatten().filter_map(|thread| {
+            let line = std::fs::read_to_string(thread.path().join("schedstat")).ok()?;
+            line.split_whitespace().next()?.parse::<f64>().ok()
+        });
+        times.sum::<f64>() / 1e9
+    };
+    lan.processes(position).into_iter().map(of).sum()
+}
+
+/// KiB; what several processes share counts for each with its share.
+fn memory(lan: &Lan, position: usize) -> f64 {
+    let of = |pid: u32| -> f64 {
+        let rollup = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
+        let line = rollup.lines().find_map(|line| line.strip_prefix("Pss:")).unwrap_or_default();
+        line.split_whitespace().next().and_then(|figure| figure.parse().ok()).unwrap_or(0.0)
+    };
+    lan.processes(position).into_iter().map(of).sum()
+}
+
+/// Gaps between adverts, with so many processes beside that do nothing but count.
+pub fn cadence(interval: f64, hogs: usize, program: &Path) -> Vec<Figure> {
+    let mut lan = Lan::new(1);
+    lan.pair(program, Size(1, 1, interval));
+    let count = || Command::new("sh").args(["-c", "while :; do :; done"]).spawn();
+    let mut beside: Vec<_> = (0..hogs).filter_map(|_| count().ok()).collect();
+    std::thread::sleep(Duration::from_millis(500));
+    let begun = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    let (mut times, mut false_ones) = (Vec::new(), 0.0);
+    lan.watch(Duration::from_secs(8), |sighting| {
+        if let What::Advert { source, .. } = &sighting.what
+            && sighting.at >= begun
+        {
+            if *source == server(0) { times.push(sighting.at.as_secs_f64()) } else { false_ones += 1.0 }
+        }
+        false
+    });
+    for hog in &mut beside {
+        let _ = hog.kill();
+        let _ = hog.wait();
+    }
+    let mut gaps: Vec<f64> = times.windows(2).map(|pair| (pair[1] - pair[0]) * 1e3).collect();
+    gaps.sort_by(f64::total_cmp);
+    let at = |part: f64| gaps.get(((gaps.len() as f64 * part) as usize).min(gaps.len().saturating_sub(1)));
+    let one = |part: f64| at(part).copied().into_iter().collect();
+    vec![
+        Figure::new("gap between adverts, 1 % are shorter, ms", one(0.01)),
+        Figure::new("gap between adverts, middle, ms", one(0.5)),
+        Figure::new("gap between adverts, 1 % are longer, ms", one(0.99)),
+        Figure::new("gap between adverts, longest, ms", one(1.0)),
+        Figure::new("adverts of the backup", vec![false_ones]),
+    ]
+}
+
+pub fn heal(program: &Path) -> Vec<Figure> {
+    let address: IpAddr = "10.0.64.1".parse().unwrap();
+    let size = Size(1, 1, 1.0);
+    let mut lan = Lan::new(1);
+    lan.start(0, program, &configuration(0, size));
+    lan.settle(1);
+    lan.watch(Duration::from_secs(3), |_| false);
+    let mut back = Vec::new();
+    for _ in 0..5 {
+        // One thread inside asks the kernel again and again: nothing but the daemon's own time is measured.
+        let away = namespace::inside(SERVERS[0], || {
+            let bind = || std::net::UdpSocket::bind((address, 0)).is_ok();
+            let gone = Command::new("ip").args(["addr", "del", "10.0.64.1/32", "dev", "eth0"]).spawn();
+            while bind() {}
+            let start = Instant::now();
+            while !bind() && start.elapsed() < Duration::from_secs(8) {}
+            let away = start.elapsed();
+            gone?.wait()?;
+            Ok(away)
+        });
+        back.extend(away.map(|away| away.as_secs_f64() * 1e3));
+        std::thread::sleep(Duration::from_millis(1_500));
+    }
+    vec![Figure::new("an address removed by another program is back, ms", back)]
+}
+
+pub fn reload(size: Size, program: &Path) -> Vec<Figure> {
+    const TIMES: usize = 6;
+    let mut lan = Lan::new(1);
+    lan.pair(program, size);
+    let idle = memory(&lan, 0);
+    let (mut last, mut silence, mut false_ones) = (HashMap::new(), Vec::new(), 0.0);
+    for _ in 0..TIMES {
+        lan.signal(0, HUP);
+        let mut longest = 0.0_f64;
+        lan.watch(Duration::from_millis(1_500), |sighting| {
+            if let What::Advert { source, vrid, .. } = &sighting.what {
+                if *source == server(0) {
+                    let at = sighting.at.as_secs_f64();
+                    if let Some(before) = last.insert(*vrid, at) {
+                        longest = longest.max(at - before);
+                    }
+                } else {
+                    false_ones += 1.0;
+                }
+            }
+            false
+        });
+        silence.push(longest * 1e3);
+    }
+    lan.watch(Duration::from_secs(2), |_| false);
+    vec![
+        Figure::new("longest silence of a virtual router, ms", silence),
+        Figure::new("adverts of the backup", vec![false_ones]),
+        Figure::new("memory before (Pss), KiB", vec![idle]),
+        Figure::new("memory after 6 reloads (Pss), KiB", vec![memory(&lan, 0)]),
+    ]
+}
+
+/// `-t` of so many instances with four addresses each.
+pub fn test(instances: usize, program: &Path) -> Vec<Figure> {
+    let _lan = Lan::new(1);
+    let mut text = String::from("global_defs {\n  router_id bench\n  dynamic_interfaces\n}\n");
+    for instance in 0..instances {
+        let (link, vrid) = (instance / 255, 1 + instance % 255);
+        let _ = write!(
+            text,
+            "vrrp_instance VI_{instance} {{\n  interface eth{link}\n  virtual_router_id {vrid}\n  priority 100\n  \
+             virtual_ipaddress {{\n"
+        );
+        for address in 0..4 {
+            let _ = writeln!(text, "    10.{link}.{vrid}.{address}/32");
+        }
+        text.push_str("  }\n}\n");
+    }
+    let file = std::env::temp_dir().join("vipdbench.conf");
+    std::fs::write(&file, &text).unwrap();
+    let begun = Instant::now();
+    // keepalived takes minutes for fifty thousand; nobody waits for that.
+    let done = Command::new("timeout")
+        .args(["60", "ip", "netns", "exec", SERVERS[0]])
+        .arg(program)
+        .args(["-t", "-f"])
+        .arg(&file)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status();
+    let took = begun.elapsed().as_secs_f64() * 1e3;
+    let whole = done.is_ok_and(|status| status.code() == Some(0));
+    vec![Figure::new("-t, with `ip netns exec`, ms", whole.then_some(took).into_iter().collect())]
+}
+
+/// From nothing to the first advert of an address owner, with the programs that put the daemon into its namespace.
+pub fn start(program: &Path) -> Vec<Figure> {
+    let mut lan = Lan::new(1);
+    let text = configuration(0, Size(1, 1, 1.0)).replace("priority 200", "priority 255\n  state MASTER");
+    let begun = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    lan.start(0, program, &text);
+    let mut first = None;
+    lan.watch(Duration::from_secs(20), |sighting| {
+        let speaks = matches!(sighting.what, What::Advert { .. });
+        first = speaks.then_some(sighting.at);
+        speaks
+    });
+    let late = first.map(|at| (at.as_secs_f64() - begun.as_secs_f64()) * 1e3);
+    vec![Figure::new("first advert of an owner after the start, ms", late.into_iter().collect())]
+}
