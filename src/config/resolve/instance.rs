@@ -1,9 +1,11 @@
 //! One instance: what holds after defaults, strict mode and the rules between its keywords.
 //!
 //! The order of the rules is keepalived's (`vrrp_complete_instance`), since one repair can make the next one needless.
-//! A rule either repairs, with a complaint, or ends everything: then the configuration cannot be run.
+//! A rule either repairs, with a complaint, or ends everything: then the configuration cannot be run. Rules about its
+//! interface and the other routers are in `reach`, those about what it owns in `owned`.
 
 use super::owned::{addresses, announcements, virtual_link};
+use super::reach::{fits_interface, transport, without_peers};
 use crate::config::line::address::{Seal, most_addresses};
 use crate::config::report::{Class, Diagnostic};
 use crate::config::table::block::{Cx, Set};
@@ -86,149 +88,19 @@ pub fn complete(own: &mut Named<Instance>, around: Surroundings<'_>, cx: &mut Cx
     let owner = priority == 255;
     priority = priority.clamp(1, 255);
 
-    let mut config_fault: Option<Box<str>> = None;
     let unicast = !own.settings.peers.is_empty();
-    if let Some(span) = says_unicast(&own.settings).filter(|_| !unicast) {
-        if let Some(refused) = own.settings.refused_peer {
-            // keepalived goes over to multicast here, where nobody may listen: in a cloud both routers become MASTER.
-            let message = format!("{} has no unicast peer that can be used and stays in FAULT", own.name);
-            let complaint = Diagnostic::new(Class::General, span, message).related(refused, "this peer is left out");
-            cx.push(complaint.help("correct the lines of unicast_peer, or remove the block to use multicast"));
-            config_fault = Some("none of the unicast peers can be used".into());
-        } else if own.settings.fault_no_peer.is_some() {
-            cx.note(span, format!("{} has no unicast peers and stays in FAULT", own.name));
-            config_fault = Some("unicast without peers (unicast_fault_no_peer)".into());
-        } else {
-            let message = format!("{} has a unicast keyword but no unicast peer; it uses multicast", own.name);
-            let known = cx.class_without(&["unicast_src_ip"], (own.span, own.close)) == Class::Note;
-            let class = if known { Class::Note } else { Class::Deprecated };
-            cx.push(Diagnostic::new(class, span, message).help("add a unicast_peer block, or remove it"));
-        }
-    }
+    let mut config_fault = if unicast { None } else { without_peers(own, cx) };
     let link = own.settings.interface.as_ref().and_then(|name| cx.env.system.interface(name.value.as_str()));
-    if strict && unicast && link.as_ref().is_some_and(|link| link.multicast) {
-        let span = own.settings.peers.first().map(|p| p.1);
-        say(
-            cx,
-            own,
-            span,
-            "strict mode allows no unicast peers where multicast is possible",
-            "remove unicast_peer, or vrrp_strict and strict_mode",
-        );
+    if !fits_interface(own, link.as_ref(), family, strict, &mut config_fault, cx) {
         return None;
     }
-    if own.settings.interface.is_none() {
-        match own.settings.source.value() {
-            None => {
-                say(
-                    cx,
-                    own,
-                    None,
-                    "without interface, unicast_src_ip is needed",
-                    "write `unicast_src_ip ADDRESS`, or `interface IFNAME`",
-                );
-                return None;
-            }
-            Some(IpAddr::V6(source)) if is_link_local(source) => {
-                say(
-                    cx,
-                    own,
-                    own.settings.source.span(),
-                    "without interface, the source must not be link-local",
-                    "write `interface IFNAME`, or another source address",
-                );
-                return None;
-            }
-            Some(_) => {}
-        }
-    }
-    if let Some(vmac) = own.settings.vmac.as_mut().filter(|vmac| strict && vmac.mac.is_some()) {
-        vmac.mac = None;
-        let span = vmac.span;
-        say(
-            cx,
-            own,
-            span,
-            "strict mode allows no MAC address of one's own; it is ignored",
-            "remove the MAC address behind use_vmac",
-        );
-    }
-    let made = own.settings.vmac.is_some() || own.settings.ipvlan.is_some();
-    if made && link.as_ref().is_some_and(|link| !link.ethernet) {
-        say(
-            cx,
-            own,
-            own.settings.interface.span(),
-            "a VMAC needs an Ethernet interface; the instance stays in FAULT",
-            "remove use_vmac and use_ipvlan, or name an Ethernet interface",
-        );
-        config_fault = Some("VMAC on an interface that is not Ethernet".into());
-        (own.settings.vmac, own.settings.ipvlan) = (None, None);
-    }
-    if !unicast && link.as_ref().is_some_and(|link| !link.multicast) {
-        say(
-            cx,
-            own,
-            own.settings.interface.span(),
-            "this interface cannot multicast; give unicast peers. It stays in FAULT",
-            "write a `unicast_peer` list with the addresses of the other routers",
-        );
-        config_fault = Some("the interface cannot multicast".into());
-    }
-    first_v6_address(own, family, unicast, strict, cx);
-    if let Some(vrf) = own.settings.vrf.take_if(|_| own.settings.interface.is_some() || !unicast) {
-        say(
-            cx,
-            own,
-            Some(vrf.span),
-            "`vrf` is for unicast instances without interface; ignored",
-            "remove `vrf`, or `interface`",
-        );
-    }
-
-    let seal = match (version, &auth) {
-        (Version::V2, Auth::Ah(_)) if family == Family::V4 => Seal::V2Ah,
-        (Version::V2, Auth::Hmac(_)) if family == Family::V4 => Seal::V2Hmac,
-        (Version::V2, _) if family == Family::V4 => Seal::V2,
-        (_, Auth::Hmac(_)) => Seal::Hmac,
-        _ => Seal::Bare,
-    };
-    let limit = most_addresses(link.as_ref().map_or(1500, |link| link.mtu), family, seal);
+    let limit = most_addresses(link.as_ref().map_or(1500, |link| link.mtu), family, seal(version, family, &auth));
     own.settings.addresses.fit(limit, &mut cx.diagnostics.list);
 
     let (preempt, preempt_delay) = preemption(own, owner, wants_master, strict, cx);
-    let mut down_adverts = own.settings.down_timer_adverts.or(cx.global.down_timer_adverts());
-    if strict && down_adverts != 3 {
-        say(
-            cx,
-            own,
-            own.settings.down_timer_adverts.span(),
-            "strict mode wants down_timer_adverts 3, which is used",
-            "remove the line",
-        );
-        down_adverts = 3;
-    }
-    let mut timer_expired = own.settings.timer_expired;
-    if let Some(set) = timer_expired.take_if(|_| preempt) {
-        say(
-            cx,
-            own,
-            Some(set.span),
-            "`timer_expired_backup` needs nopreempt; ignored",
-            "write `nopreempt`, or remove the line",
-        );
-    }
-    let mut accept = own.settings.accept.or(owner || !strict);
-    if accept && !owner && strict && version == Version::V2 {
-        say(
-            cx,
-            own,
-            own.settings.accept.span(),
-            "RFC 3768 has no accept mode, and strict mode is on; `accept` is ignored",
-            "remove `accept`, or write `version 3`",
-        );
-        accept = false;
-    }
+    let down_adverts = missed_adverts(own, strict, cx);
+    let timer_expired_backup = late_backup(own, preempt, cx);
+    let accept = accepts(own, owner, version, strict, cx);
     *around.firewall |= !accept || own.settings.vmac.is_some();
     let transport = transport(own, family, cx);
     let garp = announcements(own, strict, cx);
@@ -246,26 +118,8 @@ pub fn complete(own: &mut Named<Instance>, around: Surroundings<'_>, cx: &mut Cx
     let interval = rounded(own, interval, version, cx);
     let (virtual_link, transmit_base, promote) = virtual_link(own, family, vrid, strict, &mut config_fault, cx);
     let addresses = addresses(own, family, cx);
-    if own.settings.no_vips.is_some() && strict {
-        let span = own.settings.no_vips.span().unwrap_or(own.span);
-        let message = format!("{}: strict mode does not allow no_virtual_ipaddress", own.name);
-        cx.push(Diagnostic::new(Class::Warning, span, message).help("add a virtual_ipaddress block"));
-        own.settings.no_vips = Set::default();
-    }
-    if own.settings.no_vips.is_none() && addresses.1 == 0 {
-        let message = format!("{} has no virtual address", own.name);
-        let complaint = |class| {
-            Diagnostic::new(class, own.span, message).help("add a virtual_ipaddress block, or no_virtual_ipaddress")
-        };
-        if version == Version::V3 || strict {
-            cx.push(complaint(Class::General).label("VRRPv3 and strict mode need at least one"));
-            return None;
-        }
-        let class = match cx.class_without(&["virtual_ipaddress"], (own.span, own.close)) {
-            Class::Note => Class::Note,
-            _ => Class::Warning,
-        };
-        cx.push(complaint(class));
+    if !may_advertise(own, addresses.1, version, strict, cx) {
+        return None;
     }
     let claim = Claim {
         addresses: addresses.0,
@@ -308,7 +162,7 @@ pub fn complete(own: &mut Named<Instance>, around: Surroundings<'_>, cx: &mut Cx
         lower_prio_no_advert,
         higher_prio_send_advert,
         owner_ignore_adverts,
-        timer_expired_backup: timer_expired.map(|set| set.value as u8),
+        timer_expired_backup,
         track_primary: settings.dont_track_primary.is_none(),
         promote_secondaries: promote,
         claim: Arc::new(claim),
@@ -322,8 +176,75 @@ pub fn complete(own: &mut Named<Instance>, around: Surroundings<'_>, cx: &mut Cx
     })
 }
 
-fn is_link_local(address: Ipv6Addr) -> bool {
-    address.segments()[0] & 0xffc0 == 0xfe80
+/// What an advert carries beside the addresses.
+fn seal(version: Version, family: Family, auth: &Auth) -> Seal {
+    match (version, auth) {
+        (Version::V2, Auth::Ah(_)) if family == Family::V4 => Seal::V2Ah,
+        (Version::V2, Auth::Hmac(_)) if family == Family::V4 => Seal::V2Hmac,
+        (Version::V2, _) if family == Family::V4 => Seal::V2,
+        (_, Auth::Hmac(_)) => Seal::Hmac,
+        _ => Seal::Bare,
+    }
+}
+
+/// After how many missed adverts a backup takes over (`down_timer_adverts`).
+fn missed_adverts(own: &Named<Instance>, strict: bool, cx: &mut Cx<'_>) -> u32 {
+    let adverts = own.settings.down_timer_adverts.or(cx.global.down_timer_adverts());
+    if strict && adverts != 3 {
+        let message = "strict mode wants down_timer_adverts 3, which is used";
+        say(cx, own, own.settings.down_timer_adverts.span(), message, "remove the line");
+        return 3;
+    }
+    adverts
+}
+
+/// The priority of a router that takes over from a stalled master (`timer_expired_backup`).
+fn late_backup(own: &Named<Instance>, preempt: bool, cx: &mut Cx<'_>) -> Option<u8> {
+    let set = own.settings.timer_expired;
+    if preempt && set.is_some() {
+        let message = "`timer_expired_backup` needs nopreempt; ignored";
+        say(cx, own, set.span(), message, "write `nopreempt`, or remove the line");
+        return None;
+    }
+    set.value().map(|priority| priority as u8)
+}
+
+/// Whether packets to the virtual addresses are accepted, `owner` apart.
+fn accepts(own: &Named<Instance>, owner: bool, version: Version, strict: bool, cx: &mut Cx<'_>) -> bool {
+    let accept = own.settings.accept.or(owner || !strict);
+    if accept && !owner && strict && version == Version::V2 {
+        let message = "RFC 3768 has no accept mode, and strict mode is on; `accept` is ignored";
+        say(cx, own, own.settings.accept.span(), message, "remove `accept`, or write `version 3`");
+        return false;
+    }
+    accept
+}
+
+/// An instance without a virtual address: a complaint, and false where nothing can be run with it.
+fn may_advertise(own: &mut Named<Instance>, count: usize, version: Version, strict: bool, cx: &mut Cx<'_>) -> bool {
+    if own.settings.no_vips.is_some() && strict {
+        let span = own.settings.no_vips.span().unwrap_or(own.span);
+        let message = format!("{}: strict mode does not allow no_virtual_ipaddress", own.name);
+        cx.push(Diagnostic::new(Class::Warning, span, message).help("add a virtual_ipaddress block"));
+        own.settings.no_vips = Set::default();
+    }
+    if own.settings.no_vips.is_some() || count > 0 {
+        return true;
+    }
+    let message = format!("{} has no virtual address", own.name);
+    let complaint = |class| {
+        Diagnostic::new(class, own.span, message).help("add a virtual_ipaddress block, or no_virtual_ipaddress")
+    };
+    if version == Version::V3 || strict {
+        cx.push(complaint(Class::General).label("VRRPv3 and strict mode need at least one"));
+        return false;
+    }
+    let class = match cx.class_without(&["virtual_ipaddress"], (own.span, own.close)) {
+        Class::Note => Class::Note,
+        _ => Class::Warning,
+    };
+    cx.push(complaint(class));
+    true
 }
 
 fn version(own: &Named<Instance>, family: Family, strict: bool, cx: &mut Cx<'_>) -> Version {
@@ -452,16 +373,6 @@ fn authentication(
     }
 }
 
-fn first_v6_address(own: &Named<Instance>, family: Family, unicast: bool, strict: bool, cx: &mut Cx<'_>) {
-    let Some((first, span)) = own.settings.addresses.advertised.first() else { return };
-    let IpAddr::V6(address) = first.address else { return };
-    if family == Family::V6 && !unicast && !is_link_local(address) {
-        let message = format!("{}: the first IPv6 address must be link-local (RFC 9568)", own.name);
-        let class = if strict { Class::General } else { Class::Note };
-        cx.push(Diagnostic::new(class, *span, message).help("put an address of fe80::/10 in front"));
-    }
-}
-
 fn preemption(
     own: &Named<Instance>,
     owner: bool,
@@ -519,33 +430,6 @@ fn preemption(
         delay = Interval::ZERO;
     }
     (preempt, delay)
-}
-
-fn transport(own: &Named<Instance>, family: Family, cx: &mut Cx<'_>) -> Transport {
-    let settings = &own.settings;
-    if !settings.peers.is_empty() {
-        if let Some(group) = settings.group.as_ref() {
-            say(
-                cx,
-                own,
-                Some(group.span),
-                "`mcast_dst_ip` has no meaning with unicast peers; ignored",
-                "remove `mcast_dst_ip`",
-            );
-        }
-        return Transport::Unicast {
-            peers: settings.peers.iter().map(|(line, _)| line.peer).collect(),
-            ttl: settings.unicast_ttl.map(|set| set.value as u8),
-            check_source: settings.check_unicast_src.is_some()
-                || cx.global.check_unicast_src.is_some()
-                || settings.peers.iter().any(|(line, _)| line.check_source),
-        };
-    }
-    let default = match family {
-        Family::V4 => cx.global.mcast_group4(),
-        Family::V6 => cx.global.mcast_group6(),
-    };
-    Transport::Multicast { group: settings.group.or(default) }
 }
 
 fn other_masters(own: &Named<Instance>, strict: bool, cx: &mut Cx<'_>) -> (bool, bool) {

@@ -8,6 +8,7 @@ mod clashes;
 mod daemon;
 mod instance;
 mod owned;
+mod reach;
 mod shown;
 mod ties;
 
