@@ -6,7 +6,7 @@
 //!
 //! Inside, one road: time first ([`crate::agenda`] says which checks are due), then the news. A finding goes through the
 //! [`check`]'s machine to every [`server`] that has the check; a server that begins or ceases to count makes its
-//! [`service`] ask [`quorum`]. Whatever changed marks the service, and at the end its pictures are painted anew and wished
+//! [`service`] ask [`quorum`]. Whatever changed marks the service, and at the end its pictures are repainted and wished
 //! for where they differ from what was wished last. So the kernel's table follows from the state and is never edited.
 
 mod check;
@@ -325,7 +325,7 @@ impl Balancer {
         self.events.push(Event::CheckChanged { check, symptom, good, up, moved: up != before });
     }
 
-    /// Whether a server counts is found out anew, and what follows from it.
+    /// Whether a server counts is determined again, and what follows from it.
     fn settle(&mut self, place: Place, why: Why) {
         self.dirty.insert(place.service);
         let now = self.now;

@@ -5,7 +5,7 @@
 //! that changes nothing wishes for nothing. The beginning and an inheritance are the same road with another past.
 //!
 //! What comes new: a server is in at once unless it is alpha, and its retries count from the first (keepalived lets one
-//! failure be enough only at start). A check that others have made already is not made anew: its state is known.
+//! failure be enough only at start). A check that others have made already is not made again: its state is known.
 
 use super::check::{Check, Found, Machine, Place, Running};
 use super::io::{

@@ -1,7 +1,7 @@
 //! One real server of one virtual server: its checks' states, its weight, and whether it counts.
 //!
 //! A server counts (`alive`) while none of its checks is bad and the kernel has refused its entry nowhere. [`Server::enter`]
-//! is the one place that changes that. A weight is summed anew from its base each time, never added to and subtracted from.
+//! is the one place that changes that. A weight is summed from its base each time, never added to and subtracted from.
 
 use super::io::{CheckInfo, ServerInfo, ServiceKey, Why};
 use crate::spec::balance::CheckerKind;

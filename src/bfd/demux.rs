@@ -12,7 +12,7 @@ use crate::wire::bfd::Packet;
 use std::collections::HashMap;
 use std::net::IpAddr;
 
-/// Sessions by what packets name them by; made anew whenever the list changes.
+/// Sessions by what packets name them by; rebuilt whenever the list changes.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Index {
     by_discriminator: HashMap<u32, usize>,

@@ -173,7 +173,7 @@ impl Session {
     }
 
     /// When something is to be done: believe the peer silent, stop waiting after a shutdown, send. At equal times in that
-    /// order, so that a packet says what is so.
+    /// order, so that a packet says how things stand at that moment.
     pub(super) fn deadlines(&self) -> [Option<Time>; 3] {
         [self.silent_at, self.settled_at, self.send_at]
     }
@@ -406,7 +406,7 @@ impl Session {
         };
         self.send(false, cx);
         let jittered = self.draw(interval, cx.random);
-        // Deadlines follow from deadlines; who was much too late begins anew.
+        // Deadlines follow from deadlines; who was much too late starts over.
         let late = cx.now.since(due);
         let from = if late > interval.scaled(1, 8) { cx.now } else { due };
         self.send_at = Some(from + jittered);

@@ -2,7 +2,7 @@
 //!
 //! exec(2) keeps the process identifier, so that systemd, pid files and whoever supervises see one daemon that never
 //! ended. What the engine leaves ([`Handover`]) travels in an unlinked file whose descriptor is named on the command line;
-//! monotonic time goes on, so deadlines in it hold. Everything else is read and opened anew.
+//! monotonic time goes on, so deadlines in it hold. Everything else is read and opened again.
 
 use super::log;
 use super::loops::bfd;
@@ -29,7 +29,7 @@ use tokio::net::unix::pipe;
 use tokio::runtime::Runtime;
 use tokio::time::{sleep, timeout};
 
-/// How often the daemon has begun anew without living for a minute; keepalived's back-off follows it.
+/// How often the daemon has started over without living for a minute; keepalived's back-off follows it.
 const RESPAWNS: &str = "VIPD_RESPAWNS";
 const LONG_LIFE_SECS: u64 = 60;
 /// Options that a new beginning must not inherit.
@@ -116,10 +116,10 @@ pub struct Will {
     /// [`handover::VERSION`] of the program that wrote it; 0 before there was one.
     #[serde(default)]
     pub version: u32,
-    /// Of the engine; `None` after one that was lost.
+    /// The engine's part; `None` if the engine was lost.
     #[serde(default, alias = "legacy")]
     pub handover: Option<Box<Handover>>,
-    /// Of the balancer.
+    /// The balancer's part.
     #[serde(default, deserialize_with = "handover::or_default")]
     pub balance: Option<Box<crate::balance::Handover>>,
     /// Children stay children: a child that nobody waits for becomes a zombie.
@@ -212,7 +212,7 @@ pub fn inherited(descriptor: i32) -> Will {
     })
 }
 
-/// Begins anew in the same process, at once the first time, then after 1, 2, 4 … 60 s, as keepalived's parent does with
+/// Starts over in the same process, at once the first time, then after 1, 2, 4 … 60 s, as keepalived's parent does with
 /// its child. Comes back if that is impossible, and with true when it is told to end meanwhile.
 pub fn respawn(options: &Options, will: &Will, runtime: &Runtime, stop: &mut StopSignals) -> bool {
     let uptime = || crate::kernel::clock::now().since(started()).as_secs();

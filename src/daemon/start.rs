@@ -505,7 +505,7 @@ fn serve(
             // The next program is to give up what this one owns.
             signals::ask_to_stop();
         }
-        // Never comes back, unless there is no program to go over to: then this one starts anew.
+        // Never comes back, unless there is no program to go over to: then this one starts over.
         again::go_over(&program, options, &will);
     }
     // A thread that panics lets go of its channels a little before it has ended.

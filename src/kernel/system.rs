@@ -2,7 +2,7 @@
 //!
 //! A [`LinuxSystem`] answers from the operating system, nothing is changed. Interfaces are asked for once, when the
 //! first one is, with one netlink dump: a configuration of thousands of instances asks thousands of times. So a value
-//! lives for one reading of the configuration and is made anew for the next.
+//! lives for one reading of the configuration and is rebuilt for the next.
 
 use crate::config::system::{FileKind, Link, Stat, System, User};
 use crate::time::Interval;

@@ -1,6 +1,6 @@
 //! What a reload changed, in sentences: from one Spec to the next, thing by thing and by name.
 //!
-//! No value of a secret is in it: of authentication it is said that it changed. Settings that have no sentence of their own
+//! No value of a secret is in it: about authentication it says that it changed. Settings that have no sentence of their own
 //! are found by comparison of the whole and named as such, so that "nothing changed" is only said when it is so.
 
 use crate::spec::{GroupSpec, InstanceSpec, Spec, TieTarget, Transport};

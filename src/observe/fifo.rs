@@ -22,7 +22,7 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, Default)]
 pub struct Fifos {
     pipes: Vec<Pipe>,
-    /// Of the program that this process was before.
+    /// The one that the program before this one had.
     inherited: Vec<Pipe>,
     /// Effective priority is repeated after a reload (`fifo_write_vrrp_states_on_reload`).
     started: bool,

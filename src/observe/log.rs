@@ -295,7 +295,7 @@ fn refused(
     vrid: Option<Vrid>,
     why: Refusal,
 ) -> Vec<(Level, String)> {
-    // Of these the operator has nothing to learn.
+    // These tell the operator nothing.
     if matches!(why, Refusal::NotListening | Refusal::OwnerIgnores) {
         return Vec::new();
     }

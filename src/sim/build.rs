@@ -1,5 +1,5 @@
 //! Specs made by hand: what the simulator's own worlds and the tests of the engine are written with. Every default is
-//! what the configuration language gives for an instance of which nothing is said.
+//! what the configuration language gives for an instance block that says nothing.
 
 use crate::spec::{
     Auth, Checksum, Claim, Command, Garp, IfName, InstanceSpec, Notify, Peer, Run, ScriptSpec, Spec, Transport,

@@ -3,7 +3,7 @@
 //! Law 17: one that does not preempt does not take over before.
 //!
 //! All backups that heard wait for their own skew, so the one with the highest priority is first: its skew is the bound.
-//! The skew is worked out here anew, from RFC 3768 and RFC 9568 §6.1, since the engine's own arithmetic is on trial.
+//! The skew is worked out here once more, from RFC 3768 and RFC 9568 §6.1, since the engine's own arithmetic is on trial.
 
 use super::circles::Circles;
 use super::law::Law;

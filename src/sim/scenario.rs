@@ -53,7 +53,7 @@ impl Default for Scenario {
 /// What the wire does to datagrams. Parts are parts in a million.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct LanSettings {
-    /// Drawn anew for each datagram and receiver: a range wider than the gap between datagrams reorders them.
+    /// Drawn for each datagram and receiver: a range wider than the gap between datagrams reorders them.
     pub latency: (Interval, Interval),
     pub loss: u32,
     pub duplicate: u32,

@@ -1,7 +1,7 @@
 //! Where an instance stands in the world of interfaces: which links it uses, which address it speaks from, and what is
 //! wrong with that.
 //!
-//! Computed anew from the present picture of the links whenever that changes; nothing is remembered, so that every
+//! Recomputed from the present picture of the links whenever that changes; nothing is remembered, so that every
 //! fault can be left again.
 
 use super::io::{Fault, Link};

@@ -59,7 +59,7 @@ pub fn master_down(version: Version, priority: Priority, master_interval: Interv
     master_interval.times(u64::from(adverts)) + skew(version, priority, master_interval)
 }
 
-/// The priority that stands in adverts: 255 for an owner whatever happens, otherwise base and `parts` summed anew and
+/// The priority that stands in adverts: 255 for an owner whatever happens, otherwise base plus `parts`, summed each time and
 /// kept within 1..=254. The second part is the unclamped sum.
 pub fn effective(base: Priority, parts: impl Iterator<Item = i32>) -> (Priority, i32) {
     if base == Priority::OWNER {

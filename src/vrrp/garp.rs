@@ -174,7 +174,7 @@ impl Plan {
         rounds
     }
 
-    /// The configuration changed under a master: periods start anew where they changed, what is still to come stays to
+    /// The configuration changed under a master: periods start over where they changed, what is still to come stays to
     /// come, and `kept` says which addresses are known to be there under their new positions.
     pub(super) fn reloaded(&mut self, before: &Garp, garp: &Garp, kept: Ranges, now: Time) {
         let period = |changed: bool, at: Option<Time>, period: Interval| match (changed, period.is_zero()) {
@@ -258,7 +258,7 @@ impl Lanes {
         }
     }
 
-    /// Takes all lines away, as instances are about to be numbered anew; answers with what was waiting, in its order.
+    /// Takes all lines away, as instances are about to be renumbered; answers with what was waiting, in its order.
     pub(super) fn clear(&mut self) -> Vec<Waiting> {
         self.keys.clear();
         let mut waiting = Vec::new();

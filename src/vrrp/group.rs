@@ -1,4 +1,4 @@
-//! Sync groups as a table: what is so with the members decides what becomes of all of them.
+//! Sync groups as a table: the standing of its members decides what a group does.
 //!
 //! | a member is faulty | a member is content to be BACKUP | then every member |
 //! |---|---|---|

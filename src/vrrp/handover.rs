@@ -1,7 +1,7 @@
 //! What one engine leaves to the next, so that another program file can go on without anybody on the wire noticing.
 //!
 //! A [`Handover`] holds facts by name and in absolute monotonic time, which goes on across exec(2); identifiers are not in
-//! it, since the own reads the configuration anew. What is missing from it (another program may have changed its mind
+//! it, since the own reads the configuration again. What is missing from it (another program may have changed its mind
 //! about what to keep) begins afresh.
 
 use super::Engine;

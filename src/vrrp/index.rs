@@ -1,7 +1,7 @@
 //! Tables that follow from a Spec: who is concerned by which interface and tracker, whose announcements are spaced, and
 //! which instances a received advert may be for.
 //!
-//! Made anew on every reload; only the receive table changes in between, when an instance finds itself on another link.
+//! Rebuilt on every reload; only the receive table changes in between, when an instance finds itself on another link.
 
 use super::garp::Lanes;
 use super::io::Tracker;

@@ -72,7 +72,7 @@ pub struct Engine {
     wall: Wall,
     /// End of the start-up delay.
     not_before: Time,
-    /// Whose standing has to be computed anew.
+    /// Instances whose standing has to be recomputed.
     unsettled: BTreeSet<InstanceId>,
     /// Groups of which a member changed.
     stirred: BTreeSet<GroupId>,
@@ -440,7 +440,7 @@ impl Engine {
         None
     }
 
-    /// Makes what follows from Spec and links anew: tables, agenda, everybody's standing.
+    /// Makes what follows from Spec and links again: tables, agenda, everybody's standing.
     fn rebuild(&mut self) {
         self.rebound += 1;
         self.index = Index::new(&self.spec, &mut self.lanes);

@@ -1,6 +1,6 @@
 //! Making everybody's standing agree with the facts, after every input, in one pass.
 //!
-//! Whoever was marked is bound to its links anew, its faults and priority are recomputed from nothing but the present
+//! Whoever was marked is bound to its links again, its faults and priority are recomputed from nothing but the present
 //! picture, and then the table of [`super::group`] is applied to every group with a changed member. Since an instance is
 //! in one group at most, one pass over the groups is enough.
 

@@ -150,7 +150,7 @@ impl Table<Rival> {
         stays
     }
 
-    /// Those of whom it was told that they do not yield, and who have been silent for `patience` now. Told once.
+    /// Speakers that were reported as not yielding and have been silent for `patience` now. Each is answered once.
     pub(super) fn fallen_silent(&mut self, patience: Interval, now: Time) -> Vec<IpAddr> {
         let silent = self.0.iter_mut().filter(|rival| rival.told && now.since(rival.seen.last) > patience);
         silent

@@ -1,7 +1,7 @@
 //! Adverts out: from an instance as it is at the moment of sending to datagrams.
 //!
 //! The bytes are kept between adverts and are made again whenever anything that they say is different; on the steady path
-//! only the IP identification and the seals are written anew. A stale advert cannot be sent, since what the kept bytes say
+//! only the IP identification and the seals are rewritten. A stale advert cannot be sent, since what the kept bytes say
 //! is compared with what is so.
 
 use super::io::{Action, Transmit};

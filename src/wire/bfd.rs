@@ -32,7 +32,7 @@ pub enum State {
 impl State {
     pub const ALL: [State; 4] = [State::AdminDown, State::Down, State::Init, State::Up];
 
-    /// Of the two bits of a packet; the others are ignored.
+    /// What the two bits of a packet say; its other bits are ignored.
     pub const fn of(bits: u8) -> State {
         match bits & 3 {
             0 => State::AdminDown,

@@ -169,7 +169,7 @@ fn setting(text: &str, section: Option<&str>, key: &str) -> Option<String> {
     value
 }
 
-/// NetworkManager sets an interface's addresses anew on every `nmcli connection up`.
+/// NetworkManager sets an interface's addresses again on every `nmcli connection up`.
 pub fn network_manager(case: &Case<'_>, found: &mut Vec<Finding>) {
     if !case.machine.exists("/run/NetworkManager") {
         return;

@@ -34,7 +34,7 @@ impl<F, G, R: Reader<G>> Reader<F> for Within<F, G, R> {
     }
 }
 
-/// When a check is made, as far as it is said.
+/// When a check is made, as far as the configuration says so.
 #[derive(Clone, Debug, Default)]
 pub struct TimingSettings {
     pub retry: Set<u32>,
@@ -45,7 +45,7 @@ pub struct TimingSettings {
     pub log_all_failures: Set<bool>,
 }
 
-/// How a check connects, as far as it is said.
+/// How a check connects, as far as the configuration says so.
 #[derive(Clone, Debug, Default)]
 pub struct ConnectionSettings {
     /// The real server's address, which is probed without `connect_ip`.
@@ -131,7 +131,7 @@ macro_rules! checker {
 pub(super) use checker;
 
 impl ConnectionSettings {
-    /// What is so before anything is said of a check of this server.
+    /// The connection of a check of this server that says nothing about it.
     pub fn to(server: IpAddr) -> Self {
         ConnectionSettings { server: Some(server), ..Self::default() }
     }

@@ -384,7 +384,7 @@ pub fn without_range(word: &str) -> &str {
     word.split(['-', '/']).next().unwrap_or(word)
 }
 
-/// What is said of a word of which [`without_range`] cut something off. keepalived takes it without a word.
+/// The note for a word from which [`without_range`] cut something off. keepalived takes it without a word.
 pub fn unread(word: &str) -> Option<String> {
     let rest = word.strip_prefix(without_range(word)).filter(|rest| !rest.is_empty())?;
     Some(format!("`{rest}` behind the address is not read"))

@@ -331,7 +331,7 @@ fn equal_to(bytes: &[u8]) -> Expressions {
 const LINK_LOCAL: [u8; 16] = [0xfe, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
 const LINK_LOCAL_MASK: [u8; 16] = [0xff, 0xc0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
 
-/// Of the address in the first registers only the ten bits that make it link-local, there again.
+/// Only the ten bits of the address in the first registers that make it link-local, there again.
 fn link_local_part() -> Expressions {
     Expressions::Bitwise(vec![
         Bitwise::SourceRegister(Register::Reg32_00),

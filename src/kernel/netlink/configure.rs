@@ -46,7 +46,7 @@ impl Thread {
             let text = format!("routes and rules cannot be watched: {e}").into();
             troubles.push(Trouble { instance: None, text });
         }
-        // What is not tracked and somebody removed is asked for again: this is what the operator says anew.
+        // What is not tracked and somebody removed is asked for again: the operator asks for it once more.
         self.claims.ask_again();
         self.refresh_all();
         self.refresh(None);

@@ -108,7 +108,7 @@ impl Thread {
         }
     }
 
-    /// The kernel had to drop events: everything anew, and said, but not once for each of a thousand.
+    /// The kernel had to drop events: everything is read again, and said, but not once for each of a thousand.
     pub(super) fn overrun(&mut self) {
         let room = self.watch.room();
         self.start_over();
@@ -123,7 +123,7 @@ impl Thread {
         }
     }
 
-    /// Everything anew from a dump: events were lost, and with them every certainty.
+    /// Everything is read again from a dump: events were lost, and with them every certainty.
     pub(super) fn start_over(&mut self) {
         // What is queued is older than the dump that follows.
         self.watch.forget();

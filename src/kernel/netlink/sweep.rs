@@ -44,7 +44,7 @@ const OF_AN_HEIR: Duration = Duration::from_secs(2);
 #[derive(Debug, Default)]
 pub(super) struct Sweep {
     items: HashMap<Key, Claimed>,
-    /// `items` is to be made anew before it is used.
+    /// `items` is to be rebuilt before it is used.
     stale: bool,
     /// When everything is to be compared.
     due: Option<Instant>,

@@ -249,7 +249,7 @@ impl Thread {
         }
     }
 
-    /// Works out anew what an owner wants, with the interfaces as they are.
+    /// Recomputes what an owner wants, with the interfaces as they are.
     pub(super) fn refresh(&mut self, owner: Owner) {
         let resolved = match owner {
             None => resolve::statics(&self.spec.statics, &self.links),

@@ -159,7 +159,7 @@ pub fn ensure(
                         prepare(wanted, parent, name, sysctls);
                         return Ok(Made { name: name.clone(), new: true, note });
                     }
-                    // A macvlan that an earlier run left with other settings: made anew.
+                    // A macvlan that an earlier run left with other settings: made again.
                     Some(old) if &*old.link.kind == "macvlan" && !taken.contains(name) => {
                         remove(old.link.index, channel)?;
                         name.clone()

@@ -1,7 +1,7 @@
 //! Two servers, the path between them and one clock: the smallest world in which sessions live.
 //!
 //! Paths lose, delay, duplicate and reorder in each direction by themselves; a server can be stopped for a while (what
-//! arrives meanwhile waits in its sockets), begin anew, lose its link, or have a clock that runs fast or slow.
+//! arrives meanwhile waits in its sockets), start over, lose its link, or have a clock that runs fast or slow.
 
 use super::Sessions;
 use super::watch::{Law, Violation, Watch};

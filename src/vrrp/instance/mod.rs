@@ -395,7 +395,7 @@ impl Instance {
         }
     }
 
-    /// Its time has come. True: what follows for its faults has to be computed anew.
+    /// Its time has come. True: what follows for its faults has to be recomputed.
     pub(super) fn on_deadline(&mut self, grouped: bool, cx: &mut Cx<'_>) -> bool {
         match &self.state {
             State::Backup(backup) if self.down_at(backup, cx.spec) <= cx.now && !self.voice.is_opening() => {
@@ -482,7 +482,7 @@ impl Instance {
         }
     }
 
-    /// The end of the start-up delay is at another time: who has been waiting for it waits for the new one.
+    /// The start-up delay ends at another time: an instance that waits for its end waits for the new one.
     pub(super) fn move_start(&mut self, before: Time, after: Time) {
         if let State::Backup(backup) = &mut self.state
             && backup.since == before

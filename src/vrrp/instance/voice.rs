@@ -92,7 +92,7 @@ impl Voice {
 }
 
 impl Instance {
-    /// Its socket is another, or there is none. True: its faults have to be computed anew.
+    /// Its socket is another, or there is none. True: its faults have to be recomputed.
     pub(in super::super) fn on_socket(&mut self, state: SocketState, cx: &mut Cx<'_>) -> bool {
         let opened = self.voice.is_opening() && state == SocketState::Open;
         if opened && let State::Backup(backup) = &mut self.state {
@@ -104,7 +104,7 @@ impl Instance {
         changed
     }
 
-    /// Datagrams to a destination fail, or work again. True: its faults have to be computed anew.
+    /// Datagrams to a destination fail, or work again. True: its faults have to be recomputed.
     pub(in super::super) fn on_sent(&mut self, to: IpAddr, failure: Option<SendFailure>, cx: &mut Cx<'_>) -> bool {
         let Some(failure) = failure.filter(|_| is_destination(cx.spec, to)) else {
             self.voice.failing.remove(&to);
