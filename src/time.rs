@@ -17,13 +17,16 @@ pub struct Time(u64);
 pub struct Interval(u64);
 
 impl Time {
+    /// The beginning: no time.
     pub const ZERO: Time = Time(0);
     /// Later than anything that can be scheduled.
     pub const NEVER: Time = Time(u64::MAX);
 
+    /// From microseconds.
     pub const fn from_micros(us: u64) -> Self {
         Time(us)
     }
+    /// In microseconds.
     pub const fn as_micros(self) -> u64 {
         self.0
     }
@@ -38,20 +41,26 @@ impl Time {
 }
 
 impl Interval {
+    /// The beginning: no time.
     pub const ZERO: Interval = Interval(0);
 
+    /// From microseconds.
     pub const fn from_micros(us: u64) -> Self {
         Interval(us)
     }
+    /// From milliseconds.
     pub const fn from_millis(ms: u64) -> Self {
         Interval(ms.saturating_mul(1_000))
     }
+    /// From hundredths of a second, as VRRPv3 counts.
     pub const fn from_centis(cs: u64) -> Self {
         Interval(cs.saturating_mul(10_000))
     }
+    /// From seconds.
     pub const fn from_secs(s: u64) -> Self {
         Interval(s.saturating_mul(1_000_000))
     }
+    /// In microseconds.
     pub const fn as_micros(self) -> u64 {
         self.0
     }
@@ -67,9 +76,11 @@ impl Interval {
     pub const fn as_secs(self) -> u64 {
         self.0 / 1_000_000
     }
+    /// In seconds.
     pub const fn as_secs_f64(self) -> f64 {
         self.0 as f64 / 1e6
     }
+    /// Whether it is no time at all.
     pub const fn is_zero(self) -> bool {
         self.0 == 0
     }
@@ -79,6 +90,7 @@ impl Interval {
         let wide = self.0 as u128 * numerator as u128 / d as u128;
         Interval(if wide > u64::MAX as u128 { u64::MAX } else { wide as u64 })
     }
+    /// So many times as long; at most the longest there is.
     pub const fn times(self, n: u64) -> Interval {
         Interval(self.0.saturating_mul(n))
     }
@@ -86,7 +98,7 @@ impl Interval {
     pub const fn less(self, other: Interval) -> Interval {
         Interval(self.0.saturating_sub(other.0))
     }
-    pub const fn to_std(self) -> Duration {
+    pub(crate) const fn to_std(self) -> Duration {
         Duration::from_micros(self.0)
     }
 }

@@ -18,6 +18,7 @@ pub struct Snapshot {
     pub services: Vec<ServiceView>,
 }
 
+/// A service of the kernel: a virtual server, or one entry of its group.
 #[derive(Clone, PartialEq, Debug)]
 pub struct ServiceView {
     pub info: Arc<ServiceInfo>,
@@ -38,6 +39,7 @@ pub struct ServiceView {
     pub servers: Vec<ServerView>,
 }
 
+/// A real server of a service.
 #[derive(Clone, PartialEq, Debug)]
 pub struct ServerView {
     pub info: Arc<ServerInfo>,
@@ -58,6 +60,7 @@ pub struct ServerView {
     pub checks: Vec<CheckView>,
 }
 
+/// A check of a real server.
 #[derive(Clone, PartialEq, Debug)]
 pub struct CheckView {
     pub checker: Arc<Checker>,

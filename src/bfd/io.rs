@@ -214,6 +214,7 @@ pub enum Refusal {
 }
 
 impl Refusal {
+    /// In the order in which they are counted and shown.
     pub const ALL: [Refusal; 16] = [
         Refusal::TooLong,
         Refusal::Short,

@@ -78,6 +78,7 @@ pub(super) enum Poll {
     },
 }
 
+/// Since the session began; a reload that keeps it keeps them.
 #[derive(Clone, PartialEq, Eq, Debug, Default, serde::Serialize, serde::Deserialize)]
 #[serde(default)]
 pub struct Counters {

@@ -81,6 +81,7 @@ pub struct SessionView {
 }
 
 impl Engine {
+    /// How all sessions stand at `now`.
     pub fn snapshot(&self, now: Time) -> Snapshot {
         let sessions = self.sessions.iter().map(|session| {
             let (spec, peer) = (&session.spec, &session.peer);

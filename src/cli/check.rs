@@ -21,7 +21,7 @@ use std::process::ExitCode;
 /// Exit code when only what is between the files is wrong, or only `--strict` makes it wrong.
 const NO: u8 = 1;
 
-pub fn run(args: &Check) -> Outcome {
+pub(crate) fn run(args: &Check) -> Outcome {
     // Several files are for several machines, and this is at most one of them.
     let place = if args.anywhere || args.files.len() > 1 { Where::Anywhere } else { Where::Here };
     let format = if args.json { Format::Json } else { args.format };

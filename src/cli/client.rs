@@ -236,7 +236,7 @@ pub fn read(status: &serde_json::Value) -> Result<Snapshot, Trouble> {
     serde_json::from_value(status.clone()).map_err(|e| Trouble::new(format!("the snapshot is not understood: {e}")))
 }
 
-pub fn unexpected(reply: &Reply) -> Trouble {
+pub(crate) fn unexpected(reply: &Reply) -> Trouble {
     let kind = serde_json::to_value(reply).ok().and_then(|value| value["reply"].as_str().map(str::to_owned));
     Trouble::new(format!("the daemon answered another question ({})", kind.unwrap_or_default()))
 }

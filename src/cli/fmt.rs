@@ -10,7 +10,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-pub fn run(args: &Fmt) -> Outcome {
+pub(crate) fn run(args: &Fmt) -> Outcome {
     let mut different = false;
     for file in &args.files {
         let trouble = |e: std::io::Error| Trouble::new(format!("{}: {e}", file.display()));

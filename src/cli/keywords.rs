@@ -8,7 +8,7 @@ use super::steer;
 use crate::config::table::block::Repeat;
 use crate::config::table::keywords::{Keyword, all};
 
-pub fn run(args: &Keywords) -> Outcome {
+pub(crate) fn run(args: &Keywords) -> Outcome {
     let chosen = match &args.block {
         None => all().iter().collect::<Vec<_>>(),
         Some(block) => inside(block)?,

@@ -9,7 +9,7 @@ use crate::config::table::keywords::{Keyword, all};
 use clap::{Command, CommandFactory};
 use clap_complete::Shell;
 
-pub fn man(page: ManPage) -> Outcome {
+pub(crate) fn man(page: ManPage) -> Outcome {
     let text = match page {
         ManPage::Conf => conf(),
         ManPage::Vipctl => vipctl()?,
@@ -19,7 +19,7 @@ pub fn man(page: ManPage) -> Outcome {
     steer::print(&text)
 }
 
-pub fn completions(shell: Shell, program: Program) -> Outcome {
+pub(crate) fn completions(shell: Shell, program: Program) -> Outcome {
     let mut out = Vec::new();
     match program {
         Program::Vipctl => clap_complete::generate(shell, &mut visible(Vipctl::command()), "vipctl", &mut out),

@@ -15,34 +15,42 @@ pub fn choose(choice: Option<bool>) {
 pub struct Paint(bool);
 
 impl Paint {
+    /// For what goes to standard output: coloured if that is a terminal.
     pub fn stdout() -> Paint {
         Paint(wanted(std::io::stdout().is_terminal()))
     }
+    /// For what goes to standard error: coloured if that is a terminal.
     pub fn stderr() -> Paint {
         Paint(wanted(std::io::stderr().is_terminal()))
     }
+    /// Without colours.
     pub const fn plain() -> Paint {
         Paint(false)
     }
+    /// Whether it colours.
     pub const fn on(self) -> bool {
         self.0
     }
 
+    /// As it should be: green.
     pub fn good(self, text: &str) -> String {
         self.code("32", text)
     }
+    /// A fault: red.
     pub fn bad(self, text: &str) -> String {
         self.code("1;31", text)
     }
+    /// Worth a look: yellow.
     pub fn careful(self, text: &str) -> String {
         self.code("33", text)
     }
-    pub fn strong(self, text: &str) -> String {
+    pub(crate) fn strong(self, text: &str) -> String {
         self.code("1", text)
     }
-    pub fn dim(self, text: &str) -> String {
+    pub(crate) fn dim(self, text: &str) -> String {
         self.code("2", text)
     }
+    /// A name: bold.
     pub fn name(self, text: &str) -> String {
         self.code("36", text)
     }

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-pub fn run(args: &Simulate) -> Outcome {
+pub(crate) fn run(args: &Simulate) -> Outcome {
     let specs = specs(&args.files)?;
     let mut scenario = match &args.scenario {
         Some(file) => {

@@ -2,6 +2,7 @@
 
 use super::paint::Paint;
 
+/// A table for people: columns as wide as their widest cell.
 #[derive(Debug)]
 pub struct Table {
     head: Vec<String>,
@@ -9,12 +10,15 @@ pub struct Table {
 }
 
 impl Table {
+    /// With these heads, and no rows.
     pub fn new(head: &[&str]) -> Table {
         Table { head: head.iter().map(|h| (*h).to_owned()).collect(), rows: Vec::new() }
     }
+    /// A further row, a cell a column.
     pub fn row(&mut self, cells: impl IntoIterator<Item = String>) {
         self.rows.push(cells.into_iter().collect());
     }
+    /// As text, with an LF behind each line.
     pub fn render(&self, paint: Paint) -> String {
         let columns = self.rows.iter().map(Vec::len).chain([self.head.len()]).max().unwrap_or(0);
         let width = |at: usize| {

@@ -11,6 +11,7 @@ use serde_json::Value;
 
 pub use crate::observe::words::span;
 
+/// What a daemon answers to `status`, as this program reads it: a daemon of another version may leave fields out.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct Snapshot {
@@ -39,6 +40,7 @@ pub struct Reload {
     pub message: String,
 }
 
+/// How an instance stands.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct Instance {
@@ -113,6 +115,7 @@ pub struct Rival {
     pub current: bool,
 }
 
+/// What a tracker adds to an instance's priority.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct Contribution {
@@ -124,6 +127,7 @@ pub struct Contribution {
     pub fault: bool,
 }
 
+/// Whose adverts a backup last heard.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct Master {
@@ -134,6 +138,7 @@ pub struct Master {
     pub silent: bool,
 }
 
+/// What an instance waits for.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct Next {
@@ -141,6 +146,7 @@ pub struct Next {
     pub what: String,
 }
 
+/// How a sync group stands.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct Group {
@@ -149,6 +155,7 @@ pub struct Group {
     pub members: Vec<String>,
 }
 
+/// How a check script stands.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct Script {
@@ -160,6 +167,7 @@ pub struct Script {
     pub result: u32,
 }
 
+/// What a tracked file or process says.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct Tracker {

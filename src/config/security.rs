@@ -257,7 +257,7 @@ impl Danger {
             Danger::NotExecutable(_) => "chmod +x, or run it as a user who may execute it",
         }
     }
-    pub fn reason(&self) -> &str {
+    pub(crate) fn reason(&self) -> &str {
         let (Danger::NotFound(reason) | Danger::Inhibited(reason) | Danger::NotExecutable(reason)) = self;
         reason
     }

@@ -56,7 +56,7 @@ pub struct Link {
 }
 
 impl FileKind {
-    pub fn is_directory(self) -> bool {
+    pub(crate) fn is_directory(self) -> bool {
         matches!(self, FileKind::Directory | FileKind::Any)
     }
     pub fn is_file(self) -> bool {

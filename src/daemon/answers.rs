@@ -27,7 +27,7 @@ pub struct View {
     pub tally: Tally,
 }
 
-pub fn hello(options: &Options) -> Reply {
+pub(crate) fn hello(options: &Options) -> Reply {
     Reply::Hello {
         name: env!("CARGO_PKG_NAME").into(),
         version: env!("CARGO_PKG_VERSION").into(),
@@ -60,7 +60,7 @@ pub struct LastReload {
     pub message: String,
 }
 
-pub fn status(view: &View, snapshot: &Snapshot, around: &Surroundings) -> Reply {
+pub(crate) fn status(view: &View, snapshot: &Snapshot, around: &Surroundings) -> Reply {
     let mut status = serde_json::to_value(snapshot).unwrap_or_default();
     if let Some(fields) = status.as_object_mut() {
         fields.insert("config_id".into(), reading::config_id(&view.options).into());

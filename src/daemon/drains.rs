@@ -34,7 +34,7 @@ impl Drains {
         Drains { path, names }
     }
 
-    pub fn names(&self) -> impl Iterator<Item = &str> {
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
         self.names.iter().map(|name| &**name)
     }
 
@@ -43,7 +43,7 @@ impl Drains {
         Drains { path: self.path.clone(), names: self.names.iter().cloned().chain(names).collect() }
     }
 
-    pub fn without(&self, names: &BTreeSet<Box<str>>) -> Drains {
+    pub(crate) fn without(&self, names: &BTreeSet<Box<str>>) -> Drains {
         Drains { path: self.path.clone(), names: self.names.difference(names).cloned().collect() }
     }
 

@@ -37,6 +37,7 @@ enum Purpose {
 }
 
 impl Notifications {
+    /// None runs yet; `tally` counts them.
     pub fn new(programs: Handle, tally: Tally) -> Notifications {
         let (tell, notices) = mpsc::unbounded_channel();
         let client = programs.client(ROOM, move |attempt, notice| {
@@ -46,6 +47,7 @@ impl Notifications {
         Notifications { programs, client, notices, runs, last, patience: Duration::ZERO, tally }
     }
 
+    /// Runs a notify program, or puts it behind the one of its instance that runs.
     pub fn notify(&mut self, wish: &NotifyRun) {
         let limit = wish.limited.then_some(STOP_LIMIT);
         let job = Job { extra: wish.arguments.clone(), limit, outlives: true, ..Job::new(wish.run.clone()) };

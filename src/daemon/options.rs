@@ -105,6 +105,7 @@ pub struct Parts {
     pub all: bool,
 }
 
+/// Where log lines go (`-l`, `-G`, `-g`, `-u`, `-S`).
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct LogOptions {
     /// `-l`.
@@ -119,6 +120,7 @@ pub struct LogOptions {
     pub no_syslog: bool,
 }
 
+/// Where pid files are (`-p`, `-r`, `-c`, `-b`).
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct PidOptions {
     pub main: Option<PathBuf>,
@@ -127,6 +129,7 @@ pub struct PidOptions {
     pub bfd: Option<PathBuf>,
 }
 
+/// What becomes of a core dump (`-m`, `-M`).
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct CoreDump {
     /// Lift RLIMIT_CORE.

@@ -135,7 +135,7 @@ impl PidFile {
         all().map_err(|error| PidError::Io { path: self.path.clone(), error })
     }
 
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 }

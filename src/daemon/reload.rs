@@ -44,7 +44,7 @@ pub fn read_aside(options: Arc<Options>, marker: Option<PathBuf>, check: Option<
 pub struct Marker(PathBuf);
 
 impl Marker {
-    pub fn set(path: PathBuf) -> Marker {
+    pub(crate) fn set(path: PathBuf) -> Marker {
         use std::os::unix::fs::PermissionsExt;
         if std::fs::write(&path, b"").is_ok() {
             let _ = std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644));

@@ -31,7 +31,7 @@ pub struct Schedule {
 }
 
 impl Schedule {
-    pub fn new(path: &str, repeat: bool) -> Schedule {
+    pub(crate) fn new(path: &str, repeat: bool) -> Schedule {
         Schedule { path: path.into(), repeat, seen: None, due: None, dated: false, next: Instant::now(), asked: None }
     }
 

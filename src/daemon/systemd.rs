@@ -26,7 +26,7 @@ pub fn reloading() {
     let _ = sd_notify::notify(&states);
 }
 
-pub fn stopping() {
+pub(crate) fn stopping() {
     let _ = sd_notify::notify(&[NotifyState::Stopping]);
 }
 

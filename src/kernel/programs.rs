@@ -335,6 +335,7 @@ impl Programs {
         self.all = true;
     }
 
+    /// To make clients with.
     pub fn handle(&self) -> Handle {
         self.handle.clone()
     }

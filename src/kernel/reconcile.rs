@@ -30,6 +30,7 @@ pub enum Key {
 }
 
 impl Item {
+    /// By what it is found again.
     pub fn key(&self) -> Key {
         match self {
             Item::Address(message) => Key::Address(AddressKey::of(message)),

@@ -27,7 +27,7 @@ pub struct LinuxSystem {
 }
 
 impl LinuxSystem {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         LinuxSystem::default()
     }
 }

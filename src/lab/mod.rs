@@ -38,9 +38,11 @@ pub struct Trouble {
 }
 
 impl Trouble {
+    /// Without a cure yet.
     pub fn new(what: impl Into<String>) -> Self {
         Trouble { what: what.into(), help: None }
     }
+    /// The same, with what to do.
     pub fn help(mut self, cure: impl Into<String>) -> Self {
         self.help = Some(cure.into());
         self

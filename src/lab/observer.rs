@@ -27,6 +27,7 @@ pub struct Sighting {
     pub what: What,
 }
 
+/// What was seen on a wire.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum What {
     /// A VRRP packet; `bytes` from the VRRP header on.

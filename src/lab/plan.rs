@@ -41,6 +41,7 @@ pub struct Plan {
     pub instances: Vec<Option<usize>>,
 }
 
+/// An address and the length of its network's prefix.
 pub type Network = (IpAddr, u8);
 
 impl Plan {

@@ -16,6 +16,7 @@ use tokio::sync::mpsc::UnboundedSender;
 /// Lines of the log that are kept for the case that something goes wrong.
 const KEPT: usize = 30;
 
+/// A server of the lab: namespaces, files and processes.
 #[derive(Debug)]
 pub struct Machine {
     pub name: String,

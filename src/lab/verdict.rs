@@ -16,6 +16,7 @@ pub struct Step {
 }
 
 impl Step {
+    /// Whether the rehearsal went as the timers promise.
     pub fn good(&self) -> bool {
         self.holder.is_some_and(|h| self.right.contains(&h))
     }

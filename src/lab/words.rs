@@ -32,6 +32,7 @@ pub enum Who {
     Web,
 }
 
+/// What the process of a server is told to do.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Order {
@@ -47,6 +48,7 @@ pub enum Order {
     Mend { path: PathBuf },
 }
 
+/// What the process of a server says.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Word {

@@ -35,6 +35,7 @@ pub struct Moment {
 
 type Record = BTreeMap<Box<str>, VecDeque<Moment>>;
 
+/// What happened lately, for `vipctl history`; clones share the record.
 #[derive(Clone, Default, Debug)]
 pub struct History(Arc<Mutex<Record>>);
 

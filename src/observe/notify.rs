@@ -25,6 +25,7 @@ pub enum Told {
 }
 
 impl Told {
+    /// What is told when an instance takes this role; `None` for what nobody is told of.
     pub const fn of(role: Role) -> Option<Told> {
         match role {
             Role::Master => Some(Told::Master),
@@ -33,6 +34,7 @@ impl Told {
             Role::Init => None,
         }
     }
+    /// As programs, FIFOs and mail have it.
     pub const fn word(self) -> &'static str {
         match self {
             Told::Master => "MASTER",

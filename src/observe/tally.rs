@@ -38,6 +38,7 @@ pub struct Runs {
     pub last_us: u64,
 }
 
+/// Counts for metrics; clones share them.
 #[derive(Clone, Debug, Default)]
 pub struct Tally(Arc<Mutex<Counts>>);
 
@@ -46,6 +47,7 @@ impl Tally {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The counts so far.
     pub fn read(&self) -> Counts {
         self.counts().clone()
     }
@@ -58,6 +60,7 @@ impl Tally {
         counts.reloads += u64::from(reload);
     }
 
+    /// A reload was refused.
     pub fn reload_refused(&self) {
         let mut counts = self.counts();
         counts.last_reload_refused = true;
@@ -80,6 +83,7 @@ impl Tally {
         *if well { &mut counts.notifies } else { &mut counts.notifies_failed } += 1;
     }
 
+    /// A mail was sent, or given up.
     pub fn mailed(&self, well: bool) {
         let mut counts = self.counts();
         *if well { &mut counts.mails } else { &mut counts.mails_failed } += 1;

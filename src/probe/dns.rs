@@ -38,6 +38,7 @@ pub fn question(record: &str, name: &str) -> Question {
     Ok((bytes.into(), format!("{record} of {name}").into()))
 }
 
+/// A DNS_CHECK: one question, the answer with its number.
 #[derive(Debug)]
 pub struct Dns {
     question: Question,
@@ -47,6 +48,7 @@ pub struct Dns {
 }
 
 impl Dns {
+    /// Asks `question` under the number `id`.
     pub fn new(question: &Question, id: u16, patience: Patience) -> Dns {
         Dns { question: question.clone(), id, patience, until: Time::ZERO }
     }

@@ -103,6 +103,7 @@ pub struct Patience {
 }
 
 impl Patience {
+    /// From the configuration: the connection's time, and the check's interval for all the rest.
     pub fn new(connect_timeout: Interval, delay_loop: Interval) -> Patience {
         let thrice = connect_timeout.times(3);
         Patience { stage: connect_timeout, whole: delay_loop.max(thrice) }
@@ -172,6 +173,7 @@ impl Plan {
         Some(Plan { question, connection, patience })
     }
 
+    /// What kind of socket it needs.
     pub fn transport(&self) -> Transport {
         match self.question {
             Question::Tcp | Question::Smtp(_) | Question::Http(_) => Transport::Stream,
@@ -180,10 +182,12 @@ impl Plan {
         }
     }
 
+    /// Where and how it connects.
     pub fn connection(&self) -> &Connection {
         &self.connection
     }
 
+    /// How long each stage may take.
     pub fn patience(&self) -> Patience {
         self.patience
     }

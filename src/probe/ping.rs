@@ -17,6 +17,7 @@ const ECHO_REPLY_V6: u8 = 129;
 /// Bytes behind the header, as keepalived has them.
 const DATA: usize = 128;
 
+/// A PING_CHECK: one echo request, its reply.
 #[derive(Debug)]
 pub struct Ping {
     target: IpAddr,
@@ -26,6 +27,7 @@ pub struct Ping {
 }
 
 impl Ping {
+    /// With the numbers by which the reply is known.
     pub fn new(target: IpAddr, numbers: Numbers, patience: Patience) -> Ping {
         Ping { target, numbers, patience, until: Time::ZERO }
     }

@@ -21,6 +21,7 @@ enum Await {
     Farewell,
 }
 
+/// An SMTP_CHECK: greeting, HELO, QUIT.
 #[derive(Debug)]
 pub struct Smtp {
     name: Arc<str>,
@@ -58,6 +59,7 @@ fn read(line: &[u8]) -> Line {
 }
 
 impl Smtp {
+    /// Says `name` in its HELO.
     pub fn new(name: Arc<str>, patience: Patience) -> Smtp {
         Smtp {
             name,

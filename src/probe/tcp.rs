@@ -4,12 +4,14 @@ use super::{Dialogue, Heard, Patience, Step, Transcript, gave_up};
 use crate::balance::io::{Finding, Stage};
 use crate::time::Time;
 
+/// A TCP_CHECK: the connection is all.
 #[derive(Debug)]
 pub struct Tcp {
     patience: Patience,
 }
 
 impl Tcp {
+    /// Waits so long for the connection.
     pub fn new(patience: Patience) -> Tcp {
         Tcp { patience }
     }

@@ -5,7 +5,7 @@ use crate::spec::balance::{Endpoint, Http, HttpProtocol, Page, Timing};
 
 const NUMBERS: Numbers = Numbers { id: 0xbeef, sequence: 1 };
 
-pub fn checker(kind: CheckerKind, to: &str, port: u16) -> Checker {
+pub(crate) fn checker(kind: CheckerKind, to: &str, port: u16) -> Checker {
     Checker {
         kind,
         alpha: false,

@@ -11,6 +11,7 @@ const MOST: usize = 64;
 /// Most bytes of one of them.
 const LONGEST: usize = 300;
 
+/// What was said to a server and what it said, for `vipctl probe`.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Transcript {
     wanted: bool,
@@ -18,12 +19,14 @@ pub struct Transcript {
     dropped: u64,
 }
 
+/// One thing that was said.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Utterance {
     pub at: Time,
     pub said: Said,
 }
 
+/// Who said it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Said {
     /// By the check.
@@ -40,6 +43,7 @@ impl Transcript {
         Transcript { wanted: true, ..Transcript::default() }
     }
 
+    /// In their order.
     pub fn utterances(&self) -> &[Utterance] {
         &self.said
     }
@@ -49,14 +53,17 @@ impl Transcript {
         self.dropped
     }
 
+    /// What this side sends. `words` is asked only if somebody wants a transcript.
     pub fn sent(&mut self, at: Time, words: impl FnOnce() -> String) {
         self.add(at, words, Said::Sent);
     }
 
+    /// What the server sends.
     pub fn received(&mut self, at: Time, words: impl FnOnce() -> String) {
         self.add(at, words, Said::Received);
     }
 
+    /// What happened beside.
     pub fn note(&mut self, at: Time, words: impl FnOnce() -> String) {
         self.add(at, words, Said::Note);
     }
@@ -85,7 +92,7 @@ pub fn text(bytes: &[u8]) -> String {
     bytes.trim_ascii_end().escape_ascii().to_string()
 }
 
-pub fn length(bytes: &[u8]) -> String {
+pub(crate) fn length(bytes: &[u8]) -> String {
     match bytes.len() {
         1 => "1 byte".into(),
         n => format!("{n} bytes"),

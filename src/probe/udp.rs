@@ -13,6 +13,7 @@ use std::sync::Arc;
 /// Bytes that are sent without `payload`.
 const FILLER: usize = 32;
 
+/// What a UDP_CHECK sends and what it wants back.
 #[derive(Debug)]
 pub struct Question {
     payload: Vec<u8>,
@@ -44,6 +45,7 @@ impl Question {
     }
 }
 
+/// A UDP_CHECK.
 #[derive(Debug)]
 pub struct Udp {
     question: Arc<Question>,
@@ -52,6 +54,7 @@ pub struct Udp {
 }
 
 impl Udp {
+    /// Asks this question.
     pub fn new(question: Arc<Question>, patience: Patience) -> Udp {
         Udp { question, patience, until: Time::ZERO }
     }

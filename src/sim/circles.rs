@@ -33,7 +33,7 @@ struct Key {
 pub(super) struct Circles(BTreeMap<Key, Vec<Member>>);
 
 impl Circles {
-    pub fn of(nodes: &[Node]) -> Circles {
+    pub(crate) fn of(nodes: &[Node]) -> Circles {
         let mut circles: BTreeMap<Key, Vec<Member>> = BTreeMap::new();
         for (number, node) in nodes.iter().enumerate() {
             for position in 0..node.spec.instances.len() {
@@ -46,7 +46,7 @@ impl Circles {
         Circles(circles)
     }
 
-    pub fn lists(&self) -> impl Iterator<Item = &Vec<Member>> {
+    pub(crate) fn lists(&self) -> impl Iterator<Item = &Vec<Member>> {
         self.0.values()
     }
 
@@ -56,7 +56,7 @@ impl Circles {
         circle.into_iter().flatten().map(|(node, _)| *node).collect()
     }
 
-    pub fn same(&self, x: Member, y: Member) -> bool {
+    pub(crate) fn same(&self, x: Member, y: Member) -> bool {
         self.0.values().any(|members| members.contains(&x) && members.contains(&y))
     }
 }

@@ -41,11 +41,13 @@ pub(super) struct Clock {
 }
 
 impl Clock {
+    /// One that agrees with the world's.
     pub fn new() -> Clock {
         let wall = 1_700_000_000_000_000;
         Clock { wall, farthest: wall, settled: Time::ZERO }
     }
 
+    /// Its owner's clock jumps.
     pub fn step(&mut self, forward: bool, by: Interval, spec: &Spec, now: Time) {
         let by = by.as_micros();
         self.wall = if forward { self.wall.saturating_add(by) } else { self.wall.saturating_sub(by) };

@@ -58,6 +58,7 @@ pub(super) struct Kernel {
 const BACKLOG: Interval = Interval::from_millis(20);
 
 impl Kernel {
+    /// The interfaces of a server, with no address of a claim.
     pub fn new(node: usize, spec: &Spec, lan: &Lan) -> Kernel {
         Kernel {
             links: links(node, spec, lan),
@@ -101,6 +102,7 @@ impl Kernel {
         (REQUEST + ADDRESS.times(addresses)).times(requests)
     }
 
+    /// Does what is asked, or refuses as the kernel would.
     pub fn carry_out(&mut self, request: &Request) -> Done {
         let mut done = Done::default();
         if self.wishes.get(&request.instance).is_none_or(|(newest, _)| *newest != request.generation) {
@@ -214,10 +216,11 @@ impl Kernel {
         self.refused = self.refused.iter().filter_map(id).collect();
     }
 
-    pub fn has_orphans(&self) -> bool {
+    pub(crate) fn has_orphans(&self) -> bool {
         self.held.values().any(|holder| *holder == ORPHAN)
     }
 
+    /// The interface with this index.
     pub fn link(&self, index: u32) -> Option<&Link> {
         self.links.iter().find(|link| link.index == index)
     }

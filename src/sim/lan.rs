@@ -70,6 +70,7 @@ impl Lan {
         })
     }
 
+    /// The position of the server of this name.
     pub fn find(&self, name: &str) -> Option<usize> {
         self.names.iter().position(|n| **n == *name)
     }
@@ -95,10 +96,12 @@ impl Lan {
         first.into_iter().chain(second)
     }
 
+    /// Nothing gets from one to the other, on one segment or on all.
     pub fn cut(&mut self, from: usize, to: usize, segment: Option<usize>) {
         self.cuts.insert((from, to, segment));
     }
 
+    /// Undoes [`cut`](Lan::cut).
     pub fn mend(&mut self, from: usize, to: usize, segment: Option<usize>) {
         match segment {
             Some(_) => self.cuts.retain(|cut| *cut != (from, to, segment)),
@@ -106,10 +109,12 @@ impl Lan {
         }
     }
 
+    /// Servers hear those of their own part only.
     pub fn partition(&mut self, parts: Vec<usize>) {
         self.parts = Some(parts);
     }
 
+    /// Everybody hears everybody.
     pub fn heal(&mut self) {
         self.cuts.clear();
         self.parts = None;

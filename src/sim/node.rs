@@ -64,6 +64,7 @@ pub(super) enum News {
 }
 
 impl News {
+    /// As the engine is told it.
     pub fn input(&self) -> Input<'_> {
         match self {
             News::Datagram { meta, bytes } => Input::Datagram { meta: *meta, bytes },
@@ -76,6 +77,7 @@ impl News {
 }
 
 impl Node {
+    /// A server that has not been started.
     pub fn new(number: usize, name: &str, spec: Arc<Spec>, lan: &Lan) -> Node {
         let kernel = Kernel::new(number, &spec, lan);
         let own = |index: u32| kernel.link(index).and_then(|link| lan.place(number, link.name.as_str()));

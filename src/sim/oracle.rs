@@ -80,7 +80,7 @@ pub(super) struct Oracle {
 const EVERY: Interval = Interval::from_millis(700);
 
 impl Oracle {
-    pub fn new(specs: &[&Spec], scenario: &Scenario) -> Oracle {
+    pub(crate) fn new(specs: &[&Spec], scenario: &Scenario) -> Oracle {
         Oracle {
             bounds: Bounds::of(specs, scenario),
             watches: specs.iter().map(|_| Vec::new()).collect(),
@@ -91,7 +91,7 @@ impl Oracle {
         }
     }
 
-    pub fn broken(&self) -> bool {
+    pub(crate) fn broken(&self) -> bool {
         !self.violations.is_empty()
     }
 
@@ -106,7 +106,7 @@ impl Oracle {
         self.names.get(node).and_then(|n| n.get(instance.index())).map_or("?", |name| name)
     }
 
-    pub fn began(&mut self, node: usize, spec: &Spec, now: Time) {
+    pub(crate) fn began(&mut self, node: usize, spec: &Spec, now: Time) {
         self.stale = true;
         if let Some(watches) = self.watches.get_mut(node) {
             *watches = spec.instances.iter().map(|i| watch(i, now)).collect();
@@ -116,21 +116,21 @@ impl Oracle {
         self.rename(node, spec);
     }
 
-    pub fn ended(&mut self, node: usize) {
+    pub(crate) fn ended(&mut self, node: usize) {
         self.stale = true;
         if let Some(watches) = self.watches.get_mut(node) {
             watches.clear();
         }
     }
 
-    pub fn resumed(&mut self, node: usize, now: Time) {
+    pub(crate) fn resumed(&mut self, node: usize, now: Time) {
         for watch in self.watches.get_mut(node).into_iter().flatten() {
             watch.beat = watch.beat.map(|_| now);
             watch.waits_from(now);
         }
     }
 
-    pub fn disturbed(&mut self, act: &Act, now: Time) {
+    pub(crate) fn disturbed(&mut self, act: &Act, now: Time) {
         self.calm_since = now + act.aftermath();
         self.handovers.clear();
         for watch in self.watches.iter_mut().flatten() {
@@ -162,7 +162,7 @@ impl Oracle {
         }
     }
 
-    pub fn reloading(&mut self, same: bool) {
+    pub(crate) fn reloading(&mut self, same: bool) {
         self.reloading = Some(same);
     }
 
@@ -183,7 +183,7 @@ impl Oracle {
         }
     }
 
-    pub fn reloaded(&mut self) {
+    pub(crate) fn reloaded(&mut self) {
         self.reloading = None;
     }
 
@@ -286,7 +286,14 @@ impl Oracle {
         }
     }
 
-    pub fn announced(&mut self, node: usize, announce: &Announce, count: usize, unowned: Option<IpAddr>, now: Time) {
+    pub(crate) fn announced(
+        &mut self,
+        node: usize,
+        announce: &Announce,
+        count: usize,
+        unowned: Option<IpAddr>,
+        now: Time,
+    ) {
         let asked = announce.addresses.len();
         if let Some(address) = unowned {
             self.blame(Law::AnnounceOwned, now, format!("node {node} announced {address} without having it"));
@@ -295,7 +302,7 @@ impl Oracle {
         }
     }
 
-    pub fn endless(&mut self, node: usize, now: Time) {
+    pub(crate) fn endless(&mut self, node: usize, now: Time) {
         self.blame(Law::TimeAdvances, now, format!("node {node} never stops answering"));
     }
 
@@ -308,7 +315,7 @@ impl Oracle {
         }
     }
 
-    pub fn role(&self, node: usize, instance: InstanceId) -> Option<Role> {
+    pub(crate) fn role(&self, node: usize, instance: InstanceId) -> Option<Role> {
         self.watches.get(node).and_then(|w| w.get(instance.index())).map(|watch| watch.role)
     }
 

@@ -9,6 +9,7 @@ use crate::time::Interval;
 pub struct Random(u64);
 
 impl Random {
+    /// The sequence of this seed.
     pub const fn new(seed: u64) -> Random {
         Random(seed)
     }
@@ -42,6 +43,7 @@ impl Random {
         self.below(of.max(1)) == 0
     }
 
+    /// Between these, both included.
     pub fn interval(&mut self, low: Interval, high: Interval) -> Interval {
         Interval::from_micros(self.within(low.as_micros(), high.as_micros()))
     }

@@ -34,9 +34,10 @@ pub struct Owner {
 }
 
 impl Owner {
-    pub fn longest_gap(&self) -> Interval {
+    pub(crate) fn longest_gap(&self) -> Interval {
         self.gaps.iter().map(|(_, gap)| *gap).max().unwrap_or_default()
     }
+    /// How long an address was on two servers at most.
     pub fn longest_double(&self) -> Interval {
         self.doubles.iter().map(|(_, double)| *double).max().unwrap_or_default()
     }
@@ -136,12 +137,20 @@ pub(super) struct Recorder {
 }
 
 impl Recorder {
-    pub fn datagram(&mut self, at: Time, mac: [u8; 6], source: IpAddr, destination: IpAddr, hops: u8, bytes: &[u8]) {
+    pub(crate) fn datagram(
+        &mut self,
+        at: Time,
+        mac: [u8; 6],
+        source: IpAddr,
+        destination: IpAddr,
+        hops: u8,
+        bytes: &[u8],
+    ) {
         if self.on {
             self.file.datagram(at, mac, source, destination, hops, bytes);
         }
     }
-    pub fn announcement(&mut self, at: Time, mac: [u8; 6], address: IpAddr) {
+    pub(crate) fn announcement(&mut self, at: Time, mac: [u8; 6], address: IpAddr) {
         if self.on {
             self.file.announcement(at, mac, address);
         }
@@ -149,7 +158,7 @@ impl Recorder {
 }
 
 impl Chronicle {
-    pub fn new(nodes: &[Node]) -> Chronicle {
+    pub(crate) fn new(nodes: &[Node]) -> Chronicle {
         Chronicle {
             record: false,
             names: nodes.iter().map(|node| node.name.clone()).collect(),
@@ -182,24 +191,24 @@ impl Chronicle {
         }
     }
 
-    pub fn turn_on(&mut self) {
+    pub(crate) fn turn_on(&mut self) {
         self.record = true;
         self.pcap.on = true;
     }
 
-    pub fn say(&mut self, at: Time, node: usize, text: &str) {
+    pub(crate) fn say(&mut self, at: Time, node: usize, text: &str) {
         if self.record {
             self.entries.push(Entry { at, node: self.names.get(node).cloned(), text: text.into() });
         }
     }
 
-    pub fn tell(&mut self, at: Time, text: &str) {
+    pub(crate) fn tell(&mut self, at: Time, text: &str) {
         if self.record {
             self.entries.push(Entry { at, node: None, text: text.into() });
         }
     }
 
-    pub fn event(&mut self, at: Time, node: usize, spec: &Spec, event: &Event) {
+    pub(crate) fn event(&mut self, at: Time, node: usize, spec: &Spec, event: &Event) {
         if let (Some(turns), Event::Became { instance, to, .. }) = (&mut self.turns, event) {
             turns.push(Turn { at, node, instance: instance.index(), to: *to });
         }
@@ -245,7 +254,7 @@ impl Chronicle {
         self.holders = present;
     }
 
-    pub fn report(mut self, end: Time, violations: Vec<Violation>, checks: u64) -> Report {
+    pub(crate) fn report(mut self, end: Time, violations: Vec<Violation>, checks: u64) -> Report {
         for (address, since) in std::mem::take(&mut self.lost) {
             self.gaps.entry(address).or_default().push((since, end - since));
         }

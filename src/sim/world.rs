@@ -172,6 +172,7 @@ impl<'m> World<'m> {
         queued.into_iter().chain(self.nodes.iter().filter_map(|node| node.wake)).min()
     }
 
+    /// The world's time.
     pub fn now(&self) -> Time {
         self.now
     }

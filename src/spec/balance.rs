@@ -132,6 +132,7 @@ pub struct ServerGroup {
     pub entries: Vec<GroupEntry>,
 }
 
+/// An address, a range of them or a firewall mark of a `virtual_server_group`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum GroupEntry {
     /// All addresses from `first` to `last`, both included.
@@ -181,6 +182,7 @@ impl fmt::Display for Target {
     }
 }
 
+/// What a virtual server balances.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, serde::Serialize, serde::Deserialize)]
 pub enum Protocol {
     Tcp,
@@ -217,6 +219,7 @@ pub enum TunnelKind {
     Gue(u16),
     Gre,
 }
+/// Checksums of GUE and GRE tunnels.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum TunnelChecksum {
     #[default]
@@ -347,6 +350,7 @@ pub struct Connection {
     pub mark: u32,
 }
 
+/// What a check asks, with all that is particular to its kind.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub enum CheckerKind {
     Tcp,
@@ -414,6 +418,7 @@ pub struct Http {
     pub fast_recovery: bool,
     pub pages: Vec<Page>,
 }
+/// How HTTP_GET and SSL_GET ask.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub enum HttpProtocol {
     #[default]

@@ -115,6 +115,7 @@ pub struct Route {
     pub track_group: Option<Box<str>>,
 }
 
+/// Where a route is put among those for the same destination (`ip route add`, `append`, `prepend`).
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Insert {
     #[default]
@@ -124,6 +125,7 @@ pub enum Insert {
     Add,
 }
 
+/// One of a route's next hops.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct NextHop {
     pub via: Option<IpAddr>,
@@ -170,6 +172,7 @@ pub struct Rule {
     pub track_group: Option<Box<str>>,
 }
 
+/// What becomes of a packet that a rule fits.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum RuleAction {
     Table(u32),

@@ -146,6 +146,7 @@ pub struct Dump {
     pub use_instance: bool,
 }
 
+/// The table of `nftables` for VMACs and `no_accept`.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Nftables {
     /// Table name, when nftables is wanted or needed.

@@ -114,6 +114,7 @@ impl VirtualLink {
     }
 }
 
+/// How ipvlans of one interface hear each other.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum IpvlanMode {
     #[default]
@@ -166,6 +167,7 @@ pub struct Peer {
     pub max_ttl: u8,
 }
 
+/// Authentication of adverts.
 #[derive(Clone, PartialEq, Eq, Default)]
 pub enum Auth {
     #[default]
@@ -208,6 +210,7 @@ impl std::fmt::Debug for HmacAuth {
     }
 }
 
+/// What becomes of adverts without a valid HMAC.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum HmacMode {
     #[default]

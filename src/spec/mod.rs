@@ -31,6 +31,7 @@ macro_rules! ids {
         #[serde(transparent)]
         pub struct $name(pub u32);
         impl $name {
+            /// As a position in the list of the [`Spec`].
             pub const fn index(self) -> usize {
                 self.0 as usize
             }
@@ -61,6 +62,7 @@ impl IfName {
     pub fn new(name: &str) -> Option<IfName> {
         (!name.is_empty() && name.len() <= 15).then(|| IfName(name.into()))
     }
+    /// As text.
     pub fn as_str(&self) -> &str {
         &self.0
     }

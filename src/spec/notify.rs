@@ -10,6 +10,7 @@ pub struct Run {
     pub groups: Option<Vec<u32>>,
 }
 
+/// What is executed.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub enum Command {
     /// Executed directly: path and argument vector (argv\[0\] included).

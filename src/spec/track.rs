@@ -22,6 +22,7 @@ pub struct Tie {
     pub asked: Option<i32>,
 }
 
+/// What a tie ties to.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub enum TieTarget {
     Interface(IfName),
@@ -77,6 +78,7 @@ pub struct ProcessSpec {
     pub full_command: bool,
 }
 
+/// How the arguments of a process are compared (`param_match`).
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ParamMatch {

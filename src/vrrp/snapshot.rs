@@ -46,6 +46,7 @@ pub struct PortView {
     pub descriptor: Option<i32>,
 }
 
+/// How an instance stands.
 #[derive(Clone, PartialEq, Debug, Serialize)]
 pub struct InstanceView {
     pub name: Box<str>,
@@ -112,7 +113,7 @@ pub struct SpeakerView {
     pub current: bool,
 }
 impl SpeakerView {
-    pub const RECENT: Interval = Interval::from_secs(10);
+    pub(crate) const RECENT: Interval = Interval::from_secs(10);
 }
 
 /// Another router that speaks as MASTER.
@@ -127,6 +128,7 @@ pub struct RivalView {
     pub current: bool,
 }
 
+/// What a tracker adds to an instance's priority.
 #[derive(Clone, PartialEq, Debug, Serialize)]
 pub struct ContributionView {
     pub tracker: Box<str>,
@@ -139,6 +141,7 @@ pub struct ContributionView {
     pub fault: bool,
 }
 
+/// Whose adverts a backup last heard.
 #[derive(Clone, PartialEq, Debug, Serialize)]
 pub struct MasterView {
     pub address: Option<IpAddr>,
@@ -149,6 +152,7 @@ pub struct MasterView {
     pub silent: bool,
 }
 
+/// What an instance waits for.
 #[derive(Clone, PartialEq, Debug, Serialize)]
 pub struct NextView {
     pub at: Time,
@@ -190,6 +194,7 @@ pub struct Counters {
     pub swept: u64,
 }
 
+/// How a sync group stands.
 #[derive(Clone, PartialEq, Debug, Serialize)]
 pub struct GroupView {
     pub name: Box<str>,
@@ -197,6 +202,7 @@ pub struct GroupView {
     pub members: Vec<Box<str>>,
 }
 
+/// How a check script stands.
 #[derive(Clone, PartialEq, Debug, Serialize)]
 pub struct ScriptView {
     pub name: Box<str>,
@@ -209,6 +215,7 @@ pub struct ScriptView {
     pub result: u32,
 }
 
+/// What a tracked file, process or BFD session says.
 #[derive(Clone, PartialEq, Debug, Serialize)]
 pub struct TrackerView {
     pub kind: &'static str,

@@ -121,6 +121,7 @@ impl<'a> Addresses<'a> {
     pub fn len(&self) -> usize {
         self.bytes.len() / width(self.family)
     }
+    /// Whether there is no address.
     pub fn is_empty(&self) -> bool {
         self.bytes.is_empty()
     }
@@ -128,6 +129,7 @@ impl<'a> Addresses<'a> {
     pub fn as_bytes(&self) -> &'a [u8] {
         self.bytes
     }
+    /// In the order of the advert.
     pub fn iter(&self) -> impl Iterator<Item = IpAddr> + 'a {
         let family = self.family;
         self.bytes.chunks_exact(width(family)).filter_map(move |chunk| match family {

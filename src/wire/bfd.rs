@@ -30,6 +30,7 @@ pub enum State {
 }
 
 impl State {
+    /// In the order of their numbers (RFC 5880 §4.1).
     pub const ALL: [State; 4] = [State::AdminDown, State::Down, State::Init, State::Up];
 
     /// What the two bits of a packet say; its other bits are ignored.
@@ -42,6 +43,7 @@ impl State {
         }
     }
 
+    /// As RFC 5880 writes it.
     pub const fn word(self) -> &'static str {
         match self {
             State::AdminDown => "AdminDown",
@@ -64,16 +66,21 @@ impl fmt::Display for State {
 pub struct Diag(u8);
 
 impl Diag {
+    /// No diagnostic (RFC 5880 §4.1).
     pub const NONE: Diag = Diag(0);
+    /// The detection time passed.
     pub const EXPIRED: Diag = Diag(1);
-    pub const NEIGHBOR_DOWN: Diag = Diag(3);
+    pub(crate) const NEIGHBOR_DOWN: Diag = Diag(3);
+    /// The path is known to be down.
     pub const PATH_DOWN: Diag = Diag(5);
+    /// An operator has taken the session down.
     pub const ADMIN_DOWN: Diag = Diag(7);
 
     /// Only the lower five bits count.
     pub const fn of(bits: u8) -> Diag {
         Diag(bits & 31)
     }
+    /// As a packet has it.
     pub const fn number(self) -> u8 {
         self.0
     }

@@ -21,6 +21,7 @@ pub enum Family {
 }
 
 impl Family {
+    /// The family of an address.
     pub const fn of(address: &IpAddr) -> Family {
         match address {
             IpAddr::V4(_) => Family::V4,
@@ -44,6 +45,7 @@ pub enum Version {
     V3,
 }
 impl Version {
+    /// As a packet has it.
     pub const fn number(self) -> u8 {
         match self {
             Version::V2 => 2,
@@ -71,6 +73,7 @@ impl Vrid {
     pub const fn new(id: u8) -> Option<Vrid> {
         if id == 0 { None } else { Some(Vrid(id)) }
     }
+    /// 1 to 255.
     pub const fn get(self) -> u8 {
         self.0
     }
@@ -86,8 +89,11 @@ impl fmt::Display for Vrid {
 #[serde(transparent)]
 pub struct Priority(pub u8);
 impl Priority {
+    /// 0: a master that leaves (RFC 9568 §5.2.4).
     pub const LEAVING: Priority = Priority(0);
+    /// 255: the router whose own addresses they are (RFC 9568 §5.2.4).
     pub const OWNER: Priority = Priority(255);
+    /// 100 (RFC 9568 §5.2.4).
     pub const DEFAULT: Priority = Priority(100);
 }
 impl fmt::Display for Priority {

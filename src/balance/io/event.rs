@@ -25,6 +25,7 @@ pub struct ServiceInfo {
     pub sorry: Option<SorryInfo>,
 }
 
+/// The sorry server of a service, as an event names it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct SorryInfo {
     /// `[10.1.0.9]:tcp:80`

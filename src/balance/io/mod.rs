@@ -98,6 +98,7 @@ pub enum Tracker {
     Bfd(Box<str>),
 }
 
+/// What a tracker says to the balancer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
 pub enum TrackValue {
     /// The number in a file; a file that is missing or holds none says 0.
@@ -181,9 +182,11 @@ pub struct Probe {
 }
 
 impl Probe {
+    /// What is asked.
     pub fn kind(&self) -> &CheckerKind {
         &self.checker.kind
     }
+    /// Where and how it connects; `None` for checks that open no connection.
     pub fn connection(&self) -> Option<&Connection> {
         self.checker.connection.as_ref()
     }

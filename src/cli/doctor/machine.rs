@@ -50,7 +50,7 @@ pub struct Mounted {
 }
 
 impl Mounted {
-    pub fn new(root: Option<PathBuf>, control: Option<PathBuf>) -> Mounted {
+    pub(crate) fn new(root: Option<PathBuf>, control: Option<PathBuf>) -> Mounted {
         Mounted { root, control }
     }
     fn path(&self, path: &str) -> PathBuf {

@@ -53,13 +53,16 @@ pub struct Finding {
 }
 
 impl Finding {
+    /// Without a reason and a cure yet. `check` is the name of the check that found it.
     pub fn new(weight: Weight, check: &'static str, what: impl Into<String>) -> Finding {
         Finding { weight, check, what: what.into(), why: None, cure: None }
     }
+    /// The same, with what follows from it.
     pub fn why(mut self, text: impl Into<String>) -> Finding {
         self.why = Some(text.into());
         self
     }
+    /// The same, with what to type.
     pub fn cure(mut self, text: impl Into<String>) -> Finding {
         self.cure = Some(text.into());
         self
@@ -84,6 +87,7 @@ impl Case<'_> {
         }
         names
     }
+    /// The instances of the configuration; none if it cannot be used.
     pub fn instances(&self) -> &[InstanceSpec] {
         &self.spec.instances
     }
@@ -131,7 +135,7 @@ pub fn examine(spec: &Spec, machine: &dyn Machine) -> Vec<Finding> {
     findings
 }
 
-pub fn run(args: &Doctor) -> Outcome {
+pub(crate) fn run(args: &Doctor) -> Outcome {
     let (spec, diagnostics) = load(&args.file, None, Where::Here)?;
     let machine = Mounted::new(args.root.clone(), args.daemon.control.clone());
     let mut findings = vec![configuration(&args.file.display().to_string(), &diagnostics)];

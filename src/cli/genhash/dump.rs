@@ -4,7 +4,7 @@ use std::io::Write;
 
 const ROW: usize = 16;
 
-pub fn title(out: &mut impl Write, text: &str) {
+pub(crate) fn title(out: &mut impl Write, text: &str) {
     // Who reads this may have gone.
     let _ = writeln!(out, "-----------------------[{text}]-----------------------");
 }

@@ -21,7 +21,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 use timeline::Timeline;
 
-pub fn run(args: &Lab) -> Outcome {
+pub(crate) fn run(args: &Lab) -> Outcome {
     if !nix::unistd::geteuid().is_root() {
         return Err(Trouble::new("the lab makes network namespaces, and that needs root").help(
             "run it with sudo, or inside `unshare --user --map-root-user`, which suffices where scripts run as root",

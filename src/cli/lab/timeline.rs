@@ -79,13 +79,13 @@ impl Audience for Timeline {
 }
 
 impl Timeline {
-    pub fn new(json: bool, names: impl Iterator<Item = usize>) -> Timeline {
+    pub(crate) fn new(json: bool, names: impl Iterator<Item = usize>) -> Timeline {
         let width = names.max().unwrap_or(0).max("client".len());
         let paint = if json { Paint::plain() } else { Paint::stdout() };
         Timeline { start: Instant::now(), json, paint, width, counts: BTreeMap::new(), shown: String::new() }
     }
 
-    pub fn seconds(&self, at: Instant) -> f64 {
+    pub(crate) fn seconds(&self, at: Instant) -> f64 {
         at.saturating_duration_since(self.start).as_secs_f64()
     }
 

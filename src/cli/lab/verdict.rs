@@ -5,7 +5,7 @@ use crate::lab::verdict::{Gap, Standing, Step, Verdict};
 use serde_json::{Value, json};
 use std::time::Duration;
 
-pub fn sentences(verdict: &Verdict) -> String {
+pub(crate) fn sentences(verdict: &Verdict) -> String {
     let mut out = String::new();
     let mut say = |text: String| out += &format!("{text}\n");
     let Some(start) = &verdict.start else { return "The rehearsal did not begin.\n".into() };
@@ -56,7 +56,7 @@ pub fn sentences(verdict: &Verdict) -> String {
     out
 }
 
-pub fn json(verdict: &Verdict) -> Value {
+pub(crate) fn json(verdict: &Verdict) -> Value {
     let step = |step: &Step, gap: Option<&Gap>| {
         let right: Vec<&str> = step.right.iter().map(|s| verdict.name(Some(*s))).collect();
         let mut value = json!({

@@ -12,7 +12,7 @@ use std::io;
 use std::os::unix::process::ExitStatusExt;
 use std::process::Stdio;
 
-pub async fn run(run: &Run, timeout: Interval, dynamic: bool) -> Heard {
+pub(crate) async fn run(run: &Run, timeout: Interval, dynamic: bool) -> Heard {
     let began = clock::now();
     let mut transcript = Transcript::kept();
     transcript.note(began, || format!("running {}", run.program()));

@@ -58,7 +58,7 @@ fn milliseconds(heard: &Heard) -> f64 {
     (heard.took.as_secs_f64() * 1e4).round() / 10.0
 }
 
-pub fn text(all: &[Asked<'_>], paint: Paint) -> String {
+pub(crate) fn text(all: &[Asked<'_>], paint: Paint) -> String {
     let (mut out, mut service, mut server) = (String::new(), None, None);
     for asked in all {
         let target = asked.service.target.to_string();

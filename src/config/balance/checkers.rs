@@ -42,6 +42,7 @@ pub struct Command {
 }
 
 impl Draft {
+    /// A check of this kind, named at `at`; nothing is said of its time and its way.
     pub fn new(kind: CheckerKind, at: Span) -> Self {
         Draft {
             kind,
@@ -56,12 +57,14 @@ impl Draft {
             close: None,
         }
     }
+    /// The same, with what its block says of its time.
     pub fn timed(mut self, timing: TimingSettings) -> Self {
         self.alpha = timing.alpha;
         self.log_all_failures = timing.log_all_failures.or(false);
         self.timing = Some(timing);
         self
     }
+    /// The same, with what its block says of its connection.
     pub fn connected(mut self, connection: ConnectionSettings) -> Self {
         self.connection = Some(connection);
         self
@@ -189,7 +192,7 @@ fn body<'n, 's>(node: &'n Node<'s>) -> &'n [Node<'s>] {
 /// Where a check begins and ends.
 pub type Ends = (Span, Option<Span>);
 
-pub fn ends(check: &Node<'_>) -> Ends {
+pub(crate) fn ends(check: &Node<'_>) -> Ends {
     (check.span, check.close)
 }
 

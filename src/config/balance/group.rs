@@ -34,7 +34,7 @@ impl ServerGroup {
             GroupEntry::Mark { .. } => None,
         })
     }
-    pub fn has_marks(&self) -> bool {
+    pub(crate) fn has_marks(&self) -> bool {
         self.entries.iter().any(|entry| matches!(entry, GroupEntry::Mark { .. }))
     }
 }

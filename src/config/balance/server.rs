@@ -316,7 +316,7 @@ fn hashing(service: &mut Service, node: &Node<'_>, cx: &mut Cx<'_>) {
 }
 
 impl Service {
-    pub fn scheduler_flags(&self) -> SchedulerFlags {
+    pub(crate) fn scheduler_flags(&self) -> SchedulerFlags {
         let flags = [self.flag_1.is_some(), self.flag_2.is_some(), self.flag_3.is_some()];
         SchedulerFlags { one_packet: self.ops.is_some(), flags }
     }

@@ -51,7 +51,7 @@ fn word<V: Value>(kind: V, word: Word<'_>, node: &Node<'_>, cx: &mut Cx<'_>) -> 
     kind.take(word, node.keyword.text, cx)
 }
 
-pub fn smtp_server(field: &mut Set<SmtpServer>, node: &Node<'_>, cx: &mut Cx<'_>) {
+pub(crate) fn smtp_server(field: &mut Set<SmtpServer>, node: &Node<'_>, cx: &mut Cx<'_>) {
     let Some(host) = node.args.first() else { return cx.abort(node, "an address or a host name") };
     let port = match node.args.get(1) {
         None => Some(25),
@@ -73,7 +73,7 @@ pub fn smtp_server(field: &mut Set<SmtpServer>, node: &Node<'_>, cx: &mut Cx<'_>
     set(field, SmtpServer { host: host.text.into(), port }, node);
 }
 
-pub fn smtp_timeout(field: &mut Set<u32>, node: &Node<'_>, cx: &mut Cx<'_>) {
+pub(crate) fn smtp_timeout(field: &mut Set<u32>, node: &Node<'_>, cx: &mut Cx<'_>) {
     at_least(field, node, cx, 4294);
 }
 
@@ -102,7 +102,7 @@ pub fn email_from(field: &mut Set<Box<str>>, node: &Node<'_>, cx: &mut Cx<'_>) {
     set(field, address.text.into(), node);
 }
 
-pub fn emails(field: &mut Vec<Box<str>>, node: &Node<'_>, cx: &mut Cx<'_>) {
+pub(crate) fn emails(field: &mut Vec<Box<str>>, node: &Node<'_>, cx: &mut Cx<'_>) {
     let lines = node.body.as_deref().unwrap_or_default();
     if lines.is_empty() {
         cx.error_of(node, "`notification_email` holds no address", "write one address a line in it");
@@ -110,7 +110,7 @@ pub fn emails(field: &mut Vec<Box<str>>, node: &Node<'_>, cx: &mut Cx<'_>) {
     field.extend(lines.iter().flat_map(|line| line.words()).map(|w| w.text.into()));
 }
 
-pub fn dynamic_interfaces(field: &mut Set<bool>, node: &Node<'_>, cx: &mut Cx<'_>) {
+pub(crate) fn dynamic_interfaces(field: &mut Set<bool>, node: &Node<'_>, cx: &mut Cx<'_>) {
     let mut changes = field.as_ref().is_some_and(|f| f.value);
     match node.args.first() {
         None => {}
@@ -123,14 +123,14 @@ pub fn dynamic_interfaces(field: &mut Set<bool>, node: &Node<'_>, cx: &mut Cx<'_
     set(field, changes, node);
 }
 
-pub fn default_interface(field: &mut Set<IfName>, node: &Node<'_>, cx: &mut Cx<'_>) {
+pub(crate) fn default_interface(field: &mut Set<IfName>, node: &Node<'_>, cx: &mut Cx<'_>) {
     let Some(first) = node.args.first().copied() else { return cx.missing(node, "an interface name") };
     if let Some(name) = word(IFNAME, first, node, cx) {
         set(field, name, node);
     }
 }
 
-pub fn lvs_timeouts(field: &mut Set<Timeouts>, node: &Node<'_>, cx: &mut Cx<'_>) {
+pub(crate) fn lvs_timeouts(field: &mut Set<Timeouts>, node: &Node<'_>, cx: &mut Cx<'_>) {
     if node.args.len() < 2 {
         return cx.missing(node, "tcp SECONDS, tcpfin SECONDS or udp SECONDS");
     }
@@ -158,7 +158,7 @@ pub fn lvs_timeouts(field: &mut Set<Timeouts>, node: &Node<'_>, cx: &mut Cx<'_>)
     }
 }
 
-pub fn lvs_flush_on_stop(field: &mut Set<bool>, node: &Node<'_>, cx: &mut Cx<'_>) {
+pub(crate) fn lvs_flush_on_stop(field: &mut Set<bool>, node: &Node<'_>, cx: &mut Cx<'_>) {
     match node.args.first() {
         Some(w) if w.text != "VS" => {
             let message = format!("`{}` cannot be `{}`", node.keyword.text, w.text);
@@ -168,7 +168,7 @@ pub fn lvs_flush_on_stop(field: &mut Set<bool>, node: &Node<'_>, cx: &mut Cx<'_>
     }
 }
 
-pub fn lvs_sync_daemon(field: &mut Set<SyncDaemon>, node: &Node<'_>, cx: &mut Cx<'_>) {
+pub(crate) fn lvs_sync_daemon(field: &mut Set<SyncDaemon>, node: &Node<'_>, cx: &mut Cx<'_>) {
     if let Some(first) = field.as_ref() {
         return cx.again(node.span, "lvs_sync_daemon", first.span, "the first one holds");
     }
@@ -226,7 +226,7 @@ pub fn lvs_sync_daemon(field: &mut Set<SyncDaemon>, node: &Node<'_>, cx: &mut Cx
     set(field, daemon, node);
 }
 
-pub fn mcast_group6(field: &mut Set<IpAddr>, node: &Node<'_>, cx: &mut Cx<'_>) {
+pub(crate) fn mcast_group6(field: &mut Set<IpAddr>, node: &Node<'_>, cx: &mut Cx<'_>) {
     let Some(first) = node.args.first().copied() else { return cx.abort(node, &GROUP6.expected()) };
     let Some(group) = word(GROUP6, first, node, cx) else { return };
     if let IpAddr::V6(v6) = group
@@ -238,7 +238,7 @@ pub fn mcast_group6(field: &mut Set<IpAddr>, node: &Node<'_>, cx: &mut Cx<'_>) {
     set(field, group, node);
 }
 
-pub fn global_garp_extra(field: &mut GarpExtra, node: &Node<'_>, cx: &mut Cx<'_>) {
+pub(crate) fn global_garp_extra(field: &mut GarpExtra, node: &Node<'_>, cx: &mut Cx<'_>) {
     garp_extra(field, node, cx, 1);
 }
 
@@ -260,15 +260,15 @@ pub fn garp_extra(field: &mut GarpExtra, node: &Node<'_>, cx: &mut Cx<'_>, min: 
     }
 }
 
-pub fn iptables(field: &mut Set<()>, node: &Node<'_>, _cx: &mut Cx<'_>) {
+pub(crate) fn iptables(field: &mut Set<()>, node: &Node<'_>, _cx: &mut Cx<'_>) {
     set(field, (), node);
 }
 
-pub fn ipsets(field: &mut Set<()>, node: &Node<'_>, _cx: &mut Cx<'_>) {
+pub(crate) fn ipsets(field: &mut Set<()>, node: &Node<'_>, _cx: &mut Cx<'_>) {
     set(field, (), node);
 }
 
-pub fn nftables(field: &mut Set<Box<str>>, node: &Node<'_>, cx: &mut Cx<'_>) {
+pub(crate) fn nftables(field: &mut Set<Box<str>>, node: &Node<'_>, cx: &mut Cx<'_>) {
     if let Some(first) = field.as_ref() {
         return cx.again(node.span, node.keyword.text, first.span, "the first one holds");
     }
@@ -289,7 +289,7 @@ pub fn nftables(field: &mut Set<Box<str>>, node: &Node<'_>, cx: &mut Cx<'_>) {
     set(field, name.into(), node);
 }
 
-pub fn rt_priority(field: &mut Set<u8>, node: &Node<'_>, cx: &mut Cx<'_>) {
+pub(crate) fn rt_priority(field: &mut Set<u8>, node: &Node<'_>, cx: &mut Cx<'_>) {
     let Some(first) = node.args.first().copied() else { return cx.missing(node, "a whole number from 1 to 99") };
     // What is out of range is brought into it, and of a word like `5x` the number is used.
     let outside = leading(first.text, true).and_then(|n| i32::try_from(n).ok()).filter(|n| !(1..=99).contains(n));
@@ -303,7 +303,7 @@ pub fn rt_priority(field: &mut Set<u8>, node: &Node<'_>, cx: &mut Cx<'_>) {
     }
 }
 
-pub fn cpu_affinity(field: &mut Set<Vec<u32>>, node: &Node<'_>, cx: &mut Cx<'_>) {
+pub(crate) fn cpu_affinity(field: &mut Set<Vec<u32>>, node: &Node<'_>, cx: &mut Cx<'_>) {
     if node.args.is_empty() {
         return cx.missing(node, "numbers of CPUs");
     }
@@ -319,7 +319,7 @@ pub fn cpu_affinity(field: &mut Set<Vec<u32>>, node: &Node<'_>, cx: &mut Cx<'_>)
     set(field, cpus, node);
 }
 
-pub fn fifo(field: &mut Set<FifoLine>, node: &Node<'_>, cx: &mut Cx<'_>) {
+pub(crate) fn fifo(field: &mut Set<FifoLine>, node: &Node<'_>, cx: &mut Cx<'_>) {
     let Some(path) = node.args.first() else { return cx.missing(node, "the path of a FIFO") };
     if let Some(first) = field.as_ref() {
         return cx.again(node.span, node.keyword.text, first.span, "the first one holds");
@@ -337,7 +337,7 @@ pub fn fifo(field: &mut Set<FifoLine>, node: &Node<'_>, cx: &mut Cx<'_>) {
     set(field, FifoLine { path: path.text.into(), user }, node);
 }
 
-pub fn snmp_socket(field: &mut Set<Box<str>>, node: &Node<'_>, cx: &mut Cx<'_>) {
+pub(crate) fn snmp_socket(field: &mut Set<Box<str>>, node: &Node<'_>, cx: &mut Cx<'_>) {
     let [only] = node.args.as_slice() else {
         return match node.args.get(1) {
             Some(extra) => cx.error(extra.span, "`snmp_socket` takes one argument and is ignored"),
@@ -350,7 +350,7 @@ pub fn snmp_socket(field: &mut Set<Box<str>>, node: &Node<'_>, cx: &mut Cx<'_>) 
     }
 }
 
-pub fn rx_policy(field: &mut RxPolicy, node: &Node<'_>, cx: &mut Cx<'_>) {
+pub(crate) fn rx_policy(field: &mut RxPolicy, node: &Node<'_>, cx: &mut Cx<'_>) {
     let Some(first) = node.args.first().copied() else { return cx.missing(node, "MTU, ADVERT or a number of bytes") };
     for w in node.args.iter() {
         if w.text.eq_ignore_ascii_case("MTU") {
@@ -381,7 +381,7 @@ pub fn rx_policy(field: &mut RxPolicy, node: &Node<'_>, cx: &mut Cx<'_>) {
     }
 }
 
-pub fn rx_multiplier(field: &mut Set<u32>, node: &Node<'_>, cx: &mut Cx<'_>) {
+pub(crate) fn rx_multiplier(field: &mut Set<u32>, node: &Node<'_>, cx: &mut Cx<'_>) {
     let [only] = node.args.as_slice() else {
         return match node.args.get(1) {
             Some(extra) => cx.error(extra.span, "`vrrp_rx_bufs_multiplier` takes one argument and is ignored"),

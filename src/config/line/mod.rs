@@ -78,7 +78,7 @@ pub fn wrong(span: Span, message: impl Into<String>) -> Diagnostic {
 }
 
 impl LineCx<'_> {
-    pub fn push(&mut self, diagnostic: Diagnostic) {
+    pub(crate) fn push(&mut self, diagnostic: Diagnostic) {
         self.out.push(diagnostic);
     }
     /// A complaint at a word; `message` stands for the whole, `label` at the word.
@@ -134,6 +134,7 @@ pub struct Words<'n, 's> {
 }
 
 impl<'n, 's> Words<'n, 's> {
+    /// All words of a line.
     pub fn of(node: &'n Node<'s>) -> Self {
         Words { node, at: 0 }
     }
@@ -141,6 +142,7 @@ impl<'n, 's> Words<'n, 's> {
     pub fn arguments(node: &'n Node<'s>) -> Self {
         Words { node, at: 1 }
     }
+    /// The next word, without going past it.
     pub fn peek(&self) -> Option<&'n Word<'s>> {
         match self.at {
             0 => Some(&self.node.keyword),

@@ -122,7 +122,7 @@ impl<'l> Names<'l> {
     pub fn dsfield(&self, word: &str) -> Option<u8> {
         self.find(word, &self.dsfields, "rt_dsfield", &[], 255).map(|n| n as u8)
     }
-    pub fn realm(&self, word: &str) -> Option<u32> {
+    pub(crate) fn realm(&self, word: &str) -> Option<u32> {
         self.find(word, &self.realms, "rt_realms", &[], 255)
     }
     /// Interface group.

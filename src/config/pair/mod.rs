@@ -55,6 +55,7 @@ pub(crate) struct Servers<'a> {
 }
 
 impl<'a> Servers<'a> {
+    /// Servers by name, each with its configuration.
     pub fn new(list: &'a [(String, &'a Spec)]) -> Self {
         let short = |file: &str| {
             let name = file.rsplit('/').next().unwrap_or(file);
@@ -67,18 +68,23 @@ impl<'a> Servers<'a> {
         }
         Servers { list, names }
     }
+    /// The name of a server; empty if there is no such position.
     pub fn name(&self, server: usize) -> &str {
         self.names.get(server).map_or("?", String::as_str)
     }
+    /// The configuration of a server.
     pub fn spec(&self, server: usize) -> Option<&'a Spec> {
         self.list.get(server).map(|(_, spec)| *spec)
     }
+    /// Where a member of a virtual router is configured.
     pub fn place(&self, member: Member<'_>) -> Place {
         Place { file: self.file(member.server), instance: Some(member.instance.name.clone()) }
     }
+    /// The configuration file of a server, for a message.
     pub fn file(&self, server: usize) -> String {
         self.list.get(server).map(|(file, _)| file.clone()).unwrap_or_default()
     }
+    /// How many servers there are.
     pub fn count(&self) -> usize {
         self.list.len()
     }

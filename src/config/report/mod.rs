@@ -69,6 +69,7 @@ impl Class {
     }
 }
 
+/// How much a diagnostic weighs.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Level {
@@ -94,13 +95,16 @@ pub struct Diagnostic {
 }
 
 impl Diagnostic {
+    /// A complaint at a place, or about the whole.
     pub fn new(class: Class, span: impl Into<Option<Span>>, message: impl Into<String>) -> Self {
         Diagnostic { class, message: message.into(), span: span.into(), label: None, related: Vec::new(), help: None }
     }
+    /// What is written at the place itself.
     pub fn label(mut self, text: impl Into<String>) -> Self {
         self.label = Some(text.into());
         self
     }
+    /// The cure: what to write or do.
     pub fn help(mut self, text: impl Into<String>) -> Self {
         self.help = Some(text.into());
         self
@@ -112,6 +116,7 @@ impl Diagnostic {
             None => self,
         }
     }
+    /// Another place that belongs to it, with what is there.
     pub fn related(mut self, span: Span, text: impl Into<String>) -> Self {
         self.related.push((span, text.into()));
         self

@@ -52,20 +52,20 @@ pub struct Wrong<T> {
     pub usable: Option<T>,
 }
 impl<T> Wrong<T> {
-    pub fn class(class: Class) -> Self {
+    pub(crate) fn class(class: Class) -> Self {
         Wrong { class, problem: None, usable: None }
     }
-    pub fn number() -> Self {
+    pub(crate) fn number() -> Self {
         Wrong::class(Class::InvalidNumber)
     }
-    pub fn general() -> Self {
+    pub(crate) fn general() -> Self {
         Wrong::class(Class::General)
     }
-    pub fn because(mut self, problem: impl Into<String>) -> Self {
+    pub(crate) fn because(mut self, problem: impl Into<String>) -> Self {
         self.problem = Some(problem.into());
         self
     }
-    pub fn but_used(mut self, value: T) -> Self {
+    pub(crate) fn but_used(mut self, value: T) -> Self {
         self.usable = Some(value);
         self
     }

@@ -29,9 +29,11 @@ pub struct Span {
 }
 
 impl Span {
+    /// In bytes.
     pub fn len(self) -> usize {
         self.end.saturating_sub(self.start) as usize
     }
+    /// Whether it is a place between two bytes.
     pub fn is_empty(self) -> bool {
         self.end <= self.start
     }
@@ -58,11 +60,13 @@ pub struct Sources {
 }
 
 impl Sources {
+    /// A further file, with the line that included it.
     pub fn add(&mut self, name: &str, text: impl Into<Arc<String>>, included_at: Option<Span>) -> FileId {
         self.files.push(Source { name: name.into(), text: text.into(), included_at });
         self.starts.push(OnceLock::new());
         FileId(self.files.len() as u32 - 1)
     }
+    /// A file that was added.
     pub fn get(&self, file: FileId) -> Option<&Source> {
         self.files.get(file.0 as usize)
     }
@@ -268,6 +272,7 @@ pub struct MapLoader {
 }
 
 impl MapLoader {
+    /// The same, with a file.
     pub fn with(mut self, path: impl Into<PathBuf>, text: impl Into<Vec<u8>>) -> Self {
         self.files.insert(path.into(), Found::Text(text.into()));
         self

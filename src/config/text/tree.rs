@@ -101,7 +101,7 @@ pub struct Nodes<'s, 'd> {
 }
 
 impl<'s, 'd> Nodes<'s, 'd> {
-    pub fn new(text: &'s Text, schema: &'d dyn Schema) -> Self {
+    pub(crate) fn new(text: &'s Text, schema: &'d dyn Schema) -> Self {
         let builder = Builder {
             schema,
             done: None,

@@ -132,7 +132,7 @@ pub fn read_sync_group(list: &mut Vec<Named<SyncGroup>>, node: &Node<'_>, cx: &m
     list.push(group);
 }
 
-pub fn read_track_group(list: &mut Vec<Named<TrackGroup>>, node: &Node<'_>, cx: &mut Cx<'_>) {
+pub(crate) fn read_track_group(list: &mut Vec<Named<TrackGroup>>, node: &Node<'_>, cx: &mut Cx<'_>) {
     let Some(name) = only_name(node, cx) else { return };
     if !cx.define("track_group", name) {
         return;
@@ -146,7 +146,7 @@ pub fn read_track_group(list: &mut Vec<Named<TrackGroup>>, node: &Node<'_>, cx: 
     list.push(group);
 }
 
-pub fn read_garp_group(list: &mut Vec<GarpGroup>, node: &Node<'_>, cx: &mut Cx<'_>) {
+pub(crate) fn read_garp_group(list: &mut Vec<GarpGroup>, node: &Node<'_>, cx: &mut Cx<'_>) {
     let mut group = GarpGroup::default();
     crate::config::table::block::read_block(&mut group, node.body.as_deref().unwrap_or_default(), cx);
     if cx.aborted {

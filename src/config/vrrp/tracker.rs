@@ -133,19 +133,19 @@ fn ties(list: &mut Vec<TieLine>, tracked: Tracked, node: &Node<'_>, cx: &mut Cx<
         }
     }
 }
-pub fn track_interface(field: &mut Option<Box<Ties>>, node: &Node<'_>, cx: &mut Cx<'_>) {
+pub(crate) fn track_interface(field: &mut Option<Box<Ties>>, node: &Node<'_>, cx: &mut Cx<'_>) {
     ties(&mut field.get_or_insert_default().interfaces, Tracked::Interface, node, cx);
 }
-pub fn track_script(field: &mut Option<Box<Ties>>, node: &Node<'_>, cx: &mut Cx<'_>) {
+pub(crate) fn track_script(field: &mut Option<Box<Ties>>, node: &Node<'_>, cx: &mut Cx<'_>) {
     ties(&mut field.get_or_insert_default().scripts, Tracked::Script, node, cx);
 }
-pub fn track_files(field: &mut Option<Box<Ties>>, node: &Node<'_>, cx: &mut Cx<'_>) {
+pub(crate) fn track_files(field: &mut Option<Box<Ties>>, node: &Node<'_>, cx: &mut Cx<'_>) {
     ties(&mut field.get_or_insert_default().files, Tracked::File, node, cx);
 }
-pub fn track_process(field: &mut Option<Box<Ties>>, node: &Node<'_>, cx: &mut Cx<'_>) {
+pub(crate) fn track_process(field: &mut Option<Box<Ties>>, node: &Node<'_>, cx: &mut Cx<'_>) {
     ties(&mut field.get_or_insert_default().processes, Tracked::Process, node, cx);
 }
-pub fn track_bfd(field: &mut Option<Box<Ties>>, node: &Node<'_>, cx: &mut Cx<'_>) {
+pub(crate) fn track_bfd(field: &mut Option<Box<Ties>>, node: &Node<'_>, cx: &mut Cx<'_>) {
     ties(&mut field.get_or_insert_default().bfds, Tracked::Bfd, node, cx);
 }
 

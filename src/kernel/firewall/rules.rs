@@ -54,6 +54,7 @@ pub struct Table {
 pub type Element = (Vec<u8>, Option<Vec<u8>>);
 
 impl Table {
+    /// The table of a family, with its name and priority from the configuration.
     pub fn new(settings: &Nftables, v6: bool, duplicate: bool) -> Table {
         Table {
             name: settings.table.as_deref().unwrap_or("keepalived").to_owned(),
@@ -64,14 +65,17 @@ impl Table {
         }
     }
 
+    /// Its name.
     pub fn name(&self) -> &str {
         &self.name
     }
 
+    /// The message that makes it.
     pub fn create(&self) -> NfTablesMessage {
         NfTablesMessage::NewTable(self.table())
     }
 
+    /// The message that removes it with all that it holds.
     pub fn delete(&self) -> NfTablesMessage {
         NfTablesMessage::DeleteTable(self.table())
     }
@@ -140,11 +144,11 @@ impl Table {
         sets
     }
 
-    pub fn add_elements(&self, set: &str, elements: &[Element]) -> NfTablesMessage {
+    pub(crate) fn add_elements(&self, set: &str, elements: &[Element]) -> NfTablesMessage {
         NfTablesMessage::NewSetElement(self.element_message(set, elements))
     }
 
-    pub fn remove_elements(&self, set: &str, elements: &[Element]) -> NfTablesMessage {
+    pub(crate) fn remove_elements(&self, set: &str, elements: &[Element]) -> NfTablesMessage {
         NfTablesMessage::DeleteSetElement(self.element_message(set, elements))
     }
 

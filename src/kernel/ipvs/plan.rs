@@ -106,6 +106,7 @@ pub fn normal(destination: &Destination) -> Destination {
 }
 
 impl Op {
+    /// The request that carries it out.
     pub fn message(&self) -> Message {
         match self {
             Op::NewService(key, service) => Message::new_service(*key, service),
@@ -117,6 +118,7 @@ impl Op {
         }
     }
 
+    /// The service that it changes.
     pub fn service(&self) -> ServiceKey {
         match self {
             Op::NewService(key, _)
@@ -128,6 +130,7 @@ impl Op {
         }
     }
 
+    /// The destination that it changes, if it changes one.
     pub fn destination(&self) -> Option<DestinationKey> {
         match self {
             Op::NewService(..) | Op::SetService(..) | Op::DeleteService(_) => None,

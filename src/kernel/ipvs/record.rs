@@ -19,6 +19,7 @@ use std::path::Path;
 /// First line of the file.
 const HEAD: &str = "vipd ipvs 1";
 
+/// What this daemon has put into the kernel's table and into its settings.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Record {
     pub services: BTreeSet<ServiceKey>,
@@ -27,7 +28,7 @@ pub struct Record {
 }
 
 impl Record {
-    pub fn to_text(&self) -> String {
+    pub(crate) fn to_text(&self) -> String {
         let mut text = format!("{HEAD}\n");
         for service in &self.services {
             let _ = match service {

@@ -23,7 +23,7 @@ pub struct AddressKey {
 }
 
 impl AddressKey {
-    pub fn of(message: &AddressMessage) -> AddressKey {
+    pub(crate) fn of(message: &AddressMessage) -> AddressKey {
         let (mut local, mut remote) = (None, None);
         for attribute in &message.attributes {
             match attribute {

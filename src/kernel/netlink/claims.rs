@@ -27,6 +27,7 @@ pub struct Want {
     pub tracked: bool,
 }
 
+/// How an item stands between wish and kernel.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum State {
     Absent,
@@ -199,10 +200,12 @@ impl Claims {
         }
     }
 
+    /// Everybody who wants or wanted something.
     pub fn owners(&self) -> Vec<Owner> {
         self.holdings.keys().copied().collect()
     }
 
+    /// Nothing is to be done.
     pub fn idle(&self) -> bool {
         self.queue.is_empty()
     }
@@ -252,6 +255,7 @@ impl Claims {
         holders
     }
 
+    /// How an item stands; `None` if nobody wants it.
     pub fn state(&self, key: &Key) -> Option<State> {
         self.entries.get(key).map(|entry| entry.state)
     }

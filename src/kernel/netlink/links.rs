@@ -74,35 +74,35 @@ impl Links {
         }
     }
 
-    pub fn all(&self) -> Vec<Link> {
+    pub(crate) fn all(&self) -> Vec<Link> {
         self.by_index.values().map(|known| known.link.clone()).collect()
     }
 
-    pub fn marked(&self) -> Vec<AddressKey> {
+    pub(crate) fn marked(&self) -> Vec<AddressKey> {
         self.marked.iter().copied().collect()
     }
 
-    pub fn known(&self) -> impl Iterator<Item = &Known> {
+    pub(crate) fn known(&self) -> impl Iterator<Item = &Known> {
         self.by_index.values()
     }
 
-    pub fn get(&self, index: u32) -> Option<&Known> {
+    pub(crate) fn get(&self, index: u32) -> Option<&Known> {
         self.by_index.get(&index)
     }
 
-    pub fn named(&self, name: &IfName) -> Option<&Known> {
+    pub(crate) fn named(&self, name: &IfName) -> Option<&Known> {
         self.by_index.values().find(|known| known.link.name == *name)
     }
 
-    pub fn index(&self, name: &IfName) -> Option<u32> {
+    pub(crate) fn index(&self, name: &IfName) -> Option<u32> {
         self.named(name).map(|known| known.link.index)
     }
 
-    pub fn vrf_table(&self, name: &IfName) -> Option<u32> {
+    pub(crate) fn vrf_table(&self, name: &IfName) -> Option<u32> {
         self.named(name).and_then(|known| known.vrf_table)
     }
 
-    pub fn has_address(&self, key: &AddressKey) -> bool {
+    pub(crate) fn has_address(&self, key: &AddressKey) -> bool {
         self.get(key.index)
             .is_some_and(|k| k.link.addresses.iter().any(|a| a.address == key.address && a.prefix == key.prefix))
     }
@@ -122,7 +122,7 @@ impl Links {
         Some((before, now))
     }
 
-    pub fn forget(&mut self, index: u32) -> Option<Known> {
+    pub(crate) fn forget(&mut self, index: u32) -> Option<Known> {
         self.by_index.remove(&index)
     }
 
@@ -138,7 +138,7 @@ impl Links {
         true
     }
 
-    pub fn drop_address(&mut self, key: &AddressKey) -> bool {
+    pub(crate) fn drop_address(&mut self, key: &AddressKey) -> bool {
         let Some(known) = self.by_index.get_mut(&key.index) else { return false };
         let before = known.link.addresses.len();
         known.link.addresses.retain(|a| a.address != key.address || a.prefix != key.prefix);

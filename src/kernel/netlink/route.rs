@@ -38,7 +38,7 @@ pub struct RouteKey {
 }
 
 impl RouteKey {
-    pub fn of(message: &RouteMessage) -> RouteKey {
+    pub(crate) fn of(message: &RouteMessage) -> RouteKey {
         let header = &message.header;
         let v6 = header.address_family == AddressFamily::Inet6;
         let any = if v6 { IpAddr::V6(Ipv6Addr::UNSPECIFIED) } else { IpAddr::V4(Ipv4Addr::UNSPECIFIED) };

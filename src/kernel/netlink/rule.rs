@@ -38,7 +38,7 @@ pub struct RuleKey {
 }
 
 impl RuleKey {
-    pub fn of(message: &RuleMessage) -> RuleKey {
+    pub(crate) fn of(message: &RuleMessage) -> RuleKey {
         let header = &message.header;
         let mut key = RuleKey {
             v6: header.family == AddressFamily::Inet6,

@@ -58,6 +58,7 @@ pub struct Wanted {
     pub source: Option<Ipv6Addr>,
 }
 
+/// What kind of virtual link is made.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Kind {
     Vmac { mac: [u8; 6] },

@@ -208,6 +208,7 @@ impl Sockets {
         self.open.len()
     }
 
+    /// No socket is open.
     pub fn is_empty(&self) -> bool {
         self.open.is_empty()
     }

@@ -57,7 +57,7 @@ impl Format {
         if open > 0.0 && open >= text { Format::OpenMetrics } else { Format::Text }
     }
 
-    pub const fn content_type(self) -> &'static str {
+    pub(crate) const fn content_type(self) -> &'static str {
         match self {
             Format::Text => TEXT,
             Format::OpenMetrics => OPENMETRICS,

@@ -46,6 +46,7 @@ pub enum Value {
 }
 
 impl Value {
+    /// An octet string.
     pub fn text(text: impl AsRef<str>) -> Value {
         Value::Octets(text.as_ref().as_bytes().to_vec())
     }
@@ -79,7 +80,7 @@ impl Value {
 pub struct Tree(BTreeMap<Vec<u32>, Value>);
 
 impl Tree {
-    pub fn get(&self, oid: &[u32]) -> Option<&Value> {
+    pub(crate) fn get(&self, oid: &[u32]) -> Option<&Value> {
         self.0.get(oid)
     }
 
@@ -97,7 +98,7 @@ impl Tree {
         (KEEPALIVED.len() + 2..=oid.len()).rev().any(|length| oid.get(..length).is_some_and(under))
     }
 
-    pub fn iter(&self) -> impl Iterator<Item = (&[u32], &Value)> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&[u32], &Value)> {
         self.0.iter().map(|(oid, value)| (oid.as_slice(), value))
     }
 

@@ -49,6 +49,7 @@ impl Rules {
     }
 }
 
+/// How far an answer has been read.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Progress {
     More,
@@ -85,6 +86,7 @@ enum Chunk {
     Trailer { line: usize, all: usize, last: u8 },
 }
 
+/// An HTTP answer as it is read: status, then the body without its chunks.
 #[derive(Debug)]
 pub struct Answer {
     rules: Arc<Rules>,
@@ -104,6 +106,7 @@ pub struct Answer {
 }
 
 impl Answer {
+    /// Nothing has come yet.
     pub fn new(rules: Arc<Rules>) -> Answer {
         let search = rules.pattern.as_ref().map(|wanted| Search::new(wanted.regex.clone(), wanted.first, wanted.last));
         Answer {

@@ -44,7 +44,7 @@ pub fn request(path: &str, protocol: HttpProtocol, host: &str) -> String {
 }
 
 impl Site {
-    pub fn new(http: &Http, connection: &Connection, client: &tls::Client) -> Site {
+    pub(crate) fn new(http: &Http, connection: &Connection, client: &tls::Client) -> Site {
         let port = connection.to.port.unwrap_or(0);
         let here = std::net::SocketAddr::new(connection.to.address, port).to_string();
         let prepare = |page: &Page| {
@@ -65,7 +65,7 @@ impl Site {
         Site { pages: http.pages.iter().map(prepare).collect(), tls: http.tls.then(|| client.clone()) }
     }
 
-    pub fn pages(&self) -> usize {
+    pub(crate) fn pages(&self) -> usize {
         self.pages.len()
     }
 }

@@ -15,12 +15,14 @@ const SMALLEST_RSA: usize = 256;
 /// rsaEncryption, RFC 8017 A.1.
 const RSA: &str = "1.2.840.113549.1.1.1";
 
+/// Believes every certificate, as keepalived does without a `ca`.
 #[derive(Debug)]
 pub struct Anybody {
     algorithms: WebPkiSupportedAlgorithms,
 }
 
 impl Anybody {
+    /// With the signature schemes of this provider.
     pub fn new(provider: &CryptoProvider) -> Anybody {
         Anybody { algorithms: provider.signature_verification_algorithms }
     }

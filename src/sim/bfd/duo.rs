@@ -55,6 +55,7 @@ pub struct Side {
 /// Makes an engine that begins with these sessions.
 pub type Make<'m> = dyn Fn(&[Session], Beginning) -> Box<dyn Sessions> + 'm;
 
+/// Two BFD engines and a wire between them.
 pub struct Duo<'m> {
     make: &'m Make<'m>,
     pub now: Time,
@@ -233,10 +234,12 @@ impl<'m> Duo<'m> {
         }
     }
 
+    /// Lets `length` pass.
     pub fn run(&mut self, length: Interval) {
         self.run_until(self.now + length);
     }
 
+    /// The process of a side stands still.
     pub fn stop_process(&mut self, side: usize) {
         self.sides[side].waiting.get_or_insert_default();
     }
@@ -267,6 +270,7 @@ impl<'m> Duo<'m> {
         self.begun(side);
     }
 
+    /// A side goes over to other sessions.
     pub fn reload(&mut self, side: usize, specs: Vec<Session>) {
         let now = self.local(side, self.now);
         self.sides[side].engine.reload(&specs, now);
@@ -286,6 +290,7 @@ impl<'m> Duo<'m> {
         self.tell(side, Input::Command(command), self.now);
     }
 
+    /// The state of a side's first session.
     pub fn state(&self, side: usize) -> Option<State> {
         self.sides[side].engine.snapshot(self.now).sessions.first().map(|view| view.state)
     }
@@ -295,11 +300,13 @@ impl<'m> Duo<'m> {
         (0..2).all(|side| self.state(side) == Some(State::Up))
     }
 
+    /// Laws that did not hold, with the side.
     pub fn violations(&self) -> Vec<(usize, Violation)> {
         let of = |side: usize| self.sides[side].watch.violations.iter().map(move |v| (side, v.clone()));
         of(0).chain(of(1)).collect()
     }
 
+    /// Notes that a law did not hold.
     pub fn wrong(&mut self, law: Law, text: String) {
         let at = self.now;
         self.sides[0].watch.violations.push(Violation { at, law, text });

@@ -19,6 +19,7 @@ pub enum Role {
     Fault = 3,
 }
 impl Role {
+    /// As keepalived writes it.
     pub const fn word(self) -> &'static str {
         match self {
             Role::Init => "INIT",

@@ -142,6 +142,7 @@ pub struct Link {
     pub addresses: Vec<LinkAddress>,
 }
 
+/// An address of an interface.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct LinkAddress {
     pub address: IpAddr,
@@ -258,6 +259,7 @@ pub enum Action {
     Report(Event),
 }
 
+/// How a program is told to end.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum KillSignal {
     Term,

@@ -64,7 +64,7 @@ impl Host for HostOf<'_> {
 }
 
 impl<'a> Cx<'a> {
-    pub fn new(env: &'a Env<'a>, iproute: Names<'a>, diagnostics: &'a mut Diagnostics) -> Self {
+    pub(crate) fn new(env: &'a Env<'a>, iproute: Names<'a>, diagnostics: &'a mut Diagnostics) -> Self {
         Cx {
             env,
             diagnostics,

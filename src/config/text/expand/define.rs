@@ -378,6 +378,7 @@ pub(crate) struct Random {
 }
 
 impl Random {
+    /// The sequence of this seed, keepalived's generator.
     pub fn new(seed: u32) -> Random {
         let mut state = [0u32; 31];
         let mut word = i64::from(if seed == 0 { 1 } else { seed as i32 });
@@ -394,6 +395,7 @@ impl Random {
         }
         random
     }
+    /// The next number.
     pub fn next(&mut self) -> u32 {
         let rear = self.state[(self.front + 28) % 31];
         let slot = &mut self.state[self.front];

@@ -22,6 +22,7 @@ impl Line {
         let place = Place { file: at.file, start: at.start, end: at.end.max(1), way };
         Line { text: text.to_string(), runs: vec![(text.len() as u32, place)] }
     }
+    /// Keeps the first `len` bytes.
     pub fn truncate(&mut self, len: usize) {
         if len >= self.text.len() {
             return;
@@ -51,6 +52,7 @@ impl Line {
             *run > 0
         });
     }
+    /// Without blanks at its end.
     pub fn trim_end(&mut self) {
         self.truncate(self.text.trim_end_matches(is_blank).len());
     }
@@ -102,6 +104,7 @@ impl Line {
             })
             .map_or(0, |(_, place)| place.way)
     }
+    /// From its first byte to its last.
     pub fn whole(&self) -> Span {
         self.span(0..self.text.len())
     }

@@ -15,7 +15,7 @@ pub struct KeyLine {
     pub span: Span,
 }
 
-pub fn auth_hmac(field: &mut Option<Box<Hmac>>, node: &Node<'_>, cx: &mut Cx<'_>) {
+pub(crate) fn auth_hmac(field: &mut Option<Box<Hmac>>, node: &Node<'_>, cx: &mut Cx<'_>) {
     let hmac = field.get_or_insert_default();
     hmac.opened.get_or_insert(node.span);
     read_block(&mut **hmac, node.body.as_deref().unwrap_or_default(), cx);
@@ -24,13 +24,13 @@ pub fn auth_hmac(field: &mut Option<Box<Hmac>>, node: &Node<'_>, cx: &mut Cx<'_>
 /// Shortest and longest key, bytes.
 const KEY_LENGTHS: std::ops::RangeInclusive<usize> = 32..=64;
 
-pub fn hmac_key(hmac: &mut Hmac, node: &Node<'_>, cx: &mut Cx<'_>) {
+pub(crate) fn hmac_key(hmac: &mut Hmac, node: &Node<'_>, cx: &mut Cx<'_>) {
     let before = hmac.keys.len();
     key(&mut hmac.keys, node, cx);
     hmac.refused |= hmac.keys.len() == before;
 }
 
-pub fn active_key(hmac: &mut Hmac, node: &Node<'_>, cx: &mut Cx<'_>) {
+pub(crate) fn active_key(hmac: &mut Hmac, node: &Node<'_>, cx: &mut Cx<'_>) {
     let before = std::mem::take(&mut hmac.active);
     must(uint(1, 255).exact()).read(&mut hmac.active, node, cx);
     if hmac.active.is_none() {

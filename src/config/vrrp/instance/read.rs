@@ -31,8 +31,8 @@ pub enum AuthKind {
     Pass,
     Ah,
 }
-pub const AUTH_KINDS: &[(&str, AuthKind)] = &[("PASS", AuthKind::Pass), ("AH", AuthKind::Ah)];
-pub const HMAC_MODES: &[(&str, HmacMode)] =
+pub(crate) const AUTH_KINDS: &[(&str, AuthKind)] = &[("PASS", AuthKind::Pass), ("AH", AuthKind::Ah)];
+pub(crate) const HMAC_MODES: &[(&str, HmacMode)] =
     &[("enforce", HmacMode::Enforce), ("permissive", HmacMode::Permissive), ("receive-only", HmacMode::ReceiveOnly)];
 
 /// `vrrp_instance NAME`.
@@ -84,7 +84,7 @@ pub(crate) fn fits(instance: &mut Instance, family: Family, word: Word<'_>, what
     own == family
 }
 
-pub fn unicast_peer(instance: &mut Instance, node: &Node<'_>, cx: &mut Cx<'_>) {
+pub(crate) fn unicast_peer(instance: &mut Instance, node: &Node<'_>, cx: &mut Cx<'_>) {
     instance.unicast.get_or_insert(node.span);
     let mut listed: FxHashMap<IpAddr, Span> =
         instance.peers.iter().map(|(known, span)| (known.peer.address, *span)).collect();
@@ -109,7 +109,7 @@ pub fn unicast_peer(instance: &mut Instance, node: &Node<'_>, cx: &mut Cx<'_>) {
     }
 }
 
-pub fn native_ipv6(instance: &mut Instance, node: &Node<'_>, cx: &mut Cx<'_>) {
+pub(crate) fn native_ipv6(instance: &mut Instance, node: &Node<'_>, cx: &mut Cx<'_>) {
     if instance.family == Some(Family::V4) {
         return cx.error(node.span, "`native_ipv6` comes after IPv4 addresses and is ignored");
     }
@@ -126,7 +126,7 @@ fn interface_word<'s>(node: &Node<'s>, cx: &mut Cx<'_>) -> Option<(Word<'s>, IfN
     Some((word, name))
 }
 
-pub fn interface(instance: &mut Instance, node: &Node<'_>, cx: &mut Cx<'_>) {
+pub(crate) fn interface(instance: &mut Instance, node: &Node<'_>, cx: &mut Cx<'_>) {
     instance.interface_line = Some(node.span);
     let Some((word, name)) = interface_word(node, cx) else { return };
     instance.interface = Set::default();
@@ -151,7 +151,7 @@ pub fn interface(instance: &mut Instance, node: &Node<'_>, cx: &mut Cx<'_>) {
     }
 }
 
-pub fn vrf(instance: &mut Instance, node: &Node<'_>, cx: &mut Cx<'_>) {
+pub(crate) fn vrf(instance: &mut Instance, node: &Node<'_>, cx: &mut Cx<'_>) {
     let Some((word, name)) = interface_word(node, cx) else { return };
     if instance.interface.is_some() {
         return cx.mistake(
@@ -179,7 +179,7 @@ pub fn vrf(instance: &mut Instance, node: &Node<'_>, cx: &mut Cx<'_>) {
     }
 }
 
-pub fn source(instance: &mut Instance, node: &Node<'_>, cx: &mut Cx<'_>) {
+pub(crate) fn source(instance: &mut Instance, node: &Node<'_>, cx: &mut Cx<'_>) {
     let Some(word) = node.args.first().copied() else { return cx.abort(node, &IPADDR.expected()) };
     let Some(address) = IPADDR.take(word, node.keyword.text, cx) else { return };
     instance.source = Set::default();
@@ -188,12 +188,12 @@ pub fn source(instance: &mut Instance, node: &Node<'_>, cx: &mut Cx<'_>) {
     }
 }
 
-pub fn unicast_source(instance: &mut Instance, node: &Node<'_>, cx: &mut Cx<'_>) {
+pub(crate) fn unicast_source(instance: &mut Instance, node: &Node<'_>, cx: &mut Cx<'_>) {
     instance.unicast.get_or_insert(node.span);
     source(instance, node, cx);
 }
 
-pub fn mcast_dst(instance: &mut Instance, node: &Node<'_>, cx: &mut Cx<'_>) {
+pub(crate) fn mcast_dst(instance: &mut Instance, node: &Node<'_>, cx: &mut Cx<'_>) {
     let Some(word) = node.args.first().copied() else { return cx.abort(node, "a multicast address") };
     let Some(address) = IPADDR.take(word, node.keyword.text, cx) else { return };
     instance.group = Set::default();
@@ -212,7 +212,7 @@ pub fn mcast_dst(instance: &mut Instance, node: &Node<'_>, cx: &mut Cx<'_>) {
     instance.group = Set::at(address, word.span);
 }
 
-pub fn old_unicast_checksum(field: &mut Set<OldUnicast>, node: &Node<'_>, cx: &mut Cx<'_>) {
+pub(crate) fn old_unicast_checksum(field: &mut Set<OldUnicast>, node: &Node<'_>, cx: &mut Cx<'_>) {
     let value = match node.args.first() {
         None => OldUnicast::Always,
         Some(w) if w.text == "never" => OldUnicast::Never,
@@ -224,7 +224,7 @@ pub fn old_unicast_checksum(field: &mut Set<OldUnicast>, node: &Node<'_>, cx: &m
     *field = Set::at(value, node.span);
 }
 
-pub fn state(field: &mut Set<Wanted>, node: &Node<'_>, cx: &mut Cx<'_>) {
+pub(crate) fn state(field: &mut Set<Wanted>, node: &Node<'_>, cx: &mut Cx<'_>) {
     let Some(word) = node.args.first().copied() else { return cx.abort(node, "MASTER or BACKUP") };
     let value = match word.text {
         "MASTER" => Wanted::Master,
@@ -257,16 +257,16 @@ pub fn version(instance: &mut Instance, node: &Node<'_>, cx: &mut Cx<'_>) {
     }
 }
 
-pub fn accept(field: &mut Set<bool>, node: &Node<'_>, _: &mut Cx<'_>) {
+pub(crate) fn accept(field: &mut Set<bool>, node: &Node<'_>, _: &mut Cx<'_>) {
     *field = Set::at(true, node.span);
 }
-pub fn no_accept(field: &mut Set<bool>, node: &Node<'_>, _: &mut Cx<'_>) {
+pub(crate) fn no_accept(field: &mut Set<bool>, node: &Node<'_>, _: &mut Cx<'_>) {
     *field = Set::at(false, node.span);
 }
-pub fn nopreempt(field: &mut Set<bool>, node: &Node<'_>, _: &mut Cx<'_>) {
+pub(crate) fn nopreempt(field: &mut Set<bool>, node: &Node<'_>, _: &mut Cx<'_>) {
     *field = Set::at(true, node.span);
 }
-pub fn preempt(field: &mut Set<bool>, node: &Node<'_>, _: &mut Cx<'_>) {
+pub(crate) fn preempt(field: &mut Set<bool>, node: &Node<'_>, _: &mut Cx<'_>) {
     *field = Set::at(false, node.span);
 }
 
@@ -284,7 +284,7 @@ pub fn skip_check(field: &mut Set<bool>, node: &Node<'_>, cx: &mut Cx<'_>) {
     *field = Set::at(true, node.span);
 }
 
-pub fn notify_deleted(field: &mut Set<Option<Box<ScriptLine>>>, node: &Node<'_>, cx: &mut Cx<'_>) {
+pub(crate) fn notify_deleted(field: &mut Set<Option<Box<ScriptLine>>>, node: &Node<'_>, cx: &mut Cx<'_>) {
     if let Some(first) = field.as_ref() {
         return cx.again(node.span, "notify_deleted", first.span, "the first one holds");
     }
@@ -292,11 +292,11 @@ pub fn notify_deleted(field: &mut Set<Option<Box<ScriptLine>>>, node: &Node<'_>,
     *field = Set::at(value, node.span);
 }
 
-pub fn garp_extra_if(field: &mut GarpExtra, node: &Node<'_>, cx: &mut Cx<'_>) {
+pub(crate) fn garp_extra_if(field: &mut GarpExtra, node: &Node<'_>, cx: &mut Cx<'_>) {
     crate::config::global::read::garp_extra(field, node, cx, 0);
 }
 
-pub fn routes(field: &mut Vec<Route>, node: &Node<'_>, cx: &mut Cx<'_>) {
+pub(crate) fn routes(field: &mut Vec<Route>, node: &Node<'_>, cx: &mut Cx<'_>) {
     for line in node.body.iter().flatten() {
         field.extend(cx.line(List::Virtual, route::FORM, |cx| route::route(line, cx)));
         if cx.aborted {
@@ -305,7 +305,7 @@ pub fn routes(field: &mut Vec<Route>, node: &Node<'_>, cx: &mut Cx<'_>) {
     }
 }
 
-pub fn rules(field: &mut Vec<Rule>, node: &Node<'_>, cx: &mut Cx<'_>) {
+pub(crate) fn rules(field: &mut Vec<Rule>, node: &Node<'_>, cx: &mut Cx<'_>) {
     read_rules(field, List::Virtual, node, cx);
 }
 
@@ -321,7 +321,7 @@ pub fn read_rules(field: &mut Vec<Rule>, list: List, node: &Node<'_>, cx: &mut C
     cx.preferences = preferences;
 }
 
-pub fn virtual_ipaddress(instance: &mut Instance, node: &Node<'_>, cx: &mut Cx<'_>) {
+pub(crate) fn virtual_ipaddress(instance: &mut Instance, node: &Node<'_>, cx: &mut Cx<'_>) {
     for line in node.body.iter().flatten() {
         let Some(new) = cx.line(List::Virtual, address::FORM, |cx| address::address(line, cx)) else {
             if cx.aborted {
@@ -333,7 +333,7 @@ pub fn virtual_ipaddress(instance: &mut Instance, node: &Node<'_>, cx: &mut Cx<'
     }
 }
 
-pub fn virtual_ipaddress_excluded(instance: &mut Instance, node: &Node<'_>, cx: &mut Cx<'_>) {
+pub(crate) fn virtual_ipaddress_excluded(instance: &mut Instance, node: &Node<'_>, cx: &mut Cx<'_>) {
     for line in node.body.iter().flatten() {
         let Some(new) = cx.line(List::Excluded, address::FORM, |cx| address::address(line, cx)) else {
             if cx.aborted {

@@ -88,7 +88,7 @@ fn group_number(cx: &mut Cx<'_>, node: &Node<'_>, option: Word<'_>, value: Optio
     found
 }
 
-pub fn use_vmac(field: &mut Option<Box<VmacLine>>, node: &Node<'_>, cx: &mut Cx<'_>) {
+pub(crate) fn use_vmac(field: &mut Option<Box<VmacLine>>, node: &Node<'_>, cx: &mut Cx<'_>) {
     let mut vmac = field.take().unwrap_or_default();
     vmac.span.get_or_insert(node.span);
     let mut words = node.args.iter().copied();
@@ -125,7 +125,7 @@ pub fn use_vmac(field: &mut Option<Box<VmacLine>>, node: &Node<'_>, cx: &mut Cx<
     *field = Some(vmac);
 }
 
-pub fn use_ipvlan(instance: &mut Instance, node: &Node<'_>, cx: &mut Cx<'_>) {
+pub(crate) fn use_ipvlan(instance: &mut Instance, node: &Node<'_>, cx: &mut Cx<'_>) {
     if let Some(first) = instance.ipvlan.as_ref().and_then(|line| line.span) {
         return cx.again(node.span, "use_ipvlan", first, "the first one holds");
     }

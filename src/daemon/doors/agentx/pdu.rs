@@ -19,6 +19,7 @@ const NETWORK_BYTE_ORDER: u8 = 1 << 4;
 /// `1.3.6.1.N` is written as the one byte N.
 const INTERNET: [u32; 4] = [1, 3, 6, 1];
 
+/// What a PDU asks or answers (RFC 2741 §6.2).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Kind {
     Open = 1,
@@ -60,6 +61,7 @@ impl Kind {
     }
 }
 
+/// What stands in front of every PDU (RFC 2741 §6.1).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Header {
     pub kind: Kind,
@@ -247,14 +249,14 @@ impl Writer {
         writer
     }
 
-    pub fn u8s(&mut self, bytes: [u8; 4]) -> &mut Writer {
+    pub(crate) fn u8s(&mut self, bytes: [u8; 4]) -> &mut Writer {
         self.bytes.extend(bytes);
         self
     }
     fn u16(&mut self, number: u16) {
         self.bytes.extend(if self.network { number.to_be_bytes() } else { number.to_le_bytes() });
     }
-    pub fn u32(&mut self, number: u32) -> &mut Writer {
+    pub(crate) fn u32(&mut self, number: u32) -> &mut Writer {
         self.bytes.extend(if self.network { number.to_be_bytes() } else { number.to_le_bytes() });
         self
     }
@@ -267,13 +269,13 @@ impl Writer {
         }
         self
     }
-    pub fn octets(&mut self, octets: &[u8]) -> &mut Writer {
+    pub(crate) fn octets(&mut self, octets: &[u8]) -> &mut Writer {
         self.u32(octets.len() as u32);
         self.bytes.extend(octets);
         self.bytes.resize(self.bytes.len().next_multiple_of(4), 0);
         self
     }
-    pub fn binding(&mut self, oid: &[u32], found: &Found) -> &mut Writer {
+    pub(crate) fn binding(&mut self, oid: &[u32], found: &Found) -> &mut Writer {
         let kind = match found {
             Found::Value(Value::Integer(_)) => 2,
             Found::Value(Value::Octets(_)) => 4,

@@ -60,6 +60,7 @@ impl Session {
         open.done()
     }
 
+    /// The master has opened the session with this number.
     pub fn opened(&mut self, session: u32) {
         self.id = session;
     }
@@ -78,10 +79,12 @@ impl Session {
         capability.done()
     }
 
+    /// The PDU that asks whether the master is still there.
     pub fn ping(&mut self) -> Vec<u8> {
         self.begin(Kind::Ping).done()
     }
 
+    /// The PDU that ends the session in order.
     pub fn close(&mut self) -> Vec<u8> {
         let mut close = self.begin(Kind::Close);
         close.u8s([SHUTDOWN, 0, 0, 0]);

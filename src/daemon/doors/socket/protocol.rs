@@ -100,6 +100,7 @@ pub enum ServerWish {
     },
 }
 
+/// Which dump is asked for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DumpKind {

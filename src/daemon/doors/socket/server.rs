@@ -32,6 +32,7 @@ pub struct Question {
     pub answer: Answer,
 }
 
+/// What a question is answered with.
 #[derive(Debug)]
 pub enum Answer {
     Once(oneshot::Sender<Reply>),

@@ -52,6 +52,7 @@ impl Drop for Promise {
     }
 }
 
+/// The attempts that are under way, those that wait, and how each kind of check is asked.
 pub struct Probing {
     prober: Rc<Prober>,
     tls: Option<TlsClient>,
@@ -66,7 +67,7 @@ pub struct Probing {
 }
 
 impl Probing {
-    pub fn new(
+    pub(crate) fn new(
         spec: &LvsSpec,
         programs: &programs::Handle,
         answers: mpsc::UnboundedSender<Input>,
@@ -127,7 +128,7 @@ impl Probing {
         self.reading = Some(Reading { client, wanted });
     }
 
-    pub const fn is_reading(&self) -> bool {
+    pub(crate) const fn is_reading(&self) -> bool {
         self.reading.is_some()
     }
 
@@ -162,7 +163,7 @@ impl Probing {
         }
     }
 
-    pub fn probe(&mut self, check: CheckId, attempt: Attempt, probe: &Probe) {
+    pub(crate) fn probe(&mut self, check: CheckId, attempt: Attempt, probe: &Probe) {
         if let CheckerKind::Misc { run, timeout, dynamic } = probe.kind() {
             let Some(run) = run else { return self.not_made(attempt, libc::ENOENT) };
             let limit = if timeout.is_zero() {
@@ -203,7 +204,7 @@ impl Probing {
         let _ = self.answers.send(Input::Probed { attempt, finding: Finding::NotMade(error) });
     }
 
-    pub fn abandon(&mut self, attempt: Attempt) {
+    pub(crate) fn abandon(&mut self, attempt: Attempt) {
         if let Some(task) = self.tasks.remove(&attempt) {
             task.abort();
         } else if self.runs.lock().unwrap_or_else(PoisonError::into_inner).remove(&attempt).is_some() {

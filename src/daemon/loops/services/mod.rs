@@ -86,6 +86,7 @@ pub struct Setup {
     pub drains: Drains,
 }
 
+/// Observers, reloads, mail and what is asked over the control socket.
 pub struct Services {
     parts: Setup,
     watchers: Vec<mpsc::Sender<Reply>>,
@@ -149,7 +150,7 @@ enum Phase {
 }
 
 impl Services {
-    pub fn new(parts: Setup) -> Services {
+    pub(crate) fn new(parts: Setup) -> Services {
         Services {
             notifications: Notifications::new(parts.programs.clone(), parts.tally.clone()),
             mails: Mails::new(parts.tally.clone()),

@@ -123,6 +123,7 @@ pub struct Daemon {
 }
 
 impl Daemon {
+    /// As the configuration has it.
     pub fn of(settings: &SyncDaemon) -> Daemon {
         Daemon {
             interface: settings.interface.as_str().into(),
@@ -159,6 +160,7 @@ pub struct Info {
 // ---- requests
 
 impl Message {
+    /// IPVS_CMD_NEW_SERVICE.
     pub fn new_service(key: ServiceKey, service: &Service) -> Message {
         Message::about(command::NEW_SERVICE, entry(key, service))
     }
@@ -170,19 +172,22 @@ impl Message {
     pub fn delete_service(key: ServiceKey) -> Message {
         Message::about(command::DELETE_SERVICE, identity(key))
     }
-    pub fn get_service(key: ServiceKey) -> Message {
+    pub(crate) fn get_service(key: ServiceKey) -> Message {
         Message::about(command::GET_SERVICE, identity(key))
     }
     /// A dump.
     pub fn get_services() -> Message {
         Message { command: command::GET_SERVICE, attributes: Vec::new() }
     }
+    /// IPVS_CMD_NEW_DEST.
     pub fn new_destination(service: ServiceKey, key: DestinationKey, destination: &Destination) -> Message {
         Message::of_destination(command::NEW_DESTINATION, service, target(key, destination))
     }
+    /// IPVS_CMD_SET_DEST: weight, thresholds and forwarding of one that is there.
     pub fn set_destination(service: ServiceKey, key: DestinationKey, destination: &Destination) -> Message {
         Message::of_destination(command::SET_DESTINATION, service, target(key, destination))
     }
+    /// IPVS_CMD_DEL_DEST.
     pub fn delete_destination(service: ServiceKey, key: DestinationKey) -> Message {
         Message::of_destination(command::DELETE_DESTINATION, service, place(key))
     }
@@ -190,6 +195,7 @@ impl Message {
     pub fn get_destinations(service: ServiceKey) -> Message {
         Message::about(command::GET_DESTINATION, identity(service))
     }
+    /// IPVS_CMD_NEW_DAEMON.
     pub fn new_daemon(role: SyncRole, daemon: &Daemon) -> Message {
         let mut list = vec![
             number(daemon::STATE, state(role)),
@@ -205,6 +211,7 @@ impl Message {
         }));
         Message { command: command::NEW_DAEMON, attributes: vec![nest(top::DAEMON, &list)] }
     }
+    /// IPVS_CMD_DEL_DAEMON.
     pub fn delete_daemon(role: SyncRole, id: u8) -> Message {
         let list = [number(daemon::STATE, state(role)), number(daemon::ID, u32::from(id))];
         Message { command: command::DELETE_DAEMON, attributes: vec![nest(top::DAEMON, &list)] }
@@ -213,6 +220,7 @@ impl Message {
     pub fn get_daemons() -> Message {
         Message { command: command::GET_DAEMON, attributes: Vec::new() }
     }
+    /// IPVS_CMD_SET_CONFIG, seconds.
     pub fn set_timeouts(timeouts: Timeouts) -> Message {
         let attributes = vec![
             number(top::TIMEOUT_TCP, timeouts.tcp),
@@ -221,9 +229,11 @@ impl Message {
         ];
         Message { command: command::SET_CONFIG, attributes }
     }
+    /// IPVS_CMD_GET_CONFIG.
     pub fn get_timeouts() -> Message {
         Message { command: command::GET_CONFIG, attributes: Vec::new() }
     }
+    /// IPVS_CMD_GET_INFO: the version, and whether there is IPVS at all.
     pub fn get_info() -> Message {
         Message { command: command::GET_INFO, attributes: Vec::new() }
     }
