@@ -28,6 +28,7 @@ pub mod schedule;
 mod signals;
 mod start;
 mod systemd;
+mod threads;
 mod trackers;
 mod usage;
 

@@ -14,6 +14,7 @@ use super::reading;
 use super::reload;
 use super::reload::Marker;
 use super::signals::{self, Signals, StopSignals};
+use super::threads;
 use super::trackers::{self, Trackers};
 use crate::balance::io as balance;
 use crate::config::report::Diagnostics;
@@ -45,8 +46,6 @@ use tokio::sync::{mpsc, oneshot};
 
 const EXIT_FATAL: u8 = 1;
 const DEFAULT_UMASK: u32 = 0o177;
-/// The services thread is started again this often after a panic; a fault that comes back at once is not survived.
-const LIVES: u32 = 5;
 const QUESTIONS: usize = 64;
 /// Without so many there is not even a daemon that could say what it lacks. What it needs grows with the configuration.
 const DESCRIPTORS: usize = 16;
@@ -123,11 +122,7 @@ fn prepare(mut options: Arc<Options>) -> u8 {
     {
         set_umask(umask);
     }
-    if let Some(name) = &spec.daemon.process_name
-        && let Ok(name) = std::ffi::CString::new(&**name)
-    {
-        let _ = nix::sys::prctl::set_name(&name);
-    }
+    threads::named(spec.daemon.process_name.as_deref());
     if spec.daemon.instance.is_some() || spec.daemon.net_namespace.is_some() {
         log::rename(&suffix(&spec.daemon));
     }
@@ -305,7 +300,7 @@ fn serve(
         Err(error) => return fatal("No signal handlers", &error),
     };
     // Threads that are started from here on leave all signals to this one.
-    let _ = SigSet::all().thread_block();
+    threads::without_signals();
     let writer = match Writer::start() {
         Ok(writer) => writer,
         Err(error) => return fatal("The thread that writes files cannot be started", &error),
@@ -468,7 +463,7 @@ fn serve(
     let (tell_end, ended) = oneshot::channel();
     let no_respawn = options.no_respawn;
     let thread = std::thread::Builder::new().name("services".into()).spawn(move || {
-        let _ = SigSet::all().thread_block();
+        threads::without_signals();
         let mut services = services;
         let code = survive(&mut services, &beside, no_respawn);
         let _ = tell_end.send(());
@@ -560,7 +555,7 @@ fn stop_checking(checker: &checker::Door, keep: bool, thread: &std::thread::Join
 
 /// Runs the services loop; a panic there is logged and survived a few times, since the engine works without it.
 fn survive(services: &mut Services, runtime: &Runtime, no_respawn: bool) -> u8 {
-    let mut lives = if no_respawn { 0 } else { LIVES };
+    let mut lives = if no_respawn { 0 } else { threads::LIVES };
     loop {
         match catch_unwind(AssertUnwindSafe(|| runtime.block_on(services.run()))) {
             Ok(code) => return code,

@@ -3,6 +3,7 @@
 //! Nobody waits here for longer than a moment: files are read aside, and a process whose command line cannot be read (its
 //! memory is locked while it waits for a file system) holds up the counting of processes and nothing else.
 
+use super::threads;
 use crate::balance::io as balance;
 use crate::daemon::loops::checker;
 use crate::daemon::loops::vrrp::News;
@@ -10,6 +11,7 @@ use crate::kernel::trackfile::{FileWatch, Standing};
 use crate::kernel::trackprocess::ProcessWatch;
 use crate::spec::{BfdId, FileId, ProcessId, Spec};
 use crate::vrrp::io::{Readings, TrackValue, Tracker};
+use std::future::pending;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
@@ -127,7 +129,7 @@ fn ask(thread: Option<&mpsc::UnboundedSender<Order>>, spec: &Arc<Spec>) -> onesh
 fn thread<F: Future<Output = ()>>(name: &str, run: impl FnOnce() -> F + Send + 'static) -> std::io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
     std::thread::Builder::new().name(name.into()).spawn(move || {
-        let _ = nix::sys::signal::SigSet::all().thread_block();
+        threads::without_signals();
         runtime.block_on(run());
     })?;
     Ok(())
@@ -175,19 +177,30 @@ impl Names {
     }
 }
 
+/// The next order, or the news if they come before one; no order when nobody is left to give one.
+async fn first<N>(
+    orders: &mut mpsc::UnboundedReceiver<Order>,
+    news: impl Future<Output = N>,
+) -> Result<Option<Order>, N> {
+    tokio::select! {
+        biased;
+        order = orders.recv() => Ok(order),
+        news = news => Err(news),
+    }
+}
+
 async fn watch_files(mut orders: mpsc::UnboundedReceiver<Order>, mut names: Names) {
     let mut watch: Option<FileWatch> = None;
     loop {
         let news = async {
             match &mut watch {
                 Some(watch) => watch.next().await,
-                None => std::future::pending().await,
+                None => pending().await,
             }
         };
-        let order = tokio::select! {
-            biased;
-            order = orders.recv() => order,
-            (file, value) = news => {
+        let order = match first(&mut orders, news).await {
+            Ok(order) => order,
+            Err((file, value)) => {
                 names.file_says(file, value);
                 continue;
             }
@@ -231,13 +244,12 @@ async fn watch_processes(
         let news = async {
             match &mut watch {
                 Some(watch) => watch.next().await,
-                None => std::future::pending().await,
+                None => pending().await,
             }
         };
-        let order = tokio::select! {
-            biased;
-            order = orders.recv() => order,
-            (process, count) = news => {
+        let order = match first(&mut orders, news).await {
+            Ok(order) => order,
+            Err((process, count)) => {
                 names.processes_run(process, count);
                 continue;
             }

@@ -56,13 +56,13 @@ pub enum Law {
 
 /// A law that did not hold.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Violation {
+pub struct Violation<L = Law> {
     pub at: Time,
-    pub law: Law,
+    pub law: L,
     pub text: String,
 }
 
-impl fmt::Display for Violation {
+impl<L: fmt::Debug> fmt::Display for Violation<L> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:?} at {}s: {}", self.law, self.at - Time::ZERO, self.text)
     }

@@ -14,6 +14,7 @@ use super::vrrp::News;
 use crate::daemon::loops::checker;
 use crate::daemon::signals::StopSignals;
 use crate::daemon::systemd::Watchdog;
+use crate::daemon::threads;
 use crate::kernel::programs::{Job, Limit, Notice, Programs};
 use crate::spec::Run;
 use std::future::pending;
@@ -29,8 +30,6 @@ use tokio::time::{Instant, sleep, sleep_until};
 const SERVICES_BEGIN: Duration = Duration::from_secs(5);
 /// How long everything may take to be given up without it.
 const GIVE_UP: Duration = Duration::from_secs(30);
-/// Panics after which it goes on.
-const LIVES: u32 = 5;
 /// How often it is looked whether the engine has ended.
 const LOOK: Duration = Duration::from_millis(50);
 /// From TERM to KILL for a start-up or shut-down script that takes too long.
@@ -71,7 +70,7 @@ pub fn run(
 ) -> End {
     let mut watchdog = Watchdog::from_environment();
     let mut lost_patience = None;
-    let mut lives = LIVES;
+    let mut lives = threads::LIVES;
     loop {
         let attended = std::panic::catch_unwind(AssertUnwindSafe(|| {
             runtime.block_on(serve(programs, signals, &mut setup, &mut watchdog, &mut lost_patience, &engine_ended))
@@ -80,12 +79,12 @@ pub fn run(
             Ok(end) => return end,
             Err(_) => tracing::error!(target: "parent", "The programs thread panicked and goes on"),
         }
-        lives = lives.saturating_sub(1);
         if lives == 0 {
             // A fault that comes back at once is not survived: everything is given up in order, as well as that goes.
             let _ = setup.stop.send(());
             std::thread::sleep(LOOK);
         }
+        lives = lives.saturating_sub(1);
         if !matches!(setup.ended.try_recv(), Err(oneshot::error::TryRecvError::Empty)) {
             return End::Services;
         }

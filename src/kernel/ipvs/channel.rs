@@ -8,12 +8,9 @@
 //! an answer out. At most [`LARGEST_BATCH`] requests are under way at once, whose answers the buffer holds many times.
 
 use super::message::{self, Message};
-use crate::kernel::netlink::channel::Messages;
+use crate::kernel::netlink::channel::{Messages, append};
 use crate::kernel::{buffer, namespace, readiness};
-use netlink_packet_core::{
-    NLM_F_ACK, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NLMSG_DONE, NLMSG_ERROR, NetlinkDeserializable,
-    NetlinkHeader, NetlinkMessage, NetlinkPayload, NetlinkSerializable,
-};
+use netlink_packet_core::{NLM_F_ACK, NLM_F_DUMP, NLM_F_DUMP_INTR, NLMSG_DONE, NLMSG_ERROR, NetlinkDeserializable};
 use netlink_packet_generic::GenlMessage;
 use netlink_packet_generic::ctrl::nlas::GenlCtrlAttrs;
 use netlink_packet_generic::ctrl::{GenlCtrl, GenlCtrlCmd};
@@ -287,19 +284,6 @@ fn open() -> io::Result<OwnedFd> {
 fn head(message: &Message) -> netlink_packet_generic::GenlHeader {
     use netlink_packet_generic::GenlFamily as _;
     netlink_packet_generic::GenlHeader { cmd: message.command(), version: message.version() }
-}
-
-fn append<T: NetlinkSerializable>(bytes: &mut Vec<u8>, message: T, flags: u16, sequence: u32) {
-    let mut header = NetlinkHeader::default();
-    header.flags = flags | NLM_F_REQUEST;
-    header.sequence_number = sequence;
-    let mut message = NetlinkMessage::new(header, NetlinkPayload::InnerMessage(message));
-    message.finalize();
-    let at = bytes.len();
-    bytes.resize(at + message.buffer_len().next_multiple_of(4), 0);
-    if let Some(room) = bytes.get_mut(at..) {
-        message.serialize(room);
-    }
 }
 
 /// The error number of an NLMSG_ERROR or NLMSG_DONE, which begin with it, negative; 0 is success.

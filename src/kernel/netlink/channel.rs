@@ -260,7 +260,8 @@ pub fn borrow(socket: &netlink_sys::Socket) -> std::os::fd::BorrowedFd<'_> {
     unsafe { std::os::fd::BorrowedFd::borrow_raw(socket.as_raw_fd()) }
 }
 
-fn append<T>(bytes: &mut Vec<u8>, message: T, flags: u16, sequence: u32)
+/// Puts a request behind those that are in `bytes` already.
+pub(in crate::kernel) fn append<T>(bytes: &mut Vec<u8>, message: T, flags: u16, sequence: u32)
 where
     T: NetlinkSerializable,
 {

@@ -10,7 +10,6 @@ use crate::spec::bfd::Session;
 use crate::time::{Interval, Time};
 use crate::wire::bfd::{Diag, Packet};
 use std::collections::BTreeMap;
-use std::fmt;
 
 /// The laws by name; docs/bounds.md says what each means.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -44,18 +43,7 @@ pub enum Law {
 }
 
 /// A law that did not hold.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Violation {
-    pub at: Time,
-    pub law: Law,
-    pub text: String,
-}
-
-impl fmt::Display for Violation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?} at {}s: {}", self.law, self.at - Time::ZERO, self.text)
-    }
-}
+pub type Violation = crate::sim::law::Violation<Law>;
 
 struct Watched {
     model: Model,

@@ -19,6 +19,7 @@ use crate::bfd::handover::Handover;
 use crate::bfd::io::{Beginning, Event, Input, Level, Link, Local};
 use crate::bfd::snapshot::Snapshot;
 use crate::daemon::loops::vrrp::Punctuality;
+use crate::daemon::threads;
 use crate::kernel::bfd::{Ground, Kept, StandIn, batch};
 use crate::kernel::wait::Bell;
 use crate::kernel::{clock, privilege};
@@ -35,8 +36,6 @@ use tokio::sync::{mpsc, oneshot};
 const DATAGRAMS_A_TURN: usize = 512;
 /// News of one turn.
 const NEWS_A_TURN: usize = 64;
-/// The loop is begun again this often after a panic.
-const LIVES: u32 = 5;
 /// Woken so late, the loop says so with what follows.
 const LATE: Interval = Interval::from_millis(1);
 
@@ -139,13 +138,9 @@ pub fn start(setup: Setup) -> std::io::Result<(Door, std::thread::JoinHandle<()>
 }
 
 fn live(mut setup: Setup, inbox: &Receiver<News>, door: &Door) {
-    let _ = nix::sys::signal::SigSet::all().thread_block();
+    threads::without_signals();
     let thread = setup.spec.daemon.bfd.clone();
-    if let Some(name) = &thread.name
-        && let Ok(name) = std::ffi::CString::new(&**name)
-    {
-        let _ = nix::sys::prctl::set_name(&name);
-    }
+    threads::named(thread.name.as_deref());
     for (what, error) in privilege::thread(&thread) {
         let _ = setup.services.send(Told::Trouble(format!("Unable to set {what} of the bfd thread: {error}").into()));
     }
@@ -157,7 +152,7 @@ fn live(mut setup: Setup, inbox: &Receiver<News>, door: &Door) {
                 let _ = setup.services.send(Told::Trouble(format!("The bfd loop cannot go on: {error}").into()));
                 return;
             }
-            Err(_) if life < LIVES => {
+            Err(_) if life < threads::LIVES => {
                 let text = "The bfd thread panicked: all sessions begin afresh";
                 let _ = setup.services.send(Told::Trouble(text.into()));
                 setup.seed = setup.seed.wrapping_add(1);

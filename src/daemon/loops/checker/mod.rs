@@ -15,6 +15,7 @@ use crate::balance::Balancer;
 use crate::balance::Handover;
 use crate::balance::io::{Action, Beginning, Command, Event, Input, TrackValue, Tracker, Traffic};
 use crate::balance::snapshot::Snapshot;
+use crate::daemon::threads;
 use crate::kernel::programs;
 use crate::kernel::{clock, privilege};
 use crate::observe::balance::view;
@@ -38,8 +39,6 @@ const LAST_PATIENCE: Duration = Duration::from_secs(5);
 const COUNTERS_PATIENCE: Duration = Duration::from_secs(1);
 /// How long the first checks wait for the files of the block SSL.
 const FILES_PATIENCE: Duration = Duration::from_secs(1);
-/// The loop is begun again this often after a panic.
-const LIVES: u32 = 5;
 
 /// What the checker thread is asked.
 pub enum News {
@@ -164,18 +163,14 @@ pub struct Inbox(mpsc::UnboundedReceiver<News>);
 pub fn start(mut setup: Setup, Inbox(mut inbox): Inbox) -> std::io::Result<std::thread::JoinHandle<()>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     std::thread::Builder::new().name("checker".into()).spawn(move || {
-        let _ = nix::sys::signal::SigSet::all().thread_block();
+        threads::without_signals();
         let thread = setup.spec.daemon.checker.clone();
-        if let Some(name) = &thread.name
-            && let Ok(name) = std::ffi::CString::new(&**name)
-        {
-            let _ = nix::sys::prctl::set_name(&name);
-        }
+        threads::named(thread.name.as_deref());
         for (what, error) in privilege::thread(&thread) {
             let _ = setup.services.send(Told::Warning(format!("Unable to set {what} of the checker thread: {error}")));
         }
         let turn = Turn::default();
-        for _ in 0..LIVES {
+        for _ in 0..=threads::LIVES {
             let lived = std::panic::catch_unwind(AssertUnwindSafe(|| {
                 LocalSet::new().block_on(&runtime, live(&mut setup, &mut inbox, &turn))
             }));

@@ -14,6 +14,7 @@ mod carry;
 
 use super::bfd;
 use crate::daemon::loops::checker;
+use crate::daemon::threads;
 use crate::kernel::netlink::{Order, Report};
 use crate::kernel::programs::{Client, Notice};
 use crate::kernel::socket::{SocketSettings, Sockets, heard};
@@ -164,12 +165,8 @@ pub struct Setup {
 /// The thread or its runtime cannot be started.
 pub fn start(setup: Setup) -> std::io::Result<std::thread::JoinHandle<()>> {
     std::thread::Builder::new().name("engine".into()).spawn(move || {
-        block_signals();
-        if let Some(name) = &setup.spec.daemon.engine_name
-            && let Ok(name) = std::ffi::CString::new(&**name)
-        {
-            let _ = nix::sys::prctl::set_name(&name);
-        }
+        threads::without_signals();
+        threads::named(setup.spec.daemon.engine_name.as_deref());
         let failures = privilege::engine_thread(&setup.spec.daemon);
         for (what, error) in failures {
             let _ = setup.services.send(Told::Trouble(None, format!("Unable to set {what}: {error}").into()));
@@ -178,11 +175,6 @@ pub fn start(setup: Setup) -> std::io::Result<std::thread::JoinHandle<()>> {
             tracing::error!(target: "vrrp", "The engine's loop cannot go on: {error}");
         }
     })
-}
-
-/// Signals are the services thread's business; here they would only interrupt.
-fn block_signals() {
-    let _ = nix::sys::signal::SigSet::all().thread_block();
 }
 
 fn run(setup: Setup) -> std::io::Result<()> {
