@@ -92,3 +92,12 @@ fn only_what_was_configured_to_be_tracked_is_shown() {
     );
     assert!(!tracked.lines().nth(2).unwrap().starts_with("     "), "{data}");
 }
+
+/// What fixtures are made of is what the language gives for a block that says the least.
+#[test]
+fn a_plain_instance_is_what_a_block_without_more_gives() {
+    let (spec, code, said) =
+        read("vrrp_instance VI_1 {\n interface eth0\n virtual_router_id 1\n no_virtual_ipaddress\n}\n");
+    assert_eq!(code, 0, "{said:?}");
+    assert_eq!(spec.instances, [vipd::spec::InstanceSpec::plain()]);
+}

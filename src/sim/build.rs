@@ -1,27 +1,11 @@
 //! Specs made by hand: what the simulator's own worlds and the tests of the engine are written with. Every default is
 //! what the configuration language gives for an instance block that says nothing.
 
-use crate::spec::{
-    Auth, Checksum, Claim, Command, Garp, IfName, InstanceSpec, Notify, Peer, Run, ScriptSpec, Spec, Transport,
-    VirtualAddress,
-};
+use crate::spec::{Claim, Command, InstanceSpec, Peer, Run, ScriptSpec, Spec, Transport, VirtualAddress};
 use crate::time::Interval;
 use crate::wire::{Family, Priority, Version, Vrid};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::Arc;
-
-/// 224.0.0.18 (RFC 9568 §5.1.1.2) or ff02::12 (§5.1.2.2).
-pub const fn multicast_group(family: Family) -> IpAddr {
-    match family {
-        Family::V4 => IpAddr::V4(Ipv4Addr::new(224, 0, 0, 18)),
-        Family::V6 => IpAddr::V6(Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0x12)),
-    }
-}
-
-const ONE: Vrid = match Vrid::new(1) {
-    Some(one) => one,
-    None => panic!("1 is a VRID"),
-};
 
 /// An instance on `eth0` of the family of its first address; IPv4 is VRRPv2, IPv6 is VRRPv3. VRID 0 counts as 1.
 pub fn instance(name: &str, vrid: u8, priority: u8, addresses: &[IpAddr]) -> InstanceSpec {
@@ -29,41 +13,14 @@ pub fn instance(name: &str, vrid: u8, priority: u8, addresses: &[IpAddr]) -> Ins
     let version = if family == Family::V4 { Version::V2 } else { Version::V3 };
     InstanceSpec {
         name: name.into(),
-        vrid: Vrid::new(vrid).unwrap_or(ONE),
+        vrid: Vrid::new(vrid).unwrap_or(Vrid::ONE),
         family,
         version,
-        interface: IfName::new("eth0"),
-        vrf: None,
-        virtual_link: None,
-        transmit_base: false,
         priority: Priority(priority),
         wants_master: priority == 255,
-        interval: Interval::from_secs(1),
-        down_adverts: 3,
-        preempt: true,
-        preempt_delay: Interval::ZERO,
-        accept: true,
-        strict: false,
-        source: None,
-        track_source: false,
-        transport: Transport::Multicast { group: multicast_group(family) },
-        auth: Auth::None,
-        checksum: Checksum::default(),
-        skip_check_adv_addr: false,
-        lower_prio_no_advert: false,
-        higher_prio_send_advert: false,
-        owner_ignore_adverts: false,
-        timer_expired_backup: None,
-        track_primary: true,
-        promote_secondaries: false,
+        transport: Transport::Multicast { group: family.multicast_group() },
         claim: Arc::new(claim(addresses)),
-        garp: Garp::default(),
-        ties: Vec::new(),
-        group: None,
-        notify: Notify::default(),
-        config_fault: None,
-        debug: 0,
-        rx_buffer: None,
+        ..InstanceSpec::plain()
     }
 }
 

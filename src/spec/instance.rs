@@ -75,6 +75,50 @@ impl InstanceSpec {
         self.claim.addresses.iter().take(self.claim.advertised).map(|a| a.address)
     }
 
+    /// What `config` gives for a `vrrp_instance` block with an interface and a VRID and nothing else: VRID 1 on `eth0`, VRRPv2
+    /// over IPv4 multicast, priority 100, an advert a second. Fixtures say by `..InstanceSpec::plain()` what matters to them;
+    /// `tests/ties.rs` holds it to the language.
+    pub fn plain() -> InstanceSpec {
+        InstanceSpec {
+            name: "VI_1".into(),
+            vrid: Vrid::ONE,
+            family: Family::V4,
+            version: Version::V2,
+            interface: IfName::new("eth0"),
+            vrf: None,
+            virtual_link: None,
+            transmit_base: false,
+            priority: Priority::DEFAULT,
+            wants_master: false,
+            interval: Interval::from_secs(1),
+            down_adverts: 3,
+            preempt: true,
+            preempt_delay: Interval::ZERO,
+            accept: true,
+            strict: false,
+            source: None,
+            track_source: false,
+            transport: Transport::Multicast { group: Family::V4.multicast_group() },
+            auth: Auth::None,
+            checksum: Checksum::default(),
+            skip_check_adv_addr: false,
+            lower_prio_no_advert: false,
+            higher_prio_send_advert: false,
+            owner_ignore_adverts: false,
+            timer_expired_backup: None,
+            track_primary: true,
+            promote_secondaries: false,
+            claim: Arc::default(),
+            garp: Garp::default(),
+            ties: Vec::new(),
+            group: None,
+            notify: Notify::default(),
+            config_fault: None,
+            debug: 0,
+            rx_buffer: None,
+        }
+    }
+
     /// The virtual router's MAC address: as configured, else 00-00-5E-00-01-VRID (IPv4) or …-02-VRID (IPv6), RFC 9568
     /// §7.3. Only with a VMAC is it on the wire.
     pub fn virtual_mac(&self) -> [u8; 6] {

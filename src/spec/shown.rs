@@ -3,7 +3,8 @@
 
 use super::IfName;
 use crate::time::Interval;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use crate::wire::Family;
+use std::net::IpAddr;
 
 /// See the module. Every field is named as its keyword or as the label in the dump.
 #[derive(Clone, PartialEq, Debug)]
@@ -93,7 +94,7 @@ impl Default for Shown {
             lvs_flush: false,
             lvs_flush_on_stop: None,
             notify_priority_changes: false,
-            groups: (Ipv4Addr::new(224, 0, 0, 18).into(), Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0x12).into()),
+            groups: (Family::V4.multicast_group(), Family::V6.multicast_group()),
             garp_delay: 5,
             garp_repeat: 5,
             garp_refresh: 0,

@@ -9,7 +9,7 @@ pub mod frames;
 pub mod link;
 
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Address family of a virtual router.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, serde::Serialize, serde::Deserialize)]
@@ -26,6 +26,14 @@ impl Family {
         match address {
             IpAddr::V4(_) => Family::V4,
             IpAddr::V6(_) => Family::V6,
+        }
+    }
+
+    /// VRRP's group: 224.0.0.18 (RFC 9568 §5.1.1.2) or ff02::12 (§5.1.2.2).
+    pub const fn multicast_group(self) -> IpAddr {
+        match self {
+            Family::V4 => IpAddr::V4(Ipv4Addr::new(224, 0, 0, 18)),
+            Family::V6 => IpAddr::V6(Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0x12)),
         }
     }
 }
@@ -69,6 +77,9 @@ impl serde::Serialize for Version {
 #[serde(transparent)]
 pub struct Vrid(u8);
 impl Vrid {
+    /// The first.
+    pub const ONE: Vrid = Vrid(1);
+
     /// `None` for 0.
     pub const fn new(id: u8) -> Option<Vrid> {
         if id == 0 { None } else { Some(Vrid(id)) }

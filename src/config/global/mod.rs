@@ -11,7 +11,8 @@ use crate::config::table::values::*;
 use crate::spec::IfName;
 use crate::spec::balance::{SyncDaemon, Timeouts};
 use crate::time::Interval;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use crate::wire::Family;
+use std::net::IpAddr;
 
 const LOCAL: u64 = 1_000;
 
@@ -83,9 +84,9 @@ block! {
         /// IPVS connection synchronisation, bound to an instance.
         "lvs_sync_daemon" => lvs_sync_daemon: Set<SyncDaemon> = by("IFNAME [inst STR] [id 0..255] [maxlen 1..65507] [port 1..65535] [ttl 1..255] [group MCAST]; old: IFNAME INST [ID]", Repeat::FirstKept, lvs_sync_daemon), default "off";
         /// Default VRRP group of IPv4.
-        "vrrp_mcast_group4" => mcast_group4: Set<IpAddr> = must(GROUP4), default(IpAddr::V4(Ipv4Addr::new(224, 0, 0, 18)), "224.0.0.18");
+        "vrrp_mcast_group4" => mcast_group4: Set<IpAddr> = must(GROUP4), default(Family::V4.multicast_group(), "224.0.0.18");
         /// Default VRRP group of IPv6.
-        "vrrp_mcast_group6" => mcast_group6: Set<IpAddr> = by("IPADDR(v6 mcast)", Repeat::LastWins, mcast_group6), default(IpAddr::V6(Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0x12)), "ff02::12");
+        "vrrp_mcast_group6" => mcast_group6: Set<IpAddr> = by("IPADDR(v6 mcast)", Repeat::LastWins, mcast_group6), default(Family::V6.multicast_group(), "ff02::12");
         /// Seconds before the second burst of gratuitous ARP after becoming master; 0 is none.
         "vrrp_garp_master_delay" => garp_delay: Set<u32> = must(uint(0, 4294)), default(5);
         /// Gratuitous ARPs or unsolicited NAs in a burst.

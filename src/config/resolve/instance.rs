@@ -16,7 +16,7 @@ use crate::config::vrrp::tracker::Named;
 use crate::spec::*;
 use crate::time::Interval;
 use crate::wire::{Family, Priority, Version, Vrid};
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 /// What is known of an instance beside its block.
