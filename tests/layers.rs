@@ -242,3 +242,46 @@ fn observers_have_no_wildcard_arm_on_events() {
             .is_empty()
     );
 }
+
+/// Public things without a sentence that says what they are. What only the crate uses is `pub(crate)`. Fields and variants are not
+/// counted; the doc comments of `cli/args.rs` are the help, and stand at its verbs and flags.
+fn undocumented(name: &str, text: &str) -> Vec<String> {
+    let lines: Vec<&str> = text.lines().collect();
+    let kinds =
+        ["fn ", "const fn ", "async fn ", "unsafe fn ", "struct ", "enum ", "trait ", "const ", "static ", "type "];
+    let public = |line: &str| {
+        line.trim_start().strip_prefix("pub ").is_some_and(|rest| kinds.iter().any(|kind| rest.starts_with(kind)))
+    };
+    let documented = |at: usize| {
+        let above = lines[..at].iter().rev().map(|line| line.trim_start());
+        above.skip_while(|line| line.starts_with("#[")).next().is_some_and(|line| {
+            // The end of an attribute of several lines: it is not looked behind.
+            line.starts_with("///") || line == ")]" || line == "]"
+        })
+    };
+    let missing = (0..lines.len()).filter(|at| public(lines[*at]) && !documented(*at));
+    missing.map(|at| format!("{name}:{}: {}", at + 1, lines[at].trim())).collect()
+}
+
+/// How many there are. The number may fall and not rise.
+const UNDOCUMENTED: usize = 20;
+
+#[test]
+fn public_things_say_what_they_are() {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut list = Vec::new();
+    files(&src, &mut list);
+    let missing: Vec<String> = list
+        .iter()
+        .filter(|file| !file.ends_with("cli/args.rs"))
+        .flat_map(|file| undocumented(&file.display().to_string(), &std::fs::read_to_string(file).unwrap()))
+        .collect();
+    assert!(
+        missing.len() <= UNDOCUMENTED,
+        "say what they are, or make them pub(crate): {} of at most {UNDOCUMENTED}\n{}",
+        missing.len(),
+        missing.join("\n")
+    );
+    let text = "/// A.\n#[derive(Debug)]\npub struct A;\npub fn b() {}\npub(crate) fn c() {}\n";
+    assert_eq!(undocumented("x", text), ["x:4: pub fn b() {}"], "the rule can fail");
+}

@@ -66,6 +66,7 @@ pub struct Anywhere {
 }
 
 impl Anywhere {
+    /// No file has been read yet.
     pub fn new() -> Anywhere {
         let anywhere = Anywhere { table: TableSystem::anywhere(), directories: RefCell::default() };
         for place in anywhere.table.search_path().split(':') {

@@ -25,6 +25,7 @@ use std::process::ExitCode;
 const DEFAULT_CONFIG: &str = "/etc/keepalived/keepalived.conf";
 const LOG_FILE: &str = "keepalived.log";
 
+/// The daemon's command line, to its end.
 pub fn main() -> ExitCode {
     // First of all: whoever started this may end it at once, and a daemon that ends without having looked leaves the
     // addresses on the interface that one before it left behind.

@@ -59,6 +59,7 @@ impl FileKind {
     pub(crate) fn is_directory(self) -> bool {
         matches!(self, FileKind::Directory | FileKind::Any)
     }
+    /// Whether it is an ordinary file.
     pub fn is_file(self) -> bool {
         matches!(self, FileKind::Regular | FileKind::Any)
     }

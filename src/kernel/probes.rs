@@ -73,6 +73,7 @@ impl Default for Prober {
 }
 
 impl Prober {
+    /// Makes at most `at_once` attempts at a time; the others wait in their order.
     pub fn new(at_once: usize) -> Prober {
         let random = rustls::crypto::ring::default_provider().secure_random;
         Prober { slots: Semaphore::new(at_once.clamp(1, Semaphore::MAX_PERMITS)), pings: Pings::default(), random }

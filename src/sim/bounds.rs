@@ -28,6 +28,7 @@ pub struct Bounds {
 }
 
 impl Bounds {
+    /// How long things may take by the timers of these configurations and the delays of the scenario.
     pub fn of(specs: &[&Spec], scenario: &Scenario) -> Bounds {
         let mut latency = scenario.lan.latency.1;
         let mut late = WAKE;

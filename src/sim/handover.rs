@@ -130,6 +130,7 @@ impl Hold {
         (plain && !spec.preempt).then_some(hold)
     }
 
+    /// An advert came in.
     pub fn heard(&mut self, head: &Head, now: Time) {
         let centis = u64::from(head.fifth & 0x0f) << 8 | u64::from(head.sixth);
         let theirs = match (head.version, self.version) {

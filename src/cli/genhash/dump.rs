@@ -17,6 +17,7 @@ pub struct Rows {
 }
 
 impl Rows {
+    /// Prints the whole lines that these bytes complete.
     pub fn add(&mut self, out: &mut impl Write, bytes: &[u8]) {
         self.rest.extend_from_slice(bytes);
         let whole = self.rest.len() - self.rest.len() % ROW;

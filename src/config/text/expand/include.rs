@@ -23,6 +23,7 @@ impl Checks {
     const BRACE: Checks = Checks(4);
     /// A pattern finds nothing.
     const WILDCARD: Checks = Checks(8);
+    /// Every check of `include_check`.
     pub const ALL: Checks = Checks(15);
 
     fn and(self, other: Checks) -> Checks {
