@@ -346,28 +346,11 @@ fn serve(
         Ok(started) => started,
         Err(error) => return give_up(kernel, "The bfd thread cannot be started", &error),
     };
-    let (to_vrrp, to_checker) = (engine.clone(), checker.clone());
-    bfd.send(bfd::News::Subscribe(Box::new(move |session, level| {
-        if session.for_vrrp {
-            let _ = to_vrrp.send(vrrp::News::SessionSays(session.name.clone(), level.up));
-        }
-        if session.for_checkers {
-            let (tracker, value) = (balance::Tracker::Bfd(session.name.clone()), balance::TrackValue::Up(level.up));
-            to_checker.send(checker::News::Fact(balance::Input::Tracked { tracker, value }));
-        }
-    })));
-    let socket = options.control.clone().unwrap_or_else(|| {
-        let usual = Paths::of(&spec.daemon, &PidOptions::default()).main;
-        let own = Some(pid_file.as_path()).filter(|path| *path != usual);
-        socket::socket_path(spec.daemon.net_namespace.as_deref(), spec.daemon.instance.as_deref(), own)
-    });
+    subscribe(&bfd, &engine, &checker);
+    let socket = control_socket(options, &spec, &pid_file);
     let drains = Drains::of(&socket);
     if handover.is_none() {
-        // Before anything is heard or said: a drained server stays behind from its first moment.
-        for name in drains.names().filter(|name| spec.instances.iter().any(|i| *i.name == **name)) {
-            tracing::info!(target: "vrrp", "({name}) is drained until `vipctl undrain`");
-            let _ = engine.send(vrrp::News::Steer(vrrp::Steer::Drain, Some(name.into())));
-        }
+        drain(&drains, &spec, &engine);
     }
     let (checker_told, of_checker) = mpsc::unbounded_channel();
     let checking = checker::start(
@@ -484,7 +467,66 @@ fn serve(
     };
     let _ = SigSet::all().thread_unblock();
     let end = programs::run(runtime, programs, stop, setup, || driver.is_finished());
-    let outcome = (end == End::Services).then(|| thread.join());
+    let parts = Parts { kernel, engine, checker, checking, bfd, bfd_thread, driver, server, writer, services: thread };
+    wind_up(parts, end, options, runtime, programs, stop)
+}
+
+/// A session's level goes straight from the bfd thread to those whom it concerns.
+fn subscribe(bfd: &bfd::Door, engine: &mpsc::UnboundedSender<News>, checker: &checker::Door) {
+    let (to_vrrp, to_checker) = (engine.clone(), checker.clone());
+    bfd.send(bfd::News::Subscribe(Box::new(move |session, level| {
+        if session.for_vrrp {
+            let _ = to_vrrp.send(vrrp::News::SessionSays(session.name.clone(), level.up));
+        }
+        if session.for_checkers {
+            let (tracker, value) = (balance::Tracker::Bfd(session.name.clone()), balance::TrackValue::Up(level.up));
+            to_checker.send(checker::News::Fact(balance::Input::Tracked { tracker, value }));
+        }
+    })));
+}
+
+/// Where the control socket is: as the command line says, else by the names of the instance and of the pid file.
+fn control_socket(options: &Options, spec: &Spec, pid_file: &std::path::Path) -> std::path::PathBuf {
+    options.control.clone().unwrap_or_else(|| {
+        let usual = Paths::of(&spec.daemon, &PidOptions::default()).main;
+        let own = Some(pid_file).filter(|path| *path != usual);
+        socket::socket_path(spec.daemon.net_namespace.as_deref(), spec.daemon.instance.as_deref(), own)
+    })
+}
+
+/// Instances that an operator has drained stay behind from their first moment, before anything is heard or said.
+fn drain(drains: &Drains, spec: &Spec, engine: &mpsc::UnboundedSender<News>) {
+    for name in drains.names().filter(|name| spec.instances.iter().any(|i| *i.name == **name)) {
+        tracing::info!(target: "vrrp", "({name}) is drained until `vipctl undrain`");
+        let _ = engine.send(vrrp::News::Steer(vrrp::Steer::Drain, Some(name.into())));
+    }
+}
+
+/// The threads, and the ways to them, when all of them run.
+struct Parts {
+    kernel: Kernel,
+    engine: mpsc::UnboundedSender<News>,
+    checker: checker::Door,
+    checking: std::thread::JoinHandle<()>,
+    bfd: bfd::Door,
+    bfd_thread: std::thread::JoinHandle<()>,
+    driver: std::thread::JoinHandle<()>,
+    server: Option<Server>,
+    writer: Writer,
+    services: std::thread::JoinHandle<(u8, Services, Runtime)>,
+}
+
+/// Ends what still runs: in order, to leave all to the next program, or to begin once more after the engine was lost.
+fn wind_up(
+    parts: Parts,
+    end: End,
+    options: &Arc<Options>,
+    runtime: &Runtime,
+    programs: &mut Programs,
+    stop: &mut StopSignals,
+) -> u8 {
+    let Parts { kernel, engine, checker, checking, bfd, bfd_thread, driver, server, writer, services } = parts;
+    let outcome = (end == End::Services).then(|| services.join());
     let Some(Ok((code, mut services, beside))) = outcome else {
         stop_checking(&checker, options.keep_table, &checking);
         // Stuck, or a panic beyond the last that was survived: what can be given up is given up without it.
