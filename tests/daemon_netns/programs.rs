@@ -172,6 +172,53 @@ fn a_tracked_file_on_a_dead_file_system_is_not_waited_for() {
     assert_eq!(daemon.stop().code(), Some(0));
 }
 
+/// A check whose exec takes long and a tracked file, both on a file system that does not answer: meanwhile adverts go out, the
+/// watchdog is served, the other check is run and believed. `VIPD_SLOW_EXEC` says how many seconds, 4 by default: more than the
+/// watchdog's patience.
+#[test]
+fn an_exec_that_takes_long_is_nobody_elses_fault() {
+    if !ready() || !there() {
+        return;
+    }
+    let seconds = std::env::var("VIPD_SLOW_EXEC").ok().and_then(|word| word.parse().ok()).unwrap_or(4);
+    let ground = Ground::new();
+    let files = vec![("check", 0o755, "#!/bin/sh\nexit 0\n".into()), ("level", 0o644, "-7\n".into())];
+    let mount = DeadMount::new(ground.directory.join("dead"), files);
+    let here = ground.directory.display();
+    let good = ground.program("good", &format!("echo >> {here}/good.runs"));
+    ground.configure(&format!(
+        "{GLOBALS}vrrp_script good {{\n script {}\n interval 1\n timeout 60\n}}\n\
+         vrrp_script slow {{\n script {}\n interval 1\n timeout 1\n weight -5\n}}\ntrack_file far {{\n file {}\n}}\n{}",
+        good.display(),
+        mount.file("check"),
+        mount.file("level"),
+        instance("A", 1, "10.9.0.10/24").replace(
+            "priority 200",
+            "priority 200\n track_script {\n  good\n  slow\n }\n track_file {\n  far weight 1\n }"
+        ),
+    ));
+    let (socket, heard) = beats(&ground);
+    let environment = [("NOTIFY_SOCKET", socket.as_str()), ("WATCHDOG_USEC", "3000000")];
+    mount.mute();
+    let daemon = ground.start_with_environment("", &environment);
+    daemon.wait_for_address(&ground, "10.9.0.10/24", true);
+    daemon.wait_for_log("VRRP_Script(slow) failed");
+    let begun = std::time::Instant::now();
+    while begun.elapsed().as_secs() < seconds {
+        let (runs, beat) = (lines(&ground, "good.runs"), heard.load(Ordering::SeqCst));
+        advertises(&daemon);
+        daemon.wait_for("a further run", || lines(&ground, "good.runs") > runs);
+        daemon.wait_for("a further beat", || heard.load(Ordering::SeqCst) > beat);
+        assert_eq!((is_good(&daemon, "good"), is_good(&daemon, "slow")), (Some(true), Some(false)));
+        assert_eq!(status(&daemon)["instances"][0]["effective_priority"], 195);
+    }
+    assert_eq!(daemon.log_text().matches("(A) Entering").count(), 2, "{}", daemon.log_text());
+    // The exec is done at last, and its exit is no longer heard; the next run's is.
+    mount.answers();
+    daemon.wait_for("both to be heard", || status(&daemon)["instances"][0]["effective_priority"] == 193);
+    assert_eq!(daemon.stop().code(), Some(0));
+}
+
 /// A configuration that cannot be read to its end holds nothing up but itself.
 #[test]
 fn a_reload_from_a_dead_file_system_does_not_keep_the_daemon_from_stopping() {
