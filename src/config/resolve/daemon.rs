@@ -9,7 +9,7 @@ use crate::config::security::{Guard, SetScript};
 use crate::config::table::block::{Cx, Set};
 use crate::config::text::source::Span;
 use crate::config::top::Top;
-use crate::spec::{Daemon, Dbus, Dump, Fifo, Mail, NetlinkBuffers, Nftables, RxBuffer, Snmp, ThreadSpec};
+use crate::spec::{Daemon, Dbus, Dump, Fifo, Mail, NetlinkBuffers, Nftables, Run, RxBuffer, Snmp, ThreadSpec};
 
 fn is_below(one: Span, other: Span) -> bool {
     one.start > other.start
@@ -27,51 +27,14 @@ fn as_read<T>(global: &Global, line: Span, guard: &mut Guard<'_>, ask: impl FnOn
 pub fn daemon(top: &Top, guard: &mut Guard<'_>, cx: &mut Cx<'_>) -> Daemon {
     // Taken out while scripts are checked, which also complain through `cx`.
     let global = std::mem::take(&mut cx.global);
-    let script = |line: &SetScript, what: &str, guard: &mut Guard<'_>, cx: &mut Cx<'_>| {
-        let line = line.as_deref()?;
-        as_read(&global, line.span, guard, |guard| notify(Some(&line.value), what, guard, cx)).map(|run| *run)
-    };
-    // Unlike other scripts, for which keepalived only logs that their user does not exist.
-    let of_parent = |line: &SetScript, what: &str, guard: &mut Guard<'_>, cx: &mut Cx<'_>| {
-        let line = line.as_deref()?;
-        let told = line.value.user.is_none() && cx.spoilt("script_user");
-        let no_user = |_: &mut Guard<'_>| if told { Class::Note } else { Class::General };
-        let ask = |guard: &mut Guard<'_>| left_out_script(Some(&line.value), what, no_user, guard, cx);
-        as_read(&global, line.span, guard, ask).map(|run| *run)
-    };
-    let startup = of_parent(&global.startup_script, "startup_script", guard, cx);
-    let shutdown = of_parent(&global.shutdown_script, "shutdown_script", guard, cx);
+    let startup = parent_script(&global, &global.startup_script, "startup_script", guard, cx);
+    let shutdown = parent_script(&global, &global.shutdown_script, "shutdown_script", guard, cx);
     let run_vrrp = !top.instances.is_empty();
-    let fifo_of = |line: &Set<FifoLine>, reader: &SetScript, what: &str, guard: &mut Guard<'_>, cx: &mut Cx<'_>| {
-        let line = line.as_ref()?;
-        let account = match as_read(&global, line.span, guard, |guard| guard.account_of(line.value.user.as_ref())) {
-            Ok(account) => account,
-            Err(problem) => {
-                let class = guard.class_of_missing_user();
-                let mut complaint = Diagnostic::new(class, line.span, format!("{what} is not made: {problem}"))
-                    .help(crate::config::resolve::NO_USER);
-                if let Some(below) = global.script_user.as_ref().filter(|user| is_below(user.span, line.span)) {
-                    complaint = complaint.related(below.span, "this comes too late for it; write it first");
-                }
-                cx.push(complaint);
-                return None;
-            }
-        };
-        let reader = if run_vrrp { script(reader, &format!("{what}_script"), guard, cx) } else { None };
-        let path = line.value.path.clone();
-        Some(Fifo { reader: reader.map(|run| run.with_argument(&path)), path, uid: account.uid, gid: account.gid })
-    };
-    let fifo = fifo_of(&global.fifo, &global.fifo_script, "notify_fifo", guard, cx);
-    let vrrp_fifo = fifo_of(&global.vrrp_fifo, &global.vrrp_fifo_script, "vrrp_notify_fifo", guard, cx);
+    let reader = |script| if run_vrrp { Some(script) } else { None };
+    let fifo = notify_fifo(&global, &global.fifo, reader(&global.fifo_script), "notify_fifo", guard, cx);
+    let vrrp_fifo =
+        notify_fifo(&global, &global.vrrp_fifo, reader(&global.vrrp_fifo_script), "vrrp_notify_fifo", guard, cx);
     let host = cx.env.system.host_name();
-    let rx_multiplier = global.rx_multiplier();
-    let rx_buffer = match (global.rx_policy.bytes, global.rx_policy.mtu, global.rx_policy.advert) {
-        (Some(bytes), _, _) => RxBuffer::Bytes(bytes),
-        (None, true, _) => RxBuffer::Mtu { multiplier: rx_multiplier },
-        (None, false, true) => RxBuffer::Advert { multiplier: rx_multiplier },
-        _ => RxBuffer::Kernel,
-    };
-    let server = global.smtp_server.get();
     let daemon = Daemon {
         router_id: global.router_id.value().unwrap_or_else(|| host.into()),
         instance: top.instance.value(),
@@ -84,32 +47,23 @@ pub fn daemon(top: &Top, guard: &mut Guard<'_>, cx: &mut Cx<'_>) -> Daemon {
         nice: global.nice.value().map(|nice| nice as i8),
         cpu_affinity: global.cpu_affinity.or(Vec::new()),
         no_swap: global.no_swap.is_some() || global.bfd_no_swap.is_some() || global.checker_no_swap.is_some(),
-        checker: ThreadSpec {
-            name: global.checker_process_name.value(),
-            nice: global.checker_nice.value().map(|nice| nice as i8),
-            rt_priority: global.checker_rt_priority.value(),
-            cpu_affinity: global.checker_cpus.or(Vec::new()),
-            rlimit_rttime_us: global.checker_rlimit.value().map(|us| u64::from(us.max(2))),
-        },
-        bfd: ThreadSpec {
-            name: global.bfd_process_name.value(),
-            nice: global.bfd_nice.value().map(|nice| nice as i8),
-            rt_priority: global.bfd_rt_priority.value(),
-            cpu_affinity: global.bfd_cpus.or(Vec::new()),
-            rlimit_rttime_us: global.bfd_rlimit.value().map(|us| u64::from(us.max(2))),
-        },
-        // A hard limit of 1 leaves no room for the soft limit below it.
-        rlimit_rttime_us: global.rlimit_rttime.value().map(|us| u64::from(us.max(2))),
+        checker: thread(
+            &global.checker_process_name,
+            &global.checker_nice,
+            &global.checker_rt_priority,
+            &global.checker_cpus,
+            &global.checker_rlimit,
+        ),
+        bfd: thread(
+            &global.bfd_process_name,
+            &global.bfd_nice,
+            &global.bfd_rt_priority,
+            &global.bfd_cpus,
+            &global.bfd_rlimit,
+        ),
+        rlimit_rttime_us: realtime_limit(&global.rlimit_rttime),
         umask: global.umask.value(),
-        mail: Mail {
-            server: server.map(|s| s.host.clone()),
-            port: server.map_or(25, |s| s.port),
-            from: global.email_from.value(),
-            to: global.emails.clone(),
-            helo: global.smtp_helo.value(),
-            timeout_secs: global.smtp_timeout(),
-            no_faults: global.no_email_faults.is_some(),
-        },
+        mail: mail(&global),
         fifo,
         vrrp_fifo,
         fifo_states_on_reload: global.fifo_states_on_reload.is_some(),
@@ -144,7 +98,7 @@ pub fn daemon(top: &Top, guard: &mut Guard<'_>, cx: &mut Cx<'_>) -> Daemon {
             process: global.process_monitor.value().filter(|n| *n > 0),
             process_force: global.process_monitor_force(),
         },
-        rx_buffer,
+        rx_buffer: rx_buffer(&global),
         disable_local_igmp: global.disable_local_igmp.is_some(),
         virtual_servers: top.lvs.services.len() as u32,
         snmp: Snmp { polled_carrier: top.linkbeat_polling.is_some(), ..snmp(&global) },
@@ -157,6 +111,92 @@ pub fn daemon(top: &Top, guard: &mut Guard<'_>, cx: &mut Cx<'_>) -> Daemon {
     };
     cx.global = global;
     daemon
+}
+
+/// A script that the daemon runs before and after everything. Of its user, unlike of other scripts', keepalived complains in a
+/// way that counts.
+fn parent_script(global: &Global, line: &SetScript, what: &str, guard: &mut Guard<'_>, cx: &mut Cx<'_>) -> Option<Run> {
+    let line = line.as_deref()?;
+    let told = line.value.user.is_none() && cx.spoilt("script_user");
+    let no_user = |_: &mut Guard<'_>| if told { Class::Note } else { Class::General };
+    let ask = |guard: &mut Guard<'_>| left_out_script(Some(&line.value), what, no_user, guard, cx);
+    as_read(global, line.span, guard, ask).map(|run| *run)
+}
+
+/// A FIFO and, with `script`, the program that reads it.
+fn notify_fifo(
+    global: &Global,
+    line: &Set<FifoLine>,
+    script: Option<&SetScript>,
+    what: &str,
+    guard: &mut Guard<'_>,
+    cx: &mut Cx<'_>,
+) -> Option<Fifo> {
+    let line = line.as_ref()?;
+    let account = match as_read(global, line.span, guard, |guard| guard.account_of(line.value.user.as_ref())) {
+        Ok(account) => account,
+        Err(problem) => {
+            let class = guard.class_of_missing_user();
+            let message = format!("{what} is not made: {problem}");
+            let mut complaint = Diagnostic::new(class, line.span, message).help(crate::config::resolve::NO_USER);
+            if let Some(below) = global.script_user.as_ref().filter(|user| is_below(user.span, line.span)) {
+                complaint = complaint.related(below.span, "this comes too late for it; write it first");
+            }
+            cx.push(complaint);
+            return None;
+        }
+    };
+    let path = line.value.path.clone();
+    let reader = script.and_then(Option::as_deref).and_then(|script| {
+        let ask = |guard: &mut Guard<'_>| notify(Some(&script.value), &format!("{what}_script"), guard, cx);
+        as_read(global, script.span, guard, ask)
+    });
+    Some(Fifo { reader: reader.map(|run| run.with_argument(&path)), path, uid: account.uid, gid: account.gid })
+}
+
+/// Microseconds. A hard limit of 1 leaves no room for the soft limit below it.
+fn realtime_limit(set: &Set<u32>) -> Option<u64> {
+    set.value().map(|us| u64::from(us.max(2)))
+}
+
+/// The attributes of a thread that is a process of its own in keepalived.
+fn thread(
+    name: &Set<Box<str>>,
+    nice: &Set<i32>,
+    rt_priority: &Set<u8>,
+    cpus: &Set<Vec<u32>>,
+    rlimit: &Set<u32>,
+) -> ThreadSpec {
+    ThreadSpec {
+        name: name.value(),
+        nice: nice.value().map(|nice| nice as i8),
+        rt_priority: rt_priority.value(),
+        cpu_affinity: cpus.or(Vec::new()),
+        rlimit_rttime_us: realtime_limit(rlimit),
+    }
+}
+
+fn mail(global: &Global) -> Mail {
+    let server = global.smtp_server.get();
+    Mail {
+        server: server.map(|s| s.host.clone()),
+        port: server.map_or(25, |s| s.port),
+        from: global.email_from.value(),
+        to: global.emails.clone(),
+        helo: global.smtp_helo.value(),
+        timeout_secs: global.smtp_timeout(),
+        no_faults: global.no_email_faults.is_some(),
+    }
+}
+
+fn rx_buffer(global: &Global) -> RxBuffer {
+    let multiplier = global.rx_multiplier();
+    match (global.rx_policy.bytes, global.rx_policy.mtu, global.rx_policy.advert) {
+        (Some(bytes), _, _) => RxBuffer::Bytes(bytes),
+        (None, true, _) => RxBuffer::Mtu { multiplier },
+        (None, false, true) => RxBuffer::Advert { multiplier },
+        _ => RxBuffer::Kernel,
+    }
 }
 
 fn snmp(global: &Global) -> Snmp {
