@@ -219,9 +219,11 @@ impl Census {
     pub fn speakers(&self) -> impl Iterator<Item = &Speaker> {
         self.speakers.values()
     }
+    /// Adverts that belong to no virtual router of the table.
     pub fn strays(&self) -> &[Stray] {
         &self.strays
     }
+    /// Whether nobody has been heard.
     pub fn is_empty(&self) -> bool {
         self.speakers.is_empty() && self.strays.is_empty()
     }

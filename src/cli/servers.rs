@@ -10,7 +10,7 @@ use super::view::span;
 use crate::daemon::doors::socket::{Reply, Request, ServerWish};
 use serde_json::Value;
 
-pub fn show(args: &Servers) -> Outcome {
+pub(crate) fn show(args: &Servers) -> Outcome {
     let servers = match Client::connect(&args.daemon)?.ask(&Request::Servers)? {
         Reply::Servers { servers } => servers,
         other => return Err(unexpected(&other)),
@@ -47,11 +47,11 @@ pub fn known(client: &mut Client) -> Result<Vec<Value>, Trouble> {
     }
 }
 
-pub fn list<'v>(of: &'v Value, key: &str) -> &'v [Value] {
+pub(crate) fn list<'v>(of: &'v Value, key: &str) -> &'v [Value] {
     of.get(key).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default()
 }
 
-pub fn word(of: &Value, key: &str) -> String {
+pub(crate) fn word(of: &Value, key: &str) -> String {
     match of.get(key) {
         Some(Value::String(text)) => text.clone(),
         Some(Value::Null) | None => String::new(),
@@ -59,11 +59,11 @@ pub fn word(of: &Value, key: &str) -> String {
     }
 }
 
-pub fn yes(of: &Value, key: &str) -> bool {
+pub(crate) fn yes(of: &Value, key: &str) -> bool {
     of.get(key).and_then(Value::as_bool).unwrap_or(false)
 }
 
-pub fn number(of: &Value, key: &str) -> Option<u64> {
+pub(crate) fn number(of: &Value, key: &str) -> Option<u64> {
     of.get(key).and_then(Value::as_u64)
 }
 
@@ -146,12 +146,12 @@ fn row(server: &Value, now: u64, paint: Paint) -> Vec<String> {
     ]
 }
 
-pub fn drain(args: &DrainServer, drained: bool) -> Outcome {
+pub(crate) fn drain(args: &DrainServer, drained: bool) -> Outcome {
     let wish = if drained { ServerWish::Drain } else { ServerWish::Undrain };
     wish_for(args, wish)
 }
 
-pub fn weigh(args: &WeighServer) -> Outcome {
+pub(crate) fn weigh(args: &WeighServer) -> Outcome {
     wish_for(&args.server, ServerWish::Weigh { weight: args.weight })
 }
 

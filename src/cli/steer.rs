@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use std::io::Write;
 use std::process::ExitCode;
 
-pub fn status(args: &Status) -> Outcome {
+pub(crate) fn status(args: &Status) -> Outcome {
     let (raw, view) = Client::connect(&args.daemon)?.status()?;
     let which = status::Chosen { names: &args.names, address: args.address };
     if args.json {
@@ -59,7 +59,7 @@ pub fn is_master(args: &IsMaster) -> Outcome {
     Ok(if yes { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-pub fn explain(args: &Explain) -> Outcome {
+pub(crate) fn explain(args: &Explain) -> Outcome {
     let mut client = Client::connect(&args.daemon)?;
     let (_, view) = client.status()?;
     let services = servers::known(&mut client)?;
@@ -109,7 +109,7 @@ pub fn event_line(unix_micros: u64, now: u64, event: &Value, paint: Paint) -> St
     format!("{} {text}\n", paint.dim(&format!("{wall}.{:03}", unix_micros / 1000 % 1000)))
 }
 
-pub fn bfd(args: Bfd) -> Outcome {
+pub(crate) fn bfd(args: Bfd) -> Outcome {
     if let (Some(what), Some(session)) = (args.what, args.session.clone()) {
         return ask(&args.daemon, &Request::BfdShutdown { session, down: what == BfdWhat::Shutdown });
     }
@@ -135,7 +135,7 @@ pub fn ask(daemon: &Daemon, request: &Request) -> Outcome {
     }
 }
 
-pub fn each(which: Which, request: impl FnOnce(Option<String>) -> Request) -> Outcome {
+pub(crate) fn each(which: Which, request: impl FnOnce(Option<String>) -> Request) -> Outcome {
     ask(&which.daemon, &request(which.instance))
 }
 

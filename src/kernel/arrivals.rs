@@ -69,14 +69,17 @@ impl<M: Copy> Arrivals<M> {
         }
     }
 
+    /// How many datagrams it holds.
     pub fn len(&self) -> usize {
         self.list.len()
     }
 
+    /// Whether it holds none.
     pub fn is_empty(&self) -> bool {
         self.list.is_empty()
     }
 
+    /// Holds none from here on.
     pub fn clear(&mut self) {
         self.list.clear();
         self.bytes.clear();

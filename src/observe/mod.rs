@@ -75,6 +75,7 @@ pub struct Context<'a> {
 }
 
 impl Context<'_> {
+    /// The configuration of an instance.
     pub fn instance(&self, id: InstanceId) -> Option<&InstanceSpec> {
         self.spec.instances.get(id.index())
     }
@@ -94,12 +95,15 @@ impl Context<'_> {
         let specs = self.former.into_iter().chain(std::iter::once(&**self.spec));
         specs.flat_map(|spec| balance::story::names(&spec.balance)).collect()
     }
+    /// The name of a sync group; empty if there is no such.
     pub fn group_name(&self, id: GroupId) -> &str {
         self.spec.groups.get(id.index()).map_or("?", |group| &group.name)
     }
+    /// The priority that an instance has at the event.
     pub fn priority(&self, id: InstanceId) -> Priority {
         self.priorities.get(id.index()).copied().unwrap_or(Priority::LEAVING)
     }
+    /// The role that an instance has at the event.
     pub fn role(&self, id: InstanceId) -> Role {
         self.roles.get(id.index()).copied().unwrap_or(Role::Init)
     }
@@ -147,6 +151,7 @@ impl Hub {
         }
     }
 
+    /// The configuration in force.
     pub fn spec(&self) -> &Arc<Spec> {
         &self.spec
     }
@@ -190,6 +195,7 @@ impl Hub {
         self.tell(|observer, cx| observer.balance(event, cx, wishes));
     }
 
+    /// The daemon ends: what every observer does last.
     pub fn stopped(&mut self, wishes: &mut Wishes) {
         self.tell(|observer, cx| observer.stopped(cx, wishes));
     }

@@ -31,6 +31,7 @@ pub struct Bystander {
 }
 
 impl Bystander {
+    /// Judges adverts as a router with this configuration would.
     pub fn new(spec: Arc<Spec>) -> Bystander {
         let heard = vec![(0, ReplayTable::default()); spec.instances.len()];
         Bystander { spec, heard }

@@ -52,6 +52,7 @@ pub struct DestinationTraffic {
     pub stats: Stats,
 }
 
+/// What went through a service of the kernel.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct ServiceTraffic {
     pub stats: Stats,

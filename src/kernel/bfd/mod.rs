@@ -184,6 +184,7 @@ impl Ground {
         Ok(port)
     }
 
+    /// Closes the socket that a session sends from.
     pub fn close(&mut self, session: SessionId) {
         self.outgoing.remove(&session);
     }
