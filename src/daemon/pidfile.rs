@@ -134,10 +134,6 @@ impl PidFile {
         };
         all().map_err(|error| PidError::Io { path: self.path.clone(), error })
     }
-
-    pub(crate) fn path(&self) -> &Path {
-        &self.path
-    }
 }
 
 impl Drop for PidFile {

@@ -27,7 +27,8 @@ pub struct LinuxSystem {
 }
 
 impl LinuxSystem {
-    pub(crate) fn new() -> Self {
+    /// As the machine is now.
+    pub fn new() -> Self {
         LinuxSystem::default()
     }
 }

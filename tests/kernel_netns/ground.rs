@@ -10,9 +10,9 @@ use vipd::kernel::netlink::{Kernel, Order, Report, Settings};
 use vipd::kernel::socket::{self, Sockets};
 use vipd::lab::wire;
 use vipd::spec::*;
-use vipd::time::{Interval, Time};
+use vipd::time::Time;
 use vipd::vrrp::io::{LinkFact, Outcome, Port};
-use vipd::wire::{Family, Priority, Version, Vrid};
+use vipd::wire::{Family, Version, Vrid};
 
 /// May namespaces be made here? Otherwise the reason is printed and the test is over.
 pub fn ready(test: &str) -> bool {

@@ -98,10 +98,6 @@ impl Tree {
         (KEEPALIVED.len() + 2..=oid.len()).rev().any(|length| oid.get(..length).is_some_and(under))
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (&[u32], &Value)> {
-        self.0.iter().map(|(oid, value)| (oid.as_slice(), value))
-    }
-
     fn set(&mut self, base: &[u32], tail: &[u32], value: Value) {
         self.0.insert([base, tail].concat(), value);
     }
@@ -221,7 +217,7 @@ mod tests {
             walked.push((oid.to_vec(), value.clone()));
             at = oid.to_vec();
         }
-        let sorted: Vec<_> = tree.iter().map(|(oid, value)| (oid.to_vec(), value.clone())).collect();
+        let sorted: Vec<_> = tree.0.iter().map(|(oid, value)| (oid.to_vec(), value.clone())).collect();
         assert_eq!(walked, sorted);
         assert_eq!(sorted.first().map(|(oid, _)| oid.as_slice()), Some([1, 3].as_slice()));
         assert_eq!(sorted.last().map(|(oid, _)| oid.as_slice()), Some([1, 10].as_slice()));

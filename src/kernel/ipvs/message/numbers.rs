@@ -1,4 +1,5 @@
-//! The numbers of linux/ip_vs.h: commands, attributes, flags.
+//! The numbers of linux/ip_vs.h: commands, attributes, flags. The lists are whole, whatever of them is sent.
+#![allow(dead_code)]
 
 /// What the controller of generic netlink knows the family by.
 pub const FAMILY: &str = "IPVS";
@@ -6,7 +7,8 @@ pub(crate) const VERSION: u8 = 1;
 
 /// Commands of the family.
 pub mod command {
-    pub(crate) const NEW_SERVICE: u8 = 1;
+    /// IPVS_CMD_NEW_SERVICE.
+    pub const NEW_SERVICE: u8 = 1;
     pub(crate) const SET_SERVICE: u8 = 2;
     pub(crate) const DELETE_SERVICE: u8 = 3;
     pub(crate) const GET_SERVICE: u8 = 4;
