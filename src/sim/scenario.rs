@@ -337,32 +337,12 @@ fn act(words: &mut Words<'_>, settings: LanSettings) -> Result<Act, String> {
             }
             Act::Partition(parts)
         }
-        "script" => Act::Script {
-            node: node(words)?,
-            script: words.name("script")?,
-            conduct: match words.next("ok, fail, hang, stubborn, flap or missing")? {
-                "ok" => Conduct::Succeed,
-                "fail" => Conduct::Fail,
-                "hang" => Conduct::Hang,
-                "stubborn" => Conduct::Stubborn,
-                "flap" => Conduct::Flap,
-                "missing" => Conduct::Missing,
-                other => return Err(format!("{other} is none of: ok, fail, hang, stubborn, flap, missing")),
-            },
-        },
+        "script" => Act::Script { node: node(words)?, script: words.name("script")?, conduct: conduct(words)? },
         "file" => Act::File { node: node(words)?, file: words.name("file")?, value: words.number("value")? },
         "process" => {
             Act::Process { node: node(words)?, process: words.name("process")?, count: words.number("count")? }
         }
-        "netlink" => Act::Netlink {
-            node: node(words)?,
-            mood: match words.next("ok, slow or fail")? {
-                "ok" => Mood::Well,
-                "fail" => Mood::Failing,
-                "slow" => Mood::Slow(interval(words.next("how slow")?)?),
-                other => return Err(format!("{other} is none of: ok, slow TIME, fail")),
-            },
-        },
+        "netlink" => Act::Netlink { node: node(words)?, mood: mood(words)? },
         "clock" => {
             let node = node(words)?;
             let step = words.next("step")?;
@@ -374,19 +354,7 @@ fn act(words: &mut Words<'_>, settings: LanSettings) -> Result<Act, String> {
             Act::Clock { node, forward, by: interval(length)? }
         }
         "late" => Act::Late { node: node(words)?, by: interval(words.next("how late")?)? },
-        "server" => Act::Server {
-            server: endpoint(words.next("address of the server")?)?,
-            health: match words.next("up, refuse, 503, slow, hang, dead or flap")? {
-                "up" => Health::Up,
-                "refuse" => Health::Refuse,
-                "503" => Health::Error,
-                "slow" => Health::Slow(interval(words.next("how slow")?)?),
-                "hang" => Health::Hang,
-                "dead" => Health::Dead,
-                "flap" => Health::Flap,
-                other => return Err(format!("{other} is none of: up, refuse, 503, slow TIME, hang, dead, flap")),
-            },
-        },
+        "server" => Act::Server { server: endpoint(words.next("address of the server")?)?, health: health(words)? },
         "steal" => Act::Steal { node: node(words)?, address: words.number("address")? },
         "reload" => {
             let node = node(words)?;
@@ -397,6 +365,43 @@ fn act(words: &mut Words<'_>, settings: LanSettings) -> Result<Act, String> {
             Act::Reload { node, edits }
         }
         other => return Err(format!("{other} is none of: {ACTS}")),
+    })
+}
+
+/// How a check script behaves.
+fn conduct(words: &mut Words<'_>) -> Result<Conduct, String> {
+    Ok(match words.next("ok, fail, hang, stubborn, flap or missing")? {
+        "ok" => Conduct::Succeed,
+        "fail" => Conduct::Fail,
+        "hang" => Conduct::Hang,
+        "stubborn" => Conduct::Stubborn,
+        "flap" => Conduct::Flap,
+        "missing" => Conduct::Missing,
+        other => return Err(format!("{other} is none of: ok, fail, hang, stubborn, flap, missing")),
+    })
+}
+
+/// How the kernel takes requests.
+fn mood(words: &mut Words<'_>) -> Result<Mood, String> {
+    Ok(match words.next("ok, slow or fail")? {
+        "ok" => Mood::Well,
+        "fail" => Mood::Failing,
+        "slow" => Mood::Slow(interval(words.next("how slow")?)?),
+        other => return Err(format!("{other} is none of: ok, slow TIME, fail")),
+    })
+}
+
+/// How a real server behaves.
+fn health(words: &mut Words<'_>) -> Result<Health, String> {
+    Ok(match words.next("up, refuse, 503, slow, hang, dead or flap")? {
+        "up" => Health::Up,
+        "refuse" => Health::Refuse,
+        "503" => Health::Error,
+        "slow" => Health::Slow(interval(words.next("how slow")?)?),
+        "hang" => Health::Hang,
+        "dead" => Health::Dead,
+        "flap" => Health::Flap,
+        other => return Err(format!("{other} is none of: up, refuse, 503, slow TIME, hang, dead, flap")),
     })
 }
 
