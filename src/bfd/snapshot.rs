@@ -15,7 +15,7 @@ pub struct Snapshot {
     pub sessions: Vec<SessionView>,
     /// Datagrams that belong to no session, by reason.
     pub refused: BTreeMap<Refusal, u64>,
-    /// Descriptors that are listened at: single-hop, multihop. Filled in by whoever has them.
+    /// Descriptors that are listened at: single-hop, multihop. Filled in by the loop that has them.
     pub listening: [Vec<i32>; 2],
     /// Worst delay of our own loop that is remembered.
     pub own_delay: Interval,
@@ -43,7 +43,7 @@ pub struct SessionView {
     pub peer_discriminator: u32,
     pub source_port: Option<u16>,
     pub id: SessionId,
-    /// The socket to send from. Filled in by whoever has it.
+    /// The socket to send from. Filled in by the loop that has it.
     pub descriptor: Option<i32>,
     /// As configured.
     pub min_tx: Interval,

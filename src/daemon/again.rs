@@ -90,7 +90,7 @@ async fn say(programs: &Handle, program: &Path, args: &[&str], limit: Duration) 
         let _ = listen.take(SAID_MOST).read_to_end(&mut said).await;
         (ended.ended().await, String::from_utf8_lossy(&said).into_owned())
     };
-    // It is told to end a little before: whoever hangs in the kernel does not hear it.
+    // It is told to end a little before: a program that hangs in the kernel does not hear it.
     match timeout(limit + 2 * limits.then, both).await {
         Ok((Some(Notice::Exited(Exit::Signal(libc::SIGTERM | libc::SIGKILL))), _)) | Err(_) => {
             Err(format!("{name} does not answer within {} s", limit.as_secs()))

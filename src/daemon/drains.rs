@@ -38,7 +38,7 @@ impl Drains {
         self.names.iter().map(|name| &**name)
     }
 
-    /// Another set of names, to be [saved](Drains::save) by whoever may wait for a disk.
+    /// Another set of names, to be [saved](Drains::save) by a thread that may wait for a disk.
     pub fn with(&self, names: impl IntoIterator<Item = Box<str>>) -> Drains {
         Drains { path: self.path.clone(), names: self.names.iter().cloned().chain(names).collect() }
     }

@@ -2,7 +2,7 @@
 //!
 //! [`start`] does not wait for exec. A program on a file system that does not answer stays between fork and exec for as
 //! long as that lasts, and nobody else is to wait with it: the child says through a pipe why it could not execute, and
-//! the pipe's end without a word means that it did. Whoever owns the [`Child`] reads it when there is something to read.
+//! the pipe's end without a word means that it did. The owner of the [`Child`] reads it when there is something to read.
 //!
 //! The daemon has several threads, so the child may do nothing between fork and exec but system calls: every string,
 //! every pointer and the shell's command line are made before. It is forked by clone(2) itself: glibc's fork runs handlers,
@@ -170,7 +170,7 @@ pub fn start(outfit: &mut Outfit, run: &Run, extra: &[String], stderr: Option<Bo
     let pid = pid?;
     // SAFETY: clone made the descriptor for us.
     let ended = unsafe { OwnedFd::from_raw_fd(pidfd) };
-    // The child does so as well: whoever is first, the group is there for the first signal.
+    // The child does so as well: whichever is first, the group is there for the first signal.
     // SAFETY: takes numbers only.
     unsafe { libc::setpgid(pid, pid) };
     Ok(Child { pid, ended, executed })

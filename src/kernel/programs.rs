@@ -1,4 +1,4 @@
-//! All programs that the daemon runs, whoever asked for them: started, watched, ended, reaped.
+//! All programs that the daemon runs, for every thread: started, watched, ended, reaped.
 //!
 //! [`Programs`] belongs to one thread, which must live as long as the daemon and wait for nothing but [`Programs::attend`].
 //! Everybody else has a [`Client`] and asks through it; what becomes of a run comes back as a [`Notice`] under the number
@@ -108,7 +108,7 @@ enum Order {
 /// A run as its client knows it.
 type Key = (u32, Attempt);
 
-/// The way to ask, for whoever makes clients.
+/// Makes clients.
 #[derive(Clone, Debug)]
 pub struct Handle {
     orders: mpsc::UnboundedSender<Order>,
@@ -345,7 +345,7 @@ impl Programs {
         self.running.len()
     }
 
-    /// What runs at this moment, for whoever this process becomes.
+    /// What runs at this moment, for the program that this process becomes.
     pub fn left_behind(&self) -> Vec<LeftBehind> {
         let left = |run: &Running| LeftBehind {
             pid: run.pid,
@@ -516,7 +516,7 @@ impl Programs {
                 if process::is_shortage(&error)
                     && job.limit.is_none_or(|l| Instant::now() <= since + l.after + l.then) =>
             {
-                // It says nothing of the program. Whoever cannot wait gives it up.
+                // It says nothing about the program. A client that cannot wait gives it up.
                 self.waiting.push_front(Waiting { key, job, tell, since });
                 self.not_before = Some(Instant::now() + SHORTAGE);
             }

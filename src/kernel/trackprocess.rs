@@ -127,7 +127,7 @@ impl ProcessWatch {
                 Events::Live(live) => live,
                 Events::Idle(_) => return std::future::pending().await,
                 Events::Polled(next, _) => {
-                    // Kept outside, as whoever waits here is called away by everything else that happens.
+                    // Kept outside, as this future is dropped whenever anything else happens first.
                     tokio::time::sleep_until(*next.get_or_insert_with(|| Instant::now() + POLL)).await;
                     *next = None;
                     self.scan();

@@ -143,7 +143,7 @@ fn start(
     house: &Mutex<House>,
 ) -> Result<(), Trouble> {
     let Some((program, rest)) = argv.split_first() else { return Err(Trouble::new("nothing to start")) };
-    // Held over the start: whoever reaps must not take the end of a program that is not in the list yet.
+    // Held over the start: the thread that reaps must not take the end of a program that is not in the list yet.
     let mut house = lock(house);
     let mut child = command(program)
         .args(rest)

@@ -245,7 +245,7 @@ fn gave_up(heard: Heard<'_>, stage: Stage) -> Step {
         Heard::Failed(Failure::Reset) => bad(Symptom::Closed(stage)),
         Heard::Failed(Failure::Unreachable(error)) => bad(Symptom::Unreachable(error)),
         Heard::Failed(Failure::Local(error)) => Step::Done(Finding::NotMade(error)),
-        // Whoever carries the steps out has lost the thread; the attempt is worth nothing.
+        // The caller told of a step that was not asked for; the attempt is worth nothing.
         Heard::Begin | Heard::Connected | Heard::Sent | Heard::Bytes(_) => malformed("the check lost its thread"),
     }
 }

@@ -120,7 +120,7 @@ pub(super) fn judge(
         return Ok(());
     }
     let grouped = groups.first().is_some_and(|keys| !keys.is_empty());
-    // Members of a group go together: whoever is heard on one wire must be heard on all.
+    // Members of a group go together: a router that is heard on one wire must be heard on all.
     let whole = |x: Member, y: Member| -> Option<bool> {
         let own = |m: Member| -> Vec<Member> {
             let node = world.nodes.get(m.0);

@@ -53,7 +53,7 @@ impl Clock {
         self.wall = if forward { self.wall.saturating_add(by) } else { self.wall.saturating_sub(by) };
         self.farthest = self.farthest.max(self.wall);
         self.settled = self.settled.max(now + longest(spec));
-        // Whoever has not spoken since it began is as one that begins.
+        // A router that has not spoken since it began is as one that begins.
         self.begin(spec, now);
     }
 

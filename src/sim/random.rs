@@ -1,6 +1,6 @@
 //! Chance from a seed: SplitMix64 (Steele, Lea, Flood 2014), so that a run is the same on every machine and for ever.
 //!
-//! Owned by whoever draws; never seeded from a clock.
+//! Each part that draws owns one; never seeded from a clock.
 
 use crate::time::Interval;
 

@@ -193,7 +193,7 @@ impl Engine {
                 self.instances.push(Instance::new(spec, self.opening, self.now));
                 continue;
             };
-            // Whoever is in a group determines again who is faulty there; nobody else is to be held by one that was left.
+            // Each member determines again who is faulty in its group; nobody is to be held by a member that has left.
             (instance.group_fault, instance.group_pending) = (None, false);
             if old_spec != spec {
                 changed.push((id, at));

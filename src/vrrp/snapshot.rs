@@ -38,7 +38,7 @@ pub struct LinkView {
     pub changing: bool,
 }
 
-/// A socket and who speaks through it; the descriptor is filled in by whoever has it open.
+/// A socket and who speaks through it; the descriptor is filled in by the loop that has it open.
 #[derive(Clone, PartialEq, Debug)]
 pub struct PortView {
     pub port: Port,
@@ -89,7 +89,7 @@ pub struct InstanceView {
     /// Members of its sync group without which it cannot become MASTER although it is ready to.
     pub held_back_by: Vec<Box<str>>,
     pub last_advert_sent: Option<Time>,
-    /// Whose adverts are refused; at most a few dozen, whoever was silent longest gives way.
+    /// Senders whose adverts are refused; at most a few dozen, and the one that was silent longest gives way.
     pub refused_speakers: Vec<SpeakerView>,
     /// Who speaks as MASTER while this router is, or last was, MASTER.
     pub rivals: Vec<RivalView>,

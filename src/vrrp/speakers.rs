@@ -161,7 +161,7 @@ impl Table<Rival> {
             .collect()
     }
 
-    /// This router is not MASTER any longer: whoever speaks is no rival.
+    /// This router is not MASTER any longer: no speaker is a rival.
     pub(super) fn settled(&mut self) {
         self.0.iter_mut().for_each(|rival| rival.told = false);
     }

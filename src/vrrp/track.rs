@@ -1,7 +1,7 @@
 //! Trackers: what files, processes and BFD sessions say, and what any tracker's word means for a priority.
 //!
 //! The board keeps readings; [`weigh`] turns a reading into a contribution, once and the same way for all kinds. The sum
-//! is rebuilt each time by whoever needs it; nothing is ever added to or taken from a priority in place.
+//! is rebuilt each time where it is needed; nothing is ever added to or taken from a priority in place.
 
 use super::io::{TrackValue, Tracker};
 use crate::spec::{ProcessSpec, Spec, Tie, TieTarget};

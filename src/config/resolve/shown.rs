@@ -5,7 +5,7 @@ use crate::config::global::Global;
 use crate::config::security::Guard;
 use crate::spec::{ProcessShown, Shown};
 
-/// Pure: complains about nothing, since whoever uses a value has complained already.
+/// Pure: complains about nothing: `resolve` has complained where it used a value.
 pub fn shown(global: &Global, guard: &mut Guard<'_>) -> Shown {
     let script_security = global.script_security.is_some();
     // With security on and nobody named there is no such account, and asking would be taken for a use of it.

@@ -2,7 +2,7 @@
 //! GET, one answer, close).
 //!
 //! However many ask, the daemon makes a page at most every [`FRESH`], and so many are served at once as any door has room
-//! for: the others wait in the kernel's queue. Whoever is slow loses its connection after [`PATIENCE`].
+//! for: the others wait in the kernel's queue. A slow scraper loses its connection after [`PATIENCE`].
 
 use super::socket::{Answer, Question, Reply, Request};
 use crate::daemon::options::MetricsPlace;

@@ -160,7 +160,7 @@ pub fn alone(
     runtime.block_on(async {
         let limits = Limit { after: limit, then: ALONE_PATIENCE };
         let mut ended = programs.handle().once(Job { limit: Some(limits), ..Job::new(run.clone()) });
-        // It need not have died of it: whoever waits inside the kernel does not.
+        // It need not have died of it: a process that waits inside the kernel does not.
         let deadline = Instant::now() + limit + 2 * ALONE_PATIENCE;
         let timed_out = Instant::now() + limit;
         loop {

@@ -237,7 +237,7 @@ impl Ground {
         outgoing.socket.send_to_with_flags(bytes, &outgoing.to, libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL).map(|_| ())
     }
 
-    /// For whoever speaks for these sessions while this process has no program: see [`StandIn`].
+    /// For the process that speaks for these sessions while this one has no program: see [`StandIn`].
     pub fn relay(&self, session: SessionId) -> Option<Relay> {
         let outgoing = self.outgoing.get(&session)?;
         Some(Relay { descriptor: outgoing.socket.as_raw_fd(), to: outgoing.to.clone() })

@@ -4,7 +4,7 @@
 //! A killed daemon leaves its services in the kernel's table. Those that are still wanted are adopted where they stand;
 //! those that are no longer wanted could as well be somebody else's, and only this record tells. It is written before the
 //! kernel is asked, so it may name what never came to be, never the other way round. It also keeps the kernel's time-outs
-//! as they were before they were set, to be restored by whoever ends. A file that cannot be read is no record.
+//! as they were before they were set, to be restored at the end. A file that cannot be read is no record.
 
 use super::message::Timeouts;
 use crate::balance::io::ServiceKey;

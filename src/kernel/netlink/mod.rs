@@ -1,7 +1,7 @@
 //! The kernel thread: what is claimed goes into Linux, what Linux does comes out, what others remove is put back.
 //!
 //! One OS thread with its own current-thread runtime, because a netlink request is carried out inside the caller's
-//! sendmsg under RTNL: claiming 2,000 addresses would stall whoever asks. It resolves interface names itself, from the
+//! sendmsg under RTNL: claiming 2,000 addresses would stall the thread that asks. It resolves interface names itself, from the
 //! [`Spec`] and from its own picture of the links.
 
 pub mod address;

@@ -97,7 +97,7 @@ impl Sockets {
         })
     }
 
-    /// What `global_defs` says, for whoever opens.
+    /// What `global_defs` says about opening one.
     pub const fn settings(&self) -> SocketSettings {
         self.settings
     }

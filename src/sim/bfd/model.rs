@@ -199,7 +199,7 @@ impl Model {
     /// The interval that periodic packets are drawn from; `None`: there are none.
     pub(super) fn interval(&self) -> Option<Interval> {
         let theirs = match self.peer {
-            // Whoever was silent for long starts over, also if it wanted no packets.
+            // A side that was silent for long starts over, also if it wanted no packets.
             Some(peer) if peer.min_rx == 0 && self.forgotten => 1,
             Some(peer) => peer.min_rx,
             None => 1,

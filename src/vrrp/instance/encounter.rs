@@ -195,7 +195,7 @@ impl Instance {
     }
 }
 
-/// Is this one of the unicast peers? Whoever else speaks is not answered, so nothing need be remembered of it.
+/// Is this one of the unicast peers? No other sender is answered, so nothing need be remembered of it.
 fn is_peer(spec: &InstanceSpec, from: IpAddr) -> bool {
     matches!(&spec.transport, Transport::Unicast { peers, .. } if peers.iter().any(|peer| peer.address == from))
 }

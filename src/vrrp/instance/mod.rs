@@ -75,7 +75,7 @@ pub(super) struct Instance {
     pub(super) drained: bool,
     /// The master's interval: learned from a version 3 master, else our own.
     pub(super) learned: Interval,
-    /// Whoever spoke as master last, in whatever state.
+    /// The router that spoke as master last, in whatever state this one is.
     pub(super) last_heard: Option<Heard>,
     pub(super) last_sent: Option<Time>,
     /// The address that it spoke from last.
@@ -374,7 +374,7 @@ impl Instance {
         }
     }
 
-    /// A master gives everything up for whoever takes it.
+    /// A master gives everything up, for any router to take.
     pub(super) fn hand_over(&mut self, why: Cause, cx: &mut Cx<'_>) {
         self.advertise(Priority::LEAVING, cx);
         let backup = Backup { patience: Patience::HandedOver, ..Backup::fresh(cx.now.max(cx.not_before)) };

@@ -26,7 +26,7 @@ impl<T> Set<T> {
         self.0.as_ref().map(|set| set.span)
     }
 
-    /// With its place, for whoever takes it over.
+    /// With its place; the setting is used up.
     pub fn given(self) -> Option<Setting<T>> {
         self.0
     }
@@ -38,7 +38,7 @@ impl<T> Set<T> {
 }
 
 impl<T: Clone> Set<T> {
-    /// What was given, for whoever keeps it.
+    /// What was given, as a copy.
     pub fn value(&self) -> Option<T> {
         self.get().cloned()
     }

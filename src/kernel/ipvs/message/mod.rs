@@ -237,7 +237,7 @@ impl Message {
     pub fn get_info() -> Message {
         Message { command: command::GET_INFO, attributes: Vec::new() }
     }
-    /// Empties the table, whoever filled it.
+    /// Empties the table, also of what other programs put there.
     pub fn flush() -> Message {
         Message { command: command::FLUSH, attributes: Vec::new() }
     }
