@@ -66,40 +66,11 @@ pub fn instance(id: u8, priority: u8) -> InstanceSpec {
     InstanceSpec {
         name: format!("VI_{id}").into(),
         vrid: vrid(id),
-        family: Family::V4,
         version: Version::V3,
-        interface: Some(name("eth0")),
-        vrf: None,
-        virtual_link: None,
-        transmit_base: false,
         priority: Priority(priority),
         wants_master: priority == 255,
-        interval: ms(1000),
-        down_adverts: 3,
-        preempt: true,
-        preempt_delay: Interval::ZERO,
-        accept: true,
-        strict: false,
-        source: None,
-        track_source: false,
-        transport: Transport::Multicast { group: ip("224.0.0.18") },
-        auth: Auth::None,
-        checksum: Checksum::default(),
-        skip_check_adv_addr: false,
-        lower_prio_no_advert: false,
-        higher_prio_send_advert: false,
-        owner_ignore_adverts: false,
-        timer_expired_backup: None,
-        track_primary: true,
-        promote_secondaries: false,
         claim: claim(&["10.0.0.100"]),
-        garp: Garp::default(),
-        ties: Vec::new(),
-        group: None,
-        notify: Notify::default(),
-        config_fault: None,
-        debug: 0,
-        rx_buffer: None,
+        ..InstanceSpec::plain()
     }
 }
 
@@ -146,14 +117,8 @@ pub fn script(label: &str) -> ScriptSpec {
     ScriptSpec {
         name: label.into(),
         run: Run { command: vipd::spec::Command::Shell(label.into()), uid: 0, gid: 0, groups: None },
-        interval: ms(1000),
-        timeout: ms(1000),
-        weight: 0,
-        reverse: false,
-        rise: 1,
-        fall: 1,
-        init_fail: false,
         insecure: false,
+        ..vipd::sim::build::script(label, ms(1000), 1, 1)
     }
 }
 
