@@ -22,6 +22,7 @@ pub mod lab;
 pub mod listen;
 pub mod observe;
 pub mod probe;
+pub mod random;
 pub mod sim;
 pub mod spec;
 pub mod time;

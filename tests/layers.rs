@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 /// (part, parts it may use besides itself, words that must not occur in it)
 const RULES: &[(&str, &[&str], &[&str])] = &[
     ("time.rs", &[], &["tokio", "Instant::now"]),
+    ("random.rs", &["time"], &["tokio", "tracing::", "std::fs", "Instant::now", "SystemTime", "rand::"]),
     ("spec", &["wire", "time"], &["tokio", "tracing::", "std::fs", "Instant::now"]),
     ("handover.rs", &[], &["tokio", "tracing::", "std::fs", "Instant::now"]),
     ("agenda.rs", &["time"], &["tokio", "tracing::", "std::fs", "Instant::now"]),
@@ -23,12 +24,12 @@ const RULES: &[(&str, &[&str], &[&str])] = &[
     ),
     (
         "bfd",
-        &["spec", "agenda", "handover", "wire", "time"],
+        &["spec", "agenda", "handover", "random", "wire", "time"],
         &["tokio", "tracing::", "std::fs", "UdpSocket", "TcpStream", "socket2", "Instant::now", "SystemTime", "rand::"],
     ),
     (
         "balance",
-        &["spec", "agenda", "handover", "wire", "time"],
+        &["spec", "agenda", "handover", "random", "wire", "time"],
         &["tokio", "tracing::", "std::fs", "UdpSocket", "TcpStream", "socket2", "Instant::now", "SystemTime", "rand::"],
     ),
     (
@@ -71,7 +72,7 @@ const RULES: &[(&str, &[&str], &[&str])] = &[
     // Its timeline says things in the words of the log.
     (
         "sim",
-        &["vrrp", "bfd", "balance", "spec", "config", "observe::words", "observe::balance", "wire", "time"],
+        &["vrrp", "bfd", "balance", "spec", "config", "observe::words", "observe::balance", "random", "wire", "time"],
         &["tokio", "Instant::now", "SystemTime", "std::thread"],
     ),
     // The rehearsal's address plan and its expectations come out of Specs; the engine itself is the daemon's.

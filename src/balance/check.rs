@@ -5,6 +5,7 @@
 //! kinds begins when an attempt ends, that of MISC_CHECK when it was due; both as with keepalived.
 
 use super::io::{Attempt, CheckId, Finding, Probe, Verdict};
+use crate::random::Random;
 use crate::spec::balance::{Checker, CheckerKind, Timing};
 use crate::time::{Interval, Time};
 use serde::{Deserialize, Serialize};
@@ -225,10 +226,7 @@ impl Check {
     }
 }
 
-/// A number of 0..2³²−1 that depends on `seed` and `number` alone (splitmix64).
+/// A number of 0..2³²−1 that depends on `seed` and `number` alone.
 pub(super) fn chance(seed: u64, number: u64) -> u64 {
-    let mut z = seed.wrapping_add(number.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    (z ^ (z >> 31)) >> 32
+    Random::new(seed).after(number).number() >> 32
 }

@@ -15,7 +15,6 @@ mod demux;
 pub mod handover;
 pub mod io;
 mod places;
-mod random;
 pub mod reload;
 mod session;
 pub mod snapshot;
@@ -28,7 +27,7 @@ use crate::time::{Interval, Time};
 use demux::Index;
 use io::{Action, Beginning, Command, Event, Input, Obstacle, Refusal, RxMeta, SessionId};
 use places::Places;
-use random::Random;
+use crate::random::Random;
 use session::{Cx, Session};
 use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
@@ -325,7 +324,7 @@ impl Engine {
 
     fn fresh_discriminator(&mut self) -> u32 {
         loop {
-            let drawn = (self.random.next() >> 32) as u32;
+            let drawn = (self.random.number() >> 32) as u32;
             if drawn != 0 && !self.index.has(drawn) {
                 return drawn;
             }

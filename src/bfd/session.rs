@@ -5,7 +5,7 @@
 //! whoever looked when. A packet is made when it is sent; there is none lying about.
 
 use super::io::{Action, Cause, Diag, Event, Hold, LENGTH, Level, Obstacle, Outlet, Refusal, SessionId, State};
-use super::random::Random;
+use crate::random::Random;
 use crate::spec;
 use crate::time::{Interval, Time};
 use crate::wire::bfd::Packet;
@@ -394,7 +394,7 @@ impl Session {
     fn draw(&mut self, interval: Interval, random: &mut Random) -> Interval {
         let quarter = interval.as_micros() / 4;
         let least = if self.spec.multiplier == 1 { interval.as_micros().div_ceil(10) } else { 0 };
-        let off = least + random.up_to(quarter.saturating_sub(least));
+        let off = least + random.within(0, quarter.saturating_sub(least));
         self.drawn = interval.less(Interval::from_micros(off));
         self.drawn
     }

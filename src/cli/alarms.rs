@@ -4,6 +4,7 @@
 //! of yesterday, a priority) is said by the verb itself.
 
 use super::view::{self, Address, Instance, Snapshot, Speaker, span};
+use crate::observe::words;
 
 /// How long an address may take to come or go before it is called missing or left over, in seconds.
 const MOVING: f64 = 2.0;
@@ -144,9 +145,7 @@ fn addresses(snapshot: &Snapshot, instance: &Instance, found: &mut Vec<Alarm>) {
     let master = instance.state == "MASTER";
     let odd: Vec<&Address> = instance.addresses.iter().filter(|a| a.on.is_empty() == master).collect();
     let Some(first) = odd.first() else { return };
-    let names: Vec<&str> = odd.iter().take(4).map(|a| a.address.as_str()).collect();
-    let more = if odd.len() > 4 { format!(" and {} more", odd.len() - 4) } else { String::new() };
-    let names = names.join(", ") + &more;
+    let names = words::first_few(odd.iter().map(|a| a.address.as_str()), ", ");
     let place = first.on.first().map_or(first.interface.as_str(), String::as_str);
     found.push(if master {
         Alarm::new("address-missing", format!("MASTER, but not on this server: {names}"))

@@ -19,6 +19,12 @@ pub fn wall() -> Wall {
     Wall { at: now(), unix_micros: u64::try_from(since.as_micros()).unwrap_or(u64::MAX) }
 }
 
+/// When `at` was by the wall clock as it stands now: microseconds since 1970.
+pub fn wall_at(at: Time) -> u64 {
+    let wall = wall();
+    wall.unix_micros.saturating_sub(wall.at.since(at).as_micros())
+}
+
 /// How long the machine has been up, suspended time included (`vrrp_delay_after_boot` is reduced by it).
 pub fn uptime() -> crate::time::Interval {
     let t = clock_gettime(ClockId::Boottime);

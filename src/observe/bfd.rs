@@ -8,23 +8,17 @@ use crate::time::{Interval, Time};
 use serde_json::{Value, json};
 use std::fmt::Write;
 use std::net::IpAddr;
+use tracing::Level;
 
-/// How loud a line is.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Loudness {
-    Warning,
-    Info,
-    /// With `-D`.
-    Detail,
-}
-
-/// The lines of an event; most have one. keepalived's texts where it has one.
-pub fn log(event: &Event) -> Vec<(Loudness, String)> {
-    use Loudness::{Detail, Info, Warning};
+/// The lines of an event; most have one. keepalived's texts where it has one. What is said at `DEBUG` is said with `-D`.
+pub fn log(event: &Event) -> Vec<(Level, String)> {
+    const WARN: Level = Level::WARN;
+    const INFO: Level = Level::INFO;
+    const DEBUG: Level = Level::DEBUG;
     match event {
         Event::Became { name, from, to, diag, peer_diag, why, own_delay } => {
             let mut lines = Vec::new();
-            let loud = |important: bool| if important { Warning } else { Detail };
+            let loud = |important: bool| if important { WARN } else { DEBUG };
             if let Cause::Expired { detection_us } = why {
                 lines.push((loud(*from == State::Up), format!("({name}) Expired after {} ms", detection_us / 1000)));
             }
@@ -35,12 +29,12 @@ pub fn log(event: &Event) -> Vec<(Loudness, String)> {
                         "({name}) Entering Down state (Local diagnostic - {diag}, Remote diagnostic - {peer_diag}): {why}"
                     ),
                 )),
-                State::Init => lines.push((Detail, format!("({name}) Entering Init state"))),
-                State::Up | State::AdminDown => lines.push((Info, format!("({name}) Entering {to} state"))),
+                State::Init => lines.push((DEBUG, format!("({name}) Entering Init state"))),
+                State::Up | State::AdminDown => lines.push((INFO, format!("({name}) Entering {to} state"))),
             }
             if *from == State::Up && *to == State::Down && !own_delay.is_zero() {
                 let text = format!("({name}) vipd itself was woken {} ms late before that", millis(*own_delay));
-                lines.push((Warning, text));
+                lines.push((WARN, text));
             }
             lines
         }
@@ -50,34 +44,34 @@ pub fn log(event: &Event) -> Vec<(Loudness, String)> {
                 Some(Hold::Operator) => " (kept: the session is shut down here)",
                 None => "",
             };
-            vec![(Detail, format!("({name}) Trackers read {}{held}", if level.up { "up" } else { "down" }))]
+            vec![(DEBUG, format!("({name}) Trackers read {}{held}", if level.up { "up" } else { "down" }))]
         }
         Event::DetectionTime { name, is, was } => {
             let blank = " ".repeat(name.len() + 3);
             let (is, was) = (is.as_micros(), was.as_micros());
-            vec![(Info, format!("{blank} Detection time is {is} us (was {was} us)"))]
+            vec![(INFO, format!("{blank} Detection time is {is} us (was {was} us)"))]
         }
-        Event::PollStarted { name } => vec![(Detail, format!("({name}) Starting poll sequence"))],
-        Event::PollEnded { name } => vec![(Detail, format!("({name}) Poll sequence answered"))],
+        Event::PollStarted { name } => vec![(DEBUG, format!("({name}) Starting poll sequence"))],
+        Event::PollEnded { name } => vec![(DEBUG, format!("({name}) Poll sequence answered"))],
         Event::Refused { session, from, why, ttl } => {
             let whose = session.as_ref().map(|name| format!("({name}) ")).unwrap_or_default();
             let ttl = ttl.map(|ttl| format!(", TTL {ttl}")).unwrap_or_default();
-            vec![(Info, format!("{whose}Discarding packet from {from}{ttl}: it {}", why.sentence()))]
+            vec![(INFO, format!("{whose}Discarding packet from {from}{ttl}: it {}", why.sentence()))]
         }
         Event::LowTtl { name, ttl } => vec![(
-            Warning,
+            WARN,
             format!(
                 "({name}) The peer sends hop limit {ttl} where RFC 5881 asks for 255: packets from farther away cannot be told \
                  from its own; set `hoplimit 255` on both servers"
             ),
         )],
-        Event::Blocked { name, by } => vec![(Warning, format!("({name}) Cannot run: {by}"))],
-        Event::Unblocked { name } => vec![(Info, format!("({name}) Can run again"))],
-        Event::SendFailed { name, reason } => vec![(Warning, format!("({name}) Error sending packet: {reason}"))],
-        Event::SendsAgain { name } => vec![(Info, format!("({name}) Sends packets again"))],
-        Event::Added { name } => vec![(Detail, format!("({name}) Session begins"))],
-        Event::Renamed { from, to } => vec![(Info, format!("({from}) is called {to} from here on"))],
-        Event::Removed { name } => vec![(Info, format!("({name}) Session removed"))],
+        Event::Blocked { name, by } => vec![(WARN, format!("({name}) Cannot run: {by}"))],
+        Event::Unblocked { name } => vec![(INFO, format!("({name}) Can run again"))],
+        Event::SendFailed { name, reason } => vec![(WARN, format!("({name}) Error sending packet: {reason}"))],
+        Event::SendsAgain { name } => vec![(INFO, format!("({name}) Sends packets again"))],
+        Event::Added { name } => vec![(DEBUG, format!("({name}) Session begins"))],
+        Event::Renamed { from, to } => vec![(INFO, format!("({from}) is called {to} from here on"))],
+        Event::Removed { name } => vec![(INFO, format!("({name}) Session removed"))],
     }
 }
 

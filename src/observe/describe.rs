@@ -2,7 +2,7 @@
 //!
 //! Pure functions; the words are those of `ip`(8), in the order in which keepalived's readers know them.
 
-use crate::spec::{Command, Encap, Insert, NextHop, Prefix, Route, Rule, RuleAction, Run, Spec, VirtualAddress};
+use crate::spec::{Command, Encap, Insert, NextHop, Prefix, Route, Rule, RuleAction, Run, Spec, VirtualAddress, rtax};
 use std::fmt::Write as _;
 use std::net::IpAddr;
 
@@ -307,29 +307,8 @@ fn route_kind(number: u8) -> String {
     }
 }
 
-/// Names of the RTAX_* numbers of linux/rtnetlink.h.
 fn metric_name(number: u8) -> String {
-    let names = [
-        "unspec",
-        "lock",
-        "mtu",
-        "window",
-        "rtt",
-        "rttvar",
-        "ssthresh",
-        "cwnd",
-        "advmss",
-        "reordering",
-        "hoplimit",
-        "initcwnd",
-        "features",
-        "rto_min",
-        "initrwnd",
-        "quickack",
-        "congctl",
-        "fastopen_no_cookie",
-    ];
-    names.get(usize::from(number)).map_or_else(|| number.to_string(), ToString::to_string)
+    rtax::word(number).map_or_else(|| number.to_string(), str::to_owned)
 }
 
 fn encapsulation(encap: &Encap) -> String {

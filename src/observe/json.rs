@@ -3,8 +3,8 @@
 use super::Context;
 use super::describe;
 use super::log::sentences;
-use crate::spec::{Auth, InstanceSpec, ParamMatch, ProcessSpec, Run, Spec, TieTarget};
-use crate::vrrp::io::{Event, TrackValue, Tracker};
+use crate::spec::{Auth, InstanceSpec, MASK, ParamMatch, ProcessSpec, Run, Spec, TieTarget};
+use crate::vrrp::io::{Event, TrackValue};
 use crate::vrrp::snapshot::{Counters, InstanceView, Snapshot};
 use serde_json::{Value, json};
 
@@ -175,7 +175,7 @@ fn one(spec: &Spec, index: usize, instance: &InstanceSpec, view: &InstanceView) 
     };
     data.number("auth_type", kind);
     if kind != 0 {
-        data.text("auth_data", "********");
+        data.text("auth_data", MASK);
     }
     Object::new().raw("data", &data.end()).raw("stats", &counters(&view.counters)).end()
 }
@@ -295,13 +295,13 @@ fn fields(event: &Event, cx: &Context<'_>) -> Value {
             json!({"kind": "rival_silent", "instance": name(*instance), "from": from})
         }
         Event::ScriptChanged { script, good, exit } => {
-            json!({"kind": "script_changed", "script": script_name(cx, script.index()), "good": good, "exit": exit})
+            json!({"kind": "script_changed", "script": cx.script_name(*script), "good": good, "exit": exit})
         }
         Event::ScriptTimedOut { script } => {
-            json!({"kind": "script_timed_out", "script": script_name(cx, script.index())})
+            json!({"kind": "script_timed_out", "script": cx.script_name(*script)})
         }
         Event::ScriptOverrun { script } => {
-            json!({"kind": "script_overrun", "script": script_name(cx, script.index())})
+            json!({"kind": "script_overrun", "script": cx.script_name(*script)})
         }
         Event::FaultsChanged { instance, faults } => {
             json!({"kind": "faults_changed", "instance": name(*instance), "faults": faults})
@@ -313,18 +313,13 @@ fn fields(event: &Event, cx: &Context<'_>) -> Value {
             json!({"kind": "claim_failed", "instance": name(*instance), "reason": reason})
         }
         Event::TrackerChanged { tracker, value } => {
-            let (kind, index) = match tracker {
-                Tracker::Script(id) => ("script", id.index()),
-                Tracker::File(id) => ("file", id.index()),
-                Tracker::Process(id) => ("process", id.index()),
-                Tracker::Bfd(id) => ("bfd", id.index()),
-            };
+            let (kind, name) = cx.tracker(*tracker);
             let value = match value {
                 TrackValue::Number(number) => json!(number),
                 TrackValue::Count(count) => json!(count),
                 TrackValue::Up(up) => json!(up),
             };
-            json!({"kind": "tracker_changed", "tracker": kind, "name": tracker_name(cx, kind, index), "value": value})
+            json!({"kind": "tracker_changed", "tracker": kind, "name": name, "value": value})
         }
         Event::LinkChanged { name, running } => json!({"kind": "link_changed", "link": name, "running": running}),
         Event::Deleted { name, was } => json!({"kind": "deleted", "instance": name, "was": was}),
@@ -341,16 +336,3 @@ fn fields(event: &Event, cx: &Context<'_>) -> Value {
     }
 }
 
-fn script_name<'a>(cx: &Context<'a>, index: usize) -> &'a str {
-    cx.spec.scripts.get(index).map_or("?", |script| &script.name)
-}
-
-fn tracker_name<'a>(cx: &Context<'a>, kind: &str, index: usize) -> &'a str {
-    let spec = cx.spec;
-    match kind {
-        "script" => script_name(cx, index),
-        "file" => spec.files.get(index).map_or("?", |file| &file.name),
-        "process" => spec.processes.get(index).map_or("?", |process| &process.name),
-        _ => spec.bfds.get(index).map_or("?", |bfd| &bfd.name),
-    }
-}

@@ -9,10 +9,23 @@ use super::Observer;
 use super::Wishes;
 use super::words;
 use crate::spec::InstanceId;
-use crate::vrrp::io::{Cause, Event, Exit, Refusal, Role, Tracker};
+use crate::vrrp::io::{Cause, Event, Exit, Refusal, Role};
 use crate::wire::Vrid;
 use std::collections::{HashMap, HashSet};
 use tracing::Level;
+
+/// Logs a line of one target, which must be known at compile time.
+macro_rules! say {
+    ($target:literal, $level:expr, $text:expr) => {
+        match $level {
+            tracing::Level::ERROR => tracing::error!(target: $target, "{}", $text),
+            tracing::Level::WARN => tracing::warn!(target: $target, "{}", $text),
+            tracing::Level::INFO => tracing::info!(target: $target, "{}", $text),
+            _ => tracing::debug!(target: $target, "{}", $text),
+        }
+    };
+}
+pub(crate) use say;
 
 /// Writes events to the log.
 #[derive(Debug, Default)]
@@ -41,9 +54,9 @@ impl Observer for Log {
                 }
             }
             Event::ScriptChanged { script, good, exit } => {
-                let (returning, changed) = self.script(script_name(cx, script.index()), *good, *exit);
+                let (returning, changed) = self.script(cx.script_name(*script), *good, *exit);
                 if let Some(line) = returning {
-                    write(Level::INFO, &line);
+                    say!("vrrp", Level::INFO, line);
                 }
                 if !changed {
                     return;
@@ -75,17 +88,13 @@ impl Observer for Log {
             | Event::Reloaded => {}
         }
         for (level, text) in sentences(event, cx) {
-            write(level, &text);
+            say!("vrrp", level, text);
         }
     }
 
     fn balance(&mut self, event: &crate::balance::io::Event, _: &Context<'_>, _: &mut Wishes) {
         for (level, text) in super::balance::sentences(event) {
-            match level {
-                Level::WARN => tracing::warn!(target: "checker", "{text}"),
-                Level::DEBUG => tracing::debug!(target: "checker", "{text}"),
-                _ => tracing::info!(target: "checker", "{text}"),
-            }
+            say!("checker", level, text);
         }
     }
 
@@ -108,15 +117,6 @@ impl Log {
             _ => None,
         };
         (returning, was_good.replace(good) != Some(good))
-    }
-}
-
-fn write(level: Level, text: &str) {
-    match level {
-        Level::ERROR => tracing::error!(target: "vrrp", "{text}"),
-        Level::WARN => tracing::warn!(target: "vrrp", "{text}"),
-        Level::INFO => tracing::info!(target: "vrrp", "{text}"),
-        _ => tracing::debug!(target: "vrrp", "{text}"),
     }
 }
 
@@ -173,7 +173,7 @@ pub fn sentences(event: &Event, cx: &Context<'_>) -> Vec<(Level, String)> {
             info(format!("({}) the other master, {from}, is not heard any longer", cx.name(*instance)))
         }
         Event::ScriptChanged { script, good, exit } => {
-            let name = script_name(cx, script.index());
+            let name = cx.script_name(*script);
             info(match (good, exit) {
                 (true, _) => format!("VRRP_Script({name}) succeeded"),
                 (false, Exit::Code(code)) => format!("VRRP_Script({name}) failed (exited with status {code})"),
@@ -181,10 +181,10 @@ pub fn sentences(event: &Event, cx: &Context<'_>) -> Vec<(Level, String)> {
                 (false, Exit::NotRun) => format!("VRRP_Script({name}) failed (it could not be started)"),
             })
         }
-        Event::ScriptTimedOut { script } => info(format!("VRRP_Script({}) timed_out", script_name(cx, script.index()))),
+        Event::ScriptTimedOut { script } => info(format!("VRRP_Script({}) timed_out", cx.script_name(*script))),
         Event::ScriptOverrun { script } => detail(format!(
             "Track script {} is already running, expect idle - skipping run",
-            script_name(cx, script.index())
+            cx.script_name(*script)
         )),
         Event::FaultsChanged { instance, faults } => match cx.role(*instance) {
             Role::Fault if !faults.is_empty() => {
@@ -196,15 +196,15 @@ pub fn sentences(event: &Event, cx: &Context<'_>) -> Vec<(Level, String)> {
             let claim = cx.instance(*instance).map(|instance| &instance.claim);
             let range = addresses.start as usize..addresses.end as usize;
             let gone = claim.and_then(|claim| claim.addresses.get(range)).unwrap_or_default();
-            let names: Vec<String> = gone.iter().take(4).map(|a| format!("{}/{}", a.address, a.prefix)).collect();
-            let more = if gone.len() > 4 { format!(" and {} more", gone.len() - 4) } else { String::new() };
-            warn(format!("({}) {}{more} removed by another program, put back", cx.name(*instance), names.join(" ")))
+            let names = words::first_few(gone.iter().map(|a| format!("{}/{}", a.address, a.prefix)), " ");
+            warn(format!("({}) {names} removed by another program, put back", cx.name(*instance)))
         }
         Event::ClaimFailed { instance, reason } => {
             warn(format!("({}) cannot set what it owns: {reason}", cx.name(*instance)))
         }
         Event::TrackerChanged { tracker, value } => {
-            detail(format!("{}: {}", tracker_name(cx, *tracker), words::track_value(*value)))
+            let (kind, name) = cx.tracker(*tracker);
+            detail(format!("{kind} {name}: {}", words::track_value(*value)))
         }
         Event::LinkChanged { name, running } => {
             info(format!("Netlink reports {name} {}", if *running { "up" } else { "down" }))
@@ -322,15 +322,3 @@ fn refused(
     }
 }
 
-fn script_name<'a>(cx: &Context<'a>, index: usize) -> &'a str {
-    cx.spec.scripts.get(index).map_or("?", |script| &script.name)
-}
-
-fn tracker_name(cx: &Context<'_>, tracker: Tracker) -> String {
-    match tracker {
-        Tracker::Script(id) => format!("script {}", script_name(cx, id.index())),
-        Tracker::File(id) => format!("file {}", cx.spec.files.get(id.index()).map_or("?", |file| &file.name)),
-        Tracker::Process(id) => format!("process {}", cx.spec.processes.get(id.index()).map_or("?", |p| &p.name)),
-        Tracker::Bfd(id) => format!("bfd {}", cx.spec.bfds.get(id.index()).map_or("?", |bfd| &bfd.name)),
-    }
-}

@@ -28,8 +28,8 @@ pub use notify::Notifier;
 pub use tally::Tally;
 pub use telling::Telling;
 
-use crate::spec::{GroupId, InstanceId, InstanceSpec, Run, Spec};
-use crate::vrrp::io::{Event, Role};
+use crate::spec::{GroupId, InstanceId, InstanceSpec, Run, ScriptId, Spec};
+use crate::vrrp::io::{Event, Role, Tracker};
 use crate::vrrp::snapshot::Snapshot;
 use crate::wire::Priority;
 use std::collections::BTreeSet;
@@ -94,6 +94,20 @@ impl Context<'_> {
     fn servers(&self) -> BTreeSet<String> {
         let specs = self.former.into_iter().chain(std::iter::once(&**self.spec));
         specs.flat_map(|spec| balance::story::names(&spec.balance)).collect()
+    }
+    /// The name of a check script; a question mark if there is no such.
+    pub fn script_name(&self, id: ScriptId) -> &str {
+        self.spec.scripts.get(id.index()).map_or("?", |script| &script.name)
+    }
+    /// Kind and name of what is tracked.
+    pub fn tracker(&self, tracker: Tracker) -> (&'static str, &str) {
+        let spec = self.spec;
+        match tracker {
+            Tracker::Script(id) => ("script", self.script_name(id)),
+            Tracker::File(id) => ("file", spec.files.get(id.index()).map_or("?", |file| &file.name)),
+            Tracker::Process(id) => ("process", spec.processes.get(id.index()).map_or("?", |process| &process.name)),
+            Tracker::Bfd(id) => ("bfd", spec.bfds.get(id.index()).map_or("?", |session| &session.name)),
+        }
     }
     /// The name of a sync group; empty if there is no such.
     pub fn group_name(&self, id: GroupId) -> &str {

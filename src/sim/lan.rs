@@ -1,7 +1,7 @@
 //! The modelled LAN: which interfaces share a wire, who hears whom, and how late, how often or whether a datagram
 //! arrives. Knows nothing of VRRP; a wire carries bytes.
 
-use super::random::Random;
+use crate::random::Random;
 use super::scenario::{LanSettings, Segment};
 use crate::spec::{Spec, TieTarget};
 use crate::time::Interval;

@@ -9,7 +9,7 @@ use super::kernel::{RETRY, Request, mac};
 use super::lan::Lan;
 use super::node::{News, Node};
 use super::oracle::Oracle;
-use super::random::Random;
+use crate::random::Random;
 use super::report::{Chronicle, Report, Turn};
 use super::router::Make;
 use super::said;

@@ -101,7 +101,7 @@ pub struct Route {
     pub encap: Option<Encap>,
     /// Seconds, IPv6.
     pub expires: Option<u32>,
-    /// (RTAX number, value, locked)
+    /// ([`rtax`] number, value, locked)
     pub metrics: Vec<(u8, u32, bool)>,
     /// Congestion control (name, locked).
     pub congctl: Option<(Box<str>, bool)>,
@@ -192,4 +192,51 @@ pub struct Statics {
     pub rules: Vec<Rule>,
     /// `track_group NAME`: instances whose interface's return puts the static items of that name back.
     pub groups: Vec<(Box<str>, Vec<InstanceId>)>,
+}
+
+/// Numbers of a route's metrics, `RTAX_…` of include/uapi/linux/rtnetlink.h.
+pub mod rtax {
+    pub const LOCK: u8 = 1;
+    pub const MTU: u8 = 2;
+    pub const WINDOW: u8 = 3;
+    pub const RTT: u8 = 4;
+    pub const RTTVAR: u8 = 5;
+    pub const SSTHRESH: u8 = 6;
+    pub const CWND: u8 = 7;
+    pub const ADVMSS: u8 = 8;
+    pub const REORDERING: u8 = 9;
+    pub const HOPLIMIT: u8 = 10;
+    pub const INITCWND: u8 = 11;
+    pub const FEATURES: u8 = 12;
+    pub const RTO_MIN: u8 = 13;
+    pub const INITRWND: u8 = 14;
+    pub const QUICKACK: u8 = 15;
+    pub const CC_ALGO: u8 = 16;
+    pub const FASTOPEN_NO_COOKIE: u8 = 17;
+    /// Explicit congestion notification, a bit of [`FEATURES`].
+    pub const FEATURE_ECN: u32 = 1;
+
+    /// The word for a number in `ip route`; `None` for a number that is none of these.
+    pub fn word(number: u8) -> Option<&'static str> {
+        Some(match number {
+            LOCK => "lock",
+            MTU => "mtu",
+            WINDOW => "window",
+            RTT => "rtt",
+            RTTVAR => "rttvar",
+            SSTHRESH => "ssthresh",
+            CWND => "cwnd",
+            ADVMSS => "advmss",
+            REORDERING => "reordering",
+            HOPLIMIT => "hoplimit",
+            INITCWND => "initcwnd",
+            FEATURES => "features",
+            RTO_MIN => "rto_min",
+            INITRWND => "initrwnd",
+            QUICKACK => "quickack",
+            CC_ALGO => "congctl",
+            FASTOPEN_NO_COOKIE => "fastopen_no_cookie",
+            _ => return None,
+        })
+    }
 }

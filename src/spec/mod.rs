@@ -24,6 +24,9 @@ use crate::time::Interval;
 use std::fmt;
 use std::sync::Arc;
 
+/// What stands in the place of a secret wherever something is shown; its length says nothing.
+pub const MASK: &str = "********";
+
 macro_rules! ids {
     ($($(#[$doc:meta])* $name:ident),* $(,)?) => {$(
         $(#[$doc])*

@@ -4,6 +4,7 @@ use super::family::{need, number};
 use crate::config::line::{LineCx, Words};
 use crate::config::table::values::fixed_point;
 use crate::config::text::tree::Word;
+use crate::spec::rtax;
 
 /// A metric word: its RTAX number, largest value, whether `lock` may stand before the value.
 struct Metric {
@@ -20,26 +21,22 @@ const fn metric(word: &'static str, number: u8, most: u32, lock: bool) -> Metric
 const fn time(word: &'static str, number: u8, per_millisecond: u64) -> Metric {
     Metric { word, number, most: u32::MAX, lock: true, per_millisecond: Some(per_millisecond) }
 }
-/// RTAX numbers of linux/rtnetlink.h.
 const METRICS: [Metric; 14] = [
-    metric("mtu", 2, u32::MAX, true),
-    metric("window", 3, u32::MAX, false),
-    time("rtt", 4, 8),
-    time("rttvar", 5, 4),
-    metric("ssthresh", 6, u32::MAX, true),
-    metric("cwnd", 7, u32::MAX, true),
-    metric("advmss", 8, u32::MAX, true),
-    metric("reordering", 9, u32::MAX, true),
-    metric("hoplimit", 10, 255, false),
-    metric("initcwnd", 11, u32::MAX, false),
-    time("rto_min", 13, 1),
-    metric("initrwnd", 14, u32::MAX, false),
-    metric("quickack", 15, 1, false),
-    metric("fastopen_no_cookie", 17, 1, false),
+    metric("mtu", rtax::MTU, u32::MAX, true),
+    metric("window", rtax::WINDOW, u32::MAX, false),
+    time("rtt", rtax::RTT, 8),
+    time("rttvar", rtax::RTTVAR, 4),
+    metric("ssthresh", rtax::SSTHRESH, u32::MAX, true),
+    metric("cwnd", rtax::CWND, u32::MAX, true),
+    metric("advmss", rtax::ADVMSS, u32::MAX, true),
+    metric("reordering", rtax::REORDERING, u32::MAX, true),
+    metric("hoplimit", rtax::HOPLIMIT, 255, false),
+    metric("initcwnd", rtax::INITCWND, u32::MAX, false),
+    time("rto_min", rtax::RTO_MIN, 1),
+    metric("initrwnd", rtax::INITRWND, u32::MAX, false),
+    metric("quickack", rtax::QUICKACK, 1, false),
+    metric("fastopen_no_cookie", rtax::FASTOPEN_NO_COOKIE, 1, false),
 ];
-/// RTAX_FEATURES and its bit for explicit congestion notification.
-pub(crate) const FEATURES: u8 = 12;
-pub(crate) const FEATURE_ECN: u32 = 1;
 /// Limits of `rtt`, `rttvar` and `rto_min`, milliseconds.
 const TIME_MILLIS: (u64, u64) = (200, 120_000);
 

@@ -7,12 +7,12 @@
 
 use super::encap::encap;
 use super::family::{LineFamily, Network, PROTOCOL_KEEPALIVED, need, network, number, place, table, unknown};
-use super::metric::{FEATURE_ECN, FEATURES, metric_of};
+use super::metric::metric_of;
 use crate::config::line::{LineCx, List, Words, ip, realms, unsigned_in, wrong};
 use crate::config::report::Diagnostic;
 use crate::config::text::source::Span;
 use crate::config::text::tree::{Node, Word};
-use crate::spec::{Insert, NextHop, Route};
+use crate::spec::{Insert, NextHop, Route, rtax};
 use crate::wire::Family;
 
 /// Routing table `main`.
@@ -117,7 +117,7 @@ static WORDS: [(&str, Reader); 47] = [
     ("features", |draft, word, words, cx| {
         let value = words.value(word, cx)?;
         if value.text == "ecn" {
-            draft.new.metrics.push((FEATURES, FEATURE_ECN, false));
+            draft.new.metrics.push((rtax::FEATURES, rtax::FEATURE_ECN, false));
         } else {
             cx.say(value, format!("`{}` is no feature of a route; it is ignored", value.text), "expected ecn");
         }

@@ -9,14 +9,12 @@
 
 use crate::config::table::block::nearest;
 use crate::config::text::source::{FileId, Source, Span};
+use crate::spec::MASK;
 use rustc_hash::FxHashSet;
 use std::ops::Range;
 
 /// Bytes from which on a word hardly is a part of another one by chance.
 const SHORT: usize = 5;
-
-/// What stands in the place of a secret; its length says nothing.
-const MASK: &str = "********";
 
 /// Keywords whose last argument is secret. `key` is one in `auth_hmac` only.
 pub const KEYWORDS: [&str; 3] = ["auth_pass", "password", "key"];
@@ -425,8 +423,10 @@ fn definitions_of(name: &str, text: &str) -> Ranges {
         let word = first.find([' ', '\t']).and_then(|end| first.get(..end)).unwrap_or(first);
         let signed = ["$", "${"].iter().find_map(|sign| word.find(&format!("{sign}{name}")).map(|at| at + sign.len()));
         let bare = || first.strip_prefix(name).filter(|after| after.starts_with([' ', '\t', '='])).map(|_| 0);
-        let Some(front) = signed.or_else(bare) else { continue };
-        let after = first.get(front + name.len()..).unwrap_or_default();
+        // The end of the name, where a line break stands in its middle.
+        let broken = || broken_name(name, text.get(..at).unwrap_or_default(), first);
+        let Some(front) = signed.or_else(bare).map(|front| front + name.len()).or_else(broken) else { continue };
+        let after = first.get(front..).unwrap_or_default();
         let value = after.trim_start_matches(['}', ' ', '\t', '=']);
         if value.is_empty() {
             continue;
@@ -443,6 +443,18 @@ fn definitions_of(name: &str, text: &str) -> Ranges {
         ranges.push(from as u32..text.get(..end).unwrap_or_default().trim_end().len() as u32);
     }
     ranges
+}
+
+/// Where a name ends in a line that begins with the rest of it, the text before with `$` and its beginning: each line may
+/// hold a part, and a backslash may stand behind it.
+fn broken_name(name: &str, before: &str, line: &str) -> Option<usize> {
+    let inner = |c: char| c.is_alphanumeric() || c == '_';
+    let end = line.find(|c: char| !inner(c)).unwrap_or(line.len());
+    let rest = line.get(..end)?;
+    let begun = name.strip_suffix(rest).filter(|begun| begun.len() < name.len() || rest.is_empty())?;
+    let joined: String = before.chars().rev().filter(|c| !c.is_whitespace() && *c != '\\').take(begun.chars().count() + 2).collect();
+    let joined: String = joined.chars().rev().collect();
+    (joined.ends_with(&format!("${begun}")) || joined.ends_with(&format!("{{{begun}"))).then_some(end)
 }
 
 /// Where the value begins in a line that is meant to be a definition, and either says that it holds a secret or is none, so

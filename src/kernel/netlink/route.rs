@@ -1,7 +1,7 @@
 //! A route as the kernel is told it and as it tells it back: everything that `ip route` can say.
 
 use super::links::Links;
-use crate::spec::{Encap, IfName, Insert, NextHop, Prefix, Route};
+use crate::spec::{Encap, IfName, Insert, NextHop, Prefix, Route, rtax};
 use crate::wire::Family;
 use netlink_packet_core::{DefaultNla, NLM_F_APPEND, NLM_F_CREATE, NLM_F_EXCL};
 use netlink_packet_route::AddressFamily;
@@ -17,8 +17,6 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 pub const PROTOCOL: u8 = 18;
 /// RT_TABLE_COMPAT: the table does not fit the header's byte and stands in an attribute.
 const TABLE_COMPAT: u8 = 252;
-const RTAX_LOCK: u16 = 1;
-const RTAX_CC_ALGO: u16 = 16;
 const ILA_LOCATOR: u16 = 1;
 /// What the kernel takes for an IPv6 route without a metric (IP6_RT_PRIO_USER).
 const IPV6_METRIC: u32 = 1024;
@@ -222,12 +220,12 @@ fn metrics(route: &Route) -> Vec<RouteMetric> {
     }
     if let Some((name, locked)) = &route.congctl {
         if *locked {
-            lock |= 1 << RTAX_CC_ALGO;
+            lock |= 1 << rtax::CC_ALGO;
         }
         metrics.push(RouteMetric::CcAlgo(name.to_string()));
     }
     if lock != 0 {
-        metrics.insert(0, number(RTAX_LOCK, lock));
+        metrics.insert(0, number(u16::from(rtax::LOCK), lock));
     }
     metrics
 }

@@ -8,7 +8,7 @@ use super::truth;
 use super::yes;
 use crate::observe::calendar::Local;
 use crate::observe::describe;
-use crate::spec::VirtualAddress;
+use crate::spec::{MASK, VirtualAddress};
 use crate::spec::{
     Auth, HmacMode, InstanceId, InstanceSpec, IpvlanMode, Notify, OldUnicast, Replay, Run, Spec, Tie, TieTarget,
     Transport, VirtualLink,
@@ -228,7 +228,7 @@ fn authentication(page: &mut Page, one: &InstanceSpec) {
     match &one.auth {
         Auth::Pass(_) => {
             put!(page, 3, "Authentication type = SIMPLE_PASSWORD");
-            put!(page, 3, "Password = ********");
+            put!(page, 3, "Password = {MASK}");
         }
         Auth::Ah(_) => put!(page, 3, "Authentication type = IPSEC_AH"),
         Auth::None | Auth::Hmac(_) if one.version == Version::V2 => put!(page, 3, "Authentication type = none"),

@@ -1,33 +1,13 @@
 //! Addresses, routes and rules of KEEPALIVED-MIB: the static ones (owner 0) and those of each instance (its number).
 
 use super::{KEEPALIVED, Row, Seen, Tree, Value, rows};
-use crate::spec::{Encap, IfName, NextHop, Prefix, Route, Rule, RuleAction, VirtualAddress};
+use crate::spec::{Encap, IfName, NextHop, Prefix, Route, Rule, RuleAction, VirtualAddress, rtax};
 use crate::wire::Family;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// keepalived adds one to a route's protocol number.
 const PROTOCOL_SHIFT: u32 = 1;
 const MAIN_TABLE_DEFAULT: [u32; 2] = [0, 254];
-
-/// Numbers of `RTAX_…` in include/uapi/linux/rtnetlink.h.
-mod rtax {
-    pub(crate) const MTU: u8 = 2;
-    pub(crate) const WINDOW: u8 = 3;
-    pub(crate) const RTT: u8 = 4;
-    pub(crate) const RTTVAR: u8 = 5;
-    pub(crate) const SSTHRESH: u8 = 6;
-    pub(crate) const CWND: u8 = 7;
-    pub(crate) const ADVMSS: u8 = 8;
-    pub(crate) const REORDERING: u8 = 9;
-    pub(crate) const HOPLIMIT: u8 = 10;
-    pub(crate) const INITCWND: u8 = 11;
-    pub(crate) const FEATURES: u8 = 12;
-    pub(crate) const RTO_MIN: u8 = 13;
-    pub(crate) const INITRWND: u8 = 14;
-    pub(crate) const QUICKACK: u8 = 15;
-    pub(crate) const FASTOPEN_NO_COOKIE: u8 = 17;
-    pub(crate) const FEATURE_ECN: u32 = 1;
-}
 
 /// Who owns the things of one part of the tables.
 struct Owner<'a> {

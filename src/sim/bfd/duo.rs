@@ -6,7 +6,7 @@
 use super::Sessions;
 use super::watch::{Law, Violation, Watch};
 use crate::bfd::io::{Action, Beginning, Command, Input, RxMeta, SessionId, State};
-use crate::sim::random::Random;
+use crate::random::Random;
 use crate::spec::bfd::Session;
 use crate::time::{Interval, Time};
 use std::collections::BTreeMap;

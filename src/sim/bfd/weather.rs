@@ -4,7 +4,7 @@
 use super::duo::{Duo, Make, Path};
 use super::watch::{Law, Violation};
 use crate::bfd::io::{RxMeta, State};
-use crate::sim::random::Random;
+use crate::random::Random;
 use crate::spec::bfd::Session;
 use crate::time::Interval;
 use crate::wire::bfd::{Diag, Packet};

@@ -120,10 +120,8 @@ impl<'a> Player<'_, 'a> {
     /// A warning for each tracker of a master that fails and moves nothing of what is tied to it.
     pub(super) fn findings(&self, scenes: &[Scene]) -> Vec<Finding> {
         let mut found = Vec::new();
-        for scene in scenes.iter().filter(|scene| {
-            scene.failure.option("").is_none()
-                || !matches!(scene.failure, Failure::Crash | Failure::Stop | Failure::Cut)
-        }) {
+        let tracked = |scene: &&Scene| !matches!(scene.failure, Failure::Crash | Failure::Stop | Failure::Cut);
+        for scene in scenes.iter().filter(tracked) {
             for (number, router) in self.routers.iter().enumerate() {
                 let moved = scene.changes.iter().any(|change| change.router == number);
                 let Some(own) = router.members.iter().find(|m| m.server == scene.server) else { continue };

@@ -153,8 +153,7 @@ impl Player<'_, '_> {
         }
         queue.sort_by_key(|(rank, server, _)| (*rank, *server));
         for (_, server, failure) in queue {
-            let fits = self.spent == 0 || self.spent + self.cost(&failure) <= BUDGET;
-            match self.scene(server, &failure).filter(|_| fits) {
+            match self.scene(server, &failure) {
                 Some(scene) => scenes.push(scene),
                 None => out.left_out += 1,
             }
@@ -173,6 +172,7 @@ impl Player<'_, '_> {
         (self.calm.settle.as_micros() / 1_000_000 * phases).saturating_mul(adverts_a_second(&plain))
     }
 
+    /// `None` where the budget is spent, or the failure cannot be played. The first is always played.
     fn scene(&mut self, server: usize, failure: &Failure) -> Option<Scene> {
         let cost = self.cost(failure);
         if self.spent > 0 && self.spent + cost > BUDGET {

@@ -3,7 +3,7 @@
 use super::plan::{Kind, Plan, TrackerPlan, name};
 use crate::sim::bounds::Bounds;
 use crate::sim::clocks;
-use crate::sim::random::Random;
+use crate::random::Random;
 use crate::sim::scenario::{Act, Conduct, Edit, LanSettings, Mood, Scenario};
 use crate::spec::Spec;
 use crate::time::{Interval, Time};

@@ -10,7 +10,7 @@ mod servers;
 mod specs;
 mod text;
 
-use super::random::Random;
+use crate::random::Random;
 use super::scenario::Scenario;
 use crate::spec::Spec;
 use crate::time::Interval;

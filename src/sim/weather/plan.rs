@@ -1,7 +1,7 @@
 //! What a random world is, in plain values: who stands where, tracks what and speaks how.
 
 use super::servers::Servers;
-use crate::sim::random::Random;
+use crate::random::Random;
 use crate::spec::HmacMode;
 use crate::time::Interval;
 use crate::wire::{Family, Version};

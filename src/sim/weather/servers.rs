@@ -6,7 +6,7 @@ use crate::config::system::TableSystem;
 use crate::config::text::expand::TextEnv;
 use crate::config::text::source::MapLoader;
 use crate::sim::balance::Health;
-use crate::sim::random::Random;
+use crate::random::Random;
 use crate::sim::scenario::{Act, Scenario};
 use crate::spec::balance::{Endpoint, LvsSpec};
 use crate::time::{Interval, Time};

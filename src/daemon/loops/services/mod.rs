@@ -28,7 +28,6 @@ use crate::daemon::trackers::Trackers;
 use crate::kernel::aside::Writer;
 use crate::kernel::clock;
 use crate::kernel::programs::Handle;
-use crate::observe::bfd::Loudness;
 use crate::observe::{self, History, Hub, Tally, Wishes, json};
 use crate::vrrp::handover::Handover;
 use crate::vrrp::io::{Event, Role};
@@ -312,8 +311,7 @@ impl Services {
             }
             Told::Event(event, at) => {
                 let mut wishes = Wishes::default();
-                let wall = clock::wall();
-                let unix_micros = wall.unix_micros.saturating_sub(wall.at.since(at).as_micros());
+                let unix_micros = clock::wall_at(at);
                 self.parts.hub.event(&event, unix_micros, &mut wishes);
                 self.fulfil(wishes);
                 if let Event::Became { instance, to, .. } = &event {
@@ -355,15 +353,10 @@ impl Services {
             bfd::Told::Trouble(text) => return tracing::warn!(target: "bfd", "{text}"),
             bfd::Told::Event(event, at) => (event, at),
         };
-        for (loudness, line) in observe::bfd::log(&event) {
-            match loudness {
-                Loudness::Warning => tracing::warn!(target: "bfd", "{line}"),
-                Loudness::Info => tracing::info!(target: "bfd", "{line}"),
-                Loudness::Detail => tracing::debug!(target: "bfd", "{line}"),
-            }
+        for (level, line) in observe::bfd::log(&event) {
+            observe::log::say!("bfd", level, line);
         }
-        let wall = clock::wall();
-        let unix_micros = wall.unix_micros.saturating_sub(wall.at.since(at).as_micros());
+        let unix_micros = clock::wall_at(at);
         let json = observe::bfd::json(&event);
         if let Some(name) = observe::bfd::subject(&event) {
             self.parts.history.note(name, unix_micros, json.clone());
@@ -376,8 +369,7 @@ impl Services {
         match told {
             checker::Told::Event(event, at) => {
                 let mut wishes = Wishes::default();
-                let wall = clock::wall();
-                let unix_micros = wall.unix_micros.saturating_sub(wall.at.since(at).as_micros());
+                let unix_micros = clock::wall_at(at);
                 self.parts.hub.balance(&event, unix_micros, &mut wishes);
                 self.fulfil(wishes);
                 if !self.watchers.is_empty()

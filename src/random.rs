@@ -1,8 +1,10 @@
 //! Chance from a seed: SplitMix64 (Steele, Lea, Flood 2014), so that a run is the same on every machine and for ever.
 //!
-//! Each part that draws owns one; never seeded from a clock.
+//! Each part that draws owns one; an engine is given its seed. Not for secrets.
 
 use crate::time::Interval;
+
+const GAMMA: u64 = 0x9E37_79B9_7F4A_7C15;
 
 /// A stream of numbers that its seed decides.
 #[derive(Clone, Debug)]
@@ -14,9 +16,14 @@ impl Random {
         Random(seed)
     }
 
+    /// The stream that [`number`](Random::number) would be at after `count` numbers.
+    pub const fn after(self, count: u64) -> Random {
+        Random(self.0.wrapping_add(count.wrapping_mul(GAMMA)))
+    }
+
     /// Any of the 2⁶⁴ numbers.
     pub fn number(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        self.0 = self.0.wrapping_add(GAMMA);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
         z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
