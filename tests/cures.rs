@@ -62,6 +62,8 @@ fn shape(message: &str) -> String {
 struct Count {
     shapes: usize,
     lacking: BTreeMap<String, String>,
+    /// One of each sentence with its cure, for whoever wants to read them all.
+    cures: BTreeMap<String, String>,
     seen: std::collections::BTreeSet<String>,
 }
 
@@ -75,6 +77,8 @@ impl Count {
             let shape = shape(&complaint.message);
             if self.seen.insert(shape.clone()) {
                 self.shapes += 1;
+                let help = complaint.help.as_deref().unwrap_or("-");
+                self.cures.insert(shape.clone(), format!("{} => {help}", complaint.message));
             }
             let excused = WITHOUT.iter().any(|(begins, _)| complaint.message.starts_with(begins));
             if complaint.help.is_none() && !excused {
@@ -122,6 +126,9 @@ fn every_error_has_a_cure() {
             count.add(&placed(keyword.block, &line), MapLoader::default());
             count.add(&placed(keyword.block, &format!("{line}\n{line}")), MapLoader::default());
         }
+    }
+    if std::env::var_os("VIPD_CURES").is_some() {
+        count.cures.values().for_each(|line| println!("{line}"));
     }
     assert!(count.shapes > 300, "only {} sentences were seen", count.shapes);
     let list: Vec<_> = count.lacking.values().map(String::as_str).collect();

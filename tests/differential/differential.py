@@ -69,8 +69,9 @@ def interfaces(text):
     defs, names, made, tracking = {}, [], set(), False
     for line in text.splitlines():
         line = bare(line)
-        m = re.match(r"\s*\$(\w+)\s*=\s*(.*?)\s*$", line)
-        if m: defs.setdefault(m.group(1), m.group(2))
+        m = re.match(r"\s*(@\S+\s+)?\$(\w+)\s*=\s*(.*?)\s*$", line)
+        # A line for another server counts for nothing; the last of the others does.
+        if m and (not m.group(1) or m.group(1).startswith("@^") or m.group(2) not in defs): defs[m.group(2)] = m.group(3)
         for _ in range(3): line = re.sub(r"\$\{?(\w+)\}?", lambda m: defs.get(m.group(1), m.group(0)), line)
         w = [x.strip('"') for x in line.replace("{", " { ").replace("}", " } ").split()]
         if not w: continue
