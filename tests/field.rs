@@ -186,3 +186,27 @@ fn words_are_quoted_in_one_way() {
         }
     }
 }
+
+/// Of all daemons 2.4.3 alone takes the address for a host's, and with it the network from everybody who asks for it.
+#[test]
+fn a_prefix_length_is_the_number_at_its_beginning() {
+    for (prefix, taken) in [("24,", 24), ("24;", 24), ("16x", 16), ("x", 32), ("33", 32), ("", 32)] {
+        let (spec, diagnostics) = read(&instance("").replace("192.0.2.10/24", &format!("192.0.2.10/{prefix}")));
+        assert_eq!(spec.unwrap().instances[0].claim.addresses[0].prefix, taken, "{prefix}");
+        assert!(shown(&diagnostics).contains(&format!("/{taken} is used")), "{}", shown(&diagnostics));
+    }
+}
+
+/// `vrrp_strict` stands in the sample that people begin with, and unicast is what clouds need: 2.4.3 alone does not start with both.
+#[test]
+fn strict_mode_with_unicast_peers_runs() {
+    let text = format!(
+        "global_defs {{\n vrrp_strict\n}}\n{}",
+        instance("priority 100\n unicast_src_ip 192.0.2.92\n unicast_peer {\n  192.0.2.91\n }")
+    );
+    let (spec, diagnostics) = read(&text);
+    let spec = spec.unwrap();
+    assert!(matches!(&spec.instances[0].transport, Transport::Unicast { peers, .. } if peers.len() == 1));
+    assert!(spec.instances[0].config_fault.is_none());
+    assert_eq!(diagnostics.exit_code(), 5, "{}", shown(&diagnostics));
+}

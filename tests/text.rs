@@ -136,6 +136,10 @@ fn a_definition_may_have_several_lines() {
     lines("$A=a \\\nb\nx $A y\n", &["x $A y"]);
     lines("$A=a1 \\\n$B \\\na3\n$B=b1 \\\nb2\n$A\n", &["a1", "b1", "b2", "a3"]);
     lines("$A=\\\none \\\n  \ntwo\n$A\n", &["two", "one"]);
+    // A line that is commented out with its backslash takes the definition on, as with 2.2.7.
+    lines("$A=\\\none \\\n# two \\\n! three \\\n four # five \\\nsix\n$A\n", &["one", "four", "six"]);
+    lines("$A=one # two \\\nthree\n$A\n", &["one", "three"]);
+    lines("x # two \\\nthree\n", &["x", "three"]);
     complains(
         "$A=\\\none \\\n# note\ntwo\n$A\n",
         &["3:1 this comment ends the definition of $A; the lines after it do not belong to it"],
@@ -428,7 +432,12 @@ fn script_lines_are_read_as_a_shell_would() {
     assert_eq!(words(r#""/bin/s a b" user group"#), ["/bin/s a b", "user", "group"]);
     assert_eq!(words(r#"'/bin/s "a b"' user"#), [r#"/bin/s "a b""#, "user"]);
     assert_eq!(words(r#"/bin/"s x"y"#), ["/bin/s xy"]);
-    assert_eq!(words(r#""/bin/s \"a b\"""#), [r#"/bin/s \"a b\""#]);
+    // Escaped quotes in pairs quote at the second reading, as with 2.2.7; inside single quotes and alone they are data.
+    assert_eq!(words(r#""/bin/s \"a b\"""#), [r#"/bin/s "a b""#]);
+    assert_eq!(words(r#"'/bin/s \'a b\''"#), [r#"/bin/s 'a b'"#]);
+    assert_eq!(words(r#""/bin/s \\\"a b\\\"""#), [r#"/bin/s \"a b\""#]);
+    assert_eq!(words(r#""/bin/s \"a b""#), [r#"/bin/s \"a b"#]);
+    assert_eq!(words(r#""/bin/s 'a \"b' c""#), [r#"/bin/s 'a \"b' c"#]);
     let split = |command| split_command(command).unwrap();
     assert_eq!(split(r#"/bin/s \"a b\" c"#), ["/bin/s", "\"a", "b\"", "c"]);
     assert_eq!(split(r"a\x41\102\tb \cA\E\q"), ["aAB\tb", "\u{1}\u{1b}q"]);

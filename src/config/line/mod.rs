@@ -245,12 +245,18 @@ pub fn address_and_prefix(word: &Word<'_>, cx: &mut LineCx<'_>) -> Option<(IpAdd
     let address = ip(text)?;
     let most = host_prefix(Family::of(&address));
     let Some(prefix) = prefix else { return Some((address, most)) };
-    let length = unsigned_in(prefix, 0, u64::from(most)).map(|n| n as u8);
+    let within = |text: &str| unsigned_in(text, 0, u64::from(most)).map(|n| n as u8);
+    let length = within(prefix);
+    // 2.2.7 takes the number at the beginning: `/24,` is /24.
+    let digits = prefix.find(|c: char| !c.is_ascii_digit()).and_then(|end| within(prefix.get(..end)?));
+    let taken = length.or(digits).unwrap_or(most);
     if length.is_none() {
-        let message = format!("prefix length `{prefix}` of {text} is out of range; /{most} is used");
-        cx.say(word, message, &format!("0 to {most}"));
+        let message = format!("prefix length `{prefix}` of {text} is out of range; /{taken} is used");
+        let cure =
+            if digits.is_some() { format!("write {text}/{taken}") } else { format!("write {text}/N, N up to {most}") };
+        cx.push(wrong(word.span, message).label(format!("0 to {most}")).help(cure));
     }
-    Some((address, length.unwrap_or(most)))
+    Some((address, taken))
 }
 
 /// `REALM[/REALM]`: the source realm in the upper half.

@@ -34,7 +34,7 @@ pub fn format(file: &[u8]) -> Vec<u8> {
         } else if defining {
             let (content, _) = decommented(line);
             writer.verbatim(line, "\n", false);
-            defining = !line.is_empty() && (content.is_empty() || content.ends_with('\\'));
+            defining = !line.is_empty() && (content.is_empty() || content.ends_with('\\') || goes_on("$", line));
         } else {
             defining = writer.line(line);
         }
@@ -90,7 +90,7 @@ impl Writer {
             self.depth = self.depth.saturating_sub(leading);
             self.put(whole);
             self.depth = (self.depth + opens).saturating_sub(closes - leading.min(closes));
-            return content.ends_with('\\');
+            return goes_on(&content, line);
         }
         let mut pieces = pieces(&content).into_iter().peekable();
         while let Some(piece) = pieces.next() {
@@ -189,6 +189,11 @@ impl Writer {
         self.flush();
         bytes_of(&self.out).into_owned()
     }
+}
+
+/// Whether a definition goes on in the next line; the backslash may be the last of a comment.
+fn goes_on(content: &str, line: &str) -> bool {
+    content.ends_with('\\') || content.starts_with('$') && line.trim_end_matches(is_space).ends_with('\\')
 }
 
 fn with_comment(words: &str, comment: &str) -> String {

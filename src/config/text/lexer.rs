@@ -86,9 +86,16 @@ fn shell_words(line: &str, resolve: bool) -> Result<Vec<String>, Unreadable> {
     while !rest.is_empty() {
         let mut word = Vec::new();
         let mut quote: Option<(char, usize)> = None;
+        // Escaped quotes of the kind around them, which quote when the command line is read again.
+        let mut nested = false;
         while let Some(first) = rest.chars().next() {
             let at = line.len() - rest.len();
             rest = match (first, quote) {
+                ('\\', Some((open, _))) if nested && nested_quote(rest, open).is_some() => {
+                    let (length, kept) = nested_quote(rest, open).unwrap_or_default();
+                    word.extend_from_slice(kept.as_bytes());
+                    rest.get(length..).unwrap_or("")
+                }
                 ('\\', _) => {
                     let escaped: IResult<&str, Option<u8>> = escape(rest);
                     let Ok((after, byte)) = escaped else {
@@ -112,7 +119,9 @@ fn shell_words(line: &str, resolve: bool) -> Result<Vec<String>, Unreadable> {
                 }
                 ('"' | '\'', None) => {
                     quote = Some((first, at));
-                    rest.get(1..).unwrap_or("")
+                    rest = rest.get(1..).unwrap_or("");
+                    nested = !resolve && quotes_pair_inside(rest, first);
+                    rest
                 }
                 (c, None) if is_space(c) => break,
                 (c, _) => {
@@ -128,6 +137,34 @@ fn shell_words(line: &str, resolve: bool) -> Result<Vec<String>, Unreadable> {
         rest = rest.trim_start_matches(is_space);
     }
     Ok(words)
+}
+
+/// An escaped quote of this kind at the beginning: its length, and what is kept of it for the second reading. 2.2.7 resolves
+/// escapes in both readings, so `"sh -c \"a b\""` has three arguments and `\\\"` is a quote that an argument holds.
+fn nested_quote(rest: &str, open: char) -> Option<(usize, &str)> {
+    let inner = |at: usize| rest.get(at..).is_some_and(|rest| rest.starts_with('\\') && rest[1..].starts_with(open));
+    match () {
+        () if inner(0) => Some((2, rest.get(1..2)?)),
+        () if rest.starts_with("\\\\") && inner(2) => Some((4, rest.get(2..4)?)),
+        () => None,
+    }
+}
+
+/// Whether the escaped quotes of this kind pair up before the closing one; a single one is data.
+fn quotes_pair_inside(mut rest: &str, open: char) -> bool {
+    let mut quotes = 0;
+    while let Some(first) = rest.chars().next().filter(|first| *first != open) {
+        let length = match nested_quote(rest, open) {
+            Some((length, kept)) => {
+                quotes += usize::from(kept.len() == 1);
+                length
+            }
+            None if first == '\\' => rest.len() - after_escape_kept(rest).len(),
+            None => first.len_utf8(),
+        };
+        rest = rest.get(length..).unwrap_or("");
+    }
+    quotes % 2 == 0
 }
 
 /// Unresolved, an escape is the backslash and one character, whatever follows.

@@ -386,7 +386,7 @@ impl<'s> Builder<'s, '_> {
         diagnostics.push(
             Diagnostic::new(Class::Quote, span, "this quote is never closed")
                 .label("from here to the end of the line")
-                .help("quotes open and close on one line; a second `\"` is missing"),
+                .help("write the second `\"` on the same line"),
         );
     }
 

@@ -103,10 +103,12 @@ impl Reader<'_> {
             let diagnostic = Diagnostic::new(class, at, message);
             match class {
                 Class::Note => diagnostic.label("read on without it"),
-                _ if letter == ' ' => {
-                    diagnostic.label("every include must succeed here").help("-e or include_check asks for it")
-                }
-                _ => diagnostic.label("this include must succeed").help("a plain `include` reads on without it"),
+                _ if letter == ' ' => diagnostic
+                    .label("every include must succeed here")
+                    .help("put the file there, or leave -e and include_check out, which ask for it"),
+                _ => diagnostic
+                    .label("this include must succeed")
+                    .help("put the file there, or write a plain `include`, which reads on without it"),
             }
         };
         if meant.files.is_empty() {

@@ -48,6 +48,9 @@ impl Reader<'_> {
             if odd_quote {
                 self.report_quote(&line);
             }
+            if self.collecting.is_some() || line.text.starts_with('$') {
+                continue_behind_comment(&mut line, physical, file, start);
+            }
             if line.text.is_empty() {
                 self.nothing_left(file, start, physical);
                 continue;
@@ -178,3 +181,15 @@ const KIND: [u8; 256] = {
     kind[b'\n' as usize] = END;
     kind
 };
+
+/// A backslash at the end of a comment takes a definition on: so a line of it can be commented out, as 2.2.7 has it. In
+/// 2.4.3 the definition ends there, and what is left of it stands outside.
+fn continue_behind_comment(line: &mut Line, physical: &str, file: FileId, start: usize) {
+    let end = physical.trim_end_matches(is_blank).len();
+    if line.text.ends_with('\\') || !physical.get(..end).is_some_and(|text| text.ends_with('\\')) {
+        return;
+    }
+    let backslash = Line::verbatim(physical, file, start as u32).slice(end - 1..end);
+    let at = line.text.len();
+    line.splice(at..at, &backslash.text, backslash.runs);
+}
