@@ -2,7 +2,10 @@
 //!
 //! Pure functions; the words are those of `ip`(8), in the order in which keepalived's readers know them.
 
-use crate::spec::{Command, Encap, Insert, NextHop, Prefix, Route, Rule, RuleAction, Run, Spec, VirtualAddress, rtax};
+use crate::spec::{
+    Command, Encap, Insert, InstanceSpec, NextHop, Prefix, Route, Rule, RuleAction, Run, Spec, VirtualAddress, rtax,
+};
+use crate::wire::Family;
 use std::fmt::Write as _;
 use std::net::IpAddr;
 
@@ -210,6 +213,12 @@ pub fn interface(spec: &Spec, index: usize, link: Option<&str>) -> String {
         Some(link) if link != base => format!("{link}@{base}"),
         _ => base.to_owned(),
     }
+}
+
+/// Where an address goes that names no interface: a virtual link has addresses of its instance's family only.
+pub fn home<'a>(one: &'a InstanceSpec, item: &VirtualAddress, interface: &'a str) -> &'a str {
+    let other = one.virtual_link.is_some() && Family::of(&item.address) != one.family;
+    one.interface.as_ref().filter(|_| other).map_or(interface, |name| name.as_str())
 }
 
 /// A number as C's `%g` writes it: six digits at most, no trailing zeros; `5` and not `5.0`.

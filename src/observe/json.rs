@@ -132,8 +132,8 @@ fn one(spec: &Spec, index: usize, instance: &InstanceSpec, view: &InstanceView) 
         .program("script", notify.any.as_deref())
         .program("script_master_rx_lower_pri", notify.master_rx_lower_pri.as_deref());
     let claim = &instance.claim;
-    let addresses: Vec<String> =
-        claim.addresses.iter().map(|item| describe::address(item, &interface, view.owned)).collect();
+    let line = |item| describe::address(item, describe::home(instance, item, &interface), view.owned);
+    let addresses: Vec<String> = claim.addresses.iter().map(line).collect();
     let (vips, evips) = addresses.split_at(claim.advertised.min(addresses.len()));
     data.list("vips", vips.to_vec())
         .list("evips", evips.to_vec())
@@ -335,4 +335,3 @@ fn fields(event: &Event, cx: &Context<'_>) -> Value {
         Event::Reloaded => json!({"kind": "reloaded"}),
     }
 }
-

@@ -182,10 +182,9 @@ pub fn sentences(event: &Event, cx: &Context<'_>) -> Vec<(Level, String)> {
             })
         }
         Event::ScriptTimedOut { script } => info(format!("VRRP_Script({}) timed_out", cx.script_name(*script))),
-        Event::ScriptOverrun { script } => detail(format!(
-            "Track script {} is already running, expect idle - skipping run",
-            cx.script_name(*script)
-        )),
+        Event::ScriptOverrun { script } => {
+            detail(format!("Track script {} is already running, expect idle - skipping run", cx.script_name(*script)))
+        }
         Event::FaultsChanged { instance, faults } => match cx.role(*instance) {
             Role::Fault if !faults.is_empty() => {
                 detail(format!("({}) faults: {}", cx.name(*instance), words::faults(faults)))
@@ -321,4 +320,3 @@ fn refused(
         }
     }
 }
-

@@ -28,12 +28,20 @@ pub(super) struct Binding {
     pub(super) can_send: bool,
 }
 
-/// Binds `spec` to the links that are there, and names what stands against it. `claimed`: addresses that are virtual
-/// somewhere in this configuration and are therefore nobody's own.
+/// Addresses that this configuration sets.
+#[derive(Clone, Copy)]
+pub(super) struct Ours<'a> {
+    /// Virtual somewhere, and therefore nobody's own.
+    pub claimed: &'a BTreeSet<IpAddr>,
+    /// There for good. keepalived looks for its source before it sets them, so they are the last choice.
+    pub statics: &'a BTreeSet<IpAddr>,
+}
+
+/// Binds `spec` to the links that are there, and names what stands against it.
 pub(super) fn bind(
     spec: &InstanceSpec,
     links: &Links,
-    claimed: &BTreeSet<IpAddr>,
+    ours: Ours<'_>,
     before: Option<IpAddr>,
 ) -> (Binding, Vec<Fault>) {
     let mut faults = Vec::new();
@@ -73,11 +81,11 @@ pub(super) fn bind(
     }
     binding.transmit = if spec.transmit_base { binding.base } else { binding.link };
     binding.can_send = binding.transmit != 0 || (spec.interface.is_none() && spec.vrf.is_none());
-    binding.source = source(spec, base, link, claimed, before);
+    binding.source = source(spec, base, link, ours, before);
     match spec.source {
         None if binding.source.is_none() && base.is_some() => faults.push(Fault::NoSourceAddress),
         // One that is virtual here comes and goes with mastership.
-        Some(address) if (spec.track_source || !claimed.contains(&address)) && !links.has_address(address) => {
+        Some(address) if (spec.track_source || !ours.claimed.contains(&address)) && !links.has_address(address) => {
             faults.push(Fault::SourceAbsent(address));
         }
         _ => {}
@@ -133,7 +141,7 @@ fn source(
     spec: &InstanceSpec,
     base: Option<&Known>,
     link: Option<&Known>,
-    claimed: &BTreeSet<IpAddr>,
+    ours: Ours<'_>,
     before: Option<IpAddr>,
 ) -> Option<IpAddr> {
     if let Some(address) = spec.source {
@@ -150,10 +158,11 @@ fn source(
     };
     let of = |known: &Known| {
         let own = || known.link.addresses.iter().filter(|a| a.usable && fitting(&a.address)).map(|a| a.address);
-        let free = || own().filter(|a| !claimed.contains(a));
+        let free = || own().filter(|a| !ours.claimed.contains(a));
+        let first = || free().find(|a| !ours.statics.contains(a)).or_else(|| free().next());
         let kept = before.filter(|old| free().any(|a| a == *old));
         // The address owner's virtual addresses are its real ones.
-        kept.or_else(|| free().next()).or_else(|| owner.then(|| own().next()).flatten())
+        kept.or_else(first).or_else(|| owner.then(|| own().next()).flatten())
     };
     // They go when it is in FAULT, and must not be what keeps it there.
     let of_owner = || {

@@ -53,6 +53,8 @@ pub(super) struct Index {
     lanes: BTreeMap<InstanceId, Vec<Option<u32>>>,
     /// Addresses that are virtual here and so are nobody's own.
     pub(super) claimed: BTreeSet<IpAddr>,
+    /// Addresses that this configuration sets for good: an instance speaks from them only where there is no other.
+    pub(super) statics: BTreeSet<IpAddr>,
     /// Addresses whose presence is somebody's business although they may be claimed (`track_src_ip`).
     minded: BTreeSet<IpAddr>,
     running: BTreeMap<IfName, bool>,
@@ -99,6 +101,7 @@ impl Index {
             }
             index.pace(spec, id, lanes);
         }
+        index.statics.extend(spec.statics.addresses.iter().map(|item| item.address));
         index
     }
 

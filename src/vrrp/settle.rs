@@ -5,7 +5,7 @@
 //! in one group at most, one pass over the groups is enough.
 
 use super::Engine;
-use super::bind::{Binding, bind};
+use super::bind::{Binding, Ours, bind};
 use super::election;
 use super::garp::Ranges;
 use super::group::{self, Member, Verdict};
@@ -67,7 +67,10 @@ impl Engine {
         let Some((instance, spec)) = self.instances.get(id.index()).zip(self.spec.instances.get(id.index())) else {
             return false;
         };
-        let (binding, mut faults) = bind(spec, &self.links, &self.index.claimed, instance.binding.source);
+        let (binding, mut faults) = {
+            let ours = Ours { claimed: &self.index.claimed, statics: &self.index.statics };
+            bind(spec, &self.links, ours, instance.binding.source)
+        };
         if let Some(reason) = &spec.config_fault {
             faults.insert(0, Fault::Config(reason.clone()));
         }

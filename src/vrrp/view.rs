@@ -103,6 +103,7 @@ impl Engine {
         let next = instance.deadline(id, spec).filter(|_| held_back_by.is_empty()).map(|(at, wake)| NextView {
             at,
             what: match wake {
+                _ if matches!(instance.state(), State::Fault) => "find out whether it may send again",
                 Wake::Advert(_) => "advert",
                 Wake::Preempt(_) if grouped => "ready to become MASTER with its group: the present master is worse",
                 Wake::Preempt(_) => "become MASTER: the present master is worse",

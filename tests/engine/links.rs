@@ -89,6 +89,20 @@ fn the_source_address() {
     assert_eq!((source(&bench), bench.role(0)), (Some(ip("10.0.0.8")), Role::Backup));
 }
 
+/// keepalived looks for its source before it sets static addresses; the kernel lists those of link scope first.
+#[test]
+fn a_static_address_of_the_configuration_is_the_last_choice_of_a_source() {
+    let with_static = || {
+        let mut of = spec(vec![instance(1, 100)]);
+        of.statics.addresses.push(VirtualAddress::plain(ip("192.0.2.16"), 32));
+        of
+    };
+    let bench = Bench::on(with_static(), vec![link(ETH0, "eth0", &["192.0.2.16", "10.0.0.1"])]);
+    assert_eq!(bench.view(0).source, Some(ip("10.0.0.1")));
+    let bench = Bench::on(with_static(), vec![link(ETH0, "eth0", &["192.0.2.16"])]);
+    assert_eq!(bench.view(0).source, Some(ip("192.0.2.16")), "where there is no other");
+}
+
 #[test]
 fn an_owner_s_virtual_address_is_its_source() {
     let mut owner = instance(1, 255);

@@ -93,6 +93,8 @@ fn who_is_not_let_out_gives_up_when_the_others_have_lost_their_patience() {
     assert_eq!(bench.role(0), Role::Master);
     bench.wait(ms(200));
     assert_eq!(bench.view(0).faults, [Fault::CannotSend("Operation not permitted".into())]);
+    // Nothing leads from here to MASTER but a datagram that may go out.
+    assert_eq!(bench.view(0).next.unwrap().what, "find out whether it may send again".into());
     assert!(words(&bench.take()).contains(&"disown 0".to_owned()));
     // It finds out whether it may speak without being anybody's master.
     bench.wait(ms(20_000));

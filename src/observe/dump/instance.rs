@@ -8,11 +8,11 @@ use super::truth;
 use super::yes;
 use crate::observe::calendar::Local;
 use crate::observe::describe;
-use crate::spec::{MASK, VirtualAddress};
 use crate::spec::{
     Auth, HmacMode, InstanceId, InstanceSpec, IpvlanMode, Notify, OldUnicast, Replay, Run, Spec, Tie, TieTarget,
     Transport, VirtualLink,
 };
+use crate::spec::{MASK, VirtualAddress};
 use crate::time::Time;
 use crate::vrrp::io::{Fault, Role};
 use crate::vrrp::snapshot::{InstanceView, MasterView, Snapshot};
@@ -267,7 +267,7 @@ fn owned(page: &mut Page, spec: &Spec, now: &Snapshot, index: usize, one: &Insta
     let line = |item: &VirtualAddress| {
         let there = view.state == Role::Master && (view.owned || machine::has(now, item.address));
         let firewall = if there && !one.accept { " nftable_set" } else { "" };
-        describe::address(item, &interface, there) + firewall
+        describe::address(item, describe::home(one, item, &interface), there) + firewall
     };
     let (vips, evips) = claim.addresses.split_at(claim.advertised.min(claim.addresses.len()));
     if !vips.is_empty() {
