@@ -239,7 +239,11 @@ fn weight(field: &mut Set<(i32, bool)>, node: &Node<'_>, cx: &mut Cx<'_>) {
         None => false,
         Some(option) if option.text == "reverse" => true,
         Some(option) => {
-            cx.error(option.span, format!("`{}` cannot follow a weight: expected reverse", option.text));
+            cx.mistake(
+                option.span,
+                format!("`{}` cannot follow a weight: expected reverse", option.text),
+                format!("remove `{0}`, or write `reverse` in its place", option.text),
+            );
             false
         }
     };

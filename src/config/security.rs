@@ -142,7 +142,7 @@ impl Reader<Set<UserLine>> for User {
         if let Err(problem) = account(cx.env.system, &line, false) {
             cx.push(
                 Diagnostic::new(Class::General, name.span, format!("`{}`: {problem}", node.keyword.text))
-                    .help("scripts that would run as this user are left out"),
+                    .help("make the user (`useradd --system NAME`) or name one that is there; until then its scripts are left out"),
             );
         }
         *field = Set::at(line, name.span);

@@ -372,13 +372,21 @@ fn file_weight(field: &mut Option<(i32, bool)>, node: &Node<'_>, cx: &mut Cx<'_>
     let most = i64::from(i32::MAX);
     let Some(word) = node.args.first() else { return cx.error(node.span, "`weight` has no value and is ignored") };
     let Some(weight) = signed_in(word.text, -most, most) else {
-        return cx.error(word.span, format!("weight `{}` is ignored: expected -{most} to {most}", word.text));
+        return cx.mistake(
+            word.span,
+            format!("weight `{}` is ignored: expected -{most} to {most}", word.text),
+            "for example `weight 1`",
+        );
     };
     let reverse = match node.args.get(1).map(|word| (word.text, word.span)) {
         None | Some(("noreverse", _)) => false,
         Some(("reverse", _)) => true,
         Some((other, span)) => {
-            return cx.error(span, format!("`{other}` cannot follow a weight: expected reverse or noreverse"));
+            return cx.mistake(
+                span,
+                format!("`{other}` cannot follow a weight: expected reverse or noreverse"),
+                format!("remove `{other}`, or write `reverse` in its place"),
+            );
         }
     };
     *field = Some((weight as i32, reverse));
@@ -411,7 +419,11 @@ pub fn bfd(node: &Node<'_>, _: Endpoint, out: &mut Vec<Draft>, cx: &mut Cx<'_>) 
 fn bfd_name(field: &mut BfdName, node: &Node<'_>, cx: &mut Cx<'_>) {
     let (Some(word), None) = (node.args.first(), node.args.get(1)) else {
         field.spoilt = true;
-        return cx.error(node.span, "`name` takes one word; the check is left out");
+        return cx.mistake(
+            node.span,
+            "`name` takes one word; the check is left out",
+            "write `name` and the name of a bfd_instance, or a name in quotes",
+        );
     };
     if let Some(first) = field.name.span() {
         field.spoilt = true;

@@ -284,7 +284,8 @@ fn digest(field: &mut Set<[u8; 16]>, node: &Node<'_>, cx: &mut Cx<'_>) {
             "digest `{text}` is ignored: expected 32 hexadecimal digits, found {} characters",
             text.chars().count()
         );
-        return cx.error(word.span, message);
+        let cure = "write the digits that `genhash -s ADDRESS -p PORT -u /PATH` prints";
+        return cx.mistake(word.span, message, cure);
     }
     let mut value = [0; 16];
     for (at, byte) in value.iter_mut().enumerate() {
@@ -300,7 +301,11 @@ fn status_code(field: &mut Vec<(u16, u16)>, node: &Node<'_>, cx: &mut Cx<'_>) {
             (Some(first), Some(last)) if STATUS.contains(&first) && STATUS.contains(&last) && first <= last => {
                 field.push((first as u16, last as u16));
             }
-            _ => cx.error(word.span, format!("status `{}` is ignored: expected N or N-M, 100 to 599", word.text)),
+            _ => cx.mistake(
+                word.span,
+                format!("status `{}` is ignored: expected N or N-M, 100 to 599", word.text),
+                "for example `status_code 200` or `status_code 200-299`",
+            ),
         }
     }
 }
@@ -308,7 +313,11 @@ fn status_code(field: &mut Vec<(u16, u16)>, node: &Node<'_>, cx: &mut Cx<'_>) {
 fn regex(field: &mut Set<Box<str>>, node: &Node<'_>, cx: &mut Cx<'_>) {
     let words = script_words(node.raw);
     let Ok([pattern]) = words.as_deref() else {
-        return cx.error(node.span, "`regex` takes one pattern, in quotes if it has blanks; it is ignored");
+        return cx.mistake(
+            node.span,
+            "`regex` takes one pattern, in quotes if it has blanks; it is ignored",
+            "for example `regex \"all is well\"`",
+        );
     };
     if let Some(first) = field.as_ref() {
         cx.again(node.span, "regex", first.span, "this one holds");

@@ -522,7 +522,7 @@ fn program(
             let told = cx.told(&problem) || (no_default && cx.spoilt("script_user"));
             let class = if (check || no_default) && !told { Class::General } else { Class::Note };
             let complaint = Diagnostic::new(class, line.span, format!("the script is left out: {problem}"))
-                .help(crate::config::resolve::NO_USER);
+                .help(crate::config::resolve::no_such_user(line));
             cx.push(match close {
                 Some(close) => complaint.related(close, "the check ends here"),
                 None => complaint,

@@ -311,7 +311,11 @@ fn hashing(service: &mut Service, node: &Node<'_>, cx: &mut Cx<'_>) {
         (Some("sh"), "sh-fallback") | (Some("mh"), "mh-fallback") => service.flag_1 = flag,
         (Some("sh"), "sh-port") | (Some("mh"), "mh-port") => service.flag_2 = flag,
         (Some("sh" | "mh"), _) => {}
-        _ => cx.error(node.span, format!("`{keyword}` is ignored: it needs `lb_algo sh` or `lb_algo mh` above it")),
+        _ => cx.mistake(
+            node.span,
+            format!("`{keyword}` is ignored: it needs `lb_algo sh` or `lb_algo mh` above it"),
+            format!("write `lb_algo sh` or `lb_algo mh` above it, or remove `{keyword}`"),
+        ),
     }
 }
 
@@ -363,16 +367,25 @@ fn sorry_server(field: &mut Option<Sorry>, node: &Node<'_>, cx: &mut Cx<'_>) {
         Err(problem) => cx.error(node.span, format!("{problem}; the sorry server is left out")),
     }
 }
+const NO_SORRY_SERVER: &str = "write `sorry_server ADDRESS PORT` above it, or remove the line";
 fn sorry_inhibit(field: &mut Option<Sorry>, node: &Node<'_>, cx: &mut Cx<'_>) {
     match field {
         Some(sorry) => sorry.inhibit = true,
-        None => cx.error(node.span, "`sorry_server_inhibit` is ignored: there is no sorry_server above it"),
+        None => cx.mistake(
+            node.span,
+            "`sorry_server_inhibit` is ignored: there is no sorry_server above it",
+            NO_SORRY_SERVER,
+        ),
     }
 }
 fn sorry_forwarding(field: &mut Option<Sorry>, node: &Node<'_>, cx: &mut Cx<'_>) {
     match field {
         Some(sorry) => sorry.forwarding = forwarding(sorry.forwarding, node, cx),
-        None => cx.error(node.span, "`sorry_server_lvs_method` is ignored: there is no sorry_server above it"),
+        None => cx.mistake(
+            node.span,
+            "`sorry_server_lvs_method` is ignored: there is no sorry_server above it",
+            NO_SORRY_SERVER,
+        ),
     }
 }
 

@@ -157,7 +157,8 @@ fn end(field: &mut Set<IpAddr>, other: Option<IpAddr>, name: &str, node: &Node<'
     };
     if let Some(other) = other.filter(|other| Family::of(other) != Family::of(&address)) {
         let message = format!("`{}` {address} is ignored: {name} {other} is of the other family", node.keyword.text);
-        return cx.error(word.span, message);
+        let family = if other.is_ipv4() { "an IPv4" } else { "an IPv6" };
+        return cx.mistake(word.span, message, format!("write {family} address, or remove the line"));
     }
     cx.unread(*word);
     *field = Set::at(address, word.span);

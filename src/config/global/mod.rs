@@ -116,9 +116,9 @@ block! {
         /// Default VRRP version of IPv4 instances.
         "vrrp_version" => version: Set<i32> = must(int(2, 3)), default(2);
         /// Firewalling with iptables, which this program never uses: nftables is used.
-        "vrrp_iptables" => iptables: Set<()> = by("[CHAIN [CHAIN]]", Repeat::LastWins, iptables), default "off", deprecated "use nftables";
+        "vrrp_iptables" => iptables: Set<()> = by("[CHAIN [CHAIN]]", Repeat::LastWins, iptables), default "off", deprecated "write `nftables` in its place";
         /// Names of ipsets for iptables.
-        "vrrp_ipsets" => ipsets: Set<()> = by("[NAME]{0..6}", Repeat::LastWins, ipsets), default "off", deprecated "iptables is not used; use nftables";
+        "vrrp_ipsets" => ipsets: Set<()> = by("[NAME]{0..6}", Repeat::LastWins, ipsets), default "off", deprecated "remove the line, and write `nftables`";
         /// Use nftables, in a table of this name.
         "nftables" => nftables: Set<Box<str>> = by("[TABLE]", Repeat::FirstKept, nftables), default "off; `keepalived` when needed";
         /// Priority of the nftables base chains.

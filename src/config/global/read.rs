@@ -67,7 +67,7 @@ pub(crate) fn smtp_server(field: &mut Set<SmtpServer>, node: &Node<'_>, cx: &mut
         return cx.push(
             Diagnostic::new(Class::General, host.span, message)
                 .label("expected an address, or a name that can be looked up")
-                .help("without a mail relay no mail is sent"),
+                .help("write a mail relay that can be looked up here, or its address: `smtp_server 192.0.2.25 25`"),
         );
     };
     set(field, SmtpServer { host: host.text.into(), port }, node);
@@ -97,7 +97,11 @@ fn at_least(field: &mut Set<u32>, node: &Node<'_>, cx: &mut Cx<'_>, max: u32) {
 pub fn email_from(field: &mut Set<Box<str>>, node: &Node<'_>, cx: &mut Cx<'_>) {
     let Some(address) = node.args.first() else { return cx.missing(node, "USER@HOST") };
     if let Some(more) = node.args.get(1) {
-        cx.error(more.span, "`notification_email_from` takes one address; the rest is ignored");
+        cx.mistake(
+            more.span,
+            "`notification_email_from` takes one address; the rest is ignored",
+            format!("write `notification_email_from {}`", address.text),
+        );
     }
     set(field, address.text.into(), node);
 }
@@ -213,7 +217,11 @@ pub(crate) fn lvs_sync_daemon(field: &mut Set<SyncDaemon>, node: &Node<'_>, cx: 
                 pair = false;
                 if let Some(id) = word(uint(0, 255), option, node, cx) {
                     daemon.id = u8::try_from(id).ok();
-                    cx.error(option.span, "write `id` before the id of `lvs_sync_daemon`");
+                    cx.mistake(
+                        option.span,
+                        "write `id` before the id of `lvs_sync_daemon`",
+                        format!("write `id {}` in its place", option.text),
+                    );
                 }
             }
             other => {

@@ -419,12 +419,16 @@ fn definitions_of(name: &str, text: &str) -> Ranges {
         let at = start;
         start += line.len();
         // With its sign anywhere in the first word, for the rest may be glued to it; without, as a word of its own.
-        let first = line.trim_start_matches(|c: char| !c.is_alphanumeric() && c != '$');
+        let before = text.get(..at).unwrap_or_default();
+        let glued = line.trim_start();
+        // The whole name stands above, and its `=` here.
+        let above = glued.starts_with('=') && stands_behind(before, &format!("${name}"));
+        let first = if above { glued } else { line.trim_start_matches(|c: char| !c.is_alphanumeric() && c != '$') };
         let word = first.find([' ', '\t']).and_then(|end| first.get(..end)).unwrap_or(first);
         let signed = ["$", "${"].iter().find_map(|sign| word.find(&format!("{sign}{name}")).map(|at| at + sign.len()));
         let bare = || first.strip_prefix(name).filter(|after| after.starts_with([' ', '\t', '='])).map(|_| 0);
         // The end of the name, where a line break stands in its middle.
-        let broken = || broken_name(name, text.get(..at).unwrap_or_default(), first);
+        let broken = || if above { Some(0) } else { broken_name(name, before, first) };
         let Some(front) = signed.or_else(bare).map(|front| front + name.len()).or_else(broken) else { continue };
         let after = first.get(front..).unwrap_or_default();
         let value = after.trim_start_matches(['}', ' ', '\t', '=']);
@@ -452,9 +456,13 @@ fn broken_name(name: &str, before: &str, line: &str) -> Option<usize> {
     let end = line.find(|c: char| !inner(c)).unwrap_or(line.len());
     let rest = line.get(..end)?;
     let begun = name.strip_suffix(rest).filter(|begun| begun.len() < name.len() || rest.is_empty())?;
-    let joined: String = before.chars().rev().filter(|c| !c.is_whitespace() && *c != '\\').take(begun.chars().count() + 2).collect();
-    let joined: String = joined.chars().rev().collect();
-    (joined.ends_with(&format!("${begun}")) || joined.ends_with(&format!("{{{begun}"))).then_some(end)
+    stands_behind(before, &format!("${begun}")).then_some(end)
+}
+
+/// Whether a text ends in this one when blanks, line ends and backslashes in it count for nothing.
+fn stands_behind(text: &str, end: &str) -> bool {
+    let said = text.chars().rev().filter(|c| !c.is_whitespace() && *c != '\\');
+    said.take(end.chars().count()).eq(end.chars().rev())
 }
 
 /// Where the value begins in a line that is meant to be a definition, and either says that it holds a secret or is none, so

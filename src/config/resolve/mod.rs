@@ -131,6 +131,13 @@ pub fn notify(line: Option<&ScriptLine>, what: &str, guard: &mut Guard<'_>, cx: 
 /// What to do about a program without a user.
 pub const NO_USER: &str = "name a user of this machine with `script_user USER` in global_defs, or behind the command";
 
+/// The same for a command line that names one: mostly that word is an argument, and the quotes are missing.
+pub fn no_such_user(line: &ScriptLine) -> String {
+    let Some(user) = &line.user else { return NO_USER.into() };
+    let words = line.argv.join(" ");
+    format!("if `{0}` is an argument, write `\"{words} {0}\"`; if it is a user, make it or name another one", user.user)
+}
+
 /// A script that is left out if it cannot run. `no_user` is the class of the complaint that its user does not exist.
 pub fn left_out_script(
     line: Option<&ScriptLine>,
@@ -145,7 +152,9 @@ pub fn left_out_script(
         Err(reason) => {
             let class = no_user(guard);
             let class = if class.is_mistake() { class } else { Class::NotRun };
-            cx.push(Diagnostic::new(class, line.span, format!("{what} will not run: {reason}")).help(NO_USER));
+            cx.push(
+                Diagnostic::new(class, line.span, format!("{what} will not run: {reason}")).help(no_such_user(line)),
+            );
             return None;
         }
     };
@@ -211,7 +220,7 @@ fn script(block: &Named<ScriptBlock>, guard: &mut Guard<'_>, cx: &mut Cx<'_>) ->
         Ok(account) => account,
         Err(reason) => {
             let told = cx.told(&reason) || (user.is_none() && cx.spoilt("script_user"));
-            return refuse(&reason, NO_USER, if told { Class::Note } else { Class::General }, cx);
+            return refuse(&reason, &no_such_user(line), if told { Class::Note } else { Class::General }, cx);
         }
     };
     let (run, insecure) = match guard.check(&line.argv, &account, line.span) {
@@ -343,7 +352,7 @@ fn groups(
         if members.len() == 1 {
             cx.push(
                 Diagnostic::new(Class::General, group.span, format!("{} has only one member", group.name))
-                    .help("a sync group makes sense with two members or more"),
+                    .help("remove the group, or list the instance that is to move with it"),
             );
         }
         membership.blocks.push(at);

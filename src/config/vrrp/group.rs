@@ -198,7 +198,11 @@ fn add_interface(field: &mut Vec<IfName>, word: crate::config::text::tree::Word<
     }
     if let Some(first) = cx.names.get("garp_group").and_then(|names| names.get(word.text)).copied() {
         let message = format!("`{name}` is in a garp_group already; ignored here");
-        return cx.push(Diagnostic::new(Class::General, word.span, message).related(first, "it was put there"));
+        return cx.push(
+            Diagnostic::new(Class::General, word.span, message)
+                .related(first, "it was put there")
+                .help("remove it from one of the two"),
+        );
     }
     cx.names.entry("garp_group").or_default().insert(word.text.into(), word.span);
     field.push(name);

@@ -371,7 +371,11 @@ fn init_file(field: &mut Set<(i32, bool)>, node: &Node<'_>, cx: &mut Cx<'_>) {
                     value = n;
                     if !(-254..=254).contains(&n) {
                         let message = format!("`init_file`: {n} is more than any weight can express");
-                        cx.push(Diagnostic::new(Class::General, w.span, message).label("expected -254 to 254"));
+                        cx.push(
+                            Diagnostic::new(Class::General, w.span, message)
+                                .label("expected -254 to 254")
+                                .help("for example `init_file 0`"),
+                        );
                     }
                 }
                 None => cx.error(w.span, format!("`init_file`: `{text}` is no number; 0 is used")),
@@ -380,7 +384,11 @@ fn init_file(field: &mut Set<(i32, bool)>, node: &Node<'_>, cx: &mut Cx<'_>) {
             overwrite = true;
         } else {
             let message = format!("`init_file` has no option `{text}`");
-            cx.push(Diagnostic::new(Class::General, w.span, message).label("expected a number, or overwrite"));
+            cx.push(
+                Diagnostic::new(Class::General, w.span, message)
+                    .label("expected a number, or overwrite")
+                    .help("for example `init_file 0 overwrite`"),
+            );
         }
     }
     *field = Set::at((value, overwrite), node.span);

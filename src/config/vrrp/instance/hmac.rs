@@ -56,7 +56,8 @@ fn key(field: &mut Vec<KeyLine>, node: &Node<'_>, cx: &mut Cx<'_>) {
     };
     if let Some(first) = field.iter().find(|key| u32::from(key.id) == id).map(|key| key.span) {
         let message = format!("key {id} of auth_hmac is given twice; the first one holds");
-        return cx.push(Diagnostic::new(Class::General, node.span, message).related(first, "first given here"));
+        let complaint = Diagnostic::new(Class::General, node.span, message).related(first, "first given here");
+        return cx.push(complaint.help("remove one of the two lines, or give this key another number"));
     }
     field.push(KeyLine { id: id as u8, bytes: bytes.into(), span: node.span });
 }

@@ -111,7 +111,11 @@ pub(crate) fn unicast_peer(instance: &mut Instance, node: &Node<'_>, cx: &mut Cx
 
 pub(crate) fn native_ipv6(instance: &mut Instance, node: &Node<'_>, cx: &mut Cx<'_>) {
     if instance.family == Some(Family::V4) {
-        return cx.error(node.span, "`native_ipv6` comes after IPv4 addresses and is ignored");
+        return cx.mistake(
+            node.span,
+            "`native_ipv6` comes after IPv4 addresses and is ignored",
+            "remove `native_ipv6`, or the IPv4 addresses above it",
+        );
     }
     instance.family = Some(Family::V6);
     instance.version = Set::at(3, node.span);
@@ -251,7 +255,7 @@ pub fn version(instance: &mut Instance, node: &Node<'_>, cx: &mut Cx<'_>) {
         Some(first) if first.value != value => cx.again(word.span, "version", first.span, "the first one holds"),
         _ if value == 2 && instance.family == Some(Family::V6) => cx.push(
             Diagnostic::new(Class::General, word.span, "`version 2` is ignored: the addresses before it are IPv6")
-                .help("VRRP for IPv6 is version 3"),
+                .help("remove the line: VRRP for IPv6 is version 3"),
         ),
         _ => instance.version = Set::at(value, word.span),
     }

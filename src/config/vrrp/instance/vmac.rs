@@ -56,20 +56,32 @@ fn valid_interface_name(name: &str) -> Option<IfName> {
 /// Takes the name of an interface to be made; it must not be taken by another instance.
 fn new_interface(cx: &mut Cx<'_>, word: Word<'_>, keyword: &str, field: &mut Set<IfName>) {
     if field.is_some() {
-        return complain(cx, word, format!("`{keyword}` names two interfaces; `{}` is ignored", word.text));
+        return cx.mistake(
+            word.span,
+            format!("`{keyword}` names two interfaces; `{}` is ignored", word.text),
+            format!("remove `{}`", word.text),
+        );
     }
     let Some(name) = valid_interface_name(word.text) else {
-        return complain(cx, word, format!("`{keyword}`: `{}` cannot be the name of an interface", word.text));
+        return cx.mistake(
+            word.span,
+            format!("`{keyword}`: `{}` cannot be the name of an interface", word.text),
+            "write 1 to 15 characters without blanks, `/` and `:`, for example `vrrp51`",
+        );
     };
     if let Some(first) = cx.names.get("made interface").and_then(|names| names.get(word.text)).copied() {
         let message = format!("`{keyword}`: another instance makes `{name}` already; the name is ignored");
-        return cx.push(Diagnostic::new(Class::General, word.span, message).related(first, "there"));
+        return cx.push(
+            Diagnostic::new(Class::General, word.span, message)
+                .related(first, "there")
+                .help("write another name, or none: one is chosen then"),
+        );
     }
     if cx.env.system.interface(word.text).is_some_and(|link| !link.virtual_link) {
-        return complain(
-            cx,
-            word,
+        return cx.mistake(
+            word.span,
             format!("`{keyword}`: `{name}` exists and was not made for this; the name is ignored"),
+            "write the name of an interface that is not there, or none: one is chosen then",
         );
     }
     cx.names.entry("made interface").or_default().insert(word.text.into(), word.span);
@@ -95,16 +107,26 @@ pub(crate) fn use_vmac(field: &mut Option<Box<VmacLine>>, node: &Node<'_>, cx: &
     while let Some(word) = words.next() {
         match word.text {
             text if text.contains(':') => match mac_address(text) {
-                _ if vmac.mac.is_some() => complain(cx, word, "`use_vmac` has two MAC addresses".into()),
-                None => complain(cx, word, format!("`use_vmac`: `{text}` is no MAC address of five or six octets")),
+                _ if vmac.mac.is_some() => {
+                    cx.mistake(word.span, "`use_vmac` has two MAC addresses", format!("remove `{text}`"));
+                }
+                None => cx.mistake(
+                    word.span,
+                    format!("`use_vmac`: `{text}` is no MAC address of five or six octets"),
+                    "for example `use_vmac 02:00:5e:00:01:33`",
+                ),
                 Some((mac, _)) if mac[0] & 1 != 0 => {
-                    complain(cx, word, format!("`use_vmac`: `{text}` is a multicast address and is ignored"));
+                    cx.mistake(
+                        word.span,
+                        format!("`use_vmac`: `{text}` is a multicast address and is ignored"),
+                        "write an even first octet, for example `use_vmac 02:00:5e:00:01:33`",
+                    );
                 }
                 Some(([0, 0, 0x5e, 0, 1 | 2, _], _)) => {
-                    complain(
-                        cx,
-                        word,
+                    cx.mistake(
+                        word.span,
                         format!("`use_vmac`: `{text}` is reserved for the protocol itself and is ignored"),
+                        "remove the MAC address: the one of the protocol is used anyhow",
                     );
                 }
                 Some(mac) => vmac.mac = Some(mac),
