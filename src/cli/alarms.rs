@@ -34,6 +34,29 @@ impl Alarm {
     }
 }
 
+/// Everything that is wrong with a daemon, in sentences.
+pub fn of_daemon(snapshot: &Snapshot) -> Vec<String> {
+    let mut found = Vec::new();
+    for instance in &snapshot.instances {
+        found.extend(of(snapshot, instance).into_iter().map(|alarm| format!("{}: {}", instance.name, alarm.what)));
+    }
+    found.extend(snapshot.scripts.iter().filter_map(script));
+    found.extend(reload(snapshot));
+    found
+}
+
+/// That a check script fails.
+pub fn script(script: &view::Script) -> Option<String> {
+    let how = || script.last_exit.as_ref().map_or("has not run".to_owned(), view::exit);
+    (script.good == Some(false)).then(|| format!("the check {} fails: {}", script.name, how()))
+}
+
+/// That the last reload was refused.
+pub fn reload(snapshot: &Snapshot) -> Option<String> {
+    let refused = snapshot.reload.as_ref().filter(|reload| !reload.accepted);
+    refused.map(|reload| format!("the last reload was refused: {}", reload.message))
+}
+
 /// Everything that is wrong with one instance; its name is not in the sentences.
 pub fn of(snapshot: &Snapshot, instance: &Instance) -> Vec<Alarm> {
     let mut found = Vec::new();

@@ -151,7 +151,8 @@ pub enum Verb {
 #[derive(Debug, Args)]
 pub struct Check {
     /// One file: its own mistakes. Several: also what does not fit between the servers, and what will happen. `-`: the
-    /// configuration comes on standard input.
+    /// configuration comes on standard input. Of the file that the daemon here runs with it is also said, as text, what is
+    /// wrong with that daemon now.
     #[arg(required = true, value_name = "FILE")]
     pub files: Vec<PathBuf>,
     /// Fail on warnings too.

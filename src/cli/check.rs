@@ -4,18 +4,21 @@
 //! error, and with `--strict` if it is a warning.
 
 use super::Outcome;
-use super::args::{Check, Format};
+use super::alarms;
+use super::args::{Check, Daemon, Format};
+use super::client::{self, Client};
 use super::files::{Where, load};
 use super::paint::Paint;
 use super::simulate::server_names;
 use super::steer;
 use crate::config::pair::{self, Finding};
 use crate::config::report::{Class, Level, Style};
+use crate::daemon::doors::socket::{Reply, Request};
 use crate::sim::outlook;
 use crate::sim::outlook::servers::deaths;
 use crate::spec::Spec;
 use serde_json::json;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// Exit code when only what is between the files is wrong, or only `--strict` makes it wrong.
@@ -80,8 +83,34 @@ pub(crate) fn run(args: &Check) -> Outcome {
             Format::Text => text(&findings, &outlook.lines, paint, true),
         };
     }
+    if format == Format::Text {
+        out += &of_the_daemon(&args.files, paint);
+    }
     steer::print(&out)?;
     Ok(ExitCode::from(code))
+}
+
+/// What is wrong now with the daemon here, if it runs with one of the files: whoever checks a file that is in force wants to know
+/// why it does not work, and most of that does not stand in it. It leaves the exit code alone.
+fn of_the_daemon(files: &[PathBuf], paint: Paint) -> String {
+    let control = std::env::var_os("VIPD_CONTROL").map(PathBuf::from);
+    let Ok(mut client) = client::path_of(&Daemon { control }).and_then(|path| Client::open(&path)) else {
+        return String::new();
+    };
+    let (file, wrong) = match client.ask(&Request::Hello) {
+        Ok(Reply::Hello { config, .. }) => {
+            let config = std::fs::canonicalize(&config).unwrap_or(config);
+            let of_it = |file: &&PathBuf| std::fs::canonicalize(file).is_ok_and(|file| file == config);
+            let Some(file) = files.iter().find(of_it) else { return String::new() };
+            let Ok((_, snapshot)) = client.status() else { return String::new() };
+            (format!("the daemon here, which runs with {}", file.display()), alarms::of_daemon(&snapshot))
+        }
+        Ok(_) => return String::new(),
+        // With which file it runs it does not say either.
+        Err(trouble) => ("the daemon here".into(), vec![trouble.what]),
+    };
+    let list: String = wrong.iter().map(|what| format!("  {what}\n")).collect();
+    if list.is_empty() { list } else { format!("{} {file}:\n{list}", paint.bad("wrong now with")) }
 }
 
 fn json_lines(findings: &[Finding], outlook: &[String]) -> String {

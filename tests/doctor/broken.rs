@@ -1,5 +1,5 @@
-//! Ten broken states of a pair, each made for real, and what a person in trouble is told: whichever of `check`, `status`,
-//! `explain` and `doctor` can know of it says what is wrong.
+//! Ten broken states of a pair, each made for real, and what a person in trouble is told: `check`, `status`, `explain` and
+//! `doctor` say what is wrong, whichever of them is asked first.
 
 use super::machine::{Machine, Switch};
 use std::time::{Duration, Instant};
@@ -80,9 +80,9 @@ pub fn says(machine: &Machine, arguments: &str, parts: &[&str]) -> String {
     }
 }
 
-/// The three that ask a daemon say this.
-fn all_three(machine: &Machine, parts: &[&str]) {
-    for verb in ["status", "explain", "doctor"] {
+/// All four say this.
+fn all_four(machine: &Machine, parts: &[&str]) {
+    for verb in ["status", "explain", "doctor", &format!("check {CONF}")] {
         says(machine, verb, parts);
     }
 }
@@ -101,7 +101,7 @@ fn two_masters_by_password() {
     let pass = |word: &str| format!("authentication {{\n        auth_type PASS\n        auth_pass {word}\n    }}");
     pair.start(&conf(150, &pass("one")), &conf(100, &pass("other")));
     for (machine, other) in [(&pair.primary, "10.0.0.12"), (&pair.secondary, "10.0.0.11")] {
-        all_three(machine, &[&format!("adverts of {other} are refused: its password or key is not ours")]);
+        all_four(machine, &[&format!("adverts of {other} are refused: its password or key is not ours")]);
         says(machine, "history", &[&format!("advert from {other} refused: its password or key is not ours")]);
         says(machine, "metrics", &["vipd_vrrp_refused_speakers{", "vipd_vrrp_refused_total{"]);
         says(machine, "status --json", &["\"auth_failure\"", "\"refused_speakers\""]);
@@ -113,8 +113,8 @@ fn two_masters_by_password() {
 fn two_masters_by_vrid() {
     let Some(pair) = Pair::new("bro-vrid") else { return };
     pair.start(&conf(150, "virtual_router_id 51"), &conf(100, "virtual_router_id 52"));
-    all_three(&pair.primary, &["10.0.0.12 speaks for its addresses with VRID 52, here it is 51"]);
-    all_three(&pair.secondary, &["10.0.0.11 speaks for its addresses with VRID 51, here it is 52"]);
+    all_four(&pair.primary, &["10.0.0.12 speaks for its addresses with VRID 52, here it is 51"]);
+    all_four(&pair.secondary, &["10.0.0.11 speaks for its addresses with VRID 51, here it is 52"]);
     says(&pair.primary, "history", &["10.0.0.12 speaks for our addresses with VRID 52, ours is 51"]);
     check_says(&pair, &["vrid-differs", "hold 10.0.0.10"]);
 }
@@ -126,7 +126,7 @@ fn two_masters_by_a_cut_in_one_direction() {
     pair.secondary.must("nft 'add chain ip filter INPUT { type filter hook input priority 0; }'");
     pair.secondary.must("nft add rule ip filter INPUT ip protocol 112 drop");
     pair.start(&conf(150, ""), &conf(100, ""));
-    all_three(&pair.primary, &["two masters: 10.0.0.12 speaks as MASTER too, with priority 100"]);
+    all_four(&pair.primary, &["two masters: 10.0.0.12 speaks as MASTER too, with priority 100"]);
     says(&pair.primary, "history", &["two masters: 10.0.0.12 speaks as MASTER with priority 100"]);
     says(&pair.primary, "metrics", &["vipd_vrrp_rivals{"]);
     // Who hears nothing can only look at itself.
@@ -144,7 +144,7 @@ fn the_address_to_speak_from_is_absent() {
     let unicast = |own: &str, peer: &str| format!("unicast_src_ip {own}\n    unicast_peer {{\n        {peer}\n    }}");
     pair.start(&conf(150, &unicast("10.0.0.99", "10.0.0.12")), &conf(100, &unicast("10.0.0.12", "10.0.0.99")));
     says(&pair.primary, "doctor", &["10.0.0.99, which it is to send from, is not on this machine"]);
-    all_three(&pair.primary, &["in FAULT: its source address 10.0.0.99 is on no interface"]);
+    all_four(&pair.primary, &["in FAULT: its source address 10.0.0.99 is on no interface"]);
 }
 
 #[test]
@@ -160,9 +160,7 @@ fn there_is_no_socket() {
     let limited = format!("prlimit --nofile=50:50 {}", env!("CARGO_BIN_EXE_vipd"));
     pair.primary.write("/etc/vipd-under-test", &limited, 0o644);
     pair.start(&many, &conf(100, ""));
-    for verb in ["status", "explain", "doctor"] {
-        says(&pair.primary, verb, &["in FAULT: no socket: "]);
-    }
+    all_four(&pair.primary, &["in FAULT: no socket: "]);
     says(&pair.primary, "doctor", &["descriptors open and may have 50"]);
 }
 
@@ -179,10 +177,10 @@ fn the_script_does_not_run() {
     pair.start(&tracked(150), &tracked(100));
     says(&pair.primary, "status", &["MASTER"]);
     pair.primary.must("chmod 644 /etc/keepalived/chk");
-    all_three(&pair.primary, &["tracked chk fails"]);
+    all_four(&pair.primary, &["tracked chk fails"]);
     says(&pair.primary, "status", &["could not be started"]);
     says(&pair.primary, "doctor", &["the check chk fails: could not be started", "chmod a+rx /etc/keepalived/chk"]);
-    says(&pair.primary, &format!("check {CONF}"), &["cannot be executed"]);
+    says(&pair.primary, &format!("check {CONF}"), &["cannot be executed", "the check chk fails: could not be started"]);
 }
 
 #[test]
@@ -205,7 +203,7 @@ fn the_group_is_held() {
     pair.start(&two(150, "track_file {\n        down weight 0\n    }", ""), &two(100, "", group));
     says(&pair.primary, "is-master V1", &["V1 is MASTER"]);
     pair.primary.must("echo 1 > /run/down");
-    all_three(
+    all_four(
         &pair.secondary,
         &["ready to become MASTER, but group G is held back by V2, which hears a master (10.0.0.11, priority 150)"],
     );
@@ -221,7 +219,7 @@ fn it_is_drained() {
     says(&pair.primary, "is-master VI_1", &["VI_1 is MASTER"]);
     let (text, code) = ask(&pair.primary, "drain VI_1");
     assert!(code == 0 && text.contains("VI_1: 10.0.0.12 took over after "), "{code}: {text}");
-    all_three(&pair.primary, &["drained by an operator"]);
+    all_four(&pair.primary, &["drained by an operator"]);
     assert_eq!(ask(&pair.primary, "is-master 10.0.0.10").1, 1);
     assert_eq!(ask(&pair.secondary, "is-master 10.0.0.10").1, 0);
     assert_eq!(ask(&pair.secondary, "is-master 10.0.0.77").1, 2);
@@ -234,10 +232,17 @@ fn the_peer_is_frozen() {
     says(&pair.primary, "is-master VI_1", &["VI_1 is MASTER"]);
     pair.primary.must("kill -STOP $(cat /run/unit-keepalived.pid)");
     says(&pair.secondary, "is-master VI_1", &["VI_1 is MASTER: no advert came from a master in time"]);
-    for verb in ["status", "explain", "doctor", "drain", "reload"] {
+    let check = format!("check {CONF}");
+    for verb in ["status", "explain", "doctor", "drain", "reload", &check] {
         let (text, code) = ask(&pair.primary, verb);
         assert!(text.contains("does not answer") && text.contains("which is stopped"), "{verb}: {text}");
-        assert_eq!(code, if verb == "doctor" { 1 } else { 2 }, "{verb}: {text}");
+        let wanted = match verb {
+            "doctor" => 1,
+            // There is nothing wrong with the file.
+            verb if verb == check => 0,
+            _ => 2,
+        };
+        assert_eq!(code, wanted, "{verb}: {text}");
     }
     pair.primary.must("kill -CONT $(cat /run/unit-keepalived.pid)");
     says(&pair.primary, "is-master VI_1", &["VI_1 is MASTER"]);
@@ -251,7 +256,7 @@ fn an_address_is_left_over() {
     says(&pair.primary, "status", &["10.0.0.10/24", "held"]);
     // Where the daemon would not look for it.
     pair.secondary.must("ip address add 10.0.0.10/32 dev lo");
-    all_three(&pair.secondary, &["10.0.0.10 here although BACKUP"]);
+    all_four(&pair.secondary, &["10.0.0.10 here although BACKUP"]);
     says(&pair.secondary, "status --address 10.0.0.10", &["here although BACKUP (on lo)"]);
 }
 
@@ -261,6 +266,6 @@ fn an_interface_has_no_address_but_the_virtual_one() {
     pair.primary.must("ip address flush dev eth0 && ip address add 10.0.0.10/24 dev eth0");
     pair.start(&conf(150, ""), &conf(100, ""));
     says(&pair.secondary, "is-master VI_1", &["VI_1 is MASTER"]);
-    says(&pair.primary, "explain", &["no address of its own on the interface"]);
-    says(&pair.primary, "doctor", &["eth0 has no IPv4 address", "no address of its own on the interface"]);
+    all_four(&pair.primary, &["no address of its own on the interface"]);
+    says(&pair.primary, "doctor", &["eth0 has no IPv4 address"]);
 }

@@ -71,10 +71,10 @@ pub fn what_it_says(case: &Case<'_>, found: &mut Vec<Finding>) {
                     found.push(finding);
                 }
             }
-            for script in snapshot.scripts.iter().filter(|script| script.good == Some(false)) {
-                let how = script.last_exit.as_ref().map_or("has not run".to_owned(), crate::cli::view::exit);
+            for script in &snapshot.scripts {
+                let Some(what) = alarms::script(script) else { continue };
                 found.push(
-                    Finding::new(Weight::Problem, "script", format!("the check {} fails: {how}", script.name))
+                    Finding::new(Weight::Problem, "script", what)
                         .why("what tracks it has a lower priority or is in FAULT")
                         .cure(format!(
                             "run the check of {} by hand as its user and look at the exit code",
@@ -82,9 +82,9 @@ pub fn what_it_says(case: &Case<'_>, found: &mut Vec<Finding>) {
                         )),
                 );
             }
-            if let Some(reload) = snapshot.reload.as_ref().filter(|reload| !reload.accepted) {
+            if let Some(what) = alarms::reload(snapshot) {
                 found.push(
-                    Finding::new(Weight::Problem, "reload", format!("the last reload was refused: {}", reload.message))
+                    Finding::new(Weight::Problem, "reload", what)
                         .why("the daemon runs with the configuration before it, and a restart would read the new one")
                         .cure("vipctl check"),
                 );
