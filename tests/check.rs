@@ -172,3 +172,33 @@ fn no_output_tells_a_password() {
         }
     }
 }
+
+/// `--anywhere` is for a file of another machine: what it names is not looked up here. A rule of nftables counts the questions
+/// to name servers; without `--anywhere` there are some.
+#[test]
+fn a_file_for_another_machine_asks_no_name_server() {
+    let folder = Folder::new("names");
+    let file = folder.file(
+        "mail.conf",
+        "global_defs {\n notification_email {\n  a@b.example\n }\n smtp_server relay.b.example\n}\nvrrp_instance V {\n interface eth0\n \
+         virtual_router_id 51\n virtual_ipaddress {\n  10.0.0.1\n }\n}\n",
+    );
+    let resolv = folder.file("resolv", "nameserver 127.0.0.1\noptions attempts:1 timeout:1\n");
+    let vipctl = env!("CARGO_BIN_EXE_vipctl");
+    let asked = |flags: &str| {
+        let line = format!(
+            "ip link set lo up && mount --bind {resolv} /etc/resolv.conf && nft 'add table ip t; add chain ip t o {{ type filter hook \
+             output priority 0; }}; add rule ip t o udp dport 53 counter' && {{ {vipctl} check {flags} {file} >/dev/null; nft list table ip t; }}"
+        );
+        let ran =
+            Command::new("unshare").args(["-n", "-m", "--propagation", "private", "sh", "-c", &line]).output().unwrap();
+        let text = String::from_utf8(ran.stdout).unwrap();
+        text.contains("packets").then(|| !text.contains("packets 0"))
+    };
+    let Some(without) = asked("") else {
+        assert!(std::env::var_os("VIPD_REQUIRE_NETNS").is_none(), "needs root and nftables");
+        return eprintln!("skipped: needs root and nftables");
+    };
+    assert!(without, "the name of the mail relay is looked up on the machine that it is for");
+    assert_eq!(asked("--anywhere"), Some(false));
+}

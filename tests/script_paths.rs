@@ -7,6 +7,7 @@ use vipd::config::system::{FileKind, Stat, TableSystem};
 use vipd::config::text::expand::TextEnv;
 use vipd::config::text::source::MapLoader;
 use vipd::config::{Env, load};
+use vipd::spec::balance::CheckerKind;
 use vipd::spec::{Command, Spec};
 
 /// A machine as Debian makes it: `/bin` and `/sbin` are links, `pidof` is one to `killall5`.
@@ -116,4 +117,46 @@ fn links_that_lead_nowhere_are_not_run() {
         assert_eq!(runs(&spec), None, "{path}");
         assert!(diagnostics.list.iter().any(|d| d.message.contains("does not exist")), "{diagnostics:?}");
     }
+}
+
+/// What a MISC_CHECK runs, and whether it is there at all.
+fn misc(system: &TableSystem, globals: &str, path: &str) -> (Option<String>, Diagnostics) {
+    let text = format!(
+        "global_defs {{\n script_user root\n {globals}\n}}\nvirtual_server 192.0.2.5 80 {{\n lb_algo rr\n lb_kind NAT\n protocol TCP\n \
+         real_server 192.0.2.6 80 {{\n  MISC_CHECK {{\n   misc_path \"{path}\"\n  }}\n }}\n}}\n"
+    );
+    let files = MapLoader::default().with("/etc/keepalived.conf", text);
+    let (spec, diagnostics) = load("/etc/keepalived.conf", &Env { text: TextEnv::default(), system }, &files);
+    let spec = spec.unwrap();
+    let runs = spec.balance.services.iter().flat_map(|service| &service.servers).flat_map(|server| &server.checkers);
+    let run = runs.filter_map(|checker| match &checker.kind {
+        CheckerKind::Misc { run: Some(run), .. } => Some(run),
+        _ => None,
+    });
+    let path = run.map(|run| match &run.command {
+        Command::Exec { path, .. } => path.to_string(),
+        other => format!("{other:?}"),
+    });
+    (path.clone().next(), diagnostics)
+}
+
+/// A check of a real server that is left out leaves the server in, whatever it does: the worst place for a path to be refused.
+#[test]
+fn programs_of_misc_checks_are_judged_in_the_same_way() {
+    let mut system = debian();
+    users_link(&mut system, "/opt/check", "/usr/bin/true");
+    for security in ["", "enable_script_security"] {
+        for (path, file) in
+            [("/bin/pidof nginx", "/usr/sbin/killall5"), ("/sbin/service nginx status", "/usr/sbin/service")]
+        {
+            let (run, diagnostics) = misc(&system, security, path);
+            assert_eq!(run.as_deref(), Some(file), "{diagnostics:?}");
+            assert_eq!(diagnostics.exit_code(), if security.is_empty() { 6 } else { 0 }, "{diagnostics:?}");
+        }
+    }
+    let (run, diagnostics) = misc(&system, "enable_script_security", "/opt/check");
+    assert_eq!(run, None, "its link is another user's");
+    assert!(diagnostics.list.iter().any(|d| d.message.contains("belongs to uid 1000")), "{diagnostics:?}");
+    assert!(misc(&system, "", "/opt/check").0.is_some());
+    assert_eq!(misc(&system, "", "/bin/absent").0, None);
 }

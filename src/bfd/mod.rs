@@ -22,12 +22,12 @@ pub mod snapshot;
 pub use session::{Counters, judge};
 
 use crate::agenda::Agenda;
+use crate::random::Random;
 use crate::spec;
 use crate::time::{Interval, Time};
 use demux::Index;
 use io::{Action, Beginning, Command, Event, Input, Obstacle, Refusal, RxMeta, SessionId};
 use places::Places;
-use crate::random::Random;
 use session::{Cx, Session};
 use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;

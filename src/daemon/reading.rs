@@ -44,7 +44,9 @@ pub fn save(directory: &str, number: u32, options: &Options) {
         return tracing::warn!(target: "parent", "Unable to create {directory}: {error}");
     }
     let path = Path::new(directory).join(format!("keepalived.conf.{}.{number}", std::process::id()));
-    if let Err(error) = std::fs::write(&path, text.buffer()) {
+    // It holds passwords, whatever `umask` leaves to others.
+    let file = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path);
+    if let Err(error) = file.and_then(|mut file| file.write_all(text.buffer().as_bytes())) {
         tracing::warn!(target: "parent", "Unable to write {}: {error}", path.display());
     }
 }

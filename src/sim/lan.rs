@@ -1,8 +1,8 @@
 //! The modelled LAN: which interfaces share a wire, who hears whom, and how late, how often or whether a datagram
 //! arrives. Knows nothing of VRRP; a wire carries bytes.
 
-use crate::random::Random;
 use super::scenario::{LanSettings, Segment};
+use crate::random::Random;
 use crate::spec::{Spec, TieTarget};
 use crate::time::Interval;
 use std::collections::{BTreeMap, BTreeSet};

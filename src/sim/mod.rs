@@ -35,11 +35,11 @@ pub mod weather;
 mod wording;
 mod world;
 
+pub use crate::random::Random;
 pub use balance::Health;
 pub use bounds::Bounds;
 pub use law::{Law, Violation};
 pub use outlook::{Outlook, outlook};
-pub use crate::random::Random;
 pub use rehearse::rehearse;
 pub use report::{Entry, Moment, Owner, Report, Standing};
 pub use router::{Make, Router, real};

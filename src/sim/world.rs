@@ -9,11 +9,11 @@ use super::kernel::{RETRY, Request, mac};
 use super::lan::Lan;
 use super::node::{News, Node};
 use super::oracle::Oracle;
-use crate::random::Random;
 use super::report::{Chronicle, Report, Turn};
 use super::router::Make;
 use super::said;
 use super::scenario::{Conduct, Scenario};
+use crate::random::Random;
 use crate::spec::{FileId, InstanceId, ProcessId, ScriptId, Spec};
 use crate::time::{Interval, Time};
 use crate::vrrp::io::{

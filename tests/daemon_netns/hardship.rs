@@ -53,6 +53,22 @@ fn systemd_is_told_everything_in_order() {
     assert!(reloading.contains("RELOADING=1") && stamp.is_some_and(|s| s.parse::<u64>().unwrap() > 0), "{reloading}");
     let (again, _) = hear_word();
     assert!(again.contains("READY=1"), "{again}");
+    // A reload that is refused stands in `systemctl status`, until one is not.
+    let good = instance("A", 1, "10.9.0.10/24");
+    ground.configure(&good.replace("virtual_router_id", "virtual_router_idd"));
+    daemon.signal(libc::SIGHUP);
+    assert!(hear_word().0.contains("RELOADING=1"));
+    let (refused, _) = hear_word();
+    assert!(
+        refused.contains("READY=1") && refused.contains("STATUS=1 VRRP instances; the last reload was refused"),
+        "{refused}"
+    );
+    assert!(refused.contains("virtual_router_idd"), "it says why: {refused}");
+    ground.configure(&good);
+    daemon.signal(libc::SIGHUP);
+    assert!(hear_word().0.contains("RELOADING=1"));
+    let (taken, _) = hear_word();
+    assert!(taken.contains("READY=1") && !taken.contains("refused"), "{taken}");
     // A stopped engine does not answer, and nobody may speak for it.
     let beats = std::iter::repeat_with(hear).take(3).collect::<Vec<_>>();
     assert!(beats.iter().all(|text| text.trim() == "WATCHDOG=1"), "{beats:?}");

@@ -157,12 +157,14 @@ fn what_is_saved_of_a_configuration_is_as_it_was_written() {
     let one = instance("A", 1, "10.9.0.10/24");
     ground.write("one.conf", &one.replace("priority 200", "priority $HIGH"));
     ground.configure(&format!("$HIGH=200\n{globals}include one.conf\n"));
-    let daemon = ground.start("");
+    let daemon = ground.start("-u 0");
     let path = saved.join(format!("keepalived.conf.{}.0", daemon.pid()));
     daemon.wait_for("the saved configuration", || path.exists());
     daemon.wait_for("all of it", || std::fs::read_to_string(&path).unwrap().ends_with("}\n}\n"));
     // Only the line that was put together anew has no indentation.
     let wanted = globals + &one.replace(" priority", "priority");
     assert_eq!(std::fs::read_to_string(&path).unwrap(), wanted);
+    let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&path).unwrap().permissions());
+    assert_eq!(mode & 0o777, 0o600, "it holds passwords, and the umask hides nothing");
     assert_eq!(daemon.stop().code(), Some(0));
 }

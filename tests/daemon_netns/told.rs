@@ -228,3 +228,66 @@ fn there_are_no_dumps_of_processes_that_there_are_not() {
     assert_eq!(names, ["keepalived.data", "keepalived_bfd.data", "keepalived_parent.data"]);
     assert_eq!(daemon.stop().code(), Some(0));
 }
+
+/// Log, dumps, answers of the control socket, history, metrics: whatever is asked of a daemon with passwords and keys, also while
+/// a reload changes them and another one is refused because of them.
+#[test]
+fn no_secret_leaves_a_running_daemon() {
+    if !ready() {
+        return;
+    }
+    let secrets = ["Zx7Qw9Lm", "Pk4Rt8Vb", "0f1e2d3c4b5a69788796a5b4c3d2e1f00f1e2d3c4b5a69788796a5b4c3d2e1f0"];
+    let ground = Ground::new();
+    let configuration = |password: &str, line: &str| {
+        let with = |instance: String, block: &str| {
+            instance.replace(" virtual_ipaddress {", &format!(" {block}\n virtual_ipaddress {{"))
+        };
+        let pass = format!("authentication {{\n  auth_type PASS\n  auth_pass {password}\n }}");
+        let hmac = format!("auth_hmac {{\n  key 1 hex:{}\n  active_key 1\n {line}\n }}", secrets[2]);
+        let first = instance("A", 1, "10.9.0.10/24")
+            .replace("version 3", "version 2")
+            .replace("advert_int 0.1", "advert_int 1");
+        let both = [with(first, &pass), with(instance("B", 2, "10.9.0.11/24"), &hmac)].concat();
+        format!("$WORD={password}\nSSL {{\n password {password}\n}}\n{both}")
+    };
+    ground.configure(&configuration(secrets[0], ""));
+    let daemon = ground.start("");
+    daemon.wait_for_address(&ground, "10.9.0.10/24", true);
+    let mut said = String::new();
+    for step in 0..3 {
+        match step {
+            0 => {}
+            1 => ground.configure(&configuration(secrets[1], "")),
+            _ => ground.configure(&configuration(&format!("{}{}", secrets[1], secrets[0]), "key 1 hex:zz")),
+        }
+        said += &daemon.ask(r#"{"request":"reload"}"#).to_string();
+        for request in ["status", "history", "metrics", "hello"] {
+            said += &daemon.ask(&format!(r#"{{"request":"{request}"}}"#)).to_string();
+        }
+        for (signal, name) in [
+            (libc::SIGUSR1, "keepalived.data"),
+            (libc::SIGUSR2, "keepalived.stats"),
+            (libc::SIGRTMIN() + 2, "keepalived.json"),
+        ] {
+            let path = ground.directory.join(name);
+            let _ = std::fs::remove_file(&path);
+            daemon.signal(signal);
+            daemon.wait_for(name, || std::fs::metadata(&path).is_ok_and(|file| file.len() > 0));
+        }
+    }
+    assert!(said.contains("refused"), "the last reload has mistakes: {said}");
+    daemon.wait_for_log("only its first 8 bytes count");
+    for file in std::fs::read_dir(&ground.directory).unwrap().flatten() {
+        if file.file_name() != "keepalived.conf" {
+            said += &String::from_utf8_lossy(&std::fs::read(file.path()).unwrap_or_default());
+        }
+    }
+    for secret in secrets {
+        let told = said
+            .match_indices(secret)
+            .next()
+            .map(|(at, _)| said[at.saturating_sub(100)..].chars().take(200).collect::<String>());
+        assert_eq!(told, None, "{secret}");
+    }
+    assert_eq!(daemon.stop().code(), Some(0));
+}

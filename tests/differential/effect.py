@@ -45,11 +45,12 @@ for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16; do
   sleep 0.4
   kill -0 $pid 2>/dev/null || break
   grep -q 'no configuration to run' /log && { echo 'nothing of VRRP' > /dump; break; }
+  f=$(ls /tmp/*.data 2>/dev/null | grep -v _parent | head -1)
+  [ -n "$f" ] && grep -q 'Interfaces >---' "$f" && break
+  case $i in 1|2|3|6|9|12|15) ;; *) continue;; esac
   child=$(cat /run/keepalived.pid /run/keepalived/keepalived*.pid /proc/$pid/root/run/keepalived/keepalived*.pid 2>/dev/null | head -1)
   [ -n "$child" ] || child=$(pgrep -o program-under)
   [ -n "$child" ] && kill -USR1 $child 2>/dev/null
-  f=$(ls /tmp/*.data 2>/dev/null | grep -v _parent | head -1)
-  [ -n "$f" ] && grep -q 'Interfaces >---' "$f" && break
 done
 sleep 0.2
 cat $(ls /tmp/*.data 2>/dev/null | grep -v _parent) /dev/null >> /dump
@@ -68,20 +69,27 @@ Using smtp notification|Backup state transition script|Master state transition s
 Stop state transition script|Deleted state transition script|Generic state transition script|Master rx lower pri state transition script|
 VRRP member instances|Command|Interval|Timeout|Weight|Rise|Fall|Process|Min processes|File|Use VMAC|Use IPVLAN""".replace("\n", "").split("|")
 BEGINS = re.compile(r"^ (VRRP Instance|VRRP Sync Group|VRRP Script|VRRP Track process|Track file|VRRP Track file) = ([^,]*)")
-# (reason, label, sign in "peer -> ours")
+# What keepalived says where it does not live: nothing can be compared.
+CRASHES = [("died: Respawning", "keepalived's VRRP process crashes"), ("Bad magic", "keepalived crashes")]
+# (what the difference is about: the first cell of a row of docs/differences.md, label, sign in "peer -> ours")
 KNOWN = [
-    ("a link-local source comes with the MAC address of the moment", "Using src_ip", r"^fe80::.* -> fe80::"),
-    ("2.2.7 runs what a program's links lead to under that name; here it keeps the name that it was given", "Command", r"killall5"),
-    ("2.2.7 does not show what a sync group tracks", "VRRP Sync Group: Tracked processes", r"^ -> "),
-    ("2.2.7 does not watch a route without an interface and says so", "Virtual Routes", r"no_track"),
-    ("2.2.7 takes a peer twice", "Unicast Peer", r""),
-    ("a number by ${_RANDOM}", "Virtual Router ID", r"^\d+ -> \d+$"),
-    ("a track_file in a directory that is not there: 2.2.7 shows it, and never reads it", "Track file is missing", r""),
-    ("a track_file in a directory that is not there: 2.2.7 shows it, and never reads it", "Tracked files", r" -> $"),
-    ("a command that the shell takes is shown without quotes by 2.2.7", "Command", r"^(<.*) -> '\1'$"),
-    ("vrrp_check_unicast_src of global_defs acts on an instance whose dump by 2.2.7 does not show it", "Check unicast src", r"^no -> yes$"),
-    ("the time-out in force stands in the dump, not 0 for a script without one", "Timeout", r"^0 sec -> "),
-    ("2.2.7 does not show a track_file that nobody tracks", "Track file is new", r""),
+    ("a program's path that leads through links", "Command", r"killall5"),
+    ("what a sync group tracks", "VRRP Sync Group: Tracked processes", r"^ -> "),
+    ("a route without an interface", "Virtual Routes", r"no_track"),
+    ("the same address or peer twice", "Unicast Peer", r""),
+    ("a `track_file` in a directory that is not there", "Track file is missing", r""),
+    ("a `track_file` in a directory that is not there", "Tracked files", r" -> $"),
+    ("a command that goes through the shell", "Command", r"^(<.*) -> '\1'$"),
+    ("`vrrp_check_unicast_src` in `global_defs`", "Check unicast src", r"^no -> yes$"),
+    ("a delay that is no number", "Gratuitous ARP delay", r"^0 -> 5$"),
+    ("time-out of a script that has none", "Timeout", r"^0 sec -> "),
+    ("a `track_file` that nobody tracks", "Track file is new", r""),
+    ("`net_namespace` that does not exist", "code at the end of a file that neither runs", r"^0 -> [12]$"),
+    ("a definition that leads back to itself", "code at the end of a file that neither runs", r"^(124|137) -> 2$"),
+    ("an address that has a VMAC of its own", "Virtual IP", r"use_vmac"),
+    ("an address that has a VMAC of its own", "Virtual IP Excluded", r"use_vmac"),
+    ("a VMAC whose interface is not there yet", "Interface", r"^vrrp.* -> \$"),
+    ("a VMAC whose interface is not there yet", "Virtual IP", r"@\$IF"),
 ]
 
 
@@ -113,6 +121,8 @@ def facts(dump):
             if label == "Multicast address": value = (re.findall(r"[0-9a-f:.]*[:.][0-9a-f:.]+", text) or [""])[-1]
             # Whether the kernel has an address yet, and the link that is made at that moment.
             if label == "Interface": value = re.sub(r".*\b(vmac|ipvlan) on ", "", value)
+            # With the MAC address of the moment.
+            if label == "Using src_ip" and value.startswith("fe80:"): value = "link-local"
             if label == "Check unicast src": value = text.split(":")[-1].strip()
             if label: item.setdefault(label, []).extend([real(value)] if value else [])
         elif label: item[label].append(real(text))
@@ -155,7 +165,10 @@ def compare(path, peer, ours):
     """[(kind of difference, where, peer's, ours)]; None where nothing could be run."""
     one, other = run(path, peer), run(path, ours)
     if one is None or other is None: return None
-    if not one[0] and not other[0]: return [] if one[2] == other[2] else [("code at the end of a file that neither runs", "", one[2], other[2])]
+    for sign, what in CRASHES:
+        if sign in one[1]: return what
+    if not one[0] and not other[0]: return [] if one[2] == other[2] or one[2] in ("134", "139", "143") else [("code at the end of a file that neither runs", one[1][-200:].replace("\n", " "), one[2], other[2])]
+    if not one[0] and one[2] == "0": return "peer has nothing of VRRP to run, and wrote no dump"
     if not one[0]: return "peer gave no dump (code " + one[2] + ")"
     if not other[0]: return [("vipd gave no dump", "", one[2], other[2] + " " + other[1][-300:])]
     theirs, own = interesting(facts(one[0])), interesting(facts(other[0]))
@@ -169,10 +182,17 @@ def compare(path, peer, ours):
     return found
 
 
-def known(kind, theirs, ours):
+def known(kind, theirs, ours, where=""):
     label = kind.split(": ")[-1]
-    for reason, where, sign in KNOWN:
-        if where in ("", label, kind) and re.search(sign, f"{theirs} -> {ours}"): return reason
+    # 2.2.7 takes an address twice; 2.4.3 and vipd do not.
+    lines = lambda text: [line for line in text.split(" ; ") if line]
+    address = lambda line: re.split(r"[/ ]", line)[0]
+    if label == "Virtual IP" and list(dict.fromkeys(map(address, lines(theirs)))) == list(map(address, lines(ours))): return "the same address or peer twice"
+    if label == "Virtual IP Excluded" and set(lines(ours)) < set(lines(theirs)): return "the same address or peer twice"
+    # What is drawn by lot, by ${_RANDOM}.
+    if re.sub(r"\bvrrp\.\d+|^\d+$", "", theirs) == re.sub(r"\bvrrp\.\d+|^\d+$", "", ours) and "random" in where: return "(a number by lot)"
+    for reason, about, sign in KNOWN:
+        if about in ("", label, kind) and re.search(sign, f"{theirs} -> {ours}"): return reason
     return None
 
 
@@ -180,11 +200,14 @@ def main():
     a = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     a.add_argument("--peer", default="keepalived"); a.add_argument("--ours", default="target/debug/vipd")
     a.add_argument("--jobs", type=int, default=4); a.add_argument("-v", action="store_true")
+    a.add_argument("--sample", type=int, help="so many of the files, spread over them all")
     a.add_argument("files", nargs="+"); a = a.parse_args()
     peer, ours = shutil.which(a.peer), os.path.abspath(a.ours)
     if os.geteuid() or not peer or not os.path.exists(ours): print("skipped: needs root, keepalived and a built vipd"); return 77
     files = []
+    called = lambda f: os.path.basename(f) if os.path.basename(f) != "keepalived.conf" else os.path.basename(os.path.dirname(f))
     for f in a.files: files += sorted(os.path.join(f, x) for x in os.listdir(f) if os.path.isfile(os.path.join(f, x)) and not x.endswith((".tsv", ".py", ".sh", ".md", ".txt"))) if os.path.isdir(f) else [f]
+    if a.sample and len(files) > a.sample: files = [files[i * len(files) // a.sample] for i in range(a.sample)]
     alike, nearly = 0, 0
     kinds, reasons, silent = collections.defaultdict(list), collections.Counter(), collections.Counter()
     with concurrent.futures.ThreadPoolExecutor(a.jobs) as pool:
@@ -192,14 +215,14 @@ def main():
             if found is None: print("skipped: no namespaces or no overlayfs"); return 77
             if isinstance(found, str):
                 silent[found] += 1
-                if a.v: print(f"{os.path.basename(f)}: {found}")
+                if a.v: print(f"{called(f)}: {found}")
                 continue
             alike += not found
-            nearly += bool(found) and all(known(kind, theirs, own) for kind, _, theirs, own in found)
+            nearly += bool(found) and all(known(kind, theirs, own, f) for kind, _, theirs, own in found)
             for kind, where, theirs, own in found:
-                reason = known(kind, theirs, own)
+                reason = known(kind, theirs, own, f)
                 if reason: reasons[reason] += 1
-                else: kinds[kind].append((os.path.basename(f), where, theirs, own))
+                else: kinds[kind].append((called(f), where, theirs, own))
     print(f"{len(files)} files: {alike} have the same effect, {nearly} but for what is known" + "".join(f", {n} {what}" for what, n in silent.items()))
     for reason, n in reasons.most_common(): print(f"  {n:5}  known: {reason}")
     for kind, cases in sorted(kinds.items(), key=lambda item: -len(item[1])):

@@ -1,9 +1,9 @@
 //! Bad days: what happens to a random world, when, and when it ends.
 
 use super::plan::{Kind, Plan, TrackerPlan, name};
+use crate::random::Random;
 use crate::sim::bounds::Bounds;
 use crate::sim::clocks;
-use crate::random::Random;
 use crate::sim::scenario::{Act, Conduct, Edit, LanSettings, Mood, Scenario};
 use crate::spec::Spec;
 use crate::time::{Interval, Time};

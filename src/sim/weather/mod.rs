@@ -10,8 +10,8 @@ mod servers;
 mod specs;
 mod text;
 
-use crate::random::Random;
 use super::scenario::Scenario;
+use crate::random::Random;
 use crate::spec::Spec;
 use crate::time::Interval;
 use plan::{Plan, name};
