@@ -91,20 +91,8 @@ pub fn complete(own: &mut Named<Instance>, around: Surroundings<'_>, cx: &mut Cx
     let unicast = !own.settings.peers.is_empty();
     let mut config_fault = if unicast { None } else { without_peers(own, cx) };
     let link = own.settings.interface.as_ref().and_then(|name| cx.env.system.interface(name.value.as_str()));
-<<<<<<< HEAD
     if !fits_interface(own, link.as_ref(), family, strict, &mut config_fault, cx) {
         return None;
-=======
-    if strict && unicast && link.as_ref().is_some_and(|link| link.multicast) {
-        let span = own.settings.peers.first().map(|p| p.1);
-        say(
-            cx,
-            own,
-            span,
-            "strict mode allows no unicast peers where multicast is possible; they are used all the same",
-            "remove vrrp_strict and strict_mode, or unicast_peer on all servers",
-        );
->>>>>>> 36cb85e (What 2.2.7 runs runs here: lines commented out in a definition, escaped quotes in a command, a comma behind a prefix, strict unicast)
     }
     let limit = most_addresses(link.as_ref().map_or(1500, |link| link.mtu), family, seal(version, family, &auth));
     own.settings.addresses.fit(limit, &mut cx.diagnostics.list);

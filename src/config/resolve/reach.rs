@@ -46,9 +46,8 @@ pub fn fits_interface(
     let unicast = !own.settings.peers.is_empty();
     if strict && unicast && link.is_some_and(|link| link.multicast) {
         let span = own.settings.peers.first().map(|p| p.1);
-        let message = "strict mode allows no unicast peers where multicast is possible";
-        say(cx, own, span, message, "remove unicast_peer, or vrrp_strict and strict_mode");
-        return false;
+        let message = "strict mode allows no unicast peers where multicast is possible; they are used all the same";
+        say(cx, own, span, message, "remove vrrp_strict and strict_mode, or unicast_peer on all servers");
     }
     if own.settings.interface.is_none() && !goes_without_interface(own, cx) {
         return false;
