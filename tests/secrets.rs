@@ -303,9 +303,14 @@ fn shown(text: &str) -> Option<String> {
         changes::between(&Spec::default(), &spec).join("\n"),
         changes::between(&spec, &Spec::default()).join("\n"),
     ];
-    all.extend(snmp::tree(&seen).iter().map(|(_, value)| match value {
-        snmp::Value::Octets(bytes) => String::from_utf8_lossy(bytes).into_owned(),
-        other => format!("{other:?}"),
-    }));
+    let tree = snmp::tree(&seen);
+    let (mut at, end) = (vec![1_u32], vec![2_u32]);
+    while let Some((oid, value)) = tree.next(&at, false, &end) {
+        all.push(match value {
+            snmp::Value::Octets(bytes) => String::from_utf8_lossy(bytes).into_owned(),
+            other => format!("{other:?}"),
+        });
+        at = oid.to_vec();
+    }
     Some(all.join("\n"))
 }
