@@ -28,7 +28,7 @@ use crate::daemon::loops::programs::{self, Alone, End};
 use crate::daemon::loops::services::{self, EXIT_INTERNAL, Services};
 use crate::daemon::loops::vrrp::{self, News, Punctuality};
 use crate::kernel::aside::{self, Writer};
-use crate::kernel::netlink::{Kernel, Order, Settings};
+use crate::kernel::netlink::{Kernel, Settings, ToKernel};
 use crate::kernel::programs::{Programs, Room};
 use crate::kernel::trackprocess::ProcessWatch;
 use crate::kernel::{clock, namespace, privilege};
@@ -312,7 +312,7 @@ fn serve(
     };
     let give_up = |kernel: Kernel, what: &str, error: &std::io::Error| {
         let code = fatal(what, error);
-        kernel.order(Order::Stop { release: true });
+        kernel.order(ToKernel::Stop { release: true });
         kernel.join();
         code
     };
@@ -530,7 +530,7 @@ fn wind_up(
     let Some(Ok((code, mut services, beside))) = outcome else {
         stop_checking(&checker, options.keep_table, &checking);
         // Stuck, or a panic beyond the last that was survived: what can be given up is given up without it.
-        kernel.order(Order::Stop { release: !options.keep_claims });
+        kernel.order(ToKernel::Stop { release: !options.keep_claims });
         kernel.join();
         drop(server);
         return if end == End::WithoutServices { 0 } else { EXIT_INTERNAL };
@@ -550,7 +550,7 @@ fn wind_up(
     if lost && !options.no_respawn {
         let panicked = driver.join().is_err();
         tracing::error!(target: "parent", "The engine thread {}", if panicked { "panicked" } else { "ended" });
-        kernel.order(Order::Stop { release: true });
+        kernel.order(ToKernel::Stop { release: true });
         kernel.join();
         let bfd = services.sessions_left();
         let balance = services.checks_left();
@@ -572,7 +572,7 @@ fn wind_up(
     }
     // In order this has been done already, and the second time does nothing.
     stop_checking(&checker, options.keep_table, &checking);
-    kernel.order(Order::Stop { release: !options.keep_claims });
+    kernel.order(ToKernel::Stop { release: !options.keep_claims });
     kernel.join();
     code
 }

@@ -2,7 +2,7 @@
 //!
 //! Three parts, by the thread that owns them. [`socket`] and [`clock`] belong to the engine thread and never block but in
 //! [`wait`] (and in [`socket::open`], which is the kernel thread's). [`netlink`] is a thread of its own: it carries out claims, watches the kernel's tables, heals what others
-//! removed and sends announcements; it is spoken to by [`netlink::Order`] and speaks by [`netlink::Report`].
+//! removed and sends announcements; it is spoken to by [`netlink::ToKernel`] and speaks by [`netlink::FromKernel`].
 //! [`probes`] carries checks of real servers and [`ipvs`] keeps the table of virtual servers, for the checker thread;
 //! [`bfd`] has the sockets of the bfd thread. [`process`], [`trackfile`] and [`trackprocess`] belong to the services
 //! thread.

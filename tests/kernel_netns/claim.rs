@@ -3,7 +3,7 @@
 use crate::ground::*;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
-use vipd::kernel::netlink::{Order, Report, Settings};
+use vipd::kernel::netlink::{FromKernel, Settings, ToKernel};
 use vipd::lab::wire;
 use vipd::spec::*;
 use vipd::vrrp::io::{LinkFact, Outcome};
@@ -34,7 +34,7 @@ fn a_thousand_addresses_of_each_family_come_and_go() {
         running.own(&claim).await;
         let mut ready = vec![false; 2000];
         for report in &running.log {
-            if let Report::Applied { outcome: Outcome::Ready { addresses }, .. } = report {
+            if let FromKernel::Applied { outcome: Outcome::Ready { addresses }, .. } = report {
                 addresses.clone().for_each(|at| ready[at as usize] = true);
             }
         }
@@ -42,12 +42,12 @@ fn a_thousand_addresses_of_each_family_come_and_go() {
         let there = addresses(&pair.here, "eth0");
         assert_eq!(there.len(), 2000);
         assert!(claim.addresses.iter().all(|address| there.contains(&address.address)));
-        running.kernel.order(Order::Disown(InstanceId(0)));
+        running.kernel.order(ToKernel::Disown(InstanceId(0)));
         // Orders are carried out in turn: when the next is answered, the first is done.
         let log = running.stop().await;
         assert!(addresses(&pair.here, "eth0").is_empty());
         assert!(
-            !log.iter().any(|r| matches!(r, Report::Trouble(_) | Report::Link(LinkFact::Healed { .. }))),
+            !log.iter().any(|r| matches!(r, FromKernel::Trouble(_) | FromKernel::Link(LinkFact::Healed { .. }))),
             "{log:#?}"
         );
     });
@@ -69,7 +69,7 @@ fn a_small_command_buffer_loses_no_answer() {
         running.own(&claim).await;
         assert_eq!(addresses(&pair.here, "eth0").len(), 20);
         let log = running.stop().await;
-        assert!(!log.iter().any(|r| matches!(r, Report::Trouble(_))), "{log:#?}");
+        assert!(!log.iter().any(|r| matches!(r, FromKernel::Trouble(_))), "{log:#?}");
     });
 }
 
@@ -91,7 +91,7 @@ fn a_changed_claim_moves_only_what_changed() {
             running
                 .log
                 .iter()
-                .any(|r| matches!(r, Report::Link(LinkFact::AddressGone { address: a, .. }) if *a == address))
+                .any(|r| matches!(r, FromKernel::Link(LinkFact::AddressGone { address: a, .. }) if *a == address))
         };
         assert!(!gone("10.0.0.2"));
         let mut there = addresses(&pair.here, "eth0");
@@ -120,9 +120,9 @@ fn a_deleted_address_comes_back_and_is_told() {
         for (position, address) in [(2, "2001:db8::5"), (1, "10.0.0.2")] {
             let prefix = claim.addresses[position as usize].prefix;
             wire::remove_address(&pair.here, "eth0", address.parse().unwrap(), prefix).unwrap();
-            let healed = running.until(|r| matches!(r, Report::Link(LinkFact::Healed { .. }))).await;
+            let healed = running.until(|r| matches!(r, FromKernel::Link(LinkFact::Healed { .. }))).await;
             match healed {
-                Report::Link(LinkFact::Healed { instance, addresses }) => {
+                FromKernel::Link(LinkFact::Healed { instance, addresses }) => {
                     assert_eq!((instance, addresses), (InstanceId(0), position..position + 1));
                 }
                 _ => unreachable!(),
@@ -132,7 +132,7 @@ fn a_deleted_address_comes_back_and_is_told() {
         // The first of a subnet takes the others of that subnet with it: all come back.
         wire::remove_address(&pair.here, "eth0", "10.0.0.1".parse().unwrap(), 24).unwrap();
         running
-            .until(|r| matches!(r, Report::Link(LinkFact::Healed { addresses, .. }) if addresses.contains(&0)))
+            .until(|r| matches!(r, FromKernel::Link(LinkFact::Healed { addresses, .. }) if addresses.contains(&0)))
             .await;
         running.stop().await;
     });
@@ -157,12 +157,12 @@ fn a_fight_for_an_address_is_given_a_rest_and_taken_up_again() {
                 let _ = wire::remove_address(&here, "eth0", address, 32);
             }
         });
-        let fought = |r: &Report| matches!(r, Report::Applied { outcome: Outcome::Failed { .. }, .. });
+        let fought = |r: &FromKernel| matches!(r, FromKernel::Applied { outcome: Outcome::Failed { .. }, .. });
         running.until(fought).await;
         over.store(true, std::sync::atomic::Ordering::Relaxed);
         foe.join().unwrap();
         assert!(running.healed() >= 20);
-        running.until(|r| matches!(r, Report::Applied { outcome: Outcome::Complete, .. })).await;
+        running.until(|r| matches!(r, FromKernel::Applied { outcome: Outcome::Complete, .. })).await;
         assert_eq!(addresses(&pair.here, "eth0"), [address]);
         running.stop().await;
     });
@@ -196,16 +196,16 @@ fn lost_events_lead_to_a_dump_and_the_right_state() {
         let mut told = std::collections::BTreeSet::new();
         let mut dumps = 0;
         while told.len() < 2040 {
-            match running.until(|r| matches!(r, Report::Link(_))).await {
-                Report::Link(LinkFact::Dump(links)) => {
+            match running.until(|r| matches!(r, FromKernel::Link(_))).await {
+                FromKernel::Link(LinkFact::Dump(links)) => {
                     dumps += 1;
                     let addresses = links.iter().filter(|link| link.name.as_str() == "eth0").flat_map(|l| &l.addresses);
                     told = addresses.filter(|a| !is_local(&a.address)).map(|a| a.address).collect();
                 }
-                Report::Link(LinkFact::Address { address, .. }) if !is_local(&address.address) => {
+                FromKernel::Link(LinkFact::Address { address, .. }) if !is_local(&address.address) => {
                     told.insert(address.address);
                 }
-                Report::Link(LinkFact::AddressGone { address, .. }) => {
+                FromKernel::Link(LinkFact::AddressGone { address, .. }) => {
                     told.remove(&address);
                 }
                 _ => {}
@@ -251,16 +251,18 @@ fn a_reload_carries_claims_over_and_withdraws_those_of_lost_instances() {
         let both = spec(vec![instance(Family::V4, (*a).clone()), instance(Family::V4, (*b).clone())]);
         let mut running = Running::configured(both).await;
         running.own(&a).await;
-        running.kernel.order(Order::Own(InstanceId(1), b.clone()));
-        running.until(|r| matches!(r, Report::Applied { instance: InstanceId(1), outcome: Outcome::Complete })).await;
+        running.kernel.order(ToKernel::Own(InstanceId(1), b.clone()));
+        running
+            .until(|r| matches!(r, FromKernel::Applied { instance: InstanceId(1), outcome: Outcome::Complete }))
+            .await;
         running.log.clear();
         // The first is gone, the second is the first.
         running.configure(spec(vec![instance(Family::V4, (*b).clone())]), vec![(InstanceId(1), InstanceId(0))]).await;
         assert_eq!(addresses(&pair.here, "eth0"), [b.addresses[0].address]);
-        let went = |r: &Report| matches!(r, Report::Link(LinkFact::AddressGone { address, .. }) if *address == b.addresses[0].address);
+        let went = |r: &FromKernel| matches!(r, FromKernel::Link(LinkFact::AddressGone { address, .. }) if *address == b.addresses[0].address);
         assert!(!running.log.iter().any(went));
         wire::remove_address(&pair.here, "eth0", b.addresses[0].address, 32).unwrap();
-        running.until(|r| matches!(r, Report::Link(LinkFact::Healed { instance: InstanceId(0), .. }))).await;
+        running.until(|r| matches!(r, FromKernel::Link(LinkFact::Healed { instance: InstanceId(0), .. }))).await;
         running.stop().await;
         assert!(addresses(&pair.here, "eth0").is_empty());
     });
@@ -277,17 +279,17 @@ fn an_interface_that_is_missing_is_named_and_waited_for() {
     let claim = Arc::new(Claim { addresses: vec![v4("10.0.0.2", 32), elsewhere], ..Claim::default() });
     within(&pair.here, async || {
         let mut running = Running::configured(spec(vec![instance(Family::V4, (*claim).clone())])).await;
-        running.kernel.order(Order::Own(InstanceId(0), claim.clone()));
-        let failed = running.until(|r| matches!(r, Report::Applied { outcome: Outcome::Failed { .. }, .. })).await;
+        running.kernel.order(ToKernel::Own(InstanceId(0), claim.clone()));
+        let failed = running.until(|r| matches!(r, FromKernel::Applied { outcome: Outcome::Failed { .. }, .. })).await;
         assert!(format!("{failed:?}").contains("eth7"), "{failed:?}");
         wire::cable(&pair.here, "eth7", &pair.there, "eth7", None).unwrap();
-        running.until(|r| matches!(r, Report::Applied { outcome: Outcome::Complete, .. })).await;
+        running.until(|r| matches!(r, FromKernel::Applied { outcome: Outcome::Complete, .. })).await;
         assert_eq!(addresses(&pair.here, "eth7").len(), 1);
         // It goes and comes again.
         wire::remove_link(&pair.there, "eth7").unwrap();
-        running.until(|r| matches!(r, Report::Link(LinkFact::Gone { .. }))).await;
+        running.until(|r| matches!(r, FromKernel::Link(LinkFact::Gone { .. }))).await;
         wire::cable(&pair.here, "eth7", &pair.there, "eth7", None).unwrap();
-        running.until(|r| matches!(r, Report::Applied { outcome: Outcome::Complete, .. })).await;
+        running.until(|r| matches!(r, FromKernel::Applied { outcome: Outcome::Complete, .. })).await;
         assert_eq!(addresses(&pair.here, "eth7").len(), 1);
         running.stop().await;
     });
@@ -304,10 +306,10 @@ fn ipv6_addresses_come_back_with_their_interface() {
         let mut running = Running::configured(spec(vec![instance(Family::V6, (*claim).clone())])).await;
         running.own(&claim).await;
         wire::set_up(&pair.here, "eth0", false).unwrap();
-        running.until(|r| matches!(r, Report::Link(LinkFact::Changed(link)) if !link.up)).await;
+        running.until(|r| matches!(r, FromKernel::Link(LinkFact::Changed(link)) if !link.up)).await;
         assert_eq!(running.healed(), 0, "what the kernel takes with the interface is no theft");
         wire::set_up(&pair.here, "eth0", true).unwrap();
-        running.until(|r| matches!(r, Report::Applied { outcome: Outcome::Complete, .. })).await;
+        running.until(|r| matches!(r, FromKernel::Applied { outcome: Outcome::Complete, .. })).await;
         assert_eq!(addresses(&pair.here, "eth0").len(), 2);
         running.stop().await;
     });
@@ -325,12 +327,13 @@ fn an_address_with_duplicate_detection_is_ready_only_when_it_has_passed() {
     within(&pair.here, async || {
         let mut running = Running::configured(spec(vec![instance(Family::V6, (*claim).clone())])).await;
         running.own(&claim).await;
-        let position = |wanted: &dyn Fn(&Report) -> bool| running.log.iter().position(wanted).unwrap();
+        let position = |wanted: &dyn Fn(&FromKernel) -> bool| running.log.iter().position(wanted).unwrap();
         let usable = position(
-            &|r| matches!(r, Report::Link(LinkFact::Address { address, .. }) if address.usable && address.prefix == 64 && !is_local(&address.address)),
+            &|r| matches!(r, FromKernel::Link(LinkFact::Address { address, .. }) if address.usable && address.prefix == 64 && !is_local(&address.address)),
         );
-        let tentative = position(&|r| matches!(r, Report::Link(LinkFact::Address { address, .. }) if !address.usable));
-        let told = position(&|r| matches!(r, Report::Applied { outcome: Outcome::Ready { .. }, .. }));
+        let tentative =
+            position(&|r| matches!(r, FromKernel::Link(LinkFact::Address { address, .. }) if !address.usable));
+        let told = position(&|r| matches!(r, FromKernel::Applied { outcome: Outcome::Ready { .. }, .. }));
         assert!(tentative < usable && usable < told);
         running.stop().await;
     });

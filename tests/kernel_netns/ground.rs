@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 use tokio::sync::mpsc::UnboundedReceiver;
 use vipd::kernel::namespace;
-use vipd::kernel::netlink::{Kernel, Order, Report, Settings};
+use vipd::kernel::netlink::{FromKernel, Kernel, Settings, ToKernel};
 use vipd::kernel::socket::{self, Sockets};
 use vipd::lab::wire;
 use vipd::spec::*;
@@ -78,8 +78,8 @@ pub fn within<T>(name: &str, work: impl AsyncFnOnce() -> T) -> T {
 /// The kernel thread and what it says, with a limit on patience (not a timing assertion: a hang must end).
 pub struct Running {
     pub kernel: Kernel,
-    pub reports: UnboundedReceiver<Report>,
-    pub log: Vec<Report>,
+    pub reports: UnboundedReceiver<FromKernel>,
+    pub log: Vec<FromKernel>,
 }
 
 impl Running {
@@ -95,9 +95,9 @@ impl Running {
     }
 
     pub async fn configure(&mut self, spec: Spec, carried: Vec<(InstanceId, InstanceId)>) -> Vec<(InstanceId, IfName)> {
-        self.kernel.order(Order::Configure { spec: Arc::new(spec), carried });
-        match self.until(|r| matches!(r, Report::Configured { .. })).await {
-            Report::Configured { links, troubles, .. } => {
+        self.kernel.order(ToKernel::Configure { spec: Arc::new(spec), carried });
+        match self.until(|r| matches!(r, FromKernel::Configured { .. })).await {
+            FromKernel::Configured { links, troubles, .. } => {
                 assert!(troubles.is_empty(), "{troubles:?}");
                 links
             }
@@ -106,12 +106,12 @@ impl Running {
     }
 
     pub async fn own(&mut self, claim: &Arc<Claim>) {
-        self.kernel.order(Order::Own(InstanceId(0), claim.clone()));
-        self.until(|r| matches!(r, Report::Applied { outcome: Outcome::Complete, .. })).await;
+        self.kernel.order(ToKernel::Own(InstanceId(0), claim.clone()));
+        self.until(|r| matches!(r, FromKernel::Applied { outcome: Outcome::Complete, .. })).await;
     }
 
     /// The next report that `wanted` likes; all are kept in the log.
-    pub async fn until(&mut self, wanted: impl Fn(&Report) -> bool) -> Report {
+    pub async fn until(&mut self, wanted: impl Fn(&FromKernel) -> bool) -> FromKernel {
         loop {
             let next = tokio::time::timeout(PATIENCE, self.reports.recv()).await;
             let report = match next {
@@ -125,27 +125,27 @@ impl Running {
         }
     }
 
-    fn tail(&self) -> &[Report] {
+    fn tail(&self) -> &[FromKernel] {
         &self.log[self.log.len().saturating_sub(12)..]
     }
 
-    pub async fn stop(mut self) -> Vec<Report> {
-        self.kernel.order(Order::Stop { release: true });
-        self.until(|r| matches!(r, Report::Stopped)).await;
+    pub async fn stop(mut self) -> Vec<FromKernel> {
+        self.kernel.order(ToKernel::Stop { release: true });
+        self.until(|r| matches!(r, FromKernel::Stopped)).await;
         self.kernel.join();
         self.log
     }
 
     pub fn troubles(&self) -> Vec<String> {
         let texts = self.log.iter().filter_map(|r| match r {
-            Report::Trouble(trouble) => Some(trouble.text.to_string()),
+            FromKernel::Trouble(trouble) => Some(trouble.text.to_string()),
             _ => None,
         });
         texts.collect()
     }
 
     pub fn healed(&self) -> usize {
-        self.log.iter().filter(|r| matches!(r, Report::Link(LinkFact::Healed { .. }))).count()
+        self.log.iter().filter(|r| matches!(r, FromKernel::Link(LinkFact::Healed { .. }))).count()
     }
 }
 

@@ -3,7 +3,7 @@
 use crate::ground::*;
 use std::net::IpAddr;
 use std::sync::Arc;
-use vipd::kernel::netlink::{Order, Report};
+use vipd::kernel::netlink::{FromKernel, ToKernel};
 use vipd::lab::wire;
 use vipd::spec::*;
 use vipd::vrrp::io::{LinkFact, Outcome};
@@ -160,11 +160,11 @@ fn routes_and_rules_come_and_go_as_ip_prints_them() {
     let before = (rules(&pair.here, "-4"), rules(&pair.here, "-6"));
     within(&pair.here, async || {
         let mut running = Running::configured(spec(vec![instance(Family::V4, (*claim).clone())])).await;
-        running.kernel.order(Order::Own(InstanceId(0), claim.clone()));
+        running.kernel.order(ToKernel::Own(InstanceId(0), claim.clone()));
         let answer = running
-            .until(|r| matches!(r, Report::Applied { outcome: Outcome::Complete | Outcome::Failed { .. }, .. }))
+            .until(|r| matches!(r, FromKernel::Applied { outcome: Outcome::Complete | Outcome::Failed { .. }, .. }))
             .await;
-        assert!(matches!(answer, Report::Applied { outcome: Outcome::Complete, .. }), "{answer:?}");
+        assert!(matches!(answer, FromKernel::Applied { outcome: Outcome::Complete, .. }), "{answer:?}");
         let v4 = routes(&pair.here, "-4");
         let text = output(&pair.here, &["ip", "-d", "-4", "route", "show", "table", "all"]);
         for expected in [
@@ -208,9 +208,9 @@ fn routes_and_rules_come_and_go_as_ip_prints_them() {
         running.log.clear();
         running.own(&claim).await;
         wire::remove_address(&pair.here, "eth0", ip("2001:db8::1"), 64).unwrap();
-        running.until(|r| matches!(r, Report::Link(LinkFact::Healed { .. }))).await;
+        running.until(|r| matches!(r, FromKernel::Link(LinkFact::Healed { .. }))).await;
         let log = running.stop().await;
-        let put_back = |r: &&Report| matches!(r, Report::Trouble(t) if t.text.contains("put back"));
+        let put_back = |r: &&FromKernel| matches!(r, FromKernel::Trouble(t) if t.text.contains("put back"));
         let put_back: Vec<_> = log.iter().filter(put_back).collect();
         assert!(put_back.len() <= 1, "only what went with the address: {put_back:#?}");
         assert_eq!((routes(&pair.here, "-4"), routes(&pair.here, "-6")), (Vec::new(), Vec::new()));
@@ -229,7 +229,8 @@ fn deleted_routes_and_rules_come_back() {
         let mut running = Running::configured(spec(vec![instance(Family::V4, (*claim).clone())])).await;
         running.own(&claim).await;
         let before = (routes(&pair.here, "-4"), rules(&pair.here, "-4"));
-        let back = |what: &'static str| move |r: &Report| matches!(r, Report::Trouble(t) if t.text.contains(what));
+        let back =
+            |what: &'static str| move |r: &FromKernel| matches!(r, FromKernel::Trouble(t) if t.text.contains(what));
         output(&pair.here, &["ip", "route", "del", "172.16.3.0/24"]);
         running.until(back("172.16.3.0/24")).await;
         output(&pair.here, &["ip", "route", "del", "172.16.2.0/24", "tos", "0x10", "table", "1001"]);
@@ -238,7 +239,7 @@ fn deleted_routes_and_rules_come_back() {
         running.until(back("503")).await;
         // The interface takes IPv4 routes with it without a word.
         wire::set_up(&pair.here, "eth0", false).unwrap();
-        running.until(|r| matches!(r, Report::Link(LinkFact::Changed(link)) if !link.up)).await;
+        running.until(|r| matches!(r, FromKernel::Link(LinkFact::Changed(link)) if !link.up)).await;
         wire::set_up(&pair.here, "eth0", true).unwrap();
         let mut expected = before.0.clone();
         expected.sort();
@@ -301,10 +302,10 @@ fn a_rule_that_goes_while_it_is_not_owned_is_nobodys_business() {
         wire::add_address(&pair.here, "eth0", ip("10.6.0.1"), 24).unwrap();
         running
             .until(
-                |r| matches!(r, Report::Link(LinkFact::Address { address, .. }) if address.address == ip("10.6.0.1")),
+                |r| matches!(r, FromKernel::Link(LinkFact::Address { address, .. }) if address.address == ip("10.6.0.1")),
             )
             .await;
-        let other = |r: &&Report| !matches!(r, Report::Link(LinkFact::Address { .. } | LinkFact::Changed(_)));
+        let other = |r: &&FromKernel| !matches!(r, FromKernel::Link(LinkFact::Address { .. } | LinkFact::Changed(_)));
         let other: Vec<_> = running.log.iter().filter(other).collect();
         assert!(other.is_empty(), "{other:?}");
         assert!(!rules(&pair.here, "-4").iter().any(|line| line.starts_with("500:")));

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddrV6};
 use std::sync::Arc;
 use std::time::Duration;
 use vipd::kernel::namespace;
-use vipd::kernel::netlink::{Order, Report};
+use vipd::kernel::netlink::{FromKernel, ToKernel};
 use vipd::lab::observer::{Observer, What};
 use vipd::lab::wire;
 use vipd::spec::*;
@@ -87,7 +87,7 @@ fn the_firewall_opens_when_the_addresses_are_gone() {
     within(&pair.here, async || {
         let mut running = Running::configured(spec(vec![instance(Family::V6, (*claim).clone())])).await;
         running.own(&claim).await;
-        running.kernel.order(Order::Disown(InstanceId(0)));
+        running.kernel.order(ToKernel::Disown(InstanceId(0)));
         let mut looked = 0;
         loop {
             // The set first: what it holds no more must be gone already.
@@ -117,7 +117,7 @@ fn the_own_address_is_announced() {
         let running = Running::configured(spec(vec![instance(Family::V4, Claim::default())])).await;
         let ifindex = wire::index(&pair.here, "eth0").unwrap();
         let own: IpAddr = "10.0.0.5".parse().unwrap();
-        running.kernel.order(Order::AnnounceSource { ifindex, address: own });
+        running.kernel.order(ToKernel::AnnounceSource { ifindex, address: own });
         loop {
             let seen = observer.next(PATIENCE).unwrap().expect("an announcement");
             if matches!(seen.what, What::GratuitousArp { address } if IpAddr::V4(address) == own) {
@@ -141,9 +141,9 @@ fn carrier_is_asked_for_where_that_is_wanted() {
             Spec { linkbeat, ..spec(vec![instance(Family::V4, Claim::default())]) }
         };
         let running_as = |wanted: bool| {
-            move |report: &Report| match report {
-                Report::Link(LinkFact::Changed(link)) => link.name.as_str() == "eth0" && link.running == wanted,
-                Report::Link(LinkFact::Dump(links)) => {
+            move |report: &FromKernel| match report {
+                FromKernel::Link(LinkFact::Changed(link)) => link.name.as_str() == "eth0" && link.running == wanted,
+                FromKernel::Link(LinkFact::Dump(links)) => {
                     links.iter().any(|link| link.name.as_str() == "eth0" && link.running == wanted)
                 }
                 _ => false,

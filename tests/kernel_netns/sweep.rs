@@ -4,7 +4,7 @@
 use crate::ground::*;
 use std::net::IpAddr;
 use std::sync::Arc;
-use vipd::kernel::netlink::{Order, Report};
+use vipd::kernel::netlink::{FromKernel, ToKernel};
 use vipd::kernel::socket::{SocketSettings, Sockets};
 use vipd::kernel::wait::Bell;
 use vipd::lab::wire;
@@ -25,8 +25,8 @@ fn claim() -> Claim {
     Claim { addresses: vec![v4("10.0.0.1", 24), v4("2001:db8::5", 64)], advertised: 1, ..Claim::default() }
 }
 
-fn swept(report: &Report) -> bool {
-    matches!(report, Report::Link(LinkFact::Swept { .. }))
+fn swept(report: &FromKernel) -> bool {
+    matches!(report, FromKernel::Link(LinkFact::Swept { .. }))
 }
 
 #[test]
@@ -115,7 +115,8 @@ fn who_puts_it_back_for_ever_is_left_alone_for_a_while() {
                 let _ = wire::add_address(&here, "eth0", ip("10.0.0.1"), 24);
             }
         });
-        let tired = |r: &Report| matches!(r, Report::Trouble(trouble) if trouble.text.contains("left alone for 1 s"));
+        let tired =
+            |r: &FromKernel| matches!(r, FromKernel::Trouble(trouble) if trouble.text.contains("left alone for 1 s"));
         running.until(tired).await;
         over.store(true, std::sync::atomic::Ordering::Relaxed);
         foe.join().unwrap();
@@ -192,9 +193,9 @@ fn firewall_tables_that_are_flushed_come_back() {
             output(&pair.here, command);
         }
         eventually(|| whole().then_some(())).await;
-        running.kernel.order(Order::Disown(InstanceId(0)));
+        running.kernel.order(ToKernel::Disown(InstanceId(0)));
         let log = running.stop().await;
-        let said = |r: &&Report| matches!(r, Report::Trouble(trouble) if trouble.text.contains("made again"));
+        let said = |r: &&FromKernel| matches!(r, FromKernel::Trouble(trouble) if trouble.text.contains("made again"));
         assert_eq!(log.iter().filter(said).count(), 1, "said once");
     });
 }
@@ -231,7 +232,7 @@ fn a_vmac_that_is_to_have_another_name_or_address_keeps_what_is_on_it() {
             assert!(wire::index(&pair.here, "vrrp.51").is_err());
             assert_eq!(addresses(&pair.here, "vrx"), [ip("10.0.0.1")]);
         }
-        let went = |r: &Report| matches!(r, Report::Link(LinkFact::AddressGone { .. }));
+        let went = |r: &FromKernel| matches!(r, FromKernel::Link(LinkFact::AddressGone { .. }));
         assert!(!running.log.iter().any(went), "{:#?}", running.log);
         running.stop().await;
         assert!(wire::index(&pair.here, "vrx").is_err());

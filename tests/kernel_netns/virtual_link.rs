@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use vipd::kernel::namespace;
-use vipd::kernel::netlink::{Order, Report};
+use vipd::kernel::netlink::{FromKernel, ToKernel};
 use vipd::kernel::socket::{SocketSettings, Sockets};
 use vipd::kernel::wait::Bell;
 use vipd::lab::observer::{Observer, What};
@@ -82,13 +82,13 @@ fn a_vmac_is_made_carries_the_addresses_and_goes() {
         wire::remove_link(&pair.here, "vrrp.51").unwrap();
         running
             .until(|r| match r {
-                Report::Link(LinkFact::Dump(links)) => {
+                FromKernel::Link(LinkFact::Dump(links)) => {
                     links.iter().any(|l| l.name.as_str() == "vrrp.51" && l.index != old)
                 }
                 _ => false,
             })
             .await;
-        running.until(|r| matches!(r, Report::Applied { outcome: Outcome::Complete, .. })).await;
+        running.until(|r| matches!(r, FromKernel::Applied { outcome: Outcome::Complete, .. })).await;
         assert_eq!(addresses(&pair.here, "vrrp.51").len(), 1);
         // A reload that wants the second only: the first goes, and what was set for it on the parent.
         let six = Claim { addresses: vec![v4("2001:db8::1", 64)], ..Claim::default() };
@@ -96,7 +96,7 @@ fn a_vmac_is_made_carries_the_addresses_and_goes() {
         assert_eq!(links, [(InstanceId(0), name("vrrp6.51"))]);
         // Not before the router on it has said goodbye.
         assert!(wire::index(&pair.here, "vrrp.51").is_ok());
-        running.kernel.order(Order::Tidy);
+        running.kernel.order(ToKernel::Tidy);
         running.configure(Spec::default(), Vec::new()).await;
         assert!(wire::index(&pair.here, "vrrp.51").is_err());
         assert_eq!(sysctl(&pair.here, "ipv4/conf/eth0/arp_ignore"), before);
@@ -238,7 +238,7 @@ fn what_is_claimed_is_announced_with_the_address_of_its_link() {
         let mut running = Running::start(Default::default());
         running.configure(spec(vec![on_vmac(Family::V4, (*claim).clone())]), Vec::new()).await;
         running.own(&claim).await;
-        running.kernel.order(Order::Announce(Announce { instance: InstanceId(0), addresses: 1..4 }));
+        running.kernel.order(ToKernel::Announce(Announce { instance: InstanceId(0), addresses: 1..4 }));
         let parent = wire::mac(&pair.here, "eth0").unwrap().unwrap();
         let virtual_mac = [0, 0, 0x5e, 0, 1, 51];
         let mut wanted: BTreeSet<(IpAddr, [u8; 6])> = BTreeSet::from([
@@ -277,8 +277,8 @@ fn an_interface_without_arp_announces_nothing() {
         running.own(&claim).await;
         for (word, arp, addresses) in [("off", false, 0..1), ("on", true, 1..2)] {
             output(&pair.here, &["ip", "link", "set", "eth0", "arp", word]);
-            running.until(|r| matches!(r, Report::Link(LinkFact::Changed(link)) if link.arp == arp)).await;
-            running.kernel.order(Order::Announce(Announce { instance: InstanceId(0), addresses }));
+            running.until(|r| matches!(r, FromKernel::Link(LinkFact::Changed(link)) if link.arp == arp)).await;
+            running.kernel.order(ToKernel::Announce(Announce { instance: InstanceId(0), addresses }));
         }
         // The second one is heard, and nothing came before it.
         let first = loop {

@@ -1,7 +1,7 @@
 //! A configuration comes, interfaces come and go, the thread ends: the slow changes of the kernel thread.
 
+use super::FromKernel;
 use super::NetlinkError;
-use super::Report;
 use super::Trouble;
 use super::address;
 use super::claims::Owner;
@@ -56,7 +56,7 @@ impl Thread {
         self.start_over();
         let of_instances = self.names.iter().filter(|((_, address), _)| address.is_none());
         let links: Vec<(InstanceId, IfName)> = of_instances.map(|((id, _), name)| (*id, name.clone())).collect();
-        self.report(Report::Configured { spec: named_links(&self.spec, &links), links, troubles });
+        self.report(FromKernel::Configured { spec: named_links(&self.spec, &links), links, troubles });
     }
 
     /// Instances have new numbers; those that are no more give up what they own.
@@ -89,13 +89,13 @@ impl Thread {
         let anew = self.make_links(&mut troubles);
         if self.names != before {
             for trouble in troubles {
-                self.report(Report::Trouble(trouble));
+                self.report(FromKernel::Trouble(trouble));
             }
         }
         self.sweep.forget();
         if anew {
             // The picture was renewed, so the events that would tell of the new interfaces are no news.
-            self.report(Report::Link(LinkFact::Dump(self.links.all())));
+            self.report(FromKernel::Link(LinkFact::Dump(self.links.all())));
             self.screen();
         }
     }
@@ -332,7 +332,7 @@ impl Thread {
             self.firewall.remove();
         }
         self.sysctls.restore();
-        self.report(Report::Stopped);
+        self.report(FromKernel::Stopped);
     }
 }
 

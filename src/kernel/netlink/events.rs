@@ -1,7 +1,7 @@
 //! What the kernel tells, and what the kernel thread makes of it: facts for the engine, and the healing of claims.
 
+use super::FromKernel;
 use super::NetlinkError;
-use super::Report;
 use super::address::{self, AddressKey};
 use super::channel::Channel;
 use super::claims::State;
@@ -134,7 +134,7 @@ impl Thread {
             }
             Err(e) => return self.trouble(None, format!("the interfaces cannot be read: {e}")),
         }
-        self.report(Report::Link(LinkFact::Dump(self.links.all())));
+        self.report(FromKernel::Link(LinkFact::Dump(self.links.all())));
         let lost: Vec<Key> = self
             .claims
             .wanted()
@@ -189,7 +189,7 @@ impl Thread {
         let known_before = before.is_some();
         let came_up = now.link.up && !before.as_ref().is_some_and(|before| before.link.up);
         let renamed = before.as_ref().is_some_and(|before| before.link.name != now.link.name);
-        self.report(Report::Link(LinkFact::Changed(now.link)));
+        self.report(FromKernel::Link(LinkFact::Changed(now.link)));
         if !known_before || renamed {
             self.sweep.forget();
             self.remake_links();
@@ -206,7 +206,7 @@ impl Thread {
             return;
         }
         self.sweep.forget();
-        self.report(Report::Link(LinkFact::Gone { index }));
+        self.report(FromKernel::Link(LinkFact::Gone { index }));
         let lost: Vec<Key> = self.present(|key| matches!(key, Key::Address(address) if address.index == index));
         for key in lost {
             // Not to be put back: the interface is no more.
@@ -221,7 +221,7 @@ impl Thread {
         let key = AddressKey::of(message);
         let fact = address::fact(message);
         if self.links.put_address(key, fact) {
-            self.report(Report::Link(LinkFact::Address { index: key.index, address: fact }));
+            self.report(FromKernel::Link(LinkFact::Address { index: key.index, address: fact }));
         }
         let wanted = Key::Address(key);
         match self.claims.state(&wanted) {
@@ -248,7 +248,7 @@ impl Thread {
         let key = AddressKey::of(message);
         if self.links.drop_address(&key) {
             let (index, address, prefix) = (key.index, key.address, key.prefix);
-            self.report(Report::Link(LinkFact::AddressGone { index, address, prefix }));
+            self.report(FromKernel::Link(LinkFact::AddressGone { index, address, prefix }));
         }
         let wanted = Key::Address(key);
         if self.claims.state(&wanted).is_none_or(|state| state == State::Absent) {

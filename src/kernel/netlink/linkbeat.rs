@@ -4,7 +4,7 @@
 //! of the PHY (MII), the driver (ETHTOOL), the flags (IOCTL). What is learned replaces IFF_RUNNING in the picture of
 //! the links; nothing else knows that it was asked for.
 
-use super::Report;
+use super::FromKernel;
 use super::thread::Thread;
 use crate::kernel::carrier;
 use crate::spec::{BeatMethod, IfName};
@@ -38,7 +38,7 @@ impl Thread {
             .filter_map(|beat| Some((beat.interface.clone(), running(beat.interface.as_str(), beat.method)?)))
             .collect();
         for link in self.links.believe(found) {
-            self.report(Report::Link(LinkFact::Changed(link)));
+            self.report(FromKernel::Link(LinkFact::Changed(link)));
         }
     }
 }

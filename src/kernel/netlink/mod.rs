@@ -29,25 +29,25 @@ use tokio::sync::mpsc;
 
 /// What the kernel thread is asked to do, in order.
 #[derive(Clone, Debug)]
-pub enum Order {
+pub enum ToKernel {
     /// A new configuration: makes VMACs and ipvlans, sets sysctls, puts statics there. `carried` says which instance of
     /// the last Spec is which of this one, (old, new); the claims of all others are withdrawn. The first one removes
     /// addresses, routes and rules that an earlier run left behind, unless something is carried from that run. Answered
-    /// by [`Report::Configured`].
+    /// by [`FromKernel::Configured`].
     Configure {
         spec: Arc<Spec>,
         carried: Vec<(InstanceId, InstanceId)>,
     },
-    /// Everybody that a [`Order::Configure`] left out has said goodbye: their virtual links, by which they said it, go.
+    /// Every instance that a [`ToKernel::Configure`] left out has said goodbye: their virtual links, by which they said it, go.
     Tidy,
-    /// Open these sockets; each is answered by [`Report::Opened`].
+    /// Open these sockets; each is answered by [`FromKernel::Opened`].
     Open {
         sockets: Vec<Opening>,
         settings: SocketSettings,
     },
     /// Drop these sockets here, where it may take its time.
     Close(Vec<Arc<Socket>>),
-    /// Have exactly this for the instance. Answered by [`Report::Applied`].
+    /// Have exactly this for the instance. Answered by [`FromKernel::Applied`].
     Own(InstanceId, Arc<Claim>),
     Disown(InstanceId),
     /// One round of gratuitous ARPs or neighbour advertisements, sent between the batches of a claim.
@@ -57,7 +57,7 @@ pub enum Order {
         ifindex: u32,
         address: IpAddr,
     },
-    /// Withdraws statics; with `release` also claims and virtual links. Restores sysctls, answers [`Report::Stopped`]
+    /// Withdraws statics; with `release` also claims and virtual links. Restores sysctls, answers [`FromKernel::Stopped`]
     /// and ends the thread. If every sender of orders is dropped instead, the thread ends and leaves all as it is.
     Stop {
         release: bool,
@@ -66,19 +66,19 @@ pub enum Order {
 
 /// What the kernel thread says.
 #[derive(Clone, Debug)]
-pub enum Report {
+pub enum FromKernel {
     /// First of all a [`LinkFact::Dump`]; another one whenever messages were lost.
     Link(LinkFact),
     Applied {
         instance: InstanceId,
         outcome: Outcome,
     },
-    /// What came of one of an [`Order::Open`].
+    /// What came of a [`ToKernel::Open`].
     Opened {
         opening: Opening,
         outcome: Result<Arc<Socket>, Box<str>>,
     },
-    /// A [`Order::Configure`] is done. `links`: the name of the VMAC or ipvlan of each instance that has one, and `spec`
+    /// A [`ToKernel::Configure`] is done. `links`: the name of the VMAC or ipvlan of each instance that has one, and `spec`
     /// the Spec with these names in it; a fresh [`LinkFact::Dump`] with them has gone before.
     Configured {
         spec: Arc<Spec>,
@@ -110,7 +110,7 @@ pub struct Settings {
 /// The owner's end of the kernel thread.
 #[derive(Debug)]
 pub struct Kernel {
-    orders: mpsc::UnboundedSender<Order>,
+    orders: mpsc::UnboundedSender<ToKernel>,
     thread: Option<std::thread::JoinHandle<()>>,
 }
 
@@ -133,7 +133,7 @@ impl Kernel {
     ///
     /// # Errors
     /// The netlink sockets cannot be opened, or the thread not started.
-    pub fn start(settings: Settings) -> Result<(Kernel, mpsc::UnboundedReceiver<Report>), NetlinkError> {
+    pub fn start(settings: Settings) -> Result<(Kernel, mpsc::UnboundedReceiver<FromKernel>), NetlinkError> {
         let (orders, inbox) = mpsc::unbounded_channel();
         let (reports, outbox) = mpsc::unbounded_channel();
         let (started, answer) = std::sync::mpsc::channel();
@@ -160,16 +160,16 @@ impl Kernel {
     }
 
     /// Never blocks; an order to a thread that has ended is dropped.
-    pub fn order(&self, order: Order) {
+    pub fn order(&self, order: ToKernel) {
         let _ = self.orders.send(order);
     }
 
     /// A sender of orders for another thread.
-    pub fn orders(&self) -> mpsc::UnboundedSender<Order> {
+    pub fn orders(&self) -> mpsc::UnboundedSender<ToKernel> {
         self.orders.clone()
     }
 
-    /// Waits for the thread to end; send [`Order::Stop`] first, or drop every sender of orders.
+    /// Waits for the thread to end; send [`ToKernel::Stop`] first, or drop every sender of orders.
     pub fn join(self) {
         let Kernel { orders, thread } = self;
         drop(orders);

@@ -10,7 +10,7 @@
 //! configuration says: addresses, routes and rules with our protocol number, virtual links of our making, firewall tables
 //! under our name. Not if another program speaks VRRP in this network namespace, which may be the one that they belong to.
 
-use super::Report;
+use super::FromKernel;
 use super::address::{self, AddressKey};
 use super::channel::Request;
 use super::claims::HEALS_A_SECOND;
@@ -208,7 +208,7 @@ impl Thread {
                     _ => None,
                 };
                 let item = name.map_or_else(|| what.clone(), |name| format!("{what} from {name}")).into();
-                self.report(Report::Link(LinkFact::Swept { instance, item }));
+                self.report(FromKernel::Link(LinkFact::Swept { instance, item }));
             }
             Err(e) if is_gone(&e) => {}
             Err(e) => self.trouble(Some(instance), format!("{what} is not to be here and cannot be removed: {e}")),

@@ -5,10 +5,10 @@
 //! large claim is still on its way; batches shrink when the kernel is slow with them (IPv6 addresses on an interface
 //! that has thousands).
 
+use super::FromKernel;
 use super::NetlinkError;
-use super::Order;
-use super::Report;
 use super::Settings;
+use super::ToKernel;
 use super::Trouble;
 use super::address;
 use super::channel::{Channel, LARGEST_BATCH, Request};
@@ -59,7 +59,7 @@ pub(super) struct Thread {
     pub(super) names: Names,
     pub(super) sysctls: Sysctls,
     pub(super) virtual_links: BTreeMap<crate::spec::IfName, u32>,
-    /// Virtual links that nobody wants, until [`Order::Tidy`].
+    /// Virtual links that nobody wants, until [`ToKernel::Tidy`].
     pub(super) unwanted: BTreeSet<u32>,
     /// Virtual links whose parents are to be told of when they go: their index, and their parent's.
     pub(super) tell_of: BTreeMap<u32, u32>,
@@ -72,8 +72,8 @@ pub(super) struct Thread {
     announcer: Option<Announcer>,
     /// Addresses to be announced once more, when everything that is claimed is there and has been announced once.
     repeats: VecDeque<address::AddressKey>,
-    inbox: mpsc::UnboundedReceiver<Order>,
-    reports: mpsc::UnboundedSender<Report>,
+    inbox: mpsc::UnboundedReceiver<ToKernel>,
+    reports: mpsc::UnboundedSender<FromKernel>,
     batch: usize,
     /// When to try an owner again, and how long to wait after that.
     retries: BTreeMap<Owner, (Instant, Duration)>,
@@ -95,8 +95,8 @@ pub(super) struct Thread {
 impl Thread {
     pub(super) fn open(
         settings: Settings,
-        inbox: mpsc::UnboundedReceiver<Order>,
-        reports: mpsc::UnboundedSender<Report>,
+        inbox: mpsc::UnboundedReceiver<ToKernel>,
+        reports: mpsc::UnboundedSender<FromKernel>,
     ) -> Result<Thread, NetlinkError> {
         let watch = Watch::open(&settings)?;
         let mut channel = Channel::open(
@@ -108,9 +108,9 @@ impl Thread {
         let announcer = Announcer::open();
         if let Err(e) = &announcer {
             let text = format!("no packet socket, so nothing can be announced: {e}");
-            let _ = reports.send(Report::Trouble(Trouble { instance: None, text: text.into() }));
+            let _ = reports.send(FromKernel::Trouble(Trouble { instance: None, text: text.into() }));
         }
-        let _ = reports.send(Report::Link(LinkFact::Dump(links.all())));
+        let _ = reports.send(FromKernel::Link(LinkFact::Dump(links.all())));
         Ok(Thread {
             channel,
             watch,
@@ -149,7 +149,7 @@ impl Thread {
         loop {
             loop {
                 match self.inbox.try_recv() {
-                    Ok(Order::Stop { release }) => return self.stop(release),
+                    Ok(ToKernel::Stop { release }) => return self.stop(release),
                     Ok(order) => self.carry_out(order),
                     Err(mpsc::error::TryRecvError::Empty) => break,
                     Err(mpsc::error::TryRecvError::Disconnected) => return,
@@ -175,7 +175,7 @@ impl Thread {
             let wake = wake.map_or_else(|| tokio::time::Instant::now() + Duration::from_secs(3600), Into::into);
             tokio::select! {
                 order = self.inbox.recv() => match order {
-                    Some(Order::Stop { release }) => return self.stop(release),
+                    Some(ToKernel::Stop { release }) => return self.stop(release),
                     Some(order) => self.carry_out(order),
                     None => return,
                 },
@@ -190,43 +190,43 @@ impl Thread {
         }
     }
 
-    pub(super) fn report(&self, report: Report) {
+    pub(super) fn report(&self, report: FromKernel) {
         let _ = self.reports.send(report);
     }
 
     pub(super) fn trouble(&self, instance: Option<InstanceId>, text: String) {
-        self.report(Report::Trouble(Trouble { instance, text: text.into() }));
+        self.report(FromKernel::Trouble(Trouble { instance, text: text.into() }));
     }
 
-    fn carry_out(&mut self, order: Order) {
-        if !matches!(order, Order::Own(..)) {
+    fn carry_out(&mut self, order: ToKernel) {
+        if !matches!(order, ToKernel::Own(..)) {
             self.take_on();
         }
         match order {
-            Order::Configure { spec, carried } => self.configure(spec, &carried),
-            Order::Tidy => self.tidy(),
-            Order::Open { sockets, settings } => self.open_sockets(sockets, settings),
-            Order::Close(sockets) => drop(sockets),
-            Order::Own(instance, claim) => {
+            ToKernel::Configure { spec, carried } => self.configure(spec, &carried),
+            ToKernel::Tidy => self.tidy(),
+            ToKernel::Open { sockets, settings } => self.open_sockets(sockets, settings),
+            ToKernel::Close(sockets) => drop(sockets),
+            ToKernel::Own(instance, claim) => {
                 self.owned.insert(instance, claim);
                 self.retries.remove(&Some(instance));
                 self.told.push(instance);
             }
-            Order::Disown(instance) => {
+            ToKernel::Disown(instance) => {
                 self.owned.remove(&instance);
                 self.retries.remove(&Some(instance));
                 self.claims.clear(Some(instance));
                 // Not before the addresses are gone: what was dropped must not be answered for a moment.
                 self.screen_due = true;
             }
-            Order::Announce(announce) => self.announce(&announce),
-            Order::AnnounceSource { ifindex, address } => {
+            ToKernel::Announce(announce) => self.announce(&announce),
+            ToKernel::AnnounceSource { ifindex, address } => {
                 if let (Some(announcer), Some(from)) = (&self.announcer, self.sender(ifindex, address.is_ipv6())) {
                     // Nobody repeats it, and nothing depends on it.
                     let _ = announcer.announce(&from, address);
                 }
             }
-            Order::Stop { .. } => {}
+            ToKernel::Stop { .. } => {}
         }
     }
 
@@ -245,7 +245,7 @@ impl Thread {
     fn open_sockets(&self, sockets: Vec<Opening>, settings: SocketSettings) {
         for opening in sockets {
             let outcome = socket::open(&opening, &settings).map(Arc::new).map_err(|e| e.to_string().into());
-            self.report(Report::Opened { opening, outcome });
+            self.report(FromKernel::Opened { opening, outcome });
         }
     }
 
@@ -280,12 +280,12 @@ impl Thread {
         for item in news {
             match item {
                 News::Ready(Some(instance), addresses) => {
-                    self.report(Report::Applied { instance, outcome: Outcome::Ready { addresses } });
+                    self.report(FromKernel::Applied { instance, outcome: Outcome::Ready { addresses } });
                 }
                 News::Complete(owner) => {
                     self.retries.remove(&owner);
                     if let Some(instance) = owner {
-                        self.report(Report::Applied { instance, outcome: Outcome::Complete });
+                        self.report(FromKernel::Applied { instance, outcome: Outcome::Complete });
                     }
                 }
                 News::Ready(None, _) => {}
@@ -305,7 +305,7 @@ impl Thread {
         if self.claims.failed(owner, reason.clone()) {
             match owner {
                 Some(instance) => {
-                    self.report(Report::Applied { instance, outcome: Outcome::Failed { reason: reason.into() } });
+                    self.report(FromKernel::Applied { instance, outcome: Outcome::Failed { reason: reason.into() } });
                 }
                 None => self.trouble(None, format!("static: {reason}")),
             }
@@ -429,7 +429,7 @@ impl Thread {
             positions.sort_unstable();
             if let (Some(instance), Some(first), Some(last)) = (owner, positions.first(), positions.last()) {
                 let addresses = *first..last.saturating_add(1);
-                self.report(Report::Link(LinkFact::Healed { instance, addresses }));
+                self.report(FromKernel::Link(LinkFact::Healed { instance, addresses }));
             }
         }
         for (owner, reason) in failures {

@@ -11,7 +11,7 @@ use super::WALL_EVERY;
 use super::bfd;
 use crate::daemon::loops::checker;
 use crate::kernel::arrivals::Arrival;
-use crate::kernel::netlink::{Order, Report, Trouble};
+use crate::kernel::netlink::{FromKernel, ToKernel, Trouble};
 use crate::kernel::programs::{self, Client, Job, Notice};
 use crate::kernel::socket::{Heard, Opening, Sockets, is_own_refusal};
 use crate::kernel::{clock, privilege};
@@ -33,7 +33,7 @@ use tokio::sync::mpsc;
 pub(super) struct Driver {
     pub(super) engine: Engine,
     pub(super) sockets: Sockets,
-    pub(super) orders: mpsc::UnboundedSender<Order>,
+    pub(super) orders: mpsc::UnboundedSender<ToKernel>,
     pub(super) services: mpsc::UnboundedSender<Told>,
     pub(super) programs: Client,
     /// What identifiers in the engine's wishes belong to.
@@ -102,19 +102,19 @@ impl Driver {
         }
     }
 
-    pub(super) fn report(&mut self, report: Report) {
+    pub(super) fn report(&mut self, report: FromKernel) {
         let now = clock::now();
         match report {
-            Report::Link(fact) => {
+            FromKernel::Link(fact) => {
                 if self.log_addresses {
                     self.tell_address(&fact);
                 }
                 self.local.push(fact.clone());
                 self.engine.handle(Input::Link(fact), now);
             }
-            Report::Applied { instance, outcome } => self.engine.handle(Input::Applied { instance, outcome }, now),
-            Report::Opened { opening, outcome } => self.opened(opening, outcome, now),
-            Report::Configured { spec, troubles, .. } => {
+            FromKernel::Applied { instance, outcome } => self.engine.handle(Input::Applied { instance, outcome }, now),
+            FromKernel::Opened { opening, outcome } => self.opened(opening, outcome, now),
+            FromKernel::Configured { spec, troubles, .. } => {
                 tell_troubles(&self.services, troubles);
                 if let Some(switch) = self.switching.take() {
                     self.switch(spec, &switch, now);
@@ -123,8 +123,8 @@ impl Driver {
                     self.begin_switch(next, readings);
                 }
             }
-            Report::Trouble(trouble) => tell_troubles(&self.services, vec![trouble]),
-            Report::Stopped => {}
+            FromKernel::Trouble(trouble) => tell_troubles(&self.services, vec![trouble]),
+            FromKernel::Stopped => {}
         }
     }
 
@@ -177,7 +177,7 @@ impl Driver {
                 self.stopping = Some(release);
                 self.engine.handle(Input::Command(Command::Stop { release }), now);
                 self.settle();
-                let _ = self.orders.send(Order::Stop { release });
+                let _ = self.orders.send(ToKernel::Stop { release });
             }
         }
     }
@@ -231,7 +231,7 @@ impl Driver {
     fn begin_switch(&mut self, spec: Arc<Spec>, readings: Readings) {
         self.engine.handle(Input::Command(Command::Reassure), clock::now());
         let carried = reload::continued(self.engine.spec(), &spec);
-        let _ = self.orders.send(Order::Configure { spec, carried: carried.clone() });
+        let _ = self.orders.send(ToKernel::Configure { spec, carried: carried.clone() });
         self.switching = Some(Switch { readings, carried });
     }
 
@@ -247,7 +247,7 @@ impl Driver {
             }
         }
         self.spec = self.engine.spec().clone();
-        let _ = self.orders.send(Order::Tidy);
+        let _ = self.orders.send(ToKernel::Tidy);
         self.told.clear();
         // The engine knows over a reload who could not speak; it has to hear when that ends.
         let unsent = std::mem::take(&mut self.unsent);
@@ -302,10 +302,10 @@ impl Driver {
         let engine = &self.engine;
         let changes = self.sockets.want(&self.ports, |index| engine.mtu(index), now);
         if !changes.close.is_empty() {
-            let _ = self.orders.send(Order::Close(changes.close));
+            let _ = self.orders.send(ToKernel::Close(changes.close));
         }
         if !changes.open.is_empty() {
-            let _ = self.orders.send(Order::Open { sockets: changes.open, settings: self.sockets.settings() });
+            let _ = self.orders.send(ToKernel::Open { sockets: changes.open, settings: self.sockets.settings() });
         }
         if self.sockets.lacks() {
             self.ports_retry = now + PORT_RETRY;
@@ -346,7 +346,7 @@ impl Driver {
             let _ = self.services.send(Told::Trouble(None, text.into()));
         }
         if let Some(nobodys) = self.sockets.answer(opening, outcome) {
-            let _ = self.orders.send(Order::Close(vec![nobodys]));
+            let _ = self.orders.send(ToKernel::Close(vec![nobodys]));
         }
         let state = self.sockets.state(&port, now, PORT_PATIENCE);
         let states = self.sockets.instances(&port).iter().map(|instance| (*instance, state.clone())).collect();
@@ -394,22 +394,22 @@ impl Driver {
             Action::Transmit(transmit) => self.transmit(transmit, now),
             Action::Own(instance, claim) => {
                 if let Some(instance) = self.kernel_id(instance) {
-                    let _ = self.orders.send(Order::Own(instance, claim));
+                    let _ = self.orders.send(ToKernel::Own(instance, claim));
                 }
             }
             Action::Disown(instance) => {
                 if let Some(instance) = self.kernel_id(instance) {
-                    let _ = self.orders.send(Order::Disown(instance));
+                    let _ = self.orders.send(ToKernel::Disown(instance));
                 }
             }
             Action::Announce(mut announce) => {
                 if let Some(instance) = self.kernel_id(announce.instance) {
                     announce.instance = instance;
-                    let _ = self.orders.send(Order::Announce(announce));
+                    let _ = self.orders.send(ToKernel::Announce(announce));
                 }
             }
             Action::AnnounceSource { ifindex, address, .. } => {
-                let _ = self.orders.send(Order::AnnounceSource { ifindex, address });
+                let _ = self.orders.send(ToKernel::AnnounceSource { ifindex, address });
             }
             Action::RunScript(script, attempt) => {
                 if let Some(script) = self.spec.scripts.get(script.index()) {

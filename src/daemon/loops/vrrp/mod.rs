@@ -6,7 +6,7 @@
 //! resolves a name or writes netlink: whoever is late here makes every virtual router late.
 //!
 //! Identifiers change with a reload. Orders and reports cross between threads, so the switch is made in this order: the
-//! kernel thread is told the new Spec ([`Order::Configure`]); from then on what the old engine wishes is translated;
+//! kernel thread is told the new Spec ([`ToKernel::Configure`]); from then on what the old engine wishes is translated;
 //! when the kernel thread has answered, the engine goes over, and [`Told::Spec`] tells the services thread that the
 //! identifiers behind it are new.
 
@@ -15,7 +15,7 @@ mod carry;
 use super::bfd;
 use crate::daemon::loops::checker;
 use crate::daemon::threads;
-use crate::kernel::netlink::{Order, Report};
+use crate::kernel::netlink::{FromKernel, ToKernel};
 use crate::kernel::programs::{Client, Notice};
 use crate::kernel::socket::{SocketSettings, Sockets, heard};
 use crate::kernel::wait::Bell;
@@ -143,8 +143,8 @@ impl Punctuality {
 pub struct Setup {
     pub spec: Arc<Spec>,
     pub readings: Readings,
-    pub orders: mpsc::UnboundedSender<Order>,
-    pub reports: mpsc::UnboundedReceiver<Report>,
+    pub orders: mpsc::UnboundedSender<ToKernel>,
+    pub reports: mpsc::UnboundedReceiver<FromKernel>,
     pub inbox: mpsc::UnboundedReceiver<News>,
     pub services: mpsc::UnboundedSender<Told>,
     pub programs: Client,
@@ -200,10 +200,10 @@ fn run(setup: Setup) -> std::io::Result<()> {
     let (mut links, mut early) = (Vec::new(), Vec::new());
     // An heir finds its own addresses there, which are no leftovers.
     let carried = if handover.is_some() { handover::everybody(&spec) } else { Vec::new() };
-    let _ = orders.send(Order::Configure { spec, carried });
+    let _ = orders.send(ToKernel::Configure { spec, carried });
     let spec = loop {
         match reports.blocking_recv() {
-            Some(Report::Link(LinkFact::Dump(dump))) => {
+            Some(FromKernel::Link(LinkFact::Dump(dump))) => {
                 let fact = [LinkFact::Dump(dump)];
                 bfd.tell_local(&fact);
                 checker.tell_local(&fact);
@@ -211,18 +211,18 @@ fn run(setup: Setup) -> std::io::Result<()> {
                 links = dump;
                 early.clear();
             }
-            Some(Report::Link(fact)) => {
+            Some(FromKernel::Link(fact)) => {
                 bfd.tell_local(std::slice::from_ref(&fact));
                 checker.tell_local(std::slice::from_ref(&fact));
                 early.push(fact);
             }
-            Some(Report::Configured { spec, troubles, .. }) => {
+            Some(FromKernel::Configured { spec, troubles, .. }) => {
                 tell_troubles(&services, troubles);
                 break spec;
             }
-            Some(Report::Trouble(trouble)) => tell_troubles(&services, vec![trouble]),
-            Some(Report::Applied { .. } | Report::Opened { .. }) => {}
-            Some(Report::Stopped) | None => {
+            Some(FromKernel::Trouble(trouble)) => tell_troubles(&services, vec![trouble]),
+            Some(FromKernel::Applied { .. } | FromKernel::Opened { .. }) => {}
+            Some(FromKernel::Stopped) | None => {
                 let _ = services.send(Told::KernelLost);
                 return Ok(());
             }
@@ -274,7 +274,7 @@ fn run(setup: Setup) -> std::io::Result<()> {
 /// The loop itself.
 fn live(
     mut driver: Driver,
-    mut reports: mpsc::UnboundedReceiver<Report>,
+    mut reports: mpsc::UnboundedReceiver<FromKernel>,
     mut inbox: mpsc::UnboundedReceiver<News>,
     bell: &Bell,
 ) -> std::io::Result<()> {
@@ -311,7 +311,11 @@ fn live(
 /// Goes on with whether the channel is empty; breaks when the thread is to end.
 type Turn = ControlFlow<(), bool>;
 
-fn take_reports(driver: &mut Driver, reports: &mut mpsc::UnboundedReceiver<Report>, bell: &mut Context<'_>) -> Turn {
+fn take_reports(
+    driver: &mut Driver,
+    reports: &mut mpsc::UnboundedReceiver<FromKernel>,
+    bell: &mut Context<'_>,
+) -> Turn {
     for taken in 0..NEWS_A_ROUND {
         match reports.poll_recv(bell) {
             Poll::Pending => {
@@ -320,7 +324,7 @@ fn take_reports(driver: &mut Driver, reports: &mut mpsc::UnboundedReceiver<Repor
                 }
                 return Continue(true);
             }
-            Poll::Ready(Some(Report::Stopped)) => {
+            Poll::Ready(Some(FromKernel::Stopped)) => {
                 driver.finish();
                 return Break(());
             }
