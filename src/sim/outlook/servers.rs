@@ -20,6 +20,9 @@ const DEATHS: usize = 8;
 /// Services that are named before the rest is counted.
 const NAMED: usize = 2;
 
+/// By virtual server: of how many of its servers something is said, and how many it has.
+type Services = BTreeMap<String, (usize, usize)>;
+
 /// What becomes of a server that has died.
 #[derive(Clone, PartialEq, Debug)]
 pub enum Death {
@@ -32,7 +35,7 @@ pub enum Death {
 /// One sentence for all servers of which the same is to be said.
 pub fn deaths(spec: &LvsSpec) -> Vec<String> {
     let mut played: HashMap<Vec<Checker>, Death> = HashMap::new();
-    let mut said: Vec<(String, BTreeMap<String, (usize, usize)>)> = Vec::new();
+    let mut said: Vec<(String, Services)> = Vec::new();
     for service in &spec.services {
         for server in service.servers.iter().filter(|server| server.weight > 0) {
             let checks: Vec<Checker> = server.checkers.iter().map(shape).collect();
@@ -61,7 +64,7 @@ fn shape(checker: &Checker) -> Checker {
     shape
 }
 
-fn whom(services: &BTreeMap<String, (usize, usize)>) -> String {
+fn whom(services: &Services) -> String {
     let one = |(name, (count, all)): (&String, &(usize, usize))| match (count, all) {
         (1, 1) => format!("virtual_server {name}"),
         (count, all) if count == all => format!("virtual_server {name}: all {all} servers"),
