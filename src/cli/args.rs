@@ -92,7 +92,7 @@ pub enum Verb {
     Status(Status),
     /// Is this server master of an instance, sync group or address? Exit code 0: yes, 1: no, 2: cannot be asked
     IsMaster(IsMaster),
-    /// Show changes as they happen
+    /// Show changes as they happen: on a terminal a whole screen, with keys to drain, undrain, failover and explain
     Watch(Watch),
     /// Who speaks VRRP on a wire, without a daemon: every speaker, two masters, VRIDs that are free
     Listen(Listen),
@@ -282,6 +282,16 @@ pub struct Status {
     /// Only the instance with this virtual address.
     #[arg(long, value_name = "ADDRESS")]
     pub address: Option<std::net::IpAddr>,
+    /// These servers instead of this one, over ssh: where each address is, whether exactly one has it, and what does not fit
+    /// between their configurations. vipctl must be there, and ssh must need no password.
+    #[arg(long, value_name = "HOST,...", value_delimiter = ',', num_args = 1)]
+    pub on: Vec<String>,
+    /// With --on: how many seconds each may take.
+    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = super::listen::seconds)]
+    pub within: f64,
+    /// With --json: also the files of the configuration, for the other end of --on.
+    #[arg(long, hide = true, requires = "json")]
+    pub configuration: bool,
     #[command(flatten)]
     pub daemon: Daemon,
     /// The daemon's whole snapshot.
@@ -305,6 +315,9 @@ pub struct Watch {
     /// One JSON object a line.
     #[arg(long)]
     pub json: bool,
+    /// Line by line on a terminal too, as without one.
+    #[arg(long)]
+    pub lines: bool,
 }
 
 #[derive(Debug, Args)]

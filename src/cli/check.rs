@@ -134,7 +134,8 @@ fn deaths_of(named: &[(String, Spec)]) -> Vec<String> {
     }
 }
 
-fn text(findings: &[Finding], outlook: &[String], paint: Paint, several: bool) -> String {
+/// What does not fit, and what will happen, for people. `several`: they are of several servers.
+pub(super) fn text(findings: &[Finding], outlook: &[String], paint: Paint, several: bool) -> String {
     let mut out = String::new();
     for finding in findings {
         let level = match finding.level {

@@ -36,25 +36,33 @@ pub fn load(file: &Path, config_id: Option<&str>, place: Where) -> Result<(Optio
     {
         return Err(Trouble::new(format!("{}: {e}", file.display())));
     }
-    let (anywhere, here) = (Anywhere::new(), LinuxSystem::new());
     let plain: &dyn Loader = stdin.as_ref().map_or(&OsLoader as &dyn Loader, |stdin| stdin as &dyn Loader);
-    let learning = Learning(&anywhere, plain);
-    let (system, files): (&dyn System, &dyn Loader) = match place {
-        Where::Here => (&here, plain),
-        Where::Anywhere => (&anywhere, &learning),
-    };
-    let host = system.host_name();
-    let name = config_id.map_or_else(|| host.split('.').next().unwrap_or_default().to_owned(), str::to_owned);
-    let text = TextEnv {
-        config_id: name,
+    let here = LinuxSystem::new();
+    let host = here.host_name();
+    let name = config_id.unwrap_or_else(|| host.split('.').next().unwrap_or_default());
+    Ok(match place {
+        Where::Here => config::load(&file.to_string_lossy(), &Env { text: surroundings(name), system: &here }, plain),
+        Where::Anywhere => load_elsewhere(file, name, plain),
+    })
+}
+
+/// Reads a configuration that is for another machine, from whatever has its files.
+pub fn load_elsewhere(file: &Path, config_id: &str, files: &dyn Loader) -> (Option<Spec>, Diagnostics) {
+    let anywhere = Anywhere::new();
+    let env = Env { text: surroundings(config_id), system: &anywhere };
+    config::load(&file.to_string_lossy(), &env, &Learning(&anywhere, files))
+}
+
+fn surroundings(config_id: &str) -> TextEnv {
+    TextEnv {
+        config_id: config_id.to_owned(),
         environment: std::env::vars_os()
             .filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)))
             .collect(),
         random_seed: 0,
         strict_includes: false,
         working_directory: std::env::current_dir().unwrap_or_default(),
-    };
-    Ok(config::load(&file.to_string_lossy(), &Env { text, system }, files))
+    }
 }
 
 /// A machine on which everything is there that a configuration names. Which paths are directories it learns from the

@@ -22,6 +22,8 @@ pub mod listen;
 pub mod manual;
 pub mod paint;
 mod probe;
+mod remote;
+mod screen;
 pub mod servers;
 mod simulate;
 mod standing;

@@ -8,6 +8,7 @@ use super::clock;
 use super::explain;
 use super::explain_server;
 use super::paint::Paint;
+use super::remote;
 use super::servers;
 use super::status;
 use super::view::Snapshot;
@@ -17,7 +18,17 @@ use std::io::Write;
 use std::process::ExitCode;
 
 pub(crate) fn status(args: &Status) -> Outcome {
-    let (raw, view) = Client::connect(&args.daemon)?.status()?;
+    if !args.on.is_empty() {
+        return remote::run(args, &args.on);
+    }
+    let mut client = Client::connect(&args.daemon)?;
+    let (mut raw, view) = client.status()?;
+    if args.configuration
+        && let Reply::Hello { config, .. } = client.ask(&Request::Hello)?
+    {
+        let config_id = raw["config_id"].as_str().unwrap_or_default().to_owned();
+        raw["configuration"] = json!(remote::configuration(&config, &config_id));
+    }
     let which = status::Chosen { names: &args.names, address: args.address };
     if args.json {
         return print(&pretty(&chosen(raw, &view, &which)?));

@@ -1,16 +1,17 @@
-//! `vipctl watch`: what happens, as it happens; also that the daemon goes, is silent, and comes back.
+//! `vipctl watch` where no terminal is: what happens, line by line, as it happens; also that the daemon goes, is silent, and
+//! comes back. On a terminal it is a whole [`screen`](super::screen).
 
 use super::Outcome;
 use super::args::Watch;
 use super::client::{Client, Heard, path_of, read, unexpected};
 use super::paint::Paint;
 use super::servers;
-use super::status;
 use super::steer::event_line;
+use super::{screen, status};
 use crate::daemon::doors::socket::{Reply, Request};
 use crate::kernel::clock::wall;
 use serde_json::json;
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -50,6 +51,11 @@ impl Daemon {
 /// No daemon answers when it begins, or one says what is not understood.
 pub fn run(args: &Watch) -> Outcome {
     let path = path_of(&args.daemon)?;
+    let dumb = std::env::var_os("TERM").is_some_and(|kind| kind == "dumb");
+    let on_terminal = std::io::stdin().is_terminal() && std::io::stdout().is_terminal() && !dumb;
+    if on_terminal && !args.json && !args.lines {
+        return screen::run(&path);
+    }
     let mut client = Client::open(&path)?;
     client.send(&Request::Watch)?;
     let mut known = Daemon::Answers;

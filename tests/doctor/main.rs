@@ -12,6 +12,7 @@ mod live;
 #[allow(dead_code)]
 mod machine;
 mod mounted;
+mod screen;
 mod servers;
 mod steering;
 

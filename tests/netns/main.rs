@@ -10,6 +10,7 @@ mod lab;
 mod listen;
 mod matrix;
 mod owned;
+mod remote;
 mod seen;
 mod single;
 mod special;

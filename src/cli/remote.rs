@@ -1,0 +1,305 @@
+//! `vipctl status --on A,B`: several servers asked over ssh, all at once, and held against each other.
+//!
+//! Nothing listens on the network for this: `ssh`, as the user has set it up, runs `vipctl status --json --configuration`
+//! there. What comes back is the snapshot of the daemon and the files of its configuration, which are compared here as `vipctl
+//! check` compares files. Passwords in them travel inside ssh, are compared, and are shown nowhere.
+
+use super::args::Status;
+use super::files;
+use super::paint::Paint;
+use super::table::Table;
+use super::view::Snapshot;
+use super::{Outcome, Trouble, check, client, steer};
+use crate::config::pair::{self, Finding};
+use crate::config::report::Level;
+use crate::config::text::source::{Found, Loader};
+use crate::kernel::files::OsLoader;
+use crate::spec::Spec;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
+use std::time::{Duration, Instant};
+
+/// What is run there.
+const QUESTION: &str = "vipctl status --json --configuration";
+/// A longer answer is none.
+const LONGEST: u64 = 64 << 20;
+/// Between two looks whether ssh has ended.
+const AGAIN: Duration = Duration::from_millis(20);
+
+/// The files that a configuration consists of, as they were read on their machine.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(super) struct Files {
+    main: PathBuf,
+    /// `None`: it could not be read there.
+    read: BTreeMap<PathBuf, Option<String>>,
+    matched: BTreeMap<String, Vec<PathBuf>>,
+}
+
+/// Reads from disk and keeps what was read.
+#[derive(Default)]
+struct Recorder(RefCell<Files>);
+
+impl Loader for Recorder {
+    fn read(&self, path: &Path) -> Found {
+        let found = OsLoader.read(path);
+        let text = match &found {
+            Found::Text(bytes) => Some(String::from_utf8_lossy(bytes).into_owned()),
+            _ => None,
+        };
+        self.0.borrow_mut().read.insert(path.to_path_buf(), text);
+        found
+    }
+    fn glob(&self, pattern: &str) -> Vec<PathBuf> {
+        let paths = OsLoader.glob(pattern);
+        self.0.borrow_mut().matched.insert(pattern.to_owned(), paths.clone());
+        paths
+    }
+}
+
+impl Loader for Files {
+    fn read(&self, path: &Path) -> Found {
+        match self.read.get(path) {
+            Some(Some(text)) => Found::Text(text.clone().into_bytes()),
+            Some(None) => Found::Unreadable("it could not be read on its machine".into()),
+            None => Found::Missing,
+        }
+    }
+    fn glob(&self, pattern: &str) -> Vec<PathBuf> {
+        self.matched.get(pattern).cloned().unwrap_or_default()
+    }
+}
+
+/// The files of the configuration that a daemon of this machine runs with.
+pub(super) fn configuration(main: &Path, config_id: &str) -> Files {
+    let recorder = Recorder::default();
+    let _ = files::load_elsewhere(main, config_id, &recorder);
+    Files { main: main.to_path_buf(), ..recorder.0.into_inner() }
+}
+
+/// What one server said.
+struct Server {
+    name: String,
+    answer: Result<Answer, String>,
+}
+
+struct Answer {
+    raw: Value,
+    snapshot: Snapshot,
+    /// `None`: it cannot be read there, or has mistakes.
+    spec: Option<Spec>,
+}
+
+/// Is a virtual address on exactly one of the servers?
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Held {
+    Yes,
+    No,
+    /// A server that has it perhaps could not be asked.
+    Unknown,
+}
+
+/// One virtual address over all servers.
+struct Row {
+    address: String,
+    /// Names of the instances that it belongs to.
+    instances: Vec<String>,
+    holders: Vec<String>,
+    held: Held,
+}
+
+/// Exit code 0: every address is held by exactly one, and the configurations fit. 1: they do not. 2: a server could not be
+/// asked.
+///
+/// # Errors
+/// No names, or names that are none.
+pub(super) fn run(args: &Status, names: &[String]) -> Outcome {
+    if let Some(bad) = names.iter().find(|name| name.is_empty() || name.starts_with('-')) {
+        return Err(Trouble::new(format!("\"{bad}\" is no host that ssh could go to")));
+    }
+    let patience = Duration::from_secs_f64(args.within);
+    let servers: Vec<Server> = std::thread::scope(|scope| {
+        let asked: Vec<_> = names.iter().map(|name| (name, scope.spawn(move || ask(name, patience)))).collect();
+        let come = |(name, thread): (&String, std::thread::ScopedJoinHandle<'_, _>)| Server {
+            name: name.clone(),
+            answer: thread.join().unwrap_or_else(|_| Err("asking it failed here".into())),
+        };
+        asked.into_iter().map(come).collect()
+    });
+    let rows = rows(&servers, args);
+    let findings = findings(&servers);
+    let text = if args.json { as_json(&servers, &rows, &findings) } else { text(&servers, &rows, &findings) };
+    steer::print(&text)?;
+    let worse = |finding: &Finding| finding.level == Level::Error;
+    Ok(if rows.iter().any(|row| row.held == Held::No) || findings.iter().any(worse) {
+        ExitCode::FAILURE
+    } else if servers.iter().any(|server| server.answer.is_err()) {
+        ExitCode::from(2)
+    } else {
+        ExitCode::SUCCESS
+    })
+}
+
+fn ask(name: &str, patience: Duration) -> Result<Answer, String> {
+    let bytes = over_ssh(name, patience)?;
+    let mut raw: Value = serde_json::from_slice(&bytes).map_err(|e| format!("its answer is not understood: {e}"))?;
+    let files = raw.as_object_mut().and_then(|fields| fields.remove("configuration"));
+    let snapshot = client::read(&raw).map_err(|trouble| trouble.what)?;
+    let files: Option<Files> = files.and_then(|files| serde_json::from_value(files).ok());
+    let config_id = raw["config_id"].as_str().unwrap_or_default();
+    let spec = files.and_then(|files| files::load_elsewhere(&files.main, config_id, &files).0);
+    Ok(Answer { raw, snapshot, spec })
+}
+
+fn over_ssh(name: &str, patience: Duration) -> Result<Vec<u8>, String> {
+    let seconds = patience.as_secs().max(1);
+    let mut child = Command::new("ssh")
+        // Nobody is asked for a password or about a key: it goes, or it says why not.
+        .args(["-T", "-o", "BatchMode=yes", "-o", &format!("ConnectTimeout={seconds}"), name, QUESTION])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .map_err(|e| format!("ssh cannot be started: {e}"))?;
+    let read = |stream: Option<Box<dyn Read + Send>>| {
+        std::thread::spawn(move || {
+            let mut bytes = Vec::new();
+            let _ = stream.map(|stream| stream.take(LONGEST).read_to_end(&mut bytes));
+            bytes
+        })
+    };
+    let out = read(child.stdout.take().map(|s| Box::new(s) as Box<dyn Read + Send>));
+    let err = read(child.stderr.take().map(|s| Box::new(s) as Box<dyn Read + Send>));
+    let begun = Instant::now();
+    let status = loop {
+        match child.try_wait() {
+            Ok(Some(status)) => break status,
+            Ok(None) if begun.elapsed() < patience => std::thread::sleep(AGAIN),
+            Ok(None) => {
+                let _ = child.kill();
+                let _ = child.wait();
+                // What ssh has started may keep the pipes open: they are left to themselves.
+                return Err(format!("no answer within {} s", patience.as_secs_f64()));
+            }
+            Err(e) => return Err(format!("ssh: {e}")),
+        }
+    };
+    let (out, err) = (out.join().unwrap_or_default(), err.join().unwrap_or_default());
+    if status.success() {
+        return Ok(out);
+    }
+    let text = String::from_utf8_lossy(&err);
+    let last = text.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("ssh failed and said nothing").trim();
+    Err(last.chars().filter(|c| !c.is_control()).take(300).collect())
+}
+
+/// Every virtual address of every server, in their order.
+fn rows(servers: &[Server], args: &Status) -> Vec<Row> {
+    let all_asked = servers.iter().all(|server| server.answer.is_ok());
+    let mut rows: Vec<Row> = Vec::new();
+    for server in servers {
+        let Ok(answer) = &server.answer else { continue };
+        for instance in &answer.snapshot.instances {
+            if !args.names.is_empty() && !args.names.contains(&instance.name) {
+                continue;
+            }
+            for address in &instance.addresses {
+                if args.address.is_some_and(|wanted| wanted.to_string() != address.address) {
+                    continue;
+                }
+                let at = rows.iter().position(|row| row.address == address.address).unwrap_or_else(|| {
+                    let (instances, holders) = (Vec::new(), Vec::new());
+                    rows.push(Row { address: address.address.clone(), instances, holders, held: Held::Unknown });
+                    rows.len() - 1
+                });
+                let Some(row) = rows.get_mut(at) else { continue };
+                if !row.instances.contains(&instance.name) {
+                    row.instances.push(instance.name.clone());
+                }
+                if !address.on.is_empty() && !row.holders.contains(&server.name) {
+                    row.holders.push(server.name.clone());
+                }
+            }
+        }
+    }
+    for row in &mut rows {
+        row.held = match (row.holders.len(), all_asked) {
+            (1, true) => Held::Yes,
+            (0 | 1, false) => Held::Unknown,
+            _ => Held::No,
+        };
+    }
+    rows
+}
+
+/// What does not fit between the configurations that could be read.
+fn findings(servers: &[Server]) -> Vec<Finding> {
+    let specs: Vec<(String, &Spec)> = servers
+        .iter()
+        .filter_map(|server| Some((server.name.clone(), server.answer.as_ref().ok()?.spec.as_ref()?)))
+        .collect();
+    if specs.len() < 2 { Vec::new() } else { pair::compare(&specs) }
+}
+
+fn text(servers: &[Server], rows: &[Row], findings: &[Finding]) -> String {
+    let paint = Paint::stdout();
+    let mut out = String::new();
+    for server in servers {
+        let said = match &server.answer {
+            Err(why) => paint.bad(&format!("{} cannot be asked: {why}", server.name)),
+            Ok(answer) if answer.spec.is_none() => {
+                paint.careful(&format!("{}: its configuration cannot be read, so it is not compared", server.name))
+            }
+            Ok(_) => continue,
+        };
+        out += &format!("{said}\n");
+    }
+    let mut table = Table::new(&["ADDRESS", "INSTANCE", "HELD BY", "HELD BY EXACTLY ONE"]);
+    for row in rows {
+        let holders = if row.holders.is_empty() { "nobody".into() } else { row.holders.join(", ") };
+        let held = match row.held {
+            Held::Yes => paint.good("yes"),
+            Held::No => paint.bad("no"),
+            Held::Unknown => paint.careful("unknown"),
+        };
+        table.row([paint.strong(&row.address), row.instances.join(", "), holders, held]);
+    }
+    if !rows.is_empty() {
+        out += &table.render(paint);
+    }
+    if !findings.is_empty() {
+        out += &format!("\n{}", check::text(findings, &[], paint, true));
+    }
+    out
+}
+
+fn as_json(servers: &[Server], rows: &[Row], findings: &[Finding]) -> String {
+    let servers: Vec<Value> = servers
+        .iter()
+        .map(|server| match &server.answer {
+            Ok(answer) => json!({ "name": server.name, "status": answer.raw, "compared": answer.spec.is_some() }),
+            Err(why) => json!({ "name": server.name, "trouble": why }),
+        })
+        .collect();
+    let rows: Vec<Value> = rows
+        .iter()
+        .map(|row| {
+            let exactly_one = match row.held {
+                Held::Yes => Some(true),
+                Held::No => Some(false),
+                Held::Unknown => None,
+            };
+            json!({
+                "address": row.address, "instances": row.instances, "holders": row.holders,
+                "held_by_exactly_one": exactly_one,
+            })
+        })
+        .collect();
+    let whole = json!({ "servers": servers, "addresses": rows, "findings": findings });
+    serde_json::to_string_pretty(&whole).unwrap_or_else(|_| whole.to_string()) + "\n"
+}

@@ -1,0 +1,230 @@
+//! What the screen shows and what a key means. No terminal, no daemon, no clock.
+
+use super::super::explain;
+use super::super::paint::Paint;
+use super::super::view::{Instance, Snapshot};
+use crate::daemon::doors::socket::Request;
+use serde_json::Value;
+use std::collections::VecDeque;
+
+/// Lines of the log that are kept.
+const LOG: usize = 1000;
+/// Lines that a page key moves by.
+const PAGE: usize = 5;
+
+/// Where everything stands.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Picture {
+    pub(super) snapshot: Snapshot,
+    /// As `vipctl servers --json`.
+    pub(super) servers: Value,
+    /// As `vipctl bfd --json`.
+    pub(super) sessions: Value,
+}
+
+/// What came from the daemon.
+#[derive(Clone, Debug)]
+pub(super) enum News {
+    Picture(Box<Picture>),
+    /// It does not answer, and why.
+    Lost(String),
+    /// What it remembers, oldest first: microseconds since 1970, and a sentence.
+    Past(Vec<(u64, String)>),
+    Happened(u64, String),
+    /// The answer to a wish.
+    Said(String),
+}
+
+/// A key, as far as one means something.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Key {
+    Up,
+    Down,
+    PageUp,
+    PageDown,
+    Enter,
+    Escape,
+    Letter(char),
+}
+
+/// What is to be done outside.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum Wish {
+    Quit,
+    Ask(Request),
+}
+
+/// What changes something, and is therefore asked twice.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Act {
+    Drain,
+    Undrain,
+    Failover,
+}
+
+impl Act {
+    pub(super) fn question(self, instance: &str) -> String {
+        match self {
+            Act::Drain => format!("Drain {instance}: hand over, and stay backup until undrain?"),
+            Act::Undrain => format!("End the drain of {instance}?"),
+            Act::Failover => format!("Hand {instance} over once?"),
+        }
+    }
+    fn request(self, instance: String) -> Request {
+        let instance = Some(instance);
+        match self {
+            Act::Drain => Request::Drain { instance, keep: false },
+            Act::Undrain => Request::Undrain { instance },
+            Act::Failover => Request::Failover { instance },
+        }
+    }
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum Mode {
+    Looking,
+    Asking(Act, String),
+    /// The explanation of this instance, from this line on.
+    Explaining(String, usize),
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Model {
+    /// The daemon's socket.
+    pub(super) path: String,
+    pub(super) colour: bool,
+    /// The last picture; it stays on the screen while the daemon is gone.
+    pub(super) picture: Option<Picture>,
+    pub(super) lost: Option<String>,
+    /// Oldest first.
+    pub(super) log: VecDeque<(u64, String)>,
+    /// Lines of the log below what is shown.
+    pub(super) back: usize,
+    /// Name of the chosen instance: a reload may move it.
+    chosen: Option<String>,
+    pub(super) mode: Mode,
+    pub(super) said: Option<String>,
+}
+
+impl Model {
+    pub(super) fn new(path: String, colour: bool) -> Model {
+        Model {
+            path,
+            colour,
+            picture: None,
+            lost: None,
+            log: VecDeque::new(),
+            back: 0,
+            chosen: None,
+            mode: Mode::Looking,
+            said: None,
+        }
+    }
+
+    pub(super) fn learn(&mut self, new: News) {
+        match new {
+            News::Picture(picture) => {
+                self.lost = None;
+                self.picture = Some(*picture);
+            }
+            News::Lost(why) => self.lost = Some(why),
+            News::Past(past) => {
+                // After a restart of the daemon its memory is short, or holds again what is here.
+                let last = self.log.back().map_or(0, |(at, _)| *at);
+                past.into_iter().filter(|(at, _)| *at > last).for_each(|(at, text)| self.note(at, text));
+            }
+            News::Happened(at, text) => self.note(at, text),
+            News::Said(text) => self.said = Some(text),
+        }
+    }
+
+    fn note(&mut self, at: u64, text: String) {
+        if self.log.len() >= LOG {
+            self.log.pop_front();
+        }
+        self.log.push_back((at, text));
+        // Whoever reads the past keeps the lines before his eyes.
+        if self.back > 0 {
+            self.back = (self.back + 1).min(self.log.len() - 1);
+        }
+    }
+
+    pub(super) fn instances(&self) -> &[Instance] {
+        self.picture.as_ref().map_or(&[], |picture| &picture.snapshot.instances)
+    }
+
+    /// Position of the chosen instance, the first one if none was chosen or it has gone.
+    pub(super) fn position(&self) -> usize {
+        let named = |instance: &Instance| Some(&instance.name) == self.chosen.as_ref();
+        self.instances().iter().position(named).unwrap_or(0)
+    }
+
+    pub(super) fn instance(&self) -> Option<&Instance> {
+        self.instances().get(self.position())
+    }
+
+    /// The explanation of an instance, line by line.
+    pub(super) fn explanation(&self, name: &str) -> Vec<String> {
+        let text = self.picture.as_ref().and_then(|p| explain::render(&p.snapshot, Some(name), Paint::plain()));
+        text.unwrap_or_else(|| format!("{name} is not there any more")).lines().map(str::to_owned).collect()
+    }
+
+    pub(super) fn press(&mut self, key: Key) -> Option<Wish> {
+        match std::mem::replace(&mut self.mode, Mode::Looking) {
+            Mode::Looking => self.press_looking(key),
+            Mode::Asking(act, instance) => {
+                match key {
+                    Key::Letter('y' | 'Y') => return Some(Wish::Ask(act.request(instance))),
+                    // A key that was meant for something else must not do it.
+                    _ => self.said = Some("nothing was done".into()),
+                }
+                None
+            }
+            Mode::Explaining(name, from) => {
+                let lines = self.explanation(&name).len();
+                let from = match key {
+                    Key::Up => from.saturating_sub(1),
+                    Key::Down => (from + 1).min(lines.saturating_sub(1)),
+                    Key::PageUp => from.saturating_sub(PAGE),
+                    Key::PageDown => (from + PAGE).min(lines.saturating_sub(1)),
+                    Key::Enter | Key::Escape | Key::Letter(_) => return None,
+                };
+                self.mode = Mode::Explaining(name, from);
+                None
+            }
+        }
+    }
+
+    fn press_looking(&mut self, key: Key) -> Option<Wish> {
+        self.said = None;
+        match key {
+            Key::Up | Key::Letter('k') => self.choose(self.position().saturating_sub(1)),
+            Key::Down | Key::Letter('j') => self.choose(self.position() + 1),
+            Key::PageUp => self.back = (self.back + PAGE).min(self.log.len().saturating_sub(1)),
+            Key::PageDown => self.back = self.back.saturating_sub(PAGE),
+            Key::Letter('q') | Key::Escape => return Some(Wish::Quit),
+            Key::Letter('d') => self.question(Act::Drain),
+            Key::Letter('u') => self.question(Act::Undrain),
+            Key::Letter('f') => self.question(Act::Failover),
+            Key::Letter('e') | Key::Enter => {
+                if let Some(instance) = self.instance() {
+                    self.mode = Mode::Explaining(instance.name.clone(), 0);
+                }
+            }
+            Key::Letter(_) => {}
+        }
+        None
+    }
+
+    fn choose(&mut self, position: usize) {
+        let last = self.instances().len().saturating_sub(1);
+        self.chosen = self.instances().get(position.min(last)).map(|instance| instance.name.clone());
+    }
+
+    fn question(&mut self, act: Act) {
+        match self.instance() {
+            Some(instance) => self.mode = Mode::Asking(act, instance.name.clone()),
+            None => self.said = Some("there is no instance".into()),
+        }
+    }
+}
