@@ -174,6 +174,10 @@ struct Flags {
     /// Don't log via syslog
     #[arg(short = 'G', long)]
     no_syslog: bool,
+    /// How lines on the console and in files are written. json: an object a line, with instance, state and reason where a line
+    /// is about one; the systemd journal has these as VIPD_INSTANCE, VIPD_STATE and VIPD_REASON whatever is said here
+    #[arg(long, value_name = "FORMAT", value_enum, default_value_t = LogFormat::Text)]
+    log_format: LogFormat,
     /// umask for file creation (in numeric form)
     #[arg(short = 'u', long, value_name = "MASK", allow_hyphen_values = true, value_parser = filled())]
     umask: Option<String>,
@@ -296,6 +300,12 @@ impl From<MetricsNames> for Names {
     }
 }
 
+#[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
+enum LogFormat {
+    Text,
+    Json,
+}
+
 impl Flags {
     fn decide(self) -> Result<Options, String> {
         let facility = self.log_facility.as_deref().map(|word| {
@@ -325,6 +335,7 @@ impl Flags {
                 facility: facility.unwrap_or(FACILITY_DAEMON),
                 file: self.log_file.map(|file| if file.is_empty() { LOG_FILE.into() } else { file.into() }),
                 no_syslog: self.no_syslog,
+                json: self.log_format == LogFormat::Json,
             },
             foreground: self.dont_fork,
             dump: self.dump_conf,

@@ -7,6 +7,10 @@
 //! Lines of the target `parent` carry the name "Keepalived", those of `bfd` "Keepalived_bfd", those of `checker`
 //! "Keepalived_healthcheckers", all others "Keepalived_vrrp", as rsyslog rules expect it of
 //! keepalived's processes.
+//!
+//! Where systemd's journal takes lines itself, they go there in its own protocol, with what they are about in fields
+//! (`VIPD_INSTANCE`, `VIPD_STATE`, `VIPD_REASON`); else to /dev/log. `--log-format json` makes objects of the lines on the
+//! console and in files.
 
 use super::options::LogOptions;
 use crate::observe::calendar::Local;
@@ -18,7 +22,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Mutex, OnceLock, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Metadata, Subscriber};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
@@ -26,6 +30,7 @@ use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 /// Lines that may wait: a burst of state changes of a thousand instances.
 const QUEUE: usize = 8_192;
 const DEV_LOG: &str = "/dev/log";
+const JOURNAL: &str = "/run/systemd/journal/socket";
 /// How long the end of the program waits for the last lines.
 const LAST_LINES: Duration = Duration::from_secs(1);
 
@@ -42,7 +47,7 @@ enum Line {
     Text {
         level: Level,
         speaker: Speaker,
-        text: String,
+        said: Said,
     },
     /// Everything before this has been written when the answer comes.
     Flush(SyncSender<()>),
@@ -133,7 +138,7 @@ fn drain(receiver: &Receiver<Line>) {
     while let Ok(line) = receiver.recv() {
         let mut sinks = lock(&log.sinks);
         match line {
-            Line::Text { level, speaker, text } => sinks.write(level, speaker, &text),
+            Line::Text { level, speaker, said } => sinks.write(level, speaker, &said),
             Line::Flush(answer) => {
                 let _ = answer.send(());
             }
@@ -141,7 +146,8 @@ fn drain(receiver: &Receiver<Line>) {
         }
         let lost = log.lost.load(Ordering::Relaxed);
         if lost > told {
-            sinks.write(Level::WARN, Speaker::Parent, &format!("{} log lines were lost", lost - told));
+            let text = format!("{} log lines were lost", lost - told);
+            sinks.write(Level::WARN, Speaker::Parent, &Said { text, ..Said::default() });
             told = lost;
         }
     }
@@ -165,29 +171,52 @@ impl<S: Subscriber> Layer<S> for Queue {
 
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
         let Some(log) = LOG.get() else { return };
-        let mut text = Sentence(String::new());
-        event.record(&mut text);
+        let mut said = Said::default();
+        event.record(&mut said);
         let (level, speaker) = (*event.metadata().level(), Speaker::of(event.metadata().target()));
-        let line = Line::Text { level, speaker, text: text.0 };
+        let line = Line::Text { level, speaker, said };
         let threaded = log.queue.get().is_some();
-        if let Err(Line::Text { text, .. }) = put(log, line)
+        if let Err(Line::Text { said, .. }) = put(log, line)
             && !threaded
         {
-            lock(&log.sinks).write(level, speaker, &text);
+            lock(&log.sinks).write(level, speaker, &said);
         }
     }
 }
 
-/// The message, and whatever fields come with it behind it.
-struct Sentence(String);
+/// A line: the sentence, with whatever unknown fields behind it, and what it is about.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+struct Said {
+    text: String,
+    instance: Option<String>,
+    state: Option<String>,
+    reason: Option<String>,
+}
 
-impl Visit for Sentence {
+impl Said {
+    /// Name and value of what is there.
+    fn fields(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        let all = [("instance", &self.instance), ("state", &self.state), ("reason", &self.reason)];
+        all.into_iter().filter_map(|(name, value)| Some((name, value.as_deref()?)))
+    }
+}
+
+impl Visit for Said {
+    fn record_str(&mut self, field: &Field, value: &str) {
+        match field.name() {
+            "instance" => self.instance = Some(value.to_owned()),
+            "state" => self.state = Some(value.to_owned()),
+            "reason" => self.reason = Some(value.to_owned()),
+            _ => self.record_debug(field, &value),
+        }
+    }
+
     fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
         if field.name() == "message" {
-            let rest = std::mem::take(&mut self.0);
-            let _ = write!(self.0, "{value:?}{rest}");
+            let rest = std::mem::take(&mut self.text);
+            let _ = write!(self.text, "{value:?}{rest}");
         } else {
-            let _ = write!(self.0, " {}={value:?}", field.name());
+            let _ = write!(self.text, " {}={value:?}", field.name());
         }
     }
 }
@@ -228,6 +257,8 @@ struct Sinks {
     file: Option<LogFile>,
     vrrp_file: Option<LogFile>,
     suffix: String,
+    /// Lines of console and files are JSON objects.
+    json: bool,
 }
 
 impl Sinks {
@@ -239,24 +270,57 @@ impl Sinks {
             file: file.map(|path| LogFile::open(path.to_owned())),
             vrrp_file: file.map(|path| LogFile::open(beside(path, "_vrrp"))),
             suffix: String::new(),
+            json: options.json,
         }
     }
 
-    fn write(&mut self, level: Level, speaker: Speaker, text: &str) {
+    fn write(&mut self, level: Level, speaker: Speaker, said: &Said) {
         let now = Local::now();
-        let (name, parent) = (speaker.name(), speaker == Speaker::Parent);
-        for line in text.lines() {
+        let (name, parent) = (format!("{}{}", speaker.name(), self.suffix), speaker == Speaker::Parent);
+        for line in said.text.lines() {
+            let written = match self.json {
+                true => object(level, &name, said, line),
+                false => format!("{}: {line}", now.ctime()),
+            };
             if self.console {
-                let _ = writeln!(std::io::stderr(), "{}: {line}", now.ctime());
+                let _ = writeln!(std::io::stderr(), "{written}");
             }
             if let Some(file) = if parent { &mut self.file } else { &mut self.vrrp_file } {
-                file.write(&format!("{}: {line}\n", now.ctime()));
+                file.write(&format!("{written}\n"));
             }
             if let Some(syslog) = &mut self.syslog {
-                syslog.write(level, &now, &format!("{name}{}", self.suffix), line);
+                syslog.write(level, &now, &name, said, line);
             }
         }
     }
+}
+
+/// A line as one JSON object: `time` (RFC 3339, UTC), `level`, `name`, `pid`, `message`, and what it is about.
+fn object(level: Level, name: &str, said: &Said, line: &str) -> String {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let at = Local::utc(i64::try_from(since.as_secs()).unwrap_or(0));
+    let time = format!(
+        "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:06}Z",
+        at.year,
+        at.month + 1,
+        at.day,
+        at.hour,
+        at.minute,
+        at.second,
+        since.subsec_micros()
+    );
+    let level = match level {
+        Level::ERROR => "error",
+        Level::WARN => "warning",
+        Level::INFO => "info",
+        _ => "debug",
+    };
+    let pid = std::process::id();
+    let mut object = serde_json::json!({ "time": time, "level": level, "name": name, "pid": pid, "message": line });
+    for (name, value) in said.fields() {
+        object[name] = value.into();
+    }
+    object.to_string()
 }
 
 /// `dir/name.log` → `dir/name_vrrp.log`.
@@ -284,15 +348,32 @@ impl LogFile {
     }
 }
 
-/// The datagram protocol of /dev/log (RFC 3164 without host name), which syslog daemons and journald speak. libc's
-/// syslog(3) would do the same, but has one name for the whole process.
+/// The datagram protocol of /dev/log (RFC 3164 without host name), which syslog daemons speak, and that of systemd's journal. libc's
+/// syslog(3) would do the first, but has one name for the whole process.
 struct Syslog {
     facility: u8,
-    socket: Option<UnixDatagram>,
+    socket: Option<Socket>,
+}
+
+enum Socket {
+    Journal(UnixDatagram),
+    DevLog(UnixDatagram),
+}
+
+impl Socket {
+    fn connect() -> Option<Socket> {
+        let to = |path: &str| {
+            let socket = UnixDatagram::unbound().ok()?;
+            socket.connect(path).ok()?;
+            let _ = socket.set_write_timeout(Some(LAST_LINES));
+            Some(socket)
+        };
+        to(JOURNAL).map(Socket::Journal).or_else(|| to(DEV_LOG).map(Socket::DevLog))
+    }
 }
 
 impl Syslog {
-    fn write(&mut self, level: Level, now: &Local, name: &str, text: &str) {
+    fn write(&mut self, level: Level, now: &Local, name: &str, said: &Said, line: &str) {
         let severity = match level {
             Level::ERROR => 3,
             Level::WARN => 4,
@@ -300,14 +381,22 @@ impl Syslog {
             Level::INFO | Level::DEBUG => 6,
             _ => 7,
         };
-        let priority = u32::from(self.facility) * 8 + severity;
-        let datagram = format!("<{priority}>{} {name}[{}]: {text}", now.syslog(), std::process::id());
         for _ in 0..2 {
             if self.socket.is_none() {
-                self.socket = connect();
+                self.socket = Socket::connect();
             }
-            let Some(socket) = &self.socket else { return };
-            if socket.send(datagram.as_bytes()).is_ok() {
+            let sent = match &self.socket {
+                None => return,
+                Some(Socket::Journal(socket)) => {
+                    socket.send(entry(severity, self.facility, name, said, line).as_bytes())
+                }
+                Some(Socket::DevLog(socket)) => {
+                    let priority = u32::from(self.facility) * 8 + severity;
+                    let pid = std::process::id();
+                    socket.send(format!("<{priority}>{} {name}[{pid}]: {line}", now.syslog()).as_bytes())
+                }
+            };
+            if sent.is_ok() {
                 return;
             }
             // The syslog daemon has been restarted: its socket is another one.
@@ -316,9 +405,15 @@ impl Syslog {
     }
 }
 
-fn connect() -> Option<UnixDatagram> {
-    let socket = UnixDatagram::unbound().ok()?;
-    socket.connect(DEV_LOG).ok()?;
-    let _ = socket.set_write_timeout(Some(LAST_LINES));
-    Some(socket)
+/// A line as the journal takes it (systemd's "Native Journal Protocol"): a field a line. No value has a line end.
+fn entry(severity: u32, facility: u8, name: &str, said: &Said, line: &str) -> String {
+    let pid = std::process::id();
+    let mut entry = format!(
+        "PRIORITY={severity}\nSYSLOG_FACILITY={facility}\nSYSLOG_IDENTIFIER={name}\nSYSLOG_PID={pid}\nMESSAGE={line}\n"
+    );
+    for (name, value) in said.fields() {
+        let value = value.replace('\n', " ");
+        let _ = writeln!(entry, "VIPD_{}={value}", name.to_uppercase());
+    }
+    entry
 }

@@ -118,6 +118,8 @@ pub struct LogOptions {
     pub file: Option<PathBuf>,
     /// `-G`.
     pub no_syslog: bool,
+    /// `--log-format json`: console and file get an object a line.
+    pub json: bool,
 }
 
 /// Where pid files are (`-p`, `-r`, `-c`, `-b`).

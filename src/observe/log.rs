@@ -14,14 +14,14 @@ use crate::wire::Vrid;
 use std::collections::{HashMap, HashSet};
 use tracing::Level;
 
-/// Logs a line of one target, which must be known at compile time.
+/// Logs a line of one target, which must be known at compile time; behind it the fields that say what it is about.
 macro_rules! say {
-    ($target:literal, $level:expr, $text:expr) => {
+    ($target:literal, $level:expr, $text:expr $(, $field:ident)*) => {
         match $level {
-            tracing::Level::ERROR => tracing::error!(target: $target, "{}", $text),
-            tracing::Level::WARN => tracing::warn!(target: $target, "{}", $text),
-            tracing::Level::INFO => tracing::info!(target: $target, "{}", $text),
-            _ => tracing::debug!(target: $target, "{}", $text),
+            tracing::Level::ERROR => tracing::error!(target: $target, $($field,)* "{}", $text),
+            tracing::Level::WARN => tracing::warn!(target: $target, $($field,)* "{}", $text),
+            tracing::Level::INFO => tracing::info!(target: $target, $($field,)* "{}", $text),
+            _ => tracing::debug!(target: $target, $($field,)* "{}", $text),
         }
     };
 }
@@ -87,8 +87,11 @@ impl Observer for Log {
             | Event::ReloadRefused { .. }
             | Event::Reloaded => {}
         }
+        let fields = Fields::of(event, cx);
+        let state = fields.state.map(|state| state.to_string());
+        let (instance, state, reason) = (fields.instance, state.as_deref(), fields.reason.as_deref());
         for (level, text) in sentences(event, cx) {
-            say!("vrrp", level, text);
+            say!("vrrp", level, text, instance, state, reason);
         }
     }
 
@@ -117,6 +120,66 @@ impl Log {
             _ => None,
         };
         (returning, was_good.replace(good) != Some(good))
+    }
+}
+
+/// What a line is about, for programs: journald and `--log-format json` keep it apart from the sentence.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Fields<'a> {
+    /// Name of the VRRP instance.
+    pub instance: Option<&'a str>,
+    /// Its new state, of a change of state.
+    pub state: Option<Role>,
+    /// Why, as a stable word: the name of a [`Cause`] or of a [`Refusal`].
+    pub reason: Option<String>,
+}
+
+impl<'a> Fields<'a> {
+    /// What the lines about an event are about.
+    pub fn of(event: &'a Event, cx: &'a Context<'_>) -> Fields<'a> {
+        let about = |id: &InstanceId| Fields { instance: Some(cx.name(*id)), ..Fields::default() };
+        match event {
+            Event::Became { instance, to, why, .. } => {
+                Fields { state: Some(*to), reason: word(why), ..about(instance) }
+            }
+            Event::Refused { instance, why, .. } => {
+                Fields { reason: word(why), ..instance.as_ref().map(about).unwrap_or_default() }
+            }
+            Event::Deleted { name, was: _ } => Fields { instance: Some(&**name), ..Fields::default() },
+            Event::PriorityChanged { instance, .. }
+            | Event::HeardLower { instance, .. }
+            | Event::WillPreempt { instance, .. }
+            | Event::AddressListDiffers { instance, .. }
+            | Event::IntervalLearned { instance, .. }
+            | Event::ClockDiffers { instance, .. }
+            | Event::RivalMaster { instance, .. }
+            | Event::RivalStays { instance, .. }
+            | Event::RivalSilent { instance, .. }
+            | Event::FaultsChanged { instance, .. }
+            | Event::Healed { instance, .. }
+            | Event::ClaimFailed { instance, .. }
+            | Event::Stopped { instance }
+            | Event::SendFailed { instance, .. }
+            | Event::Swept { instance, .. } => about(instance),
+            Event::GroupBecame { .. }
+            | Event::ScriptChanged { .. }
+            | Event::ScriptTimedOut { .. }
+            | Event::ScriptOverrun { .. }
+            | Event::TrackerChanged { .. }
+            | Event::LinkChanged { .. }
+            | Event::Late { .. }
+            | Event::ReloadRefused { .. }
+            | Event::Reloaded => Fields::default(),
+        }
+    }
+}
+
+/// The name of a variant, as JSON has it.
+fn word(variant: &impl serde::Serialize) -> Option<String> {
+    match serde_json::to_value(variant).ok()? {
+        serde_json::Value::String(name) => Some(name),
+        serde_json::Value::Object(of) => of.into_iter().next().map(|(name, _)| name),
+        _ => None,
     }
 }
 

@@ -144,6 +144,95 @@ fn wait_for(what: &str, is: impl FnMut() -> bool) {
     }
 }
 
+/// A datagram of systemd's journal, a field a line.
+fn field<'a>(entry: &'a str, name: &str) -> Option<&'a str> {
+    entry.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='))
+}
+
+/// The journal has what a line is about in fields, and so has the console with `--log-format json`.
+#[test]
+fn the_journal_and_json_say_which_instance_which_state_and_why() {
+    if !ready() {
+        return;
+    }
+    let (ground, syslog) = ground();
+    let here = ground.directory.display();
+    let line = format!(
+        "mount -t tmpfs tmpfs /run && mkdir -p /run/systemd/journal && ln -s {here}/dev-log /run/systemd/journal/socket && \
+         exec {VIPD} -n -l -D --log-format json -f {here}/keepalived.conf --log-file={here}/vipd.log"
+    );
+    let stderr = ground.directory.join("stderr");
+    let mut command = Command::new("ip");
+    command.args(["netns", "exec", &ground.name, "sh", "-c", &line]).env_remove("VIPD_CONTROL");
+    let child = command.stderr(std::fs::File::create(&stderr).unwrap()).spawn().unwrap();
+    let daemon = Logging { child, stderr };
+    let entry = || {
+        let entries = syslog.lines.lock().unwrap();
+        entries.iter().find(|entry| field(entry, "MESSAGE") == Some("(A) Entering MASTER STATE")).cloned()
+    };
+    wait_for("the journal's entry", || entry().is_some());
+    let entry = entry().unwrap();
+    let pid = daemon.child.id().to_string();
+    for (name, value) in [
+        ("PRIORITY", "6"),
+        ("SYSLOG_FACILITY", "3"),
+        ("SYSLOG_IDENTIFIER", "Keepalived_vrrp"),
+        ("SYSLOG_PID", pid.as_str()),
+        ("VIPD_INSTANCE", "A"),
+        ("VIPD_STATE", "MASTER"),
+        ("VIPD_REASON", "master_silent"),
+    ] {
+        assert_eq!(field(&entry, name), Some(value), "{name} in {entry}");
+    }
+    let console = daemon.stop();
+    let file = std::fs::read_to_string(ground.directory.join("vipd_vrrp.log")).unwrap();
+    for text in [console, file] {
+        let lines: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let master = lines.iter().find(|line| line["message"] == "(A) Entering MASTER STATE").unwrap();
+        assert_eq!((&master["instance"], &master["state"]), (&"A".into(), &"MASTER".into()));
+        assert_eq!((&master["reason"], &master["level"]), (&"master_silent".into(), &"info".into()));
+        assert_eq!(master["time"].as_str().unwrap().len(), "2026-11-27T21:50:46.123456Z".len());
+        assert!(lines.iter().any(|line| line["message"] == "(A) Stopped" && line["state"].is_null()));
+    }
+}
+
+/// The sentence that guides tell people to look for, as keepalived writes it.
+#[test]
+fn announcements_are_told_as_keepalived_tells_them() {
+    let keepalived = Command::new("keepalived").arg("-v").output();
+    if !ready() || keepalived.is_err() {
+        return;
+    }
+    let ground = Ground::new();
+    let text = instance("A", 1, "10.9.0.10/24") + &instance("B", 2, "2001:db8::10/64");
+    ground.configure(&text);
+    let here = ground.directory.display();
+    let said = |program: &str| {
+        let stderr = ground.directory.join(program.rsplit('/').next().unwrap());
+        let line = format!(
+            "mount -t tmpfs tmpfs /run && exec {program} -n -l -G -D -P -f {here}/keepalived.conf -p {here}/k.pid -r {here}/v.pid"
+        );
+        let mut command = Command::new("ip");
+        command
+            .args(["netns", "exec", &ground.name, "sh", "-c", &line])
+            .env("VIPD_CONTROL", ground.directory.join("c"));
+        let file = std::fs::File::create(&stderr).unwrap();
+        command.stdout(file.try_clone().unwrap()).stderr(file);
+        let daemon = Logging { child: command.spawn().unwrap(), stderr: stderr.clone() };
+        let sentences = || -> std::collections::BTreeSet<String> {
+            let log = std::fs::read_to_string(&stderr).unwrap();
+            let wanted = ["Sending gratuitous ARP on", "Sending unsolicited Neighbour Advert on"];
+            let start = |line: &str| wanted.iter().find_map(|part| line.find(part));
+            log.lines().filter_map(|line| Some(line[start(line)?..].to_owned())).collect()
+        };
+        wait_for("both announcements", || sentences().len() == 2);
+        let sentences = sentences();
+        daemon.stop();
+        sentences
+    };
+    assert_eq!(said(VIPD), said("keepalived"));
+}
+
 fn ground() -> (Ground, Syslog) {
     let ground = Ground::new();
     ground.configure(&instance("A", 1, "10.9.0.10/24"));

@@ -30,6 +30,7 @@ use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
 use netlink_packet_route::RouteNetlinkMessage as Message;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
@@ -49,6 +50,8 @@ const QUIET: Duration = Duration::from_secs(60);
 const BUFFERS_A_ROUND: usize = 64;
 /// Repeated announcements sent before orders get their turn again.
 const REPEATS_A_ROUND: usize = 256;
+/// Of one round of announcements so many are said one by one; the queue of log lines has room for other things too.
+const ANNOUNCED: usize = 64;
 
 pub(super) struct Thread {
     pub(super) channel: Channel,
@@ -500,9 +503,16 @@ impl Thread {
         }
         let Some(announcer) = &self.announcer else { return };
         let mut senders: BTreeMap<u32, Option<From>> = BTreeMap::new();
+        let (told_of, mut told) = (tracing::enabled!(target: "vrrp", tracing::Level::DEBUG), 0_usize);
         for key in addresses {
             let sender = senders.entry(key.index).or_insert_with(|| self.sender(key.index, key.address.is_ipv6()));
             let Some(from) = sender else { continue };
+            if told_of {
+                told += 1;
+                if told <= ANNOUNCED {
+                    self.tell_announcement(key.index, key.address);
+                }
+            }
             for _ in 0..3 {
                 match announcer.announce(from, key.address) {
                     Err(e) if e.kind() == io::ErrorKind::WouldBlock || e.raw_os_error() == Some(libc::ENOBUFS) => {
@@ -511,6 +521,22 @@ impl Thread {
                     }
                     _ => break,
                 }
+            }
+        }
+        if let Some(more) = told.checked_sub(ANNOUNCED).filter(|more| *more > 0) {
+            tracing::debug!(target: "vrrp", "Sending gratuitous ARPs and Neighbour Adverts for {more} more addresses");
+        }
+    }
+
+    /// As keepalived says it with `-D`, and as guides tell people to look for it.
+    fn tell_announcement(&self, ifindex: u32, address: IpAddr) {
+        let name = self.links.get(ifindex).map_or("?", |known| known.link.name.as_str());
+        match address {
+            IpAddr::V4(address) => {
+                tracing::debug!(target: "vrrp", "Sending gratuitous ARP on {name} for {address}");
+            }
+            IpAddr::V6(address) => {
+                tracing::debug!(target: "vrrp", "Sending unsolicited Neighbour Advert on {name} for {address}");
             }
         }
     }
