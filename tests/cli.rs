@@ -214,8 +214,8 @@ fn manual_pages_are_whole() {
         let line = format!("\\fB{}\\fR", keyword.keyword.replace('-', "\\-").replace('~', "\\(ti"));
         assert!(page.contains(&line), "{} is not in vipd.conf(5)", keyword.keyword);
     }
-    let known = ["TH", "SH", "SS", "TP", "B", "BR", "nf", "fi", "nh", "ad"];
-    for page in ["vipd.conf", "vipctl", "vipd"] {
+    let known = ["TH", "SH", "SS", "TP", "PP", "B", "BR", "br", "nf", "fi", "nh", "ad"];
+    for page in ["vipd.conf", "vipctl", "vipd", "vipd.scenario", "genhash"] {
         let (_, text) = vipctl(&["man", page]);
         for line in text.lines().filter(|l| l.starts_with(['.', '\''])) {
             let word = line.trim_start_matches(['.', '\'']).split_whitespace().next().unwrap_or("");
@@ -224,11 +224,32 @@ fn manual_pages_are_whole() {
     }
 }
 
+/// Every command of the examples in vipctl(1) is one that vipctl takes, and the scenario language's page has all of its acts.
+#[test]
+fn the_examples_of_the_manual_can_be_typed() {
+    use clap::Parser;
+    let (_, page) = vipctl(&["man", "vipctl"]);
+    assert!(page.contains(".SH EXAMPLES"));
+    let parts =
+        |line: &str| line.split("&&").flat_map(|part| part.split(';')).map(|p| p.trim().to_owned()).collect::<Vec<_>>();
+    for (what, line) in vipd::cli::manual::EXAMPLES {
+        for command in parts(line).iter().filter(|command| command.starts_with("vipctl")) {
+            let words = command.split_whitespace();
+            vipd::cli::args::Vipctl::try_parse_from(words).unwrap_or_else(|e| panic!("{what} {command}: {e}"));
+        }
+    }
+    let (code, page) = vipctl(&["man", "vipd.scenario"]);
+    assert_eq!(code, Some(0));
+    for act in ["partition a | b", "steal a 192.0.2.9", "server 10.1.0.2:8080 refuse", "netlink a slow 400ms"] {
+        assert!(page.contains(act), "{act}");
+    }
+}
+
 #[test]
 fn completions_offer_every_visible_verb_and_no_hidden_one() {
     let (code, bash) = vipctl(&["completions", "bash"]);
     assert_eq!(code, Some(0));
-    for verb in ["check", "simulate", "lab", "explain", "doctor"] {
+    for verb in ["check", "simulate", "lab", "explain", "doctor", "listen", "man", "completions"] {
         assert!(bash.contains(verb), "{verb}");
     }
     assert!(!bash.contains("lab-node"));

@@ -129,12 +129,14 @@ pub enum Verb {
     Doctor(Doctor),
     /// Make the checks of the real servers of a configuration once each, and show what was said
     Probe(Probe),
-    /// Print a manual page (roff)
-    #[command(hide = true)]
-    Man { page: ManPage },
-    /// Print the completions of both programs for a shell
-    #[command(hide = true)]
+    /// Print a manual page (roff): `vipctl man vipctl | man -l -`
+    Man {
+        /// Which page.
+        page: ManPage,
+    },
+    /// Print the completions for a shell: `source <(vipctl completions bash)`
     Completions {
+        /// Which shell.
         shell: clap_complete::Shell,
         /// Which program.
         #[arg(long, value_enum, default_value_t = Program::Vipctl)]
@@ -449,6 +451,9 @@ pub enum ManPage {
     Vipctl,
     Vipd,
     Genhash,
+    /// The language of `vipctl simulate --scenario`.
+    #[value(name = "vipd.scenario")]
+    Scenario,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]

@@ -15,6 +15,7 @@ pub(crate) fn man(page: ManPage) -> Outcome {
         ManPage::Vipctl => vipctl()?,
         ManPage::Vipd => vipd()?,
         ManPage::Genhash => genhash(),
+        ManPage::Scenario => scenario(),
     };
     steer::print(&text)
 }
@@ -94,7 +95,7 @@ fn vipctl() -> Result<String, Trouble> {
     out += &roff(
         "vipctl looks at configurations before they are used (check, keywords, fmt), plays failures through (simulate in \
          virtual time, lab with real daemons in network namespaces), shows what a running daemon does and why (status, \
-         watch, explain, history, metrics), steers it (drain, undrain, failover, announce, reload, upgrade), looks for what is \
+         watch, explain, history, bfd, servers, metrics), steers it (drain, undrain, failover, announce, reload, upgrade), looks for what is \
          wrong with the machine (doctor), and hears who speaks VRRP on a wire, without a daemon (listen).",
     );
     out += "\n.SH OPTIONS\n";
@@ -121,6 +122,10 @@ fn vipctl() -> Result<String, Trouble> {
         }
         out += &options(verb);
     }
+    out += ".SH EXAMPLES\n";
+    for (what, command) in EXAMPLES {
+        out += &format!(".TP\n.B {}\n{}\n", roff(command), roff(what));
+    }
     out += ".SH EXIT STATUS\n";
     out += &definition("0", "Yes: nothing is wrong, it has been done, or the rehearsal went well.");
     out += &definition("1", "No: the check found mistakes, or the rehearsal went wrong.");
@@ -135,7 +140,7 @@ fn vipctl() -> Result<String, Trouble> {
     out += &definition("NO_COLOR", "No colour on a terminal, as --colour never.");
     out += ".SH FILES\n";
     out += &definition("/run/vipd/control.sock", "The daemon's control socket.");
-    out += ".SH SEE ALSO\n.BR vipd (8),\n.BR vipd.conf (5)\n";
+    out += ".SH SEE ALSO\n.BR vipd (8),\n.BR vipd.conf (5),\n.BR vipd.scenario (5)\n";
     Ok(out)
 }
 
@@ -281,6 +286,52 @@ fn keyword(k: &Keyword) -> String {
     text += &format!("{}{}", if text.is_empty() { "" } else { "\n" }, roff(&sentences.join(" ")));
     format!(".TP\n\\fB{}\\fR {}\n{text}\n", roff(k.keyword), roff(arguments(k)))
 }
+
+/// What people want, and the command for it; a test parses each.
+pub const EXAMPLES: &[(&str, &str)] = &[
+    ("Is the file right, and what does not fit between the two servers?", "vipctl check lb1.conf lb2.conf"),
+    ("What happens when the master loses power, in virtual time.", "vipctl simulate lb1.conf lb2.conf --fail crash"),
+    ("The same with real daemons in network namespaces.", "vipctl lab lb1.conf lb2.conf --fail crash"),
+    ("Who holds what and why, with keys to drain and undrain.", "vipctl watch"),
+    ("Is each address on exactly one of the servers?", "vipctl status --on lb1,lb2"),
+    ("In a script: only on the master.", "vipctl is-master VI_1 && /usr/local/sbin/backup"),
+    ("Why is this server not master?", "vipctl explain VI_1"),
+    ("What happened last night?", "vipctl history VI_1"),
+    ("Maintenance: hand over, stay backup over a reboot, come back.", "vipctl drain --keep; reboot; vipctl undrain"),
+    (
+        "Both are master: who speaks on the wire, and what does this file refuse of it?",
+        "vipctl listen eth0 --config /etc/keepalived/keepalived.conf",
+    ),
+    ("Which VRID is free here?", "vipctl listen eth0 --for 10"),
+    ("The same from a capture.", "vipctl listen --pcap vrrp.pcap --json"),
+    ("Are the real servers of a file well, before it is used?", "vipctl probe /etc/keepalived/keepalived.conf"),
+    ("What on this machine makes addresses vanish?", "vipctl doctor"),
+];
+
+/// docs/scenarios.md as a page, so that the language is described in one place.
+fn scenario() -> String {
+    let mut out = head("vipd.scenario", 5, "scenarios of vipctl simulate: what happens to simulated servers");
+    out += ".SH DESCRIPTION\n";
+    let mut verbatim = false;
+    for line in SCENARIOS.lines().skip(1) {
+        if line.starts_with("```") {
+            verbatim = !verbatim;
+            out += if verbatim { ".nf\n" } else { ".fi\n" };
+        } else if verbatim {
+            let indent = line.len() - line.trim_start().len();
+            out += &format!("{}{}\n", " ".repeat(indent), roff(line));
+        } else if line.is_empty() {
+            out += ".PP\n";
+        } else {
+            let line = line.replace("[bounds.md](bounds.md)", "bounds.md").replace('`', "");
+            out += &format!("{}\n", roff(&line));
+        }
+    }
+    out += ".SH SEE ALSO\n.BR vipctl (1)\n";
+    out
+}
+
+const SCENARIOS: &str = include_str!("../../docs/scenarios.md");
 
 const EXAMPLE: &str = "\
 vrrp_instance VI_1 {
