@@ -69,14 +69,9 @@ fn fields(text: &str) -> Vec<(String, String)> {
 }
 
 /// Fields that nothing outside of config and of the dumps reads, and why that is right.
-const SHOWN_ONLY: [(&str, &str, &str); 17] = [
+const SHOWN_ONLY: [(&str, &str, &str); 12] = [
     ("Session", "ttl_base", "max_hops and ttl are worked out of it when the file is read"),
-    ("LvsSettings", "netlink_buffer", "the answers of the table are awaited in small batches"),
     ("TlsFiles", "authorities", "no certificate of a real server is verified, as in keepalived"),
-    ("VirtualServer", "snmp_name", "virtual servers are not shown over SNMP"),
-    ("RealServer", "snmp_name", "as above"),
-    ("Snmp", "services_every", "virtual servers are not shown over SNMP"),
-    ("Snmp", "servers_every", "as above"),
     ("Dbus", "service_name", "D-Bus is not built"),
     ("Dbus", "no_interface", "as above"),
     ("InstanceSpec", "debug", "keepalived shows it in its dump and nowhere else"),

@@ -57,7 +57,7 @@ impl Place {
     }
 
     fn settings(&self) -> Settings {
-        Settings { namespace: Some(self.name.as_str().into()), record: None }
+        Settings { namespace: Some(self.name.as_str().into()), record: None, buffer: (0, false) }
     }
 
     fn record(&self) -> PathBuf {
@@ -384,7 +384,7 @@ fn what_the_kernel_refuses_is_told_for_the_server_and_the_rest_is_done() {
 fn who_has_no_permission_is_told_so() {
     let Some(place) = Place::new("permission") else { return };
     let (settings, nowhere) =
-        (place.settings(), Settings { namespace: Some("no-such-namespace".into()), record: None });
+        (place.settings(), Settings { namespace: Some("no-such-namespace".into()), ..place.settings() });
     assert!(matches!(runtime(Ipvs::open(nowhere)), Err(Trouble::Namespace { .. })));
     let name = place.name.clone();
     let outcome = std::thread::spawn(move || {

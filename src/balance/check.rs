@@ -145,6 +145,14 @@ pub(super) struct Found {
     pub(super) times: u64,
 }
 
+/// How often attempts ended how, for figures alone.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Made {
+    pub good: u64,
+    pub bad: u64,
+    pub not_made: u64,
+}
+
 /// One check, made for all who have it.
 #[derive(Clone, Debug)]
 pub(super) struct Check {
@@ -156,6 +164,7 @@ pub(super) struct Check {
     pub(super) due: Option<Time>,
     pub(super) running: Option<Running>,
     pub(super) found: Option<Found>,
+    pub(super) made: Made,
 }
 
 impl Check {
@@ -173,9 +182,16 @@ impl Check {
     pub(super) fn end(&mut self, finding: &Finding, now: Time) -> Verdict {
         let running = self.running.take();
         let good = match finding {
-            Finding::Good | Finding::Weighted(_) => true,
-            Finding::Bad(_) => false,
+            Finding::Good | Finding::Weighted(_) => {
+                self.made.good += 1;
+                true
+            }
+            Finding::Bad(_) => {
+                self.made.bad += 1;
+                false
+            }
             Finding::NotMade(_) => {
+                self.made.not_made += 1;
                 self.due = Some(now + timing(&self.checker).delay_loop);
                 return Verdict::Same;
             }

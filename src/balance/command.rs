@@ -73,15 +73,18 @@ impl Balancer {
             }
             self.table.clear();
             for service in &self.services {
+                let mut count = service.count();
                 if how == FlushOnStop::Each {
                     for server in &service.servers {
                         // Behind a sorry server it is not in the table, and so does not go out of it.
-                        let told = service.info.omega && server.alive() && service.holds(server);
-                        let (server, alive) = (server.info.clone(), server.alive());
-                        self.events.push(Event::ServerStopped { server, alive, told });
+                        let (alive, present) = (server.alive(), service.holds(server));
+                        let (server, told) = (server.info.clone(), service.info.omega && alive && present);
+                        count.up -= u32::from(alive);
+                        self.events.push(Event::ServerStopped { server, alive, present, told, count });
                     }
                 }
-                self.events.push(Event::ServiceStopped { service: service.info.clone(), told: service.info.omega });
+                let (service, told) = (service.info.clone(), service.info.omega);
+                self.events.push(Event::ServiceStopped { service, told, count });
             }
         }
         self.synchronise();

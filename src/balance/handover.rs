@@ -4,7 +4,7 @@
 //! A [`Handover`] holds facts by what makes things the same ([`super::names`]) and in absolute monotonic time, which goes on
 //! across exec(2). Each service, server and check is read by itself; what cannot be read begins afresh.
 
-use super::check::{Found, Machine};
+use super::check::{Found, Machine, Made};
 use super::io::{Beginning, Finding, Symptom, TrackValue, Tracker, Why};
 use super::reload::{Begin, Life, Past, PastCheck, PastServer, PastService};
 use super::server::{Seat, Server};
@@ -213,6 +213,7 @@ fn past_of_check(check: &CheckHandover) -> PastCheck {
             took: Interval::from_micros(found.took_us),
             times: found.times,
         }),
+        made: Made::default(),
     };
     PastCheck { identity: check.identity.clone(), up: check.up, ran: check.ran, life: check.machine.map(life) }
 }

@@ -312,8 +312,9 @@ impl Balancer {
         let first = !std::mem::replace(&mut seat.ran, true);
         if seat.up == good {
             if first && !good && !std::mem::replace(&mut server.confirmed, true) {
-                let event = Event::ServerConfirmed { server: server.info.clone(), up: server.alive() };
-                self.events.push(event);
+                let (server, up) = (server.info.clone(), server.alive());
+                let count = self.count(place);
+                self.events.push(Event::ServerConfirmed { server, up, count });
             }
             return;
         }
@@ -336,9 +337,10 @@ impl Balancer {
         }
         server.confirmed = true;
         let server = server.info.clone();
+        let count = self.count(place);
         self.events.push(match fit {
-            true => Event::ServerUp { server, why },
-            false => Event::ServerDown { server, why },
+            true => Event::ServerUp { server, why, count },
+            false => Event::ServerDown { server, why, count },
         });
         self.evaluate(place.service, false);
     }
@@ -376,10 +378,10 @@ impl Balancer {
         }
         service.sorry = wanted;
         self.dirty.insert(position);
-        let service = service.info.clone();
+        let (service, count) = (service.info.clone(), service.count());
         self.events.push(match has {
-            true => Event::QuorumGained { service, weight, begin, sorry: goes },
-            false => Event::QuorumLost { service, weight, begin, sorry: comes },
+            true => Event::QuorumGained { service, count, weight, begin, sorry: goes },
+            false => Event::QuorumLost { service, count, weight, begin, sorry: comes },
         });
     }
 
@@ -533,6 +535,10 @@ impl Balancer {
 
     fn server_mut(&mut self, place: Place) -> Option<&mut server::Server> {
         self.services.get_mut(place.service as usize)?.servers.get_mut(place.server as usize)
+    }
+
+    fn count(&self, place: Place) -> io::Count {
+        self.services.get(place.service as usize).map(Service::count).unwrap_or_default()
     }
 
     fn seat(&self, place: Place) -> Option<&server::Seat> {

@@ -7,7 +7,7 @@
 //! What comes new: a server is in at once unless it is alpha, and its retries count from the first (keepalived lets one
 //! failure be enough only at start). A check that others have made already is not made again: its state is known.
 
-use super::check::{Check, Found, Machine, Place, Running};
+use super::check::{Check, Found, Machine, Made, Place, Running};
 use super::io::{
     Action, Activity, CheckId, CheckInfo, Event, ServiceInfo, ServiceKey, TrackValue, Tracker, Weighing, Why,
 };
@@ -76,6 +76,7 @@ pub(super) struct Life {
     pub(super) due: Option<Time>,
     pub(super) running: Option<Running>,
     pub(super) found: Option<Found>,
+    pub(super) made: Made,
 }
 
 impl Past {
@@ -91,6 +92,7 @@ impl Past {
                 due: check.due,
                 running: check.running,
                 found: check.found.clone(),
+                made: check.made,
             }),
         };
         let server = |server: Server| {
@@ -157,14 +159,16 @@ impl Balancer {
             names.iter().zip(&spec.services).map(|((_, identity), own)| (&**identity, own)).rev().collect();
         let old = self.spec.clone();
         for (service, was) in services.iter_mut().zip(&old.services) {
+            let mut count = service.count();
             let Some(new) = by_identity.get(&*service.identity) else {
                 let info = service.info.clone();
                 self.events.push(Event::ServiceRemoving { service: info.clone() });
                 for server in &service.servers {
+                    count.up -= u32::from(server.alive());
                     let (server, present) = (server.info.clone(), service.holds(server));
-                    self.events.push(Event::ServerRemoved { server, present, whole: true });
+                    self.events.push(Event::ServerRemoved { server, present, whole: true, count });
                 }
-                self.events.push(Event::ServiceRemoved { service: info, had: service.quorum });
+                self.events.push(Event::ServiceRemoved { service: info, had: service.quorum, count });
                 continue;
             };
             let there = entries(spec, new);
@@ -172,8 +176,9 @@ impl Balancer {
             self.tell_entries(&service.info, gone, false);
             let kept: BTreeSet<Endpoint> = new.servers.iter().map(|server| server.endpoint).collect();
             for server in service.servers.iter().filter(|server| !kept.contains(&server.info.endpoint)) {
+                count.up -= u32::from(server.alive());
                 let (server, present) = (server.info.clone(), service.holds(server));
-                self.events.push(Event::ServerRemoved { server, present, whole: false });
+                self.events.push(Event::ServerRemoved { server, present, whole: false, count });
             }
             let endpoint = |sorry: &SorryServer| sorry.endpoint;
             if let Some((active, inhibit)) = service.sorry
@@ -433,8 +438,9 @@ impl Balancer {
         let fit = server.fit();
         server.resume(fit, if how == Begin::Reload { Why::Reload } else { Why::Start }, now);
         if fit && notifies {
-            let event = Event::ServerConfirmed { server: server.info.clone(), up: true };
-            self.events.push(event);
+            let server = server.info.clone();
+            let count = self.count(place);
+            self.events.push(Event::ServerConfirmed { server, up: true, count });
         }
     }
 
@@ -450,10 +456,10 @@ impl Balancer {
             self.events.push(Event::WeightChanged { server: info.clone(), from, to, active, why });
         }
         if changed {
-            let (server, why) = (info, Why::Reload);
+            let (server, why, count) = (info, Why::Reload, self.count(place));
             self.events.push(match fit {
-                true => Event::ServerUp { server, why },
-                false => Event::ServerDown { server, why },
+                true => Event::ServerUp { server, why, count },
+                false => Event::ServerDown { server, why, count },
             });
         }
     }
@@ -524,6 +530,7 @@ impl Builder {
             due: life.due,
             running,
             found: life.found,
+            made: life.made,
         });
         self.book.entry(Self::key(checker)).or_insert(at);
         at
@@ -567,7 +574,7 @@ impl Builder {
         }
         let number = own.numbers.check + 1;
         let due = Some(own.first(checker, number));
-        let life = Life { id: None, checker: None, machine, due, running: None, found: None };
+        let life = Life { id: None, checker: None, machine, due, running: None, found: None, made: Made::default() };
         self.add(own, place, checker, life)
     }
 }

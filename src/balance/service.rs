@@ -4,7 +4,7 @@
 //! `nftables_ipvs` is on, into one mark. What such a key's destinations are called in the kernel follows from the way that
 //! packets take ([`in_kernel`]): only NAT can change a port.
 
-use super::io::{Destination, Picture, ServiceInfo, ServiceKey};
+use super::io::{Count, Destination, Picture, ServiceInfo, ServiceKey};
 use super::names;
 use super::server::{Server, clamped};
 use crate::spec::balance::{
@@ -71,6 +71,11 @@ impl Service {
     /// Whether the kernel's table holds one of its servers, as far as is known: what was refused is not there.
     pub(super) fn holds(&self, server: &Server) -> bool {
         server.refused.is_empty() && self.wanted(server).is_some()
+    }
+
+    pub(super) fn count(&self) -> Count {
+        let up = self.servers.iter().filter(|server| server.alive()).count();
+        Count { up: up as u32, all: self.servers.len() as u32 }
     }
 
     /// Whether anything of it was refused by the kernel.

@@ -2,11 +2,13 @@
 
 use super::Balancer;
 use super::check::Found;
-use super::io::{Finding, ServerInfo, ServiceInfo, ServiceKey, Why};
+pub use super::check::Made;
+use super::io::{Finding, ServerInfo, ServiceInfo, ServiceKey, TrackValue, Tracker, Why};
 use super::server::{Seat, Server};
 use super::service::Service;
 use crate::spec::balance::{Checker, Endpoint, LvsSpec};
 use crate::time::{Interval, Time};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// All virtual servers at one moment.
@@ -16,6 +18,8 @@ pub struct Snapshot {
     /// The configuration: its virtual servers, and their servers, stand in the same order here.
     pub spec: Arc<LvsSpec>,
     pub services: Vec<ServiceView>,
+    /// What tracked files hold.
+    pub files: BTreeMap<Box<str>, i64>,
 }
 
 /// A service of the kernel: a virtual server, or one entry of its group.
@@ -74,6 +78,8 @@ pub struct CheckView {
     pub shared: usize,
     /// The last finding, when it came, how long the attempt took, and how many times in a row it was good or bad.
     pub last: Option<(Finding, Time, Interval, u64)>,
+    /// How often attempts ended how, since this program began.
+    pub made: Made,
     /// Retries that are used up.
     pub retries: u32,
     /// When the next attempt begins; none while one is under way.
@@ -87,7 +93,12 @@ impl Balancer {
     /// The read model at `now`.
     pub fn snapshot(&self, now: Time) -> Snapshot {
         let spec = self.spec.clone();
-        Snapshot { now, spec, services: self.services.iter().map(|service| self.view(service)).collect() }
+        let file = |(tracker, value): (&Tracker, &TrackValue)| match (tracker, value) {
+            (Tracker::File(name), TrackValue::Number(number)) => Some((name.clone(), *number)),
+            _ => None,
+        };
+        let services = self.services.iter().map(|service| self.view(service)).collect();
+        Snapshot { now, spec, services, files: self.trackers.iter().filter_map(file).collect() }
     }
 
     fn view(&self, service: &Service) -> ServiceView {
@@ -134,6 +145,7 @@ impl Balancer {
             enabled: service.enabled || check.is_none(),
             shared: check.map_or(0, |check| check.places.len()),
             last: check.and_then(|check| check.found.as_ref()).map(last),
+            made: check.map_or_else(Made::default, |check| check.made),
             retries: check.map_or(0, |check| check.machine.count),
             due: check.and_then(|check| check.due),
             running: check.is_some_and(|check| check.running.is_some()),

@@ -3,9 +3,9 @@
 use super::dumps;
 use super::options::Options;
 use super::reading;
-use crate::balance;
 use crate::bfd;
 use crate::daemon::doors::socket::{DumpKind, Reply, Request};
+use crate::daemon::loops::checker::Picture;
 use crate::daemon::loops::vrrp::Punctuality;
 use crate::observe::tally::Tally;
 use crate::observe::{self, metrics, words};
@@ -46,7 +46,7 @@ pub struct Surroundings {
     /// BFD sessions.
     pub bfd: Option<Box<bfd::snapshot::Snapshot>>,
     /// Virtual servers; only metrics ask for them.
-    pub services: Option<Box<balance::snapshot::Snapshot>>,
+    pub services: Option<Box<Picture>>,
     /// Instances whose drain outlives the process.
     pub drains_kept: Vec<String>,
 }
@@ -159,7 +159,8 @@ pub fn metrics_text(view: &View, snapshot: &Snapshot, around: &Surroundings, for
         spec: &view.spec,
         snapshot,
         sessions: around.bfd.as_deref(),
-        services: around.services.as_deref(),
+        services: around.services.as_deref().map(|picture| &picture.snapshot),
+        traffic: around.services.as_deref().and_then(|picture| picture.traffic.as_ref()),
         // A machine has an address at least for itself: none at all means that the kernel did not say.
         present: Some(&*around.present).filter(|present| !present.is_empty()),
         process: &process,

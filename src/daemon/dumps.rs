@@ -44,6 +44,15 @@ pub fn write_bfd(spec: &Spec, sessions: &crate::bfd::snapshot::Snapshot) {
     put(&beside(&path(Kind::Data, spec), "_bfd"), &text);
 }
 
+/// `keepalived_check.data`, beside the dump of VRRP.
+pub fn write_check(spec: &Spec, servers: &crate::balance::snapshot::Snapshot) {
+    let wall = crate::kernel::clock::wall();
+    let unix_micros = wall.unix_micros.saturating_sub(wall.at.since(servers.now).as_micros());
+    let ctime = |seconds: u64| Local::at(i64::try_from(seconds).unwrap_or(0)).ctime();
+    let text = dump::check(spec, servers, &dump::Clock { unix_micros, ctime });
+    put(&beside(&path(Kind::Data, spec), "_check"), &text);
+}
+
 fn put(path: &Path, text: &str) {
     if let Err(error) = replace(path, text.as_bytes()) {
         tracing::warn!(target: "vrrp", "Can't open {} ({error})", path.display());

@@ -412,7 +412,7 @@ fn serve(
         Box::new(history.clone()),
         Box::new(tally.clone()),
     ];
-    match Agent::start(engine.clone(), ask, &format!("Keepalived {COMPATIBLE}")) {
+    match Agent::start(engine.clone(), checker.clone(), ask, &format!("Keepalived {COMPATIBLE}")) {
         Ok(agent) => observers.push(Box::new(agent)),
         Err(error) => tracing::warn!(target: "parent", "No SNMP: {error}"),
     }

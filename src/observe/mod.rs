@@ -109,6 +109,10 @@ impl Context<'_> {
             Tracker::Bfd(id) => ("bfd", spec.bfds.get(id.index()).map_or("?", |session| &session.name)),
         }
     }
+    /// Whether virtual servers were on show over SNMP before the last reload: what it took away is told all the same.
+    fn had_servers_on_show(&self) -> bool {
+        self.former.is_some_and(|spec| spec.has_servers_on_show())
+    }
     /// The name of a sync group; empty if there is no such.
     pub fn group_name(&self, id: GroupId) -> &str {
         self.spec.groups.get(id.index()).map_or("?", |group| &group.name)

@@ -285,6 +285,31 @@ pub struct VirtualServer {
     pub quorum_down: Option<Run>,
     pub sorry: Option<SorryServer>,
     pub servers: Vec<RealServer>,
+    pub shown: ShownService,
+}
+
+/// What dumps and SNMP show of a virtual server beyond what is decided by.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct ShownService {
+    pub defaults: Defaults,
+    pub alpha: bool,
+    /// `inhibit_on_failure`.
+    pub inhibit: bool,
+    /// `weight`.
+    pub weight: u32,
+    /// `lb_kind` was given.
+    pub forwarding: bool,
+}
+
+/// What a block says for the checks inside it; dumps and SNMP show it, checks have their own values.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Defaults {
+    pub delay_loop: Interval,
+    pub retry: Option<u32>,
+    pub delay_before_retry: Option<Interval>,
+    pub warmup: Option<Interval>,
+    pub connect_timeout: Interval,
+    pub virtual_host: Option<Box<str>>,
 }
 
 /// Who answers when the quorum is lost.
@@ -314,6 +339,7 @@ pub struct RealServer {
     pub notify_up: Option<Run>,
     pub notify_down: Option<Run>,
     pub checkers: Vec<Checker>,
+    pub shown: Defaults,
 }
 
 /// One check of one server; the server is up while all of its checks are.

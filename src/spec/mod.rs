@@ -113,6 +113,12 @@ pub struct Spec {
     /// Virtual servers.
     pub balance: Arc<balance::LvsSpec>,
 }
+impl Spec {
+    /// Whether virtual servers are shown over SNMP: keepalived has no checker process, and so no agent, without any.
+    pub fn has_servers_on_show(&self) -> bool {
+        self.daemon.snmp.checker && !self.balance.services.is_empty()
+    }
+}
 
 /// `garp_interval` and `gna_interval` for a set of interfaces; an empty set is the global default, per interface.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]

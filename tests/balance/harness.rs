@@ -31,6 +31,14 @@ pub fn spec(text: &str) -> Arc<LvsSpec> {
     load_all("/k.conf", &env, &One(text.into())).lvs
 }
 
+/// The same with everything in it.
+pub fn whole(text: &str) -> vipd::spec::Spec {
+    let system = TableSystem::anywhere();
+    let env = Env { text: TextEnv::default(), system: &system };
+    let loaded = load_all("/k.conf", &env, &One(text.into()));
+    loaded.spec.unwrap_or_else(|| panic!("{:?}", loaded.diagnostics.list))
+}
+
 /// `10.0.0.1 80`, TCP, rr, NAT, warmup 0, with `inside` in it.
 pub fn service(inside: &str) -> String {
     format!("virtual_server 10.0.0.1 80 {{\n lb_algo rr\n lb_kind NAT\n protocol TCP\n warmup 0\n {inside}\n}}\n")

@@ -10,5 +10,6 @@ mod machine;
 mod refusals;
 mod reloading;
 mod sharing;
+mod shown;
 mod tables;
 mod telling;

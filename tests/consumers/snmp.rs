@@ -321,3 +321,47 @@ fn snmpd_may_come_and_go_and_a_reload_switches_it_off() {
     assert_eq!(daemon.stop().code(), Some(0));
     unsafe { libc::kill(frozen as i32, libc::SIGCONT) };
 }
+
+/// The rows are compared with keepalived's in `tests/balance/shown.rs`; here they go through snmpd, and a weight is written.
+#[test]
+fn a_manager_walks_virtual_servers_and_weighs_one() {
+    if !ready() || !tools_are_there() {
+        return;
+    }
+    let ground = ground();
+    let tools = Tools::start(&ground);
+    let server = "real_server 10.1.1.1 9 {\n  weight 5\n  TCP_CHECK {\n   connect_timeout 1\n  }\n }\n";
+    let service = format!(
+        "virtual_server 10.0.0.1 80 {{\n delay_loop 1\n protocol TCP\n lb_algo rr\n lb_kind NAT\n {server}}}\n"
+    );
+    let with =
+        configuration(&ground).replacen("enable_snmp_vrrp", "enable_snmp_vrrp\n enable_snmp_checker", 1) + &service;
+    ground.configure(&with);
+    let daemon = ground.start("-D");
+    const SERVERS: &str = ".1.3.6.1.4.1.9586.100.5.3.4.1";
+    let get = |column: &str| tools.ask("snmpget", &[&format!("{SERVERS}.{column}")]);
+    daemon.wait_for("the failed check over SNMP", || {
+        get("13.1.1").contains("Gauge32: 1\n") && get("6.1.1").contains("INTEGER: 2\n")
+    });
+    let walked = tools.walk("snmpbulkwalk");
+    assert_eq!(walked.get(&format!("{SERVERS}.4.1.1")).map(String::as_str), Some("Hex-STRING: 0A 01 01 01"));
+    assert_eq!(walked.get(".1.3.6.1.4.1.9586.100.5.3.3.1.22.1").map(String::as_str), Some("Gauge32: 1"));
+    assert!(walked.contains_key(".1.3.6.1.4.1.9586.100.5.1.2.0"), "the global branch is there too");
+    let set = |kind: &str, value: &str| tools.ask("snmpset", &[&format!("{SERVERS}.7.1.1"), kind, value]);
+    for (kind, value, error) in [("i", "-1", "wrongValue"), ("s", "x", "wrongType")] {
+        assert!(set(kind, value).contains(error), "{kind} {value}");
+    }
+    assert!(tools.ask("snmpset", &[&format!("{SERVERS}.6.1.1"), "i", "1"]).contains("notWritable"));
+    assert!(set("i", "300").contains("INTEGER: 300"));
+    daemon.wait_for_log("service [10.1.1.1]:tcp:9 of VS [10.0.0.1]:tcp:80 is given weight 300 by an operator");
+    daemon.wait_for("the weight that was written", || get("7.1.1").contains("INTEGER: 300\n"));
+    // The dump of the checker is there as well, for who reads files.
+    let path = ground.directory.join("keepalived_check.data");
+    daemon.signal(libc::SIGUSR1);
+    daemon.wait_for("the checker's dump", || path.exists());
+    assert!(std::fs::read_to_string(&path).unwrap().contains("RIP = 10.1.1.1, RPORT = 9, WEIGHT = 5 EFF WEIGHT = 300"));
+    // Without a virtual server there is nobody to ask.
+    ground.configure(&configuration(&ground));
+    daemon.signal(libc::SIGHUP);
+    daemon.wait_for("no row any more", || !tools.walk("snmpbulkwalk").keys().any(|oid| oid.starts_with(SERVERS)));
+}

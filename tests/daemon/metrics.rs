@@ -8,9 +8,11 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
+use vipd::balance::io::{DestinationTraffic, ServiceKey, ServiceTraffic, Stats, Traffic};
 use vipd::daemon::MetricsPlace;
 use vipd::observe::metrics::{Format, LATENESS_BOUNDS, Names, Process, Sources, text};
 use vipd::observe::{Hub, Tally, Wishes, json};
+use vipd::spec::balance::Protocol;
 use vipd::spec::{InstanceId, Spec};
 use vipd::vrrp::io::{Cause, Event, Input, Outcome, Role};
 use vipd::vrrp::snapshot::Snapshot;
@@ -20,6 +22,7 @@ struct Page {
     snapshot: Snapshot,
     sessions: vipd::bfd::snapshot::Snapshot,
     services: vipd::balance::snapshot::Snapshot,
+    traffic: Traffic,
     present: Vec<(String, IpAddr)>,
     process: Process,
 }
@@ -57,7 +60,7 @@ impl Page {
         process.usage.open_descriptors = Some(9);
         process.usage.cpu_seconds = Some(0.25);
         let present = vec![("eth0".to_owned(), "10.9.0.10".parse().unwrap())];
-        Page { spec, snapshot, sessions, services: services(), present, process }
+        Page { spec, snapshot, sessions, services: services(), traffic: traffic(), present, process }
     }
 
     fn text(&self, names: Names, format: Format) -> String {
@@ -66,6 +69,7 @@ impl Page {
             snapshot: &self.snapshot,
             sessions: Some(&self.sessions),
             services: Some(&self.services),
+            traffic: Some(&self.traffic),
             present: Some(&self.present),
             process: &self.process,
         };
@@ -90,6 +94,15 @@ fn services() -> vipd::balance::snapshot::Snapshot {
     let world = vipd::balance::io::Beginning { addresses: Vec::new(), trackers: Vec::new(), masters: Vec::new() };
     let now = vipd::time::Time::from_micros(1_000_000);
     vipd::balance::Balancer::begin(spec.balance.clone(), world, 1, now).snapshot(now)
+}
+
+/// What a kernel may have counted of it.
+fn traffic() -> Traffic {
+    let stats = Stats { connections: 12, bytes_in: 5_000, connection_rate: 2, ..Stats::default() };
+    let destination = DestinationTraffic { weight: 3, active: 4, stats, ..DestinationTraffic::default() };
+    let key = ServiceKey::Address { protocol: Protocol::Tcp, address: "10.9.0.10".parse().unwrap(), port: 80 };
+    let destinations = [(("10.1.0.2".parse().unwrap(), 80), destination)].into();
+    Traffic { services: [(key, ServiceTraffic { stats, destinations })].into() }
 }
 
 /// Family → kind, as declared.
@@ -184,6 +197,12 @@ fn a_page_says_who_holds_what_and_since_when() {
     let service = "virtual_server=\"[10.9.0.10]:tcp:80\",protocol=\"tcp\"";
     has(&format!("vipd_virtual_server_sorry{{{service}}} 0"));
     has(&format!("vipd_real_server_weight{{{service},real_server=\"[10.1.0.2]:tcp:80\"}} 3"));
+    has(&format!("vipd_virtual_server_real_servers_up{{{service}}} 2"));
+    has(&format!("vipd_virtual_server_connections_total{{{service}}} 12"));
+    let server = format!("{service},real_server=\"[10.1.0.2]:tcp:80\"");
+    has(&format!("vipd_real_server_active_connections{{{server}}} 4"));
+    has(&format!("vipd_real_server_connection_rate{{{server}}} 2"));
+    has(&format!("vipd_real_server_checks_total{{{server},check=\"TCP_CHECK\",result=\"good\"}} 0"));
     has("vipd_bfd_up{session=\"gw\",neighbor=\"10.9.0.254\"} 0");
     // Prometheus renames a label `instance` to `exported_instance`.
     assert!(!page.contains("{instance=") && !page.contains(",instance="));

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use vipd::observe::history::MOST;
 use vipd::observe::log::sentences;
 use vipd::observe::telling::Telling;
-use vipd::observe::{Context, History, Hub, Notifier, Observer, Wishes, fifo, mail::Mailer};
+use vipd::observe::{Context, History, Hub, Notifier, Observer, Wishes, fifo, mail::Mailer, snmp};
 use vipd::spec::{GroupId, IfName, InstanceId, ScriptId, Spec};
 use vipd::vrrp::io::{Cause, Event, Exit, Fault, Refusal, Role};
 use vipd::wire::Priority;
@@ -203,6 +203,36 @@ fn every_refusal_has_words() {
         let said = sentences(&event, &hub.context());
         assert!(said[0].1.starts_with("(A) advert from 10.9.0.9 refused: "), "{said:?}");
     }
+}
+
+/// keepalived's gate (`send_instance_notifies`) stands before scripts, FIFOs, SNMP and mail alike.
+#[test]
+fn a_manager_is_not_told_of_members_that_are_where_their_group_is() {
+    #[derive(Default, Clone)]
+    struct Traps(Arc<Mutex<Vec<Vec<u32>>>>);
+    impl Observer for Traps {
+        fn told(&mut self, telling: &Telling<'_>, cx: &Context<'_>, _: &mut Wishes) {
+            let traps = snmp::traps::of_telling(*telling, cx, &snmp::traps::Places::default());
+            let last = |trap: &snmp::traps::Trap| trap.oid[snmp::KEEPALIVED.len()..].to_vec();
+            self.0.lock().unwrap().extend(traps.iter().map(last));
+        }
+    }
+    let spec = spec(&CONF.replace("router_id r", "router_id r\n enable_snmp_vrrp\n enable_traps"));
+    let traps = Traps::default();
+    let mut hub = Hub::new(vec![Box::new(traps.clone())]);
+    let (engine, now) = engine(&spec, 0);
+    hub.reconfigure(spec.clone(), &engine.snapshot(now));
+    let mut tell = |event: &Event| {
+        hub.event(event, 0, &mut Wishes::default());
+        std::mem::take(&mut *traps.0.lock().unwrap())
+    };
+    const GROUP: &[u32] = &[2, 10, 0, 1];
+    const INSTANCE: &[u32] = &[2, 10, 0, 2];
+    assert_eq!(tell(&became(0, Role::Backup, Role::Master, Cause::MasterSilent)), [INSTANCE]);
+    let group = |from, to| Event::GroupBecame { group: GroupId(0), from, to };
+    assert_eq!(tell(&group(Role::Backup, Role::Master)), [GROUP]);
+    assert_eq!(tell(&group(Role::Master, Role::Backup)), [GROUP]);
+    assert!(tell(&became(0, Role::Master, Role::Backup, Cause::Drained)).is_empty(), "its group has spoken");
 }
 
 #[test]

@@ -53,6 +53,13 @@ pub struct CheckInfo {
     pub checker: Arc<Checker>,
 }
 
+/// How many of a virtual server's real servers count, and how many there are, the sorry server not among them.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Count {
+    pub up: u32,
+    pub all: u32,
+}
+
 /// Why a server is in or out.
 #[derive(Clone, PartialEq, Debug)]
 pub enum Why {
@@ -140,15 +147,18 @@ pub enum Event {
     ServerUp {
         server: Arc<ServerInfo>,
         why: Why,
+        count: Count,
     },
     ServerDown {
         server: Arc<ServerInfo>,
         why: Why,
+        count: Count,
     },
     /// The state is as it was assumed to be, and is told for the first time.
     ServerConfirmed {
         server: Arc<ServerInfo>,
         up: bool,
+        count: Count,
     },
     /// Clamped to what the kernel takes. `active`: it is in use.
     WeightChanged {
@@ -161,6 +171,7 @@ pub enum Event {
     /// `weight`: of all servers that count, together. `begin`: at start or reload. `sorry`: the sorry server goes out.
     QuorumGained {
         service: Arc<ServiceInfo>,
+        count: Count,
         weight: u64,
         begin: bool,
         sorry: bool,
@@ -168,6 +179,7 @@ pub enum Event {
     /// As above; `sorry`: the sorry server comes in.
     QuorumLost {
         service: Arc<ServiceInfo>,
+        count: Count,
         weight: u64,
         begin: bool,
         sorry: bool,
@@ -208,11 +220,13 @@ pub enum Event {
         server: Arc<ServerInfo>,
         present: bool,
         whole: bool,
+        count: Count,
     },
     /// A reload has taken the service away, after its servers; `had`: it had its quorum.
     ServiceRemoved {
         service: Arc<ServiceInfo>,
         had: bool,
+        count: Count,
     },
     /// A reload takes the service away: what follows is about it.
     ServiceRemoving {
@@ -235,11 +249,15 @@ pub enum Event {
     ServerStopped {
         server: Arc<ServerInfo>,
         alive: bool,
+        /// It is in the table, and so goes out of it.
+        present: bool,
         told: bool,
+        count: Count,
     },
     /// The end of a service, after its servers.
     ServiceStopped {
         service: Arc<ServiceInfo>,
         told: bool,
+        count: Count,
     },
 }

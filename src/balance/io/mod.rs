@@ -13,7 +13,7 @@ mod event;
 mod traffic;
 
 pub use crate::spec::Attempt;
-pub use event::{Activity, CheckInfo, Event, ServerInfo, ServiceInfo, SorryInfo, Verdict, Weighing, Why};
+pub use event::{Activity, CheckInfo, Count, Event, ServerInfo, ServiceInfo, SorryInfo, Verdict, Weighing, Why};
 pub use traffic::{DestinationTraffic, ServiceTraffic, Stats, Traffic};
 
 use crate::spec::Exit;

@@ -12,9 +12,9 @@ use crate::config::security::{Guard, ScriptLine, SetScript, UserLine};
 use crate::config::table::block::{Cx, Set};
 use crate::config::text::source::Span;
 use crate::spec::balance::{
-    Checker, CheckerKind, Connection, Endpoint, FlushOnStop, Forwarding, Granularity, LvsSettings, LvsSpec,
-    MarkSettings, Method, Persistence, Protocol, RealServer, ServerGroup, SorryServer, Target, Timeouts, Timing,
-    TunnelChecksum, TunnelKind, VirtualServer,
+    Checker, CheckerKind, Connection, Defaults, Endpoint, FlushOnStop, Forwarding, Granularity, LvsSettings, LvsSpec,
+    MarkSettings, Method, Persistence, Protocol, RealServer, ServerGroup, ShownService, SorryServer, Target, Timeouts,
+    Timing, TunnelChecksum, TunnelKind, VirtualServer,
 };
 use crate::spec::{Fifo, Run, Spec};
 use crate::time::Interval;
@@ -219,6 +219,13 @@ fn service(
         sorry: sorry.map(|(sorry, _)| sorry),
         servers,
         target,
+        shown: ShownService {
+            defaults: defaults(&own),
+            alpha: own.alpha.is_some(),
+            inhibit: own.inhibit.is_some(),
+            weight: own.weight(),
+            forwarding: own.forwarding.is_some(),
+        },
     })
 }
 
@@ -411,14 +418,17 @@ fn real_server(
 ) -> RealServer {
     let endpoint = own.endpoint.unwrap_or(Endpoint { address: std::net::Ipv4Addr::UNSPECIFIED.into(), port: None });
     let alpha = own.alpha.or(service.alpha.is_some());
+    let of_service = defaults(service);
     let above = Above {
         alpha,
-        retry: own.retry.otherwise(&service.retry).value(),
-        pause: own.delay_before_retry.otherwise(&service.delay_before_retry).value(),
-        warmup: own.warmup.otherwise(&service.warmup).value(),
-        timeout: own.connect_timeout.or(service.connect_timeout()),
-        delay_loop: own.delay_loop.or(service.delay_loop()),
-        virtual_host: own.virtual_host.value().or_else(|| service.virtual_host.value()),
+        defaults: Defaults {
+            delay_loop: own.delay_loop.or(of_service.delay_loop),
+            retry: own.retry.value().or(of_service.retry),
+            delay_before_retry: own.delay_before_retry.value().or(of_service.delay_before_retry),
+            warmup: own.warmup.value().or(of_service.warmup),
+            connect_timeout: own.connect_timeout.or(of_service.connect_timeout),
+            virtual_host: own.virtual_host.value().or(of_service.virtual_host),
+        },
         endpoint,
     };
     let checkers = own.drafts.iter().filter_map(|draft| checker(draft, &above, guard, cx)).collect();
@@ -435,18 +445,27 @@ fn real_server(
         notify_up: run(&own.notify_up, guard, cx),
         notify_down: run(&own.notify_down, guard, cx),
         checkers,
+        // A host of the service is shown with the service.
+        shown: Defaults { virtual_host: own.virtual_host.value(), ..above.defaults },
+    }
+}
+
+/// What a service says for its servers' checks.
+fn defaults(service: &Service) -> Defaults {
+    Defaults {
+        delay_loop: service.delay_loop(),
+        retry: service.retry.value(),
+        delay_before_retry: service.delay_before_retry.value(),
+        warmup: service.warmup.value(),
+        connect_timeout: service.connect_timeout(),
+        virtual_host: service.virtual_host.value(),
     }
 }
 
 /// What a checker inherits.
 struct Above {
     alpha: bool,
-    retry: Option<u32>,
-    pause: Option<Interval>,
-    warmup: Option<Interval>,
-    timeout: Interval,
-    delay_loop: Interval,
-    virtual_host: Option<Box<str>>,
+    defaults: Defaults,
     endpoint: Endpoint,
 }
 
@@ -458,12 +477,12 @@ fn checker(draft: &Draft, above: &Above, guard: &mut Guard<'_>, cx: &mut Cx<'_>)
             let command = draft.command.as_ref()?;
             *slot = Some(program(&command.line, command.user.as_ref(), draft.close, guard, cx)?);
             if timeout.is_zero() {
-                *timeout = above.delay_loop;
+                *timeout = above.defaults.delay_loop;
             }
         }
         CheckerKind::Http(http) => {
             for page in &mut http.pages {
-                page.virtual_host = page.virtual_host.take().or_else(|| above.virtual_host.clone());
+                page.virtual_host = page.virtual_host.take().or_else(|| above.defaults.virtual_host.clone());
             }
         }
         _ => {}
@@ -478,8 +497,9 @@ fn checker(draft: &Draft, above: &Above, guard: &mut Guard<'_>, cx: &mut Cx<'_>)
 }
 
 fn timing(own: &TimingSettings, draft: &Draft, above: &Above) -> Timing {
+    let above = &above.defaults;
     let delay_loop = own.delay_loop.or(above.delay_loop);
-    let pause = above.pause.or(draft.pause).unwrap_or(delay_loop);
+    let pause = above.delay_before_retry.or(draft.pause).unwrap_or(delay_loop);
     Timing {
         retry: own.retry.or(above.retry.unwrap_or(draft.retry)),
         delay_before_retry: own.delay_before_retry.or(pause),
@@ -495,7 +515,7 @@ fn connection(own: &ConnectionSettings, above: &Above) -> Connection {
         from: own.bind_ip.value(),
         from_port: port(&own.bind_port),
         interface: own.interface.value(),
-        timeout: own.timeout.or(above.timeout),
+        timeout: own.timeout.or(above.defaults.connect_timeout),
         mark: own.mark.or(0),
     }
 }

@@ -198,11 +198,11 @@ block! {
         /// Serve VRRPV3-MIB (RFC 6527).
         "enable_snmp_rfcv3" => snmp_rfcv3: Set<()> = flag(), default "off";
         /// Serve the checker part of KEEPALIVED-MIB.
-        "enable_snmp_checker" => snmp_checker: Set<()> = flag(), default "off", idle "virtual servers are not shown over SNMP";
+        "enable_snmp_checker" => snmp_checker: Set<()> = flag(), default "off";
         /// How long statistics of virtual servers are kept for SNMP.
-        "snmp_vs_stats_update_interval" => snmp_vs_stats: Set<Interval> = must(timer(LOCAL, 30_000_000)), default(Interval::from_secs(5), "5"), idle "virtual servers are not shown over SNMP";
+        "snmp_vs_stats_update_interval" => snmp_vs_stats: Set<Interval> = must(timer(LOCAL, 30_000_000)), default(Interval::from_secs(5), "5");
         /// How long statistics of real servers are kept for SNMP.
-        "snmp_rs_stats_update_interval" => snmp_rs_stats: Set<Interval> = must(timer(LOCAL, 30_000_000)), default "snmp_vs_stats_update_interval", idle "virtual servers are not shown over SNMP";
+        "snmp_rs_stats_update_interval" => snmp_rs_stats: Set<Interval> = must(timer(LOCAL, 30_000_000)), default "snmp_vs_stats_update_interval";
         /// Serve D-Bus.
         "enable_dbus" => dbus: Set<()> = flag(), default "off", idle "D-Bus is not built";
         /// Name on the bus.
@@ -226,13 +226,13 @@ block! {
         /// Exceed the system's limit for that buffer.
         "process_monitor_rcv_bufs_force" => process_monitor_force: Set<bool> = toggle(), default(false, "off");
         /// Checker's netlink command buffer.
-        "lvs_netlink_cmd_rcv_bufs" => lvs_netlink_cmd: Set<u32> = last(uint(0, u32::MAX)), default(0, "kernel"), idle "the answers of the table are awaited in small batches";
+        "lvs_netlink_cmd_rcv_bufs" => lvs_netlink_cmd: Set<u32> = last(uint(0, u32::MAX)), default(0, "kernel");
         /// Exceed the system's limit for that buffer.
-        "lvs_netlink_cmd_rcv_bufs_force" => lvs_netlink_cmd_force: Set<bool> = toggle(), default(false, "off"), idle "the answers of the table are awaited in small batches";
+        "lvs_netlink_cmd_rcv_bufs_force" => lvs_netlink_cmd_force: Set<bool> = toggle(), default(false, "off");
         /// Checker's netlink watch buffer.
-        "lvs_netlink_monitor_rcv_bufs" => lvs_netlink_monitor: Set<u32> = last(uint(0, u32::MAX)), default(0, "kernel"), idle "addresses come by the one monitor: vrrp_netlink_monitor_rcv_bufs";
+        "lvs_netlink_monitor_rcv_bufs" => lvs_netlink_monitor: Set<u32> = last(uint(0, u32::MAX)), default(0, "kernel");
         /// Exceed the system's limit for that buffer.
-        "lvs_netlink_monitor_rcv_bufs_force" => lvs_netlink_monitor_force: Set<bool> = toggle(), default(false, "off"), idle "addresses come by the one monitor: vrrp_netlink_monitor_rcv_bufs";
+        "lvs_netlink_monitor_rcv_bufs_force" => lvs_netlink_monitor_force: Set<bool> = toggle(), default(false, "off");
         /// Run notify scripts of real servers at start too.
         "rs_init_notifies" => rs_init_notifies: Set<bool> = toggle(), default(false, "off");
         /// Checks that are equal in destination, connection options and dialogue run once for all servers that have them;

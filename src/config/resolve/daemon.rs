@@ -93,8 +93,9 @@ pub fn daemon(top: &Top, guard: &mut Guard<'_>, cx: &mut Cx<'_>) -> Daemon {
         netlink: NetlinkBuffers {
             command: global.netlink_cmd.value().filter(|n| *n > 0),
             command_force: global.netlink_cmd_force(),
-            monitor: global.netlink_monitor.value().filter(|n| *n > 0),
-            monitor_force: global.netlink_monitor_force(),
+            // One socket hears of addresses for both: it is as large as the larger is to be.
+            monitor: global.netlink_monitor.value().max(global.lvs_netlink_monitor.value()).filter(|n| *n > 0),
+            monitor_force: global.netlink_monitor_force() || global.lvs_netlink_monitor_force(),
             process: global.process_monitor.value().filter(|n| *n > 0),
             process_force: global.process_monitor_force(),
         },

@@ -73,16 +73,16 @@ pub struct Channel {
 
 impl Channel {
     /// Opens a socket in the network namespace /run/netns/NAME, or in that of the calling thread, and finds the family.
-    /// `Ok(None)`: the kernel does not know it (yet).
+    /// `Ok(None)`: the kernel does not know it (yet). `buffer`: bytes to receive into, 0 for a size that is large enough, and
+    /// whether to exceed the machine's limit (`lvs_netlink_cmd_rcv_bufs`, `…_force`).
     ///
     /// # Errors
     /// No namespace of that name, no permission, no answer.
-    pub async fn open(namespace: Option<&str>) -> Result<Option<Channel>, Trouble> {
+    pub async fn open(namespace: Option<&str>, buffer: (u32, bool)) -> Result<Option<Channel>, Trouble> {
         let socket = match namespace {
-            Some(name) => {
-                namespace::inside(name, open).map_err(|error| Trouble::Namespace { name: name.into(), error })?
-            }
-            None => open()?,
+            Some(name) => namespace::inside(name, || open(buffer))
+                .map_err(|error| Trouble::Namespace { name: name.into(), error })?,
+            None => open(buffer)?,
         };
         let socket = readiness::readable(socket)?;
         let mut channel = Channel { socket, sequence: 0, buffer: vec![0; READ], family: 0 };
@@ -271,13 +271,16 @@ impl Channel {
     }
 }
 
-fn open() -> io::Result<OwnedFd> {
+fn open((bytes, force): (u32, bool)) -> io::Result<OwnedFd> {
     let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
     let fd = socket(AddressFamily::Netlink, SockType::Raw, flags, SockProtocol::NetlinkGeneric)?;
     bind(fd.as_raw_fd(), &NetlinkAddr::new(0, 0))?;
     // Only the kernel is heard.
     connect(fd.as_raw_fd(), &NetlinkAddr::new(0, 0))?;
-    buffer::set(&fd, RECEIVE_BUFFER, true);
+    match bytes {
+        0 => buffer::set(&fd, RECEIVE_BUFFER, true),
+        bytes => buffer::set(&fd, bytes, force),
+    }
     Ok(fd)
 }
 

@@ -45,6 +45,8 @@ pub struct Settings {
     pub namespace: Option<Box<str>>,
     /// File in which the [`Record`] is kept; `None` keeps none.
     pub record: Option<PathBuf>,
+    /// `lvs_netlink_cmd_rcv_bufs`, bytes, 0 for a size of our own; and whether to exceed the machine's limit.
+    pub buffer: (u32, bool),
 }
 
 /// What became of the changes of one service; all of them done if nothing is refused.
@@ -99,10 +101,10 @@ impl Ipvs {
     /// No IPVS in this kernel, no permission, no namespace of that name, no answer.
     pub async fn open(settings: Settings) -> Result<Ipvs, Trouble> {
         let namespace = settings.namespace.as_deref();
-        let mut opened = Channel::open(namespace).await?;
+        let mut opened = Channel::open(namespace, settings.buffer).await?;
         if opened.is_none() {
             module::load().await;
-            opened = Channel::open(namespace).await?;
+            opened = Channel::open(namespace, settings.buffer).await?;
         }
         let mut channel = opened.ok_or(Trouble::NoModule)?;
         // Who may not ask for this may not change anything either.

@@ -37,7 +37,7 @@ pub fn sentences(event: &Event) -> Vec<(Level, String)> {
         }
         Event::CheckChanged { .. } | Event::ServerConfirmed { .. } | Event::Reloaded => Vec::new(),
         Event::ServerUp { server, .. } => info(coming(server)),
-        Event::ServerDown { server, why } => {
+        Event::ServerDown { server, why, .. } => {
             let mut lines = Vec::new();
             if let Why::Refused(error) = why {
                 let (text, of) = (&server.text, &server.service.text);
@@ -63,7 +63,7 @@ pub fn sentences(event: &Event) -> Vec<(Level, String)> {
             }
             lines
         }
-        Event::QuorumLost { service, weight, begin, sorry } => {
+        Event::QuorumLost { service, weight, begin, sorry, .. } => {
             let (quorum, hysteresis) = (service.quorum, service.hysteresis);
             let total = if *begin { quorum.saturating_add(hysteresis) } else { quorum.saturating_sub(hysteresis) };
             let word = if *begin { "Starting with quorum down" } else { "Lost quorum" };
@@ -107,7 +107,7 @@ pub fn sentences(event: &Event) -> Vec<(Level, String)> {
                 None => format!("service {text} of VS {of} has its configured weight again, by an operator"),
             })
         }
-        Event::ServerRemoved { server, present, whole } => {
+        Event::ServerRemoved { server, present, whole, .. } => {
             let mut lines = Vec::new();
             if !whole {
                 lines.extend(info(format!("service {} no longer exist", server.text)));
@@ -171,13 +171,13 @@ fn notification(event: &Event) -> Option<(Subject<'_>, bool, bool)> {
     match event {
         Event::ServerUp { server, .. } => Some((Subject::Server(server), true, false)),
         Event::ServerDown { server, .. } => Some((Subject::Server(server), false, false)),
-        Event::ServerConfirmed { server, up } => Some((Subject::Server(server), *up, false)),
+        Event::ServerConfirmed { server, up, .. } => Some((Subject::Server(server), *up, false)),
         Event::QuorumGained { service, .. } => Some((Subject::Service(service), true, false)),
         Event::QuorumLost { service, .. } => Some((Subject::Service(service), false, false)),
         Event::ServerRemoved { server, present: true, .. } => Some((Subject::Server(server), false, false)),
-        Event::ServiceRemoved { service, had: true } => Some((Subject::Service(service), false, false)),
+        Event::ServiceRemoved { service, had: true, .. } => Some((Subject::Service(service), false, false)),
         Event::ServerStopped { server, told: true, .. } => Some((Subject::Server(server), false, true)),
-        Event::ServiceStopped { service, told: true } => Some((Subject::Service(service), false, true)),
+        Event::ServiceStopped { service, told: true, .. } => Some((Subject::Service(service), false, true)),
         Event::ServerRemoved { present: false, .. }
         | Event::ServiceRemoved { had: false, .. }
         | Event::ServerStopped { told: false, .. }
@@ -252,10 +252,10 @@ pub fn mail(event: &Event, router: &str, settings: &Mail, no_checker_emails: boo
             let words = if *begin { "Starting with quorum down" } else { "Lost quorum" };
             (of_service(service, false), quorum(words, service, *weight))
         }
-        Event::ServiceRemoved { service, had: true } if service.mail => {
+        Event::ServiceRemoved { service, had: true, .. } if service.mail => {
             (of_service(service, false), "=> Removing <=".into())
         }
-        Event::ServiceStopped { service, told: true } if service.mail => {
+        Event::ServiceStopped { service, told: true, .. } if service.mail => {
             (of_service(service, false), "=> Shutting down <=".into())
         }
         Event::ServerRemoved { .. }

@@ -59,8 +59,8 @@ pub fn means(text: &str, wanted: &str) -> bool {
 pub fn story(event: &Event) -> Option<(String, String)> {
     let of_service = |service: &ServiceInfo, text: String| Some((service.text.to_string(), text));
     match event {
-        Event::ServerUp { server, why } => told(server, &format!("is in: {}", reasons::why(why))),
-        Event::ServerDown { server, why } => told(server, &format!("is out: {}", reasons::why(why))),
+        Event::ServerUp { server, why, .. } => told(server, &format!("is in: {}", reasons::why(why))),
+        Event::ServerDown { server, why, .. } => told(server, &format!("is out: {}", reasons::why(why))),
         Event::CheckChanged { check, symptom, good, up, moved: false } => {
             let state = if *up { "it stays in" } else { "it stays out" };
             let word = if *good { "one check less is bad" } else { "one check more is bad" };
@@ -74,7 +74,7 @@ pub fn story(event: &Event) -> Option<(String, String)> {
             let sorry = sorry_words(service, *sorry, "goes out");
             of_service(service, format!("{} has its quorum: {reason}{sorry}", service.text))
         }
-        Event::QuorumLost { service, weight, begin, sorry } => {
+        Event::QuorumLost { service, weight, begin, sorry, .. } => {
             let reason = reasons::quorum(service, *weight, false);
             let has = if *begin { "begins without its quorum" } else { "has lost its quorum" };
             let sorry = sorry_words(service, *sorry, "serves");
@@ -162,11 +162,13 @@ fn fields(event: &Event) -> Value {
             of_server("check_changed", &check.server),
             json!({ "check": check.checker.kind.keyword(), "good": good, "up": up }),
         ),
-        Event::ServerUp { server, why } => with(of_server("server_up", server), json!({ "why": reasons::why(why) })),
-        Event::ServerDown { server, why } => {
+        Event::ServerUp { server, why, .. } => {
+            with(of_server("server_up", server), json!({ "why": reasons::why(why) }))
+        }
+        Event::ServerDown { server, why, .. } => {
             with(of_server("server_down", server), json!({ "why": reasons::why(why) }))
         }
-        Event::ServerConfirmed { server, up } => with(of_server("server_confirmed", server), json!({ "up": up })),
+        Event::ServerConfirmed { server, up, .. } => with(of_server("server_confirmed", server), json!({ "up": up })),
         Event::WeightChanged { server, from, to, why, .. } => with(
             of_server("server_weight_changed", server),
             json!({ "from": from, "to": to, "why": reasons::weighing(why) }),

@@ -12,6 +12,7 @@ use crate::spec::{Daemon, ProcessShown, RxBuffer, Shown, Spec};
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Speaker {
     Vrrp,
+    Checker,
     Parent,
 }
 

@@ -3,9 +3,13 @@
 //! Labels, indents and order are what exporters, VyOS and OpenShift read, down to keepalived's spelling. What vipd has no
 //! such thing for (file descriptors of a pair of sockets) is left out rather than invented.
 
+mod check;
+mod checker;
 mod globals;
 mod instance;
 mod machine;
+
+pub use checker::Clock;
 
 use super::describe;
 use crate::spec::{GroupSpec, ParamMatch, ProcessSpec, ScriptSpec, Spec, Tie, TieTarget};
@@ -68,6 +72,18 @@ pub fn data(spec: &Spec, snapshot: &Snapshot) -> String {
 pub fn parent(spec: &Spec) -> String {
     let mut page = Page(String::new());
     globals(&mut page, spec, Speaker::Parent);
+    page.0
+}
+
+/// What keepalived's checker process says (`keepalived_check.data`).
+pub fn check(
+    spec: &Spec,
+    snapshot: &crate::balance::snapshot::Snapshot,
+    clock: &Clock<impl Fn(u64) -> String>,
+) -> String {
+    let mut page = Page(String::new());
+    globals(&mut page, spec, Speaker::Checker);
+    check::topology(&mut page, spec, snapshot, clock);
     page.0
 }
 

@@ -14,6 +14,7 @@ mod page;
 mod vrrp;
 
 use super::tally::Counts;
+use crate::balance::io::Traffic;
 use crate::balance::snapshot::Snapshot as Services;
 use crate::bfd::snapshot::Snapshot as Sessions;
 use crate::spec::Spec;
@@ -128,6 +129,8 @@ pub struct Sources<'a> {
     pub snapshot: &'a Snapshot,
     pub sessions: Option<&'a Sessions>,
     pub services: Option<&'a Services>,
+    /// What the kernel counts of them; `None` where it could not be asked.
+    pub traffic: Option<&'a Traffic>,
     /// (interface, address) of everything on this machine; `None` if the kernel did not say.
     pub present: Option<&'a [(String, IpAddr)]>,
     pub process: &'a Process,
@@ -144,7 +147,7 @@ pub fn text(sources: &Sources<'_>, names: Names, format: Format) -> String {
             bfd::families(&mut page, sessions, &sources.process.bfd);
         }
         if let Some(services) = sources.services.filter(|services| !services.services.is_empty()) {
-            balance::families(&mut page, services);
+            balance::families(&mut page, services, sources.traffic);
         }
     }
     if names != Names::Vipd {

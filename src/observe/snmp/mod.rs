@@ -1,12 +1,13 @@
 //! What an SNMP manager sees: KEEPALIVED-MIB, VRRP-MIB (RFC 2787) and VRRPV3-MIB (RFC 6527), as keepalived fills them.
 //!
-//! [`tree`] is a pure function from a [`Spec`] and a [`Snapshot`] to a sorted map: a walk is its order, GETNEXT the next
+//! [`tree`] is a pure function from a [`Spec`] and snapshots ([`Snapshot`], [`check::Servers`]) to a sorted map: a walk is its order, GETNEXT the next
 //! key, and a column that keepalived leaves out is not in it. [`traps`] makes notifications of events. Nothing here
 //! speaks AgentX and nothing asks the engine; `daemon/doors/agentx` does the one, and has a snapshot for the other.
 //!
 //! Numbers and types are those of the MIB files, which users have loaded. Where keepalived's value is plainly a
 //! mistake the right one is given (docs/differences.md lists them all).
 
+pub mod check;
 mod global;
 mod owned;
 mod rfc;
@@ -146,6 +147,8 @@ impl<'a> Row<'a> {
 pub struct Seen<'a> {
     pub spec: &'a Spec,
     pub now: &'a Snapshot,
+    /// `None` where no servers are checked.
+    pub servers: Option<check::Servers<'a>>,
     /// First line of `-v`.
     pub version: &'a str,
     /// When the master agent's sysUpTime was how much, in hundredths of a second: told at the opening of the session.
@@ -171,8 +174,14 @@ impl Seen<'_> {
 pub fn tree(seen: &Seen<'_>) -> Tree {
     let mut tree = Tree::default();
     let on = &seen.spec.daemon.snmp;
-    if on.vrrp {
+    let servers = seen.servers.as_ref().filter(|_| seen.spec.has_servers_on_show());
+    if on.vrrp || servers.is_some() {
         global::fill(&mut tree, seen);
+    }
+    if let Some(servers) = servers {
+        check::fill(&mut tree, servers);
+    }
+    if on.vrrp {
         vrrp::fill(&mut tree, seen);
         tracked::fill(&mut tree, seen);
         owned::fill(&mut tree, seen);

@@ -3,12 +3,16 @@
 //! Columns carry the index of their row, as SMI wants it; keepalived leaves it out in its own MIB. The private MIB comes
 //! first, then RFC 2787's, then RFC 6527's.
 
+use super::check;
 use super::rfc::{has_row, protocol_error, reason, row_index};
 use super::{KEEPALIVED, RFC2787, RFC6527, Value};
+use crate::balance::io as balance;
+use crate::balance::io::{Count, ServerInfo, ServiceInfo};
 use crate::observe::Context;
 use crate::observe::telling::Telling;
+use crate::spec::balance::{Endpoint, LvsSpec, VirtualServer};
 use crate::spec::{GroupId, InstanceId, InstanceSpec};
-use crate::vrrp::io::{Cause, Event, Refusal, Role};
+use crate::vrrp::io::{Cause, Refusal, Role};
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -22,6 +26,10 @@ pub struct Trap {
 /// States beyond [`Role`] that only notifications have.
 const SHUTDOWN: i32 = 5;
 const DELETED: i32 = 6;
+/// What the quorum of a virtual server is said to be; the last only in notifications.
+const QUORUM_MET: i32 = 1;
+const QUORUM_NOT_MET: i32 = 2;
+const QUORUM_SHUTDOWN: i32 = 3;
 
 /// Interfaces and source addresses of the instances, by name: the last snapshot's.
 #[derive(Clone, Debug, Default)]
@@ -41,12 +49,11 @@ impl Places {
     }
 }
 
-/// What `event` is to be told as. Nothing unless `enable_traps` and one of the MIBs are on.
-pub fn of_event(event: &Event, cx: &Context<'_>, places: &Places) -> Vec<Trap> {
+/// What is told outside, as notifications: keepalived gates them together with notify programs, FIFOs and mail. Nothing unless `enable_traps` and one of the MIBs are on.
+pub fn of_telling(telling: Telling<'_>, cx: &Context<'_>, places: &Places) -> Vec<Trap> {
     if !cx.spec.daemon.snmp.traps {
         return Vec::new();
     }
-    let Some(telling) = Telling::of(event) else { return Vec::new() };
     match telling {
         Telling::Instance { id, to, why } => became(cx, places, id, to, why),
         Telling::Group { id, to } if to != Role::Init => group_trap(cx, id, to as i32).into_iter().collect(),
@@ -61,6 +68,97 @@ pub fn of_event(event: &Event, cx: &Context<'_>, places: &Places) -> Vec<Trap> {
         Telling::Refused { id, from, why } => refused(cx, places, id, from, why),
         Telling::Group { .. } | Telling::Priority { .. } | Telling::HeardLower(_) => Vec::new(),
     }
+}
+
+/// What happened to a virtual server, for a manager. Without the branch on show there is no agent of keepalived's that could
+/// tell it.
+pub fn of_servers(event: &balance::Event, cx: &Context<'_>) -> Vec<Trap> {
+    if !cx.spec.daemon.snmp.traps || !(cx.spec.has_servers_on_show() || cx.had_servers_on_show()) {
+        return Vec::new();
+    }
+    let of_server = |server: &ServerInfo, up, count| server_trap(cx, server, up, count).into_iter().collect();
+    let of_quorum =
+        |service: &ServiceInfo, status, count| quorum_trap(cx, service, status, count).into_iter().collect();
+    match event {
+        balance::Event::ServerUp { server, count, .. } => of_server(server, true, *count),
+        balance::Event::ServerDown { server, count, .. } => of_server(server, false, *count),
+        balance::Event::ServerConfirmed { server, up, count } => of_server(server, *up, *count),
+        balance::Event::ServerRemoved { server, present: true, count, .. }
+        | balance::Event::ServerStopped { server, alive: true, present: true, count, .. } => {
+            of_server(server, false, *count)
+        }
+        balance::Event::QuorumGained { service, count, .. } => of_quorum(service, QUORUM_MET, *count),
+        balance::Event::QuorumLost { service, count, .. }
+        | balance::Event::ServiceRemoved { service, had: true, count } => of_quorum(service, QUORUM_NOT_MET, *count),
+        balance::Event::ServiceStopped { service, count, .. } => of_quorum(service, QUORUM_SHUTDOWN, *count),
+        balance::Event::ServerRemoved { present: false, .. }
+        | balance::Event::ServerStopped { .. }
+        | balance::Event::ServiceRemoved { had: false, .. }
+        | balance::Event::Probed { .. }
+        | balance::Event::NotMade { .. }
+        | balance::Event::FileFault { .. }
+        | balance::Event::CheckChanged { .. }
+        | balance::Event::WeightChanged { .. }
+        | balance::Event::SorryRemoved { .. }
+        | balance::Event::Checker { .. }
+        | balance::Event::ServiceRefused { .. }
+        | balance::Event::Restored { .. }
+        | balance::Event::Commanded { .. }
+        | balance::Event::ServiceRemoving { .. }
+        | balance::Event::EntryChanged { .. }
+        | balance::Event::GroupCut { .. }
+        | balance::Event::Reloaded => Vec::new(),
+    }
+}
+
+/// A virtual server by its name: its row, 0 if a reload has taken it away, and what it is.
+fn service_of<'c>(cx: &Context<'c>, service: &ServiceInfo) -> Option<(u32, &'c VirtualServer)> {
+    let named = |spec: &'c LvsSpec| {
+        let at = balance::services_of(spec).iter().position(|own| own.text == service.text)?;
+        Some((at as u32 + 1, spec.services.get(at)?))
+    };
+    let former = || cx.former.and_then(|spec| named(&spec.balance)).map(|(_, own)| (0, own));
+    named(&cx.spec.balance).or_else(former)
+}
+
+/// What tells a virtual server apart, and its protocol.
+fn identified(row: u32, own: &VirtualServer) -> Vec<(Vec<u32>, Value)> {
+    let column = |number: u32| [KEEPALIVED, &[3, 3, 1, number, row]].concat();
+    let mut objects: Vec<_> = check::identity(own).into_iter().map(|(number, value)| (column(number), value)).collect();
+    objects.push((column(8), Value::Integer(check::protocol(own))));
+    objects
+}
+
+fn server_trap(cx: &Context<'_>, server: &ServerInfo, up: bool, count: Count) -> Option<Trap> {
+    let (row, own) = service_of(cx, &server.service)?;
+    let at = own.servers.iter().position(|real| real.endpoint == server.endpoint).filter(|_| row > 0);
+    let place = at.map_or(0, |at| check::first_row(own) + at as u32);
+    let column = |number: u32| [KEEPALIVED, &[3, 4, 1, number, row, place]].concat();
+    let of_service = |number: u32| [KEEPALIVED, &[3, 3, 1, number, row]].concat();
+    let Endpoint { address, port } = server.endpoint;
+    let mut objects = vec![
+        (column(3), Value::address_type(Some(&address))),
+        (column(4), Value::address(address)),
+        (column(5), Value::Unsigned(port.unwrap_or(0).into())),
+        (column(6), Value::Integer(if up { 1 } else { 2 })),
+    ];
+    objects.extend(identified(row, own));
+    objects.push((of_service(21), Value::Unsigned(count.up)));
+    objects.push((of_service(20), Value::Unsigned(count.all)));
+    objects.push(router_id(cx));
+    Some(Trap { oid: [KEEPALIVED, &[3, 5, 0, 1]].concat(), objects })
+}
+
+fn quorum_trap(cx: &Context<'_>, service: &ServiceInfo, status: i32, count: Count) -> Option<Trap> {
+    let (row, own) = service_of(cx, service)?;
+    let column = |number: u32| [KEEPALIVED, &[3, 3, 1, number, row]].concat();
+    let mut objects = identified(row, own);
+    objects.push((column(23), Value::Integer(status)));
+    objects.push((column(22), Value::Unsigned(own.quorum)));
+    objects.push((column(21), Value::Unsigned(count.up)));
+    objects.push((column(20), Value::Unsigned(count.all)));
+    objects.push(router_id(cx));
+    Some(Trap { oid: [KEEPALIVED, &[3, 5, 0, 2]].concat(), objects })
 }
 
 /// The last words: every group.

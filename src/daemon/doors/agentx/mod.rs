@@ -7,15 +7,17 @@
 mod pdu;
 mod session;
 
-use super::socket::{Answer, Question, Reply, Request};
+use super::socket::{Answer, Question, Reply, Request, ServerWish};
+use crate::balance::io::Traffic;
+use crate::daemon::loops::checker;
 use crate::daemon::loops::vrrp::News;
 use crate::kernel::clock;
+use crate::observe::snmp::check::{self, Servers};
 use crate::observe::snmp::traps::{Places, Trap};
 use crate::observe::snmp::{self, KEEPALIVED, RFC2787, RFC6527, Seen, Tree};
-use crate::observe::{Context, Observer, Wishes};
+use crate::observe::{Context, Observer, Telling, Wishes};
 use crate::spec::{Snmp, Spec};
 use crate::time::{Interval, Time};
-use crate::vrrp::io::Event;
 use pdu::{Body, HEADER, Header, Kind};
 use session::{Session, Write, committed};
 use std::io;
@@ -65,6 +67,7 @@ impl Agent {
     /// The thread cannot be started.
     pub fn start(
         engine: mpsc::UnboundedSender<News>,
+        checker: checker::Door,
         questions: mpsc::Sender<Question>,
         version: &str,
     ) -> io::Result<Agent> {
@@ -72,7 +75,8 @@ impl Agent {
         let places = Arc::new(Mutex::new(Places::default()));
         let (here, version) = (places.clone(), version.into());
         let thread = std::thread::Builder::new().name("agentx".into()).spawn(move || {
-            let mut door = Door { engine, questions, version, told, places: here, spec: Arc::default(), seen: None };
+            let (spec, servers) = (Arc::default(), Looks::default());
+            let mut door = Door { engine, checker, questions, version, told, places: here, spec, servers, seen: None };
             // Descriptors are for those who use SNMP.
             if !door.is_switched_on() {
                 return;
@@ -98,12 +102,16 @@ impl Agent {
 }
 
 impl Observer for Agent {
-    fn event(&mut self, event: &Event, cx: &Context<'_>, _: &mut Wishes) {
+    fn told(&mut self, telling: &Telling<'_>, cx: &Context<'_>, _: &mut Wishes) {
         let traps = {
             let places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
-            snmp::traps::of_event(event, cx, &places)
+            snmp::traps::of_telling(*telling, cx, &places)
         };
         self.send(traps);
+    }
+
+    fn balance(&mut self, event: &crate::balance::io::Event, cx: &Context<'_>, _: &mut Wishes) {
+        self.send(snmp::traps::of_servers(event, cx));
     }
 
     fn reconfigured(&mut self, cx: &Context<'_>) {
@@ -136,14 +144,35 @@ struct Connection {
     came: Vec<u8>,
 }
 
+/// What is known of virtual servers: their state at the last look, and what the kernel had counted at its own.
+#[derive(Default)]
+struct Looks {
+    state: Option<Box<crate::balance::snapshot::Snapshot>>,
+    /// For virtual servers and for real servers, each with its moment.
+    of_services: Option<(Time, Arc<Traffic>)>,
+    of_servers: Option<(Time, Arc<Traffic>)>,
+}
+
+impl Looks {
+    fn servers(&self) -> Option<Servers<'_>> {
+        fn counted(look: &Option<(Time, Arc<Traffic>)>) -> Option<&Traffic> {
+            look.as_ref().map(|(_, traffic)| &**traffic)
+        }
+        let (of_services, of_servers) = (counted(&self.of_services), counted(&self.of_servers));
+        Some(Servers { snapshot: self.state.as_deref()?, of_services, of_servers })
+    }
+}
+
 /// The door's end.
 struct Door {
     engine: mpsc::UnboundedSender<News>,
+    checker: checker::Door,
     questions: mpsc::Sender<Question>,
     version: Box<str>,
     told: mpsc::Receiver<ToDoor>,
     places: Arc<Mutex<Places>>,
     spec: Arc<Spec>,
+    servers: Looks,
     /// The objects, and when they were so.
     seen: Option<(Time, Tree)>,
 }
@@ -235,7 +264,7 @@ impl Door {
             (_, Body::Response { error, .. }) => return Err(io::Error::other(format!("it refuses us, error {error}"))),
             _ => return Err(io::ErrorKind::InvalidData.into()),
         };
-        for (region, description) in regions(on) {
+        for (region, description) in regions(&self.spec) {
             say(&mut master, &session.register(&region)).await?;
             say(&mut master, &session.describe(&region, description)).await?;
         }
@@ -260,7 +289,7 @@ impl Door {
                 told = self.told.recv() => match told {
                     Some(ToDoor::Trap(trap)) => say(&mut master, &session.notify(&trap)).await?,
                     Some(ToDoor::Configured(spec)) => {
-                        let same = spec.daemon.snmp == self.spec.daemon.snmp;
+                        let same = *on == spec.daemon.snmp && regions(&spec) == regions(&self.spec);
                         (self.spec, self.seen) = (spec, None);
                         if !same {
                             say(&mut master, &session.close()).await?;
@@ -320,19 +349,77 @@ impl Door {
 
     /// Asks for the change of one instance; true when it is in force.
     async fn write(&self, write: Write) -> bool {
-        let (row, priority, preempt) = match write {
-            Write::Priority { row, priority } => (row, Some(priority), None),
-            Write::Preempt { row, preempt } => (row, None, Some(preempt)),
+        let instance = |row: u32| {
+            let one = (row as usize).checked_sub(1).and_then(|index| self.spec.instances.get(index))?;
+            Some(one.name.to_string())
         };
-        let Some(one) = (row as usize).checked_sub(1).and_then(|index| self.spec.instances.get(index)) else {
-            return false;
+        let request = match write {
+            Write::Priority { row, priority } => instance(row).map(|instance| Request::Adjust {
+                instance,
+                priority: Some(priority),
+                preempt: None,
+                by: "SNMP".into(),
+            }),
+            Write::Preempt { row, preempt } => instance(row).map(|instance| Request::Adjust {
+                instance,
+                priority: None,
+                preempt: Some(preempt),
+                by: "SNMP".into(),
+            }),
+            Write::Weight { service, server, weight } => self.weigh(service, server, weight),
         };
-        let request = Request::Adjust { instance: one.name.to_string(), priority, preempt, by: "SNMP".into() };
+        let Some(request) = request else { return false };
         let (answer, answered) = oneshot::channel();
         if self.questions.send(Question { request, answer: Answer::Once(answer) }).await.is_err() {
             return false;
         }
         matches!(timeout(PATIENCE, answered).await, Ok(Ok(Reply::Done { .. })))
+    }
+
+    /// As `vipctl weigh-server` asks.
+    fn weigh(&self, service: u32, server: u32, weight: u32) -> Option<Request> {
+        let snapshot = self.servers.state.as_deref()?;
+        let (at, real) = check::server_at(&snapshot.spec, service, server)?;
+        Some(Request::Server {
+            service: Some(snapshot.services.get(at)?.info.text.to_string()),
+            address: real.endpoint.address,
+            port: real.endpoint.port,
+            wish: ServerWish::Weigh { weight: Some(weight) },
+        })
+    }
+
+    /// A new look at virtual servers, and at what the kernel counts if that is older than it may be.
+    async fn look_at_servers(&mut self, now: Time) {
+        if !self.spec.has_servers_on_show() {
+            self.servers = Looks::default();
+            return;
+        }
+        let on = &self.spec.daemon.snmp;
+        let old = |look: &Option<(Time, Arc<Traffic>)>, every: Interval| {
+            look.as_ref().is_none_or(|(at, _)| now.since(*at) >= every)
+        };
+        let services = old(&self.servers.of_services, on.services_every);
+        let servers = old(&self.servers.of_servers, on.servers_every);
+        if !services && !servers {
+            let (answer, answered) = oneshot::channel();
+            self.checker.send(checker::News::State(answer));
+            if let Ok(Ok(state)) = timeout(ENGINE_PATIENCE, answered).await {
+                self.servers.state = Some(state);
+            }
+            return;
+        }
+        let (answer, answered) = oneshot::channel();
+        self.checker.send(checker::News::Snapshot(answer));
+        let Ok(Ok(picture)) = timeout(ENGINE_PATIENCE, answered).await else { return };
+        let checker::Picture { snapshot, traffic } = *picture;
+        self.servers.state = Some(Box::new(snapshot));
+        let look = traffic.map(|traffic| (now, Arc::new(traffic)));
+        if services {
+            self.servers.of_services.clone_from(&look);
+        }
+        if servers {
+            self.servers.of_servers = look;
+        }
     }
 
     /// Takes a new look if the last one is too old.
@@ -351,7 +438,9 @@ impl Door {
         if !same {
             return;
         }
-        let seen = Seen { spec: &self.spec, now: &snapshot, version: &self.version, uptime };
+        self.look_at_servers(now).await;
+        let servers = self.servers.servers();
+        let seen = Seen { spec: &self.spec, now: &snapshot, servers, version: &self.version, uptime };
         *self.places.lock().unwrap_or_else(PoisonError::into_inner) = Places::of(&seen);
         self.seen = Some((now, snmp::tree(&seen)));
     }
@@ -373,8 +462,12 @@ async fn connect(on: &Snmp) -> io::Result<Connection> {
 }
 
 /// What is served, with keepalived's words for sysORTable.
-fn regions(on: &Snmp) -> Vec<(Vec<u32>, &'static str)> {
+fn regions(spec: &Spec) -> Vec<(Vec<u32>, &'static str)> {
+    let (on, servers) = (&spec.daemon.snmp, spec.has_servers_on_show());
     let mut regions = Vec::new();
+    if servers {
+        regions.push(([KEEPALIVED, &[3]].concat(), "The MIB module for Healthchecker"));
+    }
     if on.vrrp {
         regions.push(([KEEPALIVED, &[2]].concat(), "The MIB module for KEEPALIVED-VRRP"));
     }
@@ -384,7 +477,7 @@ fn regions(on: &Snmp) -> Vec<(Vec<u32>, &'static str)> {
     if on.rfcv3 {
         regions.push((RFC6527.to_vec(), "The MIB module for VRRPV3"));
     }
-    if on.vrrp {
+    if on.vrrp || servers {
         regions.push(([KEEPALIVED, &[1]].concat(), "The MIB module for Keepalived"));
     }
     regions

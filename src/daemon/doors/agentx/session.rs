@@ -17,6 +17,8 @@ const SNMP_TRAP_OID: &[u32] = &[1, 3, 6, 1, 6, 3, 1, 1, 4, 1, 0];
 const BASE_PRIORITY: u32 = 7;
 const PREEMPT: u32 = 13;
 const ACCEPT: u32 = 27;
+/// The column of realServerTable that may be written.
+const WEIGHT: u32 = 7;
 
 /// Error status of a SET (RFC 3416 §3).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -35,6 +37,8 @@ pub enum Write {
     Priority { row: u32, priority: u8 },
     /// `vrrpInstancePreempt`.
     Preempt { row: u32, preempt: bool },
+    /// `realServerWeight`: rows of the virtual server and of the server; 0..=2³¹−1.
+    Weight { service: u32, server: u32, weight: u32 },
 }
 
 /// Counts our packets, and remembers the SET under way.
@@ -190,6 +194,18 @@ fn test(tree: &Tree, writes: &[(Vec<u32>, Written)]) -> (Option<(SetError, u16)>
 }
 
 fn write(tree: &Tree, oid: &[u32], value: Written) -> Result<Write, SetError> {
+    let servers = [KEEPALIVED, &[3, 4, 1]].concat();
+    if let Some([WEIGHT, service, server]) = oid.strip_prefix(servers.as_slice())
+        && tree.get(oid).is_some()
+    {
+        return match value {
+            Written::AnotherType => Err(SetError::WrongType),
+            Written::Integer(number) => {
+                let weight = u32::try_from(number).map_err(|_| SetError::WrongValue)?;
+                Ok(Write::Weight { service: *service, server: *server, weight })
+            }
+        };
+    }
     let instances = [KEEPALIVED, &[2, 3, 1]].concat();
     let Some([column, row]) = oid.strip_prefix(instances.as_slice()) else { return Err(SetError::NotWritable) };
     if tree.get(oid).is_none() {

@@ -54,7 +54,11 @@ impl Table {
     ) -> io::Result<Table> {
         let orders = Orders::default();
         let keeper = Keeper {
-            settings: Settings { namespace: spec.settings.namespace.clone(), record: Some(record) },
+            settings: Settings {
+                namespace: spec.settings.namespace.clone(),
+                record: Some(record),
+                buffer: spec.settings.netlink_buffer,
+            },
             flush: spec.settings.flush,
             marks_before: spec.settings.marks.clone(),
             orders: orders.clone(),

@@ -417,6 +417,9 @@ impl Services {
             Wish::Data => {
                 tracing::info!(target: "parent", "Printing parent data for process({}) on signal", std::process::id());
                 tracing::info!(target: "vrrp", "Printing VRRP data for process({}) on signal", std::process::id());
+                if self.has_checker() {
+                    tracing::info!(target: "checker", "Printing checker data for process({}) on signal", std::process::id());
+                }
                 self.dump(dumps::Kind::Data);
             }
             Wish::Stats => {
@@ -443,6 +446,14 @@ impl Services {
                 }
             });
         }
+        if kind == dumps::Kind::Data && self.has_checker() {
+            let (spec, servers, writer) = (self.parts.hub.spec().clone(), self.services(), self.parts.writer.clone());
+            self.answers.spawn(async move {
+                if let Ok(servers) = servers.await {
+                    write(&writer, "a dump of virtual servers", move || dumps::write_check(&spec, &servers));
+                }
+            });
+        }
         let (spec, snapshot, writer) = (self.parts.hub.spec().clone(), self.snapshot(), self.parts.writer.clone());
         self.answers.spawn(async move {
             if let Ok(snapshot) = snapshot.await {
@@ -462,6 +473,12 @@ impl Services {
         let spec = self.parts.hub.spec();
         self.parts.options.parts.bfd
             && (!spec.bfds.is_empty() || !spec.sessions.is_empty() || self.parts.options.parts.all)
+    }
+
+    /// Would keepalived have a checker process?
+    fn has_checker(&self) -> bool {
+        let parts = &self.parts.options.parts;
+        parts.checkers && (self.parts.hub.spec().daemon.virtual_servers > 0 || parts.all)
     }
 
     fn sessions(&self) -> oneshot::Receiver<Box<crate::bfd::snapshot::Snapshot>> {

@@ -151,7 +151,7 @@ impl Services {
             request => {
                 let (snapshot, view, beside) = (self.snapshot(), self.view(), self.beside());
                 let sessions = self.sessions();
-                let services = matches!(request, Request::Metrics { .. }).then(|| self.services());
+                let services = matches!(request, Request::Metrics { .. }).then(|| self.picture());
                 self.answers.spawn(async move {
                     let reply = match snapshot.await {
                         Ok(snapshot) => {
@@ -350,7 +350,7 @@ impl Services {
     }
 
     /// The state of virtual servers; breaks where none are checked.
-    fn services(&self) -> oneshot::Receiver<Box<crate::balance::snapshot::Snapshot>> {
+    pub(super) fn services(&self) -> oneshot::Receiver<Box<crate::balance::snapshot::Snapshot>> {
         let (answer, answered) = oneshot::channel();
         self.parts.checker.send(checker::News::State(answer));
         answered
