@@ -31,7 +31,7 @@ pub mod privilege;
 pub mod probes;
 pub mod process;
 pub mod programs;
-mod readiness;
+pub(crate) mod readiness;
 pub mod reconcile;
 pub mod socket;
 mod sysctl;

@@ -5,12 +5,11 @@ use super::Heard;
 use crate::balance::io::{Finding, Stage, Symptom};
 use crate::kernel::clock;
 use crate::kernel::process::{self, Child, Outfit, Whom};
+use crate::kernel::readiness;
 use crate::probe::Transcript;
 use crate::spec::{Exit, Run};
 use crate::time::Interval;
 use std::io;
-use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
 
 pub(crate) async fn run(run: &Run, timeout: Interval, dynamic: bool) -> Heard {
     let began = clock::now();
@@ -43,7 +42,7 @@ fn possible(run: &Run) -> Run {
 
 /// How the program ended; `None`: it took too long, and was ended with all that it started.
 async fn outcome(Child { pid, ended, executed }: Child, timeout: Interval) -> io::Result<Option<Exit>> {
-    let ended = AsyncFd::with_interest(ended, Interest::READABLE)?;
+    let ended = readiness::readable(ended)?;
     let in_time = tokio::time::timeout(timeout.to_std(), ended.readable()).await.is_ok();
     if !in_time {
         process::signal(pid, ended.get_ref(), Whom::Group, libc::SIGKILL);

@@ -17,7 +17,6 @@ use crate::spec::balance::{
     Timing, TunnelChecksum, TunnelKind, VirtualServer,
 };
 use crate::spec::{Fifo, Run, Spec};
-use crate::time::Interval;
 use crate::wire::Family;
 use std::collections::HashMap;
 

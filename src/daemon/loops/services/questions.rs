@@ -34,6 +34,8 @@ const FILES_ANSWER: Duration = Duration::from_secs(2);
 /// What a thread has time for to say what it leaves behind.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 const LOOK: Duration = Duration::from_millis(20);
+/// How long an answer waits for what the checker thread knows; it asks the kernel, which has a second.
+const CHECKER_PATIENCE: Duration = Duration::from_secs(2);
 
 /// A program file that is tried out, and who asked for it.
 pub(super) struct Fitting {
@@ -75,7 +77,9 @@ impl Services {
                     if let Ok(snapshot) = snapshot.await {
                         let around = around(beside, sessions).await;
                         let mut reply = answers::status(&view, &snapshot, &around);
-                        if let (Reply::Status { status }, Ok(picture)) = (&mut reply, servers.await)
+                        // A checker that is stuck holds up nobody.
+                        let servers = timeout(CHECKER_PATIENCE, servers).await.ok().and_then(Result::ok);
+                        if let (Reply::Status { status }, Some(picture)) = (&mut reply, servers)
                             && let Some(fields) = status.as_object_mut()
                         {
                             fields.insert("servers".into(), picture.json());
@@ -157,7 +161,8 @@ impl Services {
                         Ok(snapshot) => {
                             let mut around = around(beside, sessions).await;
                             if let Some(services) = services {
-                                around.services = services.await.ok();
+                                let services = timeout(CHECKER_PATIENCE, services).await;
+                                around.services = services.ok().and_then(Result::ok);
                             }
                             answers::to(&request, &view, &snapshot, &around)
                         }
