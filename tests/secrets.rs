@@ -293,7 +293,7 @@ fn shown(text: &str) -> Option<String> {
     let mut engine = Engine::new(spec.clone(), Vec::new(), now);
     while engine.poll().is_some() {}
     let snapshot = engine.snapshot(now);
-    let seen = snmp::Seen { spec: &spec, now: &snapshot, version: "", uptime: (now, 0) };
+    let seen = snmp::Seen { spec: &spec, now: &snapshot, servers: None, version: "", uptime: (now, 0) };
     let mut all = vec![
         dump::data(&spec, &snapshot),
         dump::parent(&spec),
