@@ -141,6 +141,16 @@ fn reload_of_4080_instances_unchanged(bencher: Bencher) {
     });
 }
 
+/// What a scrape of the metrics or `vipctl status` costs the engine thread.
+#[divan::bench]
+fn snapshot_of_4080_masters(bencher: Bencher) {
+    let mut engine = Engine::new(spec(200), links(), Time::ZERO);
+    let now = Time::ZERO + Interval::from_secs(10);
+    engine.handle(Input::Tick, now);
+    drain(&mut engine);
+    bencher.bench_local(|| engine.snapshot(now));
+}
+
 #[divan::bench]
 fn parse_one_advert(bencher: Bencher) {
     let (_, bytes) = adverts().swap_remove(0);

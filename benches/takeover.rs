@@ -10,10 +10,10 @@
 //! ```
 //! `KEEPALIVED=PROGRAM` and `VIPD=PROGRAM` name other programs than those that are installed and built. As root.
 //!
-//! A row is named by what is done: `crash` and `graceful` (the master is killed, or stopped), `cpu`, `calls`
-//! (by strace), `reload`, each with
-//! instances, addresses of each and advert interval; `cadence` with interval and processes that do nothing but count;
-//! `heal`; `test` (`-t`) with instances; `start`. Two servers and an observer in network namespaces; the observer is a
+//! A row is named by what is done. `crash` and `graceful` (the master is killed, or stopped), `cpu`, `calls` (system calls,
+//! by strace), `reload` and `scrape` (metrics are asked for ten times a second) have instances, addresses of each and
+//! advert interval; `cadence` has the interval and how many processes beside do nothing but count; `test` (`-t`) has
+//! instances; then there are `heal` and `start`. Two servers and an observer in network namespaces; the observer is a
 //! packet socket on the bridge between them, so that both daemons are judged by what a client would see, with the
 //! kernel's time stamps. "Late" is counted from the deadline that the RFC gives the backup: the last advert heard plus the
 //! master down interval, or the skew time after priority 0. Figures are least, middle and greatest of all runs. The
@@ -31,7 +31,7 @@ use lan::Size;
 use std::path::PathBuf;
 
 /// What is measured when nothing is asked for.
-const ROWS: [&str; 18] = [
+const ROWS: [&str; 19] = [
     "crash:1:1:0.1",
     "crash:255:4:1",
     "graceful:1:1:0.1",
@@ -45,6 +45,7 @@ const ROWS: [&str; 18] = [
     "cpu:4080:1:1",
     "cadence:0.01:0",
     "cadence:0.01:4",
+    "scrape:50:1:0.01",
     "heal",
     "reload:255:4:0.1",
     "test:5000",
@@ -149,6 +150,7 @@ fn measure(row: &str, program: &std::path::Path) -> Vec<Figure> {
         "calls" => work::calls(size, program),
         "cpu" => work::cost(size, program),
         "cadence" => work::cadence(number(1), number(2) as usize, program),
+        "scrape" => work::scrape(size, program),
         "heal" => work::heal(program),
         "reload" => work::reload(size, program),
         "test" => work::test(number(1) as usize, program),

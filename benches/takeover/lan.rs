@@ -43,6 +43,8 @@ pub struct Lan {
     pub daemons: [Option<Child>; 2],
     /// On the first link.
     pub observer: Observer,
+    /// Further ones for the daemons that are started.
+    pub arguments: &'static str,
 }
 
 impl Lan {
@@ -64,7 +66,7 @@ impl Lan {
             }
         }
         let observer = Observer::new(SWITCH, "br0").unwrap();
-        Lan { daemons: [None, None], observer }
+        Lan { daemons: [None, None], observer, arguments: "" }
     }
 
     pub fn start(&mut self, position: usize, program: &Path, configuration: &str) {
@@ -73,9 +75,10 @@ impl Lan {
         let file = folder.join("keepalived.conf");
         std::fs::write(&file, configuration).unwrap();
         let script = format!(
-            "mount -t tmpfs tmpfs /run && mkdir -p /run/keepalived && exec {} -n -l -P -f {}",
+            "mount -t tmpfs tmpfs /run && mkdir -p /run/keepalived && exec {} -n -l -P -f {} {}",
             program.display(),
-            file.display()
+            file.display(),
+            self.arguments
         );
         let log = std::fs::File::create(folder.join("log")).unwrap();
         let child = Command::new("ip")

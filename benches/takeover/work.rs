@@ -4,9 +4,12 @@ use crate::Figure;
 use crate::lan::{HUP, Lan, SERVERS, Size, configuration, server};
 use std::collections::HashMap;
 use std::fmt::Write as _;
+use std::io::{Read, Write as _};
 use std::net::IpAddr;
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use vipd::kernel::namespace;
 use vipd::lab::observer::{Sighting, What};
@@ -161,6 +164,41 @@ fn memory(lan: &Lan, position: usize) -> f64 {
     lan.processes(position).into_iter().map(of).sum()
 }
 
+/// The cadence while the master's metrics are asked for ten times a second. keepalived has none.
+pub fn scrape(size: Size, program: &Path) -> Vec<Figure> {
+    const SOCKET: &str = "/tmp/vipdbench.metrics";
+    if !program.ends_with("vipd") {
+        return Vec::new();
+    }
+    let mut lan = Lan::new(1);
+    lan.start(1, program, &configuration(1, size));
+    lan.arguments = "--metrics unix:/tmp/vipdbench.metrics";
+    lan.start(0, program, &configuration(0, size));
+    lan.settle(size.0);
+    lan.watch(Duration::from_secs(4), |_| false);
+    let asked = AtomicU32::new(0);
+    let over = AtomicBool::new(false);
+    let ask = || {
+        while !over.load(Ordering::Relaxed) {
+            if let Ok(mut socket) = UnixStream::connect(SOCKET) {
+                let mut page = String::new();
+                let _ = socket.write_all(b"GET /metrics HTTP/1.0\r\n\r\n");
+                let whole = socket.read_to_string(&mut page).is_ok() && page.contains("vipd_vrrp_state");
+                asked.fetch_add(u32::from(whole), Ordering::Relaxed);
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    };
+    let mut figures = std::thread::scope(|scope| {
+        scope.spawn(ask);
+        let figures = gaps(&mut lan);
+        over.store(true, Ordering::Relaxed);
+        figures
+    });
+    figures.push(Figure::new("whole answers of the metrics", vec![asked.load(Ordering::Relaxed).into()]));
+    figures
+}
+
 /// Gaps between adverts, with so many processes beside that do nothing but count.
 pub fn cadence(interval: f64, hogs: usize, program: &Path) -> Vec<Figure> {
     let mut lan = Lan::new(1);
@@ -168,20 +206,26 @@ pub fn cadence(interval: f64, hogs: usize, program: &Path) -> Vec<Figure> {
     let count = || Command::new("sh").args(["-c", "while :; do :; done"]).spawn();
     let mut beside: Vec<_> = (0..hogs).filter_map(|_| count().ok()).collect();
     std::thread::sleep(Duration::from_millis(500));
+    let figures = gaps(&mut lan);
+    for hog in &mut beside {
+        let _ = hog.kill();
+        let _ = hog.wait();
+    }
+    figures
+}
+
+/// Between the adverts of the first virtual router, for eight seconds.
+fn gaps(lan: &mut Lan) -> Vec<Figure> {
     let begun = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
     let (mut times, mut false_ones) = (Vec::new(), 0.0);
     lan.watch(Duration::from_secs(8), |sighting| {
-        if let What::Advert { source, .. } = &sighting.what
+        if let What::Advert { source, vrid: 1, .. } = &sighting.what
             && sighting.at >= begun
         {
             if *source == server(0) { times.push(sighting.at.as_secs_f64()) } else { false_ones += 1.0 }
         }
         false
     });
-    for hog in &mut beside {
-        let _ = hog.kill();
-        let _ = hog.wait();
-    }
     let mut gaps: Vec<f64> = times.windows(2).map(|pair| (pair[1] - pair[0]) * 1e3).collect();
     gaps.sort_by(f64::total_cmp);
     let at = |part: f64| gaps.get(((gaps.len() as f64 * part) as usize).min(gaps.len().saturating_sub(1)));
