@@ -272,6 +272,8 @@ impl Sockets {
     /// again until nothing is there in any of them. What is left is found by the next wait.
     pub fn receive(&mut self, heard: &mut Heard, room: usize, all: bool) {
         heard.clear();
+        // A socket that tells of nothing but errors must not keep us here: each look counts.
+        let mut room = room;
         while all || self.has_heard() {
             let Some(token) = self.ready.pop_front() else {
                 if self.wait(Time::ZERO).is_err() || !self.has_heard() {
@@ -279,14 +281,16 @@ impl Sockets {
                 }
                 continue;
             };
-            if heard.len() >= room {
+            if room == 0 {
                 return self.ready.clear();
             }
+            let before = heard.len();
             let Some(here) = self.open.get(&token) else { continue };
             let more = heard.read(&here.socket, |envelope| {
                 let meta = meta(here.port.family, envelope);
                 (!self.reaches_a_closer_socket(here, &meta)).then_some(meta)
             });
+            room = room.saturating_sub((heard.len() - before).max(1));
             if more {
                 self.ready.push_back(token);
             }
