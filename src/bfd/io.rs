@@ -214,26 +214,6 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    /// In the order in which they are counted and shown.
-    pub const ALL: [Refusal; 16] = [
-        Refusal::TooLong,
-        Refusal::Short,
-        Refusal::Version,
-        Refusal::Length,
-        Refusal::Multiplier,
-        Refusal::Multipoint,
-        Refusal::MyDiscriminator,
-        Refusal::YourDiscriminator,
-        Refusal::PollAndFinal,
-        Refusal::Authenticated,
-        Refusal::NoSession,
-        Refusal::Source,
-        Refusal::Port,
-        Refusal::NoTtl,
-        Refusal::Ttl,
-        Refusal::Shutdown,
-    ];
-
     /// The name in metrics and JSON.
     pub const fn word(self) -> &'static str {
         match self {

@@ -30,7 +30,6 @@ use io::{Action, Beginning, Command, Event, Input, Obstacle, Refusal, RxMeta, Se
 use places::Places;
 use session::{Cx, Session};
 use std::collections::{BTreeMap, VecDeque};
-use std::net::IpAddr;
 
 /// A refusal of the same kind is told again after this.
 const TOLD_AGAIN: Interval = Interval::from_secs(60);
@@ -335,10 +334,5 @@ impl Engine {
         let id = SessionId(self.next_id);
         self.next_id = self.next_id.wrapping_add(1);
         id
-    }
-
-    /// Addresses of all neighbours, for whoever asks about firewalls.
-    pub fn neighbors(&self) -> impl Iterator<Item = IpAddr> {
-        self.sessions.iter().map(|session| session.spec.neighbor)
     }
 }

@@ -22,6 +22,10 @@ enum Flaw {
     NoCause,
     TakesAnyTtl,
     PassiveSpeaks,
+    /// Announces the fast interval while it speaks slowly, as keepalived does around a change.
+    PromisesTooMuch,
+    /// Packets that waited in the socket count from when they were read.
+    IgnoresStamps,
 }
 
 struct Flawed {
@@ -30,7 +34,8 @@ struct Flawed {
     extra: VecDeque<Action>,
     last: Option<(SessionId, Packet)>,
     now: Time,
-    swapped: bool,
+    /// When the process went on after a stop.
+    woken: Option<Time>,
 }
 
 impl Sessions for Flawed {
@@ -54,8 +59,13 @@ impl Sessions for Flawed {
                     self.extra.push_back(Action::Send(id, echo.emit()));
                 }
             }
+            (Flaw::IgnoresStamps, Input::Packet { .. }) => {
+                let read = self.woken.unwrap_or(now);
+                return self.inner.handle(input, read.max(now));
+            }
             _ => {}
         }
+        self.woken = None;
         self.inner.handle(input, now);
     }
 
@@ -72,6 +82,9 @@ impl Sessions for Flawed {
                 Flaw::SwallowsFinals if packet.is_final => return self.poll(),
                 Flaw::SpeaksTwice if packet.state == State::Up && !packet.is_final => {
                     self.extra.push_back(action.clone());
+                }
+                Flaw::PromisesTooMuch if packet.state != State::Up => {
+                    return Some(Action::Send(*id, Packet { min_tx: 10_000, ..packet }.emit()));
                 }
                 // The peer never learns that it is heard.
                 Flaw::NeverSaysInit if packet.state == State::Init => return self.poll(),
@@ -114,11 +127,11 @@ impl Sessions for Flawed {
     }
 
     fn woken_late(&mut self, at: Time, by: Interval) {
+        self.woken = Some(at);
         self.inner.woken_late(at, by);
     }
 
     fn find(&self, name: &str) -> Option<SessionId> {
-        let _ = self.swapped;
         self.inner.find(name)
     }
 
@@ -141,12 +154,14 @@ fn every_flaw_breaks_its_law() {
         (Flaw::NoCause, Law::OneCause),
         (Flaw::TakesAnyTtl, Law::RefusedChangesNothing),
         (Flaw::PassiveSpeaks, Law::PassiveWaits),
+        (Flaw::PromisesTooMuch, Law::Rests),
+        (Flaw::IgnoresStamps, Law::LateFacts),
     ];
     for (flaw, law) in rows {
         let make = |specs: &[Session], world: Beginning| -> Box<dyn Sessions> {
             let inner = real(specs, world);
             let now = Time::ZERO;
-            Box::new(Flawed { inner, flaw, extra: VecDeque::new(), last: None, now, swapped: false })
+            Box::new(Flawed { inner, flaw, extra: VecDeque::new(), last: None, now, woken: None })
         };
         let mut broken = Vec::new();
         for seed in 0..400 {

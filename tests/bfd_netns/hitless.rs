@@ -11,7 +11,7 @@ fn reloads_and_upgrades_do_not_move_the_peer_s_counter() {
     }
     let all = std::env::var_os("VIPD_BFD_HITLESS").is_some();
     // A detection time that a machine with other work can keep, unless the whole is asked for.
-    let (interval, reloads, upgrades) = if all { (10, 100, 20) } else { (60, 4, 2) };
+    let (interval, reloads, upgrades) = if all { (10, 100, 20) } else { (60, 10, 3) };
     let mut pair = Pair::new([Kind::Vipd, Kind::Frr], false);
     let session = pair.session(0, false, &format!(" min_rx {interval}\n min_tx {interval}\n multiplier 5"));
     pair.configure(0, &session);

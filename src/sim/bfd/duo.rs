@@ -251,10 +251,12 @@ impl<'m> Duo<'m> {
             let at = self.local(side, self.now);
             self.sides[side].engine.woken_late(at, late);
         }
+        self.sides[side].watch.told_late(true);
         for (at, meta, bytes) in waiting {
             self.tell(side, Input::Packet { meta, bytes: &bytes }, at);
         }
         self.tell(side, Input::Tick, self.now);
+        self.sides[side].watch.told_late(false);
     }
 
     /// The server is switched off and on: another engine, other discriminators.

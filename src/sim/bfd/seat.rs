@@ -193,10 +193,14 @@ impl World<'_> {
         if let Some(due) = seat.engine.deadline().filter(|due| *due < now) {
             seat.engine.woken_late(now, now.since(due));
         }
+        seat.watch.told_late(true);
         for (at, meta, bytes) in waiting {
             self.tell_sessions(node, &Input::Packet { meta, bytes: &bytes }, at);
         }
         self.tell_sessions(node, &Input::Tick, now);
+        if let Some(seat) = self.seat(node) {
+            seat.watch.told_late(false);
+        }
     }
 
     /// The daemon stops in order: peers are told not to rely on it.

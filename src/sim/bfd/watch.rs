@@ -68,6 +68,8 @@ pub struct Watch {
     tolerance: Interval,
     before: Snapshot,
     deadline: Option<Time>,
+    /// What is told now happened earlier: see [`Watch::told_late`].
+    late: bool,
     pub violations: Vec<Violation>,
     pub turns: u64,
 }
@@ -81,11 +83,17 @@ impl Watch {
             tolerance,
             before: Snapshot::default(),
             deadline: None,
+            late: false,
             violations: Vec::new(),
             turns: 0,
         };
         watch.take_over(specs);
         watch
+    }
+
+    /// From here on (or no more) the facts are old ones, told with their true times, as after a stop of the process.
+    pub fn told_late(&mut self, late: bool) {
+        self.late = late;
     }
 
     fn take_over(&mut self, specs: &[Session]) {
@@ -352,13 +360,14 @@ impl Watch {
 
     fn compare(&mut self, at: Time, told: &BTreeMap<Box<str>, u64>, after: &Snapshot) {
         let mut wrong = Vec::new();
+        let of_state = if self.late { Law::LateFacts } else { Law::Detection };
         for one in &mut self.sessions {
             let name = one.model.spec.name.clone();
             let Some(view) = after.sessions.iter().find(|view| view.name == name) else { continue };
             one.discriminator = view.discriminator;
             if view.state != one.model.state {
                 let (is, should) = (view.state, one.model.state);
-                wrong.push((Law::Detection, format!("{name} is {is} and should be {should}")));
+                wrong.push((of_state, format!("{name} is {is} and should be {should}")));
                 one.model.state = is;
             } else if (view.level.up, view.level.held) != (one.model.up, one.model.held) {
                 let should = (one.model.up, one.model.held);

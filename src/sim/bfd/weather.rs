@@ -87,6 +87,9 @@ pub fn storm(seed: u64, weather: Weather, make: &Make<'_>) -> Vec<(usize, Violat
             return duo.violations();
         }
     }
+    if random.one_in(3) {
+        rest(&mut duo, random.below(2) as usize);
+    }
     calm(&mut duo);
     duo.violations()
 }
@@ -187,6 +190,38 @@ fn ask_for_quiet(duo: &mut Duo<'_>, to: usize, random: &mut Random) {
     duo.paths[1 - to] = path;
 }
 
+/// Everything works but one direction: both ends come to rest, neither of them up.
+fn rest(duo: &mut Duo<'_>, dead: usize) {
+    for side in 0..2 {
+        duo.paths[side] = Path { cut: side == dead, ..Path::default() };
+        duo.resume_process(side);
+        duo.command(side, false);
+    }
+    duo.run(settling(duo));
+    let before = duo.sides[0].changes + duo.sides[1].changes;
+    duo.run(Interval::from_secs(20));
+    if !duo.violations().is_empty() {
+        return;
+    }
+    if duo.sides[0].changes + duo.sides[1].changes != before {
+        duo.wrong(Law::Rests, "a session swings although only one direction is dead".into());
+    } else if (0..2).any(|side| duo.state(side) == Some(State::Up)) {
+        duo.wrong(Law::Rests, "a session is up over a path that is dead in one direction".into());
+    }
+}
+
+/// So long may it take until what was before is over: the detection time of what is left, then some idle intervals.
+fn settling(duo: &Duo<'_>) -> Interval {
+    let longest = |side: usize| {
+        let view = duo.sides[side].engine.snapshot(duo.now);
+        view.sessions.iter().map(|view| view.detection_time).max().unwrap_or_default()
+    };
+    let leftovers = longest(0).max(longest(1));
+    let idle = duo.sides.iter().flat_map(|side| &side.specs).map(|spec| spec.idle_tx).max().unwrap_or_default();
+    // A session that came up over what was left may have to fall once more before it comes up for good.
+    leftovers.times(2) + idle.times(5)
+}
+
 /// All is well again: both ends have to come up, and to stay up.
 fn calm(duo: &mut Duo<'_>) {
     for side in 0..2 {
@@ -197,15 +232,7 @@ fn calm(duo: &mut Duo<'_>) {
     if duo.sides.iter().all(|side| side.specs.iter().all(|spec| spec.passive)) {
         return;
     }
-    // The detection time of what is left over from before, then two idle intervals.
-    let longest = |side: usize| {
-        let view = duo.sides[side].engine.snapshot(duo.now);
-        view.sessions.iter().map(|view| view.detection_time).max().unwrap_or_default()
-    };
-    let leftovers = longest(0).max(longest(1));
-    let idle = duo.sides.iter().flat_map(|side| &side.specs).map(|spec| spec.idle_tx).max().unwrap_or_default();
-    // A session that came up over what was left may have to fall once more before it comes up for good.
-    duo.run(leftovers.times(2) + idle.times(5));
+    duo.run(settling(duo));
     if !duo.violations().is_empty() {
         return;
     }
