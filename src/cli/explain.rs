@@ -13,7 +13,7 @@ pub fn render(snapshot: &Snapshot, only: Option<&str>, paint: Paint) -> Option<S
     let wanted = |i: &&Instance| only.is_none_or(|name| i.name == name || member(i));
     let chosen: Vec<&Instance> = snapshot.instances.iter().filter(wanted).collect();
     if chosen.is_empty() {
-        return None;
+        return session(snapshot, only?, paint);
     }
     Some(chosen.iter().map(|i| paragraph(snapshot, i, paint)).collect::<Vec<_>>().join("\n"))
 }
@@ -38,6 +38,9 @@ fn paragraph(snapshot: &Snapshot, instance: &Instance, paint: Paint) -> String {
     for part in instance.contributions.iter().filter(|c| c.fault) {
         say("", &format!("{}, and without a weight that means FAULT.", part.words()));
     }
+    for session in instance.contributions.iter().filter_map(|part| snapshot.session(&part.tracker)) {
+        say("session", &format!("{} to {} is {}.", session.name, session.neighbor, session.words(snapshot)));
+    }
     say("master", &format!("{}.", status::master(snapshot, instance)));
     let next = status::next(snapshot, instance);
     if !next.is_empty() {
@@ -53,6 +56,27 @@ fn paragraph(snapshot: &Snapshot, instance: &Instance, paint: Paint) -> String {
         say("outlook", &line);
     }
     out
+}
+
+/// A BFD session, and who goes by it.
+fn session(snapshot: &Snapshot, name: &str, paint: Paint) -> Option<String> {
+    let session = snapshot.sessions().iter().find(|session| session.name == name)?;
+    let mut out =
+        format!("BFD session {} to {} is {}.\n", paint.strong(name), session.neighbor, session.words(snapshot));
+    for instance in &snapshot.instances {
+        for part in instance.contributions.iter().filter(|part| part.tracker == name) {
+            if snapshot.session(name).is_none() {
+                continue;
+            }
+            let effect = match (part.fault, part.weight) {
+                (true, _) => "is in FAULT by it".to_owned(),
+                (false, 0) => "goes into FAULT when it changes".to_owned(),
+                (false, _) => format!("has {} of its priority by it", part.amount),
+            };
+            out += &format!("  {} tracks it and {effect}.\n", instance.name);
+        }
+    }
+    Some(out)
 }
 
 /// What is over, but worth knowing for who looks into the past.

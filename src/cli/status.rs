@@ -1,4 +1,5 @@
-//! `vipctl status`: one line an instance, what is wrong, where the addresses are, then groups, scripts and other trackers.
+//! `vipctl status`: one line an instance, what is wrong, where the addresses are, then groups, scripts and other trackers,
+//! and BFD sessions.
 
 use super::alarms;
 use super::clock;
@@ -103,6 +104,9 @@ fn chosen(snapshot: &Snapshot, instances: &[&Instance], whole: bool, paint: Pain
     if !snapshot.scripts.is_empty() || !snapshot.trackers.is_empty() {
         out += &format!("\n{}", trackers(snapshot, paint));
     }
+    if !snapshot.sessions().is_empty() {
+        out += &format!("\n{}", sessions(snapshot, paint));
+    }
     out
 }
 
@@ -170,6 +174,30 @@ fn trackers(snapshot: &Snapshot, paint: Paint) -> String {
     for tracker in &snapshot.trackers {
         let value = tracker.value.map_or_else(String::new, |v| v.to_string());
         table.row([paint.strong(&tracker.name), tracker.kind.clone(), health(tracker.good, paint), value]);
+    }
+    table.render(paint)
+}
+
+fn sessions(snapshot: &Snapshot, paint: Paint) -> String {
+    let mut table = Table::new(&["SESSION", "NEIGHBOR", "STATE", "SINCE", "DETECTION", "WHY"]);
+    for session in snapshot.sessions() {
+        let mut state = match session.state.as_str() {
+            "Up" => paint.good("Up"),
+            "AdminDown" => paint.careful("AdminDown"),
+            other => paint.bad(other),
+        };
+        if session.level.held.is_some() {
+            state += &paint.careful(if session.level.up { " (counts as up)" } else { " (counts as down)" });
+        }
+        let detection = if session.detection_time > 0.0 { span(session.detection_time) } else { String::new() };
+        table.row([
+            paint.strong(&session.name),
+            session.neighbor.clone(),
+            state,
+            span(snapshot.ago(session.since)),
+            detection,
+            session.reason.clone(),
+        ]);
     }
     table.render(paint)
 }

@@ -28,6 +28,38 @@ pub struct Snapshot {
     /// Instances whose drain outlives a restart.
     pub drains_kept: Vec<String>,
     pub pid: u32,
+    /// BFD sessions; `None` where their thread did not answer.
+    pub bfd: Option<Sessions>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Sessions {
+    pub sessions: Vec<Session>,
+}
+
+/// A BFD session: the twin of [`crate::bfd::snapshot::SessionView`].
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Session {
+    pub name: String,
+    pub neighbor: String,
+    pub state: String,
+    pub since: u64,
+    /// Why it is not up, or why it is.
+    pub reason: String,
+    /// What trackers read.
+    pub level: Level,
+    /// Seconds of silence after which the peer is believed dead; 0 before its first packet.
+    pub detection_time: f64,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Level {
+    pub up: bool,
+    /// Kept from before a shutdown, and whose.
+    pub held: Option<String>,
 }
 
 /// How a reload ended.
@@ -177,7 +209,28 @@ pub struct Tracker {
     pub good: Option<bool>,
 }
 
+impl Session {
+    /// `Down for 3 s: nothing was heard from the peer`.
+    pub fn words(&self, snapshot: &Snapshot) -> String {
+        let counts = match (&self.level.held, self.level.up) {
+            (None, _) => "",
+            (Some(_), true) => ", and still counts as up",
+            (Some(_), false) => ", and still counts as down",
+        };
+        format!("{} for {}{counts}: {}", self.state, span(snapshot.ago(self.since)), self.reason)
+    }
+}
+
 impl Snapshot {
+    /// BFD sessions in the order of the configuration.
+    pub fn sessions(&self) -> &[Session] {
+        self.bfd.as_ref().map_or(&[], |bfd| &bfd.sessions)
+    }
+    /// The session of that name, if a BFD session is tracked by it.
+    pub fn session(&self, tracker: &str) -> Option<&Session> {
+        let tracked = self.trackers.iter().any(|t| t.kind == "bfd" && t.name == tracker);
+        self.sessions().iter().find(|session| tracked && session.name == tracker)
+    }
     /// Seconds from `at` to the moment of the snapshot; 0 if `at` is later.
     pub fn ago(&self, at: u64) -> f64 {
         self.now.saturating_sub(at) as f64 / 1e6

@@ -3,7 +3,6 @@
 
 use crate::bfd::io::{Cause, Event, Hold, State};
 use crate::bfd::snapshot::{SessionView, Snapshot};
-use crate::spec::{Spec, TieTarget};
 use crate::time::{Interval, Time};
 use serde_json::{Value, json};
 use std::fmt::Write;
@@ -272,32 +271,6 @@ fn whole(page: &mut String, snapshot: &Snapshot, view: &SessionView) {
         line("cannot send", trouble.to_string());
     }
     line("own lateness", format!("{} ms at worst lately", millis(snapshot.own_delay)));
-}
-
-/// What `vipctl explain` says of the sessions that instances track and that are not up.
-pub fn explained(spec: &Spec, snapshot: &Snapshot, instance: Option<&str>) -> String {
-    let mut page = String::new();
-    for own in spec.instances.iter().filter(|own| instance.is_none_or(|name| *own.name == *name)) {
-        for tie in &own.ties {
-            let TieTarget::Bfd(id) = &tie.on else { continue };
-            let Some(tracked) = spec.bfds.get(id.index()) else { continue };
-            match snapshot.sessions.iter().find(|view| view.name == tracked.name) {
-                Some(view) if view.state == State::Up => {}
-                Some(view) => {
-                    let why = reason(view, snapshot.now);
-                    let _ = writeln!(
-                        page,
-                        "BFD session {}, which {} tracks, is {}: {why}",
-                        view.name, own.name, view.state
-                    );
-                }
-                None => {
-                    let _ = writeln!(page, "BFD session {}, which {} tracks, does not run", tracked.name, own.name);
-                }
-            }
-        }
-    }
-    page
 }
 
 /// keepalived_bfd.data, after the global definitions: keepalived's labels in its order.

@@ -54,6 +54,7 @@ impl World<'_> {
             }
             (Act::Resume(_), Some(node)) => self.resume(node),
             (Act::Link { interface, up, .. }, Some(node)) => self.link(node, &interface, up),
+            (Act::Path { session, up, .. }, Some(node)) => self.set_path(node, session, up),
             (Act::Script { script, conduct, .. }, Some(node)) => {
                 let Some(n) = self.nodes.get_mut(node) else { return };
                 let position = n.spec.scripts.iter().position(|s| s.name == script);
@@ -131,7 +132,7 @@ impl World<'_> {
             Act::Partition(parts) => {
                 let part = |name: &str| parts.iter().position(|part| part.iter().any(|n| **n == *name));
                 let rest = parts.len();
-                self.lan.partition(self.nodes.iter().map(|n| part(&n.name).unwrap_or(rest)).collect());
+                self.lan.partition(self.nodes.iter().map(|n| part(&n.name).unwrap_or(rest)).collect(), rest);
             }
             Act::Heal => self.lan.heal(),
             Act::Lan(settings) => self.lan.settings = settings,
@@ -211,7 +212,8 @@ impl Act {
         match self {
             Act::Kill(node) | Act::Crash(node) | Act::Start(node) | Act::Stop(node) | Act::Pause(node) => Some(node),
             Act::Resume(node) | Act::Drain(node) | Act::Undrain(node) | Act::Failover(node) => Some(node),
-            Act::Link { node, .. } | Act::Script { node, .. } | Act::File { node, .. } => Some(node),
+            Act::Link { node, .. } | Act::Path { node, .. } | Act::Script { node, .. } => Some(node),
+            Act::File { node, .. } => Some(node),
             Act::Process { node, .. } | Act::Netlink { node, .. } | Act::Clock { node, .. } => Some(node),
             Act::Late { node, .. } | Act::Reload { node, .. } | Act::Steal { node, .. } => Some(node),
             Act::Cut { .. } | Act::Mend { .. } | Act::Partition(_) | Act::Heal | Act::Lan(_) => None,
@@ -255,6 +257,9 @@ pub(super) fn check_names(specs: &[(String, Arc<Spec>)], scenario: &Scenario) ->
                     Act::File { file, .. } => one_of("file", file, spec.files.iter().map(|f| &*f.name).collect())?,
                     Act::Process { process, .. } => {
                         one_of("process", process, spec.processes.iter().map(|p| &*p.name).collect())?;
+                    }
+                    Act::Path { session, .. } => {
+                        one_of("BFD session", session, spec.sessions.iter().map(|s| &*s.name).collect())?;
                     }
                     Act::Link { interface, .. } => {
                         let all = super::lan::interfaces(spec);

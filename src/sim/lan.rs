@@ -18,13 +18,15 @@ pub(super) struct Lan {
     cuts: BTreeSet<(usize, usize, Option<usize>)>,
     /// Part of each node while there is a partition.
     parts: Option<Vec<usize>>,
+    /// The part of what is no node.
+    outside: usize,
 }
 
 impl Lan {
     /// Joins interfaces as the scenario says; others by equal name, and by an instance of the same VRID and family
     /// when the other node has no interface of that name at all.
     pub fn new(settings: LanSettings, specs: &[&Spec], segments: &[Segment<usize>]) -> Lan {
-        let mut lan = Lan { settings, names: Vec::new(), places: BTreeMap::new(), cuts: BTreeSet::new(), parts: None };
+        let mut lan = Lan { settings, names: Vec::new(), places: BTreeMap::new(), cuts: BTreeSet::new(), parts: None, outside: 0 };
         for (name, ends) in segments {
             let segment = lan.segment(name);
             for (node, interface) in ends {
@@ -86,6 +88,11 @@ impl Lan {
         together && !self.cuts.contains(&(from, to, None)) && !self.cuts.contains(&(from, to, Some(segment)))
     }
 
+    /// Would it reach what is no node (a gateway)? That is with the nodes that a partition does not name.
+    pub fn reaches_outside(&self, node: usize) -> bool {
+        self.parts.as_ref().is_none_or(|parts| parts.get(node) == Some(&self.outside))
+    }
+
     /// How long each copy of a datagram takes; none is lost, two is duplicated.
     pub fn fates(&self, random: &mut Random) -> impl Iterator<Item = Interval> + use<> {
         let (low, high) = self.settings.latency;
@@ -109,9 +116,9 @@ impl Lan {
         }
     }
 
-    /// Servers hear those of their own part only.
-    pub fn partition(&mut self, parts: Vec<usize>) {
-        self.parts = Some(parts);
+    /// Servers hear those of their own part only: the part of each, and that of everything else.
+    pub fn partition(&mut self, parts: Vec<usize>, outside: usize) {
+        (self.parts, self.outside) = (Some(parts), outside);
     }
 
     /// Everybody hears everybody.

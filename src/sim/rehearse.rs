@@ -5,14 +5,15 @@ use super::bounds::Bounds;
 use super::lan::interfaces;
 use super::scenario::{Act, Conduct, Scenario};
 use crate::spec::balance::{Endpoint, RealServer};
-use crate::spec::{ScriptSpec, Spec, TieTarget};
+use crate::spec::{ScriptSpec, Spec, Tie, TieTarget};
 use crate::time::{Interval, Time};
 use crate::wire::Family;
 use std::net::IpAddr;
 
-const WORDS: &str = "kill, stop, crash, pause, link[:INTERFACE], script[:NAME], cut, server[:ADDRESS[:PORT]][=HOW], each optionally with @NODE";
+const WORDS: &str = "kill, stop, crash, pause, link[:INTERFACE], path[:SESSION], script[:NAME], cut, server[:ADDRESS[:PORT]][=HOW], each optionally with @NODE";
 
-/// A scenario for `--fail`: `kill`, `stop`, `crash`, `pause`, `link[:INTERFACE]`, `script[:NAME]`, `cut` or
+/// A scenario for `--fail`: `kill`, `stop`, `crash`, `pause`, `link[:INTERFACE]`, `path[:SESSION]` (of a BFD
+/// session; without a name the first that is tracked), `script[:NAME]`, `cut` or
 /// `server[:ADDRESS[:PORT]][=HOW]` (a real server, by its address or its snmp_name, without one the first; it refuses, or is
 /// what HOW says: `refuse`, `503`, `slow` (later than any check waits), `hang`, `dead`, `flap`), with `@NODE` behind it if another server is meant than the one that holds the first address. Times follow from the
 /// configurations: the failure comes when the election must be over, recovery when the takeover must be.
@@ -44,6 +45,19 @@ pub fn rehearse(fail: &str, specs: &[(String, Spec)]) -> Result<Scenario, String
             };
             let link = |up| wanted.iter().map(|i| Act::Link { node: node.clone(), interface: i.clone(), up }).collect();
             (link(false), link(true))
+        }
+        "path" => {
+            let of_tie = |tie: &Tie| match tie.on {
+                TieTarget::Bfd(id) => spec.bfds.get(id.index()).map(|bfd| bfd.name.clone()),
+                _ => None,
+            };
+            let tracked = || spec.instances.iter().flat_map(|i| &i.ties).find_map(of_tie);
+            let session = match argument {
+                Some(session) => session.into(),
+                None => tracked().ok_or_else(|| format!("{name} tracks no BFD session"))?,
+            };
+            let act = |up| vec![Act::Path { node: node.clone(), session: session.clone(), up }];
+            (act(false), act(true))
         }
         "script" => {
             let wanted = match argument {

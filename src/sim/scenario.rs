@@ -85,6 +85,12 @@ pub enum Act {
         interface: Box<str>,
         up: bool,
     },
+    /// Nothing gets through between the two ends of a BFD session, or something does again; adverts do not go that way.
+    Path {
+        node: Box<str>,
+        session: Box<str>,
+        up: bool,
+    },
     /// Datagrams from one node do not reach another; `both` ways or one.
     Cut {
         from: Box<str>,
@@ -227,7 +233,7 @@ pub struct ScenarioError {
     pub problem: String,
 }
 
-const ACTS: &str = "kill, crash, start, stop, pause, resume, link, cut, mend, partition, heal, lan, script, file, \
+const ACTS: &str = "kill, crash, start, stop, pause, resume, link, path, cut, mend, partition, heal, lan, script, file, \
                     process, netlink, clock, late, reload, steal, drain, undrain, failover, server";
 
 impl std::str::FromStr for Scenario {
@@ -304,15 +310,8 @@ fn act(words: &mut Words<'_>, settings: LanSettings) -> Result<Act, String> {
         "failover" => Act::Failover(node(words)?),
         "heal" => Act::Heal,
         "lan" => Act::Lan(lan(words, settings)?),
-        "link" => Act::Link {
-            node: node(words)?,
-            interface: words.name("interface")?,
-            up: match words.next("up or down")? {
-                "up" => true,
-                "down" => false,
-                other => return Err(format!("{other} is neither up nor down")),
-            },
-        },
+        "link" => Act::Link { node: node(words)?, interface: words.name("interface")?, up: up_or_down(words)? },
+        "path" => Act::Path { node: node(words)?, session: words.name("BFD session")?, up: up_or_down(words)? },
         "cut" | "mend" => {
             let from = node(words)?;
             let (both, to) = match words.next("name of the other node")? {
@@ -403,6 +402,14 @@ fn health(words: &mut Words<'_>) -> Result<Health, String> {
         "flap" => Health::Flap,
         other => return Err(format!("{other} is none of: up, refuse, 503, slow TIME, hang, dead, flap")),
     })
+}
+
+fn up_or_down(words: &mut Words<'_>) -> Result<bool, String> {
+    match words.next("up or down")? {
+        "up" => Ok(true),
+        "down" => Ok(false),
+        other => Err(format!("{other} is neither up nor down")),
+    }
 }
 
 fn edit(instance: Box<str>, words: &mut Words<'_>) -> Result<Edit, String> {

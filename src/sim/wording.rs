@@ -53,6 +53,7 @@ impl fmt::Display for Act {
             Act::Link { node, interface, up } => {
                 write!(f, "link {node} {interface} {}", if *up { "up" } else { "down" })
             }
+            Act::Path { node, session, up } => write!(f, "path {node} {session} {}", if *up { "up" } else { "down" }),
             Act::Cut { from, to, both, segment } => write!(f, "cut {from} {}{to}{}", way(*both), on(segment)),
             Act::Mend { from, to, both, segment } => write!(f, "mend {from} {}{to}{}", way(*both), on(segment)),
             Act::Partition(parts) => {

@@ -5,6 +5,7 @@
 //! depends on anything but the specs, the scenario and its seed.
 
 use super::balance::{Backends, Direct, Errand};
+use super::bfd::far::Far;
 use super::kernel::{RETRY, Request, mac};
 use super::lan::Lan;
 use super::node::{News, Node};
@@ -22,7 +23,7 @@ use crate::vrrp::io::{
 };
 use crate::vrrp::snapshot::Snapshot;
 use crate::wire::{Family, PROTOCOL_VRRP, Priority};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -47,9 +48,12 @@ pub struct World<'m> {
     pub(super) chronicle: Chronicle,
     pub(super) scenario: Scenario,
     pub(super) queue: BTreeMap<(Time, u64), Happening>,
+    /// Far ends of BFD sessions that no node is, and sessions whose path is dead: (node, session).
+    pub(super) fars: Vec<Far>,
+    pub(super) dead_paths: BTreeSet<(usize, Box<str>)>,
     sequence: u64,
     /// The oracle looks at each step.
-    judged: bool,
+    pub(super) judged: bool,
 }
 
 pub(super) enum Happening {
@@ -88,6 +92,11 @@ pub(super) enum Happening {
         node: usize,
         meta: crate::bfd::io::RxMeta,
         bytes: Vec<u8>,
+    },
+    /// A gateway is woken, or spoken to.
+    Far {
+        far: usize,
+        packet: Option<(crate::bfd::io::RxMeta, Vec<u8>)>,
     },
     /// Something of a node's virtual servers is due.
     Balance {
@@ -132,6 +141,8 @@ impl<'m> World<'m> {
             random: Random::new(scenario.seed),
             scenario: scenario.clone(),
             queue: BTreeMap::new(),
+            fars: Vec::new(),
+            dead_paths: BTreeSet::new(),
             sequence: 0,
             judged: true,
         };
@@ -141,6 +152,7 @@ impl<'m> World<'m> {
         for (position, (at, _)) in scenario.acts.iter().enumerate() {
             world.at(*at, Happening::Act(position));
         }
+        world.begin_far_ends();
         for (node, (name, _)) in specs.iter().enumerate() {
             if !scenario.absent.iter().any(|absent| **absent == **name) {
                 world.start(node);
@@ -258,6 +270,7 @@ impl<'m> World<'m> {
             }
             Happening::Session { node, epoch } => self.sessions_due(node, epoch),
             Happening::Packet { node, meta, bytes } => self.session_packet(node, meta, bytes),
+            Happening::Far { far, packet } => self.far_end(far, packet),
             Happening::Balance { node, epoch, errand } => {
                 if self.nodes.get(node).is_some_and(|n| n.epoch == epoch) {
                     self.run_errand(node, errand);

@@ -113,7 +113,9 @@ impl World<'_> {
         let files = n.spec.files.iter().zip(&n.files);
         let files =
             files.map(|(file, value)| (Tracker::File(file.name.clone()), TrackValue::Number(i64::from(*value))));
-        let sessions = n.spec.bfds.iter().map(|bfd| (Tracker::Bfd(bfd.name.clone()), TrackValue::Up(true)));
+        // As the daemon is told it: what runs is down until it has come up, what does not run counts as up here.
+        let up = |name: &str| !n.spec.sessions.iter().any(|session| *session.name == *name);
+        let sessions = n.spec.bfds.iter().map(|bfd| (Tracker::Bfd(bfd.name.clone()), TrackValue::Up(up(&bfd.name))));
         n.post.here = n.kernel.held.keys().copied().collect();
         let world = Beginning {
             addresses: n.post.here.iter().map(|address| (1, *address)).collect(),

@@ -5,6 +5,7 @@
 //! [`model`]; whoever runs engines (the worlds of this simulator, [`Duo`]) has one for each. It never touches the engine.
 
 mod duo;
+pub(super) mod far;
 mod model;
 pub(super) mod seat;
 mod watch;

@@ -1,19 +1,20 @@
 //! BFD in a world of virtual routers: each node's engine of sessions beside its router, its packets over the same wires,
 //! its levels into the router's trackers, a [`Watch`] beside it.
 //!
-//! Only sessions whose both ends are modelled run; one with a gateway, which is no node, counts as up. A stopped process
+//! The other end is another node's, or a gateway's of [`super::far`]; only sessions that no configuration has (another tracker's
+//! name for one) count as up. A stopped process
 //! finds what came meanwhile in its sockets, with the times of arrival. Cuts, loss, delay, links and crashes act on
 //! sessions as on adverts.
 
 use super::Sessions;
+use super::far::sourced;
 use super::watch::Watch;
 use crate::bfd::Engine;
 use crate::bfd::io::{Action, Address, Beginning, Command, Event, Input, Link, Local, RxMeta, SessionId};
 use crate::sim::law::Law;
-use crate::sim::node::News;
 use crate::sim::world::{Happening, WAKE, World};
 use crate::spec::bfd::Session;
-use crate::spec::{BfdId, Spec};
+use crate::spec::BfdId;
 use crate::time::Time;
 use crate::vrrp::io::{self, LinkFact, Readings, TrackValue, Tracker};
 use std::collections::BTreeMap;
@@ -29,23 +30,12 @@ pub(in crate::sim) struct Seat {
     waiting: Vec<(Time, RxMeta, Vec<u8>)>,
 }
 
-/// The sessions of `spec` whose other end is one of `others`, each with its source filled in.
-fn modelled<'s>(spec: &'s Spec, others: impl Iterator<Item = &'s Spec> + Clone) -> Vec<Session> {
-    let end = |session: &&Session| {
-        let source = session.source;
-        let meets = |other: &Session| other.source == Some(session.neighbor) && source == Some(other.neighbor);
-        others.clone().any(|spec| spec.sessions.iter().any(meets))
-    };
-    spec.sessions.iter().filter(end).cloned().collect()
-}
-
 impl World<'_> {
     /// The daemon of a node begins: its sessions, and what its trackers read at first.
     pub(in crate::sim) fn start_sessions(&mut self, node: usize) -> Readings {
         let now = self.now;
-        let others = self.nodes.iter().enumerate().filter(|(other, _)| *other != node).map(|(_, n)| &*n.spec);
         let Some(n) = self.nodes.get(node) else { return Readings::new() };
-        let sessions = modelled(&n.spec, others);
+        let sessions: Vec<Session> = n.spec.sessions.iter().map(sourced).collect();
         let runs = |name: &str| sessions.iter().any(|session| *session.name == *name);
         let reading =
             |(id, bfd): (u32, &crate::spec::BfdSpec)| (Tracker::Bfd(BfdId(id)), TrackValue::Up(!runs(&bfd.name)));
@@ -89,9 +79,12 @@ impl World<'_> {
         let Some(seat) = self.seat(node) else { return };
         seat.engine.handle(input.clone(), at);
         let actions = self.drain_sessions(node);
+        let judged = self.judged;
         let Some(seat) = self.seat(node) else { return };
-        let (snapshot, deadline) = (seat.engine.snapshot(at), seat.engine.deadline());
-        seat.watch.turn(input, at, &actions, snapshot, deadline);
+        if judged {
+            let (snapshot, deadline) = (seat.engine.snapshot(at), seat.engine.deadline());
+            seat.watch.turn(input, at, &actions, snapshot, deadline);
+        }
         if let Some(violation) = seat.watch.violations.first() {
             let (law, text) = (Law::Session(violation.law), violation.text.clone());
             self.oracle.blame(law, at, text);
@@ -157,19 +150,32 @@ impl World<'_> {
         let Some(n) = self.nodes.get(node) else { return };
         let Some(index) = n.session_link() else { return };
         let (Some(segment), true) = (n.wire(index), n.carries(index)) else { return };
+        let meta = RxMeta { source, destination: Some(neighbor), ifindex: 0, ttl: Some(ttl), multihop, cut: false };
+        self.send_far(node, neighbor, meta, bytes);
+        if !self.pair_is_good(source, neighbor) {
+            return;
+        }
         for other in 0..self.nodes.len() {
             let Some(o) = self.nodes.get(other) else { continue };
             let there = o.seat.as_ref().is_some_and(|seat| seat.sessions.iter().any(|s| s.source == Some(neighbor)));
             if other == node || !there || !self.lan.hears(node, other, segment) {
                 continue;
             }
-            let meta = RxMeta { source, destination: Some(neighbor), ifindex: 0, ttl: Some(ttl), multihop, cut: false };
             let delays: Vec<_> = self.lan.fates(&mut self.random).collect();
             for delay in delays {
                 let at = self.now + delay;
                 self.at(at, Happening::Packet { node: other, meta, bytes: bytes.to_vec() });
             }
         }
+    }
+
+    /// Neither end of the session between two servers has a dead path.
+    fn pair_is_good(&self, source: IpAddr, neighbor: IpAddr) -> bool {
+        self.dead_paths.iter().all(|(of, name)| {
+            let session = self.nodes.get(*of).and_then(|n| n.spec.sessions.iter().find(|own| own.name == *name));
+            let ends = session.map(|own| (own.source, own.neighbor));
+            ends != Some((Some(source), neighbor)) && ends != Some((Some(neighbor), source))
+        })
     }
 
     /// A packet reaches a node.
@@ -226,7 +232,8 @@ impl World<'_> {
         let sessions = seat.sessions.clone();
         seat.engine.reload(&sessions, now);
         let actions = self.drain_sessions(node);
-        if let Some(seat) = self.seat(node) {
+        let judged = self.judged;
+        if let Some(seat) = self.seat(node).filter(|_| judged) {
             let (snapshot, deadline) = (seat.engine.snapshot(now), seat.engine.deadline());
             seat.watch.reloaded(&sessions, now, &actions, snapshot, deadline);
         }
@@ -250,13 +257,7 @@ impl World<'_> {
             Event::Became { name, from, to, why, .. } => {
                 self.chronicle.say(now, node, &format!("BFD session {name}: {from} became {to}: {why}"));
             }
-            Event::LevelChanged { name, level } => {
-                let Some(n) = self.nodes.get(node) else { return };
-                let position = n.spec.bfds.iter().position(|bfd| bfd.name == *name);
-                if let Some(id) = position.and_then(|at| u32::try_from(at).ok()) {
-                    self.tell(node, News::Tracked(Tracker::Bfd(BfdId(id)), TrackValue::Up(level.up)));
-                }
-            }
+            Event::LevelChanged { name, level } => self.tell_level(node, name, level.up),
             _ => {}
         }
     }

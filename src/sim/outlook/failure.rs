@@ -13,6 +13,8 @@ pub enum Failure {
     Stop,
     /// The switch lets nothing through, and every link stays up.
     Cut,
+    /// Nothing gets through any more to the peer of a BFD session.
+    Path(Box<str>),
     /// An interface goes down.
     Link(Box<str>),
     Script(Box<str>),
@@ -26,6 +28,12 @@ impl Failure {
     /// Everything that can fail on a server with this configuration, what concerns most first.
     pub(super) fn all(spec: &Spec) -> Vec<Failure> {
         let mut all = vec![Failure::Crash, Failure::Stop, Failure::Cut];
+        let tracked = |name: &str| {
+            let tied = |on: &TieTarget| matches!(on, TieTarget::Bfd(id) if spec.bfds.get(id.index()).is_some_and(|bfd| *bfd.name == *name));
+            spec.instances.iter().flat_map(|i| &i.ties).any(|tie| tied(&tie.on))
+        };
+        let sessions = spec.sessions.iter().filter(|session| tracked(&session.name));
+        all.extend(sessions.map(|session| Failure::Path(session.name.clone())));
         all.extend(interfaces(spec).into_iter().map(Failure::Link));
         all.extend(spec.scripts.iter().map(|script| Failure::Script(script.name.clone())));
         for (position, file) in spec.files.iter().enumerate() {
@@ -50,6 +58,7 @@ impl Failure {
             Failure::Crash => Act::Crash(node),
             Failure::Stop => Act::Stop(node),
             Failure::Cut => Act::Partition(vec![vec![node]]),
+            Failure::Path(session) => Act::Path { node, session: session.clone(), up: false },
             Failure::Link(interface) => Act::Link { node, interface: interface.clone(), up: false },
             Failure::Script(script) => Act::Script { node, script: script.clone(), conduct: Conduct::Fail },
             Failure::File(file, value) => Act::File { node, file: file.clone(), value: *value },
@@ -62,7 +71,7 @@ impl Failure {
         match self {
             Failure::Crash => Some(Act::Start(node.into())),
             Failure::Cut => Some(Act::Heal),
-            Failure::Stop | Failure::Link(_) | Failure::Script(_) | Failure::File(..) | Failure::Process(_) => None,
+            Failure::Stop | Failure::Path(_) | Failure::Link(_) | Failure::Script(_) | Failure::File(..) | Failure::Process(_) => None,
         }
     }
 
@@ -72,6 +81,7 @@ impl Failure {
             Failure::Crash => Some(format!("crash@{node}")),
             Failure::Stop => Some(format!("stop@{node}")),
             Failure::Cut => Some(format!("cut@{node}")),
+            Failure::Path(session) => Some(format!("path:{session}@{node}")),
             Failure::Link(interface) => Some(format!("link:{interface}@{node}")),
             Failure::Script(script) => Some(format!("script:{script}@{node}")),
             Failure::File(..) | Failure::Process(_) => None,
@@ -84,6 +94,7 @@ impl Failure {
             Failure::Crash => format!("{node} dies"),
             Failure::Stop => format!("{node} is stopped"),
             Failure::Cut => format!("{node} is cut off while its links stay up"),
+            Failure::Path(session) => format!("the path of BFD session {session} dies on {node}"),
             Failure::Link(interface) => format!("{interface} goes down on {node}"),
             Failure::Script(script) => format!("{script} fails on {node}"),
             Failure::File(file, value) => format!("file {file} says {value} on {node}"),
@@ -99,6 +110,9 @@ impl Failure {
     /// The tie that stands for it, if an instance has one.
     pub(super) fn is_tied(&self, on: &TieTarget, spec: &Spec) -> bool {
         match (self, on) {
+            (Failure::Path(name), TieTarget::Bfd(id)) => {
+                spec.bfds.get(id.index()).is_some_and(|bfd| bfd.name == *name)
+            }
             (Failure::Link(name), TieTarget::Interface(tied)) => tied.as_str() == &**name,
             (Failure::Script(name), TieTarget::Script(id)) => {
                 spec.scripts.get(id.index()).is_some_and(|script| script.name == *name)

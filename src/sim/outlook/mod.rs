@@ -17,7 +17,7 @@ pub use failure::Failure;
 use crate::config::pair::{Finding, Member, Servers, routers};
 use crate::sim::bounds::Bounds;
 use crate::sim::scenario::Scenario;
-use crate::spec::Spec;
+use crate::spec::{Spec, Tie, TieTarget};
 use crate::time::Interval;
 use crate::vrrp::io::Role;
 use crate::vrrp::snapshot::InstanceView;
@@ -94,15 +94,33 @@ pub fn outlook(named: &[(String, Spec)], files: &[String]) -> Outlook {
             Router { members, masters }
         })
         .collect();
-    let mut player = Player { specs: &specs, servers: &servers, files, routers: &routers, calm: &calm, spent: 0 };
+    let bare = bare(&specs).and_then(|bare| Some((play::calm(&bare, settle).ok()?, bare)));
+    let (calm, bare) = (&calm, bare.as_ref());
+    let mut player = Player { specs: &specs, servers: &servers, files, routers: &routers, calm, bare, spent: 0 };
     player.all()
 }
 
-/// Adverts of all servers in a second, and runs of scripts, about.
+/// The servers without what is tied to BFD sessions; `None` if nothing is.
+fn bare(specs: &play::Specs) -> Option<Vec<(String, Arc<Spec>)>> {
+    let tied = |tie: &Tie| matches!(tie.on, TieTarget::Bfd(_));
+    specs.iter().flat_map(|(_, spec)| &spec.instances).flat_map(|own| &own.ties).find(|tie| tied(tie))?;
+    let without = |(name, spec): &(String, Arc<Spec>)| {
+        let mut spec = Spec::clone(spec);
+        spec.instances.iter_mut().for_each(|own| own.ties.retain(|tie| !tied(tie)));
+        spec.groups.iter_mut().for_each(|group| group.ties.retain(|tie| !tied(tie)));
+        spec.sessions.clear();
+        (name.clone(), Arc::new(spec))
+    };
+    Some(specs.iter().map(without).collect())
+}
+
+/// Adverts of all servers in a second, packets of sessions, and runs of scripts, about.
 fn adverts_a_second(specs: &[&Spec]) -> u64 {
     let second = |spec: &&Spec| -> u64 {
         let each = spec.instances.iter().map(|i| 1_000_000 / i.interval.as_micros().clamp(10_000, 1_000_000));
-        each.sum::<u64>() + spec.scripts.len() as u64
+        // A packet costs less than an advert, and the peer sends as many.
+        let packets = spec.sessions.iter().map(|s| 1_000_000 / s.min_tx.as_micros().clamp(1_000, 1_000_000));
+        each.sum::<u64>() + packets.sum::<u64>() / 2 + spec.scripts.len() as u64
     };
     specs.iter().map(second).sum::<u64>().max(1)
 }
@@ -125,6 +143,8 @@ pub(super) struct Player<'p, 'a> {
     pub files: &'p [String],
     pub routers: &'p [Router<'a>],
     pub calm: &'p Calm,
+    /// The same servers without BFD, and their calm, where BFD is tracked at all.
+    bare: Option<&'p (Calm, Vec<(String, Arc<Spec>)>)>,
     spent: u64,
 }
 
@@ -134,6 +154,8 @@ pub(super) struct Scene {
     pub failure: Failure,
     pub course: Course,
     pub changes: Vec<Change>,
+    /// What the same failure leads to without BFD, where it was played.
+    pub without: Option<Vec<Change>>,
 }
 
 pub(super) struct Change {
@@ -180,22 +202,31 @@ impl Player<'_, '_> {
         }
         self.spent += cost;
         let course = play::play(self.specs, self.calm, server, &[failure]).ok()?;
-        let changes = self.changes(failure, &course);
-        Some(Scene { server, failure: failure.clone(), course, changes })
+        let changes = self.changes(failure, &course, self.calm);
+        let compared = matches!(failure, Failure::Crash | Failure::Cut | Failure::Path(_));
+        // The path of a session that does not run is not there.
+        let same = if matches!(failure, Failure::Path(_)) { None } else { Some(failure) };
+        let without = self.bare.filter(|_| compared).and_then(|(calm, bare)| {
+            let Some(failure) = same else { return Some(Vec::new()) };
+            let course = play::play(bare, calm, server, &[failure]).ok()?;
+            Some(self.changes(failure, &course, calm))
+        });
+        Some(Scene { server, failure: failure.clone(), course, changes, without })
     }
 
-    fn changes(&self, failure: &Failure, course: &Course) -> Vec<Change> {
+    /// Routers that have other masters afterwards than in that calm.
+    fn changes(&self, failure: &Failure, course: &Course, calm: &Calm) -> Vec<Change> {
         let mut changes = Vec::new();
         for (number, router) in self.routers.iter().enumerate() {
+            let before = masters(&router.members, &calm.standings);
             let after = masters(&router.members, &course.after);
-            if after == router.masters {
+            if after == before {
                 continue;
             }
-            let newcomer =
-                router.members.iter().find(|m| after.contains(&m.server) && !router.masters.contains(&m.server));
-            let from = match router.members.iter().find(|m| router.masters.contains(&m.server)) {
+            let newcomer = router.members.iter().find(|m| after.contains(&m.server) && !before.contains(&m.server));
+            let from = match router.members.iter().find(|m| before.contains(&m.server)) {
                 Some(old) if failure.is_silence() => {
-                    view(old, &self.calm.standings).and_then(|view| play::advert_before(view, course.at))
+                    view(old, &calm.standings).and_then(|view| play::advert_before(view, course.at))
                 }
                 _ => None,
             };

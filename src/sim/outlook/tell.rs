@@ -31,9 +31,10 @@ impl<'a> Player<'_, 'a> {
                     matches!(scene.failure, Failure::Link(_)) && scene.changes.is_empty() && !self.concerns(scene);
                 if !silent && !idle_link {
                     lines.push(format!(
-                        "if {}, {}.",
+                        "if {}, {}{}.",
                         scene.failure.words(self.name(server)),
-                        self.effect(scene, false)
+                        self.effect(scene, false),
+                        without(scene)
                     ));
                 }
             }
@@ -156,12 +157,13 @@ impl<'a> Player<'_, 'a> {
         let server = self.name(crash.server);
         match stop.filter(same).and_then(|stop| one_time(&stop.changes)) {
             Some(time) => lines.push(format!(
-                "if {server} dies, {}; if it is stopped, {} later.",
+                "if {server} dies, {}{}; if it is stopped, {} later.",
                 self.effect(crash, true),
+                without(crash),
                 seconds(time)
             )),
             None => {
-                lines.push(format!("if {server} dies, {}.", self.effect(crash, true)));
+                lines.push(format!("if {server} dies, {}{}.", self.effect(crash, true), without(crash)));
                 if let Some(stop) = stop {
                     lines.push(format!("if {server} is stopped, {}.", self.effect(stop, false)));
                 }
@@ -287,6 +289,17 @@ impl<'a> Player<'_, 'a> {
             ([first, ..], count) => format!("{first} and {} more", count.saturating_sub(1)),
             ([], _) => "nothing".into(),
         }
+    }
+}
+
+/// What the same failure would come to without BFD, if that is something else.
+fn without(scene: &Scene) -> String {
+    let Some(bare) = scene.without.as_ref().filter(|_| !scene.changes.is_empty()) else { return String::new() };
+    let first = |changes: &[Change]| changes.iter().find_map(|change| change.took).map(seconds);
+    match (first(bare), first(&scene.changes)) {
+        _ if bare.is_empty() => "; without BFD nothing moves".into(),
+        (Some(time), Some(own)) if time != own => format!("; without BFD {time} later"),
+        _ => String::new(),
     }
 }
 
