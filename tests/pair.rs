@@ -241,6 +241,31 @@ fn bfd_sessions_meet() {
     assert!(!track("weight -60").contains(&"bfd-neither-alone"));
 }
 
+/// The way to a gateway dies: the session's detection time and then the skew of who takes over, played with engines.
+#[test]
+fn the_outlook_plays_paths_of_sessions() {
+    let side = |own: &str, priority: u8, tracked: &str| {
+        let session = format!(
+            "bfd_instance gw {{\n source_ip {own}\n neighbor_ip 10.0.0.254\n min_rx 10\n min_tx 10\n multiplier 5\n}}\n"
+        );
+        session + &server(priority, &format!("version 3\n track_bfd {{\n gw {tracked}\n }}"))
+    };
+    let text = story(&side("10.0.0.1", 254, ""), &side("10.0.0.2", 253, ""));
+    let path = text.lines().find(|line| line.starts_with("if the path of BFD session gw dies on primary")).unwrap();
+    // At most 50 ms of silence less one interval, and a skew of 3/256 s, against three adverts that do not come.
+    let took: f64 = path.split("takes over ").nth(1).and_then(|rest| rest.split(' ').next()).unwrap().parse().unwrap();
+    assert!((0.050..0.064).contains(&took), "{path}");
+    assert!(path.ends_with("; without BFD nothing moves."), "{path}");
+    // Whoever is cut off sees its gateway gone as well, and gives up: nobody holds the addresses twice.
+    let cut = text.lines().find(|line| line.starts_with("if primary is cut off")).unwrap();
+    assert!(cut.contains("secondary takes over at most 3.0 s later") && !cut.contains("two servers"), "{text}");
+    let weighed = story(&side("10.0.0.1", 150, "weight -10"), &side("10.0.0.2", 100, ""));
+    assert!(
+        weighed.contains("the path of BFD session gw dies on primary, nothing moves: primary still has"),
+        "{weighed}"
+    );
+}
+
 /// A return waits for the delay and then for the down timer.
 #[test]
 fn a_preempt_delay_is_waited_for() {

@@ -26,7 +26,14 @@ impl Lan {
     /// Joins interfaces as the scenario says; others by equal name, and by an instance of the same VRID and family
     /// when the other node has no interface of that name at all.
     pub fn new(settings: LanSettings, specs: &[&Spec], segments: &[Segment<usize>]) -> Lan {
-        let mut lan = Lan { settings, names: Vec::new(), places: BTreeMap::new(), cuts: BTreeSet::new(), parts: None, outside: 0 };
+        let mut lan = Lan {
+            settings,
+            names: Vec::new(),
+            places: BTreeMap::new(),
+            cuts: BTreeSet::new(),
+            parts: None,
+            outside: 0,
+        };
         for (name, ends) in segments {
             let segment = lan.segment(name);
             for (node, interface) in ends {

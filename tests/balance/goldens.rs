@@ -454,3 +454,62 @@ fn the_ways_to_stop() {
     assert_eq!(stop("lvs_flush_on_stop", false), (none.clone(), rows(&["VS V DOWN"]), rows(&["flush"])));
     assert_eq!(stop("", true), (none.clone(), none.clone(), none));
 }
+
+fn followed(inside: &str, of_service: &str) -> String {
+    let session = "bfd_instance P {\n neighbor_ip 10.9.0.2\n source_ip 10.9.0.1\n}\n";
+    let check = format!("weight 10\n BFD_CHECK {{\n name P\n {inside}\n }}");
+    format!("{session}{}", service(&format!("{of_service}\n {}", server(2, &check))))
+}
+
+/// A BFD_CHECK has no schedule, no retry and no delay: the session's level is the check's.
+#[test]
+fn a_bfd_check_follows_its_session() {
+    let level = |up: bool| Input::Tracked { tracker: Tracker::Bfd("P".into()), value: TrackValue::Up(up) };
+    // Before the first word it counts as good, with `alpha` as bad.
+    let mut bench = Bench::new(&followed("", "smtp_alert"));
+    assert_eq!(bench.held(), "2:8080=10");
+    bench.said();
+    for (up, line, change, held, subject) in [
+        (
+            false,
+            "BFD check of [P] RS(R2) is DOWN",
+            "Removing service R2 from VS V",
+            "",
+            "=> BFD CHECK P failed on service <=",
+        ),
+        (
+            true,
+            "BFD check of [P] RS(R2) is UP",
+            "Adding service R2 to VS V",
+            "2:8080=10",
+            "=> BFD CHECK P succeeded on service <=",
+        ),
+    ] {
+        bench.tell(level(up));
+        assert_eq!(short(bench.said())[..2], [line, change]);
+        assert_eq!(bench.held(), held);
+        let mails = std::mem::take(&mut bench.mails);
+        assert!(mails.iter().any(|mail| mail.contains(subject)), "{mails:?}");
+        // Sessions tell their level again after a reload: that is no news.
+        bench.tell(level(up));
+        assert_eq!(short(bench.said()), [] as [&str; 0]);
+    }
+    assert_eq!(bench.balancer.deadline(), None, "it has no schedule");
+    let mut bench = Bench::new(&followed("alpha", ""));
+    assert_eq!(bench.held(), "");
+    bench.said();
+    bench.tell(level(true));
+    assert_eq!(short(bench.said())[..2], ["BFD check of [P] RS(R2) is UP", "Adding service R2 to VS V"]);
+    assert_eq!(bench.held(), "2:8080=10");
+    // The state is carried over a reload of the same server.
+    bench.tell(level(false));
+    bench.said();
+    bench.reload(&followed("alpha", "").replace("weight 10", "weight 20"));
+    assert_eq!(bench.held(), "");
+    bench.tell(level(true));
+    assert_eq!(bench.held(), "2:8080=20");
+    // A session of another name is nobody's here.
+    bench.said();
+    bench.tell(Input::Tracked { tracker: Tracker::Bfd("Q".into()), value: TrackValue::Up(false) });
+    assert_eq!((short(bench.said()), bench.held()), (Vec::new(), "2:8080=20".to_owned()));
+}

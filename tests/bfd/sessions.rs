@@ -3,9 +3,10 @@
 use crate::ground::*;
 use std::net::{IpAddr, Ipv4Addr};
 use vipd::bfd::io::{
-    Action, Address, Cause, Command, Event, Hold, Input, Level, Link, Local, Obstacle, Refusal, RxMeta, State,
+    Action, Address, Beginning, Cause, Command, Event, Hold, Input, Level, Link, Local, Obstacle, Refusal, RxMeta,
+    State,
 };
-use vipd::bfd::judge;
+use vipd::bfd::{Engine, judge};
 use vipd::spec::IfName;
 use vipd::spec::bfd::Session;
 use vipd::time::Interval;
@@ -433,4 +434,33 @@ fn discriminators_come_from_the_seed() {
     assert_eq!(drawn(1), drawn(1));
     assert_ne!(drawn(1), drawn(2));
     assert_ne!(drawn(1), 0);
+}
+
+/// There was no socket at first, as at boot before the address is there: a reload meanwhile changes nothing of that, and once
+/// there is one the session speaks at once, comes up, and lives over further reloads.
+#[test]
+fn a_session_whose_socket_comes_late_comes_up_and_lives_over_reloads() {
+    let world = Beginning { seed: 7, links: None, now: START };
+    let mut bench =
+        Bench { engine: Engine::begin(&[defaults()], world), now: START, sent: vec![], events: vec![], wishes: vec![] };
+    while bench.engine.poll().is_some() {}
+    let session = bench.id();
+    bench.tell(Input::Opened { session, outcome: Err("Cannot assign requested address".into()) });
+    assert_eq!((bench.view().state, bench.sent.len()), (State::Down, 0));
+    assert!(bench.events.iter().any(|event| matches!(event, Event::Blocked { .. })), "{:?}", bench.events);
+    bench.engine.reload(&[Session { min_tx: ms(20), ..defaults() }], bench.now);
+    bench.settle();
+    bench.run(ms(70_000));
+    assert_eq!((bench.view().state, bench.sent.len()), (State::Down, 0), "no socket, no packet, and no other state");
+    bench.tell(Input::Opened { session, outcome: Ok(50_000) });
+    assert_eq!(bench.sent.iter().map(|(_, packet)| packet.state).collect::<Vec<_>>(), [State::Down], "at once");
+    bench.hear_from(meta(), says(State::Down));
+    bench.hear(says(State::Init));
+    assert_eq!(bench.view().state, State::Up);
+    for _ in 0..3 {
+        bench.engine.reload(&[defaults()], bench.now);
+        bench.settle();
+        bench.run_with_peer(ms(100), Packet { is_final: true, ..says(State::Up) });
+        assert_eq!(bench.view().state, State::Up);
+    }
 }

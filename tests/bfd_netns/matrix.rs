@@ -1,6 +1,6 @@
 //! The interop matrix: every way of configuring a session, with each program in the other seat, through every failure.
 
-use crate::ground::{Kind, Pair, frr, skip};
+use crate::ground::{Kind, Pair, frr, ip, skip};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -20,6 +20,9 @@ enum Way {
     WePassive,
     PeerPassive,
     Multihop,
+    /// A single-hop session over a router, which takes a TTL of one less.
+    Hops,
+    LinkLocal,
 }
 
 impl Way {
@@ -32,21 +35,31 @@ impl Way {
             Way::WePassive => "vipd passive",
             Way::PeerPassive => "the peer passive",
             Way::Multihop => "multihop over a router",
+            Way::Hops => "max_hops 1 over a router",
+            Way::LinkLocal => "IPv6 link-local",
         }
     }
 
     fn six(self) -> bool {
         matches!(self, Way::V6 | Way::V6Hoplimit)
     }
+
+    fn routed(self) -> bool {
+        matches!(self, Way::Multihop | Way::Hops)
+    }
 }
 
-const COLUMNS: [&str; 10] = [
+const COLUMNS: [&str; 14] = [
     "up",
     "cut both ways",
     "cut one way",
     "cut the other way",
     "10 % loss",
     "stopped",
+    "40 ms",
+    "200 ms",
+    "intervals",
+    "multiplier",
     "reload",
     "TERM",
     "KILL",
@@ -69,16 +82,28 @@ const FRR_PLAIN: &str = "  detect-multiplier 5\n  receive-interval 60\n  transmi
 
 impl Case {
     fn pair(&self) -> Pair {
-        let mut pair = Pair::new([Kind::Vipd, self.peer], self.way == Way::Multihop);
+        let mut pair = Pair::new([Kind::Vipd, self.peer], self.way.routed());
         let six = self.way.six();
         let ours = match self.way {
             Way::V6Hoplimit => format!("{PLAIN}\n hoplimit 255"),
             Way::Unequal => " min_rx 80\n min_tx 70\n multiplier 4".into(),
             Way::WePassive => format!("{PLAIN}\n passive"),
             Way::Multihop => format!("{PLAIN}\n multihop\n max_hops 3"),
+            Way::Hops => format!("{PLAIN}\n max_hops 1"),
             _ => PLAIN.to_owned(),
         };
-        pair.configure(0, &pair.session(0, six, &ours));
+        if self.way == Way::LinkLocal {
+            for side in 0..2 {
+                let n = &pair.nodes[side].namespace;
+                ip(&format!("-n {n} addr add fe80::{}/64 dev eth0 nodad", side + 1)).unwrap();
+                pair.configure(
+                    side,
+                    &format!("bfd_instance S {{\n neighbor_ip fe80::{}%eth0\n{PLAIN}\n}}\n", 2 - side),
+                );
+            }
+        } else {
+            pair.configure(0, &pair.session(0, six, &ours));
+        }
         match self.peer {
             Kind::Frr => {
                 let (options, lines) = match self.way {
@@ -89,14 +114,18 @@ impl Case {
                     Way::Multihop => ("multihop", format!("{FRR_PLAIN}  minimum-ttl 250\n")),
                     _ => ("", FRR_PLAIN.to_owned()),
                 };
-                pair.configure(1, &frr(&pair, 1, six, options, &lines));
+                let conf = frr(&pair, 1, six, options, &lines);
+                let local = format!("bfd\n {}\n{lines} !\n!\n", self.peer_line(&pair));
+                pair.configure(1, if self.way == Way::LinkLocal { &local } else { &conf });
             }
+            Kind::Vipd if self.way == Way::LinkLocal => {}
             Kind::Keepalived | Kind::Vipd => {
                 let theirs = match self.way {
                     Way::V6Hoplimit => format!("{PLAIN}\n hoplimit 255"),
                     Way::Unequal => " min_rx 100\n min_tx 90\n multiplier 7".into(),
                     Way::PeerPassive => format!("{PLAIN}\n passive"),
                     Way::Multihop => format!("{PLAIN}\n multihop\n max_hops 3"),
+                    Way::Hops => format!("{PLAIN}\n max_hops 1"),
                     _ => PLAIN.to_owned(),
                 };
                 pair.configure(1, &pair.session(1, six, &theirs));
@@ -105,6 +134,18 @@ impl Case {
         pair.start(0);
         pair.start(1);
         pair
+    }
+
+    /// How FRR names the session.
+    fn peer_line(&self, pair: &Pair) -> String {
+        let (other, own) = match self.way {
+            Way::LinkLocal => ("fe80::1".to_owned(), "fe80::2".to_owned()),
+            way if way.six() => ("fd00:9::1".to_owned(), "fd00:9::2".to_owned()),
+            _ => (pair.address(0), pair.address(1)),
+        };
+        let kind = if self.way == Way::Multihop { "multihop " } else { "" };
+        let interface = if self.way == Way::LinkLocal { " interface eth0" } else { "" };
+        format!("peer {other} {kind}local-address {own}{interface}")
     }
 
     fn play(self) -> Row {
@@ -124,9 +165,13 @@ impl Case {
             3 => self.cut(pair, [false, true]),
             4 => self.rough(pair),
             5 => self.stopped(pair),
-            6 => self.reload(pair),
-            7 => self.ended(pair, libc::SIGTERM),
-            8 => self.ended(pair, libc::SIGKILL),
+            6 => self.stalls(pair, 40),
+            7 => self.stalls(pair, 200),
+            8 => self.intervals(pair),
+            9 => self.multiplier(pair),
+            10 => self.reload(pair),
+            11 => self.ended(pair, libc::SIGTERM),
+            12 => self.ended(pair, libc::SIGKILL),
             // Only vipd's own end has a shutdown in keepalived's language.
             _ => return Some(self.shutdown(pair)),
         })
@@ -134,11 +179,15 @@ impl Case {
 
     /// Neither side may go on counting on the other; both come back.
     fn cut(&self, pair: &Pair, from: [bool; 2]) -> Result<(), String> {
+        let before = self.falls(pair);
         pair.cut(from);
         let fell = pair.both(false);
         pair.cut([false, false]);
         fell?;
-        pair.both(true)
+        pair.both(true)?;
+        let after = self.falls(pair);
+        let grew = after.0 > before.0 && after.1 >= before.1.map(|downs| downs + 1);
+        if grew { Ok(()) } else { Err(format!("a fall that nobody counted: {before:?} became {after:?}")) }
     }
 
     /// The session may fall, and is up when the path is good again.
@@ -164,11 +213,120 @@ impl Case {
         pair.both(true)
     }
 
+    fn falls(&self, pair: &Pair) -> (u64, Option<u64>) {
+        let own = pair.session_of(0).and_then(|session| session["counters"]["downs"].as_u64()).unwrap_or(u64::MAX);
+        (own, (self.peer == Kind::Frr).then(|| pair.frr_downs(1)))
+    }
+
+    /// Either side stands still for less than the detection time: nobody falls, by vipd's counter and FRR's. A machine that
+    /// is busy with other things may stand still for longer than it was asked to, so three attempts are made.
+    fn stalls(&self, pair: &Pair, millis: u64) -> Result<(), String> {
+        let mut last = String::new();
+        for _ in 0..3 {
+            pair.both(true)?;
+            let before = self.falls(pair);
+            for side in [1, 0] {
+                pair.signal(side, libc::SIGSTOP);
+                std::thread::sleep(Duration::from_millis(millis));
+                pair.signal(side, libc::SIGCONT);
+                std::thread::sleep(Duration::from_millis(500));
+            }
+            pair.both(true)?;
+            let after = self.falls(pair);
+            if before == after {
+                return Ok(());
+            }
+            last = format!("{before:?} became {after:?}");
+        }
+        Err(last)
+    }
+
+    /// Another line in a vipd's file, a reload, and what has to be seen of it without a fall.
+    fn changed(&self, pair: &Pair, word: &str, value: &str, seen: impl Fn() -> bool) -> Result<(), String> {
+        let before = self.falls(pair);
+        let path = pair.nodes[0].directory.join("keepalived.conf");
+        let old = std::fs::read_to_string(&path).unwrap();
+        let line = |line: &str| {
+            if line.trim_start().starts_with(word) { format!(" {word} {value}") } else { line.to_owned() }
+        };
+        pair.configure(0, &old.lines().map(line).collect::<Vec<_>>().join("\n"));
+        let reloaded = pair.ask(0, r#"{"request":"reload"}"#).filter(|answer| answer["reply"] == "done");
+        let seen = pair.until(&format!("{word} {value} on both sides"), || seen());
+        pair.configure(0, &old);
+        let back = pair.ask(0, r#"{"request":"reload"}"#);
+        reloaded.ok_or("the reload was refused")?;
+        seen?;
+        back.ok_or("no answer")?;
+        pair.both(true)?;
+        let after = self.falls(pair);
+        if before == after { Ok(()) } else { Err(format!("{before:?} became {after:?}")) }
+    }
+
+    /// What the peer knows of vipd's settings; keepalived says it in its dump.
+    fn peer_knows(&self, pair: &Pair, frr: (&str, u64), keepalived: &str, vipd: (&str, serde_json::Value)) -> bool {
+        match self.peer {
+            Kind::Frr => pair.frr(1, "show bfd peers json")[frr.0] == frr.1,
+            Kind::Vipd => pair.session_of(1).is_some_and(|session| session[vipd.0] == vipd.1),
+            Kind::Keepalived => {
+                let path = pair.nodes[1].directory.join("keepalived_bfd.data");
+                let _ = std::fs::remove_file(&path);
+                pair.signal(1, libc::SIGUSR1);
+                std::thread::sleep(Duration::from_millis(200));
+                std::fs::read_to_string(path).is_ok_and(|text| text.contains(keepalived))
+            }
+        }
+    }
+
+    /// A longer interval while the session is up: a poll that the peer answers, and no fall. FRR changes its own as well.
+    fn intervals(&self, pair: &Pair) -> Result<(), String> {
+        let polled = || {
+            let own =
+                pair.session_of(0).is_some_and(|session| session["min_tx"] == 0.11 && session["polling"] == false);
+            own && self.peer_knows(
+                pair,
+                ("remote-transmit-interval", 110),
+                "remote min tx intv = 110000 us",
+                ("peer_min_tx", 0.11.into()),
+            )
+        };
+        let polls = || pair.log(0).matches("Poll sequence answered").count();
+        let before = polls();
+        self.changed(pair, "min_tx", "110", polled)?;
+        pair.until("the peer's answers", || polls() > before)?;
+        if self.peer == Kind::Frr {
+            let before = self.falls(pair);
+            let peer = self.peer_line(pair);
+            let set = |line: &str| pair.vtysh(1, &["configure terminal", "bfd", &peer, line]);
+            set("transmit-interval 130");
+            let known = pair
+                .until("FRR's interval", || pair.session_of(0).is_some_and(|session| session["peer_min_tx"] == 0.13));
+            set(if self.way == Way::Unequal { "transmit-interval 90" } else { "transmit-interval 60" });
+            known?;
+            pair.both(true)?;
+            let after = self.falls(pair);
+            if before != after {
+                return Err(format!("FRR's interval: {before:?} became {after:?}"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Another multiplier needs no poll.
+    fn multiplier(&self, pair: &Pair) -> Result<(), String> {
+        let polls = || pair.log(0).matches("Starting poll sequence").count();
+        let before = polls();
+        let known = || {
+            let words = ("remote-detect-multiplier", 9);
+            self.peer_knows(pair, words, "remote detect multiplier = 9", ("peer_multiplier", 9.into()))
+        };
+        self.changed(pair, "multiplier", "9", known)?;
+        if polls() == before { Ok(()) } else { Err("another multiplier began a poll".into()) }
+    }
+
     /// The session stays: vipd's counter of falls does not move, nor does FRR's. keepalived is not reloaded with it, as it
     /// stops its protocol meanwhile, and longer than a detection time where a machine is busy.
     fn reload(&self, pair: &Pair) -> Result<(), String> {
-        let downs = || pair.session_of(0).map(|session| session["counters"]["downs"].clone());
-        let before = (downs(), (self.peer == Kind::Frr).then(|| pair.frr_downs(1)));
+        let before = self.falls(pair);
         let reloads = pair.log(0).matches("Reload complete").count();
         pair.signal(0, libc::SIGHUP);
         if self.peer == Kind::Vipd {
@@ -176,7 +334,7 @@ impl Case {
         }
         pair.until("the reload", || pair.log(0).matches("Reload complete").count() > reloads)?;
         pair.both(true)?;
-        let after = (downs(), (self.peer == Kind::Frr).then(|| pair.frr_downs(1)));
+        let after = self.falls(pair);
         if before == after { Ok(()) } else { Err(format!("{before:?} became {after:?}")) }
     }
 
@@ -203,13 +361,7 @@ impl Case {
         }
         pair.both(true)?;
         if self.peer == Kind::Frr {
-            let (other, own) = if self.way.six() {
-                ("fd00:9::1".to_owned(), "fd00:9::2".to_owned())
-            } else {
-                (pair.address(0), pair.address(1))
-            };
-            let kind = if self.way == Way::Multihop { "multihop " } else { "" };
-            let peer = format!("peer {other} {kind}local-address {own}");
+            let peer = self.peer_line(pair);
             let frr = |line: &str| pair.vtysh(1, &["configure terminal", "bfd", &peer, line]);
             frr("shutdown");
             let held = || {
@@ -224,6 +376,18 @@ impl Case {
             if !still {
                 return Err("the level was not kept while the peer was shut down".into());
             }
+            pair.both(true)?;
+        }
+        if self.peer == Kind::Vipd {
+            let other =
+                |down: bool| pair.ask(1, &format!(r#"{{"request":"bfd_shutdown","session":"S","down":{down}}}"#));
+            other(true).ok_or("no answer")?;
+            let kept = pair.until("the peer's shutdown is known and the level kept", || {
+                pair.session_of(0)
+                    .is_some_and(|s| s["state"] == "Down" && s["level"]["held"] == "peer" && s["level"]["up"] == true)
+            });
+            other(false).ok_or("no answer")?;
+            kept?;
             pair.both(true)?;
         }
         Ok(())
@@ -253,9 +417,12 @@ Written by `VIPD_INTEROP=write cargo test --test bfd_netns matrix`, from a run; 
 keepalived 2.2.7 (which knows no `multihop`) or FRR's bfdd in the other; 60 ms × 5 unless the row says otherwise.
 
 A cell is *yes* when what had to happen was seen by both: the session comes up; a cut of the path in both directions, or in \
-one, takes it down on both sides and it comes back; it is up again after a path that lost every tenth packet; a peer that is stopped is noticed by vipd, and the session comes back; a reload of vipd (and of a vipd in the \
+one, takes it down on both sides, is counted by both, and it comes back; it is up again after a path that lost every tenth packet; a peer that is stopped is noticed by vipd, and the session comes back; each \
+side stands still (SIGSTOP) for 40 ms and for 200 ms, within the detection time, and nobody falls; a longer `min_tx` in a reload of \
+vipd's is polled for and answered without a fall, and FRR's `transmit-interval` too; another multiplier is known to the peer without a \
+poll; a reload of vipd (and of a vipd in the \
 other seat) takes nothing down, by vipd's counter and FRR's; each side ends, in order and killed, and comes back; `shutdown` of a session on vipd's side, and on \
-FRR's, is known on the other side, and trackers keep what they read meanwhile. Witnesses are vipd's status, `show bfd peers json` \
+FRR's or the other vipd's, is known on the other side, and trackers keep what they read meanwhile. Witnesses are vipd's status, `show bfd peers json` \
 and its counters, and keepalived's log.
 
 ";
@@ -270,9 +437,12 @@ fn matrix() {
     wanted.extend(plain.map(|way| Case { way, peer: Kind::Keepalived }));
     if !skip(&["bfdd", "zebra", "vtysh"]) {
         wanted.extend(plain.map(|way| Case { way, peer: Kind::Frr }));
-        wanted.push(Case { way: Way::Multihop, peer: Kind::Frr });
+        wanted.extend([Way::Multihop, Way::LinkLocal].map(|way| Case { way, peer: Kind::Frr }));
     }
-    wanted.extend([Way::V4, Way::V6, Way::Multihop].map(|way| Case { way, peer: Kind::Vipd }));
+    wanted.push(Case { way: Way::Hops, peer: Kind::Keepalived });
+    let own =
+        [Way::V4, Way::V6, Way::V6Hoplimit, Way::Unequal, Way::WePassive, Way::PeerPassive, Way::Multihop, Way::Hops];
+    wanted.extend(own.into_iter().chain([Way::LinkLocal]).map(|way| Case { way, peer: Kind::Vipd }));
     if let Ok(filter) = std::env::var("VIPD_INTEROP_ONLY") {
         wanted.retain(|case| format!("{} | {}", case.way.word(), case.peer).contains(&filter));
     }

@@ -1,7 +1,17 @@
 //! What a vipd does beside a session that comes and goes: trackers, ports, local links, dumps, flags.
 
-use crate::ground::{Kind, Pair, ip, skip};
+use crate::ground::{Kind, Pair, frr, ip, skip};
 use std::process::{Child, Command, Stdio};
+
+fn vipctl(pair: &Pair, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_vipctl"));
+    command.args(arguments).env("VIPD_CONTROL", pair.nodes[0].directory.join("control"));
+    command
+}
+
+fn said(pair: &Pair, arguments: &[&str]) -> String {
+    String::from_utf8_lossy(&vipctl(pair, arguments).output().unwrap().stdout).into_owned()
+}
 
 const VRRP: &str = "vrrp_instance V {\n interface eth0\n virtual_router_id 9\n version 3\n advert_int 0.2\n priority 100\n track_bfd {\n  S\n }\n virtual_ipaddress {\n  10.9.9.100/24\n }\n}\n";
 const PLAIN: &str = " min_rx 60\n min_tx 60\n multiplier 5";
@@ -39,6 +49,105 @@ fn an_instance_follows_its_session() {
     // It was told, and did not wait for the detection time.
     let told = "Entering Down state (Local diagnostic - Neighbor Signaled Session Down, Remote diagnostic - Administratively Down)";
     pair.until("the peer's farewell", || pair.log(0).contains(told)).unwrap();
+}
+
+/// status, explain, history and watch know sessions, and say why one is down.
+#[test]
+fn what_is_seen_of_a_session() {
+    if skip(&["ip", "nft"]) {
+        return;
+    }
+    let pair = pair_with_vrrp();
+    pair.until("MASTER", || vrrp_state(&pair, 0) == "MASTER").unwrap();
+    let row = |name: &str| {
+        let status = said(&pair, &["status"]);
+        let table: Vec<&str> = status.lines().skip_while(|line| !line.starts_with("SESSION")).skip(1).collect();
+        table.iter().find(|line| line.starts_with(name)).map(|line| line.to_string()).unwrap_or_default()
+    };
+    assert!(row("S").contains("10.9.9.2") && row("S").contains("Up"), "{}", said(&pair, &["status"]));
+    let explained = said(&pair, &["explain", "V"]);
+    assert!(explained.contains("S to 10.9.9.2 is Up for "), "{explained}");
+    let watch = |json: bool| {
+        let arguments: &[&str] = if json { &["watch", "--json"] } else { &["watch"] };
+        let path = pair.nodes[0].directory.join(if json { "watch.json" } else { "watch.text" });
+        let out = std::fs::File::create(&path).unwrap();
+        (vipctl(&pair, arguments).stdout(out).stderr(Stdio::null()).spawn().unwrap(), path)
+    };
+    let mut watches = [watch(false), watch(true)];
+    let read = |watches: &[(Child, std::path::PathBuf); 2], at: usize| {
+        std::fs::read_to_string(&watches[at].1).unwrap_or_default()
+    };
+    pair.until("both watches stand", || (0..2).all(|at| !read(&watches, at).is_empty())).unwrap();
+    pair.cut([false, true]);
+    pair.until("FAULT", || vrrp_state(&pair, 0) == "FAULT").unwrap();
+    pair.until("the watches tell", || {
+        read(&watches, 0).contains("(S) Entering Down state") && read(&watches, 1).contains("\"kind\":\"bfd_became\"")
+    })
+    .unwrap();
+    for (child, _) in &mut watches {
+        let _ = child.kill();
+        let _ = child.wait();
+    }
+    assert!(row("S").contains("nothing was heard from the peer"), "{}", said(&pair, &["status"]));
+    let explained = said(&pair, &["explain", "V"]);
+    assert!(explained.contains("tracked S fails") && explained.contains("S to 10.9.9.2 is Down for "), "{explained}");
+    let session = said(&pair, &["explain", "S"]);
+    assert!(
+        session.contains("BFD session S to 10.9.9.2 is Down") && session.contains("V tracks it and is in FAULT"),
+        "{session}"
+    );
+    let history = said(&pair, &["history", "S"]);
+    assert!(history.contains("(S) Expired after 300 ms") && history.contains("Entering Up state"), "{history}");
+    let one = said(&pair, &["bfd", "S"]);
+    assert!(one.contains("detection time") && one.contains("last heard"), "{one}");
+}
+
+/// A real server is in service as long as its session with FRR is up: the check, and what the simulator makes of the same
+/// story, say the same.
+#[test]
+fn a_bfd_check_follows_frr_and_the_simulator_agrees() {
+    if skip(&["ip", "nft", "bfdd", "zebra", "vtysh"]) {
+        return;
+    }
+    let mut pair = Pair::new([Kind::Vipd, Kind::Frr], false);
+    let check = "virtual_server 10.9.9.100 80 {\n lb_algo rr\n lb_kind NAT\n protocol TCP\n real_server 10.9.9.2 80 {\n  BFD_CHECK {\n   name S\n  }\n }\n}\n";
+    let conf = format!("{}{check}", pair.session(0, false, PLAIN));
+    pair.configure(0, &conf);
+    let lines = "  detect-multiplier 5\n  receive-interval 60\n  transmit-interval 60\n";
+    pair.configure(1, &frr(&pair, 1, false, "", lines));
+    pair.start(0);
+    pair.start(1);
+    pair.both(true).unwrap();
+    let of_check = |text: &str| -> Vec<String> {
+        let wanted = |line: &&str| line.contains("BFD check of [S]") || line.contains("ing service [10.9.9.2]");
+        let bare = |line: &str| {
+            line.rsplit(": ").next().unwrap_or(line).trim_start_matches(|c: char| !c.is_ascii_uppercase()).to_owned()
+        };
+        text.lines().filter(wanted).map(bare).collect()
+    };
+    let told = |what: &str, count: usize| pair.until(what, || of_check(&pair.log(0)).len() >= count);
+    told("the check is down until the session is up, and up then", 4).unwrap();
+    pair.cut([true, true]);
+    told("the cut takes the server out", 6).unwrap();
+    pair.cut([false, false]);
+    told("it is in again", 8).unwrap();
+    let played = of_check(&pair.log(0));
+    let down_and_up: Vec<String> = [
+        "BFD check of [S] RS([10.9.9.2]:tcp:80) is DOWN",
+        "Removing service [10.9.9.2]:tcp:80 from VS [10.9.9.100]:tcp:80",
+        "BFD check of [S] RS([10.9.9.2]:tcp:80) is UP",
+        "Adding service [10.9.9.2]:tcp:80 to VS [10.9.9.100]:tcp:80",
+    ]
+    .map(String::from)
+    .to_vec();
+    assert_eq!(played, [down_and_up.clone(), down_and_up].concat());
+    // The same file and the same story on paper.
+    let path = pair.nodes[0].directory.join("lb.conf");
+    std::fs::write(&path, &conf).unwrap();
+    let story = pair.nodes[0].directory.join("story");
+    std::fs::write(&story, "run 30s\nat 10s path lb S down\nat 20s path lb S up\n").unwrap();
+    let told = said(&pair, &["simulate", "--scenario", story.to_str().unwrap(), path.to_str().unwrap()]);
+    assert_eq!(of_check(&told), played, "{told}");
 }
 
 #[test]
@@ -110,6 +219,27 @@ fn a_local_link_is_path_down() {
     pair.until("link down", || pair.session_of(0).unwrap()["obstacle"].to_string().contains("eth0")).unwrap();
     ip(&format!("-n {n} link set eth0 up")).unwrap();
     pair.until("up again", || pair.up(0)).unwrap();
+}
+
+/// What comes over a router is refused by its TTL, and taken with `max_hops 1`: RFC 5881's protection, by keepalived's own packets.
+#[test]
+fn a_router_between_takes_max_hops() {
+    if skip(&["ip", "keepalived"]) {
+        return;
+    }
+    let mut pair = Pair::new([Kind::Vipd, Kind::Keepalived], true);
+    let hops = |hops: &str| format!("{PLAIN}\n{hops}");
+    pair.configure(0, &pair.session(0, false, PLAIN));
+    pair.configure(1, &pair.session(1, false, &hops(" max_hops 1")));
+    pair.start(0);
+    pair.start(1);
+    let refused = || pair.session_of(0).and_then(|s| s["counters"]["refused"]["ttl"].as_u64()).unwrap_or(0);
+    pair.until("packets with a TTL of 254 are refused", || refused() >= 3).unwrap();
+    let session = pair.session_of(0).unwrap();
+    assert_eq!((&session["state"], &session["counters"]["received"]), (&"Down".into(), &0.into()), "{session}");
+    pair.configure(0, &pair.session(0, false, &hops(" max_hops 1")));
+    assert_eq!(pair.ask(0, r#"{"request":"reload"}"#).unwrap()["reply"], "done");
+    pair.both(true).unwrap();
 }
 
 /// Link-local neighbours, which keepalived cannot have.

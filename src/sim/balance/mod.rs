@@ -113,9 +113,9 @@ impl World<'_> {
         let files = n.spec.files.iter().zip(&n.files);
         let files =
             files.map(|(file, value)| (Tracker::File(file.name.clone()), TrackValue::Number(i64::from(*value))));
-        // As the daemon is told it: what runs is down until it has come up, what does not run counts as up here.
-        let up = |name: &str| !n.spec.sessions.iter().any(|session| *session.name == *name);
-        let sessions = n.spec.bfds.iter().map(|bfd| (Tracker::Bfd(bfd.name.clone()), TrackValue::Up(up(&bfd.name))));
+        // What does not run counts as up here; what does speaks for itself, as soon as the balancer is there.
+        let still = n.spec.bfds.iter().filter(|bfd| !n.spec.sessions.iter().any(|session| session.name == bfd.name));
+        let sessions = still.map(|bfd| (Tracker::Bfd(bfd.name.clone()), TrackValue::Up(true)));
         n.post.here = n.kernel.held.keys().copied().collect();
         let world = Beginning {
             addresses: n.post.here.iter().map(|address| (1, *address)).collect(),
@@ -129,6 +129,9 @@ impl World<'_> {
         n.post.director = Some(direct(spec, world, seed.wrapping_add(node as u64), now));
         n.post.watch = Watch::begun(now);
         self.direct_on(node);
+        for (name, up) in self.session_levels(node) {
+            self.tell_director(node, Input::Tracked { tracker: Tracker::Bfd(name), value: TrackValue::Up(up) });
+        }
     }
 
     /// The daemon of a node is no more.

@@ -116,7 +116,8 @@ impl World<'_> {
 
     /// A packet of a server goes to a gateway, if it is for one.
     pub(super) fn send_far(&mut self, node: usize, neighbor: IpAddr, meta: RxMeta, bytes: &[u8]) {
-        let same = |far: &Far| far.node == node && far.session.source == Some(neighbor) && far.session.neighbor == meta.source;
+        let same =
+            |far: &Far| far.node == node && far.session.source == Some(neighbor) && far.session.neighbor == meta.source;
         let Some(far) = self.fars.iter().position(same) else { return };
         let reached = self.fars.get(far).is_some_and(|one| self.path_is_good(node, &one.name));
         if !reached || !self.lan.reaches_outside(node) {
@@ -169,7 +170,8 @@ impl World<'_> {
             self.tell(node, News::Tracked(Tracker::Bfd(BfdId(id)), TrackValue::Up(up)));
         }
         if for_checkers {
-            let (tracker, value) = (crate::balance::io::Tracker::Bfd(name.into()), crate::balance::io::TrackValue::Up(up));
+            let (tracker, value) =
+                (crate::balance::io::Tracker::Bfd(name.into()), crate::balance::io::TrackValue::Up(up));
             self.tell_director(node, crate::balance::io::Input::Tracked { tracker, value });
         }
     }

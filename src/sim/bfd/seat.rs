@@ -13,8 +13,8 @@ use crate::bfd::Engine;
 use crate::bfd::io::{Action, Address, Beginning, Command, Event, Input, Link, Local, RxMeta, SessionId};
 use crate::sim::law::Law;
 use crate::sim::world::{Happening, WAKE, World};
-use crate::spec::bfd::Session;
 use crate::spec::BfdId;
+use crate::spec::bfd::Session;
 use crate::time::Time;
 use crate::vrrp::io::{self, LinkFact, Readings, TrackValue, Tracker};
 use std::collections::BTreeMap;
@@ -44,8 +44,10 @@ impl World<'_> {
             return readings;
         }
         let holder = n.session_link().unwrap_or_default();
-        let links = n.kernel.links.iter().map(|own| link(own, holder, &sessions)).collect();
-        let world = Beginning { seed: self.random.number(), links: Some(links), now };
+        let links: Vec<Link> = n.kernel.links.iter().map(|own| link(own, holder, &sessions)).collect();
+        // A server without VRRP has no interface that anybody wrote down.
+        let links = Some(links).filter(|links| !links.is_empty());
+        let world = Beginning { seed: self.random.number(), links, now };
         let engine: Box<dyn Sessions> = Box::new(Engine::begin(&sessions, world));
         let watch = Watch::new(&sessions, WAKE);
         let seat = Seat { engine, watch, sessions, outlets: BTreeMap::new(), wake: None, waiting: Vec::new() };
@@ -53,6 +55,14 @@ impl World<'_> {
             n.seat = Some(Box::new(seat));
         }
         readings
+    }
+
+    /// What checks read of each session that runs on a node.
+    pub(in crate::sim) fn session_levels(&self, node: usize) -> Vec<(Box<str>, bool)> {
+        let Some(seat) = self.nodes.get(node).and_then(|n| n.seat.as_ref()) else { return Vec::new() };
+        let follows = |name: &str| seat.sessions.iter().any(|session| *session.name == *name && session.for_checkers);
+        let levels = seat.engine.levels().into_iter().filter(|(name, _)| follows(name));
+        levels.map(|(name, level)| (name, level.up)).collect()
     }
 
     /// Its first words, once the router is there to be told of levels.
@@ -148,13 +158,14 @@ impl World<'_> {
             return;
         };
         let Some(n) = self.nodes.get(node) else { return };
-        let Some(index) = n.session_link() else { return };
-        let (Some(segment), true) = (n.wire(index), n.carries(index)) else { return };
-        let meta = RxMeta { source, destination: Some(neighbor), ifindex: 0, ttl: Some(ttl), multihop, cut: false };
-        self.send_far(node, neighbor, meta, bytes);
-        if !self.pair_is_good(source, neighbor) {
+        let index = n.session_link();
+        if index.is_some_and(|index| !n.carries(index)) {
             return;
         }
+        let meta = RxMeta { source, destination: Some(neighbor), ifindex: 0, ttl: Some(ttl), multihop, cut: false };
+        self.send_far(node, neighbor, meta, bytes);
+        let segment = index.and_then(|index| self.nodes.get(node)?.wire(index));
+        let Some(segment) = segment.filter(|_| self.pair_is_good(source, neighbor)) else { return };
         for other in 0..self.nodes.len() {
             let Some(o) = self.nodes.get(other) else { continue };
             let there = o.seat.as_ref().is_some_and(|seat| seat.sessions.iter().any(|s| s.source == Some(neighbor)));
@@ -182,7 +193,7 @@ impl World<'_> {
     pub(in crate::sim) fn session_packet(&mut self, node: usize, meta: RxMeta, bytes: Vec<u8>) {
         let now = self.now;
         let Some(n) = self.nodes.get_mut(node) else { return };
-        let reached = n.session_link().is_some_and(|index| n.carries(index));
+        let reached = n.session_link().is_none_or(|index| n.carries(index));
         let paused = n.paused;
         let Some(seat) = n.seat.as_deref_mut().filter(|_| reached) else { return };
         if paused {

@@ -71,7 +71,12 @@ impl Failure {
         match self {
             Failure::Crash => Some(Act::Start(node.into())),
             Failure::Cut => Some(Act::Heal),
-            Failure::Stop | Failure::Path(_) | Failure::Link(_) | Failure::Script(_) | Failure::File(..) | Failure::Process(_) => None,
+            Failure::Stop
+            | Failure::Path(_)
+            | Failure::Link(_)
+            | Failure::Script(_)
+            | Failure::File(..)
+            | Failure::Process(_) => None,
         }
     }
 
@@ -110,9 +115,7 @@ impl Failure {
     /// The tie that stands for it, if an instance has one.
     pub(super) fn is_tied(&self, on: &TieTarget, spec: &Spec) -> bool {
         match (self, on) {
-            (Failure::Path(name), TieTarget::Bfd(id)) => {
-                spec.bfds.get(id.index()).is_some_and(|bfd| bfd.name == *name)
-            }
+            (Failure::Path(name), TieTarget::Bfd(id)) => spec.bfds.get(id.index()).is_some_and(|bfd| bfd.name == *name),
             (Failure::Link(name), TieTarget::Interface(tied)) => tied.as_str() == &**name,
             (Failure::Script(name), TieTarget::Script(id)) => {
                 spec.scripts.get(id.index()).is_some_and(|script| script.name == *name)
