@@ -6,6 +6,8 @@
 //! cargo bench --bench bfd -- detection cost              some of it
 //! cargo bench --bench bfd -- --runs 200 detection
 //! cargo bench --bench bfd -- --minutes 10 false-alarms
+//! cargo bench --bench bfd -- --runs 10 failover          a path dies → the address is on the other server
+//! cargo bench --bench bfd -- --rate 100000 flood         adverts beside forged packets
 //! ```
 //! As root. Each daemon in turn sits in one namespace; the peer in the other is this program: it speaks BFD with vipd's
 //! engine, falls silent when it is told to, and stamps what it hears with the kernel's time of arrival. "late" is counted
@@ -14,6 +16,9 @@
 //! out.
 
 #![allow(clippy::unwrap_used)]
+
+#[path = "bfd/cluster.rs"]
+mod cluster;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -217,7 +222,12 @@ struct Daemon {
 
 impl Daemon {
     fn start(kind: Kind, sessions: &[Session]) -> Daemon {
-        let directory = std::env::temp_dir().join(format!("vipd-bench-bfd-{}", std::process::id()));
+        Daemon::start_in(kind, sessions, SPACES[0], "")
+    }
+
+    /// In another namespace, with more in its configuration.
+    fn start_in(kind: Kind, sessions: &[Session], space: &str, more: &str) -> Daemon {
+        let directory = std::env::temp_dir().join(format!("vipd-bench-{space}-{}", std::process::id()));
         std::fs::create_dir_all(&directory).unwrap();
         let d = directory.display().to_string();
         let millis = |interval: Interval| interval.as_millis();
@@ -250,12 +260,12 @@ impl Daemon {
                     )
                 })
                 .collect();
-            std::fs::write(directory.join("keepalived.conf"), text).unwrap();
+            std::fs::write(directory.join("keepalived.conf"), text + more).unwrap();
             let program = if kind == Kind::Vipd { env!("CARGO_BIN_EXE_vipd") } else { "keepalived" };
             format!("exec {program} -n -l -f {d}/keepalived.conf -p {d}/pid -r {d}/vrrp.pid -b {d}/bfd.pid")
         };
         let child = Command::new("ip")
-            .args(["netns", "exec", SPACES[0], "bash", "-c", &script])
+            .args(["netns", "exec", space, "bash", "-c", &script])
             .env("VIPD_CONTROL", directory.join("control"))
             .env("TMPDIR", &directory)
             .stdin(Stdio::null())
@@ -410,12 +420,13 @@ fn cost(kinds: &[Kind]) {
 }
 
 fn main() {
-    let (mut runs, mut minutes, mut chosen) = (50, 0.5, Vec::new());
+    let (mut runs, mut minutes, mut rate, mut chosen) = (50, 0.5, 100_000, Vec::new());
     let mut words = std::env::args().skip(1);
     while let Some(word) = words.next() {
         match word.as_str() {
             "--runs" => runs = words.next().and_then(|n| n.parse().ok()).unwrap_or(runs),
             "--minutes" => minutes = words.next().and_then(|n| n.parse().ok()).unwrap_or(minutes),
+            "--rate" => rate = words.next().and_then(|n| n.parse().ok()).unwrap_or(rate),
             "--bench" | "--test" => {}
             other => chosen.push(other.to_owned()),
         }
@@ -434,6 +445,12 @@ fn main() {
     }
     if wanted("cost") {
         cost(&kinds);
+    }
+    if wanted("failover") {
+        cluster::failover(&kinds, runs);
+    }
+    if wanted("flood") {
+        cluster::flood(&kinds, rate);
     }
     if wanted("false-alarms") {
         false_alarms(&kinds, minutes);

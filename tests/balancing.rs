@@ -336,4 +336,5 @@ fn sessions_as_they_are_meant() {
                    track_bfd {\n B\n }\n virtual_ipaddress {\n 10.0.0.9\n }\n}\n";
     let (_, code, said) = read(tracked);
     assert!(code == 5 && said.contains("V can never leave FAULT"), "{said}");
+    assert!(said.contains("10.0.0.2") && said.contains("fd00::1"), "both addresses are named: {said}");
 }

@@ -82,6 +82,10 @@ fn forged_packets_and_floods() {
     pair.until("the forged packets are counted", || refused("source") >= 50 && refused("ttl") >= 50).unwrap();
     let session = pair.session_of(0).unwrap();
     assert_eq!((&session["state"], &session["counters"]["downs"]), (&"Up".into(), &downs), "{session}");
+    let strays = || pair.ask(0, r#"{"request":"bfd","session":null}"#).unwrap()["sessions"]["refused"].clone();
+    let stray = |why: &str| strays()[why].as_u64().unwrap_or(0);
+    let all = || stray("no_session") >= 51 && stray("too_long") == 1 && stray("short") == 1;
+    pair.until("what belongs to no session is counted by its reason", all).unwrap();
 
     // A flood of packets that belong to nobody: both loops keep their work.
     let adverts = || {
@@ -118,4 +122,8 @@ fn forged_packets_and_floods() {
     pair.both(true).unwrap();
     let status = pair.ask(0, r#"{"request":"status"}"#).unwrap();
     assert_eq!(status["status"]["instances"][0]["state"], "MASTER");
+    // A kind of refusal is told once a minute, however many there are.
+    let told = pair.log(0).matches("Discarding packet").count();
+    assert!((1..=20).contains(&told), "{told} lines");
+    assert!(refused("source") > 1_000, "the flood was counted");
 }
