@@ -210,7 +210,8 @@ pub struct Simulate {
     /// The servers' configurations; each server is called like its file.
     #[arg(required = true, num_args = 1.., value_name = "FILE")]
     pub files: Vec<PathBuf>,
-    /// crash (power gone), kill (daemon killed), stop, pause, cut, link[:INTERFACE], script[:NAME], or
+    /// crash (power gone), kill (daemon killed), stop, pause, cut, link[:INTERFACE], script[:NAME], path[:SESSION]
+    /// (of a BFD session), or
     /// server[:ADDRESS[:PORT]][=HOW] (a real server refuses, or what HOW says: 503, slow, hang, dead, flap);
     /// @SERVER behind it if another server than the master is meant.
     #[arg(long, value_name = "HOW", default_value = "crash")]

@@ -94,10 +94,16 @@ pub fn outlook(named: &[(String, Spec)], files: &[String]) -> Outlook {
             Router { members, masters }
         })
         .collect();
-    let bare = bare(&specs).and_then(|bare| Some((play::calm(&bare, settle).ok()?, bare)));
+    let bare = bare(&specs).and_then(|specs| Some(Bare { calm: play::calm(&specs, settle).ok()?, specs }));
     let (calm, bare) = (&calm, bare.as_ref());
     let mut player = Player { specs: &specs, servers: &servers, files, routers: &routers, calm, bare, spent: 0 };
     player.all()
+}
+
+/// The same servers without BFD, and their calm.
+struct Bare {
+    calm: Calm,
+    specs: Vec<(String, Arc<Spec>)>,
 }
 
 /// The servers without what is tied to BFD sessions; `None` if nothing is.
@@ -144,7 +150,7 @@ pub(super) struct Player<'p, 'a> {
     pub routers: &'p [Router<'a>],
     pub calm: &'p Calm,
     /// The same servers without BFD, and their calm, where BFD is tracked at all.
-    bare: Option<&'p (Calm, Vec<(String, Arc<Spec>)>)>,
+    bare: Option<&'p Bare>,
     spent: u64,
 }
 
@@ -206,9 +212,9 @@ impl Player<'_, '_> {
         let compared = matches!(failure, Failure::Crash | Failure::Cut | Failure::Path(_));
         // The path of a session that does not run is not there.
         let same = if matches!(failure, Failure::Path(_)) { None } else { Some(failure) };
-        let without = self.bare.filter(|_| compared).and_then(|(calm, bare)| {
+        let without = self.bare.filter(|_| compared).and_then(|Bare { calm, specs }| {
             let Some(failure) = same else { return Some(Vec::new()) };
-            let course = play::play(bare, calm, server, &[failure]).ok()?;
+            let course = play::play(specs, calm, server, &[failure]).ok()?;
             Some(self.changes(failure, &course, calm))
         });
         Some(Scene { server, failure: failure.clone(), course, changes, without })
