@@ -260,12 +260,12 @@ fn undocumented(name: &str, text: &str) -> Vec<String> {
             line.starts_with("///") || line == ")]" || line == "]"
         })
     };
-    let missing = (0..lines.len()).filter(|at| public(lines[*at]) && !documented(*at));
+    let missing = (0..lines.len()).filter(|at| public(lines[*at]) && !lines[*at].contains('$') && !documented(*at));
     missing.map(|at| format!("{name}:{}: {}", at + 1, lines[at].trim())).collect()
 }
 
 /// How many there are. The number may fall and not rise.
-const UNDOCUMENTED: usize = 20;
+const UNDOCUMENTED: usize = 12;
 
 #[test]
 fn public_things_say_what_they_are() {

@@ -196,22 +196,39 @@ pub struct Statics {
 
 /// Numbers of a route's metrics, `RTAX_…` of include/uapi/linux/rtnetlink.h.
 pub mod rtax {
+    /// RTAX_LOCK.
     pub const LOCK: u8 = 1;
+    /// RTAX_MTU.
     pub const MTU: u8 = 2;
+    /// RTAX_WINDOW.
     pub const WINDOW: u8 = 3;
+    /// RTAX_RTT.
     pub const RTT: u8 = 4;
+    /// RTAX_RTTVAR.
     pub const RTTVAR: u8 = 5;
+    /// RTAX_SSTHRESH.
     pub const SSTHRESH: u8 = 6;
+    /// RTAX_CWND.
     pub const CWND: u8 = 7;
+    /// RTAX_ADVMSS.
     pub const ADVMSS: u8 = 8;
+    /// RTAX_REORDERING.
     pub const REORDERING: u8 = 9;
+    /// RTAX_HOPLIMIT.
     pub const HOPLIMIT: u8 = 10;
+    /// RTAX_INITCWND.
     pub const INITCWND: u8 = 11;
+    /// RTAX_FEATURES.
     pub const FEATURES: u8 = 12;
+    /// RTAX_RTO_MIN.
     pub const RTO_MIN: u8 = 13;
+    /// RTAX_INITRWND.
     pub const INITRWND: u8 = 14;
+    /// RTAX_QUICKACK.
     pub const QUICKACK: u8 = 15;
+    /// RTAX_CC_ALGO.
     pub const CC_ALGO: u8 = 16;
+    /// RTAX_FASTOPEN_NO_COOKIE.
     pub const FASTOPEN_NO_COOKIE: u8 = 17;
     /// Explicit congestion notification, a bit of [`FEATURES`].
     pub const FEATURE_ECN: u32 = 1;

@@ -50,6 +50,7 @@ impl Orders {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Puts an order behind those that wait.
     pub fn put(&self, order: Order) {
         self.state().put(order);
         self.0.more.notify_one();

@@ -86,6 +86,7 @@ impl Table {
         Ok(Table { orders, ended: Some(ended), services, said: false })
     }
 
+    /// Hands a wish over; it is carried out in its turn.
     pub fn order(&self, wish: Action) {
         self.orders.wish(wish);
     }
@@ -124,6 +125,7 @@ impl Table {
         std::future::pending().await
     }
 
+    /// Opens the table, or says why there is none.
     pub fn begin(&self) {
         self.orders.put(Order::Begin);
     }
