@@ -314,3 +314,20 @@ fn every_difference_from_keepalived_names_a_test_that_holds_it() {
     assert!(rows > 70, "only {rows} rows were found");
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
+
+/// A scenario that is not in the page was not played, and one that is red is not what README promises.
+#[test]
+fn the_page_of_virtual_servers_has_every_scenario_green() {
+    let scenarios = std::fs::read_to_string(root().join("tests/vm/lvs/scenarios")).unwrap();
+    let played: Vec<(&str, &str)> =
+        scenarios.lines().filter_map(|line| line.strip_prefix("=== ")?.split_once(": ")).collect();
+    let text = std::fs::read_to_string(root().join("docs/lvs.md")).unwrap();
+    let all = tables(&text);
+    let table = all.iter().find(|table| table[0] == ["scenario", "what is shown", "keepalived", "vipd"]).unwrap();
+    let rows = &table[2..];
+    let named: Vec<(&str, &str)> = rows.iter().map(|row| (row[0], row[1])).collect();
+    assert_eq!(named, played);
+    assert!(named.len() > 40, "{named:?}");
+    let red: Vec<_> = rows.iter().filter(|row| !row[2..].iter().all(|cell| cell.starts_with("green"))).collect();
+    assert!(red.is_empty(), "{red:?}");
+}

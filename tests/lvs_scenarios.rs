@@ -213,6 +213,19 @@ impl World<'_> {
                 self.balancer.as_mut().unwrap().reload(lvs, trackers, now);
                 self.drain();
             }
+            ["upgrade"] => {
+                let left = self.balancer.take().unwrap().hand_over();
+                let (lvs, now) = (self.spec.balance.clone(), self.now);
+                let addresses = self.here.iter().map(|address| (1, *address)).collect();
+                let masters = if self.scenario.options.contains("vrrp") { vec!["VI_1".into()] } else { Vec::new() };
+                let world = Beginning { addresses, trackers: self.trackers(&lvs), masters };
+                self.beginning = true;
+                self.balancer = Some(Balancer::inherit(lvs, world, &left, 7, now));
+                self.drain();
+                self.beginning = false;
+                self.begun();
+                self.drain();
+            }
             ["stop"] => {
                 let keep = self.keep;
                 self.tell(Input::Command(Command::Stop { keep }));
