@@ -6,6 +6,9 @@
 //! comparison with the original needs keepalived.
 #![allow(clippy::unwrap_used)]
 
+#[cfg(feature = "dbus")]
+#[path = "consumers/dbus.rs"]
+mod dbus;
 #[path = "consumers/dumps.rs"]
 mod dumps;
 #[path = "consumers/exporters.rs"]
@@ -21,6 +24,7 @@ mod monitoring;
 mod original;
 #[path = "consumers/platforms.rs"]
 mod platforms;
+#[cfg(feature = "snmp")]
 #[path = "consumers/snmp.rs"]
 mod snmp;
 

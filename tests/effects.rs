@@ -69,11 +69,9 @@ fn fields(text: &str) -> Vec<(String, String)> {
 }
 
 /// Fields that nothing outside of config and of the dumps reads, and why that is right.
-const SHOWN_ONLY: [(&str, &str, &str); 12] = [
+const SHOWN_ONLY: [(&str, &str, &str); 10] = [
     ("Session", "ttl_base", "max_hops and ttl are worked out of it when the file is read"),
     ("TlsFiles", "authorities", "no certificate of a real server is verified, as in keepalived"),
-    ("Dbus", "service_name", "D-Bus is not built"),
-    ("Dbus", "no_interface", "as above"),
     ("InstanceSpec", "debug", "keepalived shows it in its dump and nowhere else"),
     ("Spec", "dynamic_interfaces", "without it a missing interface is refused when the file is read"),
     ("Spec", "allow_if_changes", "interfaces may change in any case; the dump says what was configured"),

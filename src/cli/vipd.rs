@@ -115,12 +115,14 @@ pub fn signal_number(word: &str) -> Option<i32> {
 /// The text of `-v`. The first line is the one that Ansible, Puppet and exporters take apart.
 pub fn version() -> String {
     let running = std::fs::read_to_string("/proc/version").unwrap_or_default();
+    let snmp = if cfg!(feature = "snmp") { " SNMP_VRRP SNMP_RFCV2 SNMP_RFCV3" } else { "" };
+    let doors = format!("{snmp}{}", if cfg!(feature = "dbus") { " DBUS" } else { "" });
     format!(
         "Keepalived {COMPATIBLE}\n\n\
          {name} {version}: {description}, compatible with the keepalived of the line above\n\n\
          Running on {running}\n\
          configure options: --enable-json --enable-log-file --enable-auth-hmac --with-init=systemd\n\n\
-         Config options:  NFTABLES LVS VRRP VRRP_AUTH VRRP_VMAC JSON BFD OLD_CHKSUM_COMPAT INIT=systemd SYSTEMD_NOTIFY\n\n\
+         Config options:  NFTABLES LVS VRRP VRRP_AUTH VRRP_VMAC JSON BFD OLD_CHKSUM_COMPAT{doors} INIT=systemd SYSTEMD_NOTIFY\n\n\
          System options:  IPV6_MULTICAST_ALL RTA_ENCAP RTA_EXPIRES RTA_PREF FRA_SUPPRESS_PREFIXLEN FRA_SUPPRESS_IFGROUP \
          FRA_TUN_ID RTAX_CC_ALGO FRA_L3MDEV FRA_UID_RANGE RTA_VIA FRA_PROTOCOL FRA_IP_PROTO FRA_SPORT_RANGE \
          FRA_DPORT_RANGE RTA_TTL_PROPAGATE VRRP_IPVLAN VRF SO_MARK\n",

@@ -71,6 +71,9 @@ pub fn within(mut spec: Spec, options: &Options) -> Spec {
         }
         spec.daemon.net_namespace = Some(namespace.as_str().into());
     }
+    if options.snmp && !cfg!(feature = "snmp") {
+        tracing::warn!(target: "parent", "-x has no effect: vipd was built without SNMP");
+    }
     if options.snmp {
         let on = &mut spec.daemon.snmp;
         (on.vrrp, on.checker, on.rfcv2, on.rfcv3) = (true, true, true, true);

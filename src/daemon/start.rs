@@ -18,7 +18,10 @@ use super::threads;
 use super::trackers::{self, Trackers};
 use crate::balance::io as balance;
 use crate::config::report::Diagnostics;
+#[cfg(feature = "snmp")]
 use crate::daemon::doors::agentx::Agent;
+#[cfg(feature = "dbus")]
+use crate::daemon::doors::dbus::Speaker;
 use crate::daemon::doors::metrics;
 use crate::daemon::doors::socket;
 use crate::daemon::doors::socket::Server;
@@ -412,10 +415,7 @@ fn serve(
         Box::new(history.clone()),
         Box::new(tally.clone()),
     ];
-    match Agent::start(engine.clone(), checker.clone(), ask, &format!("Keepalived {COMPATIBLE}")) {
-        Ok(agent) => observers.push(Box::new(agent)),
-        Err(error) => tracing::warn!(target: "parent", "No SNMP: {error}"),
-    }
+    observers.extend(doors(&engine, &checker, ask));
     let (tell_stop, told_stop) = mpsc::unbounded_channel();
     let stopping = Arc::new(AtomicBool::new(false));
     let services = Services::new(services::Setup {
@@ -575,6 +575,27 @@ fn wind_up(
     kernel.order(ToKernel::Stop { release: !options.keep_claims });
     kernel.join();
     code
+}
+
+/// The doors that watch what happens, as far as they are built in.
+#[cfg_attr(
+    not(all(feature = "snmp", feature = "dbus")),
+    allow(unused_mut, unused_variables, clippy::needless_pass_by_value)
+)]
+fn doors(
+    engine: &mpsc::UnboundedSender<News>,
+    checker: &checker::Door,
+    ask: mpsc::Sender<socket::Question>,
+) -> Vec<Box<dyn crate::observe::Observer + Send>> {
+    let mut doors: Vec<Box<dyn crate::observe::Observer + Send>> = Vec::new();
+    #[cfg(feature = "snmp")]
+    match Agent::start(engine.clone(), checker.clone(), ask.clone(), &format!("Keepalived {COMPATIBLE}")) {
+        Ok(agent) => doors.push(Box::new(agent)),
+        Err(error) => tracing::warn!(target: "parent", "No SNMP: {error}"),
+    }
+    #[cfg(feature = "dbus")]
+    doors.push(Box::new(Speaker::new(ask)));
+    doors
 }
 
 /// Where the record of what is ours in the kernel's table is kept: beside the pid file, so that two daemons of a machine

@@ -8,6 +8,8 @@ pub mod balance;
 pub mod bfd;
 pub mod calendar;
 pub mod changes;
+#[cfg(feature = "dbus")]
+pub mod dbus;
 pub mod describe;
 pub mod dump;
 pub mod fifo;
@@ -17,6 +19,7 @@ pub mod log;
 pub mod mail;
 pub mod metrics;
 mod notify;
+#[cfg(feature = "snmp")]
 pub mod snmp;
 pub mod tally;
 pub mod telling;

@@ -186,29 +186,29 @@ block! {
         /// Microseconds that the BFD thread may run in real time without a pause; past them it is counted and said.
         "bfd_rlimit_rttime" => bfd_rlimit: Set<u32> = must(uint(1, u32::MAX)), default(10000);
         /// Address of the AgentX master.
-        "snmp_socket" => snmp_socket: Set<Box<str>> = by("STR", Repeat::FirstKept, snmp_socket), default "unix:/var/agentx/master";
+        "snmp_socket" => snmp_socket: Set<Box<str>> = by("STR", Repeat::FirstKept, snmp_socket), default "unix:/var/agentx/master", door "snmp";
         /// Send SNMP notifications.
-        "enable_traps" => enable_traps: Set<()> = flag(), default "off";
+        "enable_traps" => enable_traps: Set<()> = flag(), default "off", door "snmp";
         /// Serve the VRRP part of KEEPALIVED-MIB.
-        "enable_snmp_vrrp" => snmp_vrrp: Set<()> = flag(), default "off";
+        "enable_snmp_vrrp" => snmp_vrrp: Set<()> = flag(), default "off", door "snmp";
         /// Serve VRRP-MIB and VRRPV3-MIB.
-        "enable_snmp_rfc" => snmp_rfc: Set<()> = flag(), default "off";
+        "enable_snmp_rfc" => snmp_rfc: Set<()> = flag(), default "off", door "snmp";
         /// Serve VRRP-MIB (RFC 2787).
-        "enable_snmp_rfcv2" => snmp_rfcv2: Set<()> = flag(), default "off";
+        "enable_snmp_rfcv2" => snmp_rfcv2: Set<()> = flag(), default "off", door "snmp";
         /// Serve VRRPV3-MIB (RFC 6527).
-        "enable_snmp_rfcv3" => snmp_rfcv3: Set<()> = flag(), default "off";
+        "enable_snmp_rfcv3" => snmp_rfcv3: Set<()> = flag(), default "off", door "snmp";
         /// Serve the checker part of KEEPALIVED-MIB.
-        "enable_snmp_checker" => snmp_checker: Set<()> = flag(), default "off";
+        "enable_snmp_checker" => snmp_checker: Set<()> = flag(), default "off", door "snmp";
         /// How long statistics of virtual servers are kept for SNMP.
         "snmp_vs_stats_update_interval" => snmp_vs_stats: Set<Interval> = must(timer(LOCAL, 30_000_000)), default(Interval::from_secs(5), "5");
         /// How long statistics of real servers are kept for SNMP.
         "snmp_rs_stats_update_interval" => snmp_rs_stats: Set<Interval> = must(timer(LOCAL, 30_000_000)), default "snmp_vs_stats_update_interval";
         /// Serve D-Bus.
-        "enable_dbus" => dbus: Set<()> = flag(), default "off", idle "D-Bus is not built";
+        "enable_dbus" => dbus: Set<()> = flag(), default "off", door "dbus";
         /// Name on the bus.
-        "dbus_service_name" => dbus_name: Set<Box<str>> = last(STR), default "org.keepalived.Vrrp1", idle "D-Bus is not built";
+        "dbus_service_name" => dbus_name: Set<Box<str>> = last(STR), default "org.keepalived.Vrrp1", door "dbus";
         /// Path element of instances without interface.
-        "dbus_no_interface_name" => dbus_no_interface: Set<Box<str>> = last(STR), default "none", idle "D-Bus is not built";
+        "dbus_no_interface_name" => dbus_no_interface: Set<Box<str>> = last(STR), default "none", door "dbus";
         /// User of scripts that name none; `:GROUP` also gives supplementary groups.
         "script_user" => script_user: Set<UserLine> = user(), default "keepalived_script if there is such a user, else the daemon's";
         /// Refuse scripts that others could change and that would run as root.
@@ -303,6 +303,6 @@ block! {
         /// As `bfd_rlimit_rttime`.
         "bfd_rlimit_rtime" => bfd_rlimit: Set<u32> = must(uint(1, u32::MAX)), renamed "use bfd_rlimit_rttime";
         /// As `enable_snmp_vrrp`.
-        "enable_snmp_keepalived" => snmp_vrrp: Set<()> = flag();
+        "enable_snmp_keepalived" => snmp_vrrp: Set<()> = flag(), door "snmp";
     }
 }

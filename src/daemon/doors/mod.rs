@@ -1,6 +1,9 @@
 //! Doors to the outside: each turns its protocol into a question to the daemon and the answer into its protocol.
 
+#[cfg(feature = "snmp")]
 pub mod agentx;
+#[cfg(feature = "dbus")]
+pub mod dbus;
 pub mod metrics;
 pub mod socket;
 

@@ -111,7 +111,7 @@ pub trait Block: Default + 'static {
 /// }
 /// ```
 /// After the reader may follow, in this order: a default, and one of `deprecated "…"` (a complaint at each use),
-/// `renamed "…"` (a note), `idle "why it has no effect"`. A default is a value, as `default(5)`, with the words for it where
+/// `renamed "…"` (a note), `idle "why it has no effect"`, `door "…"` (acts where that cargo feature is built in). A default is a value, as `default(5)`, with the words for it where
 /// they differ, as `default(Interval::from_secs(1), "1")`: then the settings have a method of the field's name that answers
 /// with what was given, or the default. Or it is only words, `default "…"`, where `resolve` has more to go by.
 #[macro_export]
@@ -136,6 +136,13 @@ macro_rules! block {
     (@status deprecated $why:literal) => { $crate::config::table::block::Status::Deprecated($why) };
     (@status renamed $why:literal) => { $crate::config::table::block::Status::Renamed($why) };
     (@status idle $why:literal) => { $crate::config::table::block::Status::Idle($why) };
+    (@status door $feature:literal) => {
+        if cfg!(feature = $feature) {
+            $crate::config::table::block::Status::Works
+        } else {
+            $crate::config::table::block::Status::Idle(concat!("vipd was built without it (cargo feature ", $feature, ")"))
+        }
+    };
     (@entry $owner:ty, $of:ty, $block:ident => $field:expr,
         [$($doc:literal)+] $keyword:literal $how:expr, $same:expr, [$($more:tt)*]) => {
         $crate::config::table::block::Entry::<$owner> {

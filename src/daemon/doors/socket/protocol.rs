@@ -47,6 +47,10 @@ pub enum Request {
     Dump {
         what: DumpKind,
     },
+    /// Have the files written that keepalived's signals write.
+    Print {
+        what: PrintKind,
+    },
     /// The page of metrics. Answered by [`Reply::Text`].
     Metrics {
         #[serde(default)]
@@ -108,6 +112,20 @@ pub enum DumpKind {
     Data,
     /// `keepalived.stats`.
     Stats,
+    /// `keepalived.json`.
+    Json,
+}
+
+/// What keepalived's signals make it write into files.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PrintKind {
+    /// SIGUSR1: `keepalived.data`.
+    Data,
+    /// SIGUSR2: `keepalived.stats`.
+    Stats,
+    /// The same, and the counters are zero afterwards.
+    StatsClear,
     /// `keepalived.json`.
     Json,
 }

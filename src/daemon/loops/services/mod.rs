@@ -14,7 +14,7 @@ use super::vrrp::{News, Punctuality, Told};
 use crate::balance::io::Input;
 use crate::config::report::Class;
 use crate::daemon::answers::LastReload;
-use crate::daemon::doors::socket::{Question, Reply};
+use crate::daemon::doors::socket::{PrintKind, Question, Reply};
 use crate::daemon::drains::Drains;
 use crate::daemon::dumps;
 use crate::daemon::loops::checker;
@@ -420,20 +420,36 @@ impl Services {
                 if self.has_checker() {
                     tracing::info!(target: "checker", "Printing checker data for process({}) on signal", std::process::id());
                 }
-                self.dump(dumps::Kind::Data);
+                self.print(PrintKind::Data);
             }
             Wish::Stats => {
                 tracing::info!(target: "vrrp", "Printing VRRP stats for process({}) on signal", std::process::id());
-                self.dump(dumps::Kind::Stats);
+                self.print(PrintKind::Stats);
             }
             Wish::StatsClear => {
                 tracing::info!(target: "vrrp", "Printing and clearing VRRP stats for process({}) on signal", std::process::id());
-                self.dump(dumps::Kind::Stats);
-                let _ = self.parts.engine.send(News::ClearCounters);
-                self.parts.bfd.send(bfd::News::ClearCounters);
+                self.print(PrintKind::StatsClear);
             }
-            Wish::Json => self.dump(dumps::Kind::Json),
+            Wish::Json => self.print(PrintKind::Json),
         }
+    }
+
+    /// Writes keepalived's files, whoever wants them.
+    fn print(&mut self, what: PrintKind) {
+        match what {
+            PrintKind::Data => self.dump(dumps::Kind::Data),
+            PrintKind::Stats => self.dump(dumps::Kind::Stats),
+            PrintKind::StatsClear => {
+                self.dump(dumps::Kind::Stats);
+                self.clear_counters();
+            }
+            PrintKind::Json => self.dump(dumps::Kind::Json),
+        }
+    }
+
+    fn clear_counters(&self) {
+        let _ = self.parts.engine.send(News::ClearCounters);
+        self.parts.bfd.send(bfd::News::ClearCounters);
     }
 
     fn dump(&mut self, kind: dumps::Kind) {

@@ -115,9 +115,12 @@ impl Services {
             Request::Failover { instance } => self.steer(Steer::Failover, instance),
             Request::Announce { instance } => self.steer(Steer::Announce, instance),
             Request::ClearCounters => {
-                let _ = self.parts.engine.send(News::ClearCounters);
-                self.parts.bfd.send(bfd::News::ClearCounters);
+                self.clear_counters();
                 done("the counters are zero")
+            }
+            Request::Print { what } => {
+                self.print(what);
+                done("it is being written")
             }
             Request::Adjust { instance, priority, preempt, by } => self.adjust(&instance, priority, preempt, &by),
             Request::Bfd { session } => {

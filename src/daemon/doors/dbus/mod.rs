@@ -1,0 +1,326 @@
+//! The D-Bus door: `org.keepalived.Vrrp1` on the machine's system bus, on a thread of its own.
+//!
+//! It shows what [`crate::observe::dbus`] makes of the configuration and of the states that the observer has been told,
+//! so that a property always agrees with the last signal; nobody is asked for it. The bus may be absent, slow or gone at
+//! any time: the door waits and comes back, and nobody waits for the door. The queue of signals is bounded; what does not
+//! fit is dropped and counted. There is a thread only once D-Bus is configured; a reload switches the door off and on.
+
+mod bus;
+
+use super::socket::{Answer as To, PrintKind, Question, Reply, Request};
+use crate::observe::dbus::signals::{self, Signal};
+use crate::observe::dbus::{Act, Answer, Objects, SERVICE, Wrong, path};
+use crate::observe::{Context, Observer, Telling, Wishes};
+use crate::spec::Dbus;
+use crate::vrrp::io::Event;
+use bus::{Bus, Heard};
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::timeout;
+
+/// Signals that may wait for the bus.
+const QUEUE: usize = 1_024;
+/// How long connecting, one write, or an answer of the daemon's may take.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// How long a lost bus is waited for before the next attempt.
+const RETRY_MIN: Duration = Duration::from_secs(1);
+const RETRY_MAX: Duration = Duration::from_secs(15);
+/// The last signals of a stopping daemon may take so long.
+const LAST_WORDS: Duration = Duration::from_millis(500);
+
+/// The observer's end.
+pub struct Speaker {
+    questions: mpsc::Sender<Question>,
+    objects: Arc<Mutex<Objects>>,
+    door: Option<Running>,
+    /// Something is configured already: what comes next is a reload.
+    begun: bool,
+    dropped: u64,
+}
+
+/// The thread, and what it is told through.
+struct Running {
+    wanted: watch::Sender<Dbus>,
+    signals: mpsc::Sender<Signal>,
+    thread: std::thread::JoinHandle<()>,
+}
+
+impl Speaker {
+    /// No thread is made before D-Bus is configured.
+    pub fn new(questions: mpsc::Sender<Question>) -> Speaker {
+        Speaker { questions, objects: Arc::default(), door: None, begun: false, dropped: 0 }
+    }
+
+    /// Has a signal sent. Where the name becomes ours at this very moment, a state may be told twice; none is missed.
+    fn send(door: Option<&Running>, dropped: &mut u64, signal: Signal) {
+        let Some(door) = door.filter(|door| door.wanted.borrow().enabled) else { return };
+        if door.signals.try_send(signal).is_err() {
+            *dropped += 1;
+            if dropped.is_power_of_two() {
+                tracing::warn!(target: "vrrp", "{dropped} D-Bus signals were dropped: the bus does not take them");
+            }
+        }
+    }
+
+    fn start(&self, wanted: &Dbus) -> io::Result<Running> {
+        let (tell, wanted) = watch::channel(wanted.clone());
+        let (signals, waiting) = mpsc::channel(QUEUE);
+        let (questions, objects) = (self.questions.clone(), self.objects.clone());
+        let thread = std::thread::Builder::new().name("dbus".into()).spawn(move || {
+            let door = Door { wanted, signals: waiting, questions, objects, complaint: String::new() };
+            match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+                Ok(runtime) => {
+                    runtime.block_on(door.serve());
+                    runtime.shutdown_background();
+                }
+                Err(error) => tracing::warn!(target: "vrrp", "No D-Bus: {error}"),
+            }
+        })?;
+        Ok(Running { wanted: tell, signals, thread })
+    }
+}
+
+fn lock(objects: &Mutex<Objects>) -> MutexGuard<'_, Objects> {
+    objects.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Observer for Speaker {
+    fn event(&mut self, event: &Event, cx: &Context<'_>, _: &mut Wishes) {
+        if self.door.is_some()
+            && let Event::Became { instance, to, .. } = event
+            && let Some(one) = cx.instance(*instance)
+        {
+            lock(&self.objects).became(&path(cx.spec, one), &one.name, *to);
+        }
+    }
+
+    fn told(&mut self, telling: &Telling<'_>, cx: &Context<'_>, _: &mut Wishes) {
+        if let Some(signal) = signals::of_telling(telling, cx) {
+            Speaker::send(self.door.as_ref(), &mut self.dropped, signal);
+        }
+    }
+
+    fn reconfigured(&mut self, cx: &Context<'_>) {
+        let wanted = &cx.spec.daemon.dbus;
+        *lock(&self.objects) = Objects::of(cx.spec, |id| cx.role(id));
+        match &self.door {
+            Some(door) => {
+                let was_on = door.wanted.borrow().enabled;
+                door.wanted.send_if_modified(|now| {
+                    let differs = now != wanted;
+                    now.clone_from(wanted);
+                    differs
+                });
+                if self.begun && was_on {
+                    let reloaded = signals::of_daemon(&lock(&self.objects), "VrrpReloaded");
+                    Speaker::send(self.door.as_ref(), &mut self.dropped, reloaded);
+                }
+            }
+            None if wanted.enabled => match self.start(wanted) {
+                Ok(door) => self.door = Some(door),
+                Err(error) => tracing::warn!(target: "vrrp", "No D-Bus: {error}"),
+            },
+            None => {}
+        }
+        self.begun = true;
+    }
+
+    fn stopped(&mut self, _: &Context<'_>, _: &mut Wishes) {
+        let stopped = signals::of_daemon(&lock(&self.objects), "VrrpStopped");
+        Speaker::send(self.door.as_ref(), &mut self.dropped, stopped);
+    }
+}
+
+impl Drop for Speaker {
+    fn drop(&mut self) {
+        // Closed channels are the sign for the door to say its last words.
+        let Some(Running { thread, .. }) = self.door.take() else { return };
+        let until = std::time::Instant::now() + LAST_WORDS;
+        while !thread.is_finished() && std::time::Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+/// The door's end.
+struct Door {
+    wanted: watch::Receiver<Dbus>,
+    signals: mpsc::Receiver<Signal>,
+    questions: mpsc::Sender<Question>,
+    objects: Arc<Mutex<Objects>>,
+    /// What was said last about a bus that is not there: it is said once.
+    complaint: String,
+}
+
+/// Why a session ended.
+enum End {
+    /// The daemon stops.
+    Stopped,
+    /// Another configuration.
+    Reconfigured,
+    Lost(String),
+}
+
+impl Door {
+    async fn serve(mut self) {
+        let mut retry = RETRY_MIN;
+        // Whoever starts to listen is told that the daemon has begun, once for each time that D-Bus is switched on.
+        let mut announced = false;
+        loop {
+            let on = self.wanted.borrow_and_update().clone();
+            if !on.enabled {
+                announced = false;
+                if self.wanted.changed().await.is_err() {
+                    return;
+                }
+                continue;
+            }
+            match self.session(&on, &mut announced, &mut retry).await {
+                End::Stopped => return,
+                End::Reconfigured => retry = RETRY_MIN,
+                End::Lost(error) => {
+                    if error != self.complaint {
+                        tracing::warn!(target: "vrrp", "No D-Bus for {}: {error}; it is tried again every {} s at most", name(&on), RETRY_MAX.as_secs());
+                        self.complaint = error;
+                    }
+                    match timeout(retry, self.wanted.changed()).await {
+                        Ok(Ok(())) => retry = RETRY_MIN,
+                        Ok(Err(_)) => return,
+                        Err(_) => retry = (retry * 2).min(RETRY_MAX),
+                    }
+                }
+            }
+        }
+    }
+
+    /// From the connection to its end.
+    async fn session(&mut self, on: &Dbus, announced: &mut bool, retry: &mut Duration) -> End {
+        let mut bus = tokio::select! {
+            connected = timeout(PATIENCE, Bus::connect(name(on))) => match connected {
+                Ok(Ok(bus)) => bus,
+                Ok(Err(error)) => return End::Lost(error.to_string()),
+                Err(_) => return End::Lost(format!("it does not answer within {} s", PATIENCE.as_secs())),
+            },
+            changed = self.wanted.changed() => return if changed.is_ok() { End::Reconfigured } else { End::Stopped },
+        };
+        match self.speak(&mut bus, on, announced, retry).await {
+            Ok(end) => end,
+            Err(error) => End::Lost(error.to_string()),
+        }
+    }
+
+    async fn speak(
+        &mut self,
+        bus: &mut Bus,
+        on: &Dbus,
+        announced: &mut bool,
+        retry: &mut Duration,
+    ) -> zbus::Result<End> {
+        let mut ours = false;
+        if bus.waits_for_its_name() {
+            tracing::warn!(target: "vrrp", "{} belongs to another program on D-Bus: waiting until it is given up", name(on));
+        }
+        loop {
+            tokio::select! {
+                // What has happened is told before what is configured, and both before what is asked.
+                biased;
+                signal = self.signals.recv() => match signal {
+                    // Nobody listens to a name that is not there.
+                    Some(signal) if ours => bus.signal(&signal).await?,
+                    Some(_) => {}
+                    None => return Ok(End::Stopped),
+                },
+                changed = self.wanted.changed() => {
+                    if changed.is_err() {
+                        continue;
+                    }
+                    if ours && !self.wanted.borrow().enabled {
+                        let stopped = signals::of_daemon(&lock(&self.objects), "VrrpStopped");
+                        bus.signal(&stopped).await?;
+                    }
+                    return Ok(End::Reconfigured);
+                }
+                heard = bus.hear() => match heard? {
+                    Heard::NameIsOurs => {
+                        ours = true;
+                        *retry = RETRY_MIN;
+                        self.complaint.clear();
+                        tracing::info!(target: "vrrp", "D-Bus: {} is ours", name(on));
+                        for signal in self.beginning(announced) {
+                            bus.signal(&signal).await?;
+                        }
+                    }
+                    Heard::NameIsLost => {
+                        ours = false;
+                        tracing::warn!(target: "vrrp", "D-Bus: {} was taken away", name(on));
+                    }
+                    Heard::Call(call) => {
+                        let answer = call.question(|question| lock(&self.objects).answer(question));
+                        let answer = match answer {
+                            Answer::Do(act) => self.act(act).await,
+                            answer => answer,
+                        };
+                        bus.reply(&call, answer).await?;
+                    }
+                    Heard::Other => {}
+                },
+            }
+        }
+    }
+
+    /// What those hear first who waited for the name. States of before are in it, so what waits is not told again.
+    fn beginning(&mut self, announced: &mut bool) -> Vec<Signal> {
+        let objects = lock(&self.objects);
+        while self.signals.try_recv().is_ok() {}
+        let first = (!std::mem::replace(announced, true)).then(|| signals::of_daemon(&objects, "VrrpStarted"));
+        first.into_iter().chain(signals::of_all(&objects)).collect()
+    }
+
+    /// Has the daemon do it.
+    async fn act(&self, act: Act) -> Answer {
+        let request = match act {
+            Act::MachineId => return bus::machine_id(),
+            Act::PrintData => {
+                tracing::info!(target: "vrrp", "Printing VRRP data on DBus request");
+                Request::Print { what: PrintKind::Data }
+            }
+            Act::PrintStats => {
+                tracing::info!(target: "vrrp", "Printing VRRP stats on DBus request");
+                Request::Print { what: PrintKind::Stats }
+            }
+            Act::PrintStatsClear => {
+                tracing::info!(target: "vrrp", "Printing and clearing VRRP stats on DBus request");
+                Request::Print { what: PrintKind::StatsClear }
+            }
+            Act::ReloadConfig => {
+                tracing::info!(target: "vrrp", "Reloading on DBus request");
+                Request::Reload
+            }
+            Act::SendGarp(instance) => {
+                tracing::info!(target: "vrrp", "Sending garps on {instance} on DBus request");
+                Request::Announce { instance: Some(instance.into()) }
+            }
+        };
+        // As with keepalived, how a reload ends is told by its signal, and it may take longer than callers wait.
+        let waits = request != Request::Reload;
+        let (answer, answered) = oneshot::channel();
+        let question = Question { request, answer: To::Once(answer) };
+        let failed = |why: &str| Answer::Wrong(Wrong::Failed, why.to_owned());
+        match timeout(PATIENCE, self.questions.send(question)).await {
+            Ok(Ok(())) if !waits => return Answer::Done,
+            Ok(Ok(())) => {}
+            _ => return failed("the daemon is stopping, or too busy"),
+        }
+        match timeout(PATIENCE, answered).await {
+            Ok(Ok(Reply::Refused { reason, .. })) => failed(&reason),
+            Ok(Ok(_)) => Answer::Done,
+            _ => failed("the daemon is stopping, or too busy"),
+        }
+    }
+}
+
+fn name(on: &Dbus) -> &str {
+    on.service_name.as_deref().unwrap_or(SERVICE)
+}

@@ -1,0 +1,59 @@
+//! Signals, made of what happens: `VrrpStatusChange` of an instance, and `VrrpStarted`, `VrrpReloaded`, `VrrpStopped` of the
+//! daemon.
+
+use super::{GENERAL, INSTANCE, Objects, path};
+use crate::observe::notify::{Told, deleted_word};
+use crate::observe::{Context, Telling};
+use crate::vrrp::io::Role;
+
+/// State numbers that only signals have.
+const DELETED: u32 = 97;
+const STOP: u32 = 98;
+
+/// A signal, addressed to nobody in particular.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Signal {
+    pub path: String,
+    pub interface: &'static str,
+    pub member: &'static str,
+    /// The one value that some have.
+    pub state: Option<u32>,
+}
+
+fn status(path: String, state: u32) -> Signal {
+    Signal { path, interface: INSTANCE, member: "VrrpStatusChange", state: Some(state) }
+}
+
+/// `VrrpStarted`, `VrrpReloaded`, `VrrpStopped`.
+pub fn of_daemon(objects: &Objects, member: &'static str) -> Signal {
+    Signal { path: objects.general.to_string(), interface: GENERAL, member, state: None }
+}
+
+/// The present state of every instance that has one, for those who begin to listen.
+pub fn of_all(objects: &Objects) -> Vec<Signal> {
+    let known = objects.instances.iter().filter(|(_, instance)| instance.role != Role::Init);
+    known.map(|(path, instance)| status(path.to_string(), instance.role as u32)).collect()
+}
+
+/// `None`: D-Bus is not told of this.
+pub fn of_telling(telling: &Telling<'_>, cx: &Context<'_>) -> Option<Signal> {
+    match *telling {
+        Telling::Instance { id, to, .. } if to != Role::Init => {
+            Some(status(path(cx.spec, cx.instance(id)?), to as u32))
+        }
+        Telling::Stopped(id) => Some(status(path(cx.spec, cx.instance(id)?), STOP)),
+        Telling::Deleted { name, was } => {
+            let one = cx.deleted(name)?;
+            let state = match deleted_word(&one.notify, was)? {
+                Told::Deleted => DELETED,
+                _ => Role::Fault as u32,
+            };
+            Some(status(path(cx.spec, one), state))
+        }
+        Telling::Instance { .. }
+        | Telling::Group { .. }
+        | Telling::Priority { .. }
+        | Telling::HeardLower(_)
+        | Telling::Refused { .. } => None,
+    }
+}
