@@ -262,6 +262,19 @@ fn a_manager_sets_priority_and_preemption() {
     });
     assert!(set("13.1", "i", "2").contains("INTEGER: 2"));
     daemon.wait_for_log("(V1) preemption disabled with SNMP");
+    // Several objects of one request come together, of one instance and of two; with one that is wrong none does.
+    daemon.wait_for("both at once", || {
+        let (priority, preempt, other) =
+            (format!("{INSTANCES}.7.1"), format!("{INSTANCES}.13.1"), format!("{INSTANCES}.7.2"));
+        let said = tools.ask("snmpset", &[&priority, "i", "101", &preempt, "i", "1", &other, "i", "99"]);
+        // The change before may still be on its way, which is a reason to ask again.
+        assert!(said.contains("INTEGER: 101") || said.contains("commitFailed"), "{said}");
+        said.contains("INTEGER: 101") && said.contains("INTEGER: 99")
+    });
+    daemon.wait_for_log("(V1) preemption enabled with SNMP");
+    let half = tools.ask("snmpset", &[&format!("{INSTANCES}.7.1"), "i", "102", &format!("{INSTANCES}.7.2"), "i", "0"]);
+    assert!(half.contains("wrongValue"), "{half}");
+    assert!(tools.ask("snmpget", &[&format!("{INSTANCES}.7.1")]).contains("INTEGER: 101"));
     // Nobody has left his state for it.
     assert_eq!(tools.states(), ["2", "2", "2", "2"]);
     let refused = [

@@ -7,7 +7,7 @@
 mod pdu;
 mod session;
 
-use super::socket::{Answer, Question, Reply, Request, ServerWish};
+use super::socket::{Adjustment, Answer, Question, Reply, Request, ServerWish};
 use crate::balance::io::Traffic;
 use crate::daemon::loops::checker;
 use crate::daemon::loops::vrrp::News;
@@ -327,10 +327,7 @@ impl Door {
                 session.answer(header, body, self.seen.as_ref().map_or(&empty, |(_, tree)| tree))
             }
             Kind::CommitSet => {
-                let mut done = true;
-                for write in session.writes(header.transaction) {
-                    done &= self.write(write).await;
-                }
+                let done = self.write(&session.writes(header.transaction)).await;
                 // A walk right after the answer shows what was written.
                 self.seen = None;
                 Some(committed(header, done))
@@ -347,28 +344,37 @@ impl Door {
         }
     }
 
-    /// Asks for the change of one instance; true when it is in force.
-    async fn write(&self, write: Write) -> bool {
-        let instance = |row: u32| {
-            let one = (row as usize).checked_sub(1).and_then(|index| self.spec.instances.get(index))?;
-            Some(one.name.to_string())
-        };
-        let request = match write {
-            Write::Priority { row, priority } => instance(row).map(|instance| Request::Adjust {
-                instance,
-                priority: Some(priority),
-                preempt: None,
-                by: "SNMP".into(),
-            }),
-            Write::Preempt { row, preempt } => instance(row).map(|instance| Request::Adjust {
-                instance,
-                priority: None,
-                preempt: Some(preempt),
-                by: "SNMP".into(),
-            }),
-            Write::Weight { service, server, weight } => self.weigh(service, server, weight),
-        };
-        let Some(request) = request else { return false };
+    /// Asks for all changes of a SET at once, as they stand or fall together (RFC 3416 §4.2.5); true when they are accepted.
+    /// What cannot be asked for is found before anything is; the weights of servers, which are never refused while the
+    /// server is there, come last.
+    async fn write(&self, writes: &[Write]) -> bool {
+        let (mut changes, mut weights) = (Vec::new(), Vec::new());
+        for write in writes {
+            let (row, priority, preempt) = match *write {
+                Write::Priority { row, priority } => (row, Some(priority), None),
+                Write::Preempt { row, preempt } => (row, None, Some(preempt)),
+                Write::Weight { service, server, weight } => {
+                    let Some(request) = self.weigh(service, server, weight) else { return false };
+                    weights.push(request);
+                    continue;
+                }
+            };
+            let Some(one) = (row as usize).checked_sub(1).and_then(|index| self.spec.instances.get(index)) else {
+                return false;
+            };
+            changes.push(Adjustment { instance: one.name.to_string(), priority, preempt });
+        }
+        let adjust = (!changes.is_empty()).then(|| Request::Adjust { changes, by: "SNMP".into() });
+        for request in adjust.into_iter().chain(weights) {
+            if !self.ask(request).await {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// True when it is done.
+    async fn ask(&self, request: Request) -> bool {
         let (answer, answered) = oneshot::channel();
         if self.questions.send(Question { request, answer: Answer::Once(answer) }).await.is_err() {
             return false;

@@ -57,12 +57,10 @@ pub enum Request {
         format: Format,
     },
     ClearCounters,
-    /// Change one instance until the next reload, as an SNMP manager may. `by`: on whose behalf, for the log.
+    /// Change instances until the next reload, as an SNMP manager may: all of it or nothing. `by`: on whose behalf, for
+    /// the log.
     Adjust {
-        instance: String,
-        /// 1..=255.
-        priority: Option<u8>,
-        preempt: Option<bool>,
+        changes: Vec<Adjustment>,
         by: String,
     },
     /// BFD sessions. Answered by [`Reply::Bfd`].
@@ -89,6 +87,15 @@ pub enum Request {
     Upgrade {
         program: Option<PathBuf>,
     },
+}
+
+/// Another value for one instance; `None` leaves what is.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Adjustment {
+    pub instance: String,
+    /// 1..=255.
+    pub priority: Option<u8>,
+    pub preempt: Option<bool>,
 }
 
 /// What is to be done with a real server.

@@ -9,7 +9,7 @@ use super::{Services, Successor};
 use crate::balance::io::{Command, Selection};
 use crate::daemon::again::{self, Will};
 use crate::daemon::answers::{self, Surroundings};
-use crate::daemon::doors::socket::{Answer, Question, Reply, Request, ServerWish};
+use crate::daemon::doors::socket::{Adjustment, Answer, Question, Reply, Request, ServerWish};
 use crate::daemon::drains::Drains;
 use crate::daemon::loops::bfd;
 use crate::daemon::loops::checker;
@@ -122,7 +122,7 @@ impl Services {
                 self.print(what);
                 done("it is being written")
             }
-            Request::Adjust { instance, priority, preempt, by } => self.adjust(&instance, priority, preempt, &by),
+            Request::Adjust { changes, by } => self.adjust(&changes, &by),
             Request::Bfd { session } => {
                 let (sessions, known) = (self.sessions(), self.parts.hub.spec().clone());
                 self.answers.spawn(async move {
@@ -193,32 +193,39 @@ impl Services {
         Reply::Done { message }
     }
 
-    /// Another base priority or preemption for one instance, until the next reload.
-    fn adjust(&mut self, name: &str, priority: Option<u8>, preempt: Option<bool>, by: &str) -> Reply {
-        let refuse = |reason: &str| Reply::Refused { reason: reason.to_owned(), diagnostics: None };
+    /// Other base priorities or preemption, until the next reload: all of them, or none.
+    fn adjust(&mut self, changes: &[Adjustment], by: &str) -> Reply {
+        let refuse = |reason: String| Reply::Refused { reason, diagnostics: None };
         if self.phase != Phase::Running || self.is_reloading() {
-            return refuse("the daemon is starting, reloading or stopping; ask again");
+            return refuse("the daemon is starting, reloading or stopping; ask again".into());
         }
         let mut spec = Spec::clone(self.parts.hub.spec());
-        let Some(one) = spec.instances.iter_mut().find(|one| *one.name == *name) else {
-            return refuse("there is no such instance");
-        };
-        if let Some(priority) = priority {
-            if priority == 0 {
-                return refuse("a priority is 1 to 255");
+        let mut said = Vec::new();
+        for Adjustment { instance: name, priority, preempt } in changes {
+            let Some(one) = spec.instances.iter_mut().find(|one| *one.name == **name) else {
+                return refuse(format!("there is no instance {name}"));
+            };
+            if let Some(priority) = *priority {
+                if priority == 0 {
+                    return refuse("a priority is 1 to 255".into());
+                }
+                let from = std::mem::replace(&mut one.priority, Priority(priority)).0;
+                said.push(format!("({name}) base priority changed from {from} to {priority} via {by}."));
             }
-            let from = std::mem::replace(&mut one.priority, Priority(priority)).0;
-            tracing::info!(target: "vrrp", "({name}) base priority changed from {from} to {priority} via {by}.");
+            if let Some(preempt) = *preempt {
+                one.preempt = preempt;
+                let word = if preempt { "enabled" } else { "disabled" };
+                said.push(format!("({name}) preemption {word} with {by}"));
+            }
         }
-        if let Some(preempt) = preempt {
-            one.preempt = preempt;
-            let word = if preempt { "enabled" } else { "disabled" };
-            tracing::info!(target: "vrrp", "({name}) preemption {word} with {by}");
+        for line in said {
+            tracing::info!(target: "vrrp", "{line}");
         }
         // Nothing was read, so what is known of mistakes stays.
         self.on_its_way = Some(self.parts.mistakes.clone());
         self.go_over(Arc::new(spec));
-        Reply::Done { message: name.to_owned() }
+        let names: Vec<&str> = changes.iter().map(|change| &*change.instance).collect();
+        Reply::Done { message: names.join(", ") }
     }
 
     /// Names of one instance and the rest of its group, or of all: a drain moves a group as a whole.
