@@ -95,8 +95,20 @@ fn the_fields_of_json_are_those_that_the_manual_names() {
     let (code, text) = check(&["--format", "json", "--anywhere", &broken]);
     assert_eq!(code, 5);
     let said = objects(&text);
-    let mistake =
-        ["class", "column", "end_column", "end_line", "file", "help", "label", "level", "line", "message", "related"];
+    let mistake = [
+        "class",
+        "column",
+        "end_column",
+        "end_line",
+        "file",
+        "help",
+        "label",
+        "level",
+        "line",
+        "message",
+        "related",
+        "schema",
+    ];
     for object in &said {
         assert_eq!(fields(object), BTreeSet::from(mistake), "{object}");
         assert!(["note", "warning", "error"].contains(&object["level"].as_str().unwrap()), "{object}");
@@ -115,9 +127,9 @@ fn the_fields_of_json_are_those_that_the_manual_names() {
     );
     let (_, text) = check(&["--json", &one, &other]);
     let said = objects(&text);
-    assert_eq!(fields(&said[0]), BTreeSet::from(["help", "level", "message", "places", "rule"]), "{text}");
+    assert_eq!(fields(&said[0]), BTreeSet::from(["help", "level", "message", "places", "rule", "schema"]), "{text}");
     assert_eq!(fields(&said[0]["places"][0]), BTreeSet::from(["file", "instance"]));
-    assert_eq!(fields(said.last().unwrap()), BTreeSet::from(["outlook"]));
+    assert_eq!(fields(said.last().unwrap()), BTreeSet::from(["outlook", "schema"]));
 
     let manual = Command::new(env!("CARGO_BIN_EXE_vipctl")).args(["man", "vipctl"]).output().unwrap();
     let manual = String::from_utf8(manual.stdout).unwrap().replace('\\', "");

@@ -56,6 +56,22 @@ fn commands(line: &str) -> Vec<Vec<String>> {
     found
 }
 
+/// Who reads the README on a server finds what it points at beside it, and so on from page to page.
+#[test]
+fn the_package_has_every_page_that_is_pointed_at() {
+    let list = std::fs::read_to_string(root().join("packaging/debian/vipd.docs")).unwrap();
+    let shipped: BTreeSet<&str> = list.lines().collect();
+    for page in shipped.iter().filter(|page| page.ends_with(".md")) {
+        let text = std::fs::read_to_string(root().join(page)).unwrap();
+        for target in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            let target = target.split('#').next().unwrap();
+            let place = if page.starts_with("docs/") { format!("docs/{target}") } else { target.to_owned() };
+            let is_page = place.starts_with("docs/") && place.ends_with(".md") && !place.contains("..");
+            assert!(!is_page || shipped.contains(&*place), "{page} points at {place}, which is not in the package");
+        }
+    }
+}
+
 #[test]
 fn every_command_is_one() {
     let mut count = 0;

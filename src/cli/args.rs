@@ -166,7 +166,7 @@ pub struct Check {
     /// How it is said. json: one object a line. A mistake has level (note, warning or error), class, message, file, line,
     /// column, end_line and end_column (from 1), label, help, and related: a list of places with a message each. What does not
     /// fit between servers has level, rule, message, help, and places: a list of file and instance. The last line of
-    /// several files has outlook: a list of sentences.
+    /// several files has outlook: a list of sentences. Every object has schema, the number of this form.
     #[arg(long, value_enum, default_value_t = Format::Text)]
     pub format: Format,
     /// The same as `--format json`, as with the other commands.

@@ -42,7 +42,7 @@ pub(crate) fn run(args: &Check) -> Outcome {
             None => code = code.max(Class::Abort.exit_code()),
         }
         let shown = match format {
-            Format::Json => diagnostics.show(Style::Json),
+            Format::Json => numbered(&diagnostics.show(Style::Json)),
             Format::Text => diagnostics.show(Style::Full { colour: paint.on() }),
         };
         if shown.is_empty() && format == Format::Text {
@@ -113,9 +113,15 @@ fn of_the_daemon(files: &[PathBuf], paint: Paint) -> String {
     if list.is_empty() { list } else { format!("{} {file}:\n{list}", paint.bad("wrong now with")) }
 }
 
+/// Lines of JSON with the number of their form.
+fn numbered(lines: &str) -> String {
+    let value = |line: &str| serde_json::from_str(line).unwrap_or_else(|_| json!({ "message": line }));
+    lines.lines().map(|line| steer::json_line(value(line))).collect()
+}
+
 fn json_lines(findings: &[Finding], outlook: &[String]) -> String {
-    let mut out: String = findings.iter().map(|f| format!("{}\n", json!(f))).collect();
-    out += &format!("{}\n", json!({ "outlook": outlook }));
+    let mut out: String = findings.iter().map(|f| steer::json_line(json!(f))).collect();
+    out += &steer::json_line(json!({ "outlook": outlook }));
     out
 }
 

@@ -14,8 +14,7 @@ pub(crate) fn run(args: &Keywords) -> Outcome {
         Some(block) => inside(block)?,
     };
     if args.json {
-        let text = serde_json::to_string_pretty(&chosen).map_err(|e| Trouble::new(e.to_string()))?;
-        return steer::print(&(text + "\n"));
+        return steer::print(&steer::pretty(serde_json::json!({ "keywords": chosen })));
     }
     steer::print(&render(&chosen, Paint::stdout()))
 }

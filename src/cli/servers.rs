@@ -29,7 +29,7 @@ pub(crate) fn show(args: &Servers) -> Outcome {
         if let Some(fields) = servers.as_object_mut() {
             fields.insert("services".into(), chosen.into());
         }
-        return super::steer::print(&(serde_json::to_string_pretty(&servers).unwrap_or_default() + "\n"));
+        return super::steer::print(&super::steer::pretty(servers));
     }
     let ipvs = servers.get("ipvs").and_then(Value::as_bool).unwrap_or(false);
     super::steer::print(&render(&chosen, ipvs, crate::kernel::clock::wall().unix_micros, Paint::stdout()))

@@ -31,7 +31,7 @@ pub(crate) fn run(args: &Simulate) -> Outcome {
         std::fs::write(file, &report.pcap).map_err(|e| Trouble::new(format!("{}: {e}", file.display())))?;
     }
     if args.json {
-        steer::print(&format!("{}\n", machine(&report, &scenario, args.scenario.is_none())))?;
+        steer::print(&steer::json_line(machine(&report, &scenario, args.scenario.is_none())))?;
     } else {
         steer::print(&people(&report, Paint::stdout()))?;
     }

@@ -12,7 +12,7 @@ use super::remote;
 use super::servers;
 use super::status;
 use super::view::Snapshot;
-use crate::daemon::doors::socket::{Reply, Request};
+use crate::daemon::doors::socket::{Reply, Request, SCHEMA};
 use serde_json::{Value, json};
 use std::io::Write;
 use std::process::ExitCode;
@@ -31,7 +31,7 @@ pub(crate) fn status(args: &Status) -> Outcome {
     }
     let which = status::Chosen { names: &args.names, address: args.address };
     if args.json {
-        return print(&pretty(&chosen(raw, &view, &which)?));
+        return print(&pretty(chosen(raw, &view, &which)?));
     }
     print(&status::render_chosen(&view, &which, Paint::stdout()).map_err(|reason| unknown(reason, &view))?)
 }
@@ -105,7 +105,7 @@ pub fn history(args: &History) -> Outcome {
     let lines: Vec<String> = moments
         .iter()
         .map(|moment| match args.json {
-            true => json!(moment).to_string() + "\n",
+            true => json_line(json!(moment)),
             false => event_line(moment.unix_micros, now, &moment.event, paint),
         })
         .collect();
@@ -129,7 +129,7 @@ pub(crate) fn bfd(args: Bfd) -> Outcome {
             if let (Some(name), Some(list)) = (&args.session, sessions["sessions"].as_array_mut()) {
                 list.retain(|session| session["name"] == name.as_str());
             }
-            print(&pretty(&sessions))
+            print(&pretty(sessions))
         }
         Reply::Bfd { text, .. } => print(&text),
         other => Err(unexpected(&other)),
@@ -172,8 +172,23 @@ pub fn upgrade(args: Upgrade) -> Outcome {
     Ok(code)
 }
 
-fn pretty(value: &Value) -> String {
-    serde_json::to_string_pretty(value).unwrap_or_else(|_| value.to_string()) + "\n"
+/// JSON for people, with the number of its form.
+pub fn pretty(value: Value) -> String {
+    let value = versioned(value);
+    serde_json::to_string_pretty(&value).unwrap_or_else(|_| value.to_string()) + "\n"
+}
+
+/// An object with the number of its form (docs/control.md): every one that vipctl prints has it.
+pub fn versioned(mut value: Value) -> Value {
+    if let Some(fields) = value.as_object_mut() {
+        fields.insert("schema".into(), SCHEMA.into());
+    }
+    value
+}
+
+/// One object on a line of its own.
+pub fn json_line(value: Value) -> String {
+    versioned(value).to_string() + "\n"
 }
 
 /// A reader that has gone is no trouble.

@@ -6,7 +6,7 @@ use super::args::Watch;
 use super::client::{Client, Heard, path_of, read, unexpected};
 use super::paint::Paint;
 use super::servers;
-use super::steer::event_line;
+use super::steer::{event_line, json_line};
 use super::{screen, status};
 use crate::daemon::doors::socket::{Reply, Request};
 use crate::kernel::clock::wall;
@@ -110,7 +110,7 @@ fn answers(path: &Path) -> bool {
 fn tell(daemon: Daemon, path: &Path, json: bool) -> bool {
     let (unix_micros, text) = (wall().unix_micros, daemon.sentence(path));
     let line = match json {
-        true => json!({ "unix_micros": unix_micros, "daemon": daemon.word() }).to_string() + "\n",
+        true => json_line(json!({ "unix_micros": unix_micros, "daemon": daemon.word() })),
         false => event_line(unix_micros, unix_micros, &json!({ "text": text }), Paint::stdout()),
     };
     put(&line)
@@ -125,7 +125,7 @@ fn put(line: &str) -> bool {
 fn show(reply: Reply, json: bool) -> Result<bool, super::Trouble> {
     let paint = Paint::stdout();
     let line = match reply {
-        Reply::Status { status } if json => json!({ "status": status }).to_string() + "\n",
+        Reply::Status { status } if json => json_line(json!({ "status": status })),
         Reply::Status { status } => {
             let servers = status.get("servers").map(|all| {
                 let ipvs = servers::yes(all, "ipvs");
@@ -133,9 +133,7 @@ fn show(reply: Reply, json: bool) -> Result<bool, super::Trouble> {
             });
             status::render(&read(&status)?, paint) + "\n" + &servers.unwrap_or_default()
         }
-        Reply::Event { unix_micros, event } if json => {
-            json!({ "unix_micros": unix_micros, "event": event }).to_string() + "\n"
-        }
+        Reply::Event { unix_micros, event } if json => json_line(json!({ "unix_micros": unix_micros, "event": event })),
         Reply::Event { unix_micros, event } => event_line(unix_micros, unix_micros, &event, paint),
         Reply::Refused { reason, .. } => return Err(super::Trouble::new(reason)),
         other => return Err(unexpected(&other)),

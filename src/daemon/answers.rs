@@ -4,7 +4,7 @@ use super::dumps;
 use super::options::Options;
 use super::reading;
 use crate::bfd;
-use crate::daemon::doors::socket::{DumpKind, Reply, Request};
+use crate::daemon::doors::socket::{DumpKind, Reply, Request, SCHEMA};
 use crate::daemon::loops::checker::Picture;
 use crate::daemon::loops::vrrp::Punctuality;
 use crate::observe::tally::Tally;
@@ -63,6 +63,9 @@ pub struct LastReload {
 pub(crate) fn status(view: &View, snapshot: &Snapshot, around: &Surroundings) -> Reply {
     let mut status = serde_json::to_value(snapshot).unwrap_or_default();
     if let Some(fields) = status.as_object_mut() {
+        fields.insert("schema".into(), SCHEMA.into());
+        // Of `now` and of every other point in time that is not called unix_micros.
+        fields.insert("clock".into(), json!({ "name": "CLOCK_MONOTONIC", "unit": "microseconds" }));
         fields.insert("config_id".into(), reading::config_id(&view.options).into());
         fields.insert("router_id".into(), view.spec.daemon.router_id.to_string().into());
         fields.insert("pid".into(), std::process::id().into());

@@ -34,11 +34,17 @@ impl Attempt {
 }
 
 /// How a run ended.
+///
+/// Written down as `{"code":0}`, `{"signal":9}`, `"not_run"`; the other spellings are those of wills before 0.1.1.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Exit {
+    #[serde(alias = "Code")]
     Code(i32),
+    #[serde(alias = "Signal")]
     Signal(i32),
     /// It could not be started at all.
+    #[serde(alias = "NotRun")]
     NotRun,
 }
 

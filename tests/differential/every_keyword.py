@@ -115,7 +115,7 @@ def main():
     a.add_argument("--out"); a.add_argument("--record"); a.add_argument("-v", action="store_true"); a = a.parse_args()
     peer, ours = shutil.which(a.peer), os.path.abspath(a.ours)
     if os.geteuid() or not peer or not os.path.exists(ours): print("skipped: needs root, keepalived and a built vipd"); return 77
-    table = json.loads(subprocess.run([os.path.join(os.path.dirname(ours), "vipctl"), "keywords", "--json"], check=True, capture_output=True, text=True).stdout)
+    table = json.loads(subprocess.run([os.path.join(os.path.dirname(ours), "vipctl"), "keywords", "--json"], check=True, capture_output=True, text=True).stdout)["keywords"]
     whole = open(os.path.join(HERE, "../values/whole.conf")).read().splitlines()
     rows = [r for r in table if "BLOCK" not in r["arguments"] and f"{r['block']}/{r['keyword']}".startswith(a.only) and "@" + r["block"] in whole]
     if a.out: os.makedirs(a.out, exist_ok=True)

@@ -28,7 +28,8 @@ struct Complaint {
 
 /// What `vipctl doctor --json` complains of.
 fn complaints(json: &str, also_notes: bool) -> Vec<Complaint> {
-    let findings: Vec<Value> = serde_json::from_str(json).unwrap_or_else(|e| panic!("{e}: {json}"));
+    let said: Value = serde_json::from_str(json).unwrap_or_else(|e| panic!("{e}: {json}"));
+    let findings = said["findings"].as_array().unwrap_or_else(|| panic!("no findings: {json}"));
     let text = |f: &Value, key: &str| f[key].as_str().unwrap_or_default().to_owned();
     let bad = |f: &&Value| match f["weight"].as_str().unwrap() {
         "warning" | "problem" => true,

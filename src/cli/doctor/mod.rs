@@ -156,7 +156,7 @@ pub(crate) fn run(args: &Doctor) -> Outcome {
     }
     let worst = findings.iter().map(|f| f.weight).max().unwrap_or(Weight::Good);
     if args.json {
-        steer::print(&(serde_json::to_string_pretty(&findings).unwrap_or_default() + "\n"))?;
+        steer::print(&steer::pretty(serde_json::json!({ "findings": findings })))?;
     } else {
         steer::print(&render(&findings, Paint::stdout()))?;
     }

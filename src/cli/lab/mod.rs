@@ -40,7 +40,7 @@ pub(crate) fn run(args: &Lab) -> Outcome {
         }
     })?;
     if args.json {
-        steer::print(&format!("{}\n", verdict::json(&verdict)))?;
+        steer::print(&steer::json_line(verdict::json(&verdict)))?;
     } else {
         let paint = Paint::stdout();
         let end = if verdict.good() {

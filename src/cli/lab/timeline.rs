@@ -113,7 +113,7 @@ impl Timeline {
         let mut out = std::io::stdout().lock();
         let _ = if self.json {
             value["at"] = json!((seconds * 1000.0).round() / 1000.0);
-            writeln!(out, "{value}")
+            write!(out, "{}", crate::cli::steer::json_line(value))
         } else {
             let who = format!("{who:<width$}", width = self.width);
             writeln!(out, "{} {}  {text}", self.paint.dim(&format!("{seconds:8.3} s")), self.paint.name(&who))

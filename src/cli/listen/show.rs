@@ -231,7 +231,7 @@ pub(super) fn json(learned: &Learned) -> String {
         "vrids": vrids,
         "unreadable": unreadable,
     });
-    serde_json::to_string_pretty(&whole).unwrap_or_else(|_| whole.to_string()) + "\n"
+    crate::cli::steer::pretty(whole)
 }
 
 fn speaker_json(learned: &Learned, speaker: &Speaker) -> Value {

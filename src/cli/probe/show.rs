@@ -151,7 +151,7 @@ pub fn json(all: &[Asked<'_>]) -> String {
                 "ms": heard.map(milliseconds),
                 "dialogue": dialogue,
             });
-            format!("{object}\n")
+            crate::cli::steer::json_line(object)
         })
         .collect()
 }

@@ -111,9 +111,10 @@ pub trait Block: Default + 'static {
 /// }
 /// ```
 /// After the reader may follow, in this order: a default, and one of `deprecated "…"` (a complaint at each use),
-/// `renamed "…"` (a note), `idle "why it has no effect"`, `door "…"` (acts where that cargo feature is built in). A default is a value, as `default(5)`, with the words for it where
-/// they differ, as `default(Interval::from_secs(1), "1")`: then the settings have a method of the field's name that answers
-/// with what was given, or the default. Or it is only words, `default "…"`, where `resolve` has more to go by.
+/// `renamed "…"` (a note), `idle "why it has no effect"`, `door "…"` (acts where that cargo feature is built in). A default is a
+/// value, as `default(5)`, with the words for it where they differ, as `default(Interval::from_secs(1), "1")`: then the
+/// settings have a method of the field's name that answers with what was given, or the default. Or it is only words,
+/// `default "…"`, where `resolve` has more to go by.
 #[macro_export]
 macro_rules! block {
     (@default default ($value:expr) $($more:tt)*) => { stringify!($value) };

@@ -10,6 +10,27 @@ use serde_json::Value;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
+/// Number of the form of every answer and of all JSON that vipctl prints: fields may be added under the same number; one
+/// that goes, or means something else, makes it larger. docs/control.md describes it.
+pub const SCHEMA: u32 = 1;
+
+/// An answer as it goes over the socket.
+#[derive(Serialize)]
+pub(super) struct Line<'a> {
+    pub schema: u32,
+    #[serde(flatten)]
+    pub reply: &'a Reply,
+}
+
+/// What a request needs of whoever makes it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Access {
+    /// Whoever may open the socket may ask.
+    Reading,
+    /// Only root, and the user that the daemon runs as.
+    Changing,
+}
+
 /// What a client asks for. Where an instance may be named, `None` is all.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(tag = "request", rename_all = "snake_case")]
@@ -87,6 +108,33 @@ pub enum Request {
     Upgrade {
         program: Option<PathBuf>,
     },
+}
+
+impl Request {
+    /// What it needs.
+    pub const fn access(&self) -> Access {
+        match self {
+            Request::Hello
+            | Request::Status
+            | Request::Watch
+            | Request::History { .. }
+            | Request::Dump { .. }
+            | Request::Metrics { .. }
+            | Request::Bfd { .. }
+            | Request::Servers => Access::Reading,
+            Request::Reload
+            | Request::Drain { .. }
+            | Request::Undrain { .. }
+            | Request::Failover { .. }
+            | Request::Announce { .. }
+            | Request::Print { .. }
+            | Request::ClearCounters
+            | Request::Adjust { .. }
+            | Request::BfdShutdown { .. }
+            | Request::Server { .. }
+            | Request::Upgrade { .. } => Access::Changing,
+        }
+    }
 }
 
 /// Another value for one instance; `None` leaves what is.

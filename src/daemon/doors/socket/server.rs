@@ -2,11 +2,11 @@
 //!
 //! Every client has a task of its own on the services thread's runtime; a client that does not read, or writes without
 //! end, harms itself only. There is room for so many, and who neither asks nor reads is hung up on, so that nobody can
-//! take the descriptors that others need.
+//! take the descriptors that others need. What a client may ask for depends on who it is ([`Access`]).
 
-use super::protocol::{Reply, Request};
+use super::protocol::{Access, Line, Reply, Request, SCHEMA};
 use std::io;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,6 +19,10 @@ use tokio::time::timeout;
 const REQUEST_MAX: u64 = 64 << 10;
 /// Events that a watcher may lag behind before it is hung up on.
 const WATCH_QUEUE: usize = 4_096;
+
+/// Members of this group may connect and read; there need not be one.
+const READERS: &str = "vipd";
+const GROUPS: &str = "/etc/group";
 
 /// How long a client may be silent.
 const IDLE: Duration = Duration::from_secs(30);
@@ -47,37 +51,39 @@ pub struct Server {
 }
 
 impl Server {
-    /// Listens at `path` (mode 0600, directories made as needed) and passes questions on. Must be called inside the
-    /// runtime that will serve.
+    /// Listens at `path` (directories made as needed) and passes questions on. The socket's mode is 0600, or 0660 with the
+    /// group [`READERS`] where the machine has it, and it is so before anybody can reach the socket. Must be called
+    /// inside the runtime that will serve.
     ///
     /// # Errors
     /// `AddrInUse` when a living process listens there; otherwise what the file system says.
     pub fn start(path: &Path, questions: mpsc::Sender<Question>) -> io::Result<Server> {
-        if let Some(directory) = path.parent() {
-            std::fs::create_dir_all(directory)?;
-            if directory == Path::new("/run/vipd") {
-                std::fs::set_permissions(directory, std::fs::Permissions::from_mode(0o755))?;
-            }
+        let directory = path.parent().unwrap_or(Path::new("."));
+        std::fs::create_dir_all(directory)?;
+        if directory == Path::new("/run/vipd") {
+            std::fs::set_permissions(directory, std::fs::Permissions::from_mode(0o755))?;
         }
         if std::os::unix::net::UnixStream::connect(path).is_ok() {
             return Err(io::ErrorKind::AddrInUse.into());
         }
-        match std::fs::remove_file(path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-        let listener = UnixListener::bind(path)?;
-        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
+        let listener = listen(directory, path)?;
         tokio::spawn(async move {
             let places = super::super::room();
             let (room, watchers) = (Arc::new(Semaphore::new(places)), Arc::new(Semaphore::new(places / 2)));
+            // Those who may only look cannot keep those out who have something to do.
+            let lookers = Arc::new(Semaphore::new(places / 2));
             while let Ok(place) = room.clone().acquire_owned().await {
                 match listener.accept().await {
                     Ok((stream, _)) => {
+                        let may_change = may_change(&stream);
+                        let looker = if may_change { None } else { Some(lookers.clone().try_acquire_owned()) };
+                        if matches!(looker, Some(Err(_))) {
+                            continue;
+                        }
                         let (questions, watchers) = (questions.clone(), watchers.clone());
                         tokio::spawn(async move {
-                            serve(stream, questions, &watchers).await;
-                            drop(place);
+                            serve(stream, may_change, questions, &watchers).await;
+                            drop((place, looker));
                         });
                     }
                     // Out of descriptors: others must end first.
@@ -95,7 +101,47 @@ impl Drop for Server {
     }
 }
 
-async fn serve(stream: UnixStream, questions: mpsc::Sender<Question>, watchers: &Semaphore) {
+/// Who is at the other end, as the kernel says (SO_PEERCRED), decides what he may ask for. Somebody of another user
+/// namespace has a number here that nobody has.
+fn may_change(stream: &UnixStream) -> bool {
+    let own = nix::unistd::geteuid().as_raw();
+    stream.peer_cred().is_ok_and(|peer| peer.uid() == 0 || peer.uid() == own)
+}
+
+/// Makes the socket where nobody else comes in, and puts it in its place when it has its mode: whoever finds it there
+/// finds it as it is to be, whatever the process's umask is.
+fn listen(directory: &Path, path: &Path) -> io::Result<UnixListener> {
+    let closed = directory.join(format!(".{}", std::process::id()));
+    let inside = closed.join("s");
+    let clear = || {
+        let _ = std::fs::remove_file(&inside);
+        let _ = std::fs::remove_dir(&closed);
+    };
+    clear();
+    std::fs::DirBuilder::new().mode(0o700).create(&closed)?;
+    let made = UnixListener::bind(&inside)
+        .and_then(|listener| protect(&inside).and_then(|()| std::fs::rename(&inside, path)).map(|()| listener));
+    clear();
+    made
+}
+
+/// Gives the socket the mode that it is to have.
+fn protect(path: &Path) -> io::Result<()> {
+    let readers = std::fs::read_to_string(GROUPS).ok().and_then(|groups| group(&groups, READERS));
+    // Who may not give files away, or is in a container without that group, has no readers.
+    let given = readers.is_some_and(|group| std::os::unix::fs::chown(path, None, Some(group)).is_ok());
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(if given { 0o660 } else { 0o600 }))
+}
+
+/// Number of a group. The file is read, not the name service, which may ask a network that is not there yet.
+fn group(groups: &str, name: &str) -> Option<u32> {
+    groups.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        (fields.next()? == name).then(|| fields.nth(1)?.parse().ok())?
+    })
+}
+
+async fn serve(stream: UnixStream, may_change: bool, questions: mpsc::Sender<Question>, watchers: &Semaphore) {
     let (read, mut write) = stream.into_split();
     let mut read = BufReader::new(read);
     loop {
@@ -114,6 +160,13 @@ async fn serve(stream: UnixStream, questions: mpsc::Sender<Question>, watchers: 
                 continue;
             }
         };
+        if request.access() == Access::Changing && !may_change {
+            let reason = "only root may change something; this user may look".into();
+            if say(&mut write, &Reply::Refused { reason, diagnostics: None }).await.is_err() {
+                return;
+            }
+            continue;
+        }
         if request == Request::Watch {
             // The others' places are for questions.
             let Ok(_place) = watchers.try_acquire() else {
@@ -144,7 +197,21 @@ async fn serve(stream: UnixStream, questions: mpsc::Sender<Question>, watchers: 
 }
 
 async fn say(write: &mut tokio::net::unix::OwnedWriteHalf, reply: &Reply) -> io::Result<()> {
-    let mut line = serde_json::to_vec(reply)?;
+    let mut line = serde_json::to_vec(&Line { schema: SCHEMA, reply })?;
     line.push(b'\n');
     timeout(READS, write.write_all(&line)).await?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::group;
+
+    #[test]
+    fn a_group_is_found_by_its_whole_name() {
+        let groups = "root:x:0:\nvipdx:x:7:\nvipd:x:991:nagios,zabbix\nbroken\nvipd2:x:y:\n";
+        assert_eq!(group(groups, "vipd"), Some(991));
+        assert_eq!(group(groups, "vip"), None);
+        assert_eq!(group(groups, "broken"), None);
+        assert_eq!(group(groups, "vipd2"), None);
+    }
 }
