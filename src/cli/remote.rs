@@ -301,5 +301,5 @@ fn as_json(servers: &[Server], rows: &[Row], findings: &[Finding]) -> String {
         })
         .collect();
     let whole = json!({ "servers": servers, "addresses": rows, "findings": findings });
-    serde_json::to_string_pretty(&whole).unwrap_or_else(|_| whole.to_string()) + "\n"
+    super::steer::pretty(whole)
 }
