@@ -133,7 +133,7 @@ fn every_error_has_a_cure() {
     assert!(count.shapes > 300, "only {} sentences were seen", count.shapes);
     // A cure is something to type, not a grammar to be read at three in the morning.
     let grammar =
-        ["UINT", "STR", "`WORD", " WORD", "IPADDR", "OCTAL", "HEX", "TIMER", "BOOL", "SCRIPT", "PATH`", "DIR`", "[["];
+        ["UINT", "STR", "`WORD", " WORD", "IPADDR", "OCTAL", "HEX", "TIMER", "BOOL", "SCRIPT", " PATH`", " DIR`", "[["];
     let cure = |line: &String| line.split(" => ").last().unwrap_or_default().to_owned();
     let read: Vec<_> =
         count.cures.values().filter(|line| grammar.iter().any(|word| cure(line).contains(word))).collect();

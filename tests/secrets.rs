@@ -243,10 +243,7 @@ fn random_slips_around_random_secrets_tell_nothing() {
         let text = match numbers.below(4) {
             0 => instance(&format!("auth_type PASS\n        auth_pass {secret}")),
             1 => instance(&format!("auth_type AH\n        auth_pass \"{secret}\"\n        auth_pass {secret}")),
-            2 => {
-                let name = ["PASS", "K51", "VRRP_1"][numbers.below(3)];
-                format!("${name}={secret}\n{}", instance(&format!("auth_type PASS\n        auth_pass ${name}")))
-            }
+            2 => format!("$PASS={secret}\n{}", instance("auth_type PASS\n        auth_pass $PASS")),
             _ => instance("auth_type PASS").replace(
                 "    authentication {\n        auth_type PASS",
                 &format!("    auth_hmac {{\n        key 1 {secret}{secret}{secret}\n        active_key 1"),

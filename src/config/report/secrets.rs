@@ -423,13 +423,14 @@ fn definitions_of(name: &str, text: &str) -> Ranges {
         let glued = line.trim_start();
         // The whole name stands above, and its `=` here.
         let above = glued.starts_with('=') && stands_behind(before, &format!("${name}"));
-        let first = if above { glued } else { line.trim_start_matches(|c: char| !c.is_alphanumeric() && c != '$') };
+        // The end of the name, where a line break stands in its middle.
+        let broken = if above { Some(0) } else { broken_name(name, before, glued) };
+        let plain = line.trim_start_matches(|c: char| !c.is_alphanumeric() && c != '$');
+        let first = if broken.is_some() { glued } else { plain };
         let word = first.find([' ', '\t']).and_then(|end| first.get(..end)).unwrap_or(first);
         let signed = ["$", "${"].iter().find_map(|sign| word.find(&format!("{sign}{name}")).map(|at| at + sign.len()));
         let bare = || first.strip_prefix(name).filter(|after| after.starts_with([' ', '\t', '='])).map(|_| 0);
-        // The end of the name, where a line break stands in its middle.
-        let broken = || if above { Some(0) } else { broken_name(name, before, first) };
-        let Some(front) = signed.or_else(bare).map(|front| front + name.len()).or_else(broken) else { continue };
+        let Some(front) = signed.or_else(bare).map(|front| front + name.len()).or(broken) else { continue };
         let after = first.get(front..).unwrap_or_default();
         let value = after.trim_start_matches(['}', ' ', '\t', '=']);
         if value.is_empty() {
@@ -474,7 +475,8 @@ fn definition_in(line: &str) -> Option<usize> {
     if name.is_empty() {
         return Some(front.len() + 1);
     }
-    let odd = name.contains(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
+    // A sign in front of it makes it none as well.
+    let odd = name.contains(|c: char| !(c.is_ascii_alphanumeric() || c == '_')) || !front.trim().is_empty();
     let lower = name.to_ascii_lowercase();
     (odd || ["pass", "secret", "pwd"].iter().any(|word| lower.contains(word)))
         .then_some(front.len() + 1 + rest.find('=')? + 1)
