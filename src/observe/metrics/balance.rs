@@ -67,9 +67,12 @@ pub(super) fn families(page: &mut Page, snapshot: &Snapshot, traffic: Option<&Tr
     }
 }
 
+/// The end of a family's name, what it says, and how it is read off.
+type Column<T, N> = (&'static str, &'static str, fn(&T) -> N);
+
 /// What the kernel counts of a service or a destination.
 fn counters(page: &mut Page, prefix: &str, what: &str, seen: &[(Stats, &Labels)]) {
-    let all: [(&str, &str, fn(&Stats) -> u64); 5] = [
+    let all: [Column<Stats, u64>; 5] = [
         ("connections", "Connections", |of| of.connections),
         ("packets_in", "Packets from clients", |of| of.packets_in),
         ("packets_out", "Packets to clients", |of| of.packets_out),
@@ -135,7 +138,7 @@ fn connections(page: &mut Page, snapshot: &Snapshot, servers: &[(&ServerView, La
             Some((traffic.server(keys, view.info.endpoint, *forwarding)?, labels))
         })
         .collect();
-    let gauges: [(&str, &str, fn(&DestinationTraffic) -> u32); 4] = [
+    let gauges: [Column<DestinationTraffic, u32>; 4] = [
         ("kernel_weight", "Weight of the real server in the kernel's table.", |of| of.weight),
         ("active_connections", "Open connections to the real server.", |of| of.active),
         ("inactive_connections", "Closed connections to the real server that the kernel still knows.", |of| {
