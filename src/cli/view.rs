@@ -32,6 +32,7 @@ pub struct Snapshot {
     pub bfd: Option<Sessions>,
 }
 
+/// All BFD sessions.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct Sessions {
@@ -54,6 +55,7 @@ pub struct Session {
     pub detection_time: f64,
 }
 
+/// What trackers read of a session.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct Level {
