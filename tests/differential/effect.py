@@ -47,7 +47,8 @@ for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16; do
   grep -q 'no configuration to run' /log && { echo 'nothing of VRRP' > /dump; break; }
   f=$(ls /tmp/*.data 2>/dev/null | grep -v _parent | head -1)
   [ -n "$f" ] && grep -q 'Interfaces >---' "$f" && break
-  case $i in 1|2|3|6|9|12|15) ;; *) continue;; esac
+  # Before that there may be a dump, and nothing in it yet.
+  grep -q 'Startup complete' /log || continue
   child=$(cat /run/keepalived.pid /run/keepalived/keepalived*.pid /proc/$pid/root/run/keepalived/keepalived*.pid 2>/dev/null | head -1)
   [ -n "$child" ] || child=$(pgrep -o program-under)
   [ -n "$child" ] && kill -USR1 $child 2>/dev/null
