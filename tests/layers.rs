@@ -254,8 +254,8 @@ fn undocumented(name: &str, text: &str) -> Vec<String> {
         line.trim_start().strip_prefix("pub ").is_some_and(|rest| kinds.iter().any(|kind| rest.starts_with(kind)))
     };
     let documented = |at: usize| {
-        let above = lines[..at].iter().rev().map(|line| line.trim_start());
-        above.skip_while(|line| line.starts_with("#[")).next().is_some_and(|line| {
+        let mut above = lines[..at].iter().rev().map(|line| line.trim_start());
+        above.find(|line| !line.starts_with("#[")).is_some_and(|line| {
             // The end of an attribute of several lines: it is not looked behind.
             line.starts_with("///") || line == ")]" || line == "]"
         })
