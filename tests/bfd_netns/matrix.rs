@@ -251,7 +251,7 @@ impl Case {
         };
         pair.configure(0, &old.lines().map(line).collect::<Vec<_>>().join("\n"));
         let reloaded = pair.ask(0, r#"{"request":"reload"}"#).filter(|answer| answer["reply"] == "done");
-        let seen = pair.until(&format!("{word} {value} on both sides"), || seen());
+        let seen = pair.until(&format!("{word} {value} on both sides"), seen);
         pair.configure(0, &old);
         let back = pair.ask(0, r#"{"request":"reload"}"#);
         reloaded.ok_or("the reload was refused")?;
