@@ -113,6 +113,7 @@ impl Context<'_> {
         }
     }
     /// Whether virtual servers were on show over SNMP before the last reload: what it took away is told all the same.
+    #[cfg(feature = "snmp")]
     fn had_servers_on_show(&self) -> bool {
         self.former.is_some_and(|spec| spec.has_servers_on_show())
     }

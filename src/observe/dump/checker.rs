@@ -147,7 +147,8 @@ fn kind(page: &mut Page, kind: &CheckerKind, view: &CheckView) {
         CheckerKind::Smtp { helo } => put!(page, 3, "helo = {helo}"),
         CheckerKind::Dns { record, name } => {
             put!(page, 3, "Type = {record}");
-            put!(page, 3, "Name = {name}");
+            // keepalived's default, the root, has no letters.
+            put!(page, 3, "Name = {}", if &**name == "." { "" } else { name });
         }
         CheckerKind::Misc { run, timeout, dynamic } => {
             if let Some(run) = run {
