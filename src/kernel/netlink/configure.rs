@@ -11,12 +11,13 @@ use super::thread::Thread;
 use super::virtual_link::{self, Kind, Wanted};
 use crate::kernel::firewall::{Place, Screen};
 use crate::kernel::sysctl;
-use crate::spec::{IfName, InstanceId, Spec, VirtualLink};
+use crate::spec::{Claim, IfName, InstanceId, Spec, VirtualLink};
 use crate::vrrp::io::LinkFact;
 use crate::wire::Family;
 use netlink_packet_route::RouteNetlinkMessage as Message;
 use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressHeaderFlags};
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 impl Thread {
@@ -272,20 +273,24 @@ impl Thread {
         }
     }
 
+    /// The addresses of a claim that nobody may reach; none unless it says `deny`.
+    pub(super) fn denied(&self, id: InstanceId, claim: &Claim) -> Vec<(IpAddr, Place)> {
+        let Some(instance) = self.spec.instances.get(id.index()).filter(|_| claim.deny) else { return Vec::new() };
+        let place = |address| match resolve::link_of(id, instance, address, &self.names) {
+            // The interface may go and come back while the address stays claimed.
+            Some(name) if !instance.track_primary && !self.spec.daemon.nftables.ifindex => Place::Name(name),
+            name => Place::Index(name.and_then(|name| self.links.index(&name)).unwrap_or(0)),
+        };
+        claim.addresses.iter().map(|address| (address.address, place(address))).collect()
+    }
+
     /// Brings the firewall up to what is owned and what virtual links there are.
     pub(super) fn screen(&mut self) {
         let mut wanted = Screen::default();
-        for (id, claim) in self.owned.iter().filter(|(_, claim)| claim.deny) {
-            let Some(instance) = self.spec.instances.get(id.index()) else { continue };
-            for address in &claim.addresses {
-                let name = resolve::link_of(*id, instance, address, &self.names);
-                let on = match name {
-                    // The interface may go and come back while the address stays claimed.
-                    Some(name) if !instance.track_primary && !self.spec.daemon.nftables.ifindex => Place::Name(name),
-                    name => Place::Index(name.and_then(|name| self.links.index(&name)).unwrap_or(0)),
-                };
-                wanted.denied.insert((address.address, on));
-            }
+        // What is on its way out is still there, and must not be answered for a moment.
+        wanted.denied.clone_from(&self.leaving);
+        for (id, claim) in &self.owned {
+            wanted.denied.extend(self.denied(*id, claim));
         }
         for index in self.virtual_links.values() {
             if let Some(known) = self.links.get(*index)

@@ -21,6 +21,7 @@ use super::route;
 use super::sweep::Sweep;
 use super::watch::{Heard, Watch};
 use crate::kernel::announce::{Announcer, From};
+use crate::kernel::firewall::Place;
 use crate::kernel::reconcile::{Item, Key};
 use crate::kernel::socket::{self, Opening, SocketSettings};
 use crate::kernel::sysctl::{self, Sysctls};
@@ -86,6 +87,8 @@ pub(super) struct Thread {
     told: Vec<InstanceId>,
     /// The firewall is to be opened when the last step has been carried out.
     screen_due: bool,
+    /// Until then it is closed for these too: they may still be there.
+    pub(super) leaving: BTreeSet<(IpAddr, Place)>,
     pub(super) linkbeat: Linkbeat,
     pub(super) overruns: Overruns,
     pub(super) sweep: Sweep,
@@ -139,6 +142,7 @@ impl Thread {
             doubtful: false,
             told: Vec::new(),
             screen_due: false,
+            leaving: BTreeSet::new(),
             linkbeat: Linkbeat::default(),
             overruns: Overruns::default(),
             sweep: Sweep::default(),
@@ -166,6 +170,7 @@ impl Thread {
                 continue;
             }
             if std::mem::take(&mut self.screen_due) {
+                self.leaving.clear();
                 self.screen();
             }
             if !self.repeats.is_empty() {
@@ -211,16 +216,18 @@ impl Thread {
             ToKernel::Open { sockets, settings } => self.open_sockets(sockets, settings),
             ToKernel::Close(sockets) => drop(sockets),
             ToKernel::Own(instance, claim) => {
-                self.owned.insert(instance, claim);
+                if let Some(old) = self.owned.insert(instance, claim) {
+                    self.leave(instance, &old);
+                }
                 self.retries.remove(&Some(instance));
                 self.told.push(instance);
             }
             ToKernel::Disown(instance) => {
-                self.owned.remove(&instance);
+                if let Some(old) = self.owned.remove(&instance) {
+                    self.leave(instance, &old);
+                }
                 self.retries.remove(&Some(instance));
                 self.claims.clear(Some(instance));
-                // Not before the addresses are gone: what was dropped must not be answered for a moment.
-                self.screen_due = true;
             }
             ToKernel::Announce(announce) => self.announce(&announce),
             ToKernel::AnnounceSource { ifindex, address } => {
@@ -231,6 +238,13 @@ impl Thread {
             }
             ToKernel::Stop { .. } => {}
         }
+    }
+
+    /// What was dropped must not be answered for a moment: the firewall opens when the addresses are gone.
+    fn leave(&mut self, instance: InstanceId, old: &Claim) {
+        let denied = self.denied(instance, old);
+        self.leaving.extend(denied);
+        self.screen_due = true;
     }
 
     /// Looks at everybody who has been told what to own: the firewall is asked once for all that came together, and before
