@@ -348,7 +348,8 @@ fn a_manager_walks_virtual_servers_and_weighs_one() {
         "virtual_server 10.0.0.1 80 {{\n delay_loop 1\n protocol TCP\n lb_algo rr\n lb_kind NAT\n {server}}}\n"
     );
     let with =
-        configuration(&ground).replacen("enable_snmp_vrrp", "enable_snmp_vrrp\n enable_snmp_checker", 1) + &service;
+        configuration(&ground).replacen("enable_snmp_keepalived", "enable_snmp_keepalived\n enable_snmp_checker", 1)
+            + &service;
     ground.configure(&with);
     let daemon = ground.start("-D");
     const SERVERS: &str = ".1.3.6.1.4.1.9586.100.5.3.4.1";

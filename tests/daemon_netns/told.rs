@@ -206,27 +206,29 @@ fn a_day_without_trouble_is_nothing_for_logcheck() {
     assert!(reported.is_empty(), "{}", reported.concat());
 }
 
-/// keepalived's checker writes a file of its own.
+/// Each of keepalived's processes writes a file of its own, and there are no files of processes that there are not.
 #[test]
-fn there_are_no_dumps_of_processes_that_there_are_not() {
+fn each_process_has_a_dump() {
     if !ready() {
         return;
     }
-    let ground = Ground::new();
     let service = "virtual_server 192.0.2.1 80 {\n lb_algo rr\n lb_kind NAT\n protocol TCP\n real_server 192.0.2.11 80 {\n \
                    TCP_CHECK {\n }\n }\n}\nbfd_instance B {\n neighbor_ip 192.0.2.2\n}\n";
-    ground.configure(&(service.to_owned() + &instance("A", 1, "10.9.0.10/24")));
-    let daemon = ground.start("");
-    daemon.signal(libc::SIGUSR1);
-    // The last that it writes.
-    let there = |name: &str| ground.directory.join(name).exists();
-    daemon.wait_for("the dumps", || there("keepalived_parent.data") && there("keepalived_bfd.data"));
-    let names = std::fs::read_dir(&ground.directory).unwrap().map(|entry| entry.unwrap().file_name());
-    let mut names: Vec<String> = names.map(|name| name.into_string().unwrap()).collect();
-    names.retain(|name| name.ends_with(".data"));
-    names.sort();
-    assert_eq!(names, ["keepalived.data", "keepalived_bfd.data", "keepalived_parent.data"]);
-    assert_eq!(daemon.stop().code(), Some(0));
+    let all = ["keepalived.data", "keepalived_bfd.data", "keepalived_check.data", "keepalived_parent.data"];
+    for (more, files) in [("", vec![all[0], all[3]]), (service, all.to_vec())] {
+        let ground = Ground::new();
+        ground.configure(&(more.to_owned() + &instance("A", 1, "10.9.0.10/24")));
+        let daemon = ground.start("");
+        daemon.signal(libc::SIGUSR1);
+        daemon.wait_for("the dumps", || files.iter().all(|name| ground.directory.join(name).exists()));
+        // It ends when everything is written.
+        assert_eq!(daemon.stop().code(), Some(0));
+        let names = std::fs::read_dir(&ground.directory).unwrap().map(|entry| entry.unwrap().file_name());
+        let mut names: Vec<String> = names.map(|name| name.into_string().unwrap()).collect();
+        names.retain(|name| name.ends_with(".data"));
+        names.sort();
+        assert_eq!(names, files);
+    }
 }
 
 /// Log, dumps, answers of the control socket, history, metrics: whatever is asked of a daemon with passwords and keys, also while
