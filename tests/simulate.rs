@@ -417,6 +417,8 @@ fn the_documented_scenario_is_one() {
         let servers = "virtual_server 192.0.2.100 80 {\n lb_algo rr\n lb_kind NAT\n protocol TCP\n delay_loop 1\n \
                        real_server 10.1.0.2 8080 {\n TCP_CHECK {\n }\n }\n}\n";
         spec.balance = read(servers).balance;
+        let session = read("bfd_instance gw {\n source_ip 192.0.2.1\n neighbor_ip 192.0.2.254\n}\n");
+        (spec.bfds, spec.sessions) = (session.bfds, session.sessions);
     }
     let scenario: Scenario = text.replace("b.ens3", "b.eth0").parse().unwrap();
     let report = play(&specs, &scenario, &real, true).unwrap();
