@@ -80,7 +80,8 @@ fn spoils(diagnostic: &Diagnostic) -> bool {
 /// Why the running configuration must go on, if it must.
 pub fn refuse(running: &Spec, known: &BTreeSet<(Class, String)>, read: &Read) -> Option<String> {
     let Some(new) = &read.spec else {
-        let first = read.diagnostics.list.iter().find(|d| spoils(d)).map(|d| format!(": {}", d.message));
+        let first = read.diagnostics.first(|d| d.class.level() == Level::Error && d.class != Class::Security);
+        let first = first.map(|message| format!("; its first mistake: {message}"));
         return Some(format!("the configuration cannot be used{}", first.unwrap_or_default()));
     };
     if running.daemon.reload_check.is_some() && read.diagnostics.exit_code() != 0 {

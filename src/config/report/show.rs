@@ -67,6 +67,13 @@ impl Diagnostics {
         placed.into_iter().map(|(_, d)| d).collect()
     }
 
+    /// The message of the first complaint that `counts`, in the order of the files, as it may be told anywhere: without secrets
+    /// and control characters.
+    pub fn first(&self, counts: impl Fn(&Diagnostic) -> bool) -> Option<String> {
+        let first = self.in_order().into_iter().find(|diagnostic| counts(diagnostic))?;
+        Some(printable(&self.discreet(first).message))
+    }
+
     /// The same complaint without secret words.
     fn discreet<'d>(&self, diagnostic: &'d Diagnostic) -> Cow<'d, Diagnostic> {
         let mut spans: Vec<Span> = Vec::new();
