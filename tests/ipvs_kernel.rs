@@ -381,6 +381,23 @@ fn what_the_kernel_refuses_is_told_for_the_server_and_the_rest_is_done() {
 }
 
 #[test]
+fn what_serves_stays_while_what_was_to_come_in_is_refused() {
+    let Some(place) = Place::new("hold") else { return };
+    runtime(async {
+        let mut ipvs = Ipvs::open(place.settings()).await.unwrap();
+        let sorry = table(vec![(tcp(80), picture("rr", &[("10.1.0.9", 80, NAT, 1)]))]);
+        ipvs.start(sorry, false).await.unwrap();
+        let refused = table(vec![(tcp(80), picture("rr", &[("224.0.0.5", 80, NAT, 1)]))]);
+        let applied = ipvs.apply(refused.iter().map(|(key, picture)| (*key, Some(picture.clone())))).await;
+        assert_eq!(applied[0].outcome().refused, [((ip("224.0.0.5"), 80), libc::EINVAL)]);
+        assert_eq!(place.table(), ["-A -t 10.0.0.1:80 -s rr", "-a -t 10.0.0.1:80 -r 10.1.0.9:80 -m -w 1"]);
+        // Nobody wants it in any more: not for ever.
+        ipvs.compare().await.unwrap();
+        assert_eq!(place.table(), ["-A -t 10.0.0.1:80 -s rr"]);
+    });
+}
+
+#[test]
 fn who_has_no_permission_is_told_so() {
     let Some(place) = Place::new("permission") else { return };
     let (settings, nowhere) =

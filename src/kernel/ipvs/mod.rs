@@ -94,6 +94,18 @@ pub struct Ipvs {
     written: Option<Record>,
 }
 
+/// What came of a run of steps.
+#[derive(Default)]
+struct Run {
+    refused: Vec<Refusal>,
+    /// Of these services nobody knows how they are.
+    doubtful: BTreeSet<ServiceKey>,
+    /// These were refused: so are all their destinations.
+    missing: BTreeSet<ServiceKey>,
+    /// A destination of these that was to get connections is not there.
+    lacking: BTreeSet<ServiceKey>,
+}
+
 impl Ipvs {
     /// Opens the table, loading the module if the kernel has none, and reads what an earlier process left of itself.
     ///
@@ -144,7 +156,7 @@ impl Ipvs {
         self.held.services = seen.services.into_iter().filter(|(key, _)| ours(key)).collect();
         self.write_record();
         let corrected = steps.iter().filter_map(Correction::leftover).collect();
-        let refused = self.carry_out(steps).await;
+        let refused = self.carry_out(steps, false).await;
         self.before.retain(|key| self.held.services.contains_key(key) && !self.wanted.contains_key(key));
         self.write_record();
         Ok(Compared { corrected, refused })
@@ -175,7 +187,7 @@ impl Ipvs {
         let held = self.held_of(&named);
         let steps = plan(&wanted, &held, Rules { held: Some(&held), ..Rules::default() });
         let mut applied: BTreeMap<ServiceKey, Vec<Refusal>> = named.into_iter().map(|key| (key, Vec::new())).collect();
-        for refusal in self.carry_out(steps).await {
+        for refusal in self.carry_out(steps, true).await {
             applied.entry(refusal.service()).or_default().push(refusal);
         }
         self.write_record();
@@ -192,7 +204,7 @@ impl Ipvs {
         let steps = plan(&self.wanted, &seen, rules);
         let corrected = Correction::list(&steps, &self.held);
         self.believe(seen, None);
-        let refused = self.carry_out(steps).await;
+        let refused = self.carry_out(steps, false).await;
         self.before.retain(|key| self.held.services.contains_key(key) && !self.wanted.contains_key(key));
         self.write_record();
         Ok(Compared { corrected, refused })
@@ -315,9 +327,10 @@ impl Ipvs {
     }
 
     /// Carries steps out. Where the kernel says that the table is another one, these services are read and what they
-    /// still lack is done; what is refused then is refused.
-    async fn carry_out(&mut self, steps: Vec<Op>) -> Vec<Refusal> {
-        let (mut refused, doubtful) = self.steps(steps).await;
+    /// still lack is done; what is refused then is refused. With `hold` no service loses its last server because another
+    /// one was refused.
+    async fn carry_out(&mut self, steps: Vec<Op>, hold: bool) -> Vec<Refusal> {
+        let Run { mut refused, doubtful, .. } = self.steps(steps, hold).await;
         if doubtful.is_empty() {
             return refused;
         }
@@ -335,19 +348,35 @@ impl Ipvs {
         let steps = plan(&wanted, &seen, rules);
         self.believe(seen, Some(&doubtful));
         refused.retain(|refusal| !doubtful.contains(&refusal.service()));
-        let (again, _) = self.steps(steps).await;
-        refused.extend(again);
+        refused.extend(self.steps(steps, hold).await.refused);
         refused
     }
 
-    /// One run of steps: what was refused, and the services of which nobody knows how they are.
-    async fn steps(&mut self, steps: Vec<Op>) -> (Vec<Refusal>, BTreeSet<ServiceKey>) {
+    /// What begins, and then what ends.
+    async fn steps(&mut self, steps: Vec<Op>, hold: bool) -> Run {
+        let (mut ends, begins): (Vec<Op>, Vec<Op>) = steps.into_iter().partition(Op::is_end);
+        let mut run = Run::default();
+        self.round(begins, &mut run).await;
+        if hold && !run.lacking.is_empty() {
+            let ending: BTreeSet<_> = ends.iter().filter_map(|op| Some((op.service(), op.destination()?))).collect();
+            let serves = |key: &ServiceKey| {
+                let there = self.held.services.get(key).into_iter().flat_map(|service| &service.destinations);
+                there.into_iter().any(|(at, held)| held.destination.weight > 0 && !ending.contains(&(*key, *at)))
+            };
+            run.lacking.retain(|key| !serves(key));
+            // The picture that follows the refusal, or the next comparison, takes out what does not belong there.
+            ends.retain(|op| op.destination().is_none() || !run.lacking.contains(&op.service()));
+        }
+        self.round(ends, &mut run).await;
+        run
+    }
+
+    async fn round(&mut self, steps: Vec<Op>, run: &mut Run) {
+        if steps.is_empty() {
+            return;
+        }
         let messages: Vec<Message> = steps.iter().map(Op::message).collect();
         let outcomes = self.channel.batch(&messages).await;
-        let mut refused: Vec<Refusal> = Vec::new();
-        let mut doubtful = BTreeSet::new();
-        // Of a service that the kernel refuses all destinations are refused.
-        let mut missing = BTreeSet::new();
         for (step, outcome) in steps.into_iter().zip(outcomes) {
             let failure = match outcome {
                 Ok(()) => {
@@ -356,28 +385,30 @@ impl Ipvs {
                 }
                 Err(failure) => failure,
             };
+            if step.weight().is_some_and(|weight| weight > 0) {
+                run.lacking.insert(step.service());
+            }
             match (&step, failure) {
                 // It is gone, and that was the wish.
                 (Op::DeleteService(_) | Op::DeleteDestination(..), Failure::Refused(errno)) if step.mistaken(errno) => {
                     step.note(&mut self.held);
                 }
-                (_, Failure::Refused(_)) if missing.contains(&step.service()) => {}
+                (_, Failure::Refused(_)) if run.missing.contains(&step.service()) => {}
                 (_, failure) => {
                     let doubt = match failure {
                         Failure::Refused(errno) => step.mistaken(errno),
                         Failure::Unknown => true,
                     };
                     if doubt {
-                        doubtful.insert(step.service());
+                        run.doubtful.insert(step.service());
                     }
                     if matches!(step, Op::NewService(..)) && !doubt {
-                        missing.insert(step.service());
+                        run.missing.insert(step.service());
                     }
-                    refused.push(Refusal::of(step, failure));
+                    run.refused.push(Refusal::of(step, failure));
                 }
             }
         }
-        (refused, doubtful)
     }
 
     async fn with_destinations(&mut self, services: Vec<Message>) -> Result<Seen, Trouble> {

@@ -118,6 +118,23 @@ impl Op {
         }
     }
 
+    /// It takes something out, or gives it no new connections.
+    pub fn is_end(&self) -> bool {
+        match self {
+            Op::DeleteService(_) | Op::DeleteDestination(..) => true,
+            Op::SetDestination(_, _, destination) => destination.weight == 0,
+            Op::NewService(..) | Op::SetService(..) | Op::NewDestination(..) => false,
+        }
+    }
+
+    /// The weight that it gives to a destination.
+    pub fn weight(&self) -> Option<u32> {
+        match self {
+            Op::NewDestination(_, _, destination) | Op::SetDestination(_, _, destination) => Some(destination.weight),
+            Op::NewService(..) | Op::SetService(..) | Op::DeleteService(_) | Op::DeleteDestination(..) => None,
+        }
+    }
+
     /// The service that it changes.
     pub fn service(&self) -> ServiceKey {
         match self {

@@ -199,8 +199,14 @@ impl World<'_> {
                 let refused = n.kernel.mood == Mood::Failing;
                 let mut held = (*picture).clone();
                 if refused {
-                    let there = n.post.table.get(&service).map(|picture| &picture.destinations);
-                    held.destinations.retain(|place, _| there.is_some_and(|there| there.contains_key(place)));
+                    let there =
+                        n.post.table.get(&service).map(|picture| picture.destinations.clone()).unwrap_or_default();
+                    held.destinations.retain(|place, _| there.contains_key(place));
+                    let serves = |picture: &Picture| picture.destinations.values().any(|server| server.weight > 0);
+                    // What was to serve is not there: nothing that serves is taken out for it.
+                    if serves(&picture) && !serves(&held) {
+                        held.destinations.extend(there);
+                    }
                 }
                 let missing = picture.destinations.keys().filter(|place| !held.destinations.contains_key(place));
                 let outcome = Outcome { service: None, refused: missing.map(|place| (*place, REFUSAL)).collect() };

@@ -126,7 +126,9 @@ impl Watch {
                     (false, true) => Some(0),
                     (false, false) => None,
                 };
-                if held != right {
+                // Where the kernel refused what was to serve, what served before is left in until it is tried again.
+                let left = view.retry.is_some() && right.is_none_or(|weight| weight == 0);
+                if held != right && !left {
                     return Some(format!("{} has {held:?} where {right:?} is right", server.info.text));
                 }
             }
@@ -137,8 +139,9 @@ impl Watch {
                     (true, false) => None,
                 };
                 let twin = own.servers.iter().any(|real| real.endpoint == sorry.endpoint);
-                // What the kernel refused is wished for once more within a minute; the laws of servers hold that.
-                if held != right && !twin && view.retry.is_none() {
+                // A sorry server that the kernel refused is wished for once more within a minute.
+                let refused = held.is_none() && view.retry.is_some();
+                if held != right && !twin && !refused {
                     return Some(format!("the sorry server has {held:?} where {right:?} is right"));
                 }
             }
