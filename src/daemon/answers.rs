@@ -163,7 +163,7 @@ pub fn metrics_text(view: &View, snapshot: &Snapshot, around: &Surroundings, for
         snapshot,
         sessions: around.bfd.as_deref(),
         services: around.services.as_deref().map(|picture| &picture.snapshot),
-        traffic: around.services.as_deref().and_then(|picture| picture.traffic.as_ref()),
+        traffic: around.services.as_deref().and_then(|picture| picture.traffic.as_deref()),
         // A machine has an address at least for itself: none at all means that the kernel did not say.
         present: Some(&*around.present).filter(|present| !present.is_empty()),
         process: &process,

@@ -66,7 +66,7 @@ pub enum News {
 #[derive(Clone, Debug)]
 pub struct Picture {
     pub snapshot: Snapshot,
-    pub traffic: Option<Traffic>,
+    pub traffic: Option<Arc<Traffic>>,
 }
 
 /// What the services thread is told.
@@ -86,7 +86,7 @@ impl Picture {
     pub fn json(&self) -> serde_json::Value {
         let wall = clock::wall();
         let unix_micros = wall.unix_micros.saturating_sub(wall.at.since(self.snapshot.now).as_micros());
-        view::json(&self.snapshot, self.traffic.as_ref(), unix_micros)
+        view::json(&self.snapshot, self.traffic.as_deref(), unix_micros)
     }
 }
 

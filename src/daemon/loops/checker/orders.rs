@@ -1,9 +1,9 @@
 //! What waits for the keeper of the kernel's table, in its order.
 //!
 //! The kernel may not answer for a while, or never, and the checks go on meanwhile: so what waits is bounded by what there
-//! is, not by how often it changed. Pictures that follow each other are one entry, with the last one of each service; a
-//! wish of another kind that follows one of its kind replaces it; a look that nobody waits for any more is forgotten.
-//! Nothing overtakes anything of another kind.
+//! is, not by how often it changed. Pictures that follow each other are one entry, with the last one of each service; of the
+//! wishes of another kind only the last one waits, at its own place; a look that nobody waits for any more is forgotten.
+//! Nothing overtakes anything.
 
 use crate::balance::io::{Action, Picture, ServiceKey, Traffic, Version};
 use std::collections::{BTreeMap, VecDeque};
@@ -21,7 +21,7 @@ pub enum Order {
     Other(Action),
     /// The first wishes are all there: now the table is made.
     Begin,
-    Look(oneshot::Sender<Option<Traffic>>),
+    Look(oneshot::Sender<Option<Arc<Traffic>>>),
     Finish(oneshot::Sender<()>),
 }
 
@@ -113,27 +113,30 @@ impl State {
             return;
         }
         self.waits.get_or_insert_with(Instant::now);
-        let order = match (self.waiting.back_mut(), order) {
-            (Some(Order::Change(known)), Order::Change(later)) => return known.extend(later),
-            (Some(Order::Other(known)), Order::Other(later)) if same_kind(known, &later) => {
-                *known = later;
-                return;
+        match &order {
+            Order::Look(_) => self.forget(|known| matches!(known, Order::Look(answer) if answer.is_closed())),
+            Order::Other(later) if !matches!(later, Action::Flush) => {
+                self.forget(|known| matches!(known, Order::Other(known) if same_kind(known, later)));
             }
-            (_, order) => order,
-        };
-        if matches!(order, Order::Look(_)) {
-            self.forget_looks();
+            _ => {}
         }
-        self.waiting.push_back(order);
+        self.push(order);
     }
 
-    /// Takes out the looks that nobody waits for; what stood on both sides of one comes together.
-    fn forget_looks(&mut self) {
+    /// Behind what waits, or into the last entry where both are one.
+    fn push(&mut self, order: Order) {
+        match (self.waiting.back_mut(), order) {
+            (Some(Order::Change(known)), Order::Change(later)) => known.extend(later),
+            (Some(Order::Other(Action::Flush)), Order::Other(Action::Flush)) => {}
+            (_, order) => self.waiting.push_back(order),
+        }
+    }
+
+    /// Takes out what is of no use any more; what stood on both sides of it comes together.
+    fn forget(&mut self, is_past: impl Fn(&Order) -> bool) {
         for order in std::mem::take(&mut self.waiting) {
-            match order {
-                Order::Look(answer) if answer.is_closed() => {}
-                Order::Look(answer) => self.waiting.push_back(Order::Look(answer)),
-                other => self.put(other),
+            if !is_past(&order) {
+                self.push(order);
             }
         }
     }
@@ -225,10 +228,21 @@ mod tests {
     }
 
     impl Orders {
-        fn put_look(&self) -> oneshot::Receiver<Option<Traffic>> {
+        fn put_look(&self) -> oneshot::Receiver<Option<Arc<Traffic>>> {
             let (answer, answered) = oneshot::channel();
             self.put(Order::Look(answer));
             answered
         }
+    }
+
+    #[test]
+    fn what_waits_is_bounded_however_often_kinds_take_turns() {
+        let orders = Orders::default();
+        for version in 0..1000 {
+            orders.wish(serve(80, version));
+            orders.wish(Action::Timeouts(Some(Timeouts { tcp: Some(version as u32), ..Timeouts::default() })));
+        }
+        assert_eq!(orders.state().waiting.len(), 2);
+        assert_eq!(waits(&orders)[0], "80=999");
     }
 }

@@ -12,6 +12,7 @@
 use super::Told;
 use super::orders::{Changes, Order, Orders};
 use crate::balance::io::{Action, Input, Marks, Outcome, Picture, ServiceKey, Sync, Traffic, Version};
+use crate::daemon::threads;
 use crate::kernel::aside;
 use crate::kernel::ipvs::channel::Trouble;
 use crate::kernel::ipvs::marks::MarkTables;
@@ -29,6 +30,8 @@ use tokio::time::{Instant, sleep, sleep_until};
 const RETRY: Duration = Duration::from_secs(30);
 /// The kernel has been about one order for so long that it is said. Longer than its answers are waited for.
 const PATIENCE: Duration = Duration::from_secs(15);
+/// What the kernel counts is read so often at most: it makes its rates over two seconds itself, and changes wait meanwhile.
+const COUNTED_FOR: Duration = Duration::from_secs(1);
 
 /// One keeper at a time: one that the kernel does not let go ends before the next one begins.
 pub type Turn = Arc<Mutex<()>>;
@@ -70,6 +73,7 @@ impl Table {
             timeouts: None,
             ipvs: None,
             tables: MarkTables::default(),
+            counted: None,
             said: None,
             begun: false,
         };
@@ -77,7 +81,7 @@ impl Table {
         let turn = turn.clone();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         std::thread::Builder::new().name("ipvs".into()).spawn(move || {
-            let _ = nix::sys::signal::SigSet::all().thread_block();
+            threads::without_signals();
             let turn = turn.lock().unwrap_or_else(PoisonError::into_inner);
             runtime.block_on(keeper.keep());
             drop(turn);
@@ -111,7 +115,8 @@ impl Table {
             let again = async {
                 match busy {
                     Some(busy) => sleep(PATIENCE.checked_sub(busy).unwrap_or(PATIENCE)).await,
-                    None => std::future::pending().await,
+                    // A comparison begins by itself.
+                    None => sleep(PATIENCE).await,
                 }
             };
             tokio::select! {
@@ -131,7 +136,7 @@ impl Table {
     }
 
     /// The whole table with its counters; `None` without IPVS.
-    pub fn look(&self) -> oneshot::Receiver<Option<Traffic>> {
+    pub fn look(&self) -> oneshot::Receiver<Option<Arc<Traffic>>> {
         let (answer, answered) = oneshot::channel();
         self.orders.put(Order::Look(answer));
         answered
@@ -167,6 +172,8 @@ struct Keeper {
     timeouts: Option<Timeouts>,
     ipvs: Option<Ipvs>,
     tables: MarkTables,
+    /// What it counted, and when that was read.
+    counted: Option<(Instant, Arc<Traffic>)>,
     /// The trouble that was told last: it is told once.
     said: Option<String>,
     begun: bool,
@@ -215,12 +222,19 @@ impl Keeper {
         }
     }
 
-    async fn look(&mut self, answer: oneshot::Sender<Option<Traffic>>) {
-        let seen = match &mut self.ipvs {
-            Some(ipvs) => ipvs.seen().await.ok().map(|seen| seen.traffic()),
-            None => None,
-        };
-        let _ = answer.send(seen);
+    /// Whoever asks: the table is walked through once for all that ask within [`COUNTED_FOR`].
+    async fn look(&mut self, answer: oneshot::Sender<Option<Arc<Traffic>>>) {
+        if answer.is_closed() {
+            return;
+        }
+        if self.counted.as_ref().is_none_or(|(at, _)| at.elapsed() >= COUNTED_FOR) {
+            let seen = match &mut self.ipvs {
+                Some(ipvs) => ipvs.seen().await.ok(),
+                None => None,
+            };
+            self.counted = seen.map(|seen| (Instant::now(), Arc::new(seen.traffic())));
+        }
+        let _ = answer.send(self.counted.as_ref().map(|(_, traffic)| traffic.clone()));
     }
 
     /// Is anything wanted of IPVS?
@@ -252,16 +266,23 @@ impl Keeper {
                 return Some(Instant::now() + RETRY);
             }
         }
-        if self.said.take().is_some() {
-            let _ = self.services.send(Told::Note("IPVS: the kernel has it now".into()));
-        }
         self.set_timeouts().await;
         let wanted = self.wanted.iter().map(|(key, (_, picture))| (*key, picture.clone())).collect();
-        let flush = std::mem::take(&mut self.flush);
         if let Some(ipvs) = &mut self.ipvs {
-            match ipvs.start(wanted, flush).await {
-                Ok(compared) => self.compared(&compared, true),
-                Err(trouble) => self.trouble(&trouble),
+            match ipvs.start(wanted, self.flush).await {
+                Ok(compared) => {
+                    self.flush = false;
+                    if self.said.take().is_some() {
+                        let _ = self.services.send(Told::Note("IPVS: the kernel has it now".into()));
+                    }
+                    self.compared(&compared, true);
+                }
+                Err(trouble) => {
+                    // What an earlier process left is still to be taken over, or flushed.
+                    self.trouble(&trouble);
+                    self.ipvs = None;
+                    return Some(Instant::now() + RETRY);
+                }
             }
         }
         self.hold_marks();
