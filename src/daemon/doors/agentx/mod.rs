@@ -419,7 +419,7 @@ impl Door {
         let Ok(Ok(picture)) = timeout(ENGINE_PATIENCE, answered).await else { return };
         let checker::Picture { snapshot, traffic } = *picture;
         self.servers.state = Some(Box::new(snapshot));
-        let look = traffic.map(|traffic| (now, Arc::new(traffic)));
+        let look = traffic.map(|traffic| (now, traffic));
         if services {
             self.servers.of_services.clone_from(&look);
         }
@@ -448,7 +448,8 @@ impl Door {
         let servers = self.servers.servers();
         let seen = Seen { spec: &self.spec, now: &snapshot, servers, version: &self.version, uptime };
         *self.places.lock().unwrap_or_else(PoisonError::into_inner) = Places::of(&seen);
-        self.seen = Some((now, snmp::tree(&seen)));
+        // As old as its answers, not as the questions: a slow table would make each request look again.
+        self.seen = Some((clock::now(), snmp::tree(&seen)));
     }
 }
 
