@@ -27,7 +27,7 @@ pub(super) struct Line<'a> {
 pub enum Access {
     /// Whoever may open the socket may ask.
     Reading,
-    /// Only root, and the user that the daemon runs as.
+    /// Only root, and the user that the daemon runs as: what changes something, or shows what only they may read.
     Changing,
 }
 
@@ -118,11 +118,13 @@ impl Request {
             | Request::Status
             | Request::Watch
             | Request::History { .. }
-            | Request::Dump { .. }
+            | Request::Dump { what: DumpKind::Stats }
             | Request::Metrics { .. }
             | Request::Bfd { .. }
             | Request::Servers => Access::Reading,
             Request::Reload
+            // Command lines are in it, and those may hold a password.
+            | Request::Dump { what: DumpKind::Data | DumpKind::Json }
             | Request::Drain { .. }
             | Request::Undrain { .. }
             | Request::Failover { .. }

@@ -70,8 +70,8 @@ impl Server {
         tokio::spawn(async move {
             let places = super::super::room();
             let (room, watchers) = (Arc::new(Semaphore::new(places)), Arc::new(Semaphore::new(places / 2)));
-            // Those who may only look cannot keep those out who have something to do.
-            let lookers = Arc::new(Semaphore::new(places / 2));
+            // Those who may only look cannot keep those out who have something to do, nor those who watch for them.
+            let lookers = Arc::new(Semaphore::new((places / 4).max(1)));
             while let Ok(place) = room.clone().acquire_owned().await {
                 match listener.accept().await {
                     Ok((stream, _)) => {
@@ -119,6 +119,8 @@ fn listen(directory: &Path, path: &Path) -> io::Result<UnixListener> {
     };
     clear();
     std::fs::DirBuilder::new().mode(0o700).create(&closed)?;
+    // The process's umask takes away what it needs to be entered.
+    std::fs::set_permissions(&closed, std::fs::Permissions::from_mode(0o700))?;
     let made = UnixListener::bind(&inside)
         .and_then(|listener| protect(&inside).and_then(|()| std::fs::rename(&inside, path)).map(|()| listener));
     clear();
@@ -161,7 +163,7 @@ async fn serve(stream: UnixStream, may_change: bool, questions: mpsc::Sender<Que
             }
         };
         if request.access() == Access::Changing && !may_change {
-            let reason = "only root may change something; this user may look".into();
+            let reason = "only root may ask for this; this user may look".into();
             if say(&mut write, &Reply::Refused { reason, diagnostics: None }).await.is_err() {
                 return;
             }
@@ -178,12 +180,16 @@ async fn serve(stream: UnixStream, may_change: bool, questions: mpsc::Sender<Que
             if questions.send(Question { request, answer: Answer::Stream(answer) }).await.is_err() {
                 return;
             }
-            while let Some(reply) = answers.recv().await {
-                if say(&mut write, &reply).await.is_err() {
-                    return;
+            loop {
+                tokio::select! {
+                    reply = answers.recv() => match reply {
+                        Some(reply) if say(&mut write, &reply).await.is_ok() => {}
+                        _ => return,
+                    },
+                    // The client has gone: its place is free before something happens that could not be told to it.
+                    _ = read.fill_buf() => return,
                 }
             }
-            return;
         }
         let (answer, answered) = oneshot::channel();
         if questions.send(Question { request, answer: Answer::Once(answer) }).await.is_err() {
