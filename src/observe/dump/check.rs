@@ -13,7 +13,7 @@ use crate::spec::balance::{
     CheckerKind, Defaults, Endpoint, Forwarding, Granularity, GroupEntry, LvsSpec, Method, Protocol, RealServer,
     ServerGroup, Target, TlsFiles, TunnelChecksum, TunnelKind, VirtualServer,
 };
-use crate::spec::{Run, Spec};
+use crate::spec::{MASK, Run, Spec};
 use crate::time::Interval;
 use crate::wire::Family;
 use std::net::Ipv4Addr;
@@ -57,7 +57,7 @@ fn tls_files(page: &mut Page, tls: TlsFiles) {
         put!(page, 1, "Using autogen SSL context");
     }
     if tls.password.is_some() {
-        put!(page, 1, "Password : ********");
+        put!(page, 1, "Password : {MASK}");
     }
     for (label, file) in [("CA-file", tls.authorities), ("Certificate file", tls.certificate), ("Key file", tls.key)] {
         if let Some(file) = file {

@@ -184,7 +184,7 @@ fn http(page: &mut Page, http: &Http, view: &CheckView) {
     }
     put!(page, 3, "Fast recovery {}", set(http.fast_recovery));
     for one in &http.pages {
-        put!(page, 3, "Checked url = {}", one.path);
+        put!(page, 3, "Checked url = {}", one.shown_path());
         if let Some(digest) = one.digest {
             let digits: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
             put!(page, 5, "digest = {digits}");
@@ -220,7 +220,7 @@ fn http(page: &mut Page, http: &Http, view: &CheckView) {
         }
     }
     if let Some(failing) = view.failing.and_then(|at| http.pages.get(at)) {
-        put!(page, 3, "Failed URL = {}", failing.path);
+        put!(page, 3, "Failed URL = {}", failing.shown_path());
     }
 }
 
