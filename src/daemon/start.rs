@@ -205,7 +205,7 @@ fn live(
     ready: Ready,
 ) -> u8 {
     // Whoever finds the pid file may send a signal: it waits until there are handlers.
-    let _ = SigSet::all().thread_block();
+    threads::without_signals();
     let marker = reload::marker_path(&spec, &paths.main).map(Marker::set);
     // It stays locked, and tells others that there is a daemon, even where there is no room for a number.
     if let Some(Err(error)) = main_file.as_mut().map(PidFile::write) {

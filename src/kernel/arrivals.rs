@@ -87,7 +87,8 @@ impl<M: Copy> Arrivals<M> {
 
     /// In the order of their arrival, whatever socket they came through.
     pub fn in_order(&mut self) -> impl Iterator<Item = Arrival<'_, M>> {
-        self.list.sort_by_key(|(at, ..)| *at);
+        // Not the stable sort, which takes memory for many.
+        self.list.sort_unstable_by_key(|(at, _, place)| (*at, place.start));
         let bytes = &self.bytes;
         self.list.iter().map(|(at, meta, place)| {
             let bytes = bytes.get(place.clone()).unwrap_or_default();

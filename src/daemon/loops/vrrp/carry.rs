@@ -115,10 +115,14 @@ impl Driver {
             FromKernel::Applied { instance, outcome } => self.engine.handle(Input::Applied { instance, outcome }, now),
             FromKernel::Opened { opening, outcome } => self.opened(opening, outcome, now),
             FromKernel::Configured { spec, troubles, .. } => {
-                tell_troubles(&self.services, troubles);
+                // What the old engine has wished up to here goes out under the kernel thread's new numbers.
+                self.tell_wall(now, true);
+                self.settle();
                 if let Some(switch) = self.switching.take() {
                     self.switch(spec, &switch, now);
                 }
+                // They have the new numbers.
+                tell_troubles(&self.services, troubles);
                 if let Some((next, readings)) = self.waiting.take() {
                     self.begin_switch(next, readings);
                 }
@@ -236,7 +240,6 @@ impl Driver {
     }
 
     fn switch(&mut self, spec: Arc<Spec>, switch: &Switch, now: Time) {
-        self.tell_wall(now, true);
         self.engine.reload_with(spec, &switch.readings, now);
         // What goes is said goodbye to over the old sockets and under the old identifiers.
         while let Some(action) = self.engine.poll() {

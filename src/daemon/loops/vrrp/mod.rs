@@ -162,7 +162,7 @@ pub struct Setup {
 /// when it joins.
 ///
 /// # Errors
-/// The thread or its runtime cannot be started.
+/// The thread cannot be started.
 pub fn start(setup: Setup) -> std::io::Result<std::thread::JoinHandle<()>> {
     std::thread::Builder::new().name("engine".into()).spawn(move || {
         threads::without_signals();
