@@ -2,7 +2,8 @@
 //! to do, where a time would say nothing.
 //!
 //! ```text
-//! cargo bench --bench instructions              counts, beside the kept figures; ends with 1 if one has grown by more than 3 %
+//! cargo bench --bench instructions              counts, beside the kept figures; ends with 1 if one has grown by more than 3 %,
+//!                                               with 2 if there are none yet, or nothing could be counted
 //! cargo bench --bench instructions -- --keep    writes the kept figures, benches/instructions.kept
 //! cargo bench --bench instructions -- hear      only those whose name contains the word
 //! ```
@@ -67,19 +68,20 @@ fn main() {
         "for each of them", "routers", "instructions", "kept", "change", "power"
     );
     let mut lines = vec![format!("# {}; cargo bench --bench instructions -- --keep", compiler())];
-    let mut grown = false;
+    let (mut grown, mut compared) = (false, false);
     for (name, counts, _) in SCENARIOS.iter().filter(|(name, ..)| chosen.iter().all(|word| name.contains(&***word))) {
         let mut last: Option<(u32, f64)> = None;
         for count in *counts {
             let Some((whole, units)) = counted(name, *count) else {
-                println!("not counted: valgrind is not there, or does not run here");
-                return;
+                eprintln!("not counted: valgrind is not there, or does not run here");
+                std::process::exit(2);
             };
             let each = whole / f64::from(units);
             let line = format!("{name} | {count} | ");
             let kept = before.lines().find_map(|known| known.strip_prefix(&line)?.parse::<f64>().ok());
             let change = kept.map(|kept| (each / kept - 1.0) * 100.0);
             let power = last.map(|(n, before)| (whole / before).ln() / (f64::from(*count) / f64::from(n)).ln());
+            compared |= change.is_some();
             grown |= change.is_some_and(|change| change > TOLERATED);
             println!(
                 "{name:24} {count:>8} {each:>14.0} {:>10} {:>8} {:>7}",
@@ -96,6 +98,9 @@ fn main() {
     } else if grown {
         println!("grown by more than {TOLERATED} %");
         std::process::exit(1);
+    } else if !keep && !compared {
+        eprintln!("nothing was compared: {KEPT} has no figure for what was counted; `--keep` writes all of them");
+        std::process::exit(2);
     }
 }
 

@@ -226,6 +226,9 @@ fn tools_are_there() -> bool {
         there || std::env::var("VIPD_REQUIRE_NETNS").as_deref() != Ok("1"),
         "needs dbus-daemon, dbus-bin and systemd"
     );
+    if !there {
+        eprintln!("skipped: needs dbus-daemon, dbus-bin and systemd");
+    }
     ready() && there
 }
 
@@ -291,6 +294,7 @@ fn a_program_on_the_bus_sees_what_keepalived_shows() {
     }
     if !Path::new(ORIGINAL).exists() {
         assert!(std::env::var("VIPD_REQUIRE_NETNS").as_deref() != Ok("1"), "needs keepalived");
+        eprintln!("skipped: needs keepalived");
         return;
     }
     let (theirs, ours) = (life(ORIGINAL), life(env!("CARGO_BIN_EXE_vipd")));

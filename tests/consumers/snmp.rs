@@ -176,6 +176,9 @@ fn tools_are_there() -> bool {
         .iter()
         .all(|name| ["/usr/sbin", "/usr/bin"].iter().any(|directory| Path::new(directory).join(name).exists()));
     assert!(there || std::env::var("VIPD_REQUIRE_NETNS").as_deref() != Ok("1"), "needs snmpd, snmptrapd and snmp");
+    if !there {
+        eprintln!("skipped: needs snmpd, snmptrapd and snmp");
+    }
     there
 }
 
@@ -213,6 +216,7 @@ fn a_manager_sees_what_keepalived_shows() {
     let original = Path::new("/usr/sbin/keepalived");
     if !original.exists() {
         assert!(std::env::var("VIPD_REQUIRE_NETNS").as_deref() != Ok("1"), "needs keepalived");
+        eprintln!("skipped: needs keepalived");
         return;
     }
     let (theirs, their_traps) = life(original);

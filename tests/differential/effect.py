@@ -8,7 +8,8 @@ and process namespaces of its own, on an overlay over /, with the interfaces tha
 a stub for every script path.  Compared is what the dump says of instances, groups and scripts: addresses, peers, priorities, timers,
 trackers with their weights, programs that run.  States, times and what the two versions label otherwise are not compared.
 
-A file that neither runs has the same effect if both end with the same code, and so has one in which neither finds anything of VRRP:
+A file that neither runs has the same effect if both end with the same code. Where keepalived ends by a signal there is nothing to compare
+with; where vipd does, or panics, that is a difference whatever keepalived does. The same effect also has one in which neither finds anything of VRRP:
 virtual servers are compared in tests/vm, since they need a kernel with IPVS.
 
 The table tells each kind of difference with how many files have it; those of KNOWN with their reason (docs/differences.md).
@@ -168,13 +169,24 @@ def run(path, program):
         shutil.rmtree(w, ignore_errors=True)
 
 
+def by_signal(code):
+    """Whether it ended by a signal; `timeout -k` ends with 137 itself where a program hangs."""
+    return code.isdigit() and int(code) > 128 and code != "137"
+
+
 def compare(path, peer, ours):
     """[(kind of difference, where, peer's, ours)]; None where nothing could be run."""
     one, other = run(path, peer), run(path, ours)
     if one is None or other is None: return None
+    # 143 is the sandbox's own kill.
+    if other[2] == "101" or by_signal(other[2]) and other[2] != "143":
+        return [("vipd crashes", other[1][-200:].replace("\n", " "), f"code {one[2]}", f"code {other[2]}")]
     for sign, what in CRASHES:
         if sign in one[1]: return what
-    if not one[0] and not other[0]: return [] if one[2] == other[2] or one[2] in ("134", "139", "143") else [("code at the end of a file that neither runs", one[1][-200:].replace("\n", " "), one[2], other[2])]
+    if not one[0] and not other[0]:
+        if one[2] == other[2]: return []
+        if by_signal(one[2]) and not by_signal(other[2]): return f"cannot be compared: keepalived ends by signal {int(one[2]) - 128}"
+        return [("code at the end of a file that neither runs", one[1][-200:].replace("\n", " "), one[2], other[2])]
     if not one[0] and one[2] == "0": return "peer has nothing of VRRP to run, and wrote no dump"
     if not one[0]: return "peer gave no dump (code " + one[2] + ")"
     if not other[0]: return [("vipd gave no dump", "", one[2], other[2] + " " + other[1][-300:])]

@@ -1,6 +1,6 @@
 //! The load balancing language: `SSL`, `virtual_server_group`, `virtual_server` with its servers and checkers.
 //!
-//! A quarter of all real configurations hold it, so it is read and checked in full; nothing acts on it yet. Blocks are
+//! A quarter of all real configurations hold it. It is read and checked in full; the part `balance` acts on it. Blocks are
 //! read into [`Lvs`] as they come, [`resolve::resolve`] makes an [`LvsSpec`](crate::spec::balance::LvsSpec) of them. This part knows nothing of
 //! VRRP: they share the file, `track_file`s and BFD sessions, and the rules about scripts.
 
