@@ -194,7 +194,7 @@ impl Census {
         None
     }
 
-    /// A flood of senders costs no more than a full table.
+    /// A flood of senders, or of virtual routers, costs no more than a full table.
     fn make_room(&mut self, key: &Key) {
         if self.speakers.len() < MOST || self.speakers.contains_key(key) {
             return;
@@ -202,6 +202,9 @@ impl Census {
         let longest = self.speakers.iter().min_by_key(|(_, speaker)| speaker.last.at).map(|(key, _)| *key);
         if let Some(longest) = longest {
             self.speakers.remove(&longest);
+            if self.word.get(&longest.0) == Some(&longest) {
+                self.word.remove(&longest.0);
+            }
         }
     }
 
@@ -218,6 +221,10 @@ impl Census {
     /// Everybody, by VLAN, family, VRID and address.
     pub fn speakers(&self) -> impl Iterator<Item = &Speaker> {
         self.speakers.values()
+    }
+    /// Whether this speaker is in the table: it may have given way to others.
+    pub(crate) fn holds(&self, router: Router, address: IpAddr, version: Version) -> bool {
+        self.speakers.contains_key(&(router, address, version))
     }
     /// Adverts that belong to no virtual router of the table.
     pub fn strays(&self) -> &[Stray] {
@@ -419,6 +426,16 @@ mod tests {
             say(&mut census, from, from as u16, 51, 100);
         }
         assert_eq!(census.speakers().count(), MOST);
+        assert_eq!(census.word.len(), 1);
+        for vlan in 0..MOST as u16 * 2 {
+            let at = MOST as u64 * 2 + u64::from(vlan);
+            let moment = Moment { at: Time::from_micros(at * 1000), unix_micros: at * 1000 };
+            let heard = Heard { moment, mac: None, vlan: Some(vlan), own: false };
+            let source = IpAddr::from([0xfe80, 0, 0, 0, 0, 0, 0, 1]);
+            let destination = IpAddr::from([0xff02, 0, 0, 0, 0, 0, 0, 0x12]);
+            census.hear(&heard, &Carried { source, destination, ttl: 255, datagram: &advert(51, 100) });
+        }
+        assert_eq!((census.speakers().count(), census.word.len()), (MOST, MOST));
         let heard = Heard { moment: Moment { at: Time::ZERO, unix_micros: 0 }, mac: None, vlan: None, own: false };
         for n in 0..2 * MOST_STRAYS as u32 {
             let source = IpAddr::from(n.to_be_bytes());

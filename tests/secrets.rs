@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
-use vipd::config::report::{SECRET_KEYWORDS, Style};
+use vipd::config::report::{Diagnostic, SECRET_KEYWORDS, Style};
 use vipd::config::system::{Link, TableSystem};
 use vipd::config::table::keywords;
 use vipd::config::text::expand::TextEnv;
@@ -26,7 +26,10 @@ fn said(files: MapLoader, environment: &[(&str, &str)]) -> String {
     let system = machine();
     let (_, diagnostics) = load("/etc/keepalived.conf", &Env { text, system: &system }, &files);
     let styles = [Style::Full { colour: false }, Style::Full { colour: true }, Style::Plain, Style::Json];
-    styles.map(|style| diagnostics.show(style)).concat()
+    // Each as the only one that counts: what a reload that is refused says in one sentence.
+    let alone = |one: &Diagnostic| diagnostics.first(|other| std::ptr::eq(one, other)).unwrap_or_default();
+    let sentences: Vec<String> = diagnostics.list.iter().map(alone).collect();
+    styles.map(|style| diagnostics.show(style)).concat() + &sentences.concat()
 }
 
 fn one(text: &str) -> String {

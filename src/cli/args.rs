@@ -286,7 +286,8 @@ pub struct Status {
     #[arg(long, value_name = "ADDRESS")]
     pub address: Option<std::net::IpAddr>,
     /// These servers instead of this one, over ssh: where each address is, whether exactly one has it, and what does not fit
-    /// between their configurations. vipctl must be there, and ssh must need no password.
+    /// between their configurations. vipctl must be there, and ssh must need no password. Exit code 0: all is so, 1: it is not,
+    /// 2: a server could not be asked, or its configuration could not be read and is not compared.
     #[arg(long, value_name = "HOST,...", value_delimiter = ',', num_args = 1)]
     pub on: Vec<String>,
     /// With --on: how many seconds each may take.

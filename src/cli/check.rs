@@ -12,7 +12,7 @@ use super::paint::Paint;
 use super::simulate::server_names;
 use super::steer;
 use crate::config::pair::{self, Finding};
-use crate::config::report::{Class, Level, Style};
+use crate::config::report::{Class, Level, Style, printable};
 use crate::daemon::doors::socket::{Reply, Request};
 use crate::sim::outlook;
 use crate::sim::outlook::servers::deaths;
@@ -140,7 +140,8 @@ fn deaths_of(named: &[(String, Spec)]) -> Vec<String> {
     }
 }
 
-/// What does not fit, and what will happen, for people. `several`: they are of several servers.
+/// What does not fit, and what will happen, for people. `several`: they are of several servers. Names and words of files may be
+/// another machine's: all are made printable.
 pub(super) fn text(findings: &[Finding], outlook: &[String], paint: Paint, several: bool) -> String {
     let mut out = String::new();
     for finding in findings {
@@ -149,13 +150,14 @@ pub(super) fn text(findings: &[Finding], outlook: &[String], paint: Paint, sever
             Level::Warning => paint.careful("warning"),
             Level::Note => paint.name("note"),
         };
-        out += &format!("{level}: {} [{}]\n", paint.strong(&finding.message), finding.rule);
+        out += &format!("{level}: {} [{}]\n", paint.strong(&printable(&finding.message)), finding.rule);
         for place in &finding.places {
-            let instance = place.instance.as_deref().map_or(String::new(), |i| format!(", vrrp_instance {i}"));
-            out += &format!("  {} {}{instance}\n", paint.dim("-->"), place.file);
+            let instance =
+                place.instance.as_deref().map_or(String::new(), |i| format!(", vrrp_instance {}", printable(i)));
+            out += &format!("  {} {}{instance}\n", paint.dim("-->"), printable(&place.file));
         }
         if let Some(help) = &finding.help {
-            out += &format!("  {} {help}\n", paint.dim("= help:"));
+            out += &format!("  {} {}\n", paint.dim("= help:"), printable(help));
         }
     }
     if findings.is_empty() && several {
@@ -164,7 +166,7 @@ pub(super) fn text(findings: &[Finding], outlook: &[String], paint: Paint, sever
     if !outlook.is_empty() {
         out += &format!("\n{}\n", paint.strong("What will happen:"));
         for line in outlook {
-            out += &format!("  {line}\n");
+            out += &format!("  {}\n", printable(line));
         }
     }
     out

@@ -11,7 +11,7 @@ use super::table::Table;
 use super::view::Snapshot;
 use super::{Outcome, Trouble, check, client, steer};
 use crate::config::pair::{self, Finding};
-use crate::config::report::Level;
+use crate::config::report::{Level, printable};
 use crate::config::text::source::{Found, Loader};
 use crate::kernel::files::OsLoader;
 use crate::spec::Spec;
@@ -22,10 +22,13 @@ use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
 /// What is run there.
 const QUESTION: &str = "vipctl status --json --configuration";
+/// Bytes read at once.
+const PIECE: usize = 64 << 10;
 /// A longer answer is none.
 const LONGEST: u64 = 64 << 20;
 /// Between two looks whether ssh has ended.
@@ -114,10 +117,10 @@ struct Row {
 }
 
 /// Exit code 0: every address is held by exactly one, and the configurations fit. 1: they do not. 2: a server could not be
-/// asked.
+/// asked, or its configuration not be read, so that it is not compared.
 ///
 /// # Errors
-/// No names, or names that are none.
+/// Names that are none; no server has what was asked for.
 pub(super) fn run(args: &Status, names: &[String]) -> Outcome {
     if let Some(bad) = names.iter().find(|name| name.is_empty() || name.starts_with('-')) {
         return Err(Trouble::new(format!("\"{bad}\" is no host that ssh could go to")));
@@ -135,13 +138,20 @@ pub(super) fn run(args: &Status, names: &[String]) -> Outcome {
     let findings = findings(&servers);
     let text = if args.json { as_json(&servers, &rows, &findings) } else { text(&servers, &rows, &findings) };
     steer::print(&text)?;
+    let all_asked = servers.iter().all(|server| server.answer.is_ok());
+    if rows.is_empty() && all_asked {
+        let chosen = !args.names.is_empty() || args.address.is_some();
+        let what = if chosen { "such an instance or address" } else { "a virtual address" };
+        return Err(Trouble::new(format!("no server has {what}")));
+    }
+    let compared = |server: &Server| server.answer.as_ref().is_ok_and(|answer| answer.spec.is_some());
     let worse = |finding: &Finding| finding.level == Level::Error;
     Ok(if rows.iter().any(|row| row.held == Held::No) || findings.iter().any(worse) {
         ExitCode::FAILURE
-    } else if servers.iter().any(|server| server.answer.is_err()) {
-        ExitCode::from(2)
-    } else {
+    } else if servers.iter().all(compared) {
         ExitCode::SUCCESS
+    } else {
+        ExitCode::from(2)
     })
 }
 
@@ -156,26 +166,20 @@ fn ask(name: &str, patience: Duration) -> Result<Answer, String> {
     Ok(Answer { raw, snapshot, spec })
 }
 
+/// What the question came to there, at the latest after `patience`, whatever holds the pipes of ssh open.
 fn over_ssh(name: &str, patience: Duration) -> Result<Vec<u8>, String> {
     let seconds = patience.as_secs().max(1);
     let mut child = Command::new("ssh")
         // Nobody is asked for a password or about a key: it goes, or it says why not.
-        .args(["-T", "-o", "BatchMode=yes", "-o", &format!("ConnectTimeout={seconds}"), name, QUESTION])
+        .args(["-T", "-o", "BatchMode=yes", "-o", &format!("ConnectTimeout={seconds}"), "--", name, QUESTION])
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
         .map_err(|e| format!("ssh cannot be started: {e}"))?;
-    let read = |stream: Option<Box<dyn Read + Send>>| {
-        std::thread::spawn(move || {
-            let mut bytes = Vec::new();
-            let _ = stream.map(|stream| stream.take(LONGEST).read_to_end(&mut bytes));
-            bytes
-        })
-    };
-    let out = read(child.stdout.take().map(|s| Box::new(s) as Box<dyn Read + Send>));
-    let err = read(child.stderr.take().map(|s| Box::new(s) as Box<dyn Read + Send>));
     let begun = Instant::now();
+    let (out, err) = (pieces(child.stdout.take()), pieces(child.stderr.take()));
+    let late = || format!("no answer within {} s", patience.as_secs_f64());
     let status = loop {
         match child.try_wait() {
             Ok(Some(status)) => break status,
@@ -184,18 +188,55 @@ fn over_ssh(name: &str, patience: Duration) -> Result<Vec<u8>, String> {
                 let _ = child.kill();
                 let _ = child.wait();
                 // What ssh has started may keep the pipes open: they are left to themselves.
-                return Err(format!("no answer within {} s", patience.as_secs_f64()));
+                return Err(late());
             }
             Err(e) => return Err(format!("ssh: {e}")),
         }
     };
-    let (out, err) = (out.join().unwrap_or_default(), err.join().unwrap_or_default());
+    // The process that keeps connections for ssh (ControlPersist) has its pipes too, and keeps them.
+    let left = || patience.saturating_sub(begun.elapsed());
     if status.success() {
-        return Ok(out);
+        return whole(&out, left).map_err(|_| late());
     }
-    let text = String::from_utf8_lossy(&err);
+    let said = whole(&err, left).unwrap_or_else(|part| part);
+    let text = String::from_utf8_lossy(&said);
     let last = text.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("ssh failed and said nothing").trim();
-    Err(last.chars().filter(|c| !c.is_control()).take(300).collect())
+    Err(printable(last).chars().take(300).collect())
+}
+
+/// What comes out of a pipe, as it comes; disconnected at its end.
+fn pieces(stream: Option<impl Read + Send + 'static>) -> Receiver<Vec<u8>> {
+    let (tell, come) = channel();
+    std::thread::spawn(move || {
+        let Some(mut stream) = stream.map(|stream| stream.take(LONGEST)) else { return };
+        let mut buffer = vec![0; PIECE];
+        loop {
+            let piece = match stream.read(&mut buffer) {
+                Err(e) if e.kind() == std::io::ErrorKind::Interrupted => continue,
+                Ok(length) if length > 0 => buffer.get(..length).unwrap_or_default().to_vec(),
+                _ => return,
+            };
+            if tell.send(piece).is_err() {
+                return;
+            }
+        }
+    });
+    come
+}
+
+/// All that a pipe gives.
+///
+/// # Errors
+/// It has not ended when nothing is `left` of the time: what came until then.
+fn whole(pieces: &Receiver<Vec<u8>>, left: impl Fn() -> Duration) -> Result<Vec<u8>, Vec<u8>> {
+    let mut bytes = Vec::new();
+    loop {
+        match pieces.recv_timeout(left()) {
+            Ok(piece) => bytes.extend(piece),
+            Err(RecvTimeoutError::Disconnected) => return Ok(bytes),
+            Err(RecvTimeoutError::Timeout) => return Err(bytes),
+        }
+    }
 }
 
 /// Every virtual address of every server, in their order.
@@ -204,8 +245,12 @@ fn rows(servers: &[Server], args: &Status) -> Vec<Row> {
     let mut rows: Vec<Row> = Vec::new();
     for server in servers {
         let Ok(answer) = &server.answer else { continue };
+        let groups = &answer.snapshot.groups;
         for instance in &answer.snapshot.instances {
-            if !args.names.is_empty() && !args.names.contains(&instance.name) {
+            let of_group = |name: &String| {
+                groups.iter().any(|group| group.name == *name && group.members.contains(&instance.name))
+            };
+            if !args.names.is_empty() && !args.names.iter().any(|name| *name == instance.name || of_group(name)) {
                 continue;
             }
             for address in &instance.addresses {
@@ -250,10 +295,11 @@ fn text(servers: &[Server], rows: &[Row], findings: &[Finding]) -> String {
     let paint = Paint::stdout();
     let mut out = String::new();
     for server in servers {
+        let name = printable(&server.name);
         let said = match &server.answer {
-            Err(why) => paint.bad(&format!("{} cannot be asked: {why}", server.name)),
+            Err(why) => paint.bad(&format!("{name} cannot be asked: {}", printable(why))),
             Ok(answer) if answer.spec.is_none() => {
-                paint.careful(&format!("{}: its configuration cannot be read, so it is not compared", server.name))
+                paint.careful(&format!("{name}: its configuration cannot be read, so it is not compared"))
             }
             Ok(_) => continue,
         };
@@ -261,13 +307,13 @@ fn text(servers: &[Server], rows: &[Row], findings: &[Finding]) -> String {
     }
     let mut table = Table::new(&["ADDRESS", "INSTANCE", "HELD BY", "HELD BY EXACTLY ONE"]);
     for row in rows {
-        let holders = if row.holders.is_empty() { "nobody".into() } else { row.holders.join(", ") };
+        let holders = if row.holders.is_empty() { "nobody".into() } else { printable(&row.holders.join(", ")) };
         let held = match row.held {
             Held::Yes => paint.good("yes"),
             Held::No => paint.bad("no"),
             Held::Unknown => paint.careful("unknown"),
         };
-        table.row([paint.strong(&row.address), row.instances.join(", "), holders, held]);
+        table.row([paint.strong(&printable(&row.address)), printable(&row.instances.join(", ")), holders, held]);
     }
     if !rows.is_empty() {
         out += &table.render(paint);

@@ -93,4 +93,16 @@ fn a_screen_shows_a_pair_and_steers_it() {
     assert!(code.success(), "{code}");
     terminal.shows("the screen from before", |text| !text.contains("VI_1"));
     assert!(!terminal.screen.lock().unwrap().screen().alternate_screen());
+
+    // A signal ends it, and leaves no raw terminal behind.
+    let mut terminal = Terminal::start(&pair);
+    terminal.shows("master", |text| text.contains("> VI_1"));
+    let pid = nix::unistd::Pid::from_raw(terminal.child.id().try_into().unwrap());
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
+    let code = terminal.child.wait().unwrap();
+    assert_eq!(code.code(), Some(128 + 15), "{code}");
+    terminal.shows("the screen from before", |text| !text.contains("VI_1"));
+    assert!(!terminal.screen.lock().unwrap().screen().alternate_screen());
+    let settings = nix::sys::termios::tcgetattr(&terminal.keys).unwrap();
+    assert!(settings.local_flags.contains(nix::sys::termios::LocalFlags::ICANON));
 }

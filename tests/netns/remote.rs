@@ -22,7 +22,7 @@ fn stand_in(lab: &Lab) -> PathBuf {
     };
     let text = format!(
         "#!/bin/sh\n[ \"$1 $2 $3 $4\" = '-T -o BatchMode=yes -o' ] || {{ echo \"not in batch mode: $*\" >&2; exit 9; }}\n\
-         host=$6; shift 6\ncase $host in\nlb1) {} ;;\nlb2) {} ;;\nhang) exec sleep 600 ;;\n\
+         [ \"$6\" = -- ] || exit 9\nhost=$7; shift 7\ncase $host in\nlb1) {} ;;\nlb2) {} ;;\nhang) exec sleep 600 ;;\n\
          *) echo \"root@$host: Permission denied (publickey).\" >&2; exit 255 ;;\nesac\n",
         side(0),
         side(1)

@@ -13,7 +13,7 @@ use super::{Outcome, Trouble, steer};
 use crate::config::report::Style;
 use crate::kernel::clock;
 use crate::kernel::overhear::Ears;
-use crate::listen::{Census, Heard, Moment, Speaker};
+use crate::listen::{self, Census, Heard, Moment, Router, Speaker};
 use crate::spec::{IfName, Spec};
 use crate::time::{Interval, Time};
 use crate::vrrp::io::RxMeta;
@@ -33,7 +33,7 @@ const USUAL: Duration = Duration::from_secs(10);
 const REFRESH: Duration = Duration::from_secs(1);
 
 /// Whose advert a verdict was about.
-type Whom = (Option<u16>, u8, IpAddr, Version);
+type Whom = (Router, IpAddr, Version);
 
 /// What has been learned so far.
 pub(super) struct Learned {
@@ -53,11 +53,12 @@ pub(super) struct Judge {
     bystander: Bystander,
     /// Where frames come in; `None`: on any interface of the configuration.
     interface: Option<IfName>,
+    /// At most twice as many as the census holds speakers.
     verdicts: BTreeMap<Whom, Verdict>,
 }
 
 fn whom(speaker: &Speaker) -> Whom {
-    (speaker.router.vlan, speaker.router.vrid.get(), speaker.address, speaker.version)
+    (speaker.router, speaker.address, speaker.version)
 }
 
 impl Learned {
@@ -76,6 +77,11 @@ impl Learned {
         if let (Some(judge), false) = (&mut self.judge, heard.own) {
             let verdict = judge.judge(&carried, heard.moment);
             judge.verdicts.insert(whom, verdict);
+            // The census lets go of speakers in a flood of forged ones. Not at each of them: looking through all takes time.
+            if judge.verdicts.len() > listen::MOST.saturating_mul(2) {
+                let census = &self.census;
+                judge.verdicts.retain(|(router, address, version), _| census.holds(*router, *address, *version));
+            }
         }
     }
 

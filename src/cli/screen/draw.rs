@@ -2,6 +2,7 @@
 
 use super::super::alarms;
 use super::super::clock;
+use super::super::servers::{list, word, yes};
 use super::super::status::{master, next};
 use super::super::view::{Instance, Snapshot, span};
 use super::model::{Mode, Model, Picture};
@@ -9,7 +10,7 @@ use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::{Color, Modifier, Style};
 use ratatui::text::{Line, Span};
-use ratatui::widgets::{Cell, Paragraph, Row, Table, TableState, Wrap};
+use ratatui::widgets::{Cell, Paragraph, Row, Table, TableState};
 use serde_json::Value;
 
 /// Lines for the chosen instance.
@@ -54,7 +55,7 @@ pub(super) fn all(frame: &mut Frame<'_>, model: &Model, now: u64) {
     if let Mode::Explaining(name, from) = &model.mode {
         let lines: Vec<Line<'_>> = model.explanation(name).into_iter().map(Line::from).collect();
         let from = u16::try_from(*from).unwrap_or(u16::MAX);
-        frame.render_widget(Paragraph::new(lines).wrap(Wrap { trim: false }).scroll((from, 0)), middle);
+        frame.render_widget(Paragraph::new(lines).scroll((from, 0)), middle);
         return;
     }
     let Some(picture) = &model.picture else { return };
@@ -222,31 +223,26 @@ fn health<'a>(name: &str, kind: &str, good: Option<bool>, palette: Palette) -> L
     Line::from(vec![Span::styled(format!("{word:<8}"), style), format!("{name} ({kind})").into()])
 }
 
-fn list<'a>(value: &'a Value, key: &str) -> impl Iterator<Item = &'a Value> {
-    value[key].as_array().into_iter().flatten()
-}
-
 fn services<'a>(servers: &Value, palette: Palette) -> Vec<Line<'a>> {
     let line = |service: &Value| {
-        let met = service["quorum_met"].as_bool().unwrap_or(false);
-        let up = list(service, "servers").filter(|server| server["up"] == true).count();
-        let all = list(service, "servers").count();
-        let (word, style) = if met { ("serves", palette.of(Color::Green)) } else { ("quorum", palette.bad()) };
-        let name = service["name"].as_str().unwrap_or_default();
-        Line::from(vec![Span::styled(format!("{word:<8}"), style), format!("{name}  {up} of {all} up").into()])
+        let up = list(service, "servers").iter().filter(|server| yes(server, "up")).count();
+        let all = list(service, "servers").len();
+        let met = yes(service, "quorum_met");
+        let (state, style) = if met { ("serves", palette.of(Color::Green)) } else { ("quorum", palette.bad()) };
+        let name = word(service, "name");
+        Line::from(vec![Span::styled(format!("{state:<8}"), style), format!("{name}  {up} of {all} up").into()])
     };
-    list(servers, "services").map(line).collect()
+    list(servers, "services").iter().map(line).collect()
 }
 
 fn sessions<'a>(sessions: &Value, palette: Palette) -> Vec<Line<'a>> {
     let line = |session: &Value| {
-        let state = session["state"].as_str().unwrap_or_default().to_uppercase();
+        let state = word(session, "state").to_uppercase();
         let style = if state == "UP" { palette.of(Color::Green) } else { palette.bad() };
-        let name = session["name"].as_str().unwrap_or_default();
-        let peer = session["neighbor"].as_str().unwrap_or_default();
+        let (name, peer) = (word(session, "name"), word(session, "neighbor"));
         Line::from(vec![Span::styled(format!("{state:<8}"), style), format!("{name}  BFD with {peer}").into()])
     };
-    list(sessions, "sessions").map(line).collect()
+    list(sessions, "sessions").iter().map(line).collect()
 }
 
 fn changes(frame: &mut Frame<'_>, area: Rect, model: &Model, now: u64, palette: Palette) {

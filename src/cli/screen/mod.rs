@@ -15,6 +15,7 @@ use super::{Outcome, Trouble};
 use crate::daemon::doors::socket::{Reply, Request};
 use crate::kernel::clock::wall;
 use model::{Key, Model, News, Picture, Wish};
+use nix::sys::signal::{SigSet, SigmaskHow, Signal};
 use ratatui::crossterm::event::{self, Event, KeyCode, KeyEventKind, KeyModifiers};
 use std::path::Path;
 use std::process::ExitCode;
@@ -23,39 +24,83 @@ use std::time::Duration;
 
 /// Between two looks at the daemon.
 const LOOK: Duration = Duration::from_secs(1);
+/// From a signal that ends the screen on, until a second one ends the program as it stands.
+const GRACE: Duration = Duration::from_secs(1);
 /// Between two looks at the keyboard and at the news.
 const TURN: Duration = Duration::from_millis(100);
 
-/// Shows the daemon at `path` until the user has enough.
+/// Shows the daemon at `path` until the user has enough. After SIGTERM, SIGHUP, SIGINT or SIGQUIT the terminal is as it was
+/// before as well; the exit code is then 128 and the number of the signal, as a shell has it.
 ///
 /// # Errors
 /// No daemon answers when it begins, or the terminal cannot be used.
 pub fn run(path: &Path) -> Outcome {
     Client::open(path)?.ask(&Request::Hello)?;
+    let ending: SigSet = [Signal::SIGTERM, Signal::SIGHUP, Signal::SIGINT, Signal::SIGQUIT].into_iter().collect();
+    // Threads inherit it: none of them is ended by a signal while the terminal is raw.
+    let before = ending.thread_swap_mask(SigmaskHow::SIG_BLOCK).map_err(std::io::Error::from)?;
+    let (end, ended) = channel();
+    std::thread::spawn(move || wait(ending, &end));
+    let outcome = on_terminal(path, &ended);
+    let _ = before.thread_set_mask();
+    outcome
+}
+
+/// Hands on the first signal, then leaves the next one to the kernel: this thread does not block it and lives on.
+fn wait(ending: SigSet, end: &Sender<Signal>) {
+    let Ok(signal) = ending.wait() else { return };
+    let _ = end.send(signal);
+    // The screen may wait for a terminal that takes nothing.
+    std::thread::sleep(GRACE);
+    let _ = ending.thread_unblock();
+    loop {
+        std::thread::park();
+    }
+}
+
+fn on_terminal(path: &Path, ended: &Receiver<Signal>) -> Outcome {
     let (tell, news) = channel();
     for work in [look, listen] {
         let (path, tell) = (path.to_path_buf(), tell.clone());
         std::thread::spawn(move || work(&path, &tell));
     }
     let mut model = Model::new(path.display().to_string(), Paint::stdout().on());
-    let mut terminal = ratatui::try_init().map_err(|e| Trouble::new(format!("the terminal cannot be used: {e}")))?;
-    let ended = show(&mut terminal, &mut model, &news, &tell, path);
+    let mut terminal = ratatui::try_init().map_err(|e| {
+        // It may be raw already.
+        ratatui::restore();
+        Trouble::new(format!("the terminal cannot be used: {e}"))
+    })?;
+    let shown = show(&mut terminal, &mut model, &news, &tell, ended, path);
     ratatui::restore();
-    ended?;
-    Ok(ExitCode::SUCCESS)
+    match shown {
+        Ok(None) => Ok(ExitCode::SUCCESS),
+        Ok(Some(signal)) => Ok(died_of(signal)),
+        // A terminal that hangs up fails, and says so with a signal too.
+        Err(e) => ended.try_recv().map(died_of).map_err(|_| e.into()),
+    }
 }
 
+fn died_of(signal: Signal) -> ExitCode {
+    ExitCode::from(u8::try_from(128 + signal as i32).unwrap_or(u8::MAX))
+}
+
+/// Shows the model until a key or a signal ends it; answers with the signal.
 fn show(
     terminal: &mut ratatui::DefaultTerminal,
     model: &mut Model,
     news: &Receiver<News>,
     tell: &Sender<News>,
+    ended: &Receiver<Signal>,
     path: &Path,
-) -> std::io::Result<()> {
+) -> std::io::Result<Option<Signal>> {
     loop {
+        if let Ok(signal) = ended.try_recv() {
+            return Ok(Some(signal));
+        }
         while let Ok(new) = news.try_recv() {
             model.learn(new);
         }
+        model.columns = terminal.size()?.width;
         terminal.draw(|frame| draw::all(frame, model, wall().unix_micros))?;
         if !event::poll(TURN)? {
             continue;
@@ -66,7 +111,7 @@ fn show(
         }
         let control = pressed.modifiers.contains(KeyModifiers::CONTROL);
         let key = match pressed.code {
-            KeyCode::Char('c') if control => return Ok(()),
+            KeyCode::Char('c') if control => return Ok(None),
             KeyCode::Char(c) => Key::Letter(c),
             KeyCode::Up => Key::Up,
             KeyCode::Down => Key::Down,
@@ -77,7 +122,7 @@ fn show(
             _ => continue,
         };
         match model.press(key) {
-            Some(Wish::Quit) => return Ok(()),
+            Some(Wish::Quit) => return Ok(None),
             Some(Wish::Ask(request)) => {
                 let (path, tell) = (path.to_path_buf(), tell.clone());
                 std::thread::spawn(move || drop(tell.send(News::Said(ask(&path, &request)))));

@@ -4,11 +4,14 @@ use super::super::explain;
 use super::super::paint::Paint;
 use super::super::view::{Instance, Snapshot};
 use crate::daemon::doors::socket::Request;
+use ratatui::text::Span;
 use serde_json::Value;
 use std::collections::VecDeque;
 
 /// Lines of the log that are kept.
 const LOG: usize = 1000;
+/// Columns of a terminal that has not said how many it has.
+const COLUMNS: u16 = 80;
 /// Lines that a page key moves by.
 const PAGE: usize = 5;
 
@@ -84,7 +87,7 @@ impl Act {
 pub(super) enum Mode {
     Looking,
     Asking(Act, String),
-    /// The explanation of this instance, from this line on.
+    /// The explanation of this instance, from this line of [`Model::explanation`] on.
     Explaining(String, usize),
 }
 
@@ -93,6 +96,8 @@ pub(super) struct Model {
     /// The daemon's socket.
     pub(super) path: String,
     pub(super) colour: bool,
+    /// How wide the terminal is.
+    pub(super) columns: u16,
     /// The last picture; it stays on the screen while the daemon is gone.
     pub(super) picture: Option<Picture>,
     pub(super) lost: Option<String>,
@@ -111,6 +116,7 @@ impl Model {
         Model {
             path,
             colour,
+            columns: COLUMNS,
             picture: None,
             lost: None,
             log: VecDeque::new(),
@@ -163,10 +169,12 @@ impl Model {
         self.instances().get(self.position())
     }
 
-    /// The explanation of an instance, line by line.
+    /// The explanation of an instance, line by line as the terminal shows it: a sentence that is too long for a line goes on
+    /// in the next one.
     pub(super) fn explanation(&self, name: &str) -> Vec<String> {
         let text = self.picture.as_ref().and_then(|p| explain::render(&p.snapshot, Some(name), Paint::plain()));
-        text.unwrap_or_else(|| format!("{name} is not there any more")).lines().map(str::to_owned).collect()
+        let text = text.unwrap_or_else(|| format!("{name} is not there any more"));
+        text.lines().flat_map(|line| broken(line, usize::from(self.columns))).collect()
     }
 
     pub(super) fn press(&mut self, key: Key) -> Option<Wish> {
@@ -227,4 +235,31 @@ impl Model {
             None => self.said = Some("there is no instance".into()),
         }
     }
+}
+
+/// A line as lines of at most so many columns, broken before words, and inside a word that is longer than a line.
+fn broken(line: &str, columns: usize) -> Vec<String> {
+    let wide = |text: &str| Span::raw(text).width();
+    let (mut lines, mut last, mut taken) = (Vec::new(), String::new(), 0_usize);
+    for word in line.split_inclusive(' ') {
+        if taken > 0 && taken.saturating_add(wide(word.trim_end())) > columns {
+            lines.push(std::mem::take(&mut last));
+            taken = 0;
+        }
+        for c in word.chars() {
+            let width = wide(c.encode_utf8(&mut [0; 4]));
+            if taken > 0 && taken.saturating_add(width) > columns {
+                // A space at the end of a line is not seen, and not needed at the beginning of the next one.
+                if c == ' ' {
+                    continue;
+                }
+                lines.push(std::mem::take(&mut last));
+                taken = 0;
+            }
+            last.push(c);
+            taken = taken.saturating_add(width);
+        }
+    }
+    lines.push(last);
+    lines
 }

@@ -134,6 +134,25 @@ fn an_explanation_opens_and_closes_and_a_lost_daemon_is_said_so() {
 }
 
 #[test]
+fn an_explanation_can_be_read_to_its_end_on_a_narrow_terminal() {
+    let mut model = model(&[("VI_1", "MASTER")]);
+    model.columns = 20;
+    let all = model.explanation("VI_1");
+    assert!(all.iter().all(|line| line.chars().count() <= 20), "{all:?}");
+    model.columns = 1000;
+    assert!(model.explanation("VI_1").len() < all.len());
+    let words = |lines: &[String]| lines.join(" ").split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+    assert_eq!(words(&model.explanation("VI_1")), words(&all));
+    model.columns = 20;
+    model.press(Key::Letter('e'));
+    for _ in 0..all.len() * 2 {
+        model.press(Key::Down);
+    }
+    let screen = lines(&model, 20, 6);
+    assert_eq!(screen[1], all[all.len() - 1].trim_end(), "{screen:?}");
+}
+
+#[test]
 fn the_log_is_bounded_and_stays_before_the_eyes_of_who_reads_it() {
     let mut model = model(&[("VI_1", "MASTER")]);
     model.learn(News::Past((1..=1500).map(|at| (at, format!("event {at}."))).collect()));

@@ -10,6 +10,7 @@ mod show;
 use crate::config::text::source::{Sources, Span};
 pub use secrets::{KEYWORDS as SECRET_KEYWORDS, Secrets};
 pub use show::Style;
+pub(crate) use show::printable;
 
 /// Kinds of complaint, in keepalived's rank order: a later one outranks an earlier one.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, serde::Serialize)]

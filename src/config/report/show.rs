@@ -298,8 +298,9 @@ fn readable(text: &str) -> String {
     text.chars().map(plain).collect()
 }
 
-/// Words of a file inside a message: no control characters reach a log or a terminal, and none that cannot be seen.
-fn printable(text: &str) -> String {
+/// Words of a file or of another machine as a log or a terminal may have them: on one line, without control characters and without
+/// characters that cannot be seen.
+pub(crate) fn printable(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for c in text.chars() {
         match c {

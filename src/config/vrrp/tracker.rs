@@ -338,13 +338,16 @@ pub fn read_process(list: &mut Vec<Named<ProcessBlock>>, node: &Node<'_>, cx: &m
     }
 }
 
+/// The weight of a file without one, and of one whose weight is no number.
+const FILE_WEIGHT: Weight = Weight { weight: 1, reverse: false };
+
 block! {
     /// A file that holds a number.
     "track_file" => FileBlock {
         /// The file.
         "file" => file: Set<Box<str>> = first(PATH), default "required";
         /// Multiplier of the number; 0: any number but 0 is a fault.
-        "weight" => weight: Set<Weight> = by("INT[-254..254] [reverse]", Repeat::FirstKept, file_weight), default(Weight { weight: 1, reverse: false }, "1");
+        "weight" => weight: Set<Weight> = by("INT[-254..254] [reverse]", Repeat::FirstKept, file_weight), default(FILE_WEIGHT, "1");
         /// Create the file at start with this number.
         "init_file" => init: Set<(i32, bool)> = by("[INT] [overwrite]", Repeat::LastWins, init_file), default "not created";
     }
@@ -357,7 +360,7 @@ fn file_weight(field: &mut Set<Weight>, node: &Node<'_>, cx: &mut Cx<'_>) {
     if let Some(first) = field.as_ref().filter(|f| f.value.weight != 1) {
         return cx.again(node.span, "weight", first.span, "the first one holds");
     }
-    let value = weight(node, 254, cx).unwrap_or(Weight { weight: 1, reverse: false });
+    let value = weight(node, 254, cx).unwrap_or(FILE_WEIGHT);
     *field = Set::at(value, node.span);
 }
 
@@ -432,10 +435,4 @@ pub fn read_file(list: &mut Vec<Named<FileBlock>>, node: &Node<'_>, cx: &mut Cx<
     if new {
         list.push(block);
     }
-}
-
-/// The weight that a tie has: its own, or the tracked thing's.
-pub fn weight_of(tie: &TieLine, own: Set<Weight>, default: i32) -> Weight {
-    let own = own.or(Weight { weight: default, reverse: false });
-    Weight { weight: tie.weight.unwrap_or(own.weight), reverse: tie.reverse.unwrap_or(own.reverse) }
 }
