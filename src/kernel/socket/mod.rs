@@ -57,6 +57,8 @@ pub struct Sockets {
     refused: HashMap<Port, Box<str>>,
     /// Sockets that have something, in the order in which they are read.
     ready: VecDeque<u64>,
+    /// The bell has rung in a wait, and nobody has asked since.
+    rung: bool,
     next_token: u64,
 }
 
@@ -93,6 +95,7 @@ impl Sockets {
             asked: HashMap::new(),
             refused: HashMap::new(),
             ready: VecDeque::new(),
+            rung: false,
             next_token: 0,
         })
     }
@@ -260,7 +263,13 @@ impl Sockets {
     /// None in practice; those of epoll_pwait2(2).
     pub fn wait(&mut self, until: Time) -> io::Result<()> {
         let ready = &mut self.ready;
-        self.waiting.wait(until, |token| ready.push_back(token)).map(|_bell| ())
+        self.rung |= self.waiting.wait(until, |token| ready.push_back(token))?;
+        Ok(())
+    }
+
+    /// Has the bell rung since this was asked last?
+    pub fn has_rung(&mut self) -> bool {
+        std::mem::take(&mut self.rung)
     }
 
     /// Has the last wait found a socket with something in it?

@@ -301,6 +301,10 @@ fn live(
         driver.tell_wall(now, false);
         driver.settle();
 
+        // The bell rings for both channels: without it there is nothing in them, and most turns are an advert's.
+        if may_sleep && !driver.sockets.has_rung() {
+            continue;
+        }
         let Continue(no_reports) = take_reports(&mut driver, &mut reports, &mut bell) else { return Ok(()) };
         driver.tell_local();
         let Continue(no_news) = take_news(&mut driver, &mut inbox, &mut bell) else { return Ok(()) };
