@@ -28,7 +28,6 @@ pub mod schedule;
 mod signals;
 mod start;
 mod systemd;
-mod threads;
 mod trackers;
 mod usage;
 

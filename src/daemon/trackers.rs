@@ -3,10 +3,10 @@
 //! Nobody waits here for longer than a moment: files are read aside, and a process whose command line cannot be read (its
 //! memory is locked while it waits for a file system) holds up the counting of processes and nothing else.
 
-use super::threads;
 use crate::balance::io as balance;
 use crate::daemon::loops::checker;
 use crate::daemon::loops::vrrp::News;
+use crate::kernel::threads;
 use crate::kernel::trackfile::{FileWatch, Standing};
 use crate::kernel::trackprocess::ProcessWatch;
 use crate::spec::{BfdId, FileId, ProcessId, Spec};

@@ -4,6 +4,7 @@
 //! A thread that waits in the kernel cannot be ended, and execve(2) waits for all threads: [`busy`] names what is under
 //! way, so that nobody becomes another program meanwhile. How many pieces there may be at once is limited.
 
+use super::threads;
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
@@ -59,7 +60,7 @@ pub fn aside(what: String, work: impl FnOnce() + Send + 'static) -> io::Result<(
     let entry = Entry::new(what).ok_or(io::ErrorKind::ResourceBusy)?;
     let work = move || {
         let entry = entry;
-        let _ = nix::sys::signal::SigSet::all().thread_block();
+        threads::without_signals();
         work();
         drop(entry);
     };
@@ -122,7 +123,7 @@ impl Writer {
 }
 
 fn write_all(queue: &Receiver<(String, Work)>) {
-    let _ = nix::sys::signal::SigSet::all().thread_block();
+    threads::without_signals();
     while let Ok((what, work)) = queue.recv() {
         let entry = Entry::new(what);
         // A defect in one file must not cost those behind it.

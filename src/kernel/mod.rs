@@ -36,6 +36,7 @@ pub mod reconcile;
 pub mod socket;
 mod sysctl;
 pub mod system;
+pub mod threads;
 pub mod trackfile;
 pub mod trackprocess;
 pub mod wait;

@@ -20,6 +20,7 @@ pub(in crate::kernel) mod virtual_link;
 mod watch;
 
 use crate::kernel::socket::{Opening, SocketSettings};
+use crate::kernel::threads;
 use crate::spec::{Claim, IfName, InstanceId, NetlinkBuffers, Spec};
 use crate::vrrp::io::{Announce, LinkFact, Outcome};
 use socket2::Socket;
@@ -139,8 +140,7 @@ impl Kernel {
         let (started, answer) = std::sync::mpsc::channel();
         let name = if settings.thread_name.is_empty() { "kernel" } else { &settings.thread_name };
         let thread = std::thread::Builder::new().name(name.to_owned()).spawn(move || {
-            // A signal is somebody else's business; here it would only interrupt.
-            let _ = nix::sys::signal::SigSet::all().thread_block();
+            threads::without_signals();
             let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
                 Ok(runtime) => runtime,
                 Err(e) => return drop(started.send(Err(e.into()))),

@@ -19,8 +19,8 @@ use crate::bfd::handover::Handover;
 use crate::bfd::io::{Beginning, Event, Input, Level, Link, Local};
 use crate::bfd::snapshot::Snapshot;
 use crate::daemon::loops::vrrp::Punctuality;
-use crate::daemon::threads;
 use crate::kernel::bfd::{Ground, Kept, StandIn, batch};
+use crate::kernel::threads;
 use crate::kernel::wait::Bell;
 use crate::kernel::{clock, privilege};
 use crate::spec::{Spec, bfd::Session};
@@ -98,6 +98,12 @@ pub struct Door {
 }
 
 impl Door {
+    /// A way to nobody: what is sent is lost.
+    #[cfg(test)]
+    pub(in crate::daemon) fn nowhere() -> std::io::Result<Door> {
+        Ok(Door { sender: channel().0, bell: Bell::new()? })
+    }
+
     /// Interfaces and addresses, in the words of the kernel thread.
     pub fn tell_local(&self, facts: &[LinkFact]) {
         let facts: Vec<Local> = facts.iter().filter_map(local).collect();

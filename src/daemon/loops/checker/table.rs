@@ -12,11 +12,11 @@
 use super::Told;
 use super::orders::{Changes, Order, Orders};
 use crate::balance::io::{Action, Input, Marks, Outcome, Picture, ServiceKey, Sync, Traffic, Version};
-use crate::daemon::threads;
 use crate::kernel::aside;
 use crate::kernel::ipvs::channel::Trouble;
 use crate::kernel::ipvs::marks::MarkTables;
 use crate::kernel::ipvs::{Applied, COMPARE_EVERY, Compared, Ipvs, Refusal, Settings};
+use crate::kernel::threads;
 use crate::spec::balance::{LvsSpec, MarkSettings, Timeouts};
 use std::collections::BTreeMap;
 use std::io;

@@ -14,10 +14,10 @@ mod carry;
 
 use super::bfd;
 use crate::daemon::loops::checker;
-use crate::daemon::threads;
 use crate::kernel::netlink::{FromKernel, ToKernel};
 use crate::kernel::programs::{Client, Notice};
 use crate::kernel::socket::{SocketSettings, Sockets, heard};
+use crate::kernel::threads;
 use crate::kernel::wait::Bell;
 use crate::kernel::{clock, privilege};
 use crate::observe::metrics::{LATENESS_BOUNDS, Lateness};

@@ -1,11 +1,11 @@
-//! How a thread of the daemon begins, and how often it may begin again.
+//! How a thread of the daemon begins, and how often it may begin again: the one place for all of them.
 
 use std::ffi::CString;
 
 /// So many panics of a thread are survived; a fault that comes back at once is not.
 pub const LIVES: u32 = 5;
 
-/// For the calling thread: it leaves all signals to the first one.
+/// For the calling thread: it leaves all signals to the first one. Here one would only interrupt.
 pub fn without_signals() {
     let _ = nix::sys::signal::SigSet::all().thread_block();
 }
