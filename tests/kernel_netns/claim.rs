@@ -338,3 +338,42 @@ fn an_address_with_duplicate_detection_is_ready_only_when_it_has_passed() {
         running.stop().await;
     });
 }
+
+/// An instance whose number is another one since a reload is spoken of by the new number only behind `Configured`: before that
+/// the engine knows the old numbers, and would take it for another instance.
+#[test]
+fn nothing_is_said_under_new_numbers_before_the_engine_knows_them() {
+    if !ready("new_numbers") {
+        return;
+    }
+    let pair = Pair::new();
+    let claim = Arc::new(Claim { addresses: vec![v4("10.9.0.77", 32), v4("10.9.0.78", 32)], ..Claim::default() });
+    within(&pair.here, async || {
+        let other = InstanceSpec {
+            name: "VI_2".into(),
+            vrid: vipd::wire::Vrid::new(52).unwrap(),
+            ..instance(Family::V4, Claim::default())
+        };
+        let own = instance(Family::V4, (*claim).clone());
+        let mut running = Running::configured(spec(vec![own.clone(), other.clone()])).await;
+        running.own(&claim).await;
+        running.log.clear();
+        running
+            .configure(spec(vec![other, own]), vec![(InstanceId(0), InstanceId(1)), (InstanceId(1), InstanceId(0))])
+            .await;
+        let applied = |log: &[FromKernel]| -> Vec<InstanceId> {
+            let of = |report: &FromKernel| match report {
+                FromKernel::Applied { instance, .. } => Some(*instance),
+                _ => None,
+            };
+            log.iter().filter_map(of).collect()
+        };
+        assert_eq!(applied(&running.log), [], "{:#?}", running.log);
+        let said =
+            running.until(|report| matches!(report, FromKernel::Applied { outcome: Outcome::Complete, .. })).await;
+        assert!(matches!(said, FromKernel::Applied { instance: InstanceId(1), .. }), "{said:?}");
+        let numbers = applied(&running.log);
+        assert!(numbers.iter().all(|number| *number == InstanceId(1)), "{numbers:?}");
+        running.stop().await;
+    });
+}

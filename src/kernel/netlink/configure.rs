@@ -24,6 +24,7 @@ impl Thread {
     pub(super) fn configure(&mut self, spec: Arc<Spec>, carried: &[(InstanceId, InstanceId)]) {
         let first = !self.configured;
         self.configured = true;
+        self.hold_back();
         if !first {
             self.carry_over(carried);
         }
@@ -58,6 +59,7 @@ impl Thread {
         let of_instances = self.names.iter().filter(|((_, address), _)| address.is_none());
         let links: Vec<(InstanceId, IfName)> = of_instances.map(|((id, _), name)| (*id, name.clone())).collect();
         self.report(FromKernel::Configured { spec: named_links(&self.spec, &links), links, troubles });
+        self.say_held();
     }
 
     /// Instances have new numbers; those that are no more give up what they own.
@@ -326,8 +328,8 @@ impl Thread {
         self.tidy();
         if release {
             // With -V the addresses stay, so the interfaces that carry them must.
-            for index in self.virtual_links.values() {
-                if let Err(e) = virtual_link::remove(*index, &mut self.channel) {
+            for index in self.virtual_links.clone().into_values() {
+                if let Err(e) = virtual_link::remove(index, &mut self.channel) {
                     self.trouble(None, format!("virtual interface {index} cannot be removed: {e}"));
                 }
             }

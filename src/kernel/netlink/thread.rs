@@ -29,6 +29,7 @@ use crate::spec::{Claim, InstanceId, Spec};
 use crate::vrrp::io::{Announce, LinkFact, Outcome};
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
 use netlink_packet_route::RouteNetlinkMessage as Message;
+use rustc_hash::FxHashSet;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
 use std::net::IpAddr;
@@ -75,16 +76,18 @@ pub(super) struct Thread {
     pub(super) configured: bool,
     announcer: Option<Announcer>,
     /// Addresses to be announced once more, when everything that is claimed is there and has been announced once.
-    repeats: VecDeque<address::AddressKey>,
+    repeats: Repeats,
     inbox: mpsc::UnboundedReceiver<ToKernel>,
     reports: mpsc::UnboundedSender<FromKernel>,
+    /// What has been said under the numbers of a Spec that the engine does not know yet; `None`: it knows the present one.
+    held: Option<Vec<FromKernel>>,
     batch: usize,
     /// When to try an owner again, and how long to wait after that.
     retries: BTreeMap<Owner, (Instant, Duration)>,
     /// Routes or rules may have gone without a word; when to look.
     pub(super) doubtful: bool,
     /// Told what to own since they were looked at last.
-    told: Vec<InstanceId>,
+    told: BTreeSet<InstanceId>,
     /// The firewall is to be opened when the last step has been carried out.
     screen_due: bool,
     /// Until then it is closed for these too: they may still be there.
@@ -134,13 +137,14 @@ impl Thread {
             owned: BTreeMap::new(),
             configured: false,
             announcer: announcer.ok(),
-            repeats: VecDeque::new(),
+            repeats: Repeats::default(),
             inbox,
             reports,
+            held: None,
             batch: FIRST_BATCH,
             retries: BTreeMap::new(),
             doubtful: false,
-            told: Vec::new(),
+            told: BTreeSet::new(),
             screen_due: false,
             leaving: BTreeSet::new(),
             linkbeat: Linkbeat::default(),
@@ -198,11 +202,26 @@ impl Thread {
         }
     }
 
-    pub(super) fn report(&self, report: FromKernel) {
-        let _ = self.reports.send(report);
+    /// Tells the engine, at once or behind the [`FromKernel::Configured`] that says whose numbers these are.
+    pub(super) fn report(&mut self, report: FromKernel) {
+        match &mut self.held {
+            Some(held) if is_numbered(&report) => held.push(report),
+            _ => drop(self.reports.send(report)),
+        }
     }
 
-    pub(super) fn trouble(&self, instance: Option<InstanceId>, text: String) {
+    /// Instances have new numbers: what is said of them waits for [`Thread::say_held`].
+    pub(super) fn hold_back(&mut self) {
+        self.held.get_or_insert_default();
+    }
+
+    pub(super) fn say_held(&mut self) {
+        for report in self.held.take().unwrap_or_default() {
+            self.report(report);
+        }
+    }
+
+    pub(super) fn trouble(&mut self, instance: Option<InstanceId>, text: String) {
         self.report(FromKernel::Trouble(Trouble { instance, text: text.into() }));
     }
 
@@ -220,7 +239,7 @@ impl Thread {
                     self.leave(instance, &old);
                 }
                 self.retries.remove(&Some(instance));
-                self.told.push(instance);
+                self.told.insert(instance);
             }
             ToKernel::Disown(instance) => {
                 if let Some(old) = self.owned.remove(&instance) {
@@ -259,7 +278,7 @@ impl Thread {
         }
     }
 
-    fn open_sockets(&self, sockets: Vec<Opening>, settings: SocketSettings) {
+    fn open_sockets(&mut self, sockets: Vec<Opening>, settings: SocketSettings) {
         for opening in sockets {
             let outcome = socket::open(&opening, &settings).map(Arc::new).map_err(|e| e.to_string().into());
             self.report(FromKernel::Opened { opening, outcome });
@@ -501,10 +520,7 @@ impl Thread {
 
     /// A round of [`Thread::repeats`]. What is not there any more is passed over.
     fn repeat(&mut self) {
-        let round: Vec<_> = self.repeats.drain(..self.repeats.len().min(REPEATS_A_ROUND)).collect();
-        if self.repeats.is_empty() {
-            self.repeats = VecDeque::new();
-        }
+        let round = self.repeats.next(REPEATS_A_ROUND);
         let is_there = |key: &address::AddressKey| self.claims.state(&Key::Address(*key)) == Some(State::Present);
         let there = round.into_iter().filter(is_there).collect();
         self.speak(there);
@@ -553,6 +569,45 @@ impl Thread {
                 tracing::debug!(target: "vrrp", "Sending unsolicited Neighbour Advert on {name} for {address}");
             }
         }
+    }
+}
+
+/// Does it name an instance by its number?
+fn is_numbered(report: &FromKernel) -> bool {
+    match report {
+        FromKernel::Applied { .. } => true,
+        FromKernel::Link(fact) => matches!(fact, LinkFact::Healed { .. } | LinkFact::Swept { .. }),
+        FromKernel::Trouble(trouble) => trouble.instance.is_some(),
+        FromKernel::Opened { .. } | FromKernel::Configured { .. } | FromKernel::Stopped => false,
+    }
+}
+
+/// Addresses that wait to be announced once more, each once however often it was asked for: as many as are claimed, at most.
+#[derive(Debug, Default)]
+struct Repeats {
+    queue: VecDeque<address::AddressKey>,
+    waiting: FxHashSet<address::AddressKey>,
+}
+
+impl Repeats {
+    fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+
+    fn extend(&mut self, keys: Vec<address::AddressKey>) {
+        self.queue.extend(keys.into_iter().filter(|key| self.waiting.insert(*key)));
+    }
+
+    /// The next ones, `most` at most. The room of a great round is given back at its end.
+    fn next(&mut self, most: usize) -> Vec<address::AddressKey> {
+        let round: Vec<_> = self.queue.drain(..self.queue.len().min(most)).collect();
+        for key in &round {
+            self.waiting.remove(key);
+        }
+        if self.queue.is_empty() {
+            *self = Repeats::default();
+        }
+        round
     }
 }
 

@@ -74,13 +74,13 @@ pub(super) struct Driver {
 /// A reload on its way: the kernel thread already speaks the new identifiers, the engine still the old ones.
 pub(super) struct Switch {
     readings: Readings,
-    /// (old, new)
-    carried: Vec<(InstanceId, InstanceId)>,
+    /// The new number of each instance that goes on, by its old one.
+    carried: HashMap<InstanceId, InstanceId>,
 }
 
 impl Switch {
     fn new_id(&self, old: InstanceId) -> Option<InstanceId> {
-        self.carried.iter().find(|(was, _)| *was == old).map(|(_, is)| *is)
+        self.carried.get(&old).copied()
     }
 }
 
@@ -235,8 +235,8 @@ impl Driver {
     fn begin_switch(&mut self, spec: Arc<Spec>, readings: Readings) {
         self.engine.handle(Input::Command(Command::Reassure), clock::now());
         let carried = reload::continued(self.engine.spec(), &spec);
-        let _ = self.orders.send(ToKernel::Configure { spec, carried: carried.clone() });
-        self.switching = Some(Switch { readings, carried });
+        self.switching = Some(Switch { readings, carried: carried.iter().copied().collect() });
+        let _ = self.orders.send(ToKernel::Configure { spec, carried });
     }
 
     fn switch(&mut self, spec: Arc<Spec>, switch: &Switch, now: Time) {
@@ -492,5 +492,156 @@ fn on_interface(port: &Port) -> String {
 pub(super) fn tell_troubles(services: &mpsc::UnboundedSender<Told>, troubles: Vec<Trouble>) {
     for trouble in troubles {
         let _ = services.send(Told::Trouble(trouble.instance, trouble.text));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use crate::kernel::programs::{Programs, Room};
+    use crate::kernel::socket::SocketSettings;
+    use crate::kernel::wait::Bell;
+    use crate::sim::build;
+    use crate::spec::RxBuffer;
+    use crate::vrrp::io::Outcome;
+    use std::net::Ipv4Addr;
+
+    /// A driver whose kernel thread, services and programs are the test.
+    struct Bench {
+        driver: Driver,
+        orders: mpsc::UnboundedReceiver<ToKernel>,
+        told: mpsc::UnboundedReceiver<Told>,
+        _programs: Programs,
+    }
+
+    /// Address owners: MASTER as soon as their sockets are open.
+    fn spec(names: &[(&str, u8)]) -> Arc<Spec> {
+        let owner = |(name, vrid): &(&str, u8)| {
+            build::instance(name, *vrid, 255, &[IpAddr::V4(Ipv4Addr::new(10, 0, 0, *vrid))])
+        };
+        Arc::new(build::spec(names.iter().map(owner).collect()))
+    }
+
+    fn bench(spec: &Arc<Spec>) -> Bench {
+        let bell = Bell::new().unwrap();
+        let programs = Programs::new().unwrap();
+        let (orders, to_kernel) = mpsc::unbounded_channel();
+        let (services, told) = mpsc::unbounded_channel();
+        let now = clock::now();
+        let settings = SocketSettings { rx_buffer: RxBuffer::default(), disable_local_igmp: false };
+        let driver = Driver {
+            engine: Engine::new(spec.clone(), vec![build::link(2, "eth0", &["10.0.0.200"])], now),
+            sockets: Sockets::new(settings, bell).unwrap(),
+            orders,
+            services,
+            programs: programs.handle().client(Room::BY_CONFIGURATION, |_, _| {}),
+            spec: spec.clone(),
+            punctuality: Arc::default(),
+            log_addresses: false,
+            bfd: bfd::Door::nowhere().unwrap(),
+            checker: checker::door().0,
+            local: Vec::new(),
+            ports: Vec::new(),
+            ports_version: None,
+            ports_retry: Time::NEVER,
+            ports_again: false,
+            told: HashMap::new(),
+            unsent: HashSet::new(),
+            parked: HashMap::new(),
+            scripts: HashMap::new(),
+            switching: None,
+            realtime: 0,
+            overruns: 0,
+            waiting: None,
+            wall_told: now,
+            stopping: None,
+        };
+        Bench { driver, orders: to_kernel, told, _programs: programs }
+    }
+
+    impl Bench {
+        /// What the kernel thread was told to own or not, since this was asked last.
+        fn owning(&mut self) -> Vec<(bool, u32)> {
+            let mut owning = Vec::new();
+            while let Ok(order) = self.orders.try_recv() {
+                match order {
+                    ToKernel::Own(id, _) => owning.push((true, id.0)),
+                    ToKernel::Disown(id) => owning.push((false, id.0)),
+                    _ => {}
+                }
+            }
+            owning
+        }
+
+        fn open_sockets(&mut self, instances: u32) {
+            for instance in (0..instances).map(InstanceId) {
+                let open = Input::Socket { instance, state: SocketState::Open };
+                self.driver.engine.handle(open, clock::now());
+            }
+            while let Some(action) = self.driver.engine.poll() {
+                self.driver.carry_out(action, clock::now());
+            }
+        }
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn between_the_two_steps_of_a_reload_wishes_go_out_under_the_new_numbers() {
+        let before = spec(&[("A", 1), ("B", 2)]);
+        let mut bench = bench(&before);
+        bench.open_sockets(2);
+        assert_eq!(bench.owning(), [(true, 0), (true, 1)]);
+
+        // A goes: B is number 0 for the kernel thread from here on, and still 1 for the engine.
+        let after = spec(&[("B", 2)]);
+        bench.driver.news(News::Reload(after.clone(), Readings::new()));
+        let carried = std::iter::from_fn(|| bench.orders.try_recv().ok()).find_map(|order| match order {
+            ToKernel::Configure { carried, .. } => Some(carried),
+            _ => None,
+        });
+        assert_eq!(carried, Some(vec![(InstanceId(1), InstanceId(0))]));
+        for (old, owning) in [(InstanceId(0), vec![]), (InstanceId(1), vec![(false, 0)])] {
+            bench.driver.carry_out(Action::Disown(old), clock::now());
+            assert_eq!(bench.owning(), owning, "{old:?}");
+        }
+
+        let done = FromKernel::Configured { spec: after, links: Vec::new(), troubles: Vec::new() };
+        bench.driver.report(done);
+        // The numbers are the engine's own again.
+        bench.driver.carry_out(Action::Disown(InstanceId(0)), clock::now());
+        assert_eq!(bench.owning().last(), Some(&(false, 0)));
+        assert_eq!(bench.driver.engine.spec().instances.len(), 1);
+        let specs = std::iter::from_fn(|| bench.told.try_recv().ok()).filter(|told| matches!(told, Told::Spec { .. }));
+        assert_eq!(specs.count(), 1);
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn a_second_reload_waits_for_the_first_and_only_the_last_one_is_carried_out() {
+        let mut bench = bench(&spec(&[("A", 1)]));
+        bench.open_sockets(1);
+        bench.owning();
+        let configured = |bench: &mut Bench| {
+            let orders = std::iter::from_fn(|| bench.orders.try_recv().ok());
+            orders
+                .filter_map(|o| if let ToKernel::Configure { spec, .. } = o { Some(spec) } else { None })
+                .collect::<Vec<_>>()
+        };
+        let next: Vec<Arc<Spec>> = vec![spec(&[("B", 2), ("A", 1)]), spec(&[("C", 3)]), spec(&[("A", 1), ("D", 4)])];
+        for spec in &next {
+            bench.driver.news(News::Reload(spec.clone(), Readings::new()));
+        }
+        let first = configured(&mut bench);
+        assert_eq!(first.len(), 1);
+        let done =
+            |spec: &Arc<Spec>| FromKernel::Configured { spec: spec.clone(), links: Vec::new(), troubles: Vec::new() };
+        bench.driver.report(done(&next[0]));
+        let second = configured(&mut bench);
+        assert!(Arc::ptr_eq(&second[0], &next[2]) && second.len() == 1);
+        // A fact under the numbers of the first, which said itself in force.
+        let applied = FromKernel::Applied { instance: InstanceId(1), outcome: Outcome::Complete };
+        bench.driver.report(applied);
+        bench.driver.report(done(&next[2]));
+        assert_eq!(bench.driver.engine.spec().instances.iter().map(|i| &*i.name).collect::<Vec<_>>(), ["A", "D"]);
     }
 }
