@@ -7,13 +7,15 @@
 use super::clock;
 use crate::time::{Interval, Time};
 use rustix::event::{EventfdFlags, Timespec, epoll, eventfd};
+use rustix::time::{Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, timerfd_create, timerfd_settime};
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Wake, Waker};
 
 const BELL: u64 = u64::MAX;
+const TIMER: u64 = u64::MAX - 1;
 /// Descriptors told by one call; the rest is told by the next one.
 const READY: usize = 64;
 /// The kernel may end a wait later than it was told to, by a thousandth of its length, to save wake-ups
@@ -29,7 +31,8 @@ pub struct Bell(Arc<Clapper>);
 #[derive(Debug)]
 struct Clapper {
     eventfd: OwnedFd,
-    rung: AtomicBool,
+    /// Grows by two with each ringing that was heard; odd: it has rung, and has not been heard yet.
+    count: AtomicU64,
 }
 
 impl Bell {
@@ -37,19 +40,27 @@ impl Bell {
     /// Out of descriptors or memory.
     pub fn new() -> io::Result<Bell> {
         let eventfd = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-        Ok(Bell(Arc::new(Clapper { eventfd, rung: AtomicBool::new(false) })))
+        Ok(Bell(Arc::new(Clapper { eventfd, count: AtomicU64::new(0) })))
     }
 
     /// To be called when the news is where the thread will find it.
+    ///
+    /// That it has rung is written down when it has: a ringer that is stopped half-way by the scheduler keeps nobody else from
+    /// ringing. Two at once ring twice, which does no harm.
     pub fn ring(&self) {
-        if !self.0.rung.swap(true, Ordering::AcqRel) {
+        // A change, if of nothing: so it is ordered with that of the thread that waits, and what was left for it is seen.
+        let before = self.0.count.fetch_add(0, Ordering::AcqRel);
+        if before % 2 == 0 {
             let _ = rustix::io::write(&self.0.eventfd, &1_u64.to_ne_bytes());
+            // Heard meanwhile: then the next one rings again.
+            let _ = self.0.count.compare_exchange(before, before | 1, Ordering::AcqRel, Ordering::Relaxed);
         }
     }
 
     /// The thread that waits looks for news from here on; later ones ring again.
     fn heard(&self) {
-        self.0.rung.swap(false, Ordering::AcqRel);
+        let _ =
+            self.0.count.fetch_update(Ordering::AcqRel, Ordering::Acquire, |count| Some((count | 1).wrapping_add(1)));
     }
 
     /// Rings when a tokio channel that was polled with it has something.
@@ -69,6 +80,9 @@ impl Wake for Bell {
 pub struct Waiting {
     epoll: OwnedFd,
     bell: Bell,
+    /// For kernels before 5.11, and sandboxes that know no later one: there a wait is as precise only with a timer that is set
+    /// before each.
+    timer: Option<OwnedFd>,
 }
 
 impl Waiting {
@@ -76,13 +90,27 @@ impl Waiting {
     /// Out of descriptors or memory.
     pub fn new(bell: Bell) -> io::Result<Waiting> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
-        // Nobody reads the count of the bell: with the edge each ringing is told anew.
+        // Nobody reads the count of the bell: with the edge each ringing is told by itself.
         let edge = epoll::EventFlags::IN | epoll::EventFlags::ET;
         epoll::add(&epoll, &bell.0.eventfd, epoll::EventData::new_u64(BELL), edge)?;
-        Ok(Waiting { epoll, bell })
+        let waiting = Waiting { epoll, bell, timer: None };
+        match epoll::wait(&waiting.epoll, &mut [NOTHING; 0], Some(&timespec(Interval::ZERO))) {
+            Err(rustix::io::Errno::NOSYS | rustix::io::Errno::PERM) => waiting.with_timer(),
+            _ => Ok(waiting),
+        }
     }
 
-    /// From here on `descriptor` ends a wait while it is readable, and is told as `token` (any number but the greatest).
+    /// Waits as on a kernel without epoll_pwait2(2).
+    fn with_timer(mut self) -> io::Result<Waiting> {
+        let timer = timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK)?;
+        // As with the bell: setting it once more takes an expiry away that was not read.
+        let edge = epoll::EventFlags::IN | epoll::EventFlags::ET;
+        epoll::add(&self.epoll, &timer, epoll::EventData::new_u64(TIMER), edge)?;
+        self.timer = Some(timer);
+        Ok(self)
+    }
+
+    /// From here on `descriptor` ends a wait while it is readable, and is told as `token` (any number but the two greatest).
     ///
     /// # Errors
     /// Out of memory or of watches.
@@ -101,22 +129,26 @@ impl Waiting {
     /// # Errors
     /// None in practice; those of epoll_pwait2(2).
     pub fn wait(&self, until: Time, mut ready: impl FnMut(u64)) -> io::Result<bool> {
-        let mut events =
-            [epoll::Event { flags: epoll::EventFlags::empty(), data: epoll::EventData::new_u64(0) }; READY];
+        let mut events = [NOTHING; READY];
         loop {
             let left = until.since(clock::now());
-            let limit = (until != Time::NEVER).then(|| timespec(go(left)));
-            let count = match epoll::wait(&self.epoll, &mut events, limit.as_ref()) {
+            let limit = (until != Time::NEVER).then_some(left);
+            let count = match &self.timer {
+                None => epoll::wait(&self.epoll, &mut events, limit.map(|left| timespec(go(left))).as_ref()),
+                Some(timer) => wait_for(timer, &self.epoll, &mut events, limit),
+            };
+            let count = match count {
                 Ok(count) => count,
                 Err(rustix::io::Errno::INTR) => 0,
                 Err(error) => return Err(error.into()),
             };
-            if count == 0 && !left.is_zero() && clock::now() < until {
-                continue;
-            }
-            let mut rung = false;
-            for token in events.iter().take(count).map(|event| event.data.u64()) {
+            let (mut rung, mut any) = (false, false);
+            for token in events.iter().take(count).map(|event| event.data.u64()).filter(|token| *token != TIMER) {
+                any = true;
                 if token == BELL { rung = true } else { ready(token) }
+            }
+            if !any && !left.is_zero() && clock::now() < until {
+                continue;
             }
             if rung {
                 self.bell.heard();
@@ -124,6 +156,27 @@ impl Waiting {
             return Ok(rung);
         }
     }
+}
+
+const NOTHING: epoll::Event = epoll::Event { flags: epoll::EventFlags::empty(), data: epoll::EventData::new_u64(0) };
+
+/// Waits in two system calls, for `left` at most; a timer is not late by a part of its length.
+fn wait_for(
+    timer: &OwnedFd,
+    epoll: &OwnedFd,
+    events: &mut [epoll::Event],
+    left: Option<Interval>,
+) -> Result<usize, rustix::io::Errno> {
+    // All zeroes would be no limit at all, which is what `None` asks for.
+    let value = left.map_or(timespec(Interval::ZERO), timespec);
+    let setting = Itimerspec { it_interval: timespec(Interval::ZERO), it_value: value };
+    timerfd_settime(timer, TimerfdTimerFlags::empty(), &setting)?;
+    let millis = if left.is_some_and(Interval::is_zero) { 0 } else { -1 };
+    let most = libc::c_int::try_from(events.len()).unwrap_or(libc::c_int::MAX);
+    // SAFETY: `events` outlives the call and has room for `most`; rustix's event is laid out as the kernel's.
+    let count = unsafe { libc::epoll_wait(epoll.as_raw_fd(), events.as_mut_ptr().cast(), most, millis) };
+    usize::try_from(count)
+        .map_err(|_| rustix::io::Errno::from_io_error(&io::Error::last_os_error()).unwrap_or(rustix::io::Errno::INVAL))
 }
 
 /// How long to wait at most in one call when so much is left.
@@ -145,18 +198,20 @@ mod tests {
 
     use super::*;
 
-    fn waiting() -> (Bell, Waiting) {
-        let bell = Bell::new().unwrap();
-        (bell.clone(), Waiting::new(bell).unwrap())
+    /// With epoll_pwait2, and as on a kernel that has none.
+    fn both() -> [(Bell, Waiting); 2] {
+        let (one, two) = (Bell::new().unwrap(), Bell::new().unwrap());
+        [(one.clone(), Waiting::new(one).unwrap()), (two.clone(), Waiting::new(two).unwrap().with_timer().unwrap())]
     }
 
     #[test]
     fn a_wait_in_several_goes_does_not_end_before_its_time() {
-        let (_bell, waiting) = waiting();
-        for length in [EXACT.times(3), EXACT, Interval::ZERO] {
-            let until = clock::now() + length;
-            assert!(!waiting.wait(until, |_| unreachable!()).unwrap());
-            assert!(clock::now() >= until);
+        for (_bell, waiting) in both() {
+            for length in [EXACT.times(3), EXACT, Interval::ZERO] {
+                let until = clock::now() + length;
+                assert!(!waiting.wait(until, |_| unreachable!()).unwrap());
+                assert!(clock::now() >= until);
+            }
         }
     }
 
@@ -170,29 +225,73 @@ mod tests {
 
     #[test]
     fn the_bell_is_heard_once_however_often_and_whenever_it_was_rung() {
-        let (bell, waiting) = waiting();
-        bell.ring();
-        bell.waker().wake();
-        assert!(waiting.wait(Time::NEVER, |_| unreachable!()).unwrap());
-        assert!(!waiting.wait(Time::ZERO, |_| unreachable!()).unwrap());
-        let other = bell.clone();
-        let ringer = std::thread::spawn(move || other.ring());
-        assert!(waiting.wait(Time::NEVER, |_| unreachable!()).unwrap());
-        ringer.join().unwrap();
+        for (bell, waiting) in both() {
+            bell.ring();
+            bell.waker().wake();
+            assert!(waiting.wait(Time::NEVER, |_| unreachable!()).unwrap());
+            assert!(!waiting.wait(Time::ZERO, |_| unreachable!()).unwrap());
+            let other = bell.clone();
+            let ringer = std::thread::spawn(move || other.ring());
+            assert!(waiting.wait(Time::NEVER, |_| unreachable!()).unwrap());
+            ringer.join().unwrap();
+        }
+    }
+
+    #[test]
+    fn no_ringing_is_lost_however_many_ring_at_once() {
+        const RINGERS: u64 = 3;
+        const NEWS: u64 = 3_000;
+        for (bell, waiting) in both() {
+            let told = Arc::new(AtomicU64::new(0));
+            let ringers: Vec<_> = (0..RINGERS)
+                .map(|_| {
+                    let (bell, told) = (bell.clone(), told.clone());
+                    std::thread::spawn(move || {
+                        for _ in 0..NEWS {
+                            told.fetch_add(1, Ordering::Relaxed);
+                            bell.ring();
+                        }
+                    })
+                })
+                .collect();
+            // A ringing that was lost would leave this waiting for ever.
+            while told.load(Ordering::Relaxed) < RINGERS * NEWS {
+                assert!(waiting.wait(Time::NEVER, |_| unreachable!()).unwrap());
+            }
+            for ringer in ringers {
+                ringer.join().unwrap();
+            }
+        }
+    }
+
+    #[test]
+    fn a_timer_that_has_run_out_unread_does_not_end_the_next_wait() {
+        let [_, (bell, waiting)] = both();
+        let (here, there) = std::os::unix::net::UnixDatagram::pair().unwrap();
+        waiting.add(&here, 7).unwrap();
+        there.send(b"an advert").unwrap();
+        // It has run out when this looks, and something is readable too.
+        assert!(!waiting.wait(clock::now() + Interval::from_micros(1), |token| assert_eq!(token, 7)).unwrap());
+        here.recv(&mut [0; 16]).unwrap();
+        let until = clock::now() + Interval::from_millis(5);
+        assert!(!waiting.wait(until, |_| unreachable!()).unwrap());
+        assert!(clock::now() >= until);
+        drop(bell);
     }
 
     #[test]
     fn what_is_readable_is_told_until_it_has_been_read() {
-        let (_bell, waiting) = waiting();
-        let (here, there) = std::os::unix::net::UnixDatagram::pair().unwrap();
-        waiting.add(&here, 7).unwrap();
-        there.send(b"an advert").unwrap();
-        for _ in 0..2 {
-            let mut told = Vec::new();
-            assert!(!waiting.wait(Time::NEVER, |token| told.push(token)).unwrap());
-            assert_eq!(told, [7]);
+        for (_bell, waiting) in both() {
+            let (here, there) = std::os::unix::net::UnixDatagram::pair().unwrap();
+            waiting.add(&here, 7).unwrap();
+            there.send(b"an advert").unwrap();
+            for _ in 0..2 {
+                let mut told = Vec::new();
+                assert!(!waiting.wait(Time::NEVER, |token| told.push(token)).unwrap());
+                assert_eq!(told, [7]);
+            }
+            here.recv(&mut [0; 16]).unwrap();
+            assert!(!waiting.wait(Time::ZERO, |_| unreachable!()).unwrap());
         }
-        here.recv(&mut [0; 16]).unwrap();
-        assert!(!waiting.wait(Time::ZERO, |_| unreachable!()).unwrap());
     }
 }
