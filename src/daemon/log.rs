@@ -20,14 +20,16 @@ use std::io::Write as _;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use tokio::sync::mpsc::{self, Receiver, Sender, error::TrySendError};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Metadata, Subscriber};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 
-/// Lines that may wait: a burst of state changes of a thousand instances.
+/// Lines that may wait: a burst of state changes of a thousand instances. The queue is tokio's, which grows with what waits; the
+/// standard library's is made whole, a megabyte for so many.
 const QUEUE: usize = 8_192;
 const DEV_LOG: &str = "/dev/log";
 const JOURNAL: &str = "/run/systemd/journal/socket";
@@ -38,7 +40,7 @@ static LOG: OnceLock<Log> = OnceLock::new();
 
 struct Log {
     sinks: Mutex<Sinks>,
-    queue: OnceLock<SyncSender<Line>>,
+    queue: OnceLock<Sender<Line>>,
     lost: AtomicU64,
     detail: u8,
 }
@@ -85,8 +87,8 @@ fn log_panics() {
 /// From here on lines are written by a thread. To be called after the last fork.
 pub fn start_thread() {
     let Some(log) = LOG.get() else { return };
-    let (sender, receiver) = sync_channel(QUEUE);
-    let started = std::thread::Builder::new().name("log".into()).spawn(move || drain(&receiver));
+    let (sender, receiver) = mpsc::channel(QUEUE);
+    let started = std::thread::Builder::new().name("log".into()).spawn(move || drain(receiver));
     if started.is_ok() {
         let _ = log.queue.set(sender);
     }
@@ -124,7 +126,7 @@ fn put(log: &Log, line: Line) -> Result<(), Line> {
         None => Err(line),
         Some(queue) => match queue.try_send(line) {
             Ok(()) => Ok(()),
-            Err(TrySendError::Full(line) | TrySendError::Disconnected(line)) => {
+            Err(TrySendError::Full(line) | TrySendError::Closed(line)) => {
                 log.lost.fetch_add(1, Ordering::Relaxed);
                 Err(line)
             }
@@ -132,10 +134,10 @@ fn put(log: &Log, line: Line) -> Result<(), Line> {
     }
 }
 
-fn drain(receiver: &Receiver<Line>) {
+fn drain(mut receiver: Receiver<Line>) {
     let Some(log) = LOG.get() else { return };
     let mut told = 0;
-    while let Ok(line) = receiver.recv() {
+    while let Some(line) = receiver.blocking_recv() {
         let mut sinks = lock(&log.sinks);
         match line {
             Line::Text { level, speaker, said } => sinks.write(level, speaker, &said),

@@ -135,10 +135,12 @@ impl Services {
         }
         systemd::ready(&spec, self.last_reload.as_ref());
         self.keep(&spec, snapshot);
-        self.answers.spawn(async {
-            tokio::time::sleep(GONE_OVER).await;
-            memory::give_back();
-        });
+        if memory::may_give_back(&spec.daemon) {
+            self.answers.spawn(async {
+                tokio::time::sleep(GONE_OVER).await;
+                memory::give_back();
+            });
+        }
         if std::mem::take(&mut self.again) {
             self.reload(None);
         }
