@@ -25,7 +25,7 @@ use vipd::sim::build;
 use vipd::spec::{IfName, Spec};
 use vipd::time::{Interval, Time};
 use vipd::vrrp::Engine;
-use vipd::vrrp::io::{Action, Input, Link, LinkAddress, RxMeta};
+use vipd::vrrp::io::{Action, Input, Link, RxMeta};
 use vipd::wire::advert::Saying;
 use vipd::wire::checksum::ChecksumRule;
 use vipd::wire::{Family, Priority, Version, Vrid, frames};
@@ -151,26 +151,7 @@ fn address(n: u32) -> Ipv4Addr {
 }
 
 fn links(routers: u32) -> Vec<Link> {
-    let link = |n: u32| Link {
-        index: n + 2,
-        name: IfName::new(&format!("eth{n}")).unwrap(),
-        running: true,
-        up: true,
-        mtu: 1500,
-        mac: Some([2, 0, 0, 0, 0, n as u8]),
-        loopback: false,
-        multicast: true,
-        arp: true,
-        master: 0,
-        lower: 0,
-        kind: "".into(),
-        addresses: vec![LinkAddress {
-            address: IpAddr::V4(Ipv4Addr::new(10, 0, n as u8, 1)),
-            prefix: 24,
-            usable: true,
-            secondary: false,
-        }],
-    };
+    let link = |n: u32| build::link(n + 2, &format!("eth{n}"), &[&format!("10.0.{n}.1")]);
     (0..routers.div_ceil(A_LINK)).map(link).collect()
 }
 

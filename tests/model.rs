@@ -15,10 +15,10 @@ use std::collections::HashSet;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use vipd::sim::build;
-use vipd::spec::{Auth, IfName, InstanceSpec};
+use vipd::spec::{Auth, InstanceSpec};
 use vipd::time::{Interval, Time};
 use vipd::vrrp::Engine;
-use vipd::vrrp::io::{Action, Cause, Event, Input, Link, LinkAddress, Outcome, Role, RxMeta};
+use vipd::vrrp::io::{Action, Cause, Event, Input, Link, Outcome, Role, RxMeta};
 use vipd::wire::{Priority, Version};
 
 /// What the walk is given to play with.
@@ -70,21 +70,7 @@ const VIP: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 100));
 const GROUP: IpAddr = IpAddr::V4(Ipv4Addr::new(224, 0, 0, 18));
 
 fn link(address: Ipv4Addr) -> Link {
-    Link {
-        index: 2,
-        name: IfName::new("eth0").unwrap(),
-        running: true,
-        up: true,
-        mtu: 1500,
-        mac: Some([2, 0, 0, 0, 0, 1]),
-        loopback: false,
-        multicast: true,
-        arp: true,
-        master: 0,
-        lower: 0,
-        kind: "".into(),
-        addresses: vec![LinkAddress { address: address.into(), prefix: 24, usable: true, secondary: false }],
-    }
+    build::link(2, "eth0", &[&address.to_string()])
 }
 
 impl State {

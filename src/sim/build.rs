@@ -1,8 +1,9 @@
 //! Specs made by hand: what the simulator's own worlds and the tests of the engine are written with. Every default is
 //! what the configuration language gives for an instance block that says nothing.
 
-use crate::spec::{Claim, Command, InstanceSpec, Peer, Run, ScriptSpec, Spec, Transport, VirtualAddress};
+use crate::spec::{Claim, Command, IfName, InstanceSpec, Peer, Run, ScriptSpec, Spec, Transport, VirtualAddress};
 use crate::time::Interval;
+use crate::vrrp::io::{Link, LinkAddress};
 use crate::wire::{Family, Priority, Version, Vrid};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -21,6 +22,35 @@ pub fn instance(name: &str, vrid: u8, priority: u8, addresses: &[IpAddr]) -> Ins
         transport: Transport::Multicast { group: family.multicast_group() },
         claim: Arc::new(claim(addresses)),
         ..InstanceSpec::plain()
+    }
+}
+
+/// An Ethernet link that is up and running, MTU 1500, with usable addresses: `ADDRESS` or `ADDRESS/PREFIX`, where 24 and 64 are
+/// what is meant without one. What is no address is left out.
+///
+/// # Panics
+/// `name` is empty or longer than an interface's can be.
+pub fn link(index: u32, name: &str, addresses: &[&str]) -> Link {
+    let address = |text: &&str| {
+        let (address, prefix) = text.split_once('/').unwrap_or((text, ""));
+        let address: IpAddr = address.parse().ok()?;
+        let prefix = prefix.parse().unwrap_or(if address.is_ipv4() { 24 } else { 64 });
+        Some(LinkAddress { address, prefix, usable: true, secondary: false })
+    };
+    Link {
+        index,
+        name: IfName::new(name).expect("a name of 1 to 15 bytes"),
+        running: true,
+        up: true,
+        mtu: 1500,
+        mac: Some([2, 0, 0, 0, 0, index.to_le_bytes()[0]]),
+        loopback: false,
+        multicast: true,
+        arp: true,
+        master: 0,
+        lower: 0,
+        kind: "veth".into(),
+        addresses: addresses.iter().filter_map(address).collect(),
     }
 }
 

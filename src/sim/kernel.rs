@@ -283,21 +283,7 @@ fn links(node: usize, spec: &Spec, lan: &Lan) -> Vec<Link> {
 }
 
 fn plain(index: u32, name: IfName, mac: [u8; 6]) -> Link {
-    Link {
-        index,
-        name,
-        running: true,
-        up: true,
-        mtu: 1500,
-        mac: Some(mac),
-        loopback: false,
-        multicast: true,
-        arp: true,
-        master: 0,
-        lower: 0,
-        kind: "".into(),
-        addresses: Vec::new(),
-    }
+    Link { mac: Some(mac), kind: "".into(), ..super::build::link(index, name.as_str(), &[]) }
 }
 
 fn own_v4(place: usize, number: u8) -> Ipv4Addr {

@@ -1,16 +1,15 @@
 //! A configuration turned into an engine and its snapshot, without a machine.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use vipd::config::Env;
 use vipd::config::load;
 use vipd::config::system::TableSystem;
 use vipd::config::text::expand::TextEnv;
 use vipd::config::text::source::MapLoader;
-use vipd::spec::{IfName, Spec};
+use vipd::spec::Spec;
 use vipd::time::Time;
 use vipd::vrrp::Engine;
-use vipd::vrrp::io::{Input, Link, LinkAddress, Wall};
+use vipd::vrrp::io::{Input, Wall};
 
 pub const GOLDEN_CONF: &str = include_str!("golden/keepalived.conf");
 
@@ -23,28 +22,7 @@ pub fn spec(text: &str) -> Arc<Spec> {
     Arc::new(spec.unwrap_or_else(|| panic!("{:?}", diagnostics.list)))
 }
 
-pub fn link(index: u32, name: &str, addresses: &[&str]) -> Link {
-    let address = |text: &&str| {
-        let (address, prefix) = text.split_once('/').unwrap();
-        let address: IpAddr = address.parse().unwrap();
-        LinkAddress { address, prefix: prefix.parse().unwrap(), usable: true, secondary: false }
-    };
-    Link {
-        index,
-        name: IfName::new(name).unwrap(),
-        running: true,
-        up: true,
-        mtu: 1500,
-        mac: Some([2, 0, 0, 0, 0, index as u8]),
-        loopback: false,
-        multicast: true,
-        arp: true,
-        master: 0,
-        lower: 0,
-        kind: "veth".into(),
-        addresses: addresses.iter().map(address).collect(),
-    }
-}
+pub use vipd::sim::build::link;
 
 /// An engine on eth0 and eth1 that has lived for `seconds` without hearing anybody.
 pub fn engine(spec: &Arc<Spec>, seconds: u64) -> (Engine, Time) {

@@ -3,10 +3,10 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use vipd::sim::{Scenario, build, run};
-use vipd::spec::{Auth, IfName, InstanceId, InstanceSpec, Spec};
+use vipd::spec::{Auth, InstanceId, InstanceSpec, Spec};
 use vipd::time::{Interval, Time};
 use vipd::vrrp::Engine;
-use vipd::vrrp::io::{Action, Event, Input, Link, LinkAddress, Outcome, Refusal, Role, RxMeta, Transmit};
+use vipd::vrrp::io::{Action, Event, Input, Outcome, Refusal, Role, RxMeta, Transmit};
 use vipd::wire::advert::{self, Saying};
 use vipd::wire::checksum::ChecksumRule;
 use vipd::wire::{Family, PROTOCOL_VRRP, Priority, Version, frames};
@@ -54,22 +54,7 @@ pub fn instance(version: Version, priority: u8) -> InstanceSpec {
 
 impl Bench {
     pub fn new(spec: InstanceSpec) -> (Bench, Seen) {
-        let address = LinkAddress { address: OWN.into(), prefix: 24, usable: true, secondary: false };
-        let link = Link {
-            index: 2,
-            name: IfName::new("eth0").unwrap(),
-            running: true,
-            up: true,
-            mtu: 1500,
-            mac: Some([2, 0, 0, 0, 0, 10]),
-            loopback: false,
-            multicast: true,
-            arp: true,
-            master: 0,
-            lower: 0,
-            kind: "".into(),
-            addresses: vec![address],
-        };
+        let link = build::link(2, "eth0", &[&OWN.to_string()]);
         let now = Time::from_micros(1_000_000);
         let engine = Engine::new(Arc::new(build::spec(vec![spec.clone()])), vec![link], now);
         let mut bench = Bench { engine, now, spec };
