@@ -12,6 +12,7 @@ use crate::vrrp::snapshot::{InstanceView, Snapshot};
 use crate::wire::{Family, Version, Vrid};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 /// An instance of a node.
 type Member = (usize, InstanceId);
@@ -101,7 +102,7 @@ pub(super) fn judge(
     snapshots: &[Option<Snapshot>],
 ) -> Result<(), (Law, String)> {
     fn view(snapshots: &[Option<Snapshot>], member: Member) -> Option<&InstanceView> {
-        snapshots.get(member.0)?.as_ref()?.instances.get(member.1.index())
+        snapshots.get(member.0)?.as_ref()?.instances.get(member.1.index()).map(Arc::as_ref)
     }
     let here: Vec<Member> = members.iter().copied().filter(|m| view(snapshots, *m).is_some()).collect();
     let groups: Vec<Vec<Key>> = here.iter().map(|m| ties(world, *m)).collect();

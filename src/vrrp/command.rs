@@ -16,7 +16,7 @@ impl Engine {
         match command {
             Command::Stop { release } => self.stop(release),
             Command::ClearCounters => {
-                for instance in &mut self.instances {
+                for instance in self.instances.iter_mut() {
                     instance.counters = Counters::default();
                     instance.refused_speakers.clear();
                     instance.rivals.clear();

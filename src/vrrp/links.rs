@@ -7,6 +7,7 @@
 use super::io::{Link, LinkAddress, LinkFact};
 use crate::spec::IfName;
 use crate::time::{Interval, Time};
+use rustc_hash::FxHashSet;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
@@ -18,12 +19,42 @@ pub(super) struct Known {
     pub(super) running: bool,
     /// When the belief will follow the fact.
     flips_at: Option<Time>,
+    /// Which addresses `link` has, to be asked without going through thousands of them.
+    there: FxHashSet<(IpAddr, u8)>,
 }
 
 impl Known {
     /// The belief is about to follow the fact, and has not yet.
     pub(super) fn is_changing(&self) -> bool {
         self.flips_at.is_some()
+    }
+
+    /// True if this is news.
+    fn put(&mut self, address: LinkAddress) -> bool {
+        let addresses = &mut self.link.addresses;
+        if self.there.insert((address.address, address.prefix)) {
+            addresses.push(address);
+            return true;
+        }
+        match addresses.iter_mut().find(|a| a.address == address.address && a.prefix == address.prefix) {
+            Some(present) if *present != address => {
+                *present = address;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// True if it was there.
+    fn drop(&mut self, address: IpAddr, prefix: u8) -> bool {
+        if !self.there.remove(&(address, prefix)) {
+            return false;
+        }
+        let addresses = &mut self.link.addresses;
+        if let Some(at) = addresses.iter().position(|a| a.address == address && a.prefix == prefix) {
+            addresses.remove(at);
+        }
+        true
     }
 }
 
@@ -40,7 +71,8 @@ pub(super) type Delays<'a> = &'a dyn Fn(&IfName) -> (Interval, Interval);
 impl Links {
     pub(super) fn new(links: Vec<Link>) -> Links {
         let mut all = Links::default();
-        for link in links {
+        for mut link in links {
+            dedup(&mut link.addresses);
             all.insert(link, None);
         }
         all
@@ -109,32 +141,17 @@ impl Links {
             }
             LinkFact::Gone { index } => changed.extend(self.remove(index).map(|known| known.link.name)),
             LinkFact::Address { index, address } => {
-                if let Some(known) = self.by_index.get_mut(&index) {
-                    match known
-                        .link
-                        .addresses
-                        .iter_mut()
-                        .find(|a| a.address == address.address && a.prefix == address.prefix)
-                    {
-                        Some(present) if *present == address => {}
-                        Some(present) => {
-                            *present = address;
-                            changed.insert(known.link.name.clone());
-                        }
-                        None => {
-                            known.link.addresses.push(address);
-                            changed.insert(known.link.name.clone());
-                        }
-                    }
+                if let Some(known) = self.by_index.get_mut(&index)
+                    && known.put(address)
+                {
+                    changed.insert(known.link.name.clone());
                 }
             }
             LinkFact::AddressGone { index, address, prefix } => {
-                if let Some(known) = self.by_index.get_mut(&index) {
-                    let before = known.link.addresses.len();
-                    known.link.addresses.retain(|a| a.address != address || a.prefix != prefix);
-                    if known.link.addresses.len() != before {
-                        changed.insert(known.link.name.clone());
-                    }
+                if let Some(known) = self.by_index.get_mut(&index)
+                    && known.drop(address, prefix)
+                {
+                    changed.insert(known.link.name.clone());
                 }
             }
             LinkFact::Healed { .. } | LinkFact::Swept { .. } => {}
@@ -161,7 +178,8 @@ impl Links {
     fn insert(&mut self, link: Link, old: Option<&Known>) {
         let (running, flips_at) = old.map_or((link.running, None), |old| (old.running, old.flips_at));
         self.by_name.insert(link.name.clone(), link.index);
-        self.by_index.insert(link.index, Known { link, running, flips_at });
+        let there = link.addresses.iter().map(|a| (a.address, a.prefix)).collect();
+        self.by_index.insert(link.index, Known { link, running, flips_at, there });
     }
 
     fn remove(&mut self, index: u32) -> Option<Known> {

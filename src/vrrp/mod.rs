@@ -24,6 +24,7 @@ pub mod overhear;
 mod ports;
 mod receive;
 pub mod reload;
+mod roster;
 mod script;
 mod settle;
 pub mod snapshot;
@@ -34,7 +35,7 @@ mod transmit;
 mod view;
 
 use crate::agenda::{Agenda, Slot};
-use crate::spec::{GroupId, IfName, InstanceId, ProcessId, ScriptId, Spec};
+use crate::spec::{GroupId, IfName, InstanceId, ProcessId, ScriptId, ScriptSpec, Spec};
 use crate::time::{Interval, Time};
 use garp::Lanes;
 use index::Index;
@@ -44,6 +45,8 @@ use io::{
     SocketState, TrackValue, Tracker, Wake, Wall,
 };
 use links::Links;
+use roster::Roster;
+use rustc_hash::FxHashMap;
 use script::Monitor;
 use snapshot::Snapshot;
 use speakers::{Refused, Table};
@@ -56,12 +59,16 @@ use track::Board;
 #[derive(Clone, Debug)]
 pub struct Engine {
     spec: Arc<Spec>,
-    instances: Vec<Instance>,
+    instances: Roster,
+    /// Grows with every change of what a view shows beside its instance: trackers, links, steps of the wall clock.
+    around: u64,
     /// Shown state of each group.
     groups: Vec<Role>,
     scripts: Vec<Monitor>,
     /// The last number that was used for a run of a script.
     attempts: Attempt,
+    /// Whose each run under way is.
+    runs: FxHashMap<Attempt, ScriptId>,
     board: Board,
     links: Links,
     lanes: Lanes,
@@ -125,6 +132,7 @@ impl Engine {
     fn blank(spec: Arc<Spec>, links: Vec<Link>, opening: bool, now: Time) -> Engine {
         Engine {
             instances: spec.instances.iter().map(|instance| Instance::new(instance, opening, now)).collect(),
+            around: 0,
             groups: vec![Role::Init; spec.groups.len()],
             scripts: spec.scripts.iter().map(|script| Monitor::new(script, now, false)).collect(),
             board: Board::new(&spec),
@@ -142,6 +150,7 @@ impl Engine {
             refused: BTreeMap::new(),
             strangers: Table::default(),
             attempts: Attempt::default(),
+            runs: FxHashMap::default(),
             told: BTreeMap::new(),
             told_clash: None,
             stopped: false,
@@ -173,7 +182,7 @@ impl Engine {
             Input::Socket { instance, state } => self.socket(instance, state),
             Input::Sent { instance, destination, failure } => self.sent(instance, destination, failure),
             Input::Applied { instance, outcome } => self.applied(instance, outcome),
-            Input::WallClock(wall) => self.wall = wall,
+            Input::WallClock(wall) => self.set_wall(wall),
             Input::Command(command) => self.command(command),
         }
         if opening {
@@ -184,6 +193,15 @@ impl Engine {
         }
         // News can move a deadline into the past: a priority that rises shortens a patience that has almost ended.
         self.fire();
+    }
+
+    /// A step of the clock moves every time that is shown to people; that two clocks are read one after the other does not.
+    fn set_wall(&mut self, wall: Wall) {
+        const STEP: u64 = 1_000;
+        if self.unix(wall.at).abs_diff(wall.unix_micros) >= STEP {
+            self.around += 1;
+        }
+        self.wall = wall;
     }
 
     fn socket(&mut self, id: InstanceId, state: SocketState) {
@@ -202,15 +220,33 @@ impl Engine {
     }
 
     fn script_ended(&mut self, script: ScriptId, exit: Exit) {
-        let (Some(monitor), Some(spec)) = (self.scripts.get_mut(script.index()), self.spec.scripts.get(script.index()))
-        else {
-            return;
+        self.watch(script, |monitor, spec, _, out| monitor.ended(script, spec, exit, out));
+    }
+
+    /// Lets `act` work on one script, and sees to it afterwards that those who depend on its health, the agenda and the register
+    /// of runs know. `act` answers whether the health that others see is different.
+    fn watch(
+        &mut self,
+        id: ScriptId,
+        act: impl FnOnce(&mut Monitor, &ScriptSpec, &mut Attempt, &mut VecDeque<Action>) -> bool,
+    ) {
+        let slot = self.slot(Alarm::Script(id));
+        let (Some(monitor), Some(spec)) = (self.scripts.get_mut(id.index()), self.spec.scripts.get(id.index())) else {
+            return self.agenda.set(slot, None);
         };
-        if monitor.ended(script, spec, exit, &mut self.out) {
-            self.unsettled.extend(self.index.of_tracker(Tracker::Script(script)));
+        let before = monitor.attempt();
+        if act(monitor, spec, &mut self.attempts, &mut self.out) {
+            self.around += 1;
+            self.unsettled.extend(self.index.of_tracker(Tracker::Script(id)));
         }
-        let at = monitor.deadline();
-        self.agenda.set(self.slot(Alarm::Script(script)), at);
+        let after = monitor.attempt();
+        if before != after {
+            if let Some(before) = before {
+                self.runs.remove(&before);
+            }
+            self.runs.extend(after.map(|after| (after, id)));
+        }
+        self.agenda.set(slot, monitor.deadline());
     }
 
     fn reread(&mut self, tracker: Tracker, value: TrackValue) {
@@ -234,6 +270,7 @@ impl Engine {
     fn take_reading(&mut self, tracker: Tracker, value: TrackValue) -> bool {
         let changed = self.board.tell(&self.spec, tracker, value, self.now);
         if changed {
+            self.around += 1;
             self.out.push_back(Action::Report(Event::TrackerChanged { tracker, value }));
         }
         changed
@@ -290,8 +327,7 @@ impl Engine {
 
     /// The script that a run under way belongs to.
     pub fn script_of(&self, attempt: Attempt) -> Option<ScriptId> {
-        let mut monitors = (0..).map(ScriptId).zip(&self.scripts);
-        monitors.find(|(_, monitor)| monitor.attempt() == Some(attempt)).map(|(script, _)| script)
+        self.runs.get(&attempt).copied()
     }
 
     /// The read model at `now`.
@@ -370,19 +406,12 @@ impl Engine {
                     }
                 }
                 Some(Alarm::Script(id)) => {
-                    let at = match (self.scripts.get_mut(id.index()), self.spec.scripts.get(id.index())) {
-                        (Some(monitor), Some(spec)) => {
-                            if monitor.due(id, spec, self.now, &mut self.attempts, &mut self.out) {
-                                self.unsettled.extend(self.index.of_tracker(Tracker::Script(id)));
-                            }
-                            monitor.deadline()
-                        }
-                        _ => None,
-                    };
-                    self.agenda.set(slot, at);
+                    let now = self.now;
+                    self.watch(id, |monitor, spec, attempts, out| monitor.due(id, spec, now, attempts, out));
                 }
                 Some(Alarm::Process(id)) => {
                     self.board.process_due(&self.spec, id.index(), self.now);
+                    self.around += 1;
                     self.agenda.set(slot, self.board.process_deadline(id.index()));
                     self.unsettled.extend(self.index.of_tracker(Tracker::Process(id)));
                 }
@@ -443,6 +472,7 @@ impl Engine {
     /// Makes what follows from Spec and links again: tables, agenda, everybody's standing.
     fn rebuild(&mut self) {
         self.rebound += 1;
+        self.around += 1;
         self.index = Index::new(&self.spec, &mut self.lanes);
         for known in self.links.iter() {
             self.index.note_running(&known.link.name, known.running);
@@ -458,8 +488,11 @@ impl Engine {
             self.agenda.set(self.slot(Alarm::Plan(id)), instance.plan.deadline());
             self.unsettled.insert(id);
         }
+        self.runs.clear();
         for (position, monitor) in self.scripts.iter().enumerate() {
-            self.agenda.set(self.slot(Alarm::Script(ScriptId(position as u32))), monitor.deadline());
+            let id = ScriptId(position as u32);
+            self.agenda.set(self.slot(Alarm::Script(id)), monitor.deadline());
+            self.runs.extend(monitor.attempt().map(|attempt| (attempt, id)));
         }
         for position in 0..self.spec.processes.len() {
             let slot = self.slot(Alarm::Process(ProcessId(position as u32)));
@@ -492,6 +525,7 @@ impl Engine {
     /// Something is different about these interfaces.
     fn links_changed(&mut self, names: BTreeSet<IfName>) {
         self.agenda.set(self.slot(Alarm::Debounce), self.links.deadline());
+        self.around += u64::from(!names.is_empty());
         for name in names {
             let running = self.links.is_running(&name);
             if self.index.note_running(&name, running) {

@@ -96,7 +96,7 @@ impl Engine {
         if self.now < self.not_before {
             let before = self.not_before;
             self.not_before = before.before(old.startup_delay) + new.startup_delay;
-            for instance in &mut self.instances {
+            for instance in self.instances.iter_mut() {
                 instance.move_start(before, self.not_before.max(self.now));
             }
         }
@@ -168,7 +168,7 @@ impl Engine {
     /// Moves the instances over; answers with the changed ones and where they were.
     fn go_over_instances(&mut self, old: &Spec, new: &Spec) -> Vec<(InstanceId, usize)> {
         let pairs = pair(&old.instances, &new.instances, same_name_and_router, same_router);
-        let mut before: Vec<Option<Instance>> = std::mem::take(&mut self.instances).into_iter().map(Some).collect();
+        let mut before: Vec<Option<Instance>> = self.instances.take().into_iter().map(Some).collect();
         let masters = |instances: &[Option<Instance>]| -> BTreeSet<u32> {
             let ids = (0..).zip(instances);
             ids.filter(|(_, instance)| instance.as_ref().is_some_and(Instance::is_master)).map(|(id, _)| id).collect()

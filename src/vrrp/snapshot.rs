@@ -1,4 +1,5 @@
-//! The read model: what status, dumps, JSON and metrics show. A copy, made on request; nothing reads the engine itself.
+//! The read model: what status, dumps, JSON and metrics show. Made on request, of an instance only if it was touched since; nothing
+//! reads the engine itself.
 
 use super::io::{Cause, Exit, Fault, Link, Port, Refusal, Role};
 use crate::spec::InstanceId;
@@ -7,6 +8,7 @@ use crate::wire::{Family, Priority, Version, Vrid};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 /// The whole state at one moment.
 #[derive(Clone, PartialEq, Debug, Default, Serialize)]
@@ -14,7 +16,8 @@ pub struct Snapshot {
     pub now: Time,
     /// Wall clock at `now`, microseconds since the epoch; 0 if never told.
     pub unix_micros: u64,
-    pub instances: Vec<InstanceView>,
+    /// By number. What was not touched since the last snapshot is the same one.
+    pub instances: Vec<Arc<InstanceView>>,
     pub groups: Vec<GroupView>,
     pub scripts: Vec<ScriptView>,
     pub trackers: Vec<TrackerView>,

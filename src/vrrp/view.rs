@@ -14,16 +14,16 @@ use crate::spec::{InstanceId, InstanceSpec};
 use crate::time::{Interval, Time};
 use crate::wire::Priority;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 impl Engine {
     pub(super) fn view(&self, now: Time) -> Snapshot {
-        let instances = (0..).map(InstanceId).zip(self.spec.instances.iter().zip(&self.instances));
         let name =
             |id: &InstanceId| self.spec.instances.get(id.index()).map(|spec| spec.name.clone()).unwrap_or_default();
         Snapshot {
             now,
             unix_micros: self.unix(now),
-            instances: instances.map(|(id, (spec, instance))| self.view_instance(id, spec, instance, now)).collect(),
+            instances: self.view_instances(now),
             groups: self
                 .spec
                 .groups
@@ -66,8 +66,44 @@ impl Engine {
         }
     }
 
+    fn view_instances(&self, now: Time) -> Vec<Arc<InstanceView>> {
+        self.instances.show(|position, instance, shown| {
+            let id = InstanceId(u32::try_from(position).unwrap_or(u32::MAX));
+            let spec = self.spec.instances.get(position)?;
+            let known = shown.at(now, self.around).cloned();
+            if let Some(known) = known {
+                debug_assert_eq!(*known, self.as_shown(self.view_instance(id, spec, instance, now), &known));
+                return Some(known);
+            }
+            let view = Arc::new(self.view_instance(id, spec, instance, now));
+            shown.renew(view.clone(), self.around, now, self.holds_until(spec, instance, &view, now));
+            Some(view)
+        })
+    }
+
+    /// With the other's time of day: two readings of the clocks differ by a little.
+    fn as_shown(&self, view: InstanceView, known: &InstanceView) -> InstanceView {
+        InstanceView { since_unix_micros: known.since_unix_micros, ..view }
+    }
+
+    /// When a view says something else although nothing has happened.
+    fn holds_until(&self, spec: &InstanceSpec, instance: &Instance, view: &InstanceView, now: Time) -> Time {
+        if spec.group.is_some() && instance.wants_master() {
+            // It depends on the other members.
+            return now;
+        }
+        let down = view.master_down;
+        let after = |last: Time, patience: Interval| last + patience + Interval::from_micros(1);
+        let heard =
+            view.master.as_ref().filter(|master| !master.ourselves && !master.silent).and_then(|m| m.last_heard);
+        let speakers = view.refused_speakers.iter().filter(|speaker| speaker.current).map(|speaker| speaker.last_heard);
+        let rivals = view.rivals.iter().filter(|rival| rival.current).map(|rival| rival.last_heard);
+        let ends = heard.into_iter().chain(speakers).chain(rivals).map(|last| after(last, down));
+        ends.chain(view.preempt_at).min().unwrap_or(Time::NEVER)
+    }
+
     /// The wall clock at a point in time, before or after the moment at which it was told; 0 if it never was.
-    fn unix(&self, at: Time) -> u64 {
+    pub(super) fn unix(&self, at: Time) -> u64 {
         match self.wall.unix_micros {
             0 => 0,
             told => (told + at.since(self.wall.at).as_micros()).saturating_sub(self.wall.at.since(at).as_micros()),

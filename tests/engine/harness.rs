@@ -37,24 +37,7 @@ pub fn address(text: &str, prefix: u8) -> LinkAddress {
     LinkAddress { address: ip(text), prefix, usable: true, secondary: false }
 }
 
-/// An Ethernet link that is up and running.
-pub fn link(index: u32, label: &str, addresses: &[&str]) -> Link {
-    Link {
-        index,
-        name: name(label),
-        running: true,
-        up: true,
-        mtu: 1500,
-        mac: Some([2, 0, 0, 0, 0, index as u8]),
-        loopback: false,
-        multicast: true,
-        arp: true,
-        master: 0,
-        lower: 0,
-        kind: "veth".into(),
-        addresses: addresses.iter().map(|text| address(text, if text.contains(':') { 64 } else { 24 })).collect(),
-    }
-}
+pub use vipd::sim::build::link;
 
 /// The two links that most tests use.
 pub fn links() -> Vec<Link> {
@@ -289,7 +272,7 @@ impl Bench {
     }
 
     pub fn view(&self, index: usize) -> InstanceView {
-        self.engine.snapshot(self.now).instances.swap_remove(index)
+        (*self.engine.snapshot(self.now).instances[index]).clone()
     }
 
     pub fn role(&self, index: usize) -> Role {

@@ -8,7 +8,9 @@ use netlink_packet_route::address::AddressMessage;
 use netlink_packet_route::link::{
     InfoData, InfoKind, InfoMacVlan, InfoVrf, LinkAttribute, LinkFlags, LinkInfo, LinkMessage, MacVlanMode,
 };
+use rustc_hash::FxHashSet;
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
 /// An interface, with what the engine need not know.
 #[derive(Clone, PartialEq, Debug)]
@@ -22,6 +24,8 @@ pub struct Known {
     pub group: u32,
     /// Its alias says that a daemon as this one made it.
     pub ours: bool,
+    /// Which addresses `link` has, to be asked without going through thousands of them.
+    there: FxHashSet<(IpAddr, u8)>,
 }
 
 /// All interfaces by index.
@@ -103,8 +107,7 @@ impl Links {
     }
 
     pub(crate) fn has_address(&self, key: &AddressKey) -> bool {
-        self.get(key.index)
-            .is_some_and(|k| k.link.addresses.iter().any(|a| a.address == key.address && a.prefix == key.prefix))
+        self.get(key.index).is_some_and(|known| known.there.contains(&(key.address, key.prefix)))
     }
 
     /// Takes what a message says; the link as it was and is, if anything that counts has changed.
@@ -114,6 +117,7 @@ impl Links {
         let before = self.by_index.get(&now.link.index).cloned();
         if let Some(before) = &before {
             now.link.addresses.clone_from(&before.link.addresses);
+            now.there.clone_from(&before.there);
             if *before == now {
                 return None;
             }
@@ -130,6 +134,10 @@ impl Links {
     pub fn put_address(&mut self, key: AddressKey, address: LinkAddress) -> bool {
         let Some(known) = self.by_index.get_mut(&key.index) else { return false };
         let addresses = &mut known.link.addresses;
+        if known.there.insert((key.address, key.prefix)) {
+            addresses.push(address);
+            return true;
+        }
         match addresses.iter_mut().find(|a| a.address == key.address && a.prefix == key.prefix) {
             Some(old) if *old == address => return false,
             Some(old) => *old = address,
@@ -140,9 +148,14 @@ impl Links {
 
     pub(crate) fn drop_address(&mut self, key: &AddressKey) -> bool {
         let Some(known) = self.by_index.get_mut(&key.index) else { return false };
-        let before = known.link.addresses.len();
-        known.link.addresses.retain(|a| a.address != key.address || a.prefix != key.prefix);
-        known.link.addresses.len() != before
+        if !known.there.remove(&(key.address, key.prefix)) {
+            return false;
+        }
+        let addresses = &mut known.link.addresses;
+        if let Some(at) = addresses.iter().position(|a| a.address == key.address && a.prefix == key.prefix) {
+            addresses.remove(at);
+        }
+        true
     }
 }
 
@@ -207,5 +220,5 @@ fn read(message: &LinkMessage) -> Option<Known> {
         link.lower = 0;
     }
     link.arp = !has(LinkFlags::Noarp) && link.mac.is_some() && !link.loopback;
-    Some(Known { link, vrf_table, private, group, ours })
+    Some(Known { link, vrf_table, private, group, ours, there: FxHashSet::default() })
 }

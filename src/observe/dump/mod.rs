@@ -12,13 +12,14 @@ mod machine;
 pub use checker::Clock;
 
 use super::describe;
-use crate::spec::{GroupSpec, ParamMatch, ProcessSpec, ScriptSpec, Spec, Tie, TieTarget};
+use crate::spec::{GroupSpec, InstanceId, ParamMatch, ProcessSpec, ScriptSpec, Spec, Tie, TieTarget};
 use crate::time::Interval;
 use crate::vrrp::io::Fault;
 use crate::vrrp::snapshot::{GroupView, InstanceView, ScriptView, Snapshot, TrackerView};
 use globals::{Speaker, globals};
 use instance::{instance, programs, ties};
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 /// Lines with an indent.
 struct Page(String);
@@ -166,7 +167,8 @@ fn statics(page: &mut Page, spec: &Spec, snapshot: &Snapshot) {
 
 fn group(page: &mut Page, spec: &Spec, now: &Snapshot, one: &GroupSpec, view: &GroupView) {
     put!(page, 1, "VRRP Sync Group = {}, {}", one.name, view.state);
-    let members: Vec<&InstanceView> = one.members.iter().filter_map(|id| now.instances.get(id.index())).collect();
+    let member = |id: &InstanceId| now.instances.get(id.index()).map(Arc::as_ref);
+    let members: Vec<&InstanceView> = one.members.iter().filter_map(member).collect();
     let own = |f: &Fault| !matches!(f, Fault::Group(_) | Fault::Pending(_));
     let faulty = members.iter().filter(|m| m.faults.iter().any(own)).count();
     let init = members.iter().filter(|m| m.faults.iter().any(|f| matches!(f, Fault::Pending(_)))).count();

@@ -21,7 +21,7 @@ type Rows<'a> = [Row<'a>];
 
 pub(super) fn families(page: &mut Page, sources: &Sources<'_>) {
     let snapshot = sources.snapshot;
-    let rows: Vec<Row<'_>> = snapshot.instances.iter().map(row).collect();
+    let rows: Vec<Row<'_>> = snapshot.instances.iter().map(|view| row(view)).collect();
     states(page, &rows);
     addresses(page, &rows, sources);
     times(page, &rows, snapshot);

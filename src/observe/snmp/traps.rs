@@ -37,7 +37,7 @@ pub struct Places(HashMap<Box<str>, (u32, Option<IpAddr>)>);
 
 impl Places {
     pub(crate) fn of(seen: &super::Seen<'_>) -> Places {
-        let place = |view: &crate::vrrp::snapshot::InstanceView| {
+        let place = |view: &std::sync::Arc<crate::vrrp::snapshot::InstanceView>| {
             let interface = seen.index_of(view.interface.as_deref()).unwrap_or(0);
             (view.name.clone(), (interface, view.source))
         };

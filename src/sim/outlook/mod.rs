@@ -140,7 +140,7 @@ fn masters(members: &[Member<'_>], standings: &Standings) -> Vec<usize> {
 /// The instance of a member at some moment; `None` where no daemon runs.
 pub(super) fn view<'s>(member: &Member<'_>, standings: &'s Standings) -> Option<&'s InstanceView> {
     let snapshot = standings.get(member.server)?.as_ref()?;
-    snapshot.instances.iter().find(|view| view.name == member.instance.name)
+    snapshot.instances.iter().map(Arc::as_ref).find(|view| view.name == member.instance.name)
 }
 
 pub(super) struct Player<'p, 'a> {

@@ -88,7 +88,9 @@ fn moment(calm: &Calm, server: usize, failures: &[&Failure], specs: &Specs) -> T
         }
     }
     let master = snapshot.instances.iter().find(|view| view.state == Role::Master);
-    master.and_then(last_advert).map_or(settled, |(last, interval)| following(last, interval, settled) + JUST_AFTER)
+    master
+        .and_then(|view| last_advert(view))
+        .map_or(settled, |(last, interval)| following(last, interval, settled) + JUST_AFTER)
 }
 
 /// When a master spoke last, and how often it does.
