@@ -200,7 +200,7 @@ fn a_package_takes_every_daemon_along() {
     let conf = ground.directory.join("other.conf");
     let log = ground.directory.join("other.log");
     let line =
-        format!("exec {} -G -l -n -D -f {} -p {others} 2>>{}", crate::ground::VIPD, conf.display(), log.display());
+        format!("exec {} -G -l -n -D -f {} -p {others} 2>>{}", crate::ground::vipd(), conf.display(), log.display());
     let mut other = within(&line).spawn().unwrap();
     let told = || std::fs::read_to_string(&log).unwrap_or_default().matches("Startup complete").count();
     daemon.wait_for("the other one to stand", || told() == 1);

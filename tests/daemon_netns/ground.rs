@@ -5,13 +5,18 @@ use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 /// How long anything may take before a test gives up: a loaded machine is slow, a broken daemon never gets there.
 pub const PATIENCE: Duration = Duration::from_secs(90);
 
-pub const VIPD: &str = env!("CARGO_BIN_EXE_vipd");
+/// The daemon that is tested: the one that was built with the test, or `VIPD_PROGRAM`, so that a release build can be measured.
+pub fn vipd() -> &'static str {
+    static PROGRAM: OnceLock<String> = OnceLock::new();
+    PROGRAM.get_or_init(|| std::env::var("VIPD_PROGRAM").unwrap_or_else(|_| env!("CARGO_BIN_EXE_vipd").to_owned()))
+}
 
 pub struct Ground {
     pub name: String,
@@ -120,7 +125,7 @@ impl Ground {
     /// its own. It is not waited for.
     pub fn start_by(&self, line: &str, flags: &str) -> Daemon {
         let conf = self.directory.join("keepalived.conf");
-        let line = line.replace("{vipd}", &format!("{VIPD} -G -f {} -n -l -D {flags}", conf.display()));
+        let line = line.replace("{vipd}", &format!("{} -G -f {} -n -l -D {flags}", vipd(), conf.display()));
         let mut command = Command::new("ip");
         command.args(["netns", "exec", &self.name, "bash", "-c", &line]).env("TMPDIR", &self.directory);
         self.spawn(command)
@@ -128,17 +133,17 @@ impl Ground {
 
     /// A daemon in the foreground that has said that it stands.
     pub fn start(&self, flags: &str) -> Daemon {
-        self.start_program(VIPD.as_ref(), flags)
+        self.start_program(vipd().as_ref(), flags)
     }
 
     /// As [`Ground::start`], with the machine's own /run.
     pub fn start_in_real_run(&self, flags: &str) -> Daemon {
-        self.start_with(self.command(VIPD.as_ref(), &format!("-n -l -D {flags}"), false))
+        self.start_with(self.command(vipd().as_ref(), &format!("-n -l -D {flags}"), false))
     }
 
     /// As [`Ground::start`], with variables in the daemon's environment.
     pub fn start_with_environment(&self, flags: &str, variables: &[(&str, &str)]) -> Daemon {
-        let mut command = self.command(VIPD.as_ref(), &format!("-n -l -D {flags}"), true);
+        let mut command = self.command(vipd().as_ref(), &format!("-n -l -D {flags}"), true);
         command.envs(variables.iter().copied());
         self.start_with(command)
     }
@@ -179,7 +184,7 @@ impl Ground {
 
     /// Runs a daemon to its end.
     pub fn run(&self, flags: &str) -> std::process::Output {
-        self.run_program(VIPD.as_ref(), flags)
+        self.run_program(vipd().as_ref(), flags)
     }
 
     pub fn run_program(&self, program: &Path, flags: &str) -> std::process::Output {

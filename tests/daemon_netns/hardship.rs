@@ -131,7 +131,7 @@ fn a_full_disk_costs_the_dump_and_nothing_else() {
         |arguments: &[&str]| assert!(Command::new(arguments[0]).args(&arguments[1..]).status().unwrap().success());
     mount(&["mount", "-t", "tmpfs", "-o", "size=4k,nr_inodes=3", "tmpfs", full.to_str().unwrap()]);
     std::fs::write(full.join("rubbish"), vec![0; 4096]).unwrap();
-    let daemon = ground.start_in(crate::ground::VIPD.as_ref(), "", &full);
+    let daemon = ground.start_in(crate::ground::vipd().as_ref(), "", &full);
     daemon.wait_for_address(&ground, "10.9.0.10/24", true);
     daemon.signal(libc::SIGUSR1);
     daemon.wait_for_log("Can't open");

@@ -203,7 +203,7 @@ fn relative_paths_count_from_where_it_was_started() {
     let line = format!(
         "cd {} && exec {} -G -f keepalived.conf -glog.txt -p k.pid -r v.pid",
         ground.directory.display(),
-        crate::ground::VIPD
+        crate::ground::vipd()
     );
     let mut command = std::process::Command::new("ip");
     command.args(["netns", "exec", &ground.name, "sh", "-c", &line]).env("VIPD_CONTROL", "control");

@@ -2,7 +2,7 @@
 //!
 //! The daemon gets a /dev of its own, in which `log` is a socket of the test.
 
-use crate::ground::{Ground, PATIENCE, VIPD, instance, ready};
+use crate::ground::{Ground, PATIENCE, instance, ready, vipd};
 use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -100,10 +100,10 @@ impl Logging {
     fn start(ground: &Ground, flags: &str) -> Logging {
         let devices = "null c 1 3;zero c 1 5;random c 1 8;urandom c 1 9".split(';');
         let devices: String = devices.map(|device| format!("mknod -m 666 /dev/{device} && ")).collect();
-        let here = ground.directory.display();
+        let (here, vipd) = (ground.directory.display(), vipd());
         let line = format!(
             "mount -t tmpfs tmpfs /run && mount -t tmpfs tmpfs /dev && {devices} ln -s {here}/dev-log /dev/log && \
-             cd {here} && exec {VIPD} -n -f {here}/keepalived.conf {flags}"
+             cd {here} && exec {vipd} -n -f {here}/keepalived.conf {flags}"
         );
         let stderr = ground.directory.join("stderr");
         let mut command = Command::new("ip");
@@ -156,10 +156,10 @@ fn the_journal_and_json_say_which_instance_which_state_and_why() {
         return;
     }
     let (ground, syslog) = ground();
-    let here = ground.directory.display();
+    let (here, vipd) = (ground.directory.display(), vipd());
     let line = format!(
         "mount -t tmpfs tmpfs /run && mkdir -p /run/systemd/journal && ln -s {here}/dev-log /run/systemd/journal/socket && \
-         exec {VIPD} -n -l -D --log-format json -f {here}/keepalived.conf --log-file={here}/vipd.log"
+         exec {vipd} -n -l -D --log-format json -f {here}/keepalived.conf --log-file={here}/vipd.log"
     );
     let stderr = ground.directory.join("stderr");
     let mut command = Command::new("ip");
@@ -230,7 +230,7 @@ fn announcements_are_told_as_keepalived_tells_them() {
         daemon.stop();
         sentences
     };
-    assert_eq!(said(VIPD), said("keepalived"));
+    assert_eq!(said(vipd()), said("keepalived"));
 }
 
 fn ground() -> (Ground, Syslog) {
@@ -282,8 +282,9 @@ fn syslog_hears_why_a_daemon_does_not_start() {
         return;
     }
     let (ground, syslog) = ground();
+    let vipd = vipd();
     let line = format!(
-        "mount -t tmpfs tmpfs /dev && mknod -m 666 /dev/null c 1 3 && ln -s {0}/dev-log /dev/log && exec {VIPD} -n -f \
+        "mount -t tmpfs tmpfs /dev && mknod -m 666 /dev/null c 1 3 && ln -s {0}/dev-log /dev/log && exec {vipd} -n -f \
          {0}/none.conf -p {0}/k.pid -r {0}/v.pid",
         ground.directory.display()
     );

@@ -3,7 +3,7 @@
 //! The daemon has no way to be asked for one. The test is its debugger: it stops a thread at the beginning of a function
 //! and lets it go on in the function of the standard library that `unwrap` ends in.
 
-use crate::ground::{Daemon, Ground, VIPD, instance, ready};
+use crate::ground::{Daemon, Ground, instance, ready, vipd};
 use libc::{c_long, c_void, pid_t};
 use std::path::PathBuf;
 
@@ -24,7 +24,7 @@ impl Debugger {
         let path = tasks.find(named).unwrap_or_else(|| panic!("no thread {name}"));
         let thread = path.file_name().unwrap().to_str().unwrap().parse().unwrap();
         let maps = std::fs::read_to_string(format!("/proc/{}/maps", daemon.pid())).unwrap();
-        let first = maps.lines().find(|line| line.ends_with(VIPD)).unwrap();
+        let first = maps.lines().find(|line| line.ends_with(vipd())).unwrap();
         let base = u64::from_str_radix(first.split('-').next().unwrap(), 16).unwrap();
         let debugger = Debugger { thread, base };
         debugger.request(libc::PTRACE_ATTACH, 0, 0);
@@ -86,7 +86,7 @@ impl Debugger {
 
 /// Where in the program file the function stands whose mangled name contains this.
 fn symbol(name: &str) -> u64 {
-    let file = std::fs::read(VIPD).unwrap();
+    let file = std::fs::read(vipd()).unwrap();
     let number =
         |at: usize, bytes: usize| file[at..at + bytes].iter().rev().fold(0, |n: usize, b| n << 8 | usize::from(*b));
     // ELF64: the table of sections, of these the one with symbols (type 2), and the section with their names.

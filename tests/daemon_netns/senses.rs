@@ -48,7 +48,7 @@ fn without_descriptors_there_is_no_mastership() {
     let many: String = (1..=40).map(|n| instance(&format!("V{n}"), n, &format!("10.9.1.{n}/32"))).collect();
     // Each on a virtual MAC has a socket of its own. The hard limit leaves too few of them.
     ground.configure(&many.replace(" interface eth0\n", " interface eth0\n use_vmac\n"));
-    let limited = ground.program("limited", &format!("ulimit -n 64\nexec {} \"$@\"", crate::ground::VIPD));
+    let limited = ground.program("limited", &format!("ulimit -n 64\nexec {} \"$@\"", crate::ground::vipd()));
     let daemon = ground.start_program(&limited, "");
     daemon.wait_for_log("entering FAULT state (no socket: Too many open files");
     let views = || daemon.ask(r#"{"request":"status"}"#)["status"]["instances"].as_array().unwrap().clone();
@@ -79,7 +79,7 @@ fn the_limit_of_open_files_is_raised_and_programs_do_not_notice() {
         check.display(),
         instance("A", 1, "10.9.0.10/24").replace(" priority", " track_script {\n  chk\n }\n priority")
     ));
-    let limited = ground.program("limited", &format!("ulimit -Sn 64\nexec {} \"$@\"", crate::ground::VIPD));
+    let limited = ground.program("limited", &format!("ulimit -Sn 64\nexec {} \"$@\"", crate::ground::vipd()));
     let daemon = ground.start_program(&limited, "");
     daemon.wait_for("the check to run", || told.exists());
     assert_eq!(std::fs::read_to_string(&told).unwrap().trim(), "64");

@@ -2,7 +2,7 @@
 //! that does not read, a full disk, a configuration that changes all the time.
 
 use super::count;
-use super::ground::{Daemon, Ground, PATIENCE, VIPD, instance, ip, ready};
+use super::ground::{Daemon, Ground, PATIENCE, instance, ip, ready, vipd};
 use std::fmt::Write as _;
 use std::os::unix::net::UnixDatagram;
 use std::process::Command;
@@ -75,7 +75,7 @@ fn a_syslog_daemon_that_does_not_read_costs_lines_and_nothing_else() {
     let line = format!(
         "mount -t tmpfs tmpfs /run && mount --bind {dev} /dev && exec {vipd} -n -D -p {dir}/pid -r {dir}/vrrp.pid -f {dir}/keepalived.conf",
         dev = dev.display(),
-        vipd = VIPD,
+        vipd = vipd(),
         dir = ground.directory.display()
     );
     let mut child = Command::new("ip")
@@ -129,7 +129,7 @@ fn a_full_disk_costs_the_dump_and_nothing_else() {
     }
     let _mounted = Unmount(full.clone());
     // Debian's `ip netns exec` makes the mounts private, so this one must be there before.
-    let daemon = ground.start_in(VIPD.as_ref(), "", &full);
+    let daemon = ground.start_in(vipd().as_ref(), "", &full);
     daemon.wait_for_address(&ground, "10.9.0.10/24", true);
     for signal in [libc::SIGUSR1, libc::SIGUSR2, libc::SIGRTMIN() + 2] {
         daemon.signal(signal);
