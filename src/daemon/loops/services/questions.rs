@@ -26,7 +26,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep, timeout};
 
 /// How long file systems may take to answer before an upgrade, and how often it is looked whether they have.
@@ -65,30 +65,46 @@ async fn nothing_is_waited_for() -> Result<(), String> {
 }
 
 impl Services {
+    /// A watcher is told all that is so, and from here on what happens.
+    fn watched_by(&mut self, stream: mpsc::Sender<Reply>) {
+        let (snapshot, view, beside) = (self.snapshot(), self.view(), self.beside());
+        let (sessions, servers) = (self.sessions(), self.picture());
+        self.watchers.push(stream.clone());
+        self.answers.spawn(async move {
+            if let Ok(snapshot) = snapshot.await {
+                let around = around(beside, sessions).await;
+                let mut reply = answers::status(&view, &snapshot, &around);
+                // A checker that is stuck holds up nobody.
+                let servers = timeout(CHECKER_PATIENCE, servers).await.ok().and_then(Result::ok);
+                if let (Reply::Status { status }, Some(picture)) = (&mut reply, servers)
+                    && let Some(fields) = status.as_object_mut()
+                {
+                    fields.insert("servers".into(), picture.json());
+                }
+                let _ = stream.send(reply).await;
+            }
+        });
+    }
+
+    /// Shuts a BFD session down, or lets it come up again, and answers whether there is one.
+    fn shut_session(&mut self, name: Box<str>, down: bool, answer: oneshot::Sender<Reply>) {
+        let (found, was) = oneshot::channel();
+        self.parts.bfd.send(bfd::News::Shutdown { name: name.clone(), down, answer: found });
+        self.answers.spawn(async move {
+            let reply = match was.await {
+                Ok(true) if down => Reply::Done { message: format!("{name} is shut down, and says so to its peer") },
+                Ok(true) => Reply::Done { message: format!("{name} may come up again") },
+                _ => Reply::Refused { reason: format!("there is no BFD session {name}"), diagnostics: None },
+            };
+            let _ = answer.send(reply);
+        });
+    }
+
     pub(super) fn question(&mut self, question: Question) {
         let Question { request, answer } = question;
         let answer = match (request, answer) {
             (Request::Reload, Answer::Once(asker)) => return self.reload(Some(asker)),
-            (_, Answer::Stream(stream)) => {
-                let (snapshot, view, beside) = (self.snapshot(), self.view(), self.beside());
-                let (sessions, servers) = (self.sessions(), self.picture());
-                self.watchers.push(stream.clone());
-                self.answers.spawn(async move {
-                    if let Ok(snapshot) = snapshot.await {
-                        let around = around(beside, sessions).await;
-                        let mut reply = answers::status(&view, &snapshot, &around);
-                        // A checker that is stuck holds up nobody.
-                        let servers = timeout(CHECKER_PATIENCE, servers).await.ok().and_then(Result::ok);
-                        if let (Reply::Status { status }, Some(picture)) = (&mut reply, servers)
-                            && let Some(fields) = status.as_object_mut()
-                        {
-                            fields.insert("servers".into(), picture.json());
-                        }
-                        let _ = stream.send(reply).await;
-                    }
-                });
-                return;
-            }
+            (_, Answer::Stream(stream)) => return self.watched_by(stream),
             (request, Answer::Once(answer)) => (request, answer),
         };
         let (request, answer) = answer;
@@ -130,22 +146,7 @@ impl Services {
                 });
                 return;
             }
-            Request::BfdShutdown { session, down } => {
-                let (found, was) = oneshot::channel();
-                let name: Box<str> = session.into();
-                self.parts.bfd.send(bfd::News::Shutdown { name: name.clone(), down, answer: found });
-                self.answers.spawn(async move {
-                    let reply = match was.await {
-                        Ok(true) if down => {
-                            Reply::Done { message: format!("{name} is shut down, and says so to its peer") }
-                        }
-                        Ok(true) => Reply::Done { message: format!("{name} may come up again") },
-                        _ => Reply::Refused { reason: format!("there is no BFD session {name}"), diagnostics: None },
-                    };
-                    let _ = answer.send(reply);
-                });
-                return;
-            }
+            Request::BfdShutdown { session, down } => return self.shut_session(session.into(), down, answer),
             Request::Servers => return self.servers(answer),
             Request::Server { service, address, port, wish } => {
                 let which = Selection { service: service.map(Into::into), address, port };
