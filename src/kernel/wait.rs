@@ -50,7 +50,7 @@ impl Bell {
     pub fn ring(&self) {
         // A change, if of nothing: so it is ordered with that of the thread that waits, and what was left for it is seen.
         let before = self.0.count.fetch_add(0, Ordering::AcqRel);
-        if before % 2 == 0 {
+        if before.is_multiple_of(2) {
             let _ = rustix::io::write(&self.0.eventfd, &1_u64.to_ne_bytes());
             // Heard meanwhile: then the next one rings again.
             let _ = self.0.count.compare_exchange(before, before | 1, Ordering::AcqRel, Ordering::Relaxed);
