@@ -88,14 +88,14 @@ pub struct Claims {
 
 /// What has become known about an owner's claim.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum News {
+pub enum Progress {
     Ready(Owner, Range<u32>),
     Complete(Owner),
 }
 
 impl Claims {
     /// From here on `owner` wants exactly `wants`. Answers what of it is there already.
-    pub fn set(&mut self, owner: Owner, wants: Vec<Want>, problems: Vec<String>) -> Vec<News> {
+    pub fn set(&mut self, owner: Owner, wants: Vec<Want>, problems: Vec<String>) -> Vec<Progress> {
         let old = self.holdings.remove(&owner);
         let heals = old.as_ref().map_or((0, Instant::now()), |h| (h.heals, h.heals_since));
         let failure = old.as_ref().and_then(|h| h.failure.clone());
@@ -363,11 +363,12 @@ impl Claims {
     }
 
     /// What can be told of an owner's claim: the addresses among `positions` (of all, if `None`), and completion.
-    pub fn report(&mut self, owner: Owner, positions: Option<Vec<u32>>) -> Vec<News> {
+    pub fn report(&mut self, owner: Owner, positions: Option<Vec<u32>>) -> Vec<Progress> {
         let mut positions = positions.unwrap_or_else(|| self.present_positions(owner));
         positions.sort_unstable();
         positions.dedup();
-        let mut news: Vec<News> = ranges(&positions).into_iter().map(|range| News::Ready(owner, range)).collect();
+        let mut told: Vec<Progress> =
+            ranges(&positions).into_iter().map(|range| Progress::Ready(owner, range)).collect();
         if let Some(holding) = self.holdings.get_mut(&owner)
             && holding.missing == 0
             && holding.problems.is_empty()
@@ -375,9 +376,9 @@ impl Claims {
         {
             holding.told = true;
             holding.failure = None;
-            news.push(News::Complete(owner));
+            told.push(Progress::Complete(owner));
         }
-        news
+        told
     }
 
     fn present_positions(&self, owner: Owner) -> Vec<u32> {

@@ -12,7 +12,7 @@ use super::ToKernel;
 use super::Trouble;
 use super::address;
 use super::channel::{Channel, LARGEST_BATCH, Request};
-use super::claims::{Claims, News, Owner, State, Step};
+use super::claims::{Claims, Owner, Progress, State, Step};
 use super::events::Overruns;
 use super::linkbeat::Linkbeat;
 use super::links::Links;
@@ -312,19 +312,19 @@ impl Thread {
         }
     }
 
-    pub(super) fn tell(&mut self, news: Vec<News>) {
-        for item in news {
+    pub(super) fn tell(&mut self, progress: Vec<Progress>) {
+        for item in progress {
             match item {
-                News::Ready(Some(instance), addresses) => {
+                Progress::Ready(Some(instance), addresses) => {
                     self.report(FromKernel::Applied { instance, outcome: Outcome::Ready { addresses } });
                 }
-                News::Complete(owner) => {
+                Progress::Complete(owner) => {
                     self.retries.remove(&owner);
                     if let Some(instance) = owner {
                         self.report(FromKernel::Applied { instance, outcome: Outcome::Complete });
                     }
                 }
-                News::Ready(None, _) => {}
+                Progress::Ready(None, _) => {}
             }
         }
     }
