@@ -54,7 +54,7 @@ impl World<'_> {
             }
             (Act::Resume(_), Some(node)) => self.resume(node),
             (Act::Link { interface, up, .. }, Some(node)) => self.link(node, &interface, up),
-            (Act::Path { session, up, .. }, Some(node)) => self.set_path(node, session, up),
+            (Act::Path { session, way, .. }, Some(node)) => self.set_path(node, session, way),
             (Act::Script { script, conduct, .. }, Some(node)) => {
                 let Some(n) = self.nodes.get_mut(node) else { return };
                 let position = n.spec.scripts.iter().position(|s| s.name == script);
@@ -168,7 +168,6 @@ impl World<'_> {
         n.deadline = None;
         self.oracle.resumed(node, now);
         let inbox = std::mem::take(&mut n.inbox);
-        self.resume_sessions(node);
         let Some(n) = self.nodes.get(node) else { return };
         let wall = n.wall(now);
         // As the driver does: datagrams count from when they arrived, then comes what is due, and then all other news.
@@ -179,6 +178,9 @@ impl World<'_> {
         }
         self.tell_now(node, Input::Tick);
         self.tell_now(node, Input::WallClock(wall));
+        // Sessions have a thread of their own: what their packets change is told after the adverts that were waiting, and,
+        // since they are old, before what both hear of links.
+        self.resume_sessions(node);
         for (_, news) in others {
             self.tell(node, news);
         }
@@ -258,8 +260,9 @@ pub(super) fn check_names(specs: &[(String, Arc<Spec>)], scenario: &Scenario) ->
                     Act::Process { process, .. } => {
                         one_of("process", process, spec.processes.iter().map(|p| &*p.name).collect())?;
                     }
-                    Act::Path { session, .. } => {
+                    Act::Path { session, way, .. } => {
                         one_of("BFD session", session, spec.sessions.iter().map(|s| &*s.name).collect())?;
+                        super::bfd::far::check_way(specs, node, session, *way)?;
                     }
                     Act::Link { interface, .. } => {
                         let all = super::lan::interfaces(spec);

@@ -67,6 +67,8 @@ impl Bounds {
         let processes = longest(&mut |spec| {
             spec.processes.iter().map(|p| p.terminate_delay.max(p.fork_delay)).max().unwrap_or_default()
         });
+        let sessions =
+            longest(&mut |spec| spec.sessions.iter().map(super::bfd::seat::settling).max().unwrap_or_default());
         let debounce = longest(&mut |spec| spec.debounce.iter().map(|d| d.down.max(d.up)).max().unwrap_or_default());
         let startup = longest(&mut |spec| spec.startup_delay);
         let preempt = instances().map(|i| i.preempt_delay).max().unwrap_or_default();
@@ -82,6 +84,7 @@ impl Bounds {
             settle: startup
                 + debounce
                 + scripts.max(processes)
+                + sessions
                 + preempt
                 + down.times(if grouped { 4 } else { 2 })
                 + overlap.times(2),

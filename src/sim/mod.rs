@@ -43,7 +43,7 @@ pub use outlook::{Outlook, outlook};
 pub use rehearse::rehearse;
 pub use report::{Entry, Moment, Owner, Report, Standing};
 pub use router::{Make, Router, real};
-pub use scenario::{Act, Conduct, Edit, LanSettings, Mood, Scenario, ScenarioError, interval};
+pub use scenario::{Act, Conduct, Edit, LanSettings, Mood, Scenario, ScenarioError, Way, interval};
 pub use shrink::shrink;
 pub use world::World;
 

@@ -163,7 +163,10 @@ impl Node {
 
     /// Interface that BFD packets go through: that of the first instance, else the first.
     pub fn session_link(&self) -> Option<u32> {
-        self.interface_of(InstanceId(0)).or_else(|| self.kernel.links.first().map(|link| link.index))
+        // As the files have it: a reload that takes an instance out moves no session.
+        let first = self.origin.instances.first();
+        let name = first.map(|spec| spec.interface.as_ref().map_or("eth0", |name| name.as_str()));
+        name.and_then(|name| self.kernel.index(name)).or_else(|| self.kernel.links.first().map(|link| link.index))
     }
 
     /// Interfaces without which an instance may not be master.

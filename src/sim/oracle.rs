@@ -417,6 +417,9 @@ impl Oracle {
             if let Some((address, _)) = nobody {
                 self.blame(Law::KernelFollows, world.now, format!("{} has {address}, which is nobody's", node.name));
             }
+            if let Some((law, text)) = world.judge_sessions(node, number, snapshot) {
+                self.blame(law, world.now, text);
+            }
             for (position, view) in snapshot.instances.iter().enumerate() {
                 let instance = InstanceId(position as u32);
                 let role = self.role(number, instance).unwrap_or(Role::Init);

@@ -3,14 +3,14 @@
 use super::balance::Health;
 use super::bounds::Bounds;
 use super::lan::interfaces;
-use super::scenario::{Act, Conduct, Scenario};
+use super::scenario::{Act, Conduct, Scenario, Way};
 use crate::spec::balance::{Endpoint, RealServer};
 use crate::spec::{ScriptSpec, Spec, Tie, TieTarget};
 use crate::time::{Interval, Time};
 use crate::wire::Family;
 use std::net::IpAddr;
 
-const WORDS: &str = "kill, stop, crash, pause, link[:INTERFACE], path[:SESSION], script[:NAME], cut, server[:ADDRESS[:PORT]][=HOW], each optionally with @NODE";
+const WORDS: &str = "kill, stop, crash, pause, link[:INTERFACE], path[:SESSION], deaf[:SESSION], frozen[:SESSION], script[:NAME], cut, server[:ADDRESS[:PORT]][=HOW], each optionally with @NODE";
 
 /// A scenario for `--fail`: `kill`, `stop`, `crash`, `pause`, `link[:INTERFACE]`, `path[:SESSION]` (of a BFD
 /// session; without a name the first that is tracked), `script[:NAME]`, `cut` or
@@ -46,7 +46,7 @@ pub fn rehearse(fail: &str, specs: &[(String, Spec)]) -> Result<Scenario, String
             let link = |up| wanted.iter().map(|i| Act::Link { node: node.clone(), interface: i.clone(), up }).collect();
             (link(false), link(true))
         }
-        "path" => {
+        "path" | "deaf" | "frozen" => {
             let of_tie = |tie: &Tie| match tie.on {
                 TieTarget::Bfd(id) => spec.bfds.get(id.index()).map(|bfd| bfd.name.clone()),
                 _ => None,
@@ -56,8 +56,13 @@ pub fn rehearse(fail: &str, specs: &[(String, Spec)]) -> Result<Scenario, String
                 Some(session) => session.into(),
                 None => tracked().ok_or_else(|| format!("{name} tracks no BFD session"))?,
             };
-            let act = |up| vec![Act::Path { node: node.clone(), session: session.clone(), up }];
-            (act(false), act(true))
+            let bad = match word {
+                "deaf" => Way::Deaf,
+                "frozen" => Way::Frozen,
+                _ => Way::Down,
+            };
+            let act = |way| vec![Act::Path { node: node.clone(), session: session.clone(), way }];
+            (act(bad), act(Way::Up))
         }
         "script" => {
             let wanted = match argument {

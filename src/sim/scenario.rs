@@ -85,11 +85,11 @@ pub enum Act {
         interface: Box<str>,
         up: bool,
     },
-    /// Nothing gets through between the two ends of a BFD session, or something does again; adverts do not go that way.
+    /// What becomes of the packets of a BFD session of this node; adverts do not go that way.
     Path {
         node: Box<str>,
         session: Box<str>,
-        up: bool,
+        way: Way,
     },
     /// Datagrams from one node do not reach another; `both` ways or one.
     Cut {
@@ -182,6 +182,21 @@ impl Conduct {
     pub fn by_nature(run: &Run) -> Conduct {
         if run.always_fails() { Conduct::Fail } else { Conduct::Succeed }
     }
+}
+
+/// How the way between the two ends of a BFD session is, seen from the node that is named.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Way {
+    #[default]
+    Up,
+    /// Nothing gets through, in either direction.
+    Down,
+    /// The node hears nothing any more, and is heard.
+    Deaf,
+    /// The node is heard no more, and hears.
+    Mute,
+    /// The gateway at the other end stands still, for everybody who has a session with it; what it is sent waits.
+    Frozen,
 }
 
 /// How the modelled kernel answers requests.
@@ -311,7 +326,7 @@ fn act(words: &mut Words<'_>, settings: LanSettings) -> Result<Act, String> {
         "heal" => Act::Heal,
         "lan" => Act::Lan(lan(words, settings)?),
         "link" => Act::Link { node: node(words)?, interface: words.name("interface")?, up: up_or_down(words)? },
-        "path" => Act::Path { node: node(words)?, session: words.name("BFD session")?, up: up_or_down(words)? },
+        "path" => Act::Path { node: node(words)?, session: words.name("BFD session")?, way: way(words)? },
         "cut" | "mend" => {
             let from = node(words)?;
             let (both, to) = match words.next("name of the other node")? {
@@ -401,6 +416,18 @@ fn health(words: &mut Words<'_>) -> Result<Health, String> {
         "dead" => Health::Dead,
         "flap" => Health::Flap,
         other => return Err(format!("{other} is none of: up, refuse, 503, slow TIME, hang, dead, flap")),
+    })
+}
+
+/// How the path of a BFD session is.
+fn way(words: &mut Words<'_>) -> Result<Way, String> {
+    Ok(match words.next("up, down, deaf, mute or frozen")? {
+        "up" => Way::Up,
+        "down" => Way::Down,
+        "deaf" => Way::Deaf,
+        "mute" => Way::Mute,
+        "frozen" => Way::Frozen,
+        other => return Err(format!("{other} is none of: up, down, deaf, mute, frozen")),
     })
 }
 

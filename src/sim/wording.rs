@@ -2,7 +2,7 @@
 //! and for people; nothing is decided here.
 
 use super::balance::Health;
-use super::scenario::{Act, Conduct, Edit, LanSettings, Mood, Scenario};
+use super::scenario::{Act, Conduct, Edit, LanSettings, Mood, Scenario, Way};
 use crate::time::Time;
 use std::fmt;
 
@@ -53,7 +53,16 @@ impl fmt::Display for Act {
             Act::Link { node, interface, up } => {
                 write!(f, "link {node} {interface} {}", if *up { "up" } else { "down" })
             }
-            Act::Path { node, session, up } => write!(f, "path {node} {session} {}", if *up { "up" } else { "down" }),
+            Act::Path { node, session, way } => {
+                let way = match way {
+                    Way::Up => "up",
+                    Way::Down => "down",
+                    Way::Deaf => "deaf",
+                    Way::Mute => "mute",
+                    Way::Frozen => "frozen",
+                };
+                write!(f, "path {node} {session} {way}")
+            }
             Act::Cut { from, to, both, segment } => write!(f, "cut {from} {}{to}{}", way(*both), on(segment)),
             Act::Mend { from, to, both, segment } => write!(f, "mend {from} {}{to}{}", way(*both), on(segment)),
             Act::Partition(parts) => {

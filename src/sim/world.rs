@@ -13,7 +13,7 @@ use super::oracle::Oracle;
 use super::report::{Chronicle, Report, Turn};
 use super::router::Make;
 use super::said;
-use super::scenario::{Conduct, Scenario};
+use super::scenario::{Conduct, Scenario, Way};
 use crate::random::Random;
 use crate::spec::{FileId, InstanceId, ProcessId, ScriptId, Spec};
 use crate::time::{Interval, Time};
@@ -23,7 +23,7 @@ use crate::vrrp::io::{
 };
 use crate::vrrp::snapshot::Snapshot;
 use crate::wire::{Family, PROTOCOL_VRRP, Priority};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -48,9 +48,9 @@ pub struct World<'m> {
     pub(super) chronicle: Chronicle,
     pub(super) scenario: Scenario,
     pub(super) queue: BTreeMap<(Time, u64), Happening>,
-    /// Far ends of BFD sessions that no node is, and sessions whose path is dead: (node, session).
+    /// Far ends of BFD sessions that no node is, and how the paths of sessions are that are not up: (node, session).
     pub(super) fars: Vec<Far>,
-    pub(super) dead_paths: BTreeSet<(usize, Box<str>)>,
+    pub(super) paths: BTreeMap<(usize, Box<str>), Way>,
     sequence: u64,
     /// The oracle looks at each step.
     pub(super) judged: bool,
@@ -142,7 +142,7 @@ impl<'m> World<'m> {
             scenario: scenario.clone(),
             queue: BTreeMap::new(),
             fars: Vec::new(),
-            dead_paths: BTreeSet::new(),
+            paths: BTreeMap::new(),
             sequence: 0,
             judged: true,
         };

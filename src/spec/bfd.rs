@@ -41,6 +41,11 @@ impl Session {
         self.max_hops.map_or(0, |hops| self.ttl_base.saturating_sub(hops))
     }
 
+    /// Are these the two ends of one session, as far as both say where they speak from?
+    pub fn meets(&self, other: &Session) -> bool {
+        self.source == Some(other.neighbor) && other.source == Some(self.neighbor)
+    }
+
     /// Is it the same session to the peer? The name is not part of it: it is a label.
     pub fn same_session(&self, other: &Session) -> bool {
         (self.neighbor, self.source, self.multihop, &self.interface)

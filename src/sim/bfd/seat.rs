@@ -12,11 +12,13 @@ use super::watch::Watch;
 use crate::bfd::Engine;
 use crate::bfd::io::{Action, Address, Beginning, Command, Event, Input, Link, Local, RxMeta, SessionId};
 use crate::sim::law::Law;
+use crate::sim::node::Node;
 use crate::sim::world::{Happening, WAKE, World};
-use crate::spec::BfdId;
 use crate::spec::bfd::Session;
-use crate::time::Time;
-use crate::vrrp::io::{self, LinkFact, Readings, TrackValue, Tracker};
+use crate::spec::{BfdId, TieTarget};
+use crate::time::{Interval, Time};
+use crate::vrrp::io::{self, Fault, LinkFact, Readings, TrackValue, Tracker};
+use crate::vrrp::snapshot::Snapshot;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
@@ -76,6 +78,39 @@ impl World<'_> {
         }
     }
 
+    /// What must be so of the sessions that the trackers of a node follow, once the world is calm: each is up if nothing
+    /// is in its way, and what the router counts is what the session says.
+    pub(in crate::sim) fn judge_sessions(
+        &self,
+        node: &Node,
+        number: usize,
+        router: &Snapshot,
+    ) -> Option<(Law, String)> {
+        let seat = node.seat.as_ref().filter(|_| node.awake())?;
+        let levels = seat.engine.levels();
+        for (spec, view) in node.spec.instances.iter().zip(&router.instances) {
+            for tie in &spec.ties {
+                let TieTarget::Bfd(id) = tie.on else { continue };
+                let name = &node.spec.bfds.get(id.index())?.name;
+                let (_, level) = levels.iter().find(|(own, _)| own == name)?;
+                let session = seat.sessions.iter().find(|own| own.name == *name)?;
+                if !level.up && level.held.is_none() && self.could_be_up(number, session) {
+                    let text = format!("{}: session {name} is down, and nothing is in its way", node.name);
+                    return Some((Law::Session(super::Law::ComesUp), text));
+                }
+                let faulty = view.faults.iter().any(|fault| matches!(fault, Fault::Tracker(own) if own == name));
+                if tie.weight == 0 && faulty != (level.up == tie.reverse) {
+                    let text = format!(
+                        "{} {}: session {name} reads {level:?}, and its faults are {:?}",
+                        node.name, view.name, view.faults
+                    );
+                    return Some((Law::Session(super::Law::Level), text));
+                }
+            }
+        }
+        None
+    }
+
     fn seat(&mut self, node: usize) -> Option<&mut Seat> {
         self.nodes.get_mut(node)?.seat.as_deref_mut()
     }
@@ -131,7 +166,7 @@ impl World<'_> {
         if earlier {
             return;
         }
-        let wake = due.map(|due| due + self.random.interval(crate::time::Interval::ZERO, late));
+        let wake = due.map(|due| due + self.random.interval(Interval::ZERO, late));
         let Some(n) = self.nodes.get_mut(node) else { return };
         let epoch = n.epoch;
         if let Some(seat) = n.seat.as_deref_mut() {
@@ -165,7 +200,7 @@ impl World<'_> {
         let meta = RxMeta { source, destination: Some(neighbor), ifindex: 0, ttl: Some(ttl), multihop, cut: false };
         self.send_far(node, neighbor, meta, bytes);
         let segment = index.and_then(|index| self.nodes.get(node)?.wire(index));
-        let Some(segment) = segment.filter(|_| self.pair_is_good(source, neighbor)) else { return };
+        let Some(segment) = segment.filter(|_| self.passes(source, neighbor)) else { return };
         for other in 0..self.nodes.len() {
             let Some(o) = self.nodes.get(other) else { continue };
             let there = o.seat.as_ref().is_some_and(|seat| seat.sessions.iter().any(|s| s.source == Some(neighbor)));
@@ -180,12 +215,14 @@ impl World<'_> {
         }
     }
 
-    /// Neither end of the session between two servers has a dead path.
-    fn pair_is_good(&self, source: IpAddr, neighbor: IpAddr) -> bool {
-        self.dead_paths.iter().all(|(of, name)| {
+    /// Does the session between two servers get through from this address to that one, as far as its own path goes?
+    pub(super) fn passes(&self, source: IpAddr, neighbor: IpAddr) -> bool {
+        self.paths.iter().all(|((of, name), way)| {
             let session = self.nodes.get(*of).and_then(|n| n.spec.sessions.iter().find(|own| own.name == *name));
             let ends = session.map(|own| (own.source, own.neighbor));
-            ends != Some((Some(source), neighbor)) && ends != Some((Some(neighbor), source))
+            let says = ends == Some((Some(source), neighbor));
+            let hears = ends == Some((Some(neighbor), source));
+            !(says && way.is_mute() || hears && way.is_deaf())
         })
     }
 
@@ -272,6 +309,13 @@ impl World<'_> {
             _ => {}
         }
     }
+}
+
+/// After the last disturbance, until what trackers read of a session does not change any more: what is left of it may
+/// have to expire at both ends, it comes up within two idle intervals, and a level that was kept is kept for three.
+pub(in crate::sim) fn settling(session: &Session) -> Interval {
+    let detection = session.min_rx.max(session.min_tx).times(session.multiplier.into());
+    detection.times(2) + session.idle_tx.times(5)
 }
 
 /// An interface as sessions see it: all their sources are on one, with a subnet that holds every neighbour.

@@ -1,7 +1,7 @@
 //! Every single thing that can fail on a server, as acts of a scenario and as words.
 
 use crate::sim::lan::interfaces;
-use crate::sim::scenario::{Act, Conduct};
+use crate::sim::scenario::{Act, Conduct, Way};
 use crate::spec::{Spec, TieTarget};
 
 /// One failure of one server.
@@ -58,7 +58,7 @@ impl Failure {
             Failure::Crash => Act::Crash(node),
             Failure::Stop => Act::Stop(node),
             Failure::Cut => Act::Partition(vec![vec![node]]),
-            Failure::Path(session) => Act::Path { node, session: session.clone(), up: false },
+            Failure::Path(session) => Act::Path { node, session: session.clone(), way: Way::Down },
             Failure::Link(interface) => Act::Link { node, interface: interface.clone(), up: false },
             Failure::Script(script) => Act::Script { node, script: script.clone(), conduct: Conduct::Fail },
             Failure::File(file, value) => Act::File { node, file: file.clone(), value: *value },

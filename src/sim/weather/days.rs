@@ -1,10 +1,10 @@
 //! Bad days: what happens to a random world, when, and when it ends.
 
-use super::plan::{Kind, Plan, TrackerPlan, name};
+use super::plan::{Kind, Plan, SESSION, SessionPlan, TrackerPlan, name};
 use crate::random::Random;
 use crate::sim::bounds::Bounds;
 use crate::sim::clocks;
-use crate::sim::scenario::{Act, Conduct, Edit, LanSettings, Mood, Scenario};
+use crate::sim::scenario::{Act, Conduct, Edit, LanSettings, Mood, Scenario, Way};
 use crate::spec::Spec;
 use crate::time::{Interval, Time};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -45,6 +45,9 @@ pub(super) fn scenario(random: &mut Random, plan: &Plan, specs: &[(String, Arc<S
         scenario.absent.push(node.clone());
         scenario.acts.push((Time::ZERO + until, Act::Start(node)));
     }
+    if let Some(session) = plan.session {
+        until = until.max(paths(seed, plan, session, &mut scenario));
+    }
     if let Some(servers) = &plan.servers {
         until = until.max(super::servers::trouble(seed, servers, &mut scenario));
     }
@@ -63,7 +66,10 @@ fn trouble(random: &mut Random, plan: &Plan, scenario: &Scenario) -> (Act, Optio
     let first = random.below(count) as usize;
     let other = (first + 1 + random.below(count - 1) as usize) % plan.nodes.len();
     let node: Box<str> = name(first).into();
-    let tracker = plan.nodes.get(first).and_then(|own| random.pick(&own.trackers));
+    let own = plan.nodes.get(first).map_or(&[][..], |own| &own.trackers);
+    // The session's days are drawn apart: what happens otherwise stays what it was before there were sessions.
+    let others = own.iter().position(|tracker| tracker.kind == Kind::Session).unwrap_or(own.len());
+    let tracker = own.get(..others).and_then(|own| random.pick(own));
     let router = plan.routers.get(random.below(plan.routers.len() as u64) as usize);
     let instance: Box<str> = router.map_or("V51".into(), |r| format!("V{}", r.vrid).into());
     let interface: Box<str> = router.map_or("eth0".into(), |r| format!("eth{}", r.segment).into());
@@ -141,6 +147,8 @@ fn track(random: &mut Random, node: Box<str>, tracker: Option<&TrackerPlan>) -> 
             let act = |up| Act::Link { node: node.clone(), interface: name.clone(), up };
             (act(false), Some(act(true)), false)
         }
+        // See `paths`.
+        Kind::Session => (Act::Heal, None, false),
         Kind::Script { .. } => {
             let conduct = match random.below(6) {
                 0 => Conduct::Hang,
@@ -161,6 +169,32 @@ fn track(random: &mut Random, node: Box<str>, tracker: Option<&TrackerPlan>) -> 
             (act(random.below(4) as u32), Some(act(*quorum)), false)
         }
     }
+}
+
+/// Bad times of the paths that sessions watch, beside what else happens; gives when the last of it ends.
+fn paths(seed: u64, plan: &Plan, session: SessionPlan, scenario: &mut Scenario) -> Interval {
+    let mut random = Random::new(seed ^ 0x000B_FDDA_7500);
+    let mut until = Interval::ZERO;
+    for _ in 0..random.within(0, 3) {
+        let node: Box<str> = name(random.below(plan.nodes.len() as u64) as usize).into();
+        let at = random.interval(Interval::ZERO, Interval::from_secs(15));
+        let lasts = random.interval(Interval::from_millis(10), Interval::from_secs(9));
+        let bad = match random.below(5) {
+            0 => Way::Down,
+            1 => Way::Deaf,
+            2 => Way::Mute,
+            _ if session.gateway => Way::Frozen,
+            _ => Way::Down,
+        };
+        let act = |way| Act::Path { node: node.clone(), session: SESSION.into(), way };
+        scenario.acts.push((Time::ZERO + at, act(bad)));
+        if !random.one_in(5) {
+            scenario.acts.push((Time::ZERO + at + lasts, act(Way::Up)));
+        }
+        until = until.max(at + lasts);
+    }
+    scenario.acts.sort_by_key(|(at, _)| *at);
+    until
 }
 
 fn another(address: IpAddr) -> IpAddr {

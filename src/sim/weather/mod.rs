@@ -13,7 +13,6 @@ mod text;
 use super::scenario::Scenario;
 use crate::random::Random;
 use crate::spec::Spec;
-use crate::time::Interval;
 use plan::{Plan, name};
 use std::sync::Arc;
 
@@ -31,10 +30,7 @@ pub fn world(seed: u64) -> Weather {
     let mut plan = plan::plan(&mut random);
     // A stream of its own: the worlds that were known before stay what they were.
     let mut chance = Random::new(seed ^ 0x0BFD_0BFD_0BFD);
-    if plan.nodes.len() == 2 && chance.one_in(2) {
-        let interval = Interval::from_millis(chance.within(10, 400));
-        plan.session = Some((interval, chance.within(1, 6) as u8));
-    }
+    plan::session(&mut chance, &mut plan);
     plan.servers = servers::servers(seed, &plan);
     let specs: Vec<(String, Arc<Spec>)> =
         (0..plan.nodes.len()).map(|node| (name(node).to_string(), Arc::new(specs::spec(&plan, node)))).collect();

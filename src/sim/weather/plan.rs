@@ -12,10 +12,32 @@ pub(super) struct Plan {
     pub routers: Vec<RouterPlan>,
     pub grouped: bool,
     pub nodes: Vec<NodePlan>,
-    /// Two nodes have a BFD session with each other, which nothing tracks: its interval, and the multiplier.
-    pub session: Option<(Interval, u8)>,
+    pub session: Option<SessionPlan>,
     pub servers: Option<Servers>,
 }
+
+/// Two nodes have a BFD session with each other, or every node has one with the gateway.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct SessionPlan {
+    pub interval: Interval,
+    pub multiplier: u8,
+    pub gateway: bool,
+}
+
+impl SessionPlan {
+    /// Who the session of a node is with.
+    pub(super) fn neighbor(&self, node: usize) -> IpAddr {
+        end(if self.gateway { 253 } else { 1 - node.min(1) })
+    }
+
+    /// The roughest LAN of these worlds cannot make it fall: whoever tracks a session that falls by itself is never calm.
+    fn is_steady(&self) -> bool {
+        self.multiplier >= 3 && self.interval >= Interval::from_millis(100)
+    }
+}
+
+/// The name of that session on every node.
+pub(super) const SESSION: &str = "peer";
 
 /// What all nodes agree on.
 #[derive(Clone, Debug)]
@@ -48,7 +70,7 @@ pub(super) const PASSWORD: &str = "s3cret";
 
 #[derive(Clone, Debug)]
 pub(super) struct NodePlan {
-    /// Sorted by kind, as a configuration lists them.
+    /// Sorted by kind, as a configuration lists them; the session is the last.
     pub trackers: Vec<TrackerPlan>,
     pub startup: u64,
     /// Interface, and how long it has to be down, or up, before that counts.
@@ -79,6 +101,8 @@ pub(super) enum Kind {
         timeout: Interval,
     },
     File,
+    /// The session of the plan.
+    Session,
     Process {
         quorum: u32,
         most: Option<u32>,
@@ -237,6 +261,30 @@ fn delays(
         all.push((format!("eth{segment}"), delay(random), delay(random)));
     }
     all
+}
+
+/// The session of a world, if it has one, and who tracks it.
+pub(super) fn session(random: &mut Random, plan: &mut Plan) {
+    let pair = plan.nodes.len() == 2 && random.one_in(2);
+    if !pair && !random.one_in(3) {
+        return;
+    }
+    let interval = Interval::from_millis(random.within(10, 400));
+    let session = SessionPlan { interval, multiplier: random.within(1, 6) as u8, gateway: !pair };
+    plan.session = Some(session);
+    for node in plan.nodes.iter_mut().filter(|_| session.is_steady()) {
+        if random.one_in(4) {
+            continue;
+        }
+        let owner = node.instances.iter().any(|instance| instance.priority == 255);
+        let by_group = plan.grouped && random.one_in(2);
+        let weighted = !owner && (by_group || !plan.grouped) && random.one_in(2);
+        let weight = if weighted { random.within(1, 100) as i32 - 50 } else { 0 };
+        let (some, first) = (random.one_in(3), random.below(node.instances.len() as u64) as usize);
+        let by = (0..node.instances.len()).map(|position| !some || position == first || random.one_in(2)).collect();
+        let reverse = weight != 0 && random.one_in(6);
+        node.trackers.push(TrackerPlan { name: SESSION.into(), kind: Kind::Session, weight, reverse, by_group, by });
+    }
 }
 
 /// What a node tracks: nothing, or a few things of any kind.

@@ -1,10 +1,10 @@
 //! A plan as the [`Spec`] of each node: what the configuration of [`super::text`] has to come to.
 
-use super::plan::{KEY, Kind, NodePlan, PASSWORD, Plan, RouterPlan, Seal, TrackerPlan, Vmac, end, source};
+use super::plan::{KEY, Kind, NodePlan, PASSWORD, Plan, RouterPlan, SESSION, Seal, TrackerPlan, Vmac, end, source};
 use crate::sim::build;
 use crate::spec::bfd::Session;
 use crate::spec::{
-    Auth, BfdSpec, Debounce, FileId, FileSpec, GroupId, GroupSpec, HmacAuth, IfName, InstanceId, InstanceSpec,
+    Auth, BfdId, BfdSpec, Debounce, FileId, FileSpec, GroupId, GroupSpec, HmacAuth, IfName, InstanceId, InstanceSpec,
     ParamMatch, ProcessId, ProcessSpec, Replay, ScriptId, Spec, Tie, TieTarget, VirtualLink,
 };
 use crate::time::Interval;
@@ -35,15 +35,15 @@ pub(super) fn spec(plan: &Plan, node: usize) -> Spec {
         made.ties.extend(of_group.iter().cloned());
         spec.instances.push(made);
     }
-    if let Some((interval, multiplier)) = plan.session {
-        let session = Session {
-            min_rx: interval,
-            min_tx: interval,
-            multiplier,
-            ..crate::sim::bfd::plain("peer", end(node), end(1 - node.min(1)))
+    if let Some(session) = plan.session {
+        let made = Session {
+            min_rx: session.interval,
+            min_tx: session.interval,
+            multiplier: session.multiplier,
+            ..crate::sim::bfd::plain(SESSION, end(node), session.neighbor(node))
         };
-        spec.bfds.push(BfdSpec { name: session.name.clone(), weight: 0, reverse: false });
-        spec.sessions.push(session);
+        spec.bfds.push(BfdSpec { name: made.name.clone(), weight: 0, reverse: false });
+        spec.sessions.push(made);
     }
     if plan.grouped {
         let members = (0..spec.instances.len()).map(|i| InstanceId(i as u32)).collect();
@@ -69,6 +69,7 @@ fn trackers(own: &NodePlan, node: &str, spec: &mut Spec) -> Vec<Option<TieTarget
                 spec.files.push(FileSpec { name, path, weight: 0, reverse: false, init: None });
                 TieTarget::File(FileId(spec.files.len() as u32 - 1))
             }
+            Kind::Session => TieTarget::Bfd(BfdId(0)),
             Kind::Process { quorum, most, terminate, fork } => {
                 spec.processes.push(ProcessSpec {
                     process: name.clone(),

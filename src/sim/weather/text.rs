@@ -1,7 +1,7 @@
 //! A plan as the keepalived.conf of each node, for replaying it and for people.
 
 use super::plan::{
-    InstancePlan, KEY, Kind, NodePlan, PASSWORD, Plan, RouterPlan, Seal, TrackerPlan, Vmac, end, source,
+    InstancePlan, KEY, Kind, NodePlan, PASSWORD, Plan, RouterPlan, SESSION, Seal, TrackerPlan, Vmac, end, source,
 };
 use crate::spec::HmacMode;
 use crate::wire::Version;
@@ -17,11 +17,12 @@ pub(super) fn text(plan: &Plan, node: usize) -> String {
         let lines: String = own.delays.iter().map(|(name, down, up)| format!("    {name} {down} {up}\n")).collect();
         let _ = writeln!(out, "interface_up_down_delays {{\n{lines}}}");
     }
-    if let Some((interval, multiplier)) = plan.session {
-        let (source, neighbor, ms) = (end(node), end(1 - node.min(1)), interval.as_millis());
+    if let Some(session) = plan.session {
+        let (source, neighbor, ms) = (end(node), session.neighbor(node), session.interval.as_millis());
+        let multiplier = session.multiplier;
         let _ = writeln!(
             out,
-            "bfd_instance peer {{\n    source_ip {source}\n    neighbor_ip {neighbor}\n    min_rx {ms}\n    min_tx {ms}\n    \
+            "bfd_instance {SESSION} {{\n    source_ip {source}\n    neighbor_ip {neighbor}\n    min_rx {ms}\n    min_tx {ms}\n    \
              multiplier {multiplier}\n}}"
         );
     }
@@ -54,7 +55,7 @@ impl Display for Definition<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let (TrackerPlan { name, kind, .. }, node) = (self.tracker, self.node);
         match kind {
-            Kind::Interface => Ok(()),
+            Kind::Interface | Kind::Session => Ok(()),
             Kind::Script { rise, fall, interval, timeout } => writeln!(
                 f,
                 "vrrp_script {name} {{\n    script \"/bin/true\"\n    interval {interval}\n    timeout {timeout}\n    \
@@ -84,6 +85,7 @@ impl Display for Tracked<'_> {
             Kind::Interface => "track_interface",
             Kind::Script { .. } => "track_script",
             Kind::File => "track_file",
+            Kind::Session => "track_bfd",
             Kind::Process { .. } => "track_process",
         };
         let mut open = "";
