@@ -135,6 +135,34 @@ fn the_lab_and_the_simulation_end_with_the_same_master() {
     assert!(lasting.is_empty(), "{} disagree every time{}", lasting.len(), show(&lasting));
 }
 
+/// Sessions with a gateway: the one that has the address does not hear it any more, or it stands still for all.
+#[test]
+fn a_gateway_that_is_not_there_has_the_same_end_in_both() {
+    if !nix::unistd::geteuid().is_root() {
+        assert!(std::env::var_os("VIPD_REQUIRE_NETNS").is_none(), "the lab needs root");
+        eprintln!("skipped: not root");
+        return;
+    }
+    let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("conf-examples/bfd-to-the-router");
+    let server = |name: &str| (name.to_owned(), std::fs::read_to_string(example.join(format!("{name}.conf"))).unwrap());
+    let directory = std::env::temp_dir().join(format!("vipd-gateway-{}", std::process::id()));
+    std::thread::scope(|scope| {
+        for fail in ["deaf", "frozen"] {
+            let (server, directory) = (&server, &directory);
+            scope.spawn(move || {
+                let servers = vec![server("balancer-a"), server("balancer-b")];
+                let what = "conf-examples/bfd-to-the-router".to_owned();
+                let case =
+                    Case { kind: "bfd", what, servers, instances: 1, fail: fail.into(), slow: false, visible: true };
+                let play = |round: usize| disagreement(&case, &directory.join(format!("{fail}{round}")));
+                let texts: Option<Vec<String>> = (0..=AGAIN).map(play).collect();
+                assert!(texts.is_none(), "{}", texts.unwrap().last().unwrap());
+            });
+        }
+    });
+    std::fs::remove_dir_all(&directory).unwrap();
+}
+
 #[test]
 fn the_cases_are_many_and_the_same_every_time() {
     let once: Vec<Case> = (0..cases::COUNT).map(cases::case).collect();

@@ -1,6 +1,6 @@
 //! Who should hold the address, by the configurations alone.
 
-use super::plan::{Plan, Server};
+use super::plan::Plan;
 use crate::spec::{InstanceSpec, Tie, TieTarget};
 use std::collections::BTreeSet;
 
@@ -13,6 +13,8 @@ pub struct Damage {
     pub failing: BTreeSet<(usize, usize)>,
     /// (server, interface) whose cable is pulled, of a server that has others.
     pub unplugged: BTreeSet<(usize, String)>,
+    /// (server, BFD session) whose path is dead.
+    pub paths: BTreeSet<(usize, Box<str>)>,
     /// The server without power.
     pub dark: Option<usize>,
 }
@@ -39,12 +41,12 @@ pub fn priority(plan: &Plan, damage: &Damage, at: usize) -> Option<i32> {
     let together = instance.group.and_then(|id| server.spec.groups.get(id.index()));
     let members = together.iter().flat_map(|group| &group.members);
     let mut members = members.filter_map(|id| server.spec.instances.get(id.index())).chain(Some(instance));
-    if damage.out.contains(&at) || members.any(|member| faulty(server, damage, at, member)) {
+    if damage.out.contains(&at) || members.any(|member| faulty(plan, damage, at, member)) {
         return None;
     }
     let mut sum = i32::from(instance.priority.0);
     for tie in &instance.ties {
-        match fails(server, damage, at, tie) {
+        match fails(plan, damage, at, tie) {
             Some(true) if tie.weight < 0 => sum += tie.weight,
             Some(false) if tie.weight > 0 => sum += tie.weight,
             _ => {}
@@ -53,19 +55,29 @@ pub fn priority(plan: &Plan, damage: &Damage, at: usize) -> Option<i32> {
     Some(if instance.priority.0 == 255 { 255 } else { sum.clamp(1, 254) })
 }
 
-fn faulty(server: &Server, damage: &Damage, at: usize, instance: &InstanceSpec) -> bool {
+fn faulty(plan: &Plan, damage: &Damage, at: usize, instance: &InstanceSpec) -> bool {
     let cut = instance.interface.as_ref().is_some_and(|name| damage.unplugged.contains(&(at, name.to_string())));
-    cut || instance.ties.iter().any(|tie| tie.weight == 0 && fails(server, damage, at, tie) == Some(true))
+    cut || instance.ties.iter().any(|tie| tie.weight == 0 && fails(plan, damage, at, tie) == Some(true))
 }
 
 /// Is what is tracked bad, as the tie sees it? `None`: the lab does nothing to it.
-fn fails(server: &Server, damage: &Damage, at: usize, tie: &Tie) -> Option<bool> {
+fn fails(plan: &Plan, damage: &Damage, at: usize, tie: &Tie) -> Option<bool> {
+    let server = plan.servers.get(at)?;
     let bad = match &tie.on {
         TieTarget::Script(id) => {
             let hopeless = server.spec.scripts.get(id.index()).is_some_and(|script| script.run.always_fails());
             hopeless || damage.failing.contains(&(at, id.index()))
         }
         TieTarget::Interface(name) => damage.unplugged.contains(&(at, name.to_string())),
+        TieTarget::Bfd(id) => {
+            let name = server.spec.bfds.get(id.index()).map(|bfd| bfd.name.clone()).unwrap_or_default();
+            match plan.far_end(at, &name) {
+                Some(Some(other)) => damage.out.contains(&other),
+                Some(None) => damage.paths.contains(&(at, name)),
+                // Nobody answers it here.
+                None => true,
+            }
+        }
         _ => return None,
     };
     Some(bad != tie.reverse)

@@ -13,6 +13,7 @@ mod addresses;
 pub mod agent;
 pub mod client;
 pub mod expect;
+pub mod gateway;
 pub mod net;
 pub mod observer;
 mod place;
@@ -68,6 +69,11 @@ pub enum Failure {
     Stop,
     /// Its cables are pulled; or only that of one interface.
     Link(Option<String>),
+    /// Nothing of a gateway reaches the server any more: by the name of its BFD session, else the first one that an instance
+    /// tracks.
+    Deaf(Option<String>),
+    /// That gateway stands still, for everybody.
+    Frozen(Option<String>),
     /// A check script fails; by name, else the first one that an instance tracks.
     Script(Option<String>),
 }
@@ -81,14 +87,20 @@ impl std::str::FromStr for Failure {
             "pause" => Ok(Failure::Pause),
             "stop" => Ok(Failure::Stop),
             "link" => Ok(Failure::Link(None)),
+            "deaf" => Ok(Failure::Deaf(None)),
+            "frozen" => Ok(Failure::Frozen(None)),
             "script" => Ok(Failure::Script(None)),
             _ if text == "server" || text.starts_with("server:") || text.starts_with("server=") => {
                 Err("the lab has no real servers: `vipctl simulate --fail server` plays them".into())
             }
             _ => match text.split_once(':') {
                 Some(("script", name)) if !name.is_empty() => Ok(Failure::Script(Some(name.into()))),
+                Some(("deaf", name)) if !name.is_empty() => Ok(Failure::Deaf(Some(name.into()))),
+                Some(("frozen", name)) if !name.is_empty() => Ok(Failure::Frozen(Some(name.into()))),
                 Some(("link", name)) if !name.is_empty() => Ok(Failure::Link(Some(name.into()))),
-                _ => Err("expected crash, kill, pause, stop, link, link:INTERFACE, script or script:NAME".into()),
+                _ => Err("expected crash, kill, pause, stop, link, link:INTERFACE, script, script:NAME, deaf, deaf:SESSION, \
+                          frozen or frozen:SESSION"
+                    .into()),
             },
         }
     }

@@ -7,10 +7,11 @@ use super::Trouble;
 use futures_util::TryStreamExt;
 use netlink_packet_route::address::AddressAttribute;
 use netlink_packet_route::link::{InfoData, InfoVeth, LinkMessage};
+use netlink_packet_route::route::RouteType;
 use nix::sched::{CloneFlags, unshare};
-use rtnetlink::{Handle, LinkBridge, LinkUnspec, LinkVeth, new_connection};
+use rtnetlink::{Handle, LinkBridge, LinkUnspec, LinkVeth, RouteMessageBuilder, new_connection};
 use std::fs::File;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::AsRawFd;
 use std::path::PathBuf;
 
@@ -141,6 +142,24 @@ impl Net {
             let _ = self.handle.address().del(message).execute().await;
         }
         Ok(())
+    }
+
+    /// Nothing is sent to this address from here any more, or something is again.
+    ///
+    /// # Errors
+    /// Those of netlink.
+    pub async fn refuse(&self, address: IpAddr, on: bool) -> Result<(), Trouble> {
+        let route = match address {
+            IpAddr::V4(v4) => {
+                RouteMessageBuilder::<Ipv4Addr>::new().destination_prefix(v4, 32).kind(RouteType::BlackHole).build()
+            }
+            IpAddr::V6(v6) => {
+                RouteMessageBuilder::<Ipv6Addr>::new().destination_prefix(v6, 128).kind(RouteType::BlackHole).build()
+            }
+        };
+        let routes = self.handle.route();
+        let done = if on { routes.add(route).execute().await } else { routes.del(route).execute().await };
+        done.map_err(|e| netlink("route", &e))
     }
 
     async fn index(&self, name: &str) -> Result<u32, Trouble> {

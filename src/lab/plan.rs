@@ -4,6 +4,7 @@
 //! source or peer address belongs to a server; other addresses are chosen beside the virtual ones. Pure: makes nothing.
 
 use super::Trouble;
+use super::gateway::{Gateway, gateways, other_end};
 use crate::spec::{InstanceSpec, Spec, TieTarget, Transport};
 use crate::time::Interval;
 use crate::wire::Family;
@@ -34,6 +35,8 @@ pub struct Plan {
     pub segments: Vec<String>,
     /// For each server: (position in `segments`, addresses).
     pub ports: Vec<Vec<(usize, Vec<Network>)>>,
+    /// Far ends of BFD sessions.
+    pub gateways: Vec<Gateway>,
     /// The client's place: (position in `segments`, addresses).
     pub client: Vec<(usize, Vec<Network>)>,
     /// The virtual address that is asked, and the instance that has it on each server (`None`: not there).
@@ -73,12 +76,23 @@ impl Plan {
             .iter()
             .map(|s| s.spec.instances.iter().position(|i| i.claim.addresses.iter().any(|a| a.address == target)))
             .collect();
-        Ok(Plan { servers, segments, ports, client, target: SocketAddr::new(target, 80), instances })
+        let gateways = gateways(&servers, &ports);
+        Ok(Plan { servers, segments, ports, gateways, client, target: SocketAddr::new(target, 80), instances })
     }
 
     /// The instance of a server that holds the address that is asked.
     pub fn instance(&self, server: usize) -> Option<&InstanceSpec> {
         self.servers.get(server)?.spec.instances.get((*self.instances.get(server)?)?)
+    }
+
+    /// The server that is the other end of a session of this name, or whether a gateway is; `None`: nobody is.
+    pub fn far_end(&self, server: usize, session: &str) -> Option<Option<usize>> {
+        let own = self.servers.get(server)?.spec.sessions.iter().find(|own| *own.name == *session)?;
+        let mut ends = self.gateways.iter().flat_map(|gateway| &gateway.ends);
+        match other_end(&self.servers, &self.ports, server, own) {
+            Some(other) => Some(Some(other)),
+            None => ends.any(|end| end.server == server && *end.session == *session).then_some(None),
+        }
     }
 
     /// All virtual addresses of a server.
@@ -110,7 +124,13 @@ impl Plan {
                 _ => None,
             });
             let check = checks.map(|s| s.interval.times(u64::from(s.rise.max(s.fall)) + 1) + s.timeout).max();
-            let total = silence + check.unwrap_or_default() + instance.preempt_delay + server.spec.startup_delay;
+            let detection =
+                server.spec.sessions.iter().map(|s| s.min_rx.max(s.min_tx).times(s.multiplier.into())).max();
+            let total = silence
+                + detection.unwrap_or_default()
+                + check.unwrap_or_default()
+                + instance.preempt_delay
+                + server.spec.startup_delay;
             longest = longest.max(total);
         }
         longest
@@ -174,6 +194,10 @@ fn taken(servers: &[Server]) -> BTreeSet<IpAddr> {
             all.extend(peers.iter().map(|p| p.address));
         }
     }
+    for session in servers.iter().flat_map(|s| &s.spec.sessions) {
+        all.extend(session.source);
+        all.insert(session.neighbor);
+    }
     all
 }
 
@@ -197,7 +221,7 @@ fn virtual_networks(servers: &[Server], segment: &str) -> Vec<Network> {
 }
 
 /// The network of an address; /32 and /128 count as /24 and /64, so that there is room for servers.
-fn around(address: IpAddr, prefix: u8) -> Network {
+pub(super) fn around(address: IpAddr, prefix: u8) -> Network {
     match address {
         IpAddr::V4(v4) => {
             let prefix = if prefix > 29 { 24 } else { prefix };
@@ -212,7 +236,7 @@ fn around(address: IpAddr, prefix: u8) -> Network {
     }
 }
 
-fn within(address: IpAddr, network: Network) -> bool {
+pub(super) fn within(address: IpAddr, network: Network) -> bool {
     Family::of(&address) == Family::of(&network.0) && around(address, network.1).0 == network.0
 }
 
@@ -235,6 +259,12 @@ fn addresses(
         for address in named(servers, at, segment) {
             if given.insert(address) {
                 own.push((address, prefix_of(address)));
+            }
+        }
+        // What sessions speak from, where a virtual address has its network.
+        for source in servers[at].spec.sessions.iter().filter_map(|session| session.source) {
+            if networks.iter().any(|network| within(source, *network)) && given.insert(source) {
+                own.push((source, prefix_of(source)));
             }
         }
     }

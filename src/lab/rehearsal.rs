@@ -38,6 +38,8 @@ const STEADY: Duration = Duration::from_millis(1500);
 pub struct Rehearsal {
     pub(super) plan: Plan,
     pub(super) machines: Vec<Machine>,
+    /// In the order of the plan's.
+    pub(super) gateways: Vec<Machine>,
     pub(super) switch: Net,
     /// Held for as long as the client lives there.
     #[allow(dead_code)]
@@ -125,8 +127,11 @@ impl Rehearsal {
     /// Web servers and daemons up, agents ready.
     pub async fn start(&mut self) -> Result<(), Trouble> {
         let mut ready = 0;
-        while ready < self.machines.len() {
+        while ready < self.machines.len() + self.gateways.len() {
             match self.facts.recv().await {
+                Some(fact @ (Fact::Said(at, Word::Trouble { .. }) | Fact::Gone(at))) if at >= self.machines.len() => {
+                    self.of_gateway(at - self.machines.len(), &fact)?;
+                }
                 Some(Fact::Said(_, Word::Ready)) => ready += 1,
                 Some(Fact::Said(at, Word::Trouble { text })) => {
                     return Err(Trouble::new(format!("{}: {text}", self.machines[at].name)));
@@ -138,6 +143,7 @@ impl Rehearsal {
                 None => return Err(Trouble::new("the agents are gone")),
             }
         }
+        self.start_gateways().await?;
         for at in 0..self.machines.len() {
             self.start_web(at).await?;
         }
@@ -249,6 +255,11 @@ impl Rehearsal {
     fn take(&mut self, fact: Fact) -> Result<(), Trouble> {
         let now = Instant::now();
         self.audience.passes(now);
+        if let Fact::Said(at, _) | Fact::Gone(at) = &fact
+            && let Some(number) = at.checked_sub(self.machines.len())
+        {
+            return self.of_gateway(number, &fact);
+        }
         match fact {
             Fact::Asked(at) => self.audience.asked(at),
             Fact::Answered(answer) => {
@@ -308,6 +319,14 @@ impl Rehearsal {
     /// Breaks what was asked on the server `at`. What was done comes back in words.
     pub async fn fail(&mut self, at: usize, how: &Failure) -> Result<String, Trouble> {
         let name = self.machines[at].name.clone();
+        if let Failure::Deaf(session) | Failure::Frozen(session) = how {
+            let what = match how {
+                Failure::Deaf(_) => self.path(at, session.as_deref(), true).await?,
+                _ => self.freeze(at, session.as_deref(), true).await?,
+            };
+            self.audience.act(Instant::now(), &name, &what);
+            return Ok(format!("on {name}: {what}"));
+        }
         let script = match how {
             Failure::Script(wanted) => Some(self.script(at, wanted.as_deref())?),
             _ => None,
@@ -326,7 +345,7 @@ impl Rehearsal {
             Failure::Stop => format!("{} is stopped (SIGTERM)", self.daemon_name()),
             Failure::Link(None) => "the cables are pulled".to_owned(),
             Failure::Link(Some(interface)) => format!("the cable of {interface} is pulled"),
-            Failure::Script(_) => {
+            Failure::Deaf(_) | Failure::Frozen(_) | Failure::Script(_) => {
                 let spec = script.and_then(|s| self.plan.servers[at].spec.scripts.get(s));
                 let name = spec.map_or("", |s| &*s.name);
                 match self.asks_the_web(at, script) {
@@ -353,6 +372,8 @@ impl Rehearsal {
                 let path = self.program(at, script)?;
                 self.machines[at].order(&Order::Break { path }).await?;
             }
+            // Done above.
+            Failure::Deaf(_) | Failure::Frozen(_) => {}
         }
         Ok(format!("on {name}: {what}"))
     }
@@ -392,6 +413,14 @@ impl Rehearsal {
                 let what = format!("{} is started again", self.webs[at].name);
                 self.audience.act(Instant::now(), &name, &what);
                 self.start_web(at).await
+            }
+            Failure::Deaf(session) | Failure::Frozen(session) => {
+                let what = match how {
+                    Failure::Deaf(_) => self.path(at, session.as_deref(), false).await?,
+                    _ => self.freeze(at, session.as_deref(), false).await?,
+                };
+                self.audience.act(Instant::now(), &name, &what);
+                Ok(())
             }
             Failure::Script(_) => {
                 self.audience.act(Instant::now(), &name, "the check works again");

@@ -61,6 +61,21 @@ impl Stage {
             let log = logs.as_ref().map(|directory| directory.join(format!("{}.log", server.name)));
             machines.push(Machine::start(at, &vipctl, net, cables, &node, log, tell.clone())?);
         }
+        let mut gateways = Vec::new();
+        for (number, gateway) in plan.gateways.iter().enumerate() {
+            let net = Net::new().await?;
+            let port = format!("pg{number}");
+            let addresses = [gateway.address];
+            let cable = switch.plug(bridges[gateway.segment], &net, &plan.segments[gateway.segment], &addresses, &port);
+            let cables = vec![cable.await?];
+            // Any file will do: what it is to run is written into it once it stands.
+            let config = plan.servers.first().map(|server| server.config.clone()).unwrap_or_default();
+            let (beside, places) = (Vec::new(), Vec::new());
+            let node = NodePlan { name: gateway.name(), netns: net.path(), config, beside, places, inside: false };
+            let log = logs.as_ref().map(|directory| directory.join(format!("{}.log", gateway.name())));
+            let at = plan.servers.len() + number;
+            gateways.push(Machine::start(at, &vipctl, net, cables, &node, log, tell.clone())?);
+        }
         let client = Net::new().await?;
         for (segment, own) in &plan.client {
             let port = format!("pcs{segment}");
@@ -68,7 +83,20 @@ impl Stage {
         }
         client::start(client.door()?, plan.target, tell)?;
         let (answers, damage, changed) = (Vec::new(), Damage::default(), std::time::Instant::now());
-        Ok(Rehearsal { plan, machines, switch, client, facts, audience, answers, daemon, webs, damage, changed })
+        Ok(Rehearsal {
+            plan,
+            machines,
+            gateways,
+            switch,
+            client,
+            facts,
+            audience,
+            answers,
+            daemon,
+            webs,
+            damage,
+            changed,
+        })
     }
 }
 

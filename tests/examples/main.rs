@@ -18,6 +18,7 @@ mod mailbox;
 mod nginx_pair;
 mod readme;
 mod rehearsals;
+mod router;
 mod spare_daemon;
 mod three_hosts;
 
@@ -46,6 +47,8 @@ const WORLDS: &[World] = &[
         play: || rehearsals::rehearse("master-spare-daemon"),
     },
     World { name: "rehearsals_of_cloud", programs: &["nginx"], play: || rehearsals::rehearse("unicast-cloud") },
+    World { name: "router", programs: &["vtysh", "perl"], play: router::play },
+    World { name: "rehearsals_of_router", programs: &["nginx"], play: || rehearsals::rehearse("bfd-to-the-router") },
 ];
 
 #[test]
@@ -96,4 +99,14 @@ fn rehearsals_of_spare_daemon() {
 #[test]
 fn rehearsals_of_cloud() {
     ground::play("rehearsals_of_cloud");
+}
+
+#[test]
+fn router() {
+    ground::play("router");
+}
+
+#[test]
+fn rehearsals_of_router() {
+    ground::play("rehearsals_of_router");
 }
