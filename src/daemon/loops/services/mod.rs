@@ -420,6 +420,9 @@ impl Services {
                 if self.has_checker() {
                     tracing::info!(target: "checker", "Printing checker data for process({}) on signal", std::process::id());
                 }
+                if self.has_bfd() {
+                    tracing::info!(target: "bfd", "Printing BFD data for process({}) on signal", std::process::id());
+                }
                 self.print(PrintKind::Data);
             }
             Wish::Stats => {
@@ -454,7 +457,6 @@ impl Services {
 
     fn dump(&mut self, kind: dumps::Kind) {
         if kind == dumps::Kind::Data && self.has_bfd() {
-            tracing::info!(target: "bfd", "Printing BFD data for process({}) on signal", std::process::id());
             let (spec, sessions, writer) = (self.parts.hub.spec().clone(), self.sessions(), self.parts.writer.clone());
             self.answers.spawn(async move {
                 if let Ok(sessions) = sessions.await {

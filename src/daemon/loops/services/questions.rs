@@ -31,6 +31,8 @@ use tokio::time::{Instant, sleep, timeout};
 
 /// How long file systems may take to answer before an upgrade, and how often it is looked whether they have.
 const FILES_ANSWER: Duration = Duration::from_secs(2);
+/// How often that is asked once more, when the checker has left.
+const ASKED_AGAIN: u32 = 5;
 /// What a thread has time for to say what it leaves behind.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 const LOOK: Duration = Duration::from_millis(20);
@@ -318,6 +320,14 @@ impl Services {
             let (ask, asked) = oneshot::channel();
             checker.send(checker::News::HandOver(ask));
             let _ = checks.send(timeout(LAST_WORDS, asked).await.ok().and_then(Result::ok));
+            // Something may have begun to wait for a file system meanwhile. There is no way back without checks, so it goes
+            // on in the end; until then adverts and sessions go on as well.
+            for _ in 0..ASKED_AGAIN {
+                match nothing_is_waited_for().await {
+                    Ok(()) => break,
+                    Err(reason) => tracing::warn!(target: "parent", "{reason}"),
+                }
+            }
             // VRRP last: when its loop has ended, everything is written.
             bfd.send(bfd::News::HandOver(sessions));
             let _ = engine.send(News::HandOver(answer));
