@@ -18,8 +18,10 @@ use vipd::config::Env;
 use vipd::config::system::TableSystem;
 use vipd::config::text::expand::TextEnv;
 use vipd::config::text::source::MapLoader;
+use vipd::sim::bfd::{self, plain};
 use vipd::sim::{Law, Make, Report, Router, Scenario, build, play, real, shrink, weather};
-use vipd::spec::{FileSpec, GroupId, GroupSpec, IfName, InstanceId, Spec};
+use vipd::spec::bfd::Session;
+use vipd::spec::{BfdId, BfdSpec, FileSpec, GroupId, GroupSpec, IfName, InstanceId, Spec, Tie, TieTarget};
 use vipd::time::{Interval, Time};
 use vipd::vrrp::Engine;
 use vipd::vrrp::io::Beginning;
@@ -241,6 +243,38 @@ fn a_master_that_is_not_the_best_is_noticed() {
         Box::new(Engine::begin(Arc::new(spec), world, now))
     };
     assert_eq!(first_law(&pair(Version::V2), scenario, &never_preempts), Some(Law::BestMaster));
+}
+
+/// Both ends of one session of 100 ms × 3, each tracked without a weight.
+fn tracking() -> Specs {
+    let mut specs = pair(Version::V3);
+    let ends = [1, 2].map(|last| std::net::IpAddr::from([10, 78, 0, last]));
+    for ((_, spec), (own, other)) in specs.iter_mut().zip([(ends[0], ends[1]), (ends[1], ends[0])]) {
+        let spec = Arc::make_mut(spec);
+        let interval = Interval::from_millis(100);
+        let session = plain("peer", own, other);
+        spec.sessions.push(Session { min_rx: interval, min_tx: interval, multiplier: 3, ..session });
+        spec.bfds.push(BfdSpec { name: "peer".into(), weight: 0, reverse: false });
+        let on = TieTarget::Bfd(BfdId(0));
+        spec.instances[0].ties.push(Tie { on, weight: 0, reverse: false, from_group: false, asked: Some(0) });
+    }
+    specs
+}
+
+#[test]
+fn a_router_that_does_not_follow_its_session_is_noticed() {
+    let scenario = "run 60s\nat 20s path a peer deaf";
+    assert_eq!(caught(Flaw::BlindToSessions, &tracking(), scenario), Some(Law::Session(bfd::Law::Level)));
+}
+
+#[test]
+fn a_session_that_stays_down_over_a_good_path_is_noticed() {
+    let scenario = "run 60s\nat 20s path a peer down\nat 25s path a peer up";
+    let mut specs = tracking();
+    assert_eq!(first_law(&specs, scenario, &real), None);
+    // The other end is at another port.
+    Arc::make_mut(&mut specs[1].1).sessions[0].multihop = true;
+    assert_eq!(first_law(&specs, scenario, &real), Some(Law::Session(bfd::Law::ComesUp)));
 }
 
 #[test]

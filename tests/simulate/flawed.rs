@@ -6,7 +6,7 @@ use vipd::sim::Router;
 use vipd::spec::{InstanceId, Spec};
 use vipd::time::{Interval, Time};
 use vipd::vrrp::Engine;
-use vipd::vrrp::io::{Action, Announce, Cause, Event, Input, LinkFact, Port, Role, Wake};
+use vipd::vrrp::io::{Action, Announce, Cause, Event, Input, LinkFact, Port, Role, Tracker, Wake};
 use vipd::vrrp::snapshot::Snapshot;
 use vipd::wire::Priority;
 
@@ -20,6 +20,7 @@ pub fn flawed(inner: Engine, flaw: Flaw, now: Time) -> Box<dyn Router> {
 pub enum Flaw {
     Asleep,
     BlindToLinks,
+    BlindToSessions,
     AnnouncesAtOnce,
     Babbles,
     ReloadsByDroppingAll,
@@ -57,6 +58,7 @@ impl Router for Flawed {
             (Flaw::Deaf, Input::Datagram { .. }) => true,
             (Flaw::DeafToGoodbyes, Input::Datagram { .. }) => goodbye,
             (Flaw::BlindToLinks, Input::Link(_)) => true,
+            (Flaw::BlindToSessions, Input::Tracked { tracker, .. }) => matches!(tracker, Tracker::Bfd(_)),
             (Flaw::MissesLinksThatComeUp, Input::Link(LinkFact::Changed(link))) => link.running,
             _ => false,
         };
