@@ -101,3 +101,15 @@ fn a_plain_instance_is_what_a_block_without_more_gives() {
     assert_eq!(code, 0, "{said:?}");
     assert_eq!(spec.instances, [vipd::spec::InstanceSpec::plain()]);
 }
+
+/// Several next hops are there so that one may fail: a fault would take the address away from the others, and keepalived
+/// 2.2.7 stays MASTER.
+#[test]
+fn the_interface_of_a_next_hop_is_not_watched() {
+    let hops = "10.99.0.0/24 nexthop via 10.7.0.9 dev eth2 weight 1 nexthop via 10.8.0.9 dev eth3 weight 1";
+    let one = "10.98.0.0/24 via 10.6.0.9 dev eth1";
+    let (spec, _, said) = read(&instance("A", 0, &format!("virtual_routes {{\n {hops}\n {one}\n }}")));
+    let names: Vec<&str> = spec.instances[0].needed_interfaces().into_iter().map(vipd::spec::IfName::as_str).collect();
+    assert_eq!(names, ["eth1"], "{said:?}");
+    assert_eq!(spec.instances[0].claim.routes[0].nexthops.len(), 2, "{said:?}");
+}

@@ -70,6 +70,20 @@ impl Paths {
     }
 }
 
+/// Removes what a killed daemon has left at the places in `paths` that are not in `needed`: keepalived removes the files of
+/// processes that are no more before it starts. A file that somebody holds, or that is no pid file, is left alone.
+pub fn remove_stale(paths: &Paths, needed: &[PathBuf]) {
+    for path in [&paths.vrrp, &paths.checkers, &paths.bfd] {
+        let is_pid = |text: &String| text.trim().parse::<u32>().is_ok();
+        if !needed.contains(path)
+            && std::fs::read_to_string(path).is_ok_and(|text| is_pid(&text))
+            && PidFile::lock(path).is_ok()
+        {
+            let _ = std::fs::remove_file(path);
+        }
+    }
+}
+
 /// A pid file that is ours; gone when dropped.
 #[derive(Debug)]
 pub struct PidFile {

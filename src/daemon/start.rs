@@ -212,6 +212,7 @@ fn live(
         without_pid_file(&error);
     }
     let mut others = Vec::new();
+    pidfile::remove_stale(paths, &paths.of_children(&spec, options));
     for path in paths.of_children(&spec, options) {
         match PidFile::lock(&path).and_then(|mut file| file.write().map(|()| file)) {
             Ok(file) => others.push(file),
@@ -308,7 +309,8 @@ fn serve(
         Ok(writer) => writer,
         Err(error) => return fatal("The thread that writes files cannot be started", &error),
     };
-    let settings = Settings { buffers: spec.daemon.netlink, ..Settings::default() };
+    let sysctl_record = Some(record_path(&pid_file, "sysctl"));
+    let settings = Settings { buffers: spec.daemon.netlink, sysctl_record, ..Settings::default() };
     let (kernel, reports) = match Kernel::start(settings) {
         Ok(started) => started,
         Err(error) => return fatal("The kernel cannot be spoken to", &std::io::Error::other(error)),
@@ -364,7 +366,7 @@ fn serve(
             world: balance::Beginning { trackers: trackers::of_files(&spec, &readings), ..Default::default() },
             left: checks,
             wishes: Vec::new(),
-            record: record_path(&pid_file),
+            record: record_path(&pid_file, "ipvs"),
             seed: clock::wall().unix_micros,
         },
         of_door,
@@ -598,11 +600,12 @@ fn doors(
     doors
 }
 
-/// Where the record of what is ours in the kernel's table is kept: beside the pid file, so that two daemons of a machine
-/// have one each.
-fn record_path(pid_file: &std::path::Path) -> std::path::PathBuf {
+/// Where a record for the process after this one is kept, of what it finds in the kernel: named after the pid file, so that
+/// two daemons of a machine have one each.
+fn record_path(pid_file: &std::path::Path, of: &str) -> std::path::PathBuf {
     let mut name = pid_file.file_stem().unwrap_or_default().to_owned();
-    name.push(".ipvs");
+    name.push(".");
+    name.push(of);
     std::path::Path::new("/run/vipd").join(name)
 }
 

@@ -1,17 +1,30 @@
 //! Network settings under /proc/sys/net: set while the daemon runs, restored when it ends.
 //!
 //! A setting is restored only if it still has the value that was set: what the administrator changed meanwhile is his.
+//!
+//! What was changed also stands in a small file under /run, for the process after a killed one, and for the heir of an
+//! upgrade: a setting of an interface that has no VMAC any more would otherwise stay for ever. A file that cannot be read, or
+//! not be written, is no record.
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::io;
+use std::path::{Path, PathBuf};
 
 /// What was changed, and what it was before.
 #[derive(Debug, Default)]
 pub struct Sysctls {
     changed: BTreeMap<String, Changed>,
+    /// Where it is written down, and whether that is to be written once more.
+    record: Option<PathBuf>,
+    stale: bool,
 }
 
-#[derive(Debug)]
+/// First line of the record; each other one is a path below /proc/sys/net/, the value that was set and the one before.
+const HEAD: &str = "vipd sysctl 1";
+const ROOT: &str = "/proc/sys/net/";
+
+#[derive(PartialEq, Eq, Debug)]
 struct Changed {
     before: String,
     set: String,
@@ -28,6 +41,22 @@ pub fn read(path: &str) -> Option<String> {
 }
 
 impl Sysctls {
+    /// Takes over what the process before this one has changed and not put back, from its record, which this one goes on
+    /// with. What has another value by now is passed over.
+    pub fn recorded(record: Option<PathBuf>) -> Sysctls {
+        let text = record.as_deref().and_then(|file| fs::read_to_string(file).ok()).unwrap_or_default();
+        let mut changed = from_text(&text);
+        changed.retain(|path, changed| read(path).as_deref() == Some(changed.set.as_str()));
+        Sysctls { changed, record, stale: false }
+    }
+
+    /// Brings the record up to date. To be called when a number of settings have been made or put back.
+    pub fn keep(&mut self) {
+        if let Some(file) = self.record.as_deref().filter(|_| std::mem::take(&mut self.stale)) {
+            let _ = store(&self.changed, file);
+        }
+    }
+
     /// Sets a value and remembers the one before, once. Nothing happens if it is right already.
     ///
     /// # Errors
@@ -40,6 +69,7 @@ impl Sysctls {
         std::fs::write(path, value)?;
         let changed = self.changed.entry(path.to_owned()).or_insert(Changed { before, set: value.to_owned() });
         value.clone_into(&mut changed.set);
+        self.stale = true;
         Ok(())
     }
 
@@ -53,10 +83,12 @@ impl Sysctls {
 
     /// Puts back what is in the way of `keep` only: everything whose path `keep` does not want.
     pub fn restore_except(&mut self, keep: impl Fn(&str) -> bool) {
+        let stale = &mut self.stale;
         self.changed.retain(|path, changed| {
             if keep(path) {
                 return true;
             }
+            *stale = true;
             if read(path).as_deref() == Some(changed.set.as_str()) {
                 let _ = std::fs::write(path, &changed.before);
             }
@@ -64,8 +96,72 @@ impl Sysctls {
         });
     }
 
-    /// Puts everything back.
+    /// Puts everything back, and takes the record away.
     pub fn restore(&mut self) {
         self.restore_except(|_| false);
+        self.keep();
+    }
+}
+
+fn from_text(text: &str) -> BTreeMap<String, Changed> {
+    let mut lines = text.lines();
+    if lines.next() != Some(HEAD) {
+        return BTreeMap::new();
+    }
+    let changed = lines.filter_map(|line| {
+        let mut words = line.split(' ');
+        let (path, set, before) = (words.next()?, words.next()?, words.next()?);
+        let below = !path.is_empty() && path.split('/').all(|part| !part.is_empty() && part != "..");
+        below.then(|| (format!("{ROOT}{path}"), Changed { before: before.to_owned(), set: set.to_owned() }))
+    });
+    changed.collect()
+}
+
+/// Replaces the file whole; without any change it goes.
+fn store(changed: &BTreeMap<String, Changed>, file: &Path) -> io::Result<()> {
+    if changed.is_empty() {
+        return fs::remove_file(file);
+    }
+    let mut text = format!("{HEAD}\n");
+    for (path, Changed { before, set }) in changed {
+        if let Some(path) = path.strip_prefix(ROOT) {
+            text.push_str(&format!("{path} {set} {before}\n"));
+        }
+    }
+    if let Some(folder) = file.parent() {
+        fs::DirBuilder::new().recursive(true).create(folder)?;
+    }
+    let fresh = file.with_extension("sysctl.new");
+    fs::write(&fresh, text)?;
+    fs::rename(&fresh, file)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_record_is_read_as_it_was_written_and_nothing_else_is_one() {
+        let folder = std::env::temp_dir().join(format!("vipd-sysctl-{}", std::process::id()));
+        let file = folder.join("keepalived.sysctl");
+        let of = |before: &str, set: &str| Changed { before: before.to_owned(), set: set.to_owned() };
+        let changed = BTreeMap::from([
+            (path("ipv4", "eth0.5", "arp_ignore"), of("0", "1")),
+            (path("ipv4", "all", "rp_filter"), of("2", "0")),
+        ]);
+        store(&changed, &file).unwrap();
+        let text = fs::read_to_string(&file).unwrap();
+        assert_eq!(from_text(&text), changed);
+        store(&BTreeMap::new(), &file).unwrap();
+        assert!(!file.exists());
+        assert!(from_text("something\nipv4/conf/eth0/arp_ignore 1 0\n").is_empty());
+        for end in 0..text.len() {
+            let part = from_text(&text[..end]);
+            assert!(part.len() <= changed.len());
+        }
+        let outside = format!("{HEAD}\n../../kernel/core_pattern x y\n/etc/passwd x y\nipv4/conf/eth0/arp_filter 1\n");
+        assert!(from_text(&outside).is_empty());
+        fs::remove_dir_all(&folder).unwrap();
     }
 }

@@ -190,8 +190,8 @@ impl InstanceSpec {
         let claim = &self.claim;
         let addresses = claim.addresses.iter().filter(|a| !a.no_track).filter_map(|a| a.interface.as_ref());
         let routes = claim.routes.iter().filter(|r| !r.no_track);
-        let routes =
-            routes.flat_map(|r| r.interface.iter().chain(r.nexthops.iter().filter_map(|hop| hop.interface.as_ref())));
+        // Several ways are there so that one may fail: keepalived does not watch the interfaces of next hops either.
+        let routes = routes.filter_map(|r| r.interface.as_ref());
         let rules = claim.rules.iter().filter(|r| !r.no_track).flat_map(|r| r.iif.iter().chain(r.oif.iter()));
         let own = |name: &&IfName| Some(*name) == self.interface.as_ref();
         let made = self.virtual_link.as_ref().and_then(|link| match link {

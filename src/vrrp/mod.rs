@@ -207,9 +207,10 @@ impl Engine {
     fn socket(&mut self, id: InstanceId, state: SocketState) {
         if self.with(id, |instance, cx| instance.on_socket(state, cx)) == Some(true) {
             self.unsettled.insert(id);
-            let group = self.spec.instances.get(id.index()).and_then(|spec| spec.group);
-            let group = group.and_then(|group| self.spec.groups.get(group.index()));
-            self.unsettled.extend(group.into_iter().flat_map(|group| &group.members));
+            if !self.spec.groups.is_empty() && !self.somebody_begins() {
+                let waiting = (0..).map(InstanceId).zip(&self.instances);
+                self.unsettled.extend(waiting.filter(|(_, one)| one.role() == Role::Init).map(|(id, _)| id));
+            }
         }
     }
 

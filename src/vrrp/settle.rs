@@ -187,16 +187,19 @@ impl Engine {
         }
     }
 
-    /// A group begins together, when the last of its members can hear and speak.
+    /// Where there are groups all begin together, when the last of those that begin can hear and speak: every group is told of
+    /// before every instance, in the order of the configuration.
     fn waits_for_a_socket(&self, id: InstanceId) -> bool {
-        let Some((instance, spec)) = self.instances.get(id.index()).zip(self.spec.instances.get(id.index())) else {
-            return false;
-        };
-        let group = spec.group.and_then(|group| self.spec.groups.get(group.index()));
-        let members = || group.into_iter().flat_map(|group| &group.members);
+        let Some(instance) = self.instances.get(id.index()) else { return false };
         instance.role() == Role::Init
             && instance.faults().is_empty()
-            && members().filter_map(|id| self.instances.get(id.index())).any(Instance::is_opening)
+            && !self.spec.groups.is_empty()
+            && self.somebody_begins()
+    }
+
+    /// Is the first socket of an instance still to come?
+    pub(super) fn somebody_begins(&self) -> bool {
+        self.instances.iter().any(|instance| instance.role() == Role::Init && instance.is_opening())
     }
 
     /// Has none of these any other fault than scripts that have not reported?

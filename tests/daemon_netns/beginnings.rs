@@ -83,3 +83,40 @@ fn an_owner_that_a_file_or_a_missing_process_forbids_to_speak_never_speaks() {
         assert_eq!(daemon.stop().code(), Some(0));
     }
 }
+
+/// keepalived removes the pid files of processes that were killed and that it does not start now.
+#[test]
+fn pid_files_of_a_killed_daemon_go_when_nothing_of_their_kind_runs() {
+    if !ready() {
+        return;
+    }
+    let ground = Ground::new();
+    ground.configure(&instance("A", 1, "10.9.0.10/24"));
+    let files = "echo 99999 > /run/bfd.pid && echo my notes > /run/checkers.pid";
+    let daemon = ground.start_by(&format!("mount -t tmpfs tmpfs /run && {files} && exec {{vipd}}"), "");
+    daemon.wait_for_log("Startup complete");
+    assert!(!daemon.path("/run/bfd.pid").exists());
+    assert!(daemon.path("/run/checkers.pid").exists(), "it is no pid file");
+    assert!(daemon.path("/run/vrrp.pid").exists());
+    assert_eq!(daemon.stop().code(), Some(0));
+}
+
+/// What the kernel says while the first configuration is taken has the name of the instance too.
+#[test]
+fn trouble_of_the_first_configuration_names_its_instance() {
+    if !ready() {
+        return;
+    }
+    let ground = Ground::new();
+    for (link, id) in [("va", 1), ("vb", 2)] {
+        let with = format!("link eth0 address 00:00:5e:00:01:0{id} type macvlan mode private");
+        crate::ground::ip(&format!("-n {} link add {link} {with}", ground.name));
+    }
+    let on = |name: &str, id, link: &str| {
+        instance(name, id, &format!("10.9.0.1{id}/24")).replace("priority", &format!("use_vmac {link}\n priority"))
+    };
+    ground.configure(&(on("A", 1, "vb") + &on("B", 2, "va")));
+    let daemon = ground.start("");
+    daemon.wait_for_log("(A) va: vb is already there as va");
+    assert_eq!(daemon.stop().code(), Some(0));
+}

@@ -423,6 +423,41 @@ fn lines_of_a_group_come_in_keepaliveds_order() {
     in_order([first, second, group], "STOP");
 }
 
+/// keepalived 2.2.7's lines at a start: every group, then every instance, each in the order of the file.
+#[test]
+fn at_the_start_every_group_is_told_of_before_every_instance() {
+    if !ready() {
+        return;
+    }
+    let ground = Ground::new();
+    let fifo = ground.directory.join("fifo");
+    nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::from_bits_truncate(0o600)).unwrap();
+    // An application may have made it for itself.
+    nix::unistd::chown(&fifo, Some(nix::unistd::Uid::from_raw(65534)), None).unwrap();
+    let pipe = std::fs::File::options().read(true).write(true).open(&fifo).unwrap();
+    let said = std::io::BufRead::lines(std::io::BufReader::new(pipe)).map(Result::unwrap);
+    let group = |name: &str, members: &str| format!("vrrp_sync_group {name} {{\n group {{\n {members}\n }}\n}}\n");
+    let members = [("S", 9), ("D", 14), ("A", 11), ("B", 12), ("C", 13)];
+    let members = members
+        .map(|(name, id)| instance(name, id, &format!("10.9.0.{id}/24")).replace("advert_int 0.1", "advert_int 1"));
+    ground.configure(&format!(
+        "global_defs {{\n script_user root\n vrrp_notify_fifo {}\n}}\n{}{}{}",
+        fifo.display(),
+        group("G2", "C\n D"),
+        group("G1", "A\n B"),
+        members.concat()
+    ));
+    let daemon = ground.start("");
+    let heard: Vec<String> = said.take(7).collect();
+    let names =
+        ["GROUP \"G2\"", "GROUP \"G1\"", "INSTANCE \"S\"", "INSTANCE \"D\"", "INSTANCE \"A\"", "INSTANCE \"B\""];
+    let names = names.into_iter().chain(["INSTANCE \"C\""]);
+    for (line, name) in heard.iter().zip(names) {
+        assert!(line.starts_with(&format!("{name} BACKUP ")), "{heard:#?}");
+    }
+    assert_eq!(daemon.stop().code(), Some(0));
+}
+
 /// Connections of people who say nothing take no place that a program needs.
 #[test]
 fn nobody_can_starve_the_programs_of_descriptors() {

@@ -9,7 +9,7 @@ use vipd::kernel::netlink::{FromKernel, ToKernel};
 use vipd::lab::observer::{Observer, What};
 use vipd::lab::wire;
 use vipd::spec::*;
-use vipd::vrrp::io::LinkFact;
+use vipd::vrrp::io::{LinkFact, Outcome};
 use vipd::wire::Family;
 
 fn table(pair: &Pair) -> String {
@@ -101,6 +101,100 @@ fn the_firewall_opens_when_the_addresses_are_gone() {
             tokio::time::sleep(Duration::from_millis(5)).await;
             assert!(looked < 5000, "it never opens");
         }
+        running.stop().await;
+    });
+}
+
+/// Of two owners of a denied address the one that goes does not open it for the other.
+#[test]
+fn an_address_that_another_instance_still_owns_stays_denied() {
+    if !ready("still_owns") {
+        return;
+    }
+    let pair = Pair::new();
+    let many = (0..300).map(|n| v4(&format!("2001:db8::{:x}", n + 16), 64)).collect();
+    let claim = Arc::new(Claim { addresses: many, deny: true, ..Claim::default() });
+    let shared = Arc::new(Claim { addresses: vec![v4("2001:db8::10", 64)], deny: true, ..Claim::default() });
+    within(&pair.here, async || {
+        let both = vec![instance(Family::V6, (*claim).clone()), instance(Family::V6, (*shared).clone())];
+        let mut running = Running::configured(spec(both)).await;
+        running.own(&claim).await;
+        running.kernel.order(ToKernel::Own(InstanceId(1), shared));
+        running.kernel.order(ToKernel::Disown(InstanceId(0)));
+        eventually(|| (addresses(&pair.here, "eth0").len() == 1).then_some(())).await;
+        eventually(|| (!table(&pair).contains("2001:db8::11")).then_some(())).await;
+        assert!(table(&pair).contains("2001:db8::10"), "{}", table(&pair));
+        running.kernel.order(ToKernel::Disown(InstanceId(1)));
+        eventually(|| (!table(&pair).contains("2001:db8::10")).then_some(())).await;
+        running.stop().await;
+    });
+}
+
+/// Thousands of addresses on their way keep nobody from seeing that the firewall is gone.
+#[test]
+fn a_table_that_is_flushed_comes_back_while_addresses_are_on_their_way() {
+    if !ready("flushed_while") {
+        return;
+    }
+    let pair = Pair::new();
+    let many = (0..4000).map(|n| v4(&format!("2001:db8::{:x}", n + 16), 64)).collect();
+    let claim = Arc::new(Claim { addresses: many, deny: true, ..Claim::default() });
+    within(&pair.here, async || {
+        let mut running = Running::configured(spec(vec![instance(Family::V6, (*claim).clone())])).await;
+        running.kernel.order(ToKernel::Own(InstanceId(0), claim));
+        running.until(|r| matches!(r, FromKernel::Applied { outcome: Outcome::Ready { .. }, .. })).await;
+        // Its own thousands of elements are no other program's doing.
+        assert!(running.troubles().is_empty(), "{:?}", running.troubles());
+        output(&pair.here, &["nft", "flush", "ruleset"]);
+        let whole = |r: &FromKernel| matches!(r, FromKernel::Applied { outcome: Outcome::Complete, .. });
+        let again = |r: &FromKernel| matches!(r, FromKernel::Trouble(trouble) if trouble.text.contains("made again"));
+        let mut early = Vec::new();
+        while let Ok(report) = running.reports.try_recv() {
+            early.push(report);
+        }
+        if !early.iter().any(again) {
+            let first = running.until(|r| whole(r) || again(r)).await;
+            // A machine on which all of them were there before the flush shows nothing.
+            assert!(again(&first) || early.iter().any(whole), "the table came back only after the last address");
+        }
+        assert!(table(&pair).contains("2001:db8::10,"));
+        running.stop().await;
+    });
+}
+
+/// A VMAC that a reload brings carries a denied link-local address only when the firewall knows of it there.
+#[test]
+fn an_address_comes_to_a_new_vmac_behind_the_firewall() {
+    if !ready("behind_the_firewall") {
+        return;
+    }
+    let pair = Pair::new();
+    let mut all = vec![v4("fe80::77", 64)];
+    all.extend((0..1500).map(|n| v4(&format!("2001:db8::{:x}", n + 16), 64)));
+    let claim = Arc::new(Claim { addresses: all, deny: true, ..Claim::default() });
+    let with = |virtual_link| InstanceSpec { virtual_link, ..instance(Family::V6, (*claim).clone()) };
+    within(&pair.here, async || {
+        let mut running = Running::configured(spec(vec![with(None)])).await;
+        running.own(&claim).await;
+        let vmac = VirtualLink::Vmac {
+            name: IfName::new("vx"),
+            prefix: "vrrp".into(),
+            mac: [0, 0, 0x5e, 0, 2, 51],
+            netlink_notify: false,
+            group: None,
+        };
+        let wanted = Arc::new(spec(vec![with(Some(vmac))]));
+        let carried = vec![(InstanceId(0), InstanceId(0))];
+        running.kernel.order(ToKernel::Configure { spec: wanted, carried });
+        let there = || {
+            let found = wire::index(&pair.here, "vx").and_then(|_| wire::addresses(&pair.here, "vx"));
+            found.is_ok_and(|all| all.iter().any(|(address, _)| address.to_string() == "fe80::77"))
+        };
+        eventually(|| there().then_some(())).await;
+        let index = wire::index(&pair.here, "vx").unwrap();
+        let shown = table(&pair);
+        assert!(shown.contains("fe80::77 . \"vx\"") || shown.contains(&format!("fe80::77 . {index}")), "{shown}");
+        running.until(|r| matches!(r, FromKernel::Configured { .. })).await;
         running.stop().await;
     });
 }

@@ -238,3 +238,68 @@ fn a_vmac_that_is_to_have_another_name_or_address_keeps_what_is_on_it() {
         assert!(wire::index(&pair.here, "vrx").is_err());
     });
 }
+
+fn own_vmac(mac: [u8; 6], label: &str) -> Option<VirtualLink> {
+    Some(VirtualLink::Vmac { name: Some(name(label)), prefix: "vrrp".into(), mac, netlink_notify: false, group: None })
+}
+
+/// Neither its name nor its MAC address says whose a VMAC is, nor the name of a table; and settings have no mark at all.
+#[test]
+fn leftovers_under_names_of_an_operators_own_go_and_settings_are_put_back() {
+    if !ready("leftovers_under_names") {
+        return;
+    }
+    let pair = Pair::new();
+    let record = std::env::temp_dir().join(format!("{}.sysctl", pair.here));
+    let settings = || vipd::kernel::netlink::Settings { sysctl_record: Some(record.clone()), ..Default::default() };
+    let mut of = instance(Family::V4, Claim { addresses: vec![v4("10.0.0.1", 24)], deny: true, ..Claim::default() });
+    of.virtual_link = own_vmac([2, 0, 0, 0, 0, 0x11], "own0");
+    within(&pair.here, async || {
+        let arp = || output(&pair.here, &["cat", "/proc/sys/net/ipv4/conf/eth0/arp_ignore"]).trim().to_owned();
+        let before = arp();
+        let owned = of.claim.clone();
+        let mut wanted = spec(vec![of]);
+        wanted.daemon.nftables.table = Some("mytable".into());
+        let mut killed = Running::start(settings());
+        killed.configure(wanted, Vec::new()).await;
+        killed.own(&owned).await;
+        killed.kernel.join();
+        assert_eq!(arp(), "1");
+        // Alike, and not ours: somebody's own chain is in it.
+        for line in ["add table ip theirs", "add set ip theirs vips { type ipv4_addr; }", "add chain ip theirs mine"] {
+            output(&pair.here, &["nft", line]);
+        }
+        output(&pair.here, &["ip", "link", "add", "mine0", "link", "eth0", "type", "macvlan", "mode", "private"]);
+        let tables = || output(&pair.here, &["nft", "list", "tables"]);
+        assert!(tables().contains("mytable"), "{}", tables());
+        assert!(wire::index(&pair.here, "own0").is_ok());
+
+        let other = Claim { addresses: vec![v4("10.0.0.2", 24)], ..Claim::default() };
+        let mut next = Running::start(settings());
+        next.configure(spec(vec![instance(Family::V4, other)]), Vec::new()).await;
+        assert!(wire::index(&pair.here, "own0").is_err(), "{:?}", next.troubles());
+        assert!(wire::index(&pair.here, "mine0").is_ok());
+        assert!(!tables().contains("mytable") && tables().contains("theirs"), "{}", tables());
+        assert_eq!(arp(), before);
+        assert!(!record.exists());
+        next.stop().await;
+    });
+}
+
+/// What an instance gives up in the reload that takes it away was put there by nobody else.
+#[test]
+fn what_a_reload_takes_away_is_not_called_another_programs() {
+    if !ready("what_a_reload_takes_away") {
+        return;
+    }
+    let pair = Pair::new();
+    within(&pair.here, async || {
+        let mut running = Running::configured(spec(vec![instance(Family::V4, claim())])).await;
+        running.own(&Arc::new(claim())).await;
+        let next = InstanceSpec { name: "W".into(), ..instance(Family::V4, claim()) };
+        running.configure(spec(vec![next]), Vec::new()).await;
+        assert!(!there(&pair, "10.0.0.1"));
+        let log = running.stop().await;
+        assert!(!log.iter().any(swept), "{log:#?}");
+    });
+}

@@ -8,6 +8,7 @@
 //! left under our name is replaced.
 
 mod guard;
+mod leftovers;
 pub(in crate::kernel) mod rules;
 
 use super::netlink::NetlinkError;
@@ -55,6 +56,8 @@ pub struct Firewall {
     held: Screen,
     /// Hears when another program removes something of the tables; `None` without tables.
     guard: Option<Guard>,
+    /// It has heard so beside a change of our own.
+    heard: bool,
 }
 
 impl Firewall {
@@ -103,35 +106,65 @@ impl Firewall {
         self.v4 = None;
         self.v6 = None;
         self.held = Screen::default();
+        self.heard = false;
     }
 
     /// Waits until another program has removed something of the tables; for ever without tables. Cancel-safe.
     pub async fn disturbed(&mut self) {
-        let own = self.channel.as_ref().map_or(0, Channel::port);
-        let tables = [(libc::NFPROTO_IPV4, &self.v4), (libc::NFPROTO_IPV6, &self.v6)];
-        let tables: Vec<(u8, String)> = tables
-            .into_iter()
-            .filter_map(|(family, table)| Some((u8::try_from(family).ok()?, table.as_ref()?.name().to_owned())))
-            .collect();
+        if std::mem::take(&mut self.heard) {
+            return;
+        }
+        let (own, tables) = self.watched();
         match &mut self.guard {
             Some(guard) if !tables.is_empty() => guard.disturbed(own, &tables).await,
             _ => std::future::pending().await,
         }
     }
 
-    /// Removes what an earlier run left under our name, or under the one of the configuration, and is not needed. That it
-    /// is not there, or that the kernel has no nftables, is no trouble.
-    pub fn remove_leftovers(&mut self, settings: &Nftables) {
-        let usual = Nftables { table: None, ..settings.clone() };
-        for settings in [&usual, settings] {
-            for v6 in [false, true] {
-                let family = if v6 { NetfilterProtoFamily::IPv6 } else { NetfilterProtoFamily::IPv4 };
-                if self.table(family).is_none() {
-                    let table = Table::new(settings, v6, false);
-                    let _ = self.transact(vec![request(family, table.delete(), 0)]);
+    /// Has another program removed something of the tables? Waits for nothing.
+    pub fn is_disturbed(&mut self) -> bool {
+        if std::mem::take(&mut self.heard) {
+            return true;
+        }
+        let (own, tables) = self.watched();
+        self.guard.as_mut().is_some_and(|guard| !tables.is_empty() && guard.is_disturbed(own, &tables))
+    }
+
+    /// The socket whose changes are our own, and the tables: family and name.
+    fn watched(&self) -> (u32, Vec<(u8, String)>) {
+        let own = self.channel.as_ref().map_or(0, Channel::port);
+        let tables = [(libc::NFPROTO_IPV4, &self.v4), (libc::NFPROTO_IPV6, &self.v6)];
+        let named = |(family, table): (i32, &Option<Table>)| {
+            Some((u8::try_from(family).ok()?, table.as_ref()?.name().to_owned()))
+        };
+        (own, tables.into_iter().filter_map(named).collect())
+    }
+
+    /// Removes the tables that an earlier run left and that are not needed: under our name, under the one of the
+    /// configuration, and under any other. Answers what went, as `ip NAME`. That nothing is there, or that the kernel has
+    /// no nftables, is no trouble.
+    pub fn remove_leftovers(&mut self, settings: &Nftables) -> Vec<String> {
+        let mut went = Vec::new();
+        for v6 in [false, true] {
+            let (family, word) =
+                if v6 { (NetfilterProtoFamily::IPv6, "ip6") } else { (NetfilterProtoFamily::IPv4, "ip") };
+            let mut names: BTreeSet<String> = BTreeSet::new();
+            if let Ok(channel) = opened(&mut self.channel) {
+                names.extend(leftovers::find(channel, family));
+            }
+            let usual = Nftables { table: None, ..settings.clone() };
+            names.extend([&usual, settings].map(|settings| Table::new(settings, v6, false).name().to_owned()));
+            for name in names {
+                if self.table(family).is_some_and(|held| held.name() == name) {
+                    continue;
+                }
+                let table = Table::new(&Nftables { table: Some(name.as_str().into()), ..settings.clone() }, v6, false);
+                if self.transact(vec![request(family, table.delete(), 0)]).is_ok() {
+                    went.push(format!("{word} {name}"));
                 }
             }
         }
+        went
     }
 
     /// Removes the tables.
@@ -181,7 +214,11 @@ impl Firewall {
     }
 
     fn transact(&mut self, requests: Vec<Request<NetfilterMessage>>) -> Result<(), NetlinkError> {
-        transact(&mut self.channel, requests)
+        let outcome = transact(&mut self.channel, requests);
+        let (own, tables) = self.watched();
+        // A transaction of thousands of elements may be told of in more messages than the guard has room for.
+        self.heard |= self.guard.as_mut().is_some_and(|guard| guard.is_disturbed_beside_ours(own, &tables));
+        outcome
     }
 }
 
@@ -190,14 +227,18 @@ pub(in crate::kernel) fn transact(
     channel: &mut Option<Channel>,
     requests: Vec<Request<NetfilterMessage>>,
 ) -> Result<(), NetlinkError> {
-    let channel = match channel {
-        Some(channel) => channel,
-        none => none.insert(Channel::open(netlink_sys::protocols::NETLINK_NETFILTER, None, false)?),
-    };
+    let channel = opened(channel)?;
     let frame = |message: ControlMessage| {
         NetfilterMessage::new(NetfilterHeader::new(NetfilterProtoFamily::Unspec, 0, SUBSYSTEM), message)
     };
     channel.transaction(frame(ControlMessage::BatchBegin), requests, frame(ControlMessage::BatchEnd))
+}
+
+fn opened(channel: &mut Option<Channel>) -> Result<&mut Channel, NetlinkError> {
+    match channel {
+        Some(channel) => Ok(channel),
+        none => Ok(none.insert(Channel::open(netlink_sys::protocols::NETLINK_NETFILTER, None, false)?)),
+    }
 }
 
 pub(in crate::kernel) fn request(

@@ -8,7 +8,7 @@ use super::address::AddressKey;
 use crate::kernel::reconcile::{Item, Key, Op, Seen, plan};
 use crate::spec::InstanceId;
 use rustc_hash::FxHashMap;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Range;
 use std::time::Instant;
 
@@ -203,6 +203,15 @@ impl Claims {
     /// Everybody who wants or wanted something.
     pub fn owners(&self) -> Vec<Owner> {
         self.holdings.keys().copied().collect()
+    }
+
+    /// What is still there and is to be removed.
+    pub fn going(&self) -> BTreeSet<Key> {
+        let removed = self.queue.iter().filter_map(|step| match step {
+            Step::Remove { item, .. } => Some(item.key()),
+            Step::Add { .. } => None,
+        });
+        removed.collect()
     }
 
     /// Nothing is to be done.

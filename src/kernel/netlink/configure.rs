@@ -10,10 +10,11 @@ use super::resolve;
 use super::thread::Thread;
 use super::virtual_link::{self, Kind, Wanted};
 use crate::kernel::firewall::{Place, Screen};
+use crate::kernel::reconcile::Key;
 use crate::kernel::sysctl;
 use crate::spec::{Claim, IfName, InstanceId, Spec, VirtualLink};
 use crate::vrrp::io::LinkFact;
-use crate::wire::Family;
+use crate::wire::{Family, Priority};
 use netlink_packet_route::RouteNetlinkMessage as Message;
 use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressHeaderFlags};
 use std::collections::{BTreeMap, BTreeSet};
@@ -26,6 +27,10 @@ impl Thread {
         self.configured = true;
         self.hold_back();
         if !first {
+            let owned = std::mem::take(&mut self.owned);
+            let denied: Vec<_> = owned.iter().flat_map(|(id, claim)| self.denied(*id, claim)).collect();
+            self.leaving.extend(denied);
+            self.owned = owned;
             self.carry_over(carried);
         }
         self.spec = spec;
@@ -33,6 +38,7 @@ impl Thread {
         let mut troubles = Vec::new();
         self.make_links(&mut troubles);
         self.set_sysctls(&mut troubles);
+        self.sysctls.keep();
         if !(first && self.settings.keep_leftovers) {
             // What appeared a moment ago may not have been heard of yet.
             if let Ok(links) = dump_links(&mut self.channel) {
@@ -52,8 +58,10 @@ impl Thread {
         self.claims.ask_again();
         self.refresh_all();
         self.refresh(None);
-        self.flush();
+        // No address comes to where it is to be dropped before the firewall knows, nor stays behind after it has forgotten.
         self.screen();
+        self.flush();
+        self.open_screen();
         // The engine is to begin with the virtual links, the statics and without leftovers.
         self.start_over();
         let of_instances = self.names.iter().filter(|((_, address), _)| address.is_none());
@@ -187,6 +195,7 @@ impl Thread {
             .map(|(wanted, _)| wanted.parent.clone())
             .collect();
         self.restore_sysctls(&parents);
+        self.sysctls.keep();
         anew
     }
 
@@ -239,7 +248,7 @@ impl Thread {
         let mut own = Vec::new();
         if wanted.family == Family::V6
             && wanted.speaks
-            && let Some(address) = virtual_link::speaking_address(wanted, parent)
+            && let Some(address) = virtual_link::speaking_address(wanted, parent, |one| self.is_virtual((*one).into()))
         {
             own.push((address.into(), 64));
         }
@@ -260,6 +269,14 @@ impl Thread {
             }
         }
         Ok(())
+    }
+
+    /// Does an instance have this address only while it is master, or is it on its way out?
+    fn is_virtual(&self, address: IpAddr) -> bool {
+        let is = |key: &Key| matches!(key, Key::Address(key) if key.address == address);
+        let claims = self.spec.instances.iter().filter(|instance| instance.priority != Priority::OWNER);
+        claims.flat_map(|instance| &instance.claim.addresses).any(|one| one.address == address)
+            || self.claims.going().iter().any(is)
     }
 
     fn set_sysctls(&mut self, troubles: &mut Vec<Trouble>) {

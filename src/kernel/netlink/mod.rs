@@ -106,6 +106,8 @@ pub struct Settings {
     pub thread_name: Box<str>,
     /// What an earlier run left behind is not removed at the first configuration.
     pub keep_leftovers: bool,
+    /// Where it stands which settings under /proc/sys/net were changed; `None` keeps no record.
+    pub sysctl_record: Option<std::path::PathBuf>,
 }
 
 /// The owner's end of the kernel thread.

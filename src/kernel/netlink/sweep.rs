@@ -136,10 +136,13 @@ impl Thread {
         {
             there.extend(rules.iter().filter(|r| rule::is_ours(r)).map(|rule| Key::Rule(RuleKey::of(rule))));
         }
+        // What an instance gives up goes with the next step, and nobody else has put it there.
+        let going = self.claims.going();
         let mut left: Vec<(Key, InstanceId)> = self
             .sweep
             .items
             .keys()
+            .filter(|key| !going.contains(key))
             .filter(|key| match key {
                 Key::Address(address) => self.links.has_address(address),
                 key => there.contains(key),
@@ -285,7 +288,9 @@ impl Thread {
                 Err(e) => self.trouble(None, format!("interface {name} of an earlier run cannot be removed: {e}")),
             }
         }
-        self.firewall.remove_leftovers(&self.spec.daemon.nftables);
+        for table in self.firewall.remove_leftovers(&self.spec.daemon.nftables) {
+            self.trouble(None, format!("nftables table {table} was left by an earlier run; removed"));
+        }
     }
 }
 

@@ -127,7 +127,7 @@ impl Thread {
             claims: Claims::default(),
             spec: Arc::default(),
             names: Names::new(),
-            sysctls: Sysctls::default(),
+            sysctls: Sysctls::recorded(settings.sysctl_record.clone()),
             virtual_links: BTreeMap::new(),
             unwanted: BTreeSet::new(),
             tell_of: BTreeMap::new(),
@@ -168,14 +168,17 @@ impl Thread {
             }
             self.take_on();
             self.hear();
+            if !self.claims.idle() && self.firewall.is_disturbed() {
+                // Not only when everything that waits has been done: that may take seconds.
+                self.firewall_disturbed();
+            }
             self.due();
             if !self.claims.idle() {
                 self.step();
                 continue;
             }
-            if std::mem::take(&mut self.screen_due) {
-                self.leaving.clear();
-                self.screen();
+            if self.screen_due {
+                self.open_screen();
             }
             if !self.repeats.is_empty() {
                 self.repeat();
@@ -264,6 +267,13 @@ impl Thread {
         let denied = self.denied(instance, old);
         self.leaving.extend(denied);
         self.screen_due = true;
+    }
+
+    /// What was on its way out is gone: it need not be dropped any more.
+    pub(super) fn open_screen(&mut self) {
+        self.screen_due = false;
+        self.leaving.clear();
+        self.screen();
     }
 
     /// Looks at everybody who has been told what to own: the firewall is asked once for all that came together, and before

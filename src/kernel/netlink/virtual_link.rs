@@ -221,9 +221,14 @@ pub fn link_locals(known: &Known) -> impl Iterator<Item = Ipv6Addr> {
 }
 
 /// What an IPv6 VMAC speaks from, as keepalived chooses it: the configured source, the parent's address, or one made of
-/// the parent's MAC address.
-pub fn speaking_address(wanted: &Wanted, parent: &Known) -> Option<Ipv6Addr> {
-    wanted.source.or_else(|| link_locals(parent).next()).or_else(|| parent.link.mac.map(link_local))
+/// the parent's MAC address. A `virtual_address`, which the parent may have at this moment, is nobody's own.
+pub fn speaking_address(
+    wanted: &Wanted,
+    parent: &Known,
+    virtual_address: impl Fn(&Ipv6Addr) -> bool,
+) -> Option<Ipv6Addr> {
+    let of_parent = || link_locals(parent).find(|address| !virtual_address(address));
+    wanted.source.or_else(of_parent).or_else(|| parent.link.mac.map(link_local))
 }
 
 fn fits(known: &Known, wanted: &Wanted, parent: &Known) -> bool {
@@ -308,7 +313,6 @@ fn create(wanted: &Wanted, parent: &Known, name: &IfName, channel: &mut Channel)
     let mut message = LinkMessage::default();
     let attributes = &mut message.attributes;
     attributes.push(LinkAttribute::IfName(name.as_str().to_owned()));
-    attributes.push(LinkAttribute::IfAlias(ALIAS.to_owned()));
     attributes.push(LinkAttribute::Link(parent.link.index));
     match &wanted.kind {
         Kind::Vmac { mac } => {
@@ -333,7 +337,7 @@ fn create(wanted: &Wanted, parent: &Known, name: &IfName, channel: &mut Channel)
     channel.request(RouteNetlinkMessage::NewLink(message), NLM_F_CREATE | NLM_F_EXCL)
 }
 
-/// No addresses of the kernel's own making, then group, VRF and up.
+/// No addresses of the kernel's own making, then group, VRF, our mark and up.
 fn set_up(
     name: &IfName,
     wanted: &Wanted,
@@ -360,7 +364,8 @@ fn set_up(
         let _ = channel
             .request(RouteNetlinkMessage::SetLink(named(vec![LinkAttribute::Controller(parent.link.master)])), 0);
     }
-    let mut up = named(Vec::new());
+    // The kernel reads no alias when it makes an interface.
+    let mut up = named(vec![LinkAttribute::IfAlias(ALIAS.to_owned())]);
     up.header.flags = LinkFlags::Up;
     up.header.change_mask = LinkFlags::Up;
     channel.request(RouteNetlinkMessage::SetLink(up), 0)

@@ -197,7 +197,7 @@ fn run(setup: Setup) -> std::io::Result<()> {
         SocketSettings { rx_buffer: spec.daemon.rx_buffer, disable_local_igmp: spec.daemon.disable_local_igmp };
 
     // Virtual links and statics first; what an earlier run left behind goes now.
-    let (mut links, mut early) = (Vec::new(), Vec::new());
+    let (mut links, mut early, mut troubles) = (Vec::new(), Vec::new(), Vec::new());
     // An heir finds its own addresses there, which are no leftovers.
     let carried = if handover.is_some() { handover::everybody(&spec) } else { Vec::new() };
     let _ = orders.send(ToKernel::Configure { spec, carried });
@@ -216,11 +216,11 @@ fn run(setup: Setup) -> std::io::Result<()> {
                 checker.tell_local(std::slice::from_ref(&fact));
                 early.push(fact);
             }
-            Some(FromKernel::Configured { spec, troubles, .. }) => {
-                tell_troubles(&services, troubles);
+            Some(FromKernel::Configured { spec, troubles: more, .. }) => {
+                troubles.extend(more);
                 break spec;
             }
-            Some(FromKernel::Trouble(trouble)) => tell_troubles(&services, vec![trouble]),
+            Some(FromKernel::Trouble(trouble)) => troubles.push(trouble),
             Some(FromKernel::Applied { .. } | FromKernel::Opened { .. }) => {}
             Some(FromKernel::Stopped) | None => {
                 let _ = services.send(Told::KernelLost);
@@ -266,6 +266,8 @@ fn run(setup: Setup) -> std::io::Result<()> {
     }
     driver.share_buffers();
     driver.tell_spec();
+    // Before that nobody knows the names of the instances that they are of.
+    tell_troubles(&driver.services, troubles);
     driver.settle();
 
     live(driver, reports, inbox, &bell)
