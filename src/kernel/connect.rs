@@ -72,8 +72,8 @@ fn scoped(connection: &Connection, address: SocketAddr) -> io::Result<SocketAddr
 /// No descriptor, no permission, no such interface, the source is not here.
 pub fn prepare(connection: &Connection, kind: Type, protocol: Protocol) -> io::Result<Socket> {
     let v6 = connection.to.address.is_ipv6();
-    let socket = Socket::new(if v6 { Domain::IPV6 } else { Domain::IPV4 }, kind, Some(protocol))?;
-    socket.set_nonblocking(true)?;
+    let domain = if v6 { Domain::IPV6 } else { Domain::IPV4 };
+    let socket = Socket::new(domain, kind.nonblocking(), Some(protocol))?;
     if connection.mark != 0 {
         socket.set_mark(connection.mark)?;
     }
