@@ -285,7 +285,8 @@ impl Sinks {
                 false => format!("{}: {line}", now.ctime()),
             };
             if self.console {
-                let _ = writeln!(std::io::stderr(), "{written}");
+                // One write, so that lines of several threads do not mix.
+                let _ = std::io::stderr().write_all(format!("{written}\n").as_bytes());
             }
             if let Some(file) = if parent { &mut self.file } else { &mut self.vrrp_file } {
                 file.write(&format!("{written}\n"));

@@ -34,7 +34,7 @@ use crate::kernel::netlink::{Kernel, Settings, ToKernel};
 use crate::kernel::programs::{Programs, Room};
 use crate::kernel::threads;
 use crate::kernel::trackprocess::ProcessWatch;
-use crate::kernel::{clock, namespace, privilege};
+use crate::kernel::{clock, memory, namespace, privilege};
 use crate::observe::{Fifos, History, Hub, Notifier, Tally, mail::Mailer};
 use crate::spec::{Daemon, Run, Spec};
 use nix::sys::signal::SigSet;
@@ -62,6 +62,7 @@ const LAST_FILES: Duration = Duration::from_secs(1);
 
 /// Runs the daemon (or the configuration test) to its end; the exit code of the process comes back.
 pub fn start(options: Options) -> u8 {
+    memory::take_much_at_once();
     again::note_start();
     if let Some(file) = options.test.clone() {
         signals::release();

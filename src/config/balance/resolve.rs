@@ -18,7 +18,7 @@ use crate::spec::balance::{
 };
 use crate::spec::{Fifo, Run, Spec};
 use crate::wire::Family;
-use std::collections::HashMap;
+use rustc_hash::FxHashMap;
 
 /// `smtp_alert_checker` and `smtp_alert` of `global_defs`.
 #[derive(Clone, Copy, Debug, Default)]
@@ -174,8 +174,9 @@ fn service(
     }
     let forwarding = forwarding.unwrap_or(NAT);
 
-    let mut seen: HashMap<Endpoint, Span> = HashMap::new();
-    let mut servers = Vec::new();
+    let mut seen: FxHashMap<Endpoint, Span> = FxHashMap::default();
+    seen.reserve(own.servers.len());
+    let mut servers = Vec::with_capacity(own.servers.len());
     for server in &own.servers {
         let (Some(endpoint), Some(at)) = (server.endpoint, server.at) else { continue };
         if let Some(first) = seen.get(&endpoint) {
@@ -430,7 +431,9 @@ fn real_server(
         },
         endpoint,
     };
-    let checkers = own.drafts.iter().filter_map(|draft| checker(draft, &above, guard, cx)).collect();
+    // As many as there are at most: what a vector grows by would be most of a large configuration's memory.
+    let mut checkers = Vec::with_capacity(own.drafts.len());
+    checkers.extend(own.drafts.iter().filter_map(|draft| checker(draft, &above, guard, cx)));
     RealServer {
         endpoint,
         weight: own.weight.or(service.weight()),

@@ -242,6 +242,10 @@ const fn check(
 impl Server {
     fn check(&mut self, node: &Node<'_>, cx: &mut Cx<'_>, read: Check) {
         if let Some(endpoint) = self.endpoint {
+            // Most servers have one check, and there may be thousands of servers.
+            if self.drafts.is_empty() {
+                self.drafts.reserve_exact(1);
+            }
             read(node, endpoint, &mut self.drafts, cx);
         }
     }
