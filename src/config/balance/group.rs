@@ -99,6 +99,9 @@ fn mark(line: &Node<'_>) -> Result<GroupEntry, Problem> {
     let number = line.args.first().map_or("", |word| word.text);
     let mark = unsigned_in(number, 0, u64::from(u32::MAX));
     let mark = mark.ok_or_else(|| wrong(format!("`{number}` is no firewall mark")))? as u32;
+    if mark == 0 {
+        return Err((Class::Note, "0 is the mark of packets that have none".to_owned()));
+    }
     let family = match line.args.get(1).map(|word| word.text) {
         None => None,
         Some("inet") => Some(Family::V4),

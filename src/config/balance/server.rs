@@ -261,9 +261,12 @@ pub fn target(node: &Node<'_>, cx: &mut Cx<'_>) -> Option<Target> {
     let found = match (first.text, second) {
         ("group", Some(name)) => Ok(Target::Group(name.text.into())),
         ("group", None) => Err("`group` names no group".to_owned()),
-        ("fwmark", Some(mark)) => unsigned_in(mark.text, 0, u64::from(u32::MAX))
-            .map(|mark| Target::Mark(mark as u32))
-            .ok_or_else(|| format!("`{}` is no firewall mark", mark.text)),
+        ("fwmark", Some(mark)) => match unsigned_in(mark.text, 0, u64::from(u32::MAX)) {
+            // keepalived complains too, and makes a service of an address that nobody has.
+            Some(0) => Err("0 is the mark of packets that have none".to_owned()),
+            Some(mark) => Ok(Target::Mark(mark as u32)),
+            None => Err(format!("`{}` is no firewall mark", mark.text)),
+        },
         ("fwmark", None) => Err("`fwmark` has no number".to_owned()),
         _ => endpoint(first, second).map(|endpoint| {
             cx.unread(first);
