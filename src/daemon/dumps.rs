@@ -38,19 +38,27 @@ pub fn write(kind: Kind, spec: &Spec, snapshot: &Snapshot) {
 
 /// `keepalived_bfd.data`, beside the dump of VRRP.
 pub fn write_bfd(spec: &Spec, sessions: &crate::bfd::snapshot::Snapshot) {
-    let wall = crate::kernel::clock::wall();
-    let ctime = |seconds: u64| Local::at(i64::try_from(seconds).unwrap_or(0)).ctime();
-    let text = dump::parent(spec) + &observe::bfd::dump(sessions, wall.unix_micros, ctime);
-    put(&beside(&path(Kind::Data, spec), "_bfd"), &text);
+    put(&beside(&path(Kind::Data, spec), "_bfd"), &bfd(spec, sessions));
 }
 
 /// `keepalived_check.data`, beside the dump of VRRP.
 pub fn write_check(spec: &Spec, servers: &crate::balance::snapshot::Snapshot) {
+    put(&beside(&path(Kind::Data, spec), "_check"), &check(spec, servers));
+}
+
+/// The text of BFD's dump.
+pub fn bfd(spec: &Spec, sessions: &crate::bfd::snapshot::Snapshot) -> String {
+    let wall = crate::kernel::clock::wall();
+    let ctime = |seconds: u64| Local::at(i64::try_from(seconds).unwrap_or(0)).ctime();
+    dump::parent(spec) + &observe::bfd::dump(sessions, wall.unix_micros, ctime)
+}
+
+/// The text of the virtual servers' dump.
+pub fn check(spec: &Spec, servers: &crate::balance::snapshot::Snapshot) -> String {
     let wall = crate::kernel::clock::wall();
     let unix_micros = wall.unix_micros.saturating_sub(wall.at.since(servers.now).as_micros());
     let ctime = |seconds: u64| Local::at(i64::try_from(seconds).unwrap_or(0)).ctime();
-    let text = dump::check(spec, servers, &dump::Clock { unix_micros, ctime });
-    put(&beside(&path(Kind::Data, spec), "_check"), &text);
+    dump::check(spec, servers, &dump::Clock { unix_micros, ctime })
 }
 
 fn put(path: &Path, text: &str) {
@@ -66,10 +74,11 @@ fn beside(path: &Path, insert: &str) -> PathBuf {
     path.with_file_name(format!("{stem}{insert}{extension}"))
 }
 
-/// `config_save_dir`: the state as it is with a configuration just read.
-pub fn save(directory: &str, number: u32, spec: &Spec, snapshot: &Snapshot) {
-    let path = Path::new(directory).join(format!("keepalived.data.{}.{number}", std::process::id()));
-    if let Err(error) = replace(&path, dump::data(spec, snapshot).as_bytes()) {
+/// `config_save_dir`: the state of one part (keepalived: of one process) before or after reload `number`.
+pub fn save(directory: &str, number: u32, part: &str, when: &str, text: &str) {
+    let name = format!("keepalived_{part}.{}.{number}.{when}", std::process::id());
+    let path = Path::new(directory).join(name);
+    if let Err(error) = replace(&path, text.as_bytes()) {
         tracing::warn!(target: "parent", "Unable to write {}: {error}", path.display());
     }
 }

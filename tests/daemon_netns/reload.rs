@@ -162,9 +162,21 @@ fn what_is_saved_of_a_configuration_is_as_it_was_written() {
     daemon.wait_for("the saved configuration", || path.exists());
     daemon.wait_for("all of it", || std::fs::read_to_string(&path).unwrap().ends_with("}\n}\n"));
     // Only the line that was put together anew has no indentation.
-    let wanted = globals + &one.replace(" priority", "priority");
+    let wanted = globals.clone() + &one.replace(" priority", "priority");
     assert_eq!(std::fs::read_to_string(&path).unwrap(), wanted);
     let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&path).unwrap().permissions());
     assert_eq!(mode & 0o777, 0o600, "it holds passwords, and the umask hides nothing");
+    // keepalived's processes write their state before and after each reload, and none at the start.
+    let service = "virtual_server 10.9.0.10 80 {\n delay_loop 60\n lb_algo rr\n lb_kind NAT\n protocol TCP\n real_server 10.9.0.3 80 {\n }\n}\n";
+    ground.configure(&format!("$HIGH=201\n{globals}include one.conf\n{service}"));
+    assert_eq!(daemon.ask(r#"{"request":"reload"}"#)["reply"], "done");
+    let named =
+        |what: &str| saved.join(format!("keepalived_{what}", what = what.replace("PID", &daemon.pid().to_string())));
+    daemon.wait_for("states after the reload", || named("check.PID.1.post").exists());
+    let text = |what: &str| std::fs::read_to_string(named(what)).unwrap();
+    daemon.wait_for("the priority of before", || text("vrrp.PID.1.pre").contains(" Priority = 200"));
+    daemon.wait_for("the priority of after", || text("vrrp.PID.1.post").contains(" Priority = 201"));
+    assert!(text("check.PID.1.post").contains("VS VIP = 10.9.0.10, VPORT = 80"), "{}", text("check.PID.1.post"));
+    assert!(!named("check.PID.1.pre").exists() && !named("vrrp.PID.0.post").exists());
     assert_eq!(daemon.stop().code(), Some(0));
 }

@@ -47,6 +47,7 @@ impl Services {
 
     /// Has the engine go over to another Spec, as soon as it is known what its files and processes say.
     pub(super) fn go_over(&mut self, spec: Arc<Spec>) {
+        self.save_states("pre");
         // Sessions first: VRRP goes over with what they say under their new names.
         let (answer, levels) = oneshot::channel();
         self.parts.bfd.send(bfd::News::Reload(spec.clone(), answer));
@@ -132,6 +133,7 @@ impl Services {
             tracing::info!(target: "parent", "Reloaded: {changed}");
             self.note_reload(true, &changed);
             self.tell_askers(&Reply::Done { message: changed });
+            self.save_states("post");
         }
         systemd::ready(&spec, self.last_reload.as_ref());
         self.keep(&spec, snapshot);
@@ -146,16 +148,43 @@ impl Services {
         }
     }
 
+    /// `config_save_dir`: the state of every part as it is now, before (`pre`) or after (`post`) the reload that is under way.
+    fn save_states(&mut self, when: &'static str) {
+        let (spec, number) = (self.parts.hub.spec().clone(), self.read);
+        let Some(directory) = spec.daemon.config_save_dir.clone() else { return };
+        let state = self.snapshot();
+        let sessions = self.has_bfd().then(|| self.sessions());
+        let servers = self.has_checker().then(|| self.services());
+        let writer = self.parts.writer.clone();
+        self.answers.spawn(async move {
+            let state = state.await.ok();
+            let sessions = match sessions {
+                Some(sessions) => sessions.await.ok(),
+                None => None,
+            };
+            let servers = match servers {
+                Some(servers) => servers.await.ok(),
+                None => None,
+            };
+            super::write(&writer, "states in config_save_dir", move || {
+                let vrrp = state.map(|state| ("vrrp", dumps::text(dumps::Kind::Data, &spec, &state)));
+                let bfd = sessions.map(|sessions| ("bfd", dumps::bfd(&spec, &sessions)));
+                let check = servers.map(|servers| ("check", dumps::check(&spec, &servers)));
+                for (part, text) in [vrrp, bfd, check].into_iter().flatten() {
+                    dumps::save(&directory, number, part, when, &text);
+                }
+            });
+        });
+    }
+
     /// What is written down or watched because of a configuration that has come into force.
     fn keep(&mut self, spec: &Arc<Spec>, snapshot: &Snapshot) {
         let daemon = &spec.daemon;
         self.schedule = daemon.reload_time_file.as_deref().map(|path| Schedule::new(path, daemon.reload_repeat));
         if let Some(directory) = &daemon.config_save_dir {
             let (directory, number, options) = (directory.clone(), self.read, self.parts.options.clone());
-            let (spec, snapshot) = (spec.clone(), snapshot.clone());
             super::write(&self.parts.writer, "the configuration in config_save_dir", move || {
                 reading::save(&directory, number, &options);
-                dumps::save(&directory, number, &spec, &snapshot);
             });
         }
         self.read += 1;
