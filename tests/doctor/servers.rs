@@ -115,3 +115,22 @@ fn a_kernel_without_ipvs_or_without_the_scheduler() {
     let seen = found("DR", &with("kernel/net/ipv4/tcp_cubic.ko: x\n"), "module");
     assert!(seen.iter().any(|(_, what, _)| what == "virtual_server needs the kernel module ip_vs"), "{seen:?}");
 }
+
+#[test]
+fn connections_to_a_server_that_is_gone() {
+    let with = |setting| Made { files: vec![("/proc/sys/net/ipv4/vs/expire_nodest_conn", setting)], rules: "" };
+    let seen = |conf: &str, setting| {
+        let all = examine(&spec(conf), &with(setting));
+        all.into_iter().filter(|f| f.check == "gone servers").collect::<Vec<_>>()
+    };
+    let noted = seen(&conf("NAT"), "0\n");
+    assert!(noted.len() == 1 && noted[0].weight == Weight::Note && noted[0].what.contains("10.0.0.10:80"), "{noted:?}");
+    assert!(noted[0].cure.as_ref().unwrap().starts_with("sysctl -w net.ipv4.vs.expire_nodest_conn=1 "));
+    assert!(seen(&conf("NAT"), "1\n").is_empty());
+    // One that stays with weight 0 keeps its connections, and so does one that nobody checks.
+    assert!(
+        seen(&conf("NAT").replace("TCP_CHECK {\n        }", "inhibit_on_failure\n TCP_CHECK {\n        }"), "0\n")
+            .is_empty()
+    );
+    assert!(seen(&conf("NAT").replace("TCP_CHECK {\n        }\n", ""), "0\n").is_empty());
+}

@@ -4,7 +4,7 @@
 use super::Case;
 use super::Finding;
 use super::Weight;
-use crate::spec::balance::{Forwarding, Method, Target, VirtualServer};
+use crate::spec::balance::{Forwarding, Method, Protocol, Target, VirtualServer};
 use crate::wire::Family;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -72,6 +72,23 @@ pub fn conntrack(case: &Case<'_>, found: &mut Vec<Finding>) {
             .cure("sysctl -w net.ipv4.vs.conntrack=1   # and in /etc/sysctl.d"),
         );
     }
+}
+
+/// Connections to a server that has been taken out: by itself the kernel says nothing to their clients.
+pub fn gone_servers(case: &Case<'_>, found: &mut Vec<Finding>) {
+    let may_go = |service: &VirtualServer| service.servers.iter().any(|own| !own.inhibit && !own.checkers.is_empty());
+    let tcp = |service: &&VirtualServer| service.protocol != Some(Protocol::Udp);
+    let of = services(case).iter().filter(tcp).find(|service| may_go(service));
+    let Some(service) = of.filter(|_| case.sysctl("net/ipv4/vs/expire_nodest_conn") == Some(0)) else { return };
+    found.push(
+        Finding::new(
+            Weight::Note,
+            "gone servers",
+            format!("net.ipv4.vs.expire_nodest_conn is 0, and servers of virtual_server {} can be taken out", service.target),
+        )
+        .why("what clients send to a server that is gone is dropped without a word until they give up by themselves; with 1 they are told at once, and connect again")
+        .cure("sysctl -w net.ipv4.vs.expire_nodest_conn=1   # and in /etc/sysctl.d"),
+    );
 }
 
 /// A real server without NAT has the virtual address on its loopback, and must not answer ARP requests for it.

@@ -118,6 +118,7 @@ const CHECKS: &[Check] = &[
     bfd::port_is_free,
     balance::forwarding,
     balance::conntrack,
+    balance::gone_servers,
     balance::arp,
     services::nonlocal_bind,
     services::clock,
