@@ -330,18 +330,12 @@ impl Balancer {
     fn settle(&mut self, place: Place, why: Why) {
         self.dirty.insert(place.service);
         let now = self.now;
-        let Some(server) = self.server_mut(place) else { return };
-        let fit = server.fit();
-        if !server.enter(fit, why.clone(), now) {
+        if !self.server_mut(place).is_some_and(|server| server.change(&why, now)) {
             return;
         }
-        server.confirmed = true;
-        let server = server.info.clone();
         let count = self.count(place);
-        self.events.push(match fit {
-            true => Event::ServerUp { server, why, count },
-            false => Event::ServerDown { server, why, count },
-        });
+        let event = self.server(place).map(|server| moved(server, why, count));
+        self.events.extend(event);
         self.evaluate(place.service, false);
     }
 
@@ -417,14 +411,19 @@ impl Balancer {
             if !trouble && !service.has_refused() && service.retry.is_none() {
                 continue;
             }
+            // Counted once: all of thousands of servers may be refused together.
+            let mut count = service.count();
             for (number, server) in own.servers.iter().enumerate() {
                 let place = in_kernel(&key, server.endpoint, server.forwarding);
-                if !picture.destinations.contains_key(&place) {
+                // Where the service is not, none of its servers is, whether it is good at present or not.
+                let whole = outcome.service.is_some() || before.is_some();
+                if !whole && !picture.destinations.contains_key(&place) {
                     continue;
                 }
                 let refused = errors.get(&place).copied();
-                self.refused(position, number as u32, key, outcome.service.or(refused));
+                self.refused(position, number, key, outcome.service.or(refused), &mut count);
             }
+            self.evaluate(position, false);
             self.plan_retry(position, trouble);
         }
     }
@@ -435,10 +434,12 @@ impl Balancer {
         Some(self.services.get(*position as usize)?.info.clone())
     }
 
-    /// The kernel took a server's entry, or did not.
-    fn refused(&mut self, service: u32, server: u32, key: ServiceKey, error: Option<i32>) {
-        let place = Place { service, server, seat: 0 };
-        let Some(own) = self.server_mut(place) else { return };
+    /// The kernel took a server's entry, or did not. `count` is of its service, and is kept; the quorum is asked for when
+    /// all have been told.
+    fn refused(&mut self, service: u32, server: usize, key: ServiceKey, error: Option<i32>, count: &mut io::Count) {
+        let now = self.now;
+        let servers = self.services.get_mut(service as usize).map(|service| &mut service.servers);
+        let Some(own) = servers.and_then(|servers| servers.get_mut(server)) else { return };
         let was_in = own.refused.is_empty();
         let why = match error {
             Some(error) => {
@@ -449,8 +450,13 @@ impl Balancer {
             None => return,
         };
         // It is in the table everywhere or it is not: only that step is news for its service.
-        if own.refused.is_empty() != was_in {
-            self.settle(place, why);
+        if own.refused.is_empty() == was_in {
+            return;
+        }
+        self.dirty.insert(service);
+        if own.change(&why, now) {
+            count.moved(!own.alive(), own.alive());
+            self.events.push(moved(own, why, *count));
         }
     }
 
@@ -549,6 +555,15 @@ impl Balancer {
     fn first(&self, checker: &Checker, number: u64) -> Time {
         let seed = self.spec.settings.seed.map_or(self.seed, u64::from);
         Check::first(checker, chance(seed, number), self.now)
+    }
+}
+
+/// A server counts from now on, or does so no longer.
+fn moved(server: &server::Server, why: Why, count: io::Count) -> Event {
+    let (up, server) = (server.alive(), server.info.clone());
+    match up {
+        true => Event::ServerUp { server, why, count },
+        false => Event::ServerDown { server, why, count },
     }
 }
 

@@ -9,7 +9,7 @@
 
 use super::check::{Check, Found, Machine, Made, Place, Running};
 use super::io::{
-    Action, Activity, CheckId, CheckInfo, Event, ServiceInfo, ServiceKey, TrackValue, Tracker, Weighing, Why,
+    Action, Activity, CheckId, CheckInfo, Count, Event, ServiceInfo, ServiceKey, TrackValue, Tracker, Weighing, Why,
 };
 use super::server::{Seat, Server, clamped, misc_part};
 use super::service::{Service, is_here, keys};
@@ -409,12 +409,13 @@ impl Balancer {
     /// States as they follow from what was built, and what is told of that.
     fn tell_beginning(&mut self, builder: &Builder) {
         for position in 0..self.services.len() as u32 {
-            let servers = self.services.get(position as usize).map_or(0, |service| service.servers.len() as u32);
-            for server in 0..servers {
+            // Counted once and kept: a service may have thousands of servers.
+            let mut count = self.services.get(position as usize).map(Service::count).unwrap_or_default();
+            for server in 0..count.all {
                 let place = Place { service: position, server, seat: 0 };
                 match builder.new_servers.contains(&place) {
-                    true => self.begin_server(place, builder.how),
-                    false => self.resume_server(place),
+                    true => self.begin_server(place, builder.how, &mut count),
+                    false => self.resume_server(place, &mut count),
                 }
             }
             let begins = builder.how != Begin::Inherit || builder.new_services.contains(&position);
@@ -432,19 +433,20 @@ impl Balancer {
         }
     }
 
-    fn begin_server(&mut self, place: Place, how: Begin) {
+    /// `count`, also of the next function, is of its service, and is kept.
+    fn begin_server(&mut self, place: Place, how: Begin, count: &mut Count) {
         let (now, notifies) = (self.now, self.spec.settings.init_notifies && how != Begin::Inherit);
         let Some(server) = self.server_mut(place) else { return };
         let fit = server.fit();
+        count.moved(server.alive(), fit);
         server.resume(fit, if how == Begin::Reload { Why::Reload } else { Why::Start }, now);
         if fit && notifies {
             let server = server.info.clone();
-            let count = self.count(place);
-            self.events.push(Event::ServerConfirmed { server, up: true, count });
+            self.events.push(Event::ServerConfirmed { server, up: true, count: *count });
         }
     }
 
-    fn resume_server(&mut self, place: Place) {
+    fn resume_server(&mut self, place: Place, count: &mut Count) {
         let now = self.now;
         let Some(server) = self.server_mut(place) else { return };
         let to = clamped(server.weight());
@@ -456,7 +458,8 @@ impl Balancer {
             self.events.push(Event::WeightChanged { server: info.clone(), from, to, active, why });
         }
         if changed {
-            let (server, why, count) = (info, Why::Reload, self.count(place));
+            count.moved(!fit, fit);
+            let (server, why, count) = (info, Why::Reload, *count);
             self.events.push(match fit {
                 true => Event::ServerUp { server, why, count },
                 false => Event::ServerDown { server, why, count },

@@ -105,6 +105,13 @@ impl Server {
         true
     }
 
+    /// Counts if it is fit to, and no longer if it is not. True if that is news.
+    pub(super) fn change(&mut self, why: &Why, now: Time) -> bool {
+        let changed = self.enter(self.fit(), why.clone(), now);
+        self.confirmed |= changed;
+        changed
+    }
+
     /// Goes on as it was in another life or under another configuration.
     pub(super) fn resume(&mut self, alive: bool, why: Why, since: Time) {
         (self.alive, self.since, self.why) = (alive, since, why);

@@ -56,6 +56,29 @@ fn without_a_service_in_the_kernel_there_is_no_quorum() {
     assert_eq!(short(bench.told()), ["RS R2 V UP", "VS V UP"]);
 }
 
+/// What its check finds out is no news for scripts while nobody can be sent to it.
+#[test]
+fn a_server_that_becomes_good_while_there_is_no_table_does_not_count() {
+    let text = service(&format!("alpha\n delay_loop 1\n warmup 0\n {}", server(2, TCP)));
+    let mut bench = Bench::with(&text, |bench| bench.slow_kernel = true);
+    let no_table = |bench: &mut Bench| {
+        for (service, version, _) in std::mem::take(&mut bench.waiting) {
+            let outcome = Outcome { service: Some(2), refused: Vec::new() };
+            bench.tell(Input::Applied { service, version, outcome });
+        }
+    };
+    no_table(&mut bench);
+    for _ in 0..5 {
+        bench.run(1_000);
+        no_table(&mut bench);
+    }
+    let server = bench.balancer.snapshot(bench.now).services[0].servers[0].clone();
+    assert_eq!((bench.told(), server.up, server.failed, server.refused), (vec![], false, 0, Some(2)));
+    bench.slow_kernel = false;
+    bench.run(61_000);
+    assert_eq!((short(bench.told()), bench.held()), (vec!["RS R2 V UP".into(), "VS V UP".into()], "2:8080=1".into()));
+}
+
 #[test]
 fn an_answer_to_an_older_wish_is_nobody_s() {
     let text = service(&format!("delay_loop 1\n {}{}", server(2, TCP), server(3, TCP)));

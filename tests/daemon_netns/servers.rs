@@ -3,6 +3,38 @@
 use crate::ground::{Ground, instance, ready};
 use std::net::TcpListener;
 
+/// The table cannot be had: no server counts, and VRRP, checks and scripts go on.
+#[test]
+fn without_a_table_everything_else_goes_on() {
+    if !ready() {
+        return;
+    }
+    let ground = Ground::new();
+    let server = ground.inside(|| TcpListener::bind("127.0.0.1:8080").unwrap());
+    let note = |what: &str| format!("\"/bin/sh -c 'echo {what} >> {}/told'\"", ground.directory.display());
+    ground.configure(&format!(
+        "global_defs {{\n script_user root\n enable_script_security\n}}\nnet_namespace_ipvs gone\nvirtual_server 192.0.2.1 80 {{\n \
+         delay_loop 1\n warmup 0\n retry 1\n delay_before_retry 1\n alpha\n lb_kind NAT\n lb_algo rr\n protocol TCP\n quorum_up {}\n \
+         real_server 127.0.0.1 8080 {{\n  notify_up {}\n  TCP_CHECK {{\n  }}\n }}\n}}\n{}",
+        note("quorum"),
+        note("server"),
+        instance("A", 1, "10.9.0.10/24")
+    ));
+    let daemon = ground.start("");
+    daemon.wait_for_log("IPVS: Can't initialize ipvs: network namespace gone: No such file or directory");
+    daemon.wait_for_log("TCP connection to [127.0.0.1]:tcp:8080 success.");
+    daemon.wait_for_address(&ground, "10.9.0.10/24", true);
+    let answer = daemon.ask(r#"{"request":"servers"}"#);
+    assert_eq!(answer["servers"]["ipvs"], false, "{answer}");
+    // Its check is good, and nobody is sent there: neither script is told otherwise.
+    let service = &answer["servers"]["services"][0];
+    assert_eq!((&service["quorum_met"], &service["servers"][0]["up"]), (&false.into(), &false.into()), "{answer}");
+    drop(server);
+    daemon.wait_for_log("TCP_CHECK on service [127.0.0.1]:tcp:8080 failed");
+    assert!(!daemon.log_text().contains("Gained quorum") && !ground.directory.join("told").exists());
+    assert_eq!(daemon.stop().code(), Some(0));
+}
+
 /// The namespace of the table is a FIFO that nobody writes, so that whoever opens it waits in the kernel for ever, as one
 /// would whom its table does not let go.
 #[test]

@@ -60,6 +60,13 @@ pub struct Count {
     pub all: u32,
 }
 
+impl Count {
+    /// One server counted or not before, and does or does not now.
+    pub(crate) fn moved(&mut self, was: bool, is: bool) {
+        self.up = (self.up + u32::from(is)).saturating_sub(u32::from(was));
+    }
+}
+
 /// Why a server is in or out.
 #[derive(Clone, PartialEq, Debug)]
 pub enum Why {

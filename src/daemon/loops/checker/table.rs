@@ -72,6 +72,7 @@ impl Table {
             sync: None,
             timeouts: None,
             ipvs: None,
+            absent: None,
             tables: MarkTables::default(),
             counted: None,
             said: None,
@@ -171,6 +172,8 @@ struct Keeper {
     sync: Option<Sync>,
     timeouts: Option<Timeouts>,
     ipvs: Option<Ipvs>,
+    /// Why there is none, as an error number, since the last attempt to open it failed.
+    absent: Option<i32>,
     tables: MarkTables,
     /// What it counted, and when that was read.
     counted: Option<(Instant, Arc<Traffic>)>,
@@ -255,13 +258,13 @@ impl Keeper {
             }
         }
         match Ipvs::open(self.settings.clone()).await {
-            Ok(ipvs) => self.ipvs = Some(ipvs),
+            Ok(ipvs) => (self.ipvs, self.absent) = (Some(ipvs), None),
             Err(trouble) => {
                 self.trouble(&trouble);
+                let errno = errno(&trouble);
+                self.absent = Some(errno);
                 for (service, (version, _)) in &self.wanted {
-                    let outcome = Outcome { service: Some(errno(&trouble)), refused: Vec::new() };
-                    let answer = Input::Applied { service: *service, version: *version, outcome };
-                    let _ = self.answers.send(answer);
+                    self.no_table(*service, *version, errno);
                 }
                 return Some(Instant::now() + RETRY);
             }
@@ -299,11 +302,25 @@ impl Keeper {
                 None => drop(self.wanted.remove(&service)),
             }
         }
-        // With nothing opened yet there is nothing to change either: all of it is wanted.
-        let Some(ipvs) = &mut self.ipvs else { return };
+        let Some(ipvs) = &mut self.ipvs else {
+            // Before the first attempt nobody knows yet. After one that failed, nothing of this is in any table.
+            let Some(errno) = self.absent else { return };
+            for service in pictures.keys() {
+                if let Some((version, _)) = self.wanted.get(service) {
+                    self.no_table(*service, *version, errno);
+                }
+            }
+            return;
+        };
         for applied in ipvs.apply(pictures).await {
             self.applied(&applied);
         }
+    }
+
+    /// Answers a wish that there is no table for.
+    fn no_table(&self, service: ServiceKey, version: Version, errno: i32) {
+        let outcome = Outcome { service: Some(errno), refused: Vec::new() };
+        let _ = self.answers.send(Input::Applied { service, version, outcome });
     }
 
     fn applied(&self, applied: &Applied) {
