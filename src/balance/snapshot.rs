@@ -22,7 +22,7 @@ pub struct Snapshot {
     pub files: BTreeMap<Box<str>, i64>,
 }
 
-/// A service of the kernel: a virtual server, or one entry of its group.
+/// One virtual server; of a group, all of its addresses and marks together.
 #[derive(Clone, PartialEq, Debug)]
 pub struct ServiceView {
     pub info: Arc<ServiceInfo>,
@@ -43,11 +43,11 @@ pub struct ServiceView {
     pub servers: Vec<ServerView>,
 }
 
-/// A real server of a service.
+/// One real server of one virtual server.
 #[derive(Clone, PartialEq, Debug)]
 pub struct ServerView {
     pub info: Arc<ServerInfo>,
-    /// It counts.
+    /// It counts for the quorum: no check of it is bad, and the kernel has refused its entry nowhere.
     pub up: bool,
     /// It is in the kernel's table; perhaps with weight 0.
     pub present: bool,

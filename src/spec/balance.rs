@@ -172,6 +172,12 @@ pub enum Target {
     /// A [`ServerGroup`] by name.
     Group(Box<str>),
 }
+impl Target {
+    /// Is it the `virtual_server_group` of this name?
+    pub fn is_group(&self, group: &str) -> bool {
+        matches!(self, Target::Group(name) if **name == *group)
+    }
+}
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

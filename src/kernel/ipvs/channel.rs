@@ -1,8 +1,8 @@
 //! The socket that speaks to IPVS: many messages to a buffer, the answer to each of them, nothing that blocks.
 //!
-//! It belongs to the thread of the checkers and is used from its current-thread runtime. The kernel carries a request out
-//! inside send and has queued the answer when that returns, so waiting is the exception: but an answer that never comes
-//! is given up after [`TIME_LIMIT`] and reported, and the checks go on meanwhile.
+//! It belongs to the `ipvs` thread and is used from that thread's current-thread runtime. The kernel carries a request out
+//! inside send(2), and the answer is there when send(2) returns. An answer that does not come is given up after
+//! [`TIME_LIMIT`] and reported; checks have a thread of their own and go on.
 //!
 //! Requests and dumps share the socket and nothing else does: it listens to no group, so nobody else's messages can push
 //! an answer out. At most [`LARGEST_BATCH`] requests are under way at once, whose answers the buffer holds many times.

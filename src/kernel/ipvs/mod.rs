@@ -1,13 +1,13 @@
 //! The kernel's table of virtual servers (IPVS): what is wanted goes in, what others change is put right.
 //!
-//! [`Ipvs`] belongs to the thread of the checkers. It is told what each service is to hold ([`Picture`]) and makes the
-//! table so by the difference, in batches; each answer is one of the kernel's, and what it refuses is told with the
-//! service, the destination and the reason. At the start, and at intervals, the whole table is read and compared: what a
-//! killed process left is corrected where it stands, without losing a connection; what another program took away is put
-//! back and said; what is not ours is left alone ([`plan`]).
+//! [`Ipvs`] belongs to the `ipvs` thread. It is told what each service is to hold ([`Picture`]), sends the kernel only what
+//! differs, in batches, and reports each refusal with its service, destination and reason. At the start and every 30
+//! seconds it reads the whole table and compares: entries that a killed process left are corrected in place, which
+//! costs no connection; entries that another program took away are put back, and that is said; entries that are not
+//! ours are left alone ([`plan`]).
 //!
-//! Ending needs no call of its own: whoever leaves the table as it is drops this, and the record stays for whoever comes
-//! next; whoever empties it withdraws the services, and with the last of them the record goes.
+//! There is no call for the end. To leave the table as it is, drop [`Ipvs`]: the record stays for the next process. To
+//! empty the table, withdraw every service: the record is removed with the last one.
 //!
 //! Beside the table: the kernel's time-outs, which are remembered before they are set and restored at the end, and the
 //! threads that tell another director of the connections (`lvs_sync_daemon`). [`marks`] gives packets the marks by which

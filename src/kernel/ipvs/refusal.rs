@@ -151,7 +151,7 @@ pub struct Correction {
     pub destination: Option<DestinationKey>,
     pub what: Found,
 }
-/// What the kernel's own table says about a request that it refused.
+/// In what way it was not as it had been left.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Found {
     /// Another program took it out.

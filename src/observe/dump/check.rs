@@ -7,7 +7,7 @@
 use super::checker::{self, Clock};
 use super::{Page, put, yes};
 use crate::balance::io::ServerInfo;
-use crate::balance::snapshot::{CheckView, ServerView, ServiceView, Snapshot};
+use crate::balance::snapshot::{ServerView, ServiceView, Snapshot};
 use crate::observe::describe;
 use crate::spec::balance::{
     CheckerKind, Defaults, Endpoint, Forwarding, Granularity, GroupEntry, LvsSpec, Method, Protocol, RealServer,
@@ -16,6 +16,7 @@ use crate::spec::balance::{
 use crate::spec::{MASK, Run, Spec};
 use crate::time::Interval;
 use crate::wire::Family;
+use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
 /// Everything behind the global definitions.
@@ -70,7 +71,7 @@ fn group(page: &mut Page, group: &ServerGroup, services: &[VirtualServer]) {
     let (v4, v6, _) = group.families();
     put!(page, 1, "------< Virtual server group >------");
     put!(page, 1, "Virtual Server Group = {}, IPv4 = {}, IPv6 = {}", group.name, yes(v4), yes(v6));
-    let mine = || services.iter().filter(|own| matches!(&own.target, Target::Group(name) if *name == group.name));
+    let mine: Vec<&VirtualServer> = services.iter().filter(|own| own.target.is_group(&group.name)).collect();
     let is_mark = |entry: &&GroupEntry| matches!(entry, GroupEntry::Mark { .. });
     let marks = group.entries.iter().filter(is_mark);
     for entry in group.entries.iter().filter(|entry| !is_mark(entry)).chain(marks) {
@@ -81,7 +82,7 @@ fn group(page: &mut Page, group: &ServerGroup, services: &[VirtualServer]) {
                     true => put!(page, 3, "VIP = {first}, VPORT = {port}"),
                     false => put!(page, 3, "VIP Range = {first}-{last}, VPORT = {port}"),
                 }
-                let of = |protocol| mine().filter(|own| own.protocol.unwrap_or(Protocol::Udp) == protocol).count();
+                let of = |protocol| mine.iter().filter(|own| own.protocol.unwrap_or(Protocol::Udp) == protocol).count();
                 let (tcp, udp, sctp) = (of(Protocol::Tcp), of(Protocol::Udp), of(Protocol::Sctp));
                 put!(page, 5, "Alive: {tcp} tcp, {udp} udp, {sctp} sctp");
             }
@@ -92,8 +93,9 @@ fn group(page: &mut Page, group: &ServerGroup, services: &[VirtualServer]) {
                     None => "",
                 };
                 put!(page, 3, "FWMARK = {mark}{word}");
-                let of =
-                    |wanted: Family| mine().filter(|own| family.or(own.family).unwrap_or(Family::V4) == wanted).count();
+                let of = |wanted: Family| {
+                    mine.iter().filter(|own| family.or(own.family).unwrap_or(Family::V4) == wanted).count()
+                };
                 put!(page, 5, "Alive: {} IPv4, {} IPv6", of(Family::V4), of(Family::V6));
             }
         }
@@ -287,25 +289,17 @@ pub(super) fn pair(server: &ServerInfo) -> String {
 }
 
 fn files(page: &mut Page, spec: &Spec, snapshot: &Snapshot) {
-    let all = || {
-        let services = snapshot.services.iter().flat_map(|service| &service.servers);
-        services.flat_map(|server| server.checks.iter().map(move |check| (server, check)))
-    };
+    let mut tied: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    let servers = snapshot.services.iter().flat_map(|service| &service.servers);
+    for (server, check) in servers.flat_map(|server| server.checks.iter().map(move |check| (server, check))) {
+        if let CheckerKind::File { file, weight, reverse } = &check.checker.kind {
+            let line = format!("{}, {}", pair(&server.info), file_weight(*weight, *reverse));
+            tied.entry(file).or_default().push(line);
+        }
+    }
     let mut first = true;
     for file in &spec.files {
-        let tied = |view: &CheckView| match &view.checker.kind {
-            CheckerKind::File { file: name, weight, reverse } if *name == file.name => Some((*weight, *reverse)),
-            _ => None,
-        };
-        let lines: Vec<String> = all()
-            .filter_map(|(server, check)| {
-                let (weight, reverse) = tied(check)?;
-                Some(format!("{}, {}", pair(&server.info), file_weight(weight, reverse)))
-            })
-            .collect();
-        if lines.is_empty() {
-            continue;
-        }
+        let Some(lines) = tied.remove(&*file.name) else { continue };
         if std::mem::take(&mut first) {
             put!(page, 0, "------< Checker track files >------");
         }

@@ -1,4 +1,4 @@
-//! The numbers of linux/ip_vs.h: commands, attributes, flags. The lists are whole, whatever of them is sent.
+//! The numbers of linux/ip_vs.h: commands, attributes, flags. Every one of the header stands here, used or not.
 #![allow(dead_code)]
 
 /// What the controller of generic netlink knows the family by.
