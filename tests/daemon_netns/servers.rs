@@ -15,7 +15,7 @@ fn without_a_table_everything_else_goes_on() {
     ground.configure(&format!(
         "global_defs {{\n script_user root\n enable_script_security\n}}\nnet_namespace_ipvs gone\nvirtual_server 192.0.2.1 80 {{\n \
          delay_loop 1\n warmup 0\n retry 1\n delay_before_retry 1\n alpha\n lb_kind NAT\n lb_algo rr\n protocol TCP\n quorum_up {}\n \
-         real_server 127.0.0.1 8080 {{\n  notify_up {}\n  TCP_CHECK {{\n  }}\n }}\n}}\n{}",
+         real_server 127.0.0.1 8080 {{\n  notify_up {}\n  TCP_CHECK {{\n  }}\n  MISC_CHECK {{\n   misc_path \"/bin/true word\"\n  }}\n }}\n}}\n{}",
         note("quorum"),
         note("server"),
         instance("A", 1, "10.9.0.10/24")
@@ -23,6 +23,8 @@ fn without_a_table_everything_else_goes_on() {
     let daemon = ground.start("");
     daemon.wait_for_log("IPVS: Can't initialize ipvs: network namespace gone: No such file or directory");
     daemon.wait_for_log("TCP connection to [127.0.0.1]:tcp:8080 success.");
+    // The path as it is written: /bin may be a link, and true another one's name.
+    daemon.wait_for_log("Misc check for [[127.0.0.1]:tcp:8080 VS [192.0.2.1]:tcp:80] by [/bin/true] succeeded.");
     daemon.wait_for_address(&ground, "10.9.0.10/24", true);
     let answer = daemon.ask(r#"{"request":"servers"}"#);
     assert_eq!(answer["servers"]["ipvs"], false, "{answer}");

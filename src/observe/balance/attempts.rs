@@ -6,7 +6,7 @@
 use crate::balance::io::{CheckInfo, Finding, Stage, Symptom, Verdict};
 use crate::observe::words;
 use crate::spec::balance::{CheckerKind, Http};
-use crate::spec::{Command, Run};
+use crate::spec::Command;
 
 /// The lines about an attempt; `page` is its page, `was_up` whether the check was good before.
 pub fn attempt(check: &CheckInfo, page: usize, finding: &Finding, verdict: Verdict, was_up: bool) -> Vec<String> {
@@ -227,12 +227,15 @@ fn dns(symptom: &Symptom) -> String {
     }
 }
 
-/// `Misc check for [[10.1.0.2]:tcp:8080 VS [10.0.0.1]:tcp:80] by [/c/misc.sh]`
+/// `Misc check for [[10.1.0.2]:tcp:8080 VS [10.0.0.1]:tcp:80] by [/c/misc.sh]`: the path as it was written, as 2.4.3 has it,
+/// and none of the arguments.
 fn misc(check: &CheckInfo) -> String {
     let (text, of) = (&check.server.text, &check.server.service.text);
     let path = match &check.checker.kind {
-        CheckerKind::Misc { run: Some(Run { command: Command::Exec { path, .. }, .. }), .. } => path,
-        CheckerKind::Misc { run: Some(Run { command: Command::Shell(line), .. }), .. } => line,
+        CheckerKind::Misc { run: Some(run), .. } => match &run.command {
+            Command::Exec { argv, .. } => argv.first().map_or("", |written| written),
+            Command::Shell(_) => run.program(),
+        },
         _ => "",
     };
     format!("Misc check for [{text} VS {of}] by [{path}]")
