@@ -5,8 +5,8 @@
 
 use crate::balance::io::{CheckInfo, Finding, Stage, Symptom, Verdict};
 use crate::observe::words;
-use crate::spec::balance::{CheckerKind, Http};
 use crate::spec::Command;
+use crate::spec::balance::{CheckerKind, Http};
 
 /// The lines about an attempt; `page` is its page, `was_up` whether the check was good before.
 pub fn attempt(check: &CheckInfo, page: usize, finding: &Finding, verdict: Verdict, was_up: bool) -> Vec<String> {
