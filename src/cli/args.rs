@@ -295,9 +295,10 @@ pub struct Status {
     /// With --on: how many seconds each may take.
     #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = super::listen::seconds)]
     pub within: f64,
-    /// With --json: also the files of the configuration, for the other end of --on.
-    #[arg(long, hide = true, requires = "json")]
-    pub configuration: bool,
+    /// With --json, for root: also the files of the configuration with asterisks for secrets, and what these come to with
+    /// this salt. For the other end of --on.
+    #[arg(long, hide = true, requires = "json", value_name = "SALT", value_parser = super::sealed::salt)]
+    pub configuration: Option<super::sealed::Salt>,
     #[command(flatten)]
     pub daemon: Daemon,
     /// The daemon's whole snapshot.

@@ -109,7 +109,11 @@ impl Client {
     pub fn send(&mut self, request: &Request) -> Result<(), Trouble> {
         let mut line = serde_json::to_vec(request).map_err(|e| Trouble::new(e.to_string()))?;
         line.push(b'\n');
-        self.stream.get_mut().write_all(&line).map_err(|e| self.lost(&e))
+        match self.stream.get_mut().write_all(&line) {
+            // A daemon that has turned us away has said why before it hung up.
+            Err(e) if e.kind() == ErrorKind::BrokenPipe => Ok(()),
+            sent => sent.map_err(|e| self.lost(&e)),
+        }
     }
 
     /// The next answer; `None` when the daemon has hung up.

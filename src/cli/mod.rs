@@ -24,6 +24,7 @@ pub mod paint;
 mod probe;
 mod remote;
 mod screen;
+mod sealed;
 pub mod servers;
 mod simulate;
 mod standing;

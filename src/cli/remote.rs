@@ -2,88 +2,31 @@
 //!
 //! Nothing listens on the network for this: `ssh`, as the user has set it up, runs `vipctl status --json --configuration`
 //! there. What comes back is the snapshot of the daemon and the files of its configuration, which are compared here as `vipctl
-//! check` compares files. Passwords in them travel inside ssh, are compared, and are shown nowhere.
+//! check` compares files. Passwords stay there: what comes of them says no more than whether they are equal ([`super::sealed`]).
 
 use super::args::Status;
-use super::files;
 use super::paint::Paint;
+use super::sealed::{Files, Salt};
 use super::table::Table;
 use super::view::Snapshot;
 use super::{Outcome, Trouble, check, client, steer};
 use crate::config::pair::{self, Finding};
 use crate::config::report::{Level, printable};
-use crate::config::text::source::{Found, Loader};
-use crate::kernel::files::OsLoader;
 use crate::spec::Spec;
-use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use std::cell::RefCell;
-use std::collections::BTreeMap;
 use std::io::Read;
-use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
 /// What is run there.
-const QUESTION: &str = "vipctl status --json --configuration";
+const QUESTION: &str = "vipctl status --json --configuration=";
 /// Bytes read at once.
 const PIECE: usize = 64 << 10;
 /// A longer answer is none.
 const LONGEST: u64 = 64 << 20;
 /// Between two looks whether ssh has ended.
 const AGAIN: Duration = Duration::from_millis(20);
-
-/// The files that a configuration consists of, as they were read on their machine.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-#[serde(default)]
-pub(super) struct Files {
-    main: PathBuf,
-    /// `None`: it could not be read there.
-    read: BTreeMap<PathBuf, Option<String>>,
-    matched: BTreeMap<String, Vec<PathBuf>>,
-}
-
-/// Reads from disk and keeps what was read.
-#[derive(Default)]
-struct Recorder(RefCell<Files>);
-
-impl Loader for Recorder {
-    fn read(&self, path: &Path) -> Found {
-        let found = OsLoader.read(path);
-        let text = match &found {
-            Found::Text(bytes) => Some(String::from_utf8_lossy(bytes).into_owned()),
-            _ => None,
-        };
-        self.0.borrow_mut().read.insert(path.to_path_buf(), text);
-        found
-    }
-    fn glob(&self, pattern: &str) -> Vec<PathBuf> {
-        let paths = OsLoader.glob(pattern);
-        self.0.borrow_mut().matched.insert(pattern.to_owned(), paths.clone());
-        paths
-    }
-}
-
-impl Loader for Files {
-    fn read(&self, path: &Path) -> Found {
-        match self.read.get(path) {
-            Some(Some(text)) => Found::Text(text.clone().into_bytes()),
-            Some(None) => Found::Unreadable("it could not be read on its machine".into()),
-            None => Found::Missing,
-        }
-    }
-    fn glob(&self, pattern: &str) -> Vec<PathBuf> {
-        self.matched.get(pattern).cloned().unwrap_or_default()
-    }
-}
-
-/// The files of the configuration that a daemon of this machine runs with.
-pub(super) fn configuration(main: &Path, config_id: &str) -> Files {
-    let recorder = Recorder::default();
-    let _ = files::load_elsewhere(main, config_id, &recorder);
-    Files { main: main.to_path_buf(), ..recorder.0.into_inner() }
-}
 
 /// What one server said.
 struct Server {
@@ -126,8 +69,9 @@ pub(super) fn run(args: &Status, names: &[String]) -> Outcome {
         return Err(Trouble::new(format!("\"{bad}\" is no host that ssh could go to")));
     }
     let patience = Duration::from_secs_f64(args.within);
+    let salt = Salt::fresh()?;
     let servers: Vec<Server> = std::thread::scope(|scope| {
-        let asked: Vec<_> = names.iter().map(|name| (name, scope.spawn(move || ask(name, patience)))).collect();
+        let asked: Vec<_> = names.iter().map(|name| (name, scope.spawn(move || ask(name, salt, patience)))).collect();
         let come = |(name, thread): (&String, std::thread::ScopedJoinHandle<'_, _>)| Server {
             name: name.clone(),
             answer: thread.join().unwrap_or_else(|_| Err("asking it failed here".into())),
@@ -155,23 +99,23 @@ pub(super) fn run(args: &Status, names: &[String]) -> Outcome {
     })
 }
 
-fn ask(name: &str, patience: Duration) -> Result<Answer, String> {
-    let bytes = over_ssh(name, patience)?;
+fn ask(name: &str, salt: Salt, patience: Duration) -> Result<Answer, String> {
+    let bytes = over_ssh(name, &format!("{QUESTION}{}", salt.text()), patience)?;
     let mut raw: Value = serde_json::from_slice(&bytes).map_err(|e| format!("its answer is not understood: {e}"))?;
     let files = raw.as_object_mut().and_then(|fields| fields.remove("configuration"));
     let snapshot = client::read(&raw).map_err(|trouble| trouble.what)?;
     let files: Option<Files> = files.and_then(|files| serde_json::from_value(files).ok());
     let config_id = raw["config_id"].as_str().unwrap_or_default();
-    let spec = files.and_then(|files| files::load_elsewhere(&files.main, config_id, &files).0);
+    let spec = files.and_then(|files| files.open(config_id));
     Ok(Answer { raw, snapshot, spec })
 }
 
 /// What the question came to there, at the latest after `patience`, whatever holds the pipes of ssh open.
-fn over_ssh(name: &str, patience: Duration) -> Result<Vec<u8>, String> {
+fn over_ssh(name: &str, question: &str, patience: Duration) -> Result<Vec<u8>, String> {
     let seconds = patience.as_secs().max(1);
     let mut child = Command::new("ssh")
         // Nobody is asked for a password or about a key: it goes, or it says why not.
-        .args(["-T", "-o", "BatchMode=yes", "-o", &format!("ConnectTimeout={seconds}"), "--", name, QUESTION])
+        .args(["-T", "-o", "BatchMode=yes", "-o", &format!("ConnectTimeout={seconds}"), "--", name, question])
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

@@ -9,6 +9,7 @@ use super::explain;
 use super::explain_server;
 use super::paint::Paint;
 use super::remote;
+use super::sealed;
 use super::servers;
 use super::status;
 use super::view::Snapshot;
@@ -23,11 +24,12 @@ pub(crate) fn status(args: &Status) -> Outcome {
     }
     let mut client = Client::connect(&args.daemon)?;
     let (mut raw, view) = client.status()?;
-    if args.configuration
+    // What the file says is for those who may read it, whatever its mode is.
+    if let Some(salt) = args.configuration.filter(|_| nix::unistd::geteuid().is_root())
         && let Reply::Hello { config, .. } = client.ask(&Request::Hello)?
     {
         let config_id = raw["config_id"].as_str().unwrap_or_default().to_owned();
-        raw["configuration"] = json!(remote::configuration(&config, &config_id));
+        raw["configuration"] = json!(sealed::Files::seal(&config, &config_id, salt));
     }
     let which = status::Chosen { names: &args.names, address: args.address };
     if args.json {

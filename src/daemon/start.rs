@@ -592,10 +592,7 @@ fn doors(
 ) -> Vec<Box<dyn crate::observe::Observer + Send>> {
     let mut doors: Vec<Box<dyn crate::observe::Observer + Send>> = Vec::new();
     #[cfg(feature = "snmp")]
-    match Agent::start(engine.clone(), checker.clone(), ask.clone(), &format!("Keepalived {COMPATIBLE}")) {
-        Ok(agent) => doors.push(Box::new(agent)),
-        Err(error) => tracing::warn!(target: "parent", "No SNMP: {error}"),
-    }
+    doors.push(Box::new(Agent::new(engine.clone(), checker.clone(), ask.clone(), &format!("Keepalived {COMPATIBLE}"))));
     #[cfg(feature = "dbus")]
     doors.push(Box::new(Speaker::new(ask)));
     doors

@@ -181,10 +181,13 @@ fn what_the_kernel_counts_is_shown_and_summed_over_a_group() {
 }
 
 #[derive(Clone, Default)]
-struct Traps(std::sync::Arc<std::sync::Mutex<Vec<snmp::traps::Trap>>>);
+struct Traps(std::sync::Arc<std::sync::Mutex<Vec<snmp::traps::Trap>>>, snmp::traps::Rows);
 impl Observer for Traps {
     fn balance(&mut self, event: &Event, cx: &Context<'_>, _: &mut Wishes) {
-        self.0.lock().unwrap().extend(snmp::traps::of_servers(event, cx));
+        self.0.lock().unwrap().extend(snmp::traps::of_servers(event, cx, &self.1));
+    }
+    fn reconfigured(&mut self, cx: &Context<'_>) {
+        self.1 = snmp::traps::Rows::of(cx);
     }
 }
 

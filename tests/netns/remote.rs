@@ -97,7 +97,34 @@ fn a_pair_is_asked_over_ssh_and_held_against_each_other() {
     assert_eq!(out.status.code(), Some(1), "{text}");
     assert!(text.contains("[authentication-differs]"), "{text}");
     let (json, _) = on(&bin, &["--on", "lb1,lb2", "--json"]);
+    // What the other end gives out: no password either, to nobody but root anything of the file, and what they come to only
+    // for this question.
+    let given = |salt: &str, uid: &str| {
+        let question = format!("--configuration={salt}");
+        let mut vipctl = Command::new("setpriv");
+        vipctl.args(["--reuid", uid, "--clear-groups", env!("CARGO_BIN_EXE_vipctl"), "status", "--json", &question]);
+        let out = vipctl.env("VIPD_CONTROL", lab.file(0, "control")).output().unwrap();
+        String::from_utf8_lossy(&out.stdout).into_owned() + &String::from_utf8_lossy(&out.stderr)
+    };
+    let (one, other) = ("0123456789abcdef".repeat(2), "f".repeat(32));
+    let whole = given(&one, "0");
     for word in ["topaz", "onyx"] {
-        assert!(!text.contains(word) && !json.contains(word), "{word} in {text}{json}");
+        assert!(![&text, &json, &whole].iter().any(|text| text.contains(word)), "{word} in {text}{json}{whole}");
     }
+    let sealed = |text: &str| {
+        let answer: serde_json::Value = serde_json::from_str(text).unwrap();
+        answer["configuration"]["sealed"][0]["pass"].as_array().unwrap().clone()
+    };
+    assert!(whole.contains("auth_pass ********") && sealed(&whole) == sealed(&given(&one, "0")), "{whole}");
+    assert_ne!(sealed(&whole), sealed(&given(&other, "0")));
+    assert!(given("12", "0").contains("32 hexadecimal digits are needed"));
+    std::fs::set_permissions(lab.file(0, "control"), std::fs::Permissions::from_mode(0o666)).unwrap();
+    let of_others = given(&one, "65534");
+    assert!(of_others.contains("\"instances\"") && !of_others.contains("\"configuration\""), "{of_others}");
+
+    // The same password, by another way.
+    let named = conf(100, &pass("$WORD")).replace("version 3", "version 2").replace("0.2", "1");
+    lab.configure(1, &format!("$WORD=topaz\n{named}"));
+    let (text, out) = on(&bin, &["--on", "lb1,lb2"]);
+    assert!(out.status.code() == Some(0) && !text.contains("authentication"), "{text}");
 }

@@ -138,6 +138,21 @@ impl Secrets {
         masked
     }
 
+    /// The whole text of a file (its place among those given to [`Secrets::find`]), each secret part as `with` makes it.
+    pub fn replaced(&self, file: u32, text: &str, with: impl Fn(&str) -> String) -> String {
+        let mut out = String::with_capacity(text.len());
+        let mut done = 0;
+        for range in self.ranges(FileId(file)) {
+            let (Some(before), Some(secret)) = (text.get(done..range.start as usize), text.get(bytes(range))) else {
+                continue;
+            };
+            out += before;
+            out += &with(secret);
+            done = range.end as usize;
+        }
+        out + text.get(done..).unwrap_or_default()
+    }
+
     /// Whether a definition or a variable holds a secret.
     pub fn is_name(&self, name: &str) -> bool {
         self.names.contains(name.trim_start_matches('$'))

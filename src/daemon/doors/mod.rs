@@ -5,6 +5,8 @@ pub mod agentx;
 #[cfg(feature = "dbus")]
 pub mod dbus;
 pub mod metrics;
+#[cfg(any(feature = "dbus", feature = "snmp"))]
+mod peer;
 pub mod socket;
 
 /// How many connections a door may have at once: an eighth of the descriptors that the process may have, so that all

@@ -49,6 +49,32 @@ impl Places {
     }
 }
 
+/// Where virtual servers stand in the configuration, by name: in the one in force, and in the one before it.
+#[derive(Clone, Debug, Default)]
+pub struct Rows {
+    now: HashMap<Box<str>, usize>,
+    former: HashMap<Box<str>, usize>,
+}
+
+impl Rows {
+    /// To be made again after each reload.
+    pub fn of(cx: &Context<'_>) -> Rows {
+        let places = |spec: &LvsSpec| {
+            balance::services_of(spec).into_iter().enumerate().map(|(at, own)| (own.text.clone(), at)).collect()
+        };
+        let former = cx.former.map(|spec| places(&spec.balance)).unwrap_or_default();
+        Rows { now: places(&cx.spec.balance), former }
+    }
+
+    /// A virtual server by its name: its row, 0 if a reload has taken it away, and what it is.
+    fn service<'c>(&self, cx: &Context<'c>, service: &ServiceInfo) -> Option<(u32, &'c VirtualServer)> {
+        if let Some(at) = self.now.get(&service.text) {
+            return Some((*at as u32 + 1, cx.spec.balance.services.get(*at)?));
+        }
+        Some((0, cx.former?.balance.services.get(*self.former.get(&service.text)?)?))
+    }
+}
+
 /// What is told outside, as notifications: keepalived gates them together with notify programs, FIFOs and mail. Nothing unless `enable_traps` and one of the MIBs are on.
 pub fn of_telling(telling: Telling<'_>, cx: &Context<'_>, places: &Places) -> Vec<Trap> {
     if !cx.spec.daemon.snmp.traps {
@@ -72,13 +98,13 @@ pub fn of_telling(telling: Telling<'_>, cx: &Context<'_>, places: &Places) -> Ve
 
 /// What happened to a virtual server, for a manager. Without the branch on show there is no agent of keepalived's that could
 /// tell it.
-pub fn of_servers(event: &balance::Event, cx: &Context<'_>) -> Vec<Trap> {
+pub fn of_servers(event: &balance::Event, cx: &Context<'_>, rows: &Rows) -> Vec<Trap> {
     if !cx.spec.daemon.snmp.traps || !(cx.spec.has_servers_on_show() || cx.had_servers_on_show()) {
         return Vec::new();
     }
-    let of_server = |server: &ServerInfo, up, count| server_trap(cx, server, up, count).into_iter().collect();
+    let of_server = |server: &ServerInfo, up, count| server_trap(cx, rows, server, up, count).into_iter().collect();
     let of_quorum =
-        |service: &ServiceInfo, status, count| quorum_trap(cx, service, status, count).into_iter().collect();
+        |service: &ServiceInfo, status, count| quorum_trap(cx, rows, service, status, count).into_iter().collect();
     match event {
         balance::Event::ServerUp { server, count, .. } => of_server(server, true, *count),
         balance::Event::ServerDown { server, count, .. } => of_server(server, false, *count),
@@ -111,16 +137,6 @@ pub fn of_servers(event: &balance::Event, cx: &Context<'_>) -> Vec<Trap> {
     }
 }
 
-/// A virtual server by its name: its row, 0 if a reload has taken it away, and what it is.
-fn service_of<'c>(cx: &Context<'c>, service: &ServiceInfo) -> Option<(u32, &'c VirtualServer)> {
-    let named = |spec: &'c LvsSpec| {
-        let at = balance::services_of(spec).iter().position(|own| own.text == service.text)?;
-        Some((at as u32 + 1, spec.services.get(at)?))
-    };
-    let former = || cx.former.and_then(|spec| named(&spec.balance)).map(|(_, own)| (0, own));
-    named(&cx.spec.balance).or_else(former)
-}
-
 /// What tells a virtual server apart, and its protocol.
 fn identified(row: u32, own: &VirtualServer) -> Vec<(Vec<u32>, Value)> {
     let column = |number: u32| [KEEPALIVED, &[3, 3, 1, number, row]].concat();
@@ -129,8 +145,8 @@ fn identified(row: u32, own: &VirtualServer) -> Vec<(Vec<u32>, Value)> {
     objects
 }
 
-fn server_trap(cx: &Context<'_>, server: &ServerInfo, up: bool, count: Count) -> Option<Trap> {
-    let (row, own) = service_of(cx, &server.service)?;
+fn server_trap(cx: &Context<'_>, rows: &Rows, server: &ServerInfo, up: bool, count: Count) -> Option<Trap> {
+    let (row, own) = rows.service(cx, &server.service)?;
     let at = own.servers.iter().position(|real| real.endpoint == server.endpoint).filter(|_| row > 0);
     let place = at.map_or(0, |at| check::first_row(own) + at as u32);
     let column = |number: u32| [KEEPALIVED, &[3, 4, 1, number, row, place]].concat();
@@ -149,8 +165,8 @@ fn server_trap(cx: &Context<'_>, server: &ServerInfo, up: bool, count: Count) ->
     Some(Trap { oid: [KEEPALIVED, &[3, 5, 0, 1]].concat(), objects })
 }
 
-fn quorum_trap(cx: &Context<'_>, service: &ServiceInfo, status: i32, count: Count) -> Option<Trap> {
-    let (row, own) = service_of(cx, service)?;
+fn quorum_trap(cx: &Context<'_>, rows: &Rows, service: &ServiceInfo, status: i32, count: Count) -> Option<Trap> {
+    let (row, own) = rows.service(cx, service)?;
     let column = |number: u32| [KEEPALIVED, &[3, 3, 1, number, row]].concat();
     let mut objects = identified(row, own);
     objects.push((column(23), Value::Integer(status)));

@@ -1,25 +1,26 @@
 //! The SNMP door: an AgentX subagent (RFC 2741) of the machine's snmpd, on a thread of its own.
 //!
 //! It serves what [`crate::observe::snmp`] makes of a snapshot, which is at most a second old, and passes notifications
-//! on. snmpd may be absent, slow or gone at any time: the door waits and comes back, and nobody waits for the door. The
-//! queue to it is bounded; what does not fit is dropped and counted. A reload switches it on and off.
+//! on. snmpd may be absent, slow or gone at any time: the door waits and comes back, and nobody waits for the door
+//! ([`super::peer`]). A reload switches it on and off.
 
 mod pdu;
 mod session;
 
-use super::socket::{Adjustment, Answer, Question, Reply, Request, ServerWish};
+use super::peer::{self, Inbox, PATIENCE, Peer, RETRY_MAX, RETRY_MIN};
+use super::socket::{Adjustment, Question, Reply, Request, ServerWish};
 use crate::balance::io::Traffic;
 use crate::daemon::loops::checker;
 use crate::daemon::loops::vrrp::News;
 use crate::kernel::clock;
 use crate::observe::snmp::check::{self, Servers};
-use crate::observe::snmp::traps::{Places, Trap};
+use crate::observe::snmp::traps::{Places, Rows, Trap};
 use crate::observe::snmp::{self, KEEPALIVED, RFC2787, RFC6527, Seen, Tree};
 use crate::observe::{Context, Observer, Telling, Wishes};
 use crate::spec::{Snmp, Spec};
 use crate::time::{Interval, Time};
 use pdu::{Body, HEADER, Header, Kind};
-use session::{Session, Write, committed};
+use session::{Session, Write, committed, undone};
 use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -31,71 +32,53 @@ use tokio::time::timeout;
 
 /// Where net-snmp's master agent listens by default.
 const MASTER: &str = "/var/agentx/master";
-/// Notifications that may wait for snmpd.
-const QUEUE: usize = 1_024;
 /// A snapshot is shown for so long.
 const FRESH: Interval = Interval::from_secs(1);
-/// How long connecting, or one write, may take.
-const PATIENCE: Duration = Duration::from_secs(5);
 /// How long the engine may take for a snapshot; an older one is shown otherwise.
 const ENGINE_PATIENCE: Duration = Duration::from_secs(2);
-/// As net-snmp: how often it is looked whether the master lives, and how long a lost one is waited for at most.
+/// As net-snmp: how often it is looked whether the master lives.
 const PING_EVERY: Duration = Duration::from_secs(120);
-const RETRY_MAX: Duration = Duration::from_secs(15);
-const RETRY_MIN: Duration = Duration::from_secs(1);
-/// The last notifications of a stopping daemon may take so long.
-const LAST_WORDS: Duration = Duration::from_millis(500);
-
-/// What the door is told.
-enum ToDoor {
-    Configured(Arc<Spec>),
-    Trap(Trap),
-}
+/// Between two attempts to take back what was written, while the change itself is still on its way.
+const AGAIN: Duration = Duration::from_millis(50);
 
 /// The observer's end. Notifications of a stopping daemon are waited for when it is dropped.
 pub struct Agent {
-    door: mpsc::Sender<ToDoor>,
+    engine: mpsc::UnboundedSender<News>,
+    checker: checker::Door,
+    questions: mpsc::Sender<Question>,
+    version: Box<str>,
     places: Arc<Mutex<Places>>,
-    thread: Option<std::thread::JoinHandle<()>>,
-    dropped: u64,
+    rows: Rows,
+    door: Option<Peer<Arc<Spec>, Trap>>,
 }
 
 impl Agent {
-    /// `version`: the first line of `-v`.
-    ///
-    /// # Errors
-    /// The thread cannot be started.
-    pub fn start(
+    /// `version`: the first line of `-v`. No thread is made before SNMP is configured.
+    pub fn new(
         engine: mpsc::UnboundedSender<News>,
         checker: checker::Door,
         questions: mpsc::Sender<Question>,
         version: &str,
-    ) -> io::Result<Agent> {
-        let (door, told) = mpsc::channel(QUEUE);
-        let places = Arc::new(Mutex::new(Places::default()));
-        let (here, version) = (places.clone(), version.into());
-        let thread = std::thread::Builder::new().name("agentx".into()).spawn(move || {
-            let (spec, servers) = (Arc::default(), Looks::default());
-            let mut door = Door { engine, checker, questions, version, told, places: here, spec, servers, seen: None };
-            // Descriptors are for those who use SNMP.
-            if !door.is_switched_on() {
-                return;
-            }
-            match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-                Ok(runtime) => runtime.block_on(door.serve()),
-                Err(error) => tracing::warn!(target: "parent", "No SNMP: {error}"),
-            }
-        })?;
-        Ok(Agent { door, places, thread: Some(thread), dropped: 0 })
+    ) -> Agent {
+        let (places, rows) = (Arc::default(), Rows::default());
+        Agent { engine, checker, questions, version: version.into(), places, rows, door: None }
+    }
+
+    fn start(&self, spec: Arc<Spec>) -> io::Result<Peer<Arc<Spec>, Trap>> {
+        let (engine, checker, questions) = (self.engine.clone(), self.checker.clone(), self.questions.clone());
+        let (version, places) = (self.version.clone(), self.places.clone());
+        Peer::start("SNMP", spec, move |told| {
+            let spec = told.wanted.borrow().clone();
+            let (servers, seen, back) = (Looks::default(), None, None);
+            Door { engine, checker, questions, version, told, places, spec, servers, seen, back }.serve()
+        })
     }
 
     fn send(&mut self, traps: Vec<Trap>) {
+        let Some(door) = self.door.as_mut().filter(|_| !traps.is_empty()) else { return };
         for trap in traps {
-            if self.door.try_send(ToDoor::Trap(trap)).is_err() {
-                self.dropped += 1;
-                if self.dropped.is_power_of_two() {
-                    tracing::warn!(target: "vrrp", "{} SNMP notifications were dropped: snmpd does not take them", self.dropped);
-                }
+            if let Some(dropped) = door.tell(trap) {
+                tracing::warn!(target: "vrrp", "{dropped} SNMP notifications were dropped: snmpd does not take them");
             }
         }
     }
@@ -111,11 +94,20 @@ impl Observer for Agent {
     }
 
     fn balance(&mut self, event: &crate::balance::io::Event, cx: &Context<'_>, _: &mut Wishes) {
-        self.send(snmp::traps::of_servers(event, cx));
+        self.send(snmp::traps::of_servers(event, cx, &self.rows));
     }
 
     fn reconfigured(&mut self, cx: &Context<'_>) {
-        let _ = self.door.try_send(ToDoor::Configured(cx.spec.clone()));
+        self.rows = Rows::of(cx);
+        match &self.door {
+            Some(door) => door.want(cx.spec.clone()),
+            // Descriptors are for those who use SNMP.
+            None if cx.spec.daemon.snmp.is_on() => match self.start(cx.spec.clone()) {
+                Ok(door) => self.door = Some(door),
+                Err(error) => tracing::warn!(target: "vrrp", "No SNMP: {error}"),
+            },
+            None => {}
+        }
     }
 
     fn stopped(&mut self, cx: &Context<'_>, _: &mut Wishes) {
@@ -125,12 +117,8 @@ impl Observer for Agent {
 
 impl Drop for Agent {
     fn drop(&mut self) {
-        // A closed channel is the sign for the door to say its last words.
-        self.door = mpsc::channel(1).0;
-        let Some(thread) = self.thread.take() else { return };
-        let until = std::time::Instant::now() + LAST_WORDS;
-        while !thread.is_finished() && std::time::Instant::now() < until {
-            std::thread::sleep(Duration::from_millis(5));
+        if let Some(door) = self.door.take() {
+            door.last_words();
         }
     }
 }
@@ -144,19 +132,22 @@ struct Connection {
     came: Vec<u8>,
 }
 
+/// What the kernel had counted, and when it was asked; `None` if it did not say.
+type Counted = (Time, Option<Arc<Traffic>>);
+
 /// What is known of virtual servers: their state at the last look, and what the kernel had counted at its own.
 #[derive(Default)]
 struct Looks {
     state: Option<Box<crate::balance::snapshot::Snapshot>>,
     /// For virtual servers and for real servers, each with its moment.
-    of_services: Option<(Time, Arc<Traffic>)>,
-    of_servers: Option<(Time, Arc<Traffic>)>,
+    of_services: Option<Counted>,
+    of_servers: Option<Counted>,
 }
 
 impl Looks {
     fn servers(&self) -> Option<Servers<'_>> {
-        fn counted(look: &Option<(Time, Arc<Traffic>)>) -> Option<&Traffic> {
-            look.as_ref().map(|(_, traffic)| &**traffic)
+        fn counted(look: &Option<Counted>) -> Option<&Traffic> {
+            look.as_ref().and_then(|(_, traffic)| traffic.as_deref())
         }
         let (of_services, of_servers) = (counted(&self.of_services), counted(&self.of_servers));
         Some(Servers { snapshot: self.state.as_deref()?, of_services, of_servers })
@@ -169,12 +160,14 @@ struct Door {
     checker: checker::Door,
     questions: mpsc::Sender<Question>,
     version: Box<str>,
-    told: mpsc::Receiver<ToDoor>,
+    told: Inbox<Arc<Spec>, Trap>,
     places: Arc<Mutex<Places>>,
     spec: Arc<Spec>,
     servers: Looks,
     /// The objects, and when they were so.
     seen: Option<(Time, Tree)>,
+    /// What takes back what the SET with this transaction number wrote.
+    back: Option<(u32, Vec<Request>)>,
 }
 
 /// Why a session ended.
@@ -187,28 +180,14 @@ enum End {
 }
 
 impl Door {
-    /// Waits for a configuration with SNMP; false if the daemon ends without one.
-    fn is_switched_on(&mut self) -> bool {
-        while let Some(told) = self.told.blocking_recv() {
-            if let ToDoor::Configured(spec) = told {
-                self.spec = spec;
-                if self.spec.daemon.snmp.is_on() {
-                    return true;
-                }
-            }
-        }
-        false
-    }
-
     async fn serve(mut self) {
         let mut retry = RETRY_MIN;
         loop {
+            self.spec = self.told.wanted.borrow_and_update().clone();
             let on = self.spec.daemon.snmp.clone();
             if !on.is_on() {
-                match self.told.recv().await {
-                    Some(ToDoor::Configured(spec)) => self.spec = spec,
-                    Some(ToDoor::Trap(_)) => {}
-                    None => return,
+                if !self.told.changed().await {
+                    return;
                 }
                 continue;
             }
@@ -217,7 +196,7 @@ impl Door {
                 End::Reconfigured => retry = RETRY_MIN,
                 End::Lost(error) => {
                     tracing::warn!(target: "vrrp", "No AgentX master at {}: {error}; trying again in {} s", address(&on), retry.as_secs());
-                    if self.wait(retry).await {
+                    if !self.wait(&on, retry).await {
                         return;
                     }
                     retry = (retry * 2).min(RETRY_MAX);
@@ -226,21 +205,16 @@ impl Door {
         }
     }
 
-    /// Waits; true if the daemon stops meanwhile. Notifications of the time are lost, as keepalived's are.
-    async fn wait(&mut self, by: Duration) -> bool {
+    /// Waits, or until SNMP is configured otherwise; false if the daemon stops meanwhile. Notifications of the time are
+    /// lost, as keepalived's are.
+    async fn wait(&mut self, on: &Snmp, by: Duration) -> bool {
         let until = tokio::time::Instant::now() + by;
         loop {
-            match tokio::time::timeout_at(until, self.told.recv()).await {
-                Ok(Some(ToDoor::Configured(spec))) => {
-                    let same = spec.daemon.snmp == self.spec.daemon.snmp;
-                    self.spec = spec;
-                    if !same {
-                        return false;
-                    }
-                }
-                Ok(Some(ToDoor::Trap(_))) => {}
-                Ok(None) => return true,
-                Err(_) => return false,
+            let left = until.saturating_duration_since(tokio::time::Instant::now());
+            match self.told.changed_within(left).await {
+                Some(false) => return false,
+                Some(true) if self.told.wanted.borrow_and_update().daemon.snmp == *on => {}
+                Some(true) | None => return true,
             }
         }
     }
@@ -276,6 +250,28 @@ impl Door {
         let mut unanswered = 0_u32;
         loop {
             tokio::select! {
+                // What has happened is told before what is configured, and both before what is asked.
+                biased;
+                trap = self.told.news.recv() => match trap {
+                    Some(trap) => say(&mut master, &session.notify(&trap)).await?,
+                    None => {
+                        say(&mut master, &session.close()).await?;
+                        return Ok(End::Stopped);
+                    }
+                },
+                changed = self.told.wanted.changed() => {
+                    if changed.is_err() {
+                        continue;
+                    }
+                    let spec = self.told.wanted.borrow_and_update().clone();
+                    let same = *on == spec.daemon.snmp && regions(&spec) == regions(&self.spec);
+                    (self.spec, self.seen) = (spec, None);
+                    if !same {
+                        say(&mut master, &session.close()).await?;
+                        return Ok(End::Reconfigured);
+                    }
+                    self.refresh(uptime).await;
+                }
                 pdu = hear(&mut master) => {
                     let (header, body) = pdu?;
                     unanswered = 0;
@@ -286,22 +282,6 @@ impl Door {
                         say(&mut master, &answer).await?;
                     }
                 }
-                told = self.told.recv() => match told {
-                    Some(ToDoor::Trap(trap)) => say(&mut master, &session.notify(&trap)).await?,
-                    Some(ToDoor::Configured(spec)) => {
-                        let same = *on == spec.daemon.snmp && regions(&spec) == regions(&self.spec);
-                        (self.spec, self.seen) = (spec, None);
-                        if !same {
-                            say(&mut master, &session.close()).await?;
-                            return Ok(End::Reconfigured);
-                        }
-                        self.refresh(uptime).await;
-                    }
-                    None => {
-                        say(&mut master, &session.close()).await?;
-                        return Ok(End::Stopped);
-                    }
-                },
                 () = tokio::time::sleep(PING_EVERY) => {
                     unanswered += 1;
                     if unanswered > 2 {
@@ -327,17 +307,20 @@ impl Door {
                 session.answer(header, body, self.seen.as_ref().map_or(&empty, |(_, tree)| tree))
             }
             Kind::CommitSet => {
-                let done = self.write(&session.writes(header.transaction)).await;
+                let done = self.write(header.transaction, &session.writes(header.transaction)).await;
                 // A walk right after the answer shows what was written.
                 self.seen = None;
                 Some(committed(header, done))
             }
             Kind::UndoSet => {
                 session.forget();
-                Some(committed(header, true))
+                let done = self.take_back(header.transaction).await;
+                self.seen = None;
+                Some(undone(header, done))
             }
             Kind::CleanupSet => {
                 session.forget();
+                self.back = None;
                 None
             }
             _ => None,
@@ -347,25 +330,10 @@ impl Door {
     /// Asks for all changes of a SET at once, as they stand or fall together (RFC 3416 §4.2.5); true when they are accepted.
     /// What cannot be asked for is found before anything is; the weights of servers, which are never refused while the
     /// server is there, come last.
-    async fn write(&self, writes: &[Write]) -> bool {
-        let (mut changes, mut weights) = (Vec::new(), Vec::new());
-        for write in writes {
-            let (row, priority, preempt) = match *write {
-                Write::Priority { row, priority } => (row, Some(priority), None),
-                Write::Preempt { row, preempt } => (row, None, Some(preempt)),
-                Write::Weight { service, server, weight } => {
-                    let Some(request) = self.weigh(service, server, weight) else { return false };
-                    weights.push(request);
-                    continue;
-                }
-            };
-            let Some(one) = (row as usize).checked_sub(1).and_then(|index| self.spec.instances.get(index)) else {
-                return false;
-            };
-            changes.push(Adjustment { instance: one.name.to_string(), priority, preempt });
-        }
-        let adjust = (!changes.is_empty()).then(|| Request::Adjust { changes, by: "SNMP".into() });
-        for request in adjust.into_iter().chain(weights) {
+    async fn write(&mut self, transaction: u32, writes: &[Write]) -> bool {
+        let Some((requests, back)) = self.requests(writes) else { return false };
+        self.back = Some((transaction, back));
+        for request in requests {
             if !self.ask(request).await {
                 return false;
             }
@@ -373,25 +341,64 @@ impl Door {
         true
     }
 
-    /// True when it is done.
-    async fn ask(&self, request: Request) -> bool {
-        let (answer, answered) = oneshot::channel();
-        if self.questions.send(Question { request, answer: Answer::Once(answer) }).await.is_err() {
-            return false;
+    /// What to ask the daemon for, and what takes it back; `None` if one of the objects is not there any more.
+    fn requests(&self, writes: &[Write]) -> Option<(Vec<Request>, Vec<Request>)> {
+        let (mut changes, mut former, mut weights, mut former_weights) =
+            (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        for write in writes {
+            let (row, priority, preempt) = match *write {
+                Write::Priority { row, priority } => (row, Some(priority), None),
+                Write::Preempt { row, preempt } => (row, None, Some(preempt)),
+                Write::Weight { service, server, weight } => {
+                    let (now, before) = self.weigh(service, server, weight)?;
+                    weights.push(now);
+                    former_weights.push(before);
+                    continue;
+                }
+            };
+            let one = (row as usize).checked_sub(1).and_then(|index| self.spec.instances.get(index))?;
+            let of = |priority, preempt| Adjustment { instance: one.name.to_string(), priority, preempt };
+            changes.push(of(priority, preempt));
+            former.push(of(priority.map(|_| one.priority.0), preempt.map(|_| one.preempt)));
         }
-        matches!(timeout(PATIENCE, answered).await, Ok(Ok(Reply::Done { .. })))
+        let adjust = |changes: Vec<Adjustment>| {
+            (!changes.is_empty()).then(|| Request::Adjust { changes, by: "SNMP".into() }).into_iter()
+        };
+        Some((adjust(changes).chain(weights).collect(), adjust(former).chain(former_weights).collect()))
     }
 
-    /// As `vipctl weigh-server` asks.
-    fn weigh(&self, service: u32, server: u32, weight: u32) -> Option<Request> {
+    /// Another agent could not write its part of a SET: ours is taken back (RFC 2741 §7.2.4.3). The change may still be on
+    /// its way, and is then waited for.
+    async fn take_back(&mut self, transaction: u32) -> bool {
+        let back = self.back.take().filter(|(written, _)| *written == transaction);
+        let ask = async {
+            for request in back.map(|(_, requests)| requests).unwrap_or_default() {
+                while !self.ask(request.clone()).await {
+                    tokio::time::sleep(AGAIN).await;
+                }
+            }
+        };
+        timeout(PATIENCE, ask).await.is_ok()
+    }
+
+    /// True when it is done.
+    async fn ask(&self, request: Request) -> bool {
+        matches!(peer::ask(&self.questions, request).await, Some(Reply::Done { .. }))
+    }
+
+    /// As `vipctl weigh-server` asks, and what takes it back.
+    fn weigh(&self, service: u32, server: u32, weight: u32) -> Option<(Request, Request)> {
         let snapshot = self.servers.state.as_deref()?;
         let (at, real) = check::server_at(&snapshot.spec, service, server)?;
-        Some(Request::Server {
-            service: Some(snapshot.services.get(at)?.info.text.to_string()),
+        let own = snapshot.services.get(at)?;
+        let before = own.servers.iter().find(|view| view.info.endpoint == real.endpoint)?.weighed;
+        let of = |weight| Request::Server {
+            service: Some(own.info.text.to_string()),
             address: real.endpoint.address,
             port: real.endpoint.port,
-            wish: ServerWish::Weigh { weight: Some(weight) },
-        })
+            wish: ServerWish::Weigh { weight },
+        };
+        Some((of(Some(weight)), of(before)))
     }
 
     /// A new look at virtual servers, and at what the kernel counts if that is older than it may be.
@@ -401,9 +408,7 @@ impl Door {
             return;
         }
         let on = &self.spec.daemon.snmp;
-        let old = |look: &Option<(Time, Arc<Traffic>)>, every: Interval| {
-            look.as_ref().is_none_or(|(at, _)| now.since(*at) >= every)
-        };
+        let old = |look: &Option<Counted>, every: Interval| look.as_ref().is_none_or(|(at, _)| now.since(*at) >= every);
         let services = old(&self.servers.of_services, on.services_every);
         let servers = old(&self.servers.of_servers, on.servers_every);
         if !services && !servers {
@@ -419,12 +424,12 @@ impl Door {
         let Ok(Ok(picture)) = timeout(ENGINE_PATIENCE, answered).await else { return };
         let checker::Picture { snapshot, traffic } = *picture;
         self.servers.state = Some(Box::new(snapshot));
-        let look = traffic.map(|traffic| (now, traffic));
+        // A kernel that did not say is not asked again before its time either.
         if services {
-            self.servers.of_services.clone_from(&look);
+            self.servers.of_services = Some((now, traffic.clone()));
         }
         if servers {
-            self.servers.of_servers = look;
+            self.servers.of_servers = Some((now, traffic));
         }
     }
 

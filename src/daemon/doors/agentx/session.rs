@@ -27,6 +27,7 @@ pub enum SetError {
     WrongType = 7,
     WrongValue = 10,
     CommitFailed = 14,
+    UndoFailed = 15,
     NotWritable = 17,
 }
 
@@ -137,7 +138,12 @@ impl Session {
     }
 }
 
-/// The answer to CommitSet and UndoSet.
+/// The answer to UndoSet.
+pub fn undone(header: &Header, done: bool) -> Vec<u8> {
+    Writer::answer(header, (!done).then_some((SetError::UndoFailed as u16, 0))).done()
+}
+
+/// The answer to CommitSet.
 pub fn committed(header: &Header, done: bool) -> Vec<u8> {
     Writer::answer(header, (!done).then_some((SetError::CommitFailed as u16, 1))).done()
 }

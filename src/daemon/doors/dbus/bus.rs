@@ -1,6 +1,6 @@
 //! A connection to the system bus: messages in and out, as values of [`crate::observe::dbus`].
 
-use super::PATIENCE;
+use crate::daemon::doors::peer::PATIENCE;
 use crate::observe::dbus::signals::Signal;
 use crate::observe::dbus::{Answer, Call, Property, Wrong};
 use futures_util::StreamExt;

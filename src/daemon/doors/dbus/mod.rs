@@ -2,12 +2,12 @@
 //!
 //! It shows what [`crate::observe::dbus`] makes of the configuration and of the states that the observer has been told,
 //! so that a property always agrees with the last signal; nobody is asked for it. The bus may be absent, slow or gone at
-//! any time: the door waits and comes back, and nobody waits for the door. The queue of signals is bounded; what does not
-//! fit is dropped and counted. There is a thread only once D-Bus is configured; a reload switches the door off and on.
+//! any time: the door waits and comes back, and nobody waits for the door ([`super::peer`]). A reload switches it off and on.
 
 mod bus;
 
-use super::socket::{Answer as To, PrintKind, Question, Reply, Request};
+use super::peer::{self, Inbox, PATIENCE, Peer, RETRY_MAX, RETRY_MIN};
+use super::socket::{PrintKind, Question, Reply, Request};
 use crate::observe::dbus::signals::{self, Signal};
 use crate::observe::dbus::{Act, Answer, Objects, SERVICE, Wrong, path};
 use crate::observe::{Context, Observer, Telling, Wishes};
@@ -17,68 +17,37 @@ use bus::{Bus, Heard};
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::mpsc;
 use tokio::time::timeout;
-
-/// Signals that may wait for the bus.
-const QUEUE: usize = 1_024;
-/// How long connecting, one write, or an answer of the daemon's may take.
-const PATIENCE: Duration = Duration::from_secs(5);
-/// How long a lost bus is waited for before the next attempt.
-const RETRY_MIN: Duration = Duration::from_secs(1);
-const RETRY_MAX: Duration = Duration::from_secs(15);
-/// The last signals of a stopping daemon may take so long.
-const LAST_WORDS: Duration = Duration::from_millis(500);
 
 /// The observer's end.
 pub struct Speaker {
     questions: mpsc::Sender<Question>,
     objects: Arc<Mutex<Objects>>,
-    door: Option<Running>,
+    door: Option<Peer<Dbus, Signal>>,
     /// Something is configured already: what comes next is a reload.
     begun: bool,
-    dropped: u64,
-}
-
-/// The thread, and what it is told through.
-struct Running {
-    wanted: watch::Sender<Dbus>,
-    signals: mpsc::Sender<Signal>,
-    thread: std::thread::JoinHandle<()>,
 }
 
 impl Speaker {
     /// No thread is made before D-Bus is configured.
     pub fn new(questions: mpsc::Sender<Question>) -> Speaker {
-        Speaker { questions, objects: Arc::default(), door: None, begun: false, dropped: 0 }
+        Speaker { questions, objects: Arc::default(), door: None, begun: false }
     }
 
     /// Has a signal sent. Where the name becomes ours at this very moment, a state may be told twice; none is missed.
-    fn send(door: Option<&Running>, dropped: &mut u64, signal: Signal) {
-        let Some(door) = door.filter(|door| door.wanted.borrow().enabled) else { return };
-        if door.signals.try_send(signal).is_err() {
-            *dropped += 1;
-            if dropped.is_power_of_two() {
-                tracing::warn!(target: "vrrp", "{dropped} D-Bus signals were dropped: the bus does not take them");
-            }
+    fn send(&mut self, signal: Signal) {
+        let Some(door) = self.door.as_mut().filter(|door| door.wanted().enabled) else { return };
+        if let Some(dropped) = door.tell(signal) {
+            tracing::warn!(target: "vrrp", "{dropped} D-Bus signals were dropped: the bus does not take them");
         }
     }
 
-    fn start(&self, wanted: &Dbus) -> io::Result<Running> {
-        let (tell, wanted) = watch::channel(wanted.clone());
-        let (signals, waiting) = mpsc::channel(QUEUE);
+    fn start(&self, wanted: &Dbus) -> io::Result<Peer<Dbus, Signal>> {
         let (questions, objects) = (self.questions.clone(), self.objects.clone());
-        let thread = std::thread::Builder::new().name("dbus".into()).spawn(move || {
-            let door = Door { wanted, signals: waiting, questions, objects, complaint: String::new() };
-            match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-                Ok(runtime) => {
-                    runtime.block_on(door.serve());
-                    runtime.shutdown_background();
-                }
-                Err(error) => tracing::warn!(target: "vrrp", "No D-Bus: {error}"),
-            }
-        })?;
-        Ok(Running { wanted: tell, signals, thread })
+        Peer::start("D-Bus", wanted.clone(), move |told| {
+            Door { told, questions, objects, complaint: String::new() }.serve()
+        })
     }
 }
 
@@ -98,7 +67,7 @@ impl Observer for Speaker {
 
     fn told(&mut self, telling: &Telling<'_>, cx: &Context<'_>, _: &mut Wishes) {
         if let Some(signal) = signals::of_telling(telling, cx) {
-            Speaker::send(self.door.as_ref(), &mut self.dropped, signal);
+            self.send(signal);
         }
     }
 
@@ -107,15 +76,14 @@ impl Observer for Speaker {
         *lock(&self.objects) = Objects::of(cx.spec, |id| cx.role(id));
         match &self.door {
             Some(door) => {
-                let was_on = door.wanted.borrow().enabled;
-                door.wanted.send_if_modified(|now| {
-                    let differs = now != wanted;
-                    now.clone_from(wanted);
-                    differs
-                });
+                let was_on = door.wanted().enabled;
+                // The same is no reason to connect again.
+                if *door.wanted() != *wanted {
+                    door.want(wanted.clone());
+                }
                 if self.begun && was_on {
                     let reloaded = signals::of_daemon(&lock(&self.objects), "VrrpReloaded");
-                    Speaker::send(self.door.as_ref(), &mut self.dropped, reloaded);
+                    self.send(reloaded);
                 }
             }
             None if wanted.enabled => match self.start(wanted) {
@@ -129,25 +97,21 @@ impl Observer for Speaker {
 
     fn stopped(&mut self, _: &Context<'_>, _: &mut Wishes) {
         let stopped = signals::of_daemon(&lock(&self.objects), "VrrpStopped");
-        Speaker::send(self.door.as_ref(), &mut self.dropped, stopped);
+        self.send(stopped);
     }
 }
 
 impl Drop for Speaker {
     fn drop(&mut self) {
-        // Closed channels are the sign for the door to say its last words.
-        let Some(Running { thread, .. }) = self.door.take() else { return };
-        let until = std::time::Instant::now() + LAST_WORDS;
-        while !thread.is_finished() && std::time::Instant::now() < until {
-            std::thread::sleep(Duration::from_millis(5));
+        if let Some(door) = self.door.take() {
+            door.last_words();
         }
     }
 }
 
 /// The door's end.
 struct Door {
-    wanted: watch::Receiver<Dbus>,
-    signals: mpsc::Receiver<Signal>,
+    told: Inbox<Dbus, Signal>,
     questions: mpsc::Sender<Question>,
     objects: Arc<Mutex<Objects>>,
     /// What was said last about a bus that is not there: it is said once.
@@ -169,10 +133,10 @@ impl Door {
         // Whoever starts to listen is told that the daemon has begun, once for each time that D-Bus is switched on.
         let mut announced = false;
         loop {
-            let on = self.wanted.borrow_and_update().clone();
+            let on = self.told.wanted.borrow_and_update().clone();
             if !on.enabled {
                 announced = false;
-                if self.wanted.changed().await.is_err() {
+                if !self.told.changed().await {
                     return;
                 }
                 continue;
@@ -185,10 +149,10 @@ impl Door {
                         tracing::warn!(target: "vrrp", "No D-Bus for {}: {error}; it is tried again every {} s at most", name(&on), RETRY_MAX.as_secs());
                         self.complaint = error;
                     }
-                    match timeout(retry, self.wanted.changed()).await {
-                        Ok(Ok(())) => retry = RETRY_MIN,
-                        Ok(Err(_)) => return,
-                        Err(_) => retry = (retry * 2).min(RETRY_MAX),
+                    match self.told.changed_within(retry).await {
+                        Some(true) => retry = RETRY_MIN,
+                        Some(false) => return,
+                        None => retry = (retry * 2).min(RETRY_MAX),
                     }
                 }
             }
@@ -203,7 +167,7 @@ impl Door {
                 Ok(Err(error)) => return End::Lost(error.to_string()),
                 Err(_) => return End::Lost(format!("it does not answer within {} s", PATIENCE.as_secs())),
             },
-            changed = self.wanted.changed() => return if changed.is_ok() { End::Reconfigured } else { End::Stopped },
+            changed = self.told.changed() => return if changed { End::Reconfigured } else { End::Stopped },
         };
         match self.speak(&mut bus, on, announced, retry).await {
             Ok(end) => end,
@@ -226,17 +190,17 @@ impl Door {
             tokio::select! {
                 // What has happened is told before what is configured, and both before what is asked.
                 biased;
-                signal = self.signals.recv() => match signal {
+                signal = self.told.news.recv() => match signal {
                     // Nobody listens to a name that is not there.
                     Some(signal) if ours => bus.signal(&signal).await?,
                     Some(_) => {}
                     None => return Ok(End::Stopped),
                 },
-                changed = self.wanted.changed() => {
+                changed = self.told.wanted.changed() => {
                     if changed.is_err() {
                         continue;
                     }
-                    if ours && !self.wanted.borrow().enabled {
+                    if ours && !self.told.wanted.borrow().enabled {
                         let stopped = signals::of_daemon(&lock(&self.objects), "VrrpStopped");
                         bus.signal(&stopped).await?;
                     }
@@ -273,7 +237,7 @@ impl Door {
     /// What those hear first who waited for the name. States of before are in it, so what waits is not told again.
     fn beginning(&mut self, announced: &mut bool) -> Vec<Signal> {
         let objects = lock(&self.objects);
-        while self.signals.try_recv().is_ok() {}
+        while self.told.news.try_recv().is_ok() {}
         let first = (!std::mem::replace(announced, true)).then(|| signals::of_daemon(&objects, "VrrpStarted"));
         first.into_iter().chain(signals::of_all(&objects)).collect()
     }
@@ -303,20 +267,17 @@ impl Door {
                 Request::Announce { instance: Some(instance.into()) }
             }
         };
-        // As with keepalived, how a reload ends is told by its signal, and it may take longer than callers wait.
-        let waits = request != Request::Reload;
-        let (answer, answered) = oneshot::channel();
-        let question = Question { request, answer: To::Once(answer) };
         let failed = |why: &str| Answer::Wrong(Wrong::Failed, why.to_owned());
-        match timeout(PATIENCE, self.questions.send(question)).await {
-            Ok(Ok(())) if !waits => return Answer::Done,
-            Ok(Ok(())) => {}
-            _ => return failed("the daemon is stopping, or too busy"),
-        }
-        match timeout(PATIENCE, answered).await {
-            Ok(Ok(Reply::Refused { reason, .. })) => failed(&reason),
-            Ok(Ok(_)) => Answer::Done,
-            _ => failed("the daemon is stopping, or too busy"),
+        // As with keepalived, how a reload ends is told by its signal, and it may take longer than callers wait.
+        let reply = if request == Request::Reload {
+            peer::send(&self.questions, request).await.map(|_| None)
+        } else {
+            peer::ask(&self.questions, request).await.map(Some)
+        };
+        match reply {
+            Some(Some(Reply::Refused { reason, .. })) => failed(&reason),
+            Some(_) => Answer::Done,
+            None => failed("the daemon is stopping, or too busy"),
         }
     }
 }

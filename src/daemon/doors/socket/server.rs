@@ -78,6 +78,7 @@ impl Server {
                         let may_change = may_change(&stream);
                         let looker = if may_change { None } else { Some(lookers.clone().try_acquire_owned()) };
                         if matches!(looker, Some(Err(_))) {
+                            turn_away(&stream);
                             continue;
                         }
                         let (questions, watchers) = (questions.clone(), watchers.clone());
@@ -202,10 +203,25 @@ async fn serve(stream: UnixStream, may_change: bool, questions: mpsc::Sender<Que
     }
 }
 
-async fn say(write: &mut tokio::net::unix::OwnedWriteHalf, reply: &Reply) -> io::Result<()> {
+/// Says to whoever may only look that there is no place. A connection that has just been made has room for a line, and
+/// nobody waits until it is read.
+fn turn_away(stream: &UnixStream) {
+    let reason = "as many are looking as may at once; root has other places".into();
+    let reply = Reply::Refused { reason, diagnostics: None };
+    if let Ok(line) = line(&reply) {
+        let _ = stream.try_write(&line);
+    }
+}
+
+/// An answer as it goes over the socket.
+fn line(reply: &Reply) -> io::Result<Vec<u8>> {
     let mut line = serde_json::to_vec(&Line { schema: SCHEMA, reply })?;
     line.push(b'\n');
-    timeout(READS, write.write_all(&line)).await?
+    Ok(line)
+}
+
+async fn say(write: &mut tokio::net::unix::OwnedWriteHalf, reply: &Reply) -> io::Result<()> {
+    timeout(READS, write.write_all(&line(reply)?)).await?
 }
 
 #[cfg(test)]

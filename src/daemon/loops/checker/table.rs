@@ -175,8 +175,8 @@ struct Keeper {
     /// Why there is none, as an error number, since the last attempt to open it failed.
     absent: Option<i32>,
     tables: MarkTables,
-    /// What it counted, and when that was read.
-    counted: Option<(Instant, Arc<Traffic>)>,
+    /// What it counted (`None`: it did not say), and when that was asked.
+    counted: Option<(Instant, Option<Arc<Traffic>>)>,
     /// The trouble that was told last: it is told once.
     said: Option<String>,
     begun: bool,
@@ -235,9 +235,9 @@ impl Keeper {
                 Some(ipvs) => ipvs.seen().await.ok(),
                 None => None,
             };
-            self.counted = seen.map(|seen| (Instant::now(), Arc::new(seen.traffic())));
+            self.counted = Some((Instant::now(), seen.map(|seen| Arc::new(seen.traffic()))));
         }
-        let _ = answer.send(self.counted.as_ref().map(|(_, traffic)| traffic.clone()));
+        let _ = answer.send(self.counted.as_ref().and_then(|(_, traffic)| traffic.clone()));
     }
 
     /// Is anything wanted of IPVS?
