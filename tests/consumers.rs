@@ -6,6 +6,12 @@
 //! comparison with the original needs keepalived.
 #![allow(clippy::unwrap_used)]
 
+#[path = "consumers/compatibility.rs"]
+mod compatibility;
+#[cfg(feature = "snmp")]
+#[path = "netns/crafted.rs"]
+#[allow(dead_code)]
+mod crafted;
 #[cfg(feature = "dbus")]
 #[path = "consumers/dbus.rs"]
 mod dbus;
@@ -16,6 +22,8 @@ mod exporters;
 #[path = "daemon_netns/ground.rs"]
 #[allow(dead_code)]
 mod ground;
+#[path = "consumers/hostile.rs"]
+mod hostile;
 #[path = "consumers/management.rs"]
 mod management;
 #[path = "consumers/monitoring.rs"]
@@ -29,16 +37,42 @@ mod platforms;
 mod snmp;
 
 use ground::{Daemon, Ground};
+use std::cell::Cell;
 use std::path::PathBuf;
 use std::process::{Command, Output};
+
+/// Whom the consumers of this thread live off.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Subject {
+    Keepalived,
+    Vipd,
+}
+
+thread_local! {
+    /// Tests are about vipd; `compatibility` plays them with both.
+    static SUBJECT: Cell<Subject> = const { Cell::new(Subject::Vipd) };
+}
+
+/// Some things are asked of vipd only: what the original does differently, and what it has no answer for.
+fn is_vipd() -> bool {
+    SUBJECT.get() == Subject::Vipd
+}
 
 /// The program as consumers call it.
 fn program(ground: &Ground) -> PathBuf {
     let path = ground.directory.join("keepalived");
+    let subject = if is_vipd() { env!("CARGO_BIN_EXE_vipd") } else { ORIGINAL };
     if !path.exists() {
-        std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_vipd"), &path).unwrap();
+        std::os::unix::fs::symlink(subject, &path).unwrap();
     }
     path
+}
+
+/// Debian's keepalived.
+const ORIGINAL: &str = "/usr/sbin/keepalived";
+
+fn start(ground: &Ground, flags: &str) -> Daemon {
+    ground.start_program(&program(ground), flags)
 }
 
 fn call(ground: &Ground, arguments: &[&str]) -> Output {
@@ -112,6 +146,15 @@ vrrp_instance VI_2 {
 /// A daemon with [`CONF`] that has been master for long enough to have sent adverts.
 fn settled(ground: &Ground, daemon: &Daemon) {
     daemon.wait_for_address(ground, "10.9.0.102/24", true);
+    if !is_vipd() {
+        let path = ground.directory.join("keepalived.data");
+        daemon.wait_for("a priority made of both scripts", || {
+            daemon.signal(libc::SIGUSR1);
+            std::thread::sleep(std::time::Duration::from_millis(100));
+            std::fs::read_to_string(&path).is_ok_and(|text| text.contains("Effective priority = 102"))
+        });
+        return std::fs::remove_file(path).unwrap();
+    }
     daemon.wait_for("both scripts to have reported", || {
         let status = daemon.ask(r#"{"request":"status"}"#);
         let instance = &status["status"]["instances"][0];

@@ -329,7 +329,7 @@ pub struct Watch {
 
 #[derive(Debug, Args)]
 pub struct Listen {
-    /// The interface to listen on. With --pcap: which interface of --config the capture was made on.
+    /// The interface to listen on; what is tagged for a VLAN on it is heard too. With --pcap: which interface of --config the capture was made on.
     #[arg(value_name = "INTERFACE")]
     pub interface: Option<String>,
     /// A capture of tcpdump, dumpcap or Wireshark instead of an interface.

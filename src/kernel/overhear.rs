@@ -6,28 +6,23 @@
 
 use crate::wire::link::{ETHERTYPE_IPV4, ETHERTYPE_IPV6};
 use crate::wire::{PROTOCOL_AH, PROTOCOL_VRRP};
-use nix::sys::socket::{LinkAddr, recvfrom};
 use socket2::SockFilter;
 use std::io;
 use std::os::fd::AsRawFd;
 use std::time::Duration;
 
-const LOAD_WORD: u16 = 0x20; // A = 32 bits at k
 const LOAD_BYTE: u16 = 0x30; // A = byte at k
 const LOAD_BYTE_INDEXED: u16 = 0x50; // A = byte at X + k
 const LOAD_HEADER_LENGTH: u16 = 0xb1; // X = 4 × (low nibble of byte k)
 const AND: u16 = 0x54;
 const JUMP_EQUAL: u16 = 0x15;
 const RETURN: u16 = 0x06;
-/// SKF_AD_OFF + SKF_AD_VLAN_TAG_PRESENT: does the frame belong to a VLAN, whose interface is another?
-const VLAN_TAG_PRESENT: u32 = 0xffff_f000 + 48;
 const VRRP: u32 = PROTOCOL_VRRP as u32;
 const AH: u32 = PROTOCOL_AH as u32;
 
-/// From the network header on: protocol 112 over IPv4, also behind an authentication header, and over IPv6.
-static ADVERTS: [SockFilter; 15] = [
-    SockFilter::new(LOAD_WORD, 0, 0, VLAN_TAG_PRESENT),
-    SockFilter::new(JUMP_EQUAL, 0, 12, 0),
+/// From the network header on: protocol 112 over IPv4, also behind an authentication header, and over IPv6. The kernel has
+/// taken a VLAN's tag off before.
+static ADVERTS: [SockFilter; 13] = [
     SockFilter::new(LOAD_BYTE, 0, 0, 0),
     SockFilter::new(AND, 0, 0, 0xf0),
     SockFilter::new(JUMP_EQUAL, 2, 0, 0x40),
@@ -48,6 +43,8 @@ static ADVERTS: [SockFilter; 15] = [
 pub struct Frame<'a> {
     /// Who sent it, where the link has such addresses.
     pub mac: Option<[u8; 6]>,
+    /// The VLAN that the frame is tagged with.
+    pub vlan: Option<u16>,
     /// This machine sent it.
     pub own: bool,
     pub ethertype: u16,
@@ -74,6 +71,7 @@ impl Ears {
         let _ = socket.set_recv_buffer_size(1 << 20);
         bind(&socket, index)?;
         hear_all_groups(&socket, index)?;
+        set::<libc::c_int>(&socket, libc::PACKET_AUXDATA, &1)?;
         Ok(Ears { socket, buffer: vec![0; 1 << 16] })
     }
 
@@ -84,19 +82,58 @@ impl Ears {
     pub fn hear(&mut self, patience: Duration) -> io::Result<Option<Frame<'_>>> {
         // Zero would be for ever.
         self.socket.set_read_timeout(Some(patience.max(Duration::from_millis(1))))?;
-        let (length, from) = match recvfrom::<LinkAddr>(self.socket.as_raw_fd(), &mut self.buffer) {
+        let (length, from, vlan) = match receive(&self.socket, &mut self.buffer) {
             Ok(heard) => heard,
-            Err(nix::errno::Errno::EAGAIN | nix::errno::Errno::EINTR) => return Ok(None),
-            Err(error) => return Err(error.into()),
+            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {
+                return Ok(None);
+            }
+            Err(error) => return Err(error),
         };
-        let Some((from, packet)) = from.zip(self.buffer.get(..length)) else { return Ok(None) };
-        let ethertype = u16::from_be(from.protocol());
+        let Some(packet) = self.buffer.get(..length) else { return Ok(None) };
+        let ethertype = u16::from_be(from.sll_protocol);
         if ![ETHERTYPE_IPV4, ETHERTYPE_IPV6].contains(&ethertype) {
             return Ok(None);
         }
-        let mac = from.addr().filter(|_| from.halen() == 6);
-        Ok(Some(Frame { mac, own: from.pkttype() == libc::PACKET_OUTGOING, ethertype, packet }))
+        let mac = from.sll_addr.first_chunk().copied().filter(|_| from.sll_halen == 6);
+        Ok(Some(Frame { mac, vlan, own: from.sll_pkttype == libc::PACKET_OUTGOING, ethertype, packet }))
     }
+}
+
+/// What the kernel tells beside a packet, where such messages may stand.
+#[repr(C, align(8))]
+struct Beside([u8; 128]);
+
+/// The next packet: its length, where it comes from, and the VLAN whose tag the kernel has taken off.
+fn receive(socket: &socket2::Socket, buffer: &mut [u8]) -> io::Result<(usize, libc::sockaddr_ll, Option<u16>)> {
+    let mut beside = Beside([0; 128]);
+    let mut part = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
+    // SAFETY: both are plain data, for which all zeroes is a value.
+    let (mut from, mut message): (libc::sockaddr_ll, libc::msghdr) =
+        unsafe { (std::mem::zeroed(), std::mem::zeroed()) };
+    message.msg_name = (&raw mut from).cast();
+    message.msg_namelen = size_of::<libc::sockaddr_ll>() as libc::socklen_t;
+    (message.msg_iov, message.msg_iovlen) = (&raw mut part, 1);
+    (message.msg_control, message.msg_controllen) = (beside.0.as_mut_ptr().cast(), beside.0.len() as _);
+    // SAFETY: every pointer in the message is valid for the length beside it, and the call keeps none.
+    let length = unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut message, 0) };
+    let length = usize::try_from(length).map_err(|_| io::Error::last_os_error())?;
+    let mut vlan = None;
+    // SAFETY: the kernel has filled the message, whose control part is still there; the macros stay within its length.
+    let mut next = unsafe { libc::CMSG_FIRSTHDR(&raw const message) };
+    while !next.is_null() {
+        // SAFETY: a header that is not null is whole; what it holds is read without regard to its alignment.
+        let one = unsafe { &*next };
+        let whole = one.cmsg_len as usize >= size_of::<libc::cmsghdr>() + size_of::<libc::tpacket_auxdata>();
+        if (one.cmsg_level, one.cmsg_type) == (libc::SOL_PACKET, libc::PACKET_AUXDATA) && whole {
+            // SAFETY: as above, and the message is as long as the structure.
+            let told: libc::tpacket_auxdata =
+                unsafe { libc::CMSG_DATA(next).cast::<libc::tpacket_auxdata>().read_unaligned() };
+            vlan = (told.tp_status & libc::TP_STATUS_VLAN_VALID != 0).then_some(told.tp_vlan_tci & 0x0FFF);
+        }
+        // SAFETY: as with the first one.
+        next = unsafe { libc::CMSG_NXTHDR(&raw const message, next) };
+    }
+    Ok((length, from, vlan))
 }
 
 fn bind(socket: &socket2::Socket, index: libc::c_int) -> io::Result<()> {
@@ -116,11 +153,15 @@ fn bind(socket: &socket2::Socket, index: libc::c_int) -> io::Result<()> {
 fn hear_all_groups(socket: &socket2::Socket, index: libc::c_int) -> io::Result<()> {
     let kind = libc::PACKET_MR_ALLMULTI as libc::c_ushort;
     let wanted = libc::packet_mreq { mr_ifindex: index, mr_type: kind, mr_alen: 0, mr_address: [0; 8] };
-    let length = size_of::<libc::packet_mreq>() as libc::socklen_t;
+    set(socket, libc::PACKET_ADD_MEMBERSHIP, &wanted)
+}
+
+/// Sets an option of the packet layer.
+fn set<T>(socket: &socket2::Socket, option: libc::c_int, value: &T) -> io::Result<()> {
+    let length = size_of::<T>() as libc::socklen_t;
     // SAFETY: the option's value is valid for the length given with it, and the call does not keep it.
     let done = unsafe {
-        let option = libc::PACKET_ADD_MEMBERSHIP;
-        libc::setsockopt(socket.as_raw_fd(), libc::SOL_PACKET, option, (&raw const wanted).cast(), length)
+        libc::setsockopt(socket.as_raw_fd(), libc::SOL_PACKET, option, std::ptr::from_ref(value).cast(), length)
     };
     if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }

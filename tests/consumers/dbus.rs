@@ -377,3 +377,54 @@ fn a_bus_that_never_answers_holds_up_nothing() {
     assert_eq!(daemon.stop().code(), Some(0));
     bus.freeze(false);
 }
+
+/// The second waits, says so once, and has the name when the first gives it up.
+#[test]
+fn of_two_daemons_that_want_one_name_the_second_waits() {
+    if !tools_are_there() {
+        return;
+    }
+    let (first, second) = (Ground::new(), Ground::new());
+    let bus = Bus::start(&first);
+    for (ground, vrid) in [(&first, 51), (&second, 52)] {
+        let address = format!("10.9.0.{vrid}/24");
+        ground.configure(&format!("global_defs {{\n enable_dbus\n}}\n{}", instance("VI_1", vrid, &address)));
+    }
+    let master = |below: &str| bus.state(below) == "(us) 2 \"Master\"";
+    let one = start(&first, &bus, "");
+    one.wait_for("the name", || master("eth0/51/IPv4"));
+    let other = start(&second, &bus, "");
+    other.wait_for_log("org.keepalived.Vrrp1 belongs to another program on D-Bus: waiting until it is given up");
+    other.wait_for_address(&second, "10.9.0.52", true);
+    assert!(master("eth0/51/IPv4") && bus.state("eth0/52/IPv4").is_empty(), "the first one has lost its name");
+    assert_eq!(one.stop().code(), Some(0));
+    other.wait_for("the name", || master("eth0/52/IPv4"));
+    other.wait_for_log("D-Bus: org.keepalived.Vrrp1 is ours");
+    let path = format!("{ROOT}/Instance/eth0/52/IPv4");
+    bus.until("its state", || bus.signals().get(&path).is_some_and(|said| *said == ["VrrpStatusChange 2"]));
+    assert_eq!(other.log_text().matches("belongs to another program").count(), 1);
+    assert_eq!(other.stop().code(), Some(0));
+}
+
+/// danos/vyatta-vrrp: properties of an instance, PrintData into a file, the signals of a life; played with either program.
+pub(super) fn vyatta_asks_over_the_bus() {
+    assert!(tools_are_there(), "needs dbus-daemon, dbus-bin and systemd");
+    let ground = Ground::new();
+    let bus = Bus::start(&ground);
+    ground.configure(&format!("global_defs {{\n enable_dbus\n}}\n{}", instance("VI_1", 51, "10.9.0.51/24")));
+    let line = format!("DBUS_SYSTEM_BUS_ADDRESS={} exec {} \"$@\"", bus.address(), super::program(&ground).display());
+    let daemon = ground.start_program(&ground.program("on-the-bus", &line), "-P");
+    daemon.wait_for("a master on the bus", || bus.state("eth0/51/IPv4") == "(us) 2 \"Master\"");
+    let all = bus.call(ONE, "org.freedesktop.DBus.Properties.GetAll", "string:org.keepalived.Vrrp1.Instance");
+    assert!(all.contains("VI_1") && all.contains("Master"), "{all}");
+    assert_eq!(bus.call(&format!("{ROOT}/Vrrp"), "org.keepalived.Vrrp1.Vrrp.PrintData", ""), "");
+    daemon.wait_for("the data", || ground.directory.join("keepalived.data").exists());
+    assert!(daemon.stop().success());
+    bus.until("the last signal", || bus.heard().contains("VrrpStopped"));
+    let said = bus.signals();
+    assert_eq!(
+        said.get(ONE).and_then(|said| said.last()).map(String::as_str),
+        Some("VrrpStatusChange 98"),
+        "{said:#?}"
+    );
+}

@@ -6,19 +6,20 @@ use super::call;
 use super::ground::{Ground, ready};
 use super::program;
 use super::settled;
+use super::start;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::process::Command;
 
 /// mehdy/keepalived-exporter: version from bash, text dumps by signal.
 #[test]
-fn mehdys_exporter_reads_version_data_scripts_and_stats() {
+pub(super) fn mehdys_exporter_reads_version_data_scripts_and_stats() {
     if !ready() {
         return;
     }
     let ground = Ground::new();
     ground.configure(CONF);
-    let daemon = ground.start("");
+    let daemon = start(&ground, "");
     settled(&ground, &daemon);
     let out = Command::new("bash").args(["-c", &format!("{} -v", program(&ground).display())]).output().unwrap();
     assert!(out.stdout.is_empty());
@@ -174,14 +175,13 @@ fn stats(text: &str) -> BTreeMap<(String, String, String), u64> {
 /// gen2brain/keepalived_exporter: finds the process by its name, sends 36, waits 0.1 s, decodes an array; the text form
 /// is cut at whatever is not indented.
 #[test]
-fn gen2brains_exporter_finds_the_process_and_decodes_an_array() {
+pub(super) fn gen2brains_exporter_finds_the_process_and_decodes_an_array() {
     if !ready() {
         return;
     }
     let ground = Ground::new();
     ground.configure(CONF);
-    let keepalived = program(&ground);
-    let daemon = ground.start_program(&keepalived, "");
+    let daemon = start(&ground, "");
     settled(&ground, &daemon);
     let proc = |name: &str| std::fs::read_to_string(format!("/proc/{}/{name}", daemon.pid())).unwrap();
     assert_eq!(proc("comm").trim(), "keepalived", "what pgrep and gopsutil compare");
@@ -209,14 +209,14 @@ fn gen2brains_exporter_finds_the_process_and_decodes_an_array() {
 
 /// Checkmk's plug-in: waits for a CLOSE_WRITE in the directory, then reads until the file is not empty.
 #[test]
-fn checkmk_waits_on_the_directory() {
+pub(super) fn checkmk_waits_on_the_directory() {
     use inotify::{EventMask, Inotify, WatchMask};
     if !ready() {
         return;
     }
     let ground = Ground::new();
     ground.configure(CONF);
-    let daemon = ground.start("");
+    let daemon = start(&ground, "");
     settled(&ground, &daemon);
     let path = ground.directory.join("keepalived.json");
     for _ in 0..3 {

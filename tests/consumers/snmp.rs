@@ -35,7 +35,7 @@ const DIFFERS: [(&str, &str, &str); 21] = [
     (".1.3.6.1.2.1.207.1.1.1.1.", "", "columns 5 and 12: as in VRRP-MIB"),
 ];
 
-struct Tools {
+pub(super) struct Tools {
     namespace: String,
     directory: PathBuf,
     running: Vec<Child>,
@@ -48,7 +48,7 @@ impl Tools {
         command
     }
 
-    fn start(ground: &Ground) -> Tools {
+    pub(super) fn start(ground: &Ground) -> Tools {
         let mut tools =
             Tools { namespace: ground.name.clone(), directory: ground.directory.clone(), running: Vec::new() };
         let agentx = ground.directory.join("agentx");
@@ -94,21 +94,21 @@ impl Tools {
         }
     }
 
-    fn ask(&self, program: &str, arguments: &[&str]) -> String {
+    pub(super) fn ask(&self, program: &str, arguments: &[&str]) -> String {
         let mut command = self.run(program);
         command.args(["-m", "", "-On", "-v2c", "-c", "public", "-t", "20", "-r", "1", AGENT]).args(arguments);
         let out = command.output().unwrap();
         String::from_utf8_lossy(&out.stdout).into_owned() + &String::from_utf8_lossy(&out.stderr)
     }
 
-    fn walk(&self, program: &str) -> BTreeMap<String, String> {
+    pub(super) fn walk(&self, program: &str) -> BTreeMap<String, String> {
         let text: String = MIBS.iter().map(|mib| self.ask(program, &[mib])).collect();
         let line = |line: &str| line.split_once(" = ").map(|(oid, value)| (oid.to_owned(), value.trim().to_owned()));
         // A value of several lines goes on without a name.
         text.lines().filter_map(line).filter(|(_, value)| !value.starts_with("No ")).collect()
     }
 
-    fn states(&self) -> Vec<String> {
+    pub(super) fn states(&self) -> Vec<String> {
         let text = self.ask("snmpwalk", &[&format!("{INSTANCES}.4")]);
         text.lines().filter_map(|line| line.split_once("INTEGER: ").map(|(_, state)| state.to_owned())).collect()
     }
@@ -182,6 +182,23 @@ fn tools_are_there() -> bool {
     there
 }
 
+/// vrrpTrapAuthFailure of RFC 2787, vrrpv3ProtoError of RFC 6527, and their two words about a new master.
+const AUTH_FAILURE: &str = ".1.3.6.1.2.1.68.0.2";
+const PROTO_ERROR: &str = ".1.3.6.1.2.1.207.0.2";
+const NEW_MASTERS: [&str; 2] = [".1.3.6.1.2.1.68.0.1", ".1.3.6.1.2.1.207.0.1"];
+
+/// One without a password, one with another password; one with a wrong checksum, one that has come through a router.
+fn refused_adverts(ground: &Ground) {
+    use super::crafted::{Crafted, put};
+    let of = |version, vrid, address| Crafted { interval: 2, ..Crafted::new(version, vrid, [10, 0, 0, 9], address) };
+    let (first, second) = (of(2, 51, [10, 0, 0, 10]), of(3, 52, [10, 0, 0, 20]));
+    let bare = first.frame();
+    let wrong = Crafted { auth: (1, *b"onyx\0\0\0\0"), ..first }.frame();
+    let spoilt = Crafted { spoilt: true, ..second.clone() }.frame();
+    let routed = Crafted { ttl: 254, ..second }.frame();
+    ground.inside(|| [bare, wrong, spoilt, routed].iter().for_each(|frame| put("far", frame)));
+}
+
 /// One daemon from its start to its end: what is there once all four are master and what was told.
 fn life(program: &Path) -> (BTreeMap<String, String>, BTreeMap<String, u32>) {
     let ground = ground();
@@ -202,6 +219,10 @@ fn life(program: &Path) -> (BTreeMap<String, String>, BTreeMap<String, u32>) {
     for value in walk.values_mut() {
         *value = value.replace(&ground.directory.display().to_string(), "");
     }
+    refused_adverts(&ground);
+    let told =
+        |oid: &str| tools.traps().iter().filter(|(trap, _)| trap.ends_with(oid)).map(|(_, count)| *count).sum::<u32>();
+    daemon.wait_for("notifications of refused adverts", || told(AUTH_FAILURE) >= 2 && told(PROTO_ERROR) >= 2);
     assert_eq!(daemon.stop().code(), Some(0));
     // The sink writes when it has had time to.
     std::thread::sleep(std::time::Duration::from_secs(1));
@@ -241,6 +262,40 @@ fn a_manager_sees_what_keepalived_shows() {
     let idle: Vec<_> = (0..DIFFERS.len()).filter(|n| !needed.contains(n) && !by_chance.contains(n)).collect();
     assert!(idle.is_empty(), "nothing needs {:?}", idle.iter().map(|n| DIFFERS[*n]).collect::<Vec<_>>());
     assert_eq!(our_traps, their_traps);
+    for oid in NEW_MASTERS.iter().chain(&[AUTH_FAILURE, PROTO_ERROR]) {
+        assert!(our_traps.keys().any(|trap| trap.ends_with(oid)), "{oid} is not among {our_traps:#?}");
+    }
+}
+
+/// Whoever was to be told is gone: snmpd sends into nothing, and vipd neither waits nor stops answering.
+#[test]
+fn a_trap_sink_that_is_gone_is_missed_by_nobody() {
+    if !ready() || !tools_are_there() {
+        return;
+    }
+    let ground = ground();
+    let mut tools = Tools::start(&ground);
+    ground.configure(&configuration(&ground));
+    let daemon = ground.start("-P -D");
+    four_masters(&tools, &daemon);
+    let mut sink = tools.running.remove(0);
+    sink.kill().unwrap();
+    sink.wait().unwrap();
+    let files = || std::fs::read_dir(format!("/proc/{}/fd", daemon.pid())).unwrap().count();
+    let before = files();
+    let became = || {
+        let status = daemon.ask("{\"request\":\"status\"}");
+        status["status"]["instances"][2]["counters"]["become_master"].as_u64().unwrap()
+    };
+    for _ in 0..2 {
+        let was = became();
+        daemon.ask("{\"request\":\"failover\",\"instance\":\"V3\"}");
+        daemon.wait_for("V3 to be master again", || became() > was);
+        four_masters(&tools, &daemon);
+    }
+    assert!(files() <= before, "descriptors: {before}, then {}", files());
+    assert!(!daemon.log_text().contains("SNMP notifications were dropped"), "{}", daemon.log_text());
+    assert_eq!(daemon.stop().code(), Some(0));
 }
 
 fn four_masters(tools: &Tools, daemon: &Daemon) {

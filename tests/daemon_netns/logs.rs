@@ -196,7 +196,8 @@ fn the_journal_and_json_say_which_instance_which_state_and_why() {
     }
 }
 
-/// The sentence that guides tell people to look for, as keepalived writes it.
+/// From the start over becoming MASTER to the stop: every sentence about an instance and its announcements, which guides tell
+/// people to look for, as keepalived writes it with `-D`.
 #[test]
 fn announcements_are_told_as_keepalived_tells_them() {
     let keepalived = Command::new("keepalived").arg("-v").output();
@@ -221,16 +222,23 @@ fn announcements_are_told_as_keepalived_tells_them() {
         let daemon = Logging { child: command.spawn().unwrap(), stderr: stderr.clone() };
         let sentences = || -> std::collections::BTreeSet<String> {
             let log = std::fs::read_to_string(&stderr).unwrap();
-            let wanted = ["Sending gratuitous ARP on", "Sending unsolicited Neighbour Advert on"];
-            let start = |line: &str| wanted.iter().find_map(|part| line.find(part));
+            let wanted = ["(A) ", "(B) ", "Sending "];
+            let start = |line: &str| wanted.iter().filter_map(|part| line.find(part)).min();
             log.lines().filter_map(|line| Some(line[start(line)?..].to_owned())).collect()
         };
-        wait_for("both announcements", || sentences().len() == 2);
-        let sentences = sentences();
+        let told = |part: &str| sentences().iter().any(|line| line.starts_with(part));
+        wait_for("both announcements", || {
+            told("Sending gratuitous ARP on") && told("Sending unsolicited Neighbour Advert on")
+        });
         daemon.stop();
-        sentences
+        sentences()
     };
-    assert_eq!(said(vipd()), said("keepalived"));
+    let mut ours = said(vipd());
+    // A word of vipd's own.
+    assert!(ours.remove("(A) Stopped") && ours.remove("(B) Stopped"), "{ours:#?}");
+    let theirs = said("keepalived");
+    assert!(theirs.contains("(A) Sending/queueing gratuitous ARPs on eth0 for 10.9.0.10"), "{theirs:#?}");
+    assert_eq!(ours, theirs);
 }
 
 fn ground() -> (Ground, Syslog) {

@@ -119,8 +119,19 @@ impl Switch {
     fn plug(&self, mut machine: Machine, address: &str) -> Machine {
         machine.address = format!("{address}/24");
         machine.switch = self.inside.pid;
-        machine.port = format!("port{}", machine.pid);
-        let (port, pid) = (&machine.port, machine.pid);
+        machine.port = self.also(&machine, "eth0", &machine.address);
+        machine
+    }
+
+    /// The other end of a cable is pulled out or plugged in.
+    pub fn plug_in(&self, port: &str, plugged: bool) {
+        self.inside.must(&format!("ip link set {port} {}", if plugged { "up" } else { "down" }));
+    }
+
+    /// A further interface of a machine, at this switch; `address` with its prefix length. Returns the port's name here.
+    pub fn also(&self, machine: &Machine, link: &str, address: &str) -> String {
+        let pid = machine.pid;
+        let port = &format!("port{pid}");
         self.inside.must(&format!("ip link add {port} type veth peer name cable{pid}"));
         let moved = Command::new("nsenter")
             .args(["--target", &self.inside.pid.to_string(), "--net", "ip", "link", "set", &format!("cable{pid}")])
@@ -129,14 +140,14 @@ impl Switch {
             .unwrap();
         assert!(moved.success());
         self.inside.must(&format!("ip link set {port} master br0 up"));
-        machine.must(&format!("ip link set cable{pid} name eth0"));
-        machine.must(&format!("ip addr add {} dev eth0", machine.address));
-        machine.must("ip link set eth0 up");
+        machine.must(&format!("ip link set cable{pid} name {link}"));
+        machine.must(&format!("ip addr add {address} dev {link}"));
+        machine.must(&format!("ip link set {link} up"));
         // The kernel tells of the carrier in its own time.
-        machine.must(
-            "for _ in $(seq 1000); do grep -q up /sys/class/net/eth0/operstate && exit; sleep 0.05; done; exit 1",
-        );
-        machine
+        machine.must(&format!(
+            "for _ in $(seq 1000); do grep -q up /sys/class/net/{link}/operstate && exit; sleep 0.05; done; exit 1"
+        ));
+        port.clone()
     }
 }
 
@@ -212,7 +223,12 @@ impl Machine {
     }
 
     pub fn has(&self, address: &str) -> bool {
-        self.must("ip -br addr show dev eth0").split_whitespace().any(|w| w.split('/').next() == Some(address))
+        self.has_on("eth0", address)
+    }
+
+    pub fn has_on(&self, link: &str, address: &str) -> bool {
+        let shown = self.must(&format!("ip -br addr show dev {link}"));
+        shown.split_whitespace().any(|word| word.split('/').next() == Some(address))
     }
 
     /// The daemon's log.

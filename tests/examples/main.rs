@@ -11,7 +11,9 @@
 
 mod client;
 mod cloud;
+mod gateways;
 mod ground;
+mod kubernetes_api;
 mod load_balancers;
 mod machine;
 mod mailbox;
@@ -30,6 +32,12 @@ const WORLDS: &[World] = &[
     World { name: "load_balancers", programs: &["nginx", "curl", "openssl", "perl"], play: load_balancers::play },
     World { name: "spare_daemon", programs: &["perl"], play: spare_daemon::play },
     World { name: "cloud", programs: &["curl", "perl"], play: cloud::play },
+    World {
+        name: "kubernetes_api",
+        programs: &["nginx", "haproxy", "curl", "openssl", "perl"],
+        play: kubernetes_api::play,
+    },
+    World { name: "gateways", programs: &["conntrackd", "perl"], play: gateways::play },
     World { name: "rehearsals_of_nginx_pair", programs: &[], play: || rehearsals::rehearse("nginx-pair") },
     World {
         name: "rehearsals_of_three_hosts",
@@ -49,6 +57,12 @@ const WORLDS: &[World] = &[
     World { name: "rehearsals_of_cloud", programs: &["nginx"], play: || rehearsals::rehearse("unicast-cloud") },
     World { name: "router", programs: &["vtysh", "perl"], play: router::play },
     World { name: "rehearsals_of_router", programs: &["nginx"], play: || rehearsals::rehearse("bfd-to-the-router") },
+    World {
+        name: "rehearsals_of_kubernetes_api",
+        programs: &["nginx", "haproxy", "curl", "openssl"],
+        play: || rehearsals::rehearse("kubernetes-api"),
+    },
+    World { name: "rehearsals_of_gateways", programs: &[], play: || rehearsals::rehearse("gateway-conntrackd") },
 ];
 
 #[test]
@@ -109,4 +123,24 @@ fn router() {
 #[test]
 fn rehearsals_of_router() {
     ground::play("rehearsals_of_router");
+}
+
+#[test]
+fn kubernetes_api() {
+    ground::play("kubernetes_api");
+}
+
+#[test]
+fn gateways() {
+    ground::play("gateways");
+}
+
+#[test]
+fn rehearsals_of_kubernetes_api() {
+    ground::play("rehearsals_of_kubernetes_api");
+}
+
+#[test]
+fn rehearsals_of_gateways() {
+    ground::play("rehearsals_of_gateways");
 }

@@ -14,6 +14,8 @@ const EXAMPLES: &[(&str, &[&str])] = &[
     ("master-spare-daemon", &["primary.conf", "spare.conf"]),
     ("unicast-cloud", &["cloud-a.conf", "cloud-b.conf"]),
     ("bfd-to-the-router", &["balancer-a.conf", "balancer-b.conf"]),
+    ("kubernetes-api", &["cp1.conf", "cp2.conf"]),
+    ("gateway-conntrackd", &["gw1.conf", "gw2.conf"]),
 ];
 
 fn files(example: &str, servers: &[&str]) -> Vec<PathBuf> {

@@ -180,6 +180,67 @@ fn a_wire_with_keepalived_is_heard_live() {
     assert_eq!((&own["this_machine"], &own["verdict"]), (&true.into(), &Value::Null));
 }
 
+/// AH of a real keepalived, and adverts with an 802.1Q tag beside it, heard as they come and from a capture of the same wire.
+#[test]
+fn ah_and_vlans_are_heard_live_and_in_a_capture() {
+    if skip(&["keepalived", "tcpdump"]) {
+        return;
+    }
+    let mut lab = Lab::new(&[Kind::Keepalived, Kind::Vipd], 1);
+    let ah = "    authentication {\n        auth_type AH\n        auth_pass sealed\n    }\n";
+    lab.configure(0, &instance("V52", 52, &(format!("    priority 150\n{ah}") + &addresses(&["192.0.2.52"]))));
+    lab.start(0);
+    lab.only(0, "192.0.2.52".parse().unwrap()).unwrap();
+    // What the listener's own file says of both: the first would be refused, the tagged one is for the VLAN's interface.
+    let own = "global_defs {\n    dynamic_interfaces\n}\n".to_owned()
+        + &instance("V52", 52, &(password("other") + &addresses(&["192.0.2.52"])))
+        + &instance("V7", 77, &addresses(&["192.0.2.78"])).replace("interface eth0", "interface eth0.7");
+    lab.configure(1, &own);
+    let conf = lab.file(1, "keepalived.conf");
+    let capture = lab.file(1, "wire.pcap");
+    let mut tagged = super::crafted::Crafted::new(2, 77, [192, 0, 2, 9], [192, 0, 2, 77]);
+    tagged.vlan = Some(7);
+    let frame = tagged.frame();
+    let done = std::sync::atomic::AtomicBool::new(false);
+    let live = std::thread::scope(|scope| {
+        let (sender, listener) = (lab.nodes[0].namespace.clone(), lab.nodes[1].namespace.clone());
+        let (done, capture) = (&done, &capture);
+        scope.spawn(move || {
+            inside(&sender, || {
+                while !done.load(std::sync::atomic::Ordering::Relaxed) {
+                    super::crafted::put("eth0", &frame);
+                    std::thread::sleep(std::time::Duration::from_millis(200));
+                }
+            });
+        });
+        let mut tcpdump = Command::new("ip")
+            .args(["netns", "exec", &listener, "tcpdump", "-U", "-i", "eth0", "-w", capture.to_str().unwrap()])
+            .stderr(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        super::lab::until("a capture", || std::fs::metadata(capture).is_ok_and(|file| file.len() > 24)).unwrap();
+        let arguments = ["eth0", "--for", "4", "--json", "--config", conf.to_str().unwrap()];
+        let live = inside(&listener, || listen(&arguments));
+        done.store(true, std::sync::atomic::Ordering::Relaxed);
+        let _ = Command::new("kill").arg(tcpdump.id().to_string()).status();
+        tcpdump.wait().unwrap();
+        live
+    });
+    let arguments = ["eth0", "--pcap", capture.to_str().unwrap(), "--json", "--config", conf.to_str().unwrap()];
+    for heard in [object(&live), object(&listen(&arguments))] {
+        let ah = speaker(&heard, 52, "192.0.2.1");
+        assert_eq!((&ah["authentication"]["kind"], &ah["vlan"]), (&"ah".into(), &Value::Null), "{heard:#}");
+        assert_eq!(ah["verdict"]["refused"], "auth_type_mismatch");
+        let vlan = speaker(&heard, 77, "192.0.2.9");
+        assert_eq!((&vlan["vlan"], &vlan["mac"]), (&7.into(), &"02:00:00:00:00:09".into()), "{heard:#}");
+        assert_eq!((&vlan["priority"], &vlan["verdict"]["addresses_differ"]), (&50.into(), &true.into()));
+        let taken: Vec<_> =
+            heard["vrids"].as_array().unwrap().iter().map(|net| (&net["vlan"], &net["taken"])).collect();
+        let (free_of_tags, seven) = (serde_json::json!([52]), serde_json::json!([77]));
+        assert_eq!(taken, [(&Value::Null, &free_of_tags), (&7.into(), &seven)], "{heard:#}");
+    }
+}
+
 #[test]
 fn a_silent_wire_and_a_missing_interface_are_said_so() {
     if skip(&[]) {

@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod conf;
+mod crafted;
 mod lab;
 mod listen;
 mod matrix;

@@ -75,7 +75,7 @@ impl Learned {
         let whom = whom(speaker);
         // Nobody hears itself.
         if let (Some(judge), false) = (&mut self.judge, heard.own) {
-            let verdict = judge.judge(&carried, heard.moment);
+            let verdict = judge.judge(heard.vlan, &carried, heard.moment);
             judge.verdicts.insert(whom, verdict);
             // The census lets go of speakers in a flood of forged ones. Not at each of them: looking through all takes time.
             if judge.verdicts.len() > listen::MOST.saturating_mul(2) {
@@ -103,10 +103,14 @@ impl Learned {
 }
 
 impl Judge {
-    fn judge(&mut self, carried: &Carried<'_>, moment: Moment) -> Verdict {
+    /// What is tagged is for the VLAN's own interface, by the name that it usually has: eth0.7.
+    fn judge(&mut self, vlan: Option<u16>, carried: &Carried<'_>, moment: Moment) -> Verdict {
+        let tagged = |name: &IfName, vlan| IfName::new(&format!("{name}.{vlan}")).unwrap_or_else(|| name.clone());
+        let interface =
+            self.interface.as_ref().map(|name| vlan.map_or_else(|| name.clone(), |vlan| tagged(name, vlan)));
         let Carried { source, destination, ttl, datagram } = *carried;
         let meta = RxMeta { ifindex: 0, source, destination, ttl: Some(ttl) };
-        self.bystander.judge(self.interface.as_ref(), meta, datagram, moment.unix_micros)
+        self.bystander.judge(interface.as_ref(), meta, datagram, moment.unix_micros)
     }
 }
 
@@ -183,7 +187,7 @@ fn live(learned: &mut Learned, interface: &str, args: &Args) -> Outcome {
         let heard = ears.hear(next.saturating_duration_since(now).min(REFRESH));
         let heard = heard.map_err(|e| Trouble::new(format!("{interface}: {e}")))?;
         if let Some(frame) = heard {
-            let heard = Heard { moment: moment(), mac: frame.mac, vlan: None, own: frame.own };
+            let heard = Heard { moment: moment(), mac: frame.mac, vlan: frame.vlan, own: frame.own };
             learned.hear(&heard, frame.ethertype, frame.packet);
         }
     }

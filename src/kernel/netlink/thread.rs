@@ -524,7 +524,7 @@ impl Thread {
     /// What nobody has been told yet is told now; what has been announced before waits for that of everybody.
     fn announce(&mut self, announce: &Announce) {
         let (fresh, known) = self.claims.announcing(Some(announce.instance), &announce.addresses);
-        self.speak(fresh);
+        self.speak(fresh, Some(announce.instance));
         self.repeats.extend(known);
     }
 
@@ -533,10 +533,11 @@ impl Thread {
         let round = self.repeats.next(REPEATS_A_ROUND);
         let is_there = |key: &address::AddressKey| self.claims.state(&Key::Address(*key)) == Some(State::Present);
         let there = round.into_iter().filter(is_there).collect();
-        self.speak(there);
+        self.speak(there, None);
     }
 
-    fn speak(&mut self, addresses: Vec<address::AddressKey>) {
+    /// `first`: the instance whose addresses these are, when nobody has been told of them yet.
+    fn speak(&mut self, addresses: Vec<address::AddressKey>, first: Option<InstanceId>) {
         if self.announcer.is_none() {
             // It may have been descriptors that were lacking.
             self.announcer = Announcer::open().ok();
@@ -550,7 +551,7 @@ impl Thread {
             if told_of {
                 told += 1;
                 if told <= ANNOUNCED {
-                    self.tell_announcement(key.index, key.address);
+                    self.tell_announcement(key.index, key.address, first);
                 }
             }
             for _ in 0..3 {
@@ -568,9 +569,13 @@ impl Thread {
         }
     }
 
-    /// As keepalived says it with `-D`, and as guides tell people to look for it.
-    fn tell_announcement(&self, ifindex: u32, address: IpAddr) {
+    /// As keepalived says it with `-D`, and as guides tell people to look for it: the first time with the instance.
+    fn tell_announcement(&self, ifindex: u32, address: IpAddr, first: Option<InstanceId>) {
         let name = self.links.get(ifindex).map_or("?", |known| known.link.name.as_str());
+        if let Some(one) = first.and_then(|instance| self.spec.instances.get(instance.index())) {
+            let kind = if address.is_ipv4() { "gratuitous ARPs" } else { "Unsolicited Neighbour Adverts" };
+            tracing::debug!(target: "vrrp", "({}) Sending/queueing {kind} on {name} for {address}", one.name);
+        }
         match address {
             IpAddr::V4(address) => {
                 tracing::debug!(target: "vrrp", "Sending gratuitous ARP on {name} for {address}");

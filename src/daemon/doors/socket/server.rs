@@ -78,7 +78,7 @@ impl Server {
                         let may_change = may_change(&stream);
                         let looker = if may_change { None } else { Some(lookers.clone().try_acquire_owned()) };
                         if matches!(looker, Some(Err(_))) {
-                            turn_away(&stream);
+                            turn_away(stream);
                             continue;
                         }
                         let (questions, watchers) = (questions.clone(), watchers.clone());
@@ -205,11 +205,12 @@ async fn serve(stream: UnixStream, may_change: bool, questions: mpsc::Sender<Que
 
 /// Says to whoever may only look that there is no place. A connection that has just been made has room for a line, and
 /// nobody waits until it is read.
-fn turn_away(stream: &UnixStream) {
+fn turn_away(stream: UnixStream) {
     let reason = "as many are looking as may at once; root has other places".into();
     let reply = Reply::Refused { reason, diagnostics: None };
-    if let Ok(line) = line(&reply) {
-        let _ = stream.try_write(&line);
+    // The runtime does not know yet that it can be written to.
+    if let (Ok(line), Ok(mut stream)) = (line(&reply), stream.into_std()) {
+        let _ = std::io::Write::write(&mut stream, &line);
     }
 }
 
