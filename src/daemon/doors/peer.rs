@@ -37,12 +37,13 @@ pub(super) struct Inbox<C, N> {
 }
 
 impl<C: Send + Sync + 'static, N: Send + 'static> Peer<C, N> {
-    /// Starts the thread `name`, which is what `door` makes of its inbox.
+    /// Starts the thread `name`, which is what `door` makes of its inbox. `what`: the door, for the log.
     ///
     /// # Errors
     /// No thread can be started, or no runtime on it, which is logged.
     pub fn start<D: Future<Output = ()>>(
         name: &'static str,
+        what: &'static str,
         wanted: C,
         door: impl FnOnce(Inbox<C, N>) -> D + Send + 'static,
     ) -> io::Result<Peer<C, N>> {
@@ -55,7 +56,7 @@ impl<C: Send + Sync + 'static, N: Send + 'static> Peer<C, N> {
                     runtime.block_on(door(inbox));
                     runtime.shutdown_background();
                 }
-                Err(error) => tracing::warn!(target: "vrrp", "No {name}: {error}"),
+                Err(error) => tracing::warn!(target: "vrrp", "No {what}: {error}"),
             }
         })?;
         Ok(Peer { wanted, news, thread, dropped: 0 })

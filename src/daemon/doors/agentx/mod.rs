@@ -67,7 +67,7 @@ impl Agent {
     fn start(&self, spec: Arc<Spec>) -> io::Result<Peer<Arc<Spec>, Trap>> {
         let (engine, checker, questions) = (self.engine.clone(), self.checker.clone(), self.questions.clone());
         let (version, places) = (self.version.clone(), self.places.clone());
-        Peer::start("SNMP", spec, move |told| {
+        Peer::start("agentx", "SNMP", spec, move |told| {
             let spec = told.wanted.borrow().clone();
             let (servers, seen, back) = (Looks::default(), None, None);
             Door { engine, checker, questions, version, told, places, spec, servers, seen, back }.serve()

@@ -45,7 +45,7 @@ impl Speaker {
 
     fn start(&self, wanted: &Dbus) -> io::Result<Peer<Dbus, Signal>> {
         let (questions, objects) = (self.questions.clone(), self.objects.clone());
-        Peer::start("D-Bus", wanted.clone(), move |told| {
+        Peer::start("dbus", "D-Bus", wanted.clone(), move |told| {
             Door { told, questions, objects, complaint: String::new() }.serve()
         })
     }
