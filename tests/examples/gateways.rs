@@ -10,7 +10,7 @@ use super::readme::Readme;
 use std::time::Instant;
 
 const ADDRESSES: [(&str, &str); 2] = [("eth0", "10.5.0.1"), ("eth1", "10.5.1.1")];
-const WRITES_DOWN: &str = "#!/bin/sh\necho \"$1\" >>/run/asked\nexec /usr/sbin/conntrackd \"$@\"\n";
+const WRITES_DOWN: &str = "#!/bin/sh\nprintf '%s\\n' \"$1\" >>/run/asked\nexec /usr/sbin/conntrackd \"$@\"\n";
 
 /// Waits until these are the last things that conntrackd was asked for, and begins a fresh page.
 fn asked(gateway: &Machine, last: &[&str], all: &[&Machine]) {
