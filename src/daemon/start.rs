@@ -50,8 +50,9 @@ use tokio::sync::{mpsc, oneshot};
 const EXIT_FATAL: u8 = 1;
 const DEFAULT_UMASK: u32 = 0o177;
 const QUESTIONS: usize = 64;
-/// Without so many there is not even a daemon that could say what it lacks. What it needs grows with the configuration.
-const DESCRIPTORS: usize = 16;
+/// What the loops, the doors and the kernel's sockets take, with one instance and a program that is being started. With less
+/// it would begin anew for ever; what else it needs grows with the configuration.
+const DESCRIPTORS: usize = 48;
 /// How long reading the configuration may go on after SIGTERM, and how often it is looked whether that has come.
 const READING_ENDS: Duration = Duration::from_secs(3);
 /// How long the checker thread may take to end once it has been told to.
@@ -90,8 +91,13 @@ pub fn start(options: Options) -> u8 {
         env!("CARGO_PKG_VERSION")
     );
     tracing::info!(target: "parent", "Command line:{}", command_line());
+    let before = super::usage::open_descriptors().unwrap_or_default();
     if let Err(error) = privilege::room_for(DESCRIPTORS) {
-        tracing::error!(target: "parent", "Cannot run without {DESCRIPTORS} file descriptors (ulimit -n): {error}. Exiting");
+        let (may, needs) = (privilege::descriptors(), before + DESCRIPTORS);
+        tracing::error!(
+            target: "parent",
+            "Cannot run with {may} file descriptors, {needs} are needed (ulimit -n): {error}. Exiting"
+        );
         log::flush();
         return EXIT_FATAL;
     }

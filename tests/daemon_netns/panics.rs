@@ -136,6 +136,24 @@ fn a_panic_of_the_engine_is_a_beginning_anew_in_the_same_process() {
     assert!(!ground.has("10.9.0.10/24"));
 }
 
+/// After an engine that was lost the daemon waits longer each time before it begins anew: the environment says how often it
+/// has.
+#[test]
+fn sigterm_ends_the_wait_before_a_new_beginning() {
+    if !ready() {
+        return;
+    }
+    let (ground, _) = alone();
+    let daemon = ground.start_with_environment("", &[("VIPD_RESPAWNS", "6")]);
+    daemon.wait_for_address(&ground, "10.9.0.10/24", true);
+    Debugger::attach(&daemon, "engine").panic_in("4vrrp6Engine6handle", || {});
+    daemon.wait_for_log("Beginning anew in 32 s");
+    daemon.signal(libc::SIGTERM);
+    daemon.wait_for_log("Stopped Keepalived");
+    assert_eq!(daemon.log_text().matches("Starting Keepalived").count(), 1, "{}", daemon.log_text());
+    assert_eq!(daemon.end().code(), Some(0));
+}
+
 #[test]
 fn a_panic_of_the_engine_is_the_end_where_nothing_is_to_begin_anew() {
     if !ready() {
