@@ -97,7 +97,10 @@ fn a_screen_shows_a_pair_and_steers_it() {
     // A signal ends it, and leaves no raw terminal behind.
     let mut terminal = Terminal::start(&pair);
     terminal.shows("master", |text| text.contains("> VI_1"));
-    let pid = nix::unistd::Pid::from_raw(terminal.child.id().try_into().unwrap());
+    // Who enters the namespaces of a machine waits for its child, and ends with its code.
+    let entering = terminal.child.id();
+    let children = std::fs::read_to_string(format!("/proc/{entering}/task/{entering}/children")).unwrap();
+    let pid = nix::unistd::Pid::from_raw(children.trim().parse().unwrap());
     nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
     let code = terminal.child.wait().unwrap();
     assert_eq!(code.code(), Some(128 + 15), "{code}");
