@@ -166,6 +166,33 @@ fn a_secret_is_not_told_where_it_comes_from_elsewhere() {
     assert!(!tells(&included, SECRET), "{included}");
 }
 
+/// What stands in front of a definition, or in the middle of a keyword, is no way round, nor is a name that is misspelt at
+/// one of its two places.
+#[test]
+fn two_slips_tell_nothing() {
+    const SECRET: &str = "TopSecret99";
+    let use_it = |name: &str| instance(&format!("auth_type PASS\n        auth_pass {name}"));
+    let texts = [
+        format!(" @a $K51={SECRET}\n{}", use_it("$K51").replace("eth0", "eth 0")),
+        format!("\\@a $K51={SECRET}\n@}}^a $K51=other\n{}", use_it("$K51")),
+        format!("~SEQ(i,2) $VRRP_1={SECRET}\n{}", use_it("$VRRP_1").replace("virtual_ip", "virtual_i(p")),
+        format!("$51={SECRET}\n{}", use_it("$K51")),
+        format!("VRRP_1={SECRET}\n$TWO=$VRP_1\n{}", use_it("${TWO}")),
+        format!("I(A)={SECRET}\n{}", use_it("\"$I\"")),
+        format!("$K51={SECRET}\n{}", use_it("$K51").replace("auth_pass ", "auth_p,ass")).replace("$K51=", "$ K51="),
+        format!("SSL {{\n    pasword {SECRET}\n}}\n"),
+        format!("SSL {{\n    p\nassword {SECRET}\n}}\n"),
+        format!("SSL {{\n    pas\\\nsword {SECRET}\n}}\n"),
+        format!("SSL {{\n    p assword {SECRET}\n}}\n"),
+        format!("vrrp_instance V {{\n    virtual_router_id 51 auth_hmac {{\n        key 1{SECRET}\n    }}\n}}\n"),
+        format!("vrrp_instance V {{\n    auth_hmac {{\n(       key 1 {SECRET}\n    }}\n}}\n"),
+    ];
+    for text in texts {
+        let said = one(&text);
+        assert!(!tells(&said, SECRET), "{text}\n{said}");
+    }
+}
+
 /// A name that is broken over lines, with a backslash or without, is no way round.
 #[test]
 fn a_definition_whose_name_is_broken_over_lines_tells_nothing() {
@@ -243,7 +270,13 @@ fn random_slips_around_random_secrets_tell_nothing() {
     let mut running = 0;
     for case in 0..4000 {
         let secret: String = (0..12).map(|_| letters[numbers.below(letters.len())]).collect();
-        let text = match numbers.below(4) {
+        let text = match numbers.below(8) {
+            4 => {
+                format!("@a $K51={secret}\n@^a $K51=other\n{}", instance("auth_type PASS\n        @^a auth_pass $K51"))
+            }
+            5 => format!("$VRRP_1={secret}\n$TWO=$VRRP_1\n{}", instance("auth_type PASS\n        auth_pass ${TWO}")),
+            6 => format!("$I(A)={secret}\n{}", instance("auth_type PASS\n        auth_pass \"$I\"")),
+            7 => format!("SSL {{\n    password {secret}\n    ca /etc/ssl/ca.pem\n}}\n"),
             0 => instance(&format!("auth_type PASS\n        auth_pass {secret}")),
             1 => instance(&format!("auth_type AH\n        auth_pass \"{secret}\"\n        auth_pass {secret}")),
             2 => format!("$PASS={secret}\n{}", instance("auth_type PASS\n        auth_pass $PASS")),

@@ -8,6 +8,7 @@
 //! Nothing here judges a configuration, and nothing else hides anything.
 
 use crate::config::table::block::nearest;
+use crate::config::table::keywords;
 use crate::config::text::source::{FileId, Source, Span};
 use crate::spec::MASK;
 use rustc_hash::FxHashSet;
@@ -18,6 +19,12 @@ const SHORT: usize = 5;
 
 /// Keywords whose last argument is secret. `key` is one in `auth_hmac` only.
 pub const KEYWORDS: [&str; 3] = ["auth_pass", "password", "key"];
+
+/// Blocks that hold secrets.
+const BLOCKS: [&str; 2] = ["authentication", "auth_hmac"];
+
+/// What a misspelt keyword of a secret may have been meant to be.
+const MEANT: [&str; 2] = ["auth_pass", "password"];
 
 /// What may stand in `authentication` and `auth_hmac` without being secret.
 const BESIDE: [&str; 8] =
@@ -72,11 +79,18 @@ impl Secrets {
             if !self.names.insert(name.clone()) {
                 continue;
             }
+            let mut known = false;
             for (file, ranges) in files.iter().zip(&mut self.files) {
-                for range in definitions_of(&name, &file.text) {
+                let defined = definitions_of(&name, &file.text);
+                known |= !defined.is_empty();
+                for range in defined {
                     file.text.get(bytes(&range)).into_iter().for_each(|value| names_in(value, &mut new));
                     ranges.push(range);
                 }
+            }
+            if !known && !name.starts_with('_') {
+                // Nobody can tell which definition was meant, so that each may hold the secret.
+                files.iter().zip(&mut self.files).for_each(|(file, ranges)| ranges.extend(all_definitions(&file.text)));
             }
         }
         self.files.iter_mut().for_each(merge);
@@ -155,7 +169,7 @@ impl Secrets {
 
     /// Whether a definition or a variable holds a secret.
     pub fn is_name(&self, name: &str) -> bool {
-        self.names.contains(name.trim_start_matches('$'))
+        self.names.contains(name.trim_matches(|c: char| !is_name_char(c)))
     }
 }
 
@@ -255,10 +269,11 @@ fn fronts(line: &str) -> impl Iterator<Item = usize> + '_ {
     let mut fresh = true;
     let mut in_word = false;
     let mut depth = 0_u32;
+    let closed = line.rfind(')');
     line.char_indices().filter_map(move |(at, c)| {
         let sign = matches!(c, '#' | '!' | '"' | '\'') && !in_word;
         match c {
-            '(' => depth += 1,
+            '(' if closed.is_some_and(|closed| closed > at) => depth += 1,
             ')' => depth = depth.saturating_sub(1),
             _ => {}
         }
@@ -285,16 +300,33 @@ fn secret_keyword(word: &str) -> bool {
     }
     lower.contains("pass")
         || lower.contains("secret")
-        || (lower.len() > 5 && nearest(&lower, ["auth_pass"].into_iter()).is_some())
+        || (lower.len() > 5 && nearest(&lower, MEANT.into_iter()).is_some())
 }
 
-/// The end of a word that would be a keyword of a secret if no sign stood in its middle.
+/// Whether a line begins with the end of a keyword of a secret whose beginning is what the text before it ends in: a line
+/// break, a backslash or a sign stands in its middle.
+fn broken_keyword(before: &str, word: &str) -> bool {
+    !word.is_empty()
+        && MEANT.iter().any(|keyword| {
+            keyword.strip_suffix(word).is_some_and(|begun| !begun.is_empty() && stands_behind(before, begun))
+        })
+}
+
+/// Where a keyword of a secret ends in a word that has a sign in its middle; what is glued to it is a value.
 fn interrupted(line: &str, at: usize) -> Option<usize> {
     let rest = line.get(at..)?;
     let word = rest.split_whitespace().next()?;
-    let letters: String = word.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '_').collect();
-    let meant = letters.len() < word.len() && nearest(&letters, ["auth_pass", "password"].into_iter()).is_some();
-    meant.then_some(at + word.len())
+    let letter = |c: &char| c.is_ascii_alphanumeric() || *c == '_';
+    let letters: String = word.chars().filter(letter).collect();
+    if letters.len() == word.len() {
+        return None;
+    }
+    let lower = letters.to_ascii_lowercase();
+    if let Some(keyword) = MEANT.into_iter().find(|keyword| lower.starts_with(keyword)) {
+        let last = word.char_indices().filter(|(_, c)| letter(c)).nth(keyword.len() - 1);
+        return last.map(|(last, c)| at + last + c.len_utf8());
+    }
+    nearest(&letters, MEANT.into_iter()).map(|_| at + word.len())
 }
 
 /// The secret parts of a text.
@@ -308,7 +340,7 @@ fn scan(text: &str) -> Ranges {
         if line.trim().is_empty() {
             continue;
         }
-        if let Some(from) = secret_in(line, &mut scan) {
+        if let Some(from) = secret_in(text.get(..at).unwrap_or_default(), line, &mut scan) {
             let from = from + (line.len() - from - line.get(from..).unwrap_or_default().trim_start().len());
             let end = line.trim_end().len();
             if from < end {
@@ -331,8 +363,8 @@ fn scan(text: &str) -> Ranges {
 }
 
 /// Where the secret of a line begins; the end of the line if it is still to come.
-fn secret_in(line: &str, scan: &mut Scan) -> Option<usize> {
-    let goes_on = line.trim_end().ends_with('\\');
+fn secret_in(before: &str, line: &str, scan: &mut Scan) -> Option<usize> {
+    let goes_on = line.contains('=');
     if scan.continues {
         scan.continues = goes_on;
         return Some(0);
@@ -347,10 +379,12 @@ fn secret_in(line: &str, scan: &mut Scan) -> Option<usize> {
         if word.len() > 9 && word.get(..9).is_some_and(|front| front.eq_ignore_ascii_case("auth_pass")) {
             take(at + 9);
         } else if secret_keyword(word) {
-            let meant = nearest(&word.to_ascii_lowercase(), ["auth_pass", "password"].into_iter()).is_some();
+            let meant = nearest(&word.to_ascii_lowercase(), MEANT.into_iter()).is_some();
             let alone = line.get(end..).is_none_or(|rest| rest.trim().is_empty());
             take(if alone && !meant { at } else { end });
         } else if let Some(end) = interrupted(line, at) {
+            take(end);
+        } else if broken_keyword(line.get(..at).filter(|front| !front.trim().is_empty()).unwrap_or(before), word) {
             take(end);
         } else if scan.within || word.len() <= 4 {
             // `key N SECRET`; within its block also without the number.
@@ -380,10 +414,19 @@ fn secret_in(line: &str, scan: &mut Scan) -> Option<usize> {
                 }
             }
         }
-        if matches!(word, "authentication" | "auth_hmac")
-            || nearest(word, ["authentication", "auth_hmac"].into_iter()).is_some()
-        {
+        if nearest(word, BLOCKS.into_iter()).is_some() {
             scan.within = true;
+        }
+    }
+    scan.within |= BLOCKS.iter().any(|block| line.contains(block));
+    // A keyword with a blank in its middle.
+    for (blank, sign) in line.trim_end().match_indices(char::is_whitespace) {
+        let (front, rest) = (line.get(..blank).unwrap_or_default(), line.get(blank + sign.len()..).unwrap_or_default());
+        let word = rest.split(char::is_whitespace).next().unwrap_or_default();
+        let joined = front.split_whitespace().next_back().map(|last| format!("{last}{word}").to_ascii_lowercase());
+        let Some(joined) = joined.filter(|_| !word.is_empty()) else { continue };
+        if broken_keyword(front, word) || nearest(&joined, MEANT.into_iter()).is_some() {
+            take(blank + sign.len() + word.len());
         }
     }
     // These names are a secret's wherever they stand: in a command line, behind another word.
@@ -418,11 +461,68 @@ fn take_if(condition: bool, at: usize, take: &mut impl FnMut(usize)) {
 fn names_in(text: &str, names: &mut Vec<Box<str>>) {
     for (at, _) in text.match_indices('$') {
         let name = text.get(at + 1..).unwrap_or_default().trim_start_matches('{').trim_start();
-        let length = name.find(|c: char| !(c.is_alphanumeric() || c == '_')).unwrap_or(name.len());
+        let length = name.find(|c: char| !is_name_char(c)).unwrap_or(name.len());
         if let Some(name) = name.get(..length).filter(|name| !name.is_empty()) {
             names.push(name.into());
         }
     }
+}
+
+fn is_name_char(c: char) -> bool {
+    c.is_alphanumeric() || c == '_'
+}
+
+/// Where the value begins if this line gives the name one, wherever in it: behind `@id`, a sequence, an odd sign, or with
+/// parameters in parentheses.
+fn given_in(name: &str, line: &str) -> Option<usize> {
+    line.match_indices(name).find_map(|(at, _)| {
+        let before = line.get(..at)?;
+        let after = line.get(at + name.len()..)?;
+        if before.chars().next_back().is_some_and(is_name_char) || after.chars().next().is_some_and(is_name_char) {
+            return None;
+        }
+        // The values of a sequence stand behind its variable.
+        let sequence = before.rfind(['~', '(']).filter(|_| before.contains('~') || before.trim_end().ends_with('('));
+        if let Some(open) = sequence.filter(|_| after.trim_start().starts_with(',')) {
+            return (open < at).then_some(line.len() - after.len());
+        }
+        let after = after.trim_start().trim_start_matches('}').trim_start();
+        let after = match after.strip_prefix('(') {
+            Some(parameters) => parameters.split_once(')').map_or(parameters, |(_, after)| after).trim_start(),
+            None => after,
+        };
+        after.strip_prefix('=').map(|value| line.len() - value.trim_start_matches(['=', ' ', '\t']).len())
+    })
+}
+
+/// The values of all lines that may be meant to be definitions: one word, that is no keyword, and `=`.
+fn all_definitions(text: &str) -> Ranges {
+    let mut start = 0;
+    let mut ranges = Ranges::new();
+    for line in text.split_inclusive('\n') {
+        let at = start;
+        start += line.len();
+        let Some((front, value)) = line.split_once('=').filter(|(_, value)| !value.trim().is_empty()) else { continue };
+        let front = front.rsplit_once(')').map_or(front, |(_, behind)| behind);
+        let mut words = front.split_whitespace().filter(|word| !word.trim_start().starts_with('@'));
+        let word = words.next().unwrap_or_default();
+        if words.next().is_none() && keywords::all().iter().all(|keyword| keyword.keyword != word) {
+            ranges.push((at + line.len() - value.len()) as u32..to_end_of_value(text, at));
+        }
+    }
+    ranges
+}
+
+/// Where a value ends that begins in this line: each line that ends in a backslash goes on in the next.
+fn to_end_of_value(text: &str, line: usize) -> u32 {
+    let mut end = line;
+    for line in text.get(line..).unwrap_or_default().split_inclusive('\n') {
+        end += line.len();
+        if !line.trim_end().ends_with('\\') {
+            break;
+        }
+    }
+    text.get(..end.min(text.len())).unwrap_or_default().trim_end().len() as u32
 }
 
 /// The values that a name is given in a text, each to the end of its last line. Whatever else follows the name at the
@@ -445,22 +545,20 @@ fn definitions_of(name: &str, text: &str) -> Ranges {
         let word = first.find([' ', '\t']).and_then(|end| first.get(..end)).unwrap_or(first);
         let signed = ["$", "${"].iter().find_map(|sign| word.find(&format!("{sign}{name}")).map(|at| at + sign.len()));
         let bare = || first.strip_prefix(name).filter(|after| after.starts_with([' ', '\t', '='])).map(|_| 0);
-        let Some(front) = signed.or_else(bare).map(|front| front + name.len()).or(broken) else { continue };
-        let after = first.get(front..).unwrap_or_default();
-        let value = after.trim_start_matches(['}', ' ', '\t', '=']);
-        if value.is_empty() {
-            continue;
-        }
-        let from = at + line.len() - value.len();
-        let mut end = at;
-        for line in text.get(at..).unwrap_or_default().split_inclusive('\n') {
-            end += line.len();
-            if !line.trim_end().ends_with('\\') {
-                break;
+        let front = signed.or_else(bare).map(|front| front + name.len()).or(broken);
+        let from = match front {
+            Some(front) => {
+                at + line.len() - first.get(front..).unwrap_or_default().trim_start_matches(['}', ' ', '\t', '=']).len()
             }
+            None => match given_in(name, line) {
+                Some(from) => at + from,
+                None => continue,
+            },
+        };
+        let range = from as u32..to_end_of_value(text, at);
+        if range.start < range.end {
+            ranges.push(range);
         }
-        let end = end.min(text.len());
-        ranges.push(from as u32..text.get(..end).unwrap_or_default().trim_end().len() as u32);
     }
     ranges
 }
@@ -471,7 +569,9 @@ fn broken_name(name: &str, before: &str, line: &str) -> Option<usize> {
     let inner = |c: char| c.is_alphanumeric() || c == '_';
     let end = line.find(|c: char| !inner(c)).unwrap_or(line.len());
     let rest = line.get(..end)?;
-    let begun = name.strip_suffix(rest).filter(|begun| begun.len() < name.len() || rest.is_empty())?;
+    // With the whole name above, what follows it here is what makes it a definition.
+    let goes_on = line.contains('=');
+    let begun = name.strip_suffix(rest).filter(|begun| begun.len() < name.len() || goes_on)?;
     stands_behind(before, &format!("${begun}")).then_some(end)
 }
 
