@@ -4,7 +4,7 @@
 //! of yesterday, a priority) is said by the verb itself.
 
 use super::view::{self, Address, Instance, Snapshot, Speaker, span};
-use crate::observe::words;
+use crate::spec::first_few;
 
 /// How long an address may take to come or go before it is called missing or left over, in seconds.
 const MOVING: f64 = 2.0;
@@ -61,6 +61,7 @@ pub fn reload(snapshot: &Snapshot) -> Option<String> {
 pub fn of(snapshot: &Snapshot, instance: &Instance) -> Vec<Alarm> {
     let mut found = Vec::new();
     rivals(snapshot, instance, &mut found);
+    other_addresses(instance, &mut found);
     refused(snapshot, instance, &mut found);
     for fault in &instance.faults {
         let alarm = Alarm::new("fault", format!("in FAULT: {}", view::fault(fault)));
@@ -104,6 +105,22 @@ fn rivals(snapshot: &Snapshot, instance: &Instance, found: &mut Vec<Alarm>) {
             )),
         );
     }
+}
+
+/// The two servers have other lists of addresses.
+fn other_addresses(instance: &Instance, found: &mut Vec<Alarm>) {
+    let Some(master) = instance.master.as_ref().filter(|master| master.addresses_differ && !master.silent) else {
+        return;
+    };
+    let address = master.address.as_deref().unwrap_or("another router");
+    found.push(
+        Alarm::new(
+            "addresses-differ",
+            format!("{address}, which is master, speaks for other addresses than are configured here"),
+        )
+        .why("when this server takes over, some addresses are gone and others come")
+        .cure("the same virtual_ipaddress on all servers: `vipctl check` with both files names what differs"),
+    );
 }
 
 fn refused(snapshot: &Snapshot, instance: &Instance, found: &mut Vec<Alarm>) {
@@ -168,7 +185,7 @@ fn addresses(snapshot: &Snapshot, instance: &Instance, found: &mut Vec<Alarm>) {
     let master = instance.state == "MASTER";
     let odd: Vec<&Address> = instance.addresses.iter().filter(|a| a.on.is_empty() == master).collect();
     let Some(first) = odd.first() else { return };
-    let names = words::first_few(odd.iter().map(|a| a.address.as_str()), ", ");
+    let names = first_few(odd.iter().map(|a| a.address.as_str()), 4, ", ");
     let place = first.on.first().map_or(first.interface.as_str(), String::as_str);
     found.push(if master {
         Alarm::new("address-missing", format!("MASTER, but not on this server: {names}"))

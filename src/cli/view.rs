@@ -170,6 +170,7 @@ pub struct Master {
     pub ourselves: bool,
     pub last_heard: Option<u64>,
     pub silent: bool,
+    pub addresses_differ: bool,
 }
 
 /// What an instance waits for.

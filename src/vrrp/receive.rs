@@ -53,8 +53,9 @@ impl Engine {
                     instance.on_refusal(why, from, ifindex, cx);
                     return Aftermath::Nothing;
                 }
-                instance.meet(from);
-                if !lists_agree(instance, cx.spec, &admitted, from) {
+                instance.meet(from, cx);
+                instance.addresses_differ = !lists_agree(instance, cx.spec, &admitted, from);
+                if instance.addresses_differ {
                     instance.counters.addr_list_err += 1;
                     if instance.complain(Complaint::AddressList) {
                         cx.out.push_back(Action::Report(Event::AddressListDiffers { instance: id, from }));

@@ -153,6 +153,8 @@ pub struct MasterView {
     pub last_heard: Option<Time>,
     /// It has not been heard for the whole down timer, or has said that it leaves.
     pub silent: bool,
+    /// It speaks for other addresses than this router has: after a takeover some are gone and others come.
+    pub addresses_differ: bool,
 }
 
 /// What an instance waits for.

@@ -117,7 +117,14 @@ impl Engine {
         let (master, owned) = match instance.state() {
             State::Master(master) => {
                 let address = instance.binding.source;
-                let ourselves = MasterView { address, priority, ourselves: true, last_heard: None, silent: false };
+                let ourselves = MasterView {
+                    address,
+                    priority,
+                    ourselves: true,
+                    last_heard: None,
+                    silent: false,
+                    addresses_differ: false,
+                };
                 (Some(ourselves), master.owned)
             }
             State::Backup(backup) => {
@@ -128,6 +135,7 @@ impl Engine {
                     ourselves: false,
                     last_heard: Some(heard.at),
                     silent: backup.patience == Patience::Skew || now.since(heard.at) > down,
+                    addresses_differ: instance.addresses_differ,
                 });
                 (view, false)
             }

@@ -55,3 +55,25 @@ fn the_old_checksum_of_a_stranger_is_not_remembered() {
     }
     assert_eq!(bench.view(0).counters.advert_rcvd, 2);
 }
+
+/// A complaint is made once more when another router is heard, and other routers are easily made up.
+#[test]
+fn a_flood_of_other_addresses_or_intervals_from_many_senders_is_complained_of_now_and_then() {
+    for (of, odd) in [(v2(1, 100), "addresses"), (instance(1, 100), "addresses"), (instance(1, 100), "interval")] {
+        let mut bench = Bench::new(spec(vec![of.clone()]));
+        bench.hear(&Voice::of(&of, "10.0.0.2", 150));
+        let begun = bench.now;
+        bench.take();
+        for n in 0..10_000_u32 {
+            let voice = Voice::of(&of, &format!("10.0.{}.{}", n % 200 + 1, n % 100 + 2), 150);
+            bench.hear(&match odd {
+                "addresses" => Voice { addresses: vec![ip(&format!("10.9.0.{}", n % 250 + 1))], ..voice },
+                _ => Voice { interval: ms(500 + u64::from(n % 100)), ..voice },
+            });
+            bench.wait(vipd::time::Interval::from_micros(500));
+        }
+        let seconds = bench.now.since(begun).as_secs();
+        let lines = events(&bench.take()).len() as u64;
+        assert!(lines <= 2 * seconds, "{odd}: {lines} events in {seconds} s");
+    }
+}

@@ -22,10 +22,13 @@ const ANSWERS: u32 = 5;
 const RIVAL_ADVERTS: u8 = 2;
 
 impl Instance {
-    /// A valid advert from another sender than the last: complaints may be made once more.
-    pub(in super::super) fn meet(&mut self, from: IpAddr) {
-        if self.last_heard.is_none_or(|last| last.from != from) {
+    /// A valid advert from another sender than the last: complaints may be made once more, but once in a down timer at most,
+    /// since senders are easily made up.
+    pub(in super::super) fn meet(&mut self, from: IpAddr, cx: &Cx<'_>) {
+        let other = self.last_heard.is_none_or(|last| last.from != from);
+        if other && (self.last_heard.is_none() || cx.now.since(self.met) >= self.master_down(cx.spec)) {
             self.complained = 0;
+            self.met = cx.now;
         }
     }
 

@@ -94,6 +94,10 @@ pub(super) struct Instance {
     answered: (Time, u32),
     /// Kinds of complaint that have been made since the last change of role or master.
     complained: u64,
+    /// When another sender last made complaints possible once more.
+    met: Time,
+    /// The last valid advert spoke for other addresses than this router has.
+    pub(super) addresses_differ: bool,
 }
 
 impl Instance {
@@ -124,6 +128,8 @@ impl Instance {
             voice: Voice::new(opening),
             answered: (now, 0),
             complained: 0,
+            met: Time::ZERO,
+            addresses_differ: false,
         }
     }
 
