@@ -48,7 +48,7 @@ struct Log {
 enum Line {
     Text {
         level: Level,
-        speaker: Speaker,
+        process: Process,
         said: Said,
     },
     /// Everything before this has been written when the answer comes.
@@ -140,7 +140,7 @@ fn drain(mut receiver: Receiver<Line>) {
     while let Some(line) = receiver.blocking_recv() {
         let mut sinks = lock(&log.sinks);
         match line {
-            Line::Text { level, speaker, said } => sinks.write(level, speaker, &said),
+            Line::Text { level, process, said } => sinks.write(level, process, &said),
             Line::Flush(answer) => {
                 let _ = answer.send(());
             }
@@ -149,7 +149,7 @@ fn drain(mut receiver: Receiver<Line>) {
         let lost = log.lost.load(Ordering::Relaxed);
         if lost > told {
             let text = format!("{} log lines were lost", lost - told);
-            sinks.write(Level::WARN, Speaker::Parent, &Said { text, ..Said::default() });
+            sinks.write(Level::WARN, Process::Parent, &Said { text, ..Said::default() });
             told = lost;
         }
     }
@@ -175,13 +175,13 @@ impl<S: Subscriber> Layer<S> for Queue {
         let Some(log) = LOG.get() else { return };
         let mut said = Said::default();
         event.record(&mut said);
-        let (level, speaker) = (*event.metadata().level(), Speaker::of(event.metadata().target()));
-        let line = Line::Text { level, speaker, said };
+        let (level, process) = (*event.metadata().level(), Process::of(event.metadata().target()));
+        let line = Line::Text { level, process, said };
         let threaded = log.queue.get().is_some();
         if let Err(Line::Text { said, .. }) = put(log, line)
             && !threaded
         {
-            lock(&log.sinks).write(level, speaker, &said);
+            lock(&log.sinks).write(level, process, &said);
         }
     }
 }
@@ -225,29 +225,29 @@ impl Visit for Said {
 
 /// Which of keepalived's processes would have written a line.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Speaker {
+enum Process {
     Parent,
     Vrrp,
     Bfd,
     Checker,
 }
 
-impl Speaker {
-    fn of(target: &str) -> Speaker {
+impl Process {
+    fn of(target: &str) -> Process {
         match target {
-            "parent" => Speaker::Parent,
-            "bfd" => Speaker::Bfd,
-            "checker" => Speaker::Checker,
-            _ => Speaker::Vrrp,
+            "parent" => Process::Parent,
+            "bfd" => Process::Bfd,
+            "checker" => Process::Checker,
+            _ => Process::Vrrp,
         }
     }
 
     const fn name(self) -> &'static str {
         match self {
-            Speaker::Parent => "Keepalived",
-            Speaker::Vrrp => "Keepalived_vrrp",
-            Speaker::Bfd => "Keepalived_bfd",
-            Speaker::Checker => "Keepalived_healthcheckers",
+            Process::Parent => "Keepalived",
+            Process::Vrrp => "Keepalived_vrrp",
+            Process::Bfd => "Keepalived_bfd",
+            Process::Checker => "Keepalived_healthcheckers",
         }
     }
 }
@@ -276,9 +276,9 @@ impl Sinks {
         }
     }
 
-    fn write(&mut self, level: Level, speaker: Speaker, said: &Said) {
+    fn write(&mut self, level: Level, process: Process, said: &Said) {
         let now = Local::now();
-        let (name, parent) = (format!("{}{}", speaker.name(), self.suffix), speaker == Speaker::Parent);
+        let (name, parent) = (format!("{}{}", process.name(), self.suffix), process == Process::Parent);
         for line in said.text.lines() {
             let written = match self.json {
                 true => object(level, &name, said, line),

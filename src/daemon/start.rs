@@ -20,7 +20,7 @@ use crate::config::report::Diagnostics;
 #[cfg(feature = "snmp")]
 use crate::daemon::doors::agentx::Agent;
 #[cfg(feature = "dbus")]
-use crate::daemon::doors::dbus::Speaker;
+use crate::daemon::doors::dbus::Teller;
 use crate::daemon::doors::metrics;
 use crate::daemon::doors::socket;
 use crate::daemon::doors::socket::Server;
@@ -600,7 +600,7 @@ fn doors(
     #[cfg(feature = "snmp")]
     doors.push(Box::new(Agent::new(engine.clone(), checker.clone(), ask.clone(), &format!("Keepalived {COMPATIBLE}"))));
     #[cfg(feature = "dbus")]
-    doors.push(Box::new(Speaker::new(ask)));
+    doors.push(Box::new(Teller::new(ask)));
     doors
 }
 

@@ -3,7 +3,7 @@
 //! No value of a secret is in it: about authentication it says that it changed. Settings that have no sentence of their own
 //! are found by comparison of the whole and named as such, so that "nothing changed" is only said when it is so.
 
-use crate::spec::{GroupSpec, InstanceSpec, Spec, TieTarget, Transport};
+use crate::spec::{GroupSpec, InstanceSpec, Spec, TieTarget, Transport, first_few};
 use std::collections::BTreeSet;
 use std::fmt::Display;
 
@@ -69,8 +69,7 @@ pub fn between(old: &Spec, new: &Spec) -> Vec<String> {
 pub fn line(sentences: &[String]) -> String {
     match sentences {
         [] => "nothing changed".into(),
-        all if all.len() <= SHOWN => all.join("; "),
-        all => format!("{}; and {} more", all.get(..SHOWN).unwrap_or_default().join("; "), all.len() - SHOWN),
+        all => first_few(all, SHOWN, "; "),
     }
 }
 

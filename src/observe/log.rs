@@ -8,7 +8,7 @@ use super::Context;
 use super::Observer;
 use super::Wishes;
 use super::words;
-use crate::spec::InstanceId;
+use crate::spec::{InstanceId, first_few};
 use crate::vrrp::io::{Cause, Event, Exit, Refusal, Role};
 use crate::wire::Vrid;
 use std::collections::{HashMap, HashSet};
@@ -258,7 +258,7 @@ pub fn sentences(event: &Event, cx: &Context<'_>) -> Vec<(Level, String)> {
             let claim = cx.instance(*instance).map(|instance| &instance.claim);
             let range = addresses.start as usize..addresses.end as usize;
             let gone = claim.and_then(|claim| claim.addresses.get(range)).unwrap_or_default();
-            let names = words::first_few(gone.iter().map(|a| format!("{}/{}", a.address, a.prefix)), " ");
+            let names = first_few(gone.iter().map(|a| format!("{}/{}", a.address, a.prefix)), 4, " ");
             warn(format!("({}) {names} removed by another program, put back", cx.name(*instance)))
         }
         Event::ClaimFailed { instance, reason } => {

@@ -32,17 +32,6 @@ pub fn cause(why: &Cause, name: impl Fn(InstanceId) -> String) -> String {
     }
 }
 
-/// The first four of a list, and how many more there are.
-pub fn first_few<T: std::fmt::Display>(list: impl ExactSizeIterator<Item = T>, between: &str) -> String {
-    const SHOWN: usize = 4;
-    let more = list.len().saturating_sub(SHOWN);
-    let mut text = list.take(SHOWN).map(|one| one.to_string()).collect::<Vec<_>>().join(between);
-    if more > 0 {
-        text += &format!(" and {more} more");
-    }
-    text
-}
-
 /// What keeps an instance in FAULT.
 pub fn fault(fault: &Fault) -> String {
     match fault {

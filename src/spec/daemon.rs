@@ -6,6 +6,9 @@ use super::Run;
 use super::Shown;
 use crate::time::Interval;
 
+/// Begins the names of VMACs, unless `vmac_prefix` says otherwise.
+pub const VMAC_PREFIX: &str = "vrrp";
+
 /// Process-level settings from the top level and `global_defs`.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct Daemon {
@@ -48,7 +51,7 @@ pub struct Daemon {
     pub reload_file: Option<Box<str>>,
     pub config_save_dir: Option<Box<str>>,
     pub nftables: Nftables,
-    /// `vmac_addr_prefix`: begins the names of VMACs that are made for single addresses; `None` is "vrrp".
+    /// `vmac_addr_prefix`: begins the names of VMACs that are made for single addresses; `None` is [`VMAC_PREFIX`].
     pub vmac_addr_prefix: Option<Box<str>>,
     /// `max_auto_priority`: how far an engine that was woken late raises its SCHED_RR priority by itself, 1..=99.
     pub max_auto_priority: Option<u8>,

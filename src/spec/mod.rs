@@ -8,6 +8,7 @@ pub mod balance;
 pub mod bfd;
 mod claim;
 mod daemon;
+mod few;
 mod instance;
 mod notify;
 mod shown;
@@ -15,6 +16,7 @@ mod track;
 
 pub use claim::*;
 pub use daemon::*;
+pub use few::*;
 pub use instance::*;
 pub use notify::*;
 pub use shown::*;

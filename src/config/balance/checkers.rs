@@ -60,7 +60,7 @@ impl Draft {
     /// The same, with what its block says of its time.
     pub fn timed(mut self, timing: TimingSettings) -> Self {
         self.alpha = timing.alpha;
-        self.log_all_failures = timing.log_all_failures.or(false);
+        self.log_all_failures = timing.logs_all_failures();
         self.timing = Some(timing);
         self
     }
@@ -119,7 +119,7 @@ checker! {
         /// Record type asked for.
         "type" => record: Set<&'static str> = must(one_of(RECORDS).any_case()), default("SOA", "SOA");
         /// Name asked for.
-        "name" => query: Set<Box<str>> = by("STR", Repeat::FirstKept, dns_name), default "the root";
+        "name" => query: Set<Box<str>> = by("STR", Repeat::FirstKept, dns_name), default(".".into(), "the root");
     } also {}
 }
 checker! {
@@ -289,7 +289,7 @@ pub fn dns(node: &Node<'_>, server: Endpoint, out: &mut Vec<Draft>, cx: &mut Cx<
     let mut own = Dns { connection: ConnectionSettings::to(server.address), ..Dns::default() };
     read_block(&mut own, body(node), cx);
     if reachable(&own.connection, server, ends(node), cx) {
-        let name = own.query.or(".".into());
+        let name = own.query();
         let kind = CheckerKind::Dns { record: own.record(), name };
         let draft = Draft::new(kind, node.span).timed(own.timing).connected(own.connection);
         out.push(Draft { retry: 3, pause: None, ..draft });

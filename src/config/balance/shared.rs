@@ -45,6 +45,13 @@ pub struct TimingSettings {
     pub log_all_failures: Set<bool>,
 }
 
+impl TimingSettings {
+    /// `checker_log_all_failures` switches it on for every check.
+    pub fn logs_all_failures(&self) -> bool {
+        self.log_all_failures.or(false)
+    }
+}
+
 /// How a check connects, as far as the configuration says so.
 #[derive(Clone, Debug, Default)]
 pub struct ConnectionSettings {

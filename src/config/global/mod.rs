@@ -8,8 +8,8 @@ use super::security::{SetScript, UserLine, parent_script, script, user};
 use crate::config::global::read::*;
 use crate::config::table::block::{Repeat, Set, by, first, flag, last, list, must, must_first, toggle};
 use crate::config::table::values::*;
-use crate::spec::IfName;
 use crate::spec::balance::{SyncDaemon, Timeouts};
+use crate::spec::{IfName, VMAC_PREFIX};
 use crate::time::Interval;
 use crate::wire::Family;
 use std::net::IpAddr;
@@ -253,7 +253,7 @@ block! {
         /// Default: an address owner drops adverts.
         "vrrp_owner_ignore_adverts" => owner_ignore_adverts: Set<bool> = toggle(), default(false, "off");
         /// Front of the names of VMAC interfaces that are made.
-        "vmac_prefix" => vmac_prefix: Set<Box<str>> = must_first(STR), default "vrrp";
+        "vmac_prefix" => vmac_prefix: Set<Box<str>> = must_first(STR), default(VMAC_PREFIX.into(), "vrrp");
         /// Front of the names of VMAC interfaces made for `use_vmac_addr`.
         "vmac_addr_prefix" => vmac_addr_prefix: Set<Box<str>> = must_first(STR), default "vmac_prefix";
         /// File creation mask; the command line wins.

@@ -34,6 +34,13 @@ pub struct GarpExtra {
     pub seconds: Set<u32>,
 }
 
+impl GarpExtra {
+    /// Seconds between two announcements; 0, the default, is off.
+    pub fn period(&self) -> u32 {
+        self.seconds.or(0)
+    }
+}
+
 /// `vrrp_rx_bufs_policy`: what has been said so far.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct RxPolicy {

@@ -9,7 +9,7 @@ use super::advertised;
 use super::names;
 use super::same_network;
 use crate::config::report::Level;
-use crate::spec::{Auth, GroupId, HmacMode, InstanceSpec, Transport};
+use crate::spec::{Auth, GroupId, HmacMode, InstanceSpec, Transport, first_few};
 use crate::wire::{Priority, Version};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::net::IpAddr;
@@ -381,11 +381,11 @@ impl<'a> Cx<'_, 'a> {
     }
 }
 
+/// So many names stand in one sentence.
+const NAMED: usize = 3;
+
 fn shorten(list: &[String]) -> String {
-    match list {
-        [a, b, c, rest @ ..] if !rest.is_empty() => format!("{a}, {b}, {c} and {} more", rest.len()),
-        _ => list.join(", "),
-    }
+    first_few(list, NAMED, ", ")
 }
 
 /// Instances that move together on one server must do so on all: told once for all members of a group.

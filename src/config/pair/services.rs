@@ -5,10 +5,10 @@
 
 use super::{Finding, Place, Servers};
 use crate::config::report::Level;
-use crate::spec::Spec;
 use crate::spec::balance::{
     Checker, Endpoint, GroupEntry, LvsSpec, Method, RealServer, ServerGroup, SyncDaemon, Target, VirtualServer,
 };
+use crate::spec::{Spec, first_few};
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::net::IpAddr;
 
@@ -113,11 +113,8 @@ fn is_checked(spec: &LvsSpec, sorry: Endpoint) -> bool {
 }
 
 /// "a, b, c and 4 more".
-fn list(items: impl Iterator<Item = impl ToString>) -> String {
-    let all: Vec<String> = items.map(|item| item.to_string()).collect();
-    let rest = all.len().saturating_sub(NAMED);
-    let shown = all.iter().take(NAMED).cloned().collect::<Vec<_>>().join(", ");
-    if rest > 0 { format!("{shown} and {rest} more") } else { shown }
+fn list(items: impl Iterator<Item = impl std::fmt::Display>) -> String {
+    first_few(items, NAMED, ", ")
 }
 
 /// What makes a service the same one on two directors.

@@ -57,7 +57,7 @@ pub fn announcements(own: &Named<Instance>, strict: bool, cx: &mut Cx<'_>) -> Ga
     match settings.garp_extra.seconds.value() {
         Some(own) => garp.extra = seconds(own),
         None => {
-            garp.extra = seconds(global.garp_extra.seconds.or(0));
+            garp.extra = seconds(global.garp_extra.period());
             garp.extra_all |= global.garp_extra.all;
         }
     }
@@ -105,7 +105,7 @@ pub fn virtual_link(
     fault: &mut Option<Box<str>>,
     cx: &mut Cx<'_>,
 ) -> (Option<VirtualLink>, bool, bool) {
-    let prefix: Box<str> = cx.global.vmac_prefix.or("vrrp".into());
+    let prefix: Box<str> = cx.global.vmac_prefix();
 
     let mut base = own.settings.xmit_base;
     let mut promote = own.settings.promote_secondaries;

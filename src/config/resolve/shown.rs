@@ -34,7 +34,7 @@ pub fn shown(global: &Global, guard: &mut Guard<'_>) -> Shown {
         garp_lower_delay: garp.lower_delay,
         garp_lower_repeat: garp.lower_repeat,
         down_adverts: global.down_timer_adverts(),
-        garp_extra: (global.garp_extra.all, global.garp_extra.seconds.or(0)),
+        garp_extra: (global.garp_extra.all, global.garp_extra.period()),
         lower_prio_no_advert: global.lower_prio_no_advert(),
         higher_prio_send_advert: global.higher_prio_send_advert(),
         garp_interval: global.garp_interval(),

@@ -167,6 +167,7 @@ mod tests {
         ("checker_rt_priority", "off"),
         ("bfd_rt_priority", "off"),
         ("lb_algo", "wlc, with an error"),
+        ("name", "the root"),
         // To read it is what turns it on.
         ("nopreempt", "off"),
         ("dynamic_interfaces", "off"),

@@ -9,7 +9,7 @@ use super::NetlinkError;
 use super::channel::Channel;
 use super::links::{Known, Links};
 use crate::kernel::sysctl::{Sysctls, path, read};
-use crate::spec::{IfName, InstanceSpec, IpvlanMode, VirtualLink};
+use crate::spec::{IfName, InstanceSpec, IpvlanMode, VMAC_PREFIX, VirtualLink};
 use crate::vrrp::io::Link;
 use crate::wire::{Family, Vrid};
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
@@ -73,7 +73,7 @@ pub fn wanted(instance: &InstanceSpec) -> Option<Wanted> {
         parent,
         kind: Kind::Vmac { mac: [0; 6] },
         name: None,
-        prefix: "vrrp".into(),
+        prefix: VMAC_PREFIX.into(),
         vrid: instance.vrid,
         family: instance.family,
         both_families: instance.claim.addresses.iter().any(|a| other(a) && a.use_vmac),
@@ -102,7 +102,7 @@ pub fn wanted_by_address(instance: &InstanceSpec, parent: &IfName, family: Famil
         parent: parent.clone(),
         kind: Kind::Vmac { mac: [0, 0, 0x5e, 0, fifth, instance.vrid.get()] },
         name: None,
-        prefix: prefix.unwrap_or("vrrp").into(),
+        prefix: prefix.unwrap_or(VMAC_PREFIX).into(),
         vrid: instance.vrid,
         family,
         both_families: false,

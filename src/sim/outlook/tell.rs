@@ -3,6 +3,7 @@
 use super::failure::Failure;
 use super::{Change, Player, Router, Scene, masters, view};
 use crate::config::pair::{Member, advertised};
+use crate::spec::and_more;
 use crate::time::Interval;
 use crate::vrrp::io::Role;
 
@@ -157,10 +158,10 @@ impl<'a> Player<'_, 'a> {
         let server = self.name(crash.server);
         match stop.filter(same).and_then(|stop| one_time(&stop.changes)) {
             Some(time) => lines.push(format!(
-                "if {server} dies, {}{}; if it is stopped, {} later.",
+                "if {server} dies, {}{}; if it is stopped, {}.",
                 self.effect(crash, true),
                 without(crash),
-                seconds(time)
+                later(time, "")
             )),
             None => {
                 lines.push(format!("if {server} dies, {}{}.", self.effect(crash, true), without(crash)));
@@ -218,9 +219,8 @@ impl<'a> Player<'_, 'a> {
 
     /// What became of one router, with a mark where its addresses come.
     fn fate(&self, router: &Router<'a>, change: &Change, bound: bool) -> String {
-        let time = change
-            .took
-            .map_or(String::new(), |took| format!(" {}{} later", if bound { "at most " } else { "" }, seconds(took)));
+        let time =
+            change.took.map_or(String::new(), |took| format!(" {}", later(took, if bound { "at most " } else { "" })));
         let new: Vec<usize> = change.after.iter().copied().filter(|server| !router.masters.contains(server)).collect();
         let stay: Vec<usize> = change.after.iter().copied().filter(|server| router.masters.contains(server)).collect();
         match (new.as_slice(), stay.as_slice()) {
@@ -245,7 +245,7 @@ impl<'a> Player<'_, 'a> {
                 let turn = scene.course.turns.iter().rev().find(|turn| {
                     (turn.node, Some(turn.instance)) == (scene.server, self.position(member)) && turn.to == Role::Master
                 });
-                let time = turn.map_or(String::new(), |turn| format!(" {} later", seconds(turn.at.since(*returned))));
+                let time = turn.map_or(String::new(), |turn| format!(" {}", later(turn.at.since(*returned), "")));
                 match now.len() {
                     1 => format!("it takes \u{1} back{time}"),
                     _ => format!("it takes \u{1}{time}, and {} hold it", self.names(&now)),
@@ -286,7 +286,7 @@ impl<'a> Player<'_, 'a> {
         match (names.as_slice(), count) {
             ([first], 1) => first.clone(),
             (list, count) if list.len() == count && count <= NAMED => list.join(" and "),
-            ([first, ..], count) => format!("{first} and {} more", count.saturating_sub(1)),
+            ([first, ..], count) => and_more(first.clone(), count.saturating_sub(1)),
             ([], _) => "nothing".into(),
         }
     }
@@ -315,6 +315,11 @@ fn one_time(changes: &[Change]) -> Option<Interval> {
 }
 
 /// Enough digits to compare, no more: "3.6 s", "0.61 s", "12 s".
+/// "3.6 s later", with what stands in front of it, or "at once".
+fn later(interval: Interval, bound: &str) -> String {
+    if interval < Interval::from_millis(1) { "at once".into() } else { format!("{bound}{} later", seconds(interval)) }
+}
+
 fn seconds(interval: Interval) -> String {
     let s = interval.as_secs_f64();
     let places = match s {

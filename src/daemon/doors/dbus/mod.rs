@@ -21,7 +21,7 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 /// The observer's end.
-pub struct Speaker {
+pub struct Teller {
     questions: mpsc::Sender<Question>,
     objects: Arc<Mutex<Objects>>,
     door: Option<Peer<Dbus, Signal>>,
@@ -29,10 +29,10 @@ pub struct Speaker {
     begun: bool,
 }
 
-impl Speaker {
+impl Teller {
     /// No thread is made before D-Bus is configured.
-    pub fn new(questions: mpsc::Sender<Question>) -> Speaker {
-        Speaker { questions, objects: Arc::default(), door: None, begun: false }
+    pub fn new(questions: mpsc::Sender<Question>) -> Teller {
+        Teller { questions, objects: Arc::default(), door: None, begun: false }
     }
 
     /// Has a signal sent. Where the name becomes ours at this very moment, a state may be told twice; none is missed.
@@ -55,7 +55,7 @@ fn lock(objects: &Mutex<Objects>) -> MutexGuard<'_, Objects> {
     objects.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl Observer for Speaker {
+impl Observer for Teller {
     fn event(&mut self, event: &Event, cx: &Context<'_>, _: &mut Wishes) {
         if self.door.is_some()
             && let Event::Became { instance, to, .. } = event
@@ -101,7 +101,7 @@ impl Observer for Speaker {
     }
 }
 
-impl Drop for Speaker {
+impl Drop for Teller {
     fn drop(&mut self) {
         if let Some(door) = self.door.take() {
             door.last_words();
