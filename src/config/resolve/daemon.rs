@@ -34,6 +34,9 @@ pub fn daemon(top: &Top, guard: &mut Guard<'_>, cx: &mut Cx<'_>) -> Daemon {
     let fifo = notify_fifo(&global, &global.fifo, reader(&global.fifo_script), "notify_fifo", guard, cx);
     let vrrp_fifo =
         notify_fifo(&global, &global.vrrp_fifo, reader(&global.vrrp_fifo_script), "vrrp_notify_fifo", guard, cx);
+    if global.emails.is_empty() {
+        mail_in_vain(&global, top, cx);
+    }
     let host = cx.env.system.host_name();
     let daemon = Daemon {
         router_id: global.router_id.value().unwrap_or_else(|| host.into()),
@@ -213,5 +216,18 @@ fn snmp(global: &Global) -> Snmp {
         services_every,
         servers_every: global.snmp_rs_stats.or(services_every),
         ..standard
+    }
+}
+
+/// Mail that nobody gets: asked for, and `notification_email` names nobody. Said of the first keyword that asks.
+fn mail_in_vain(global: &Global, top: &Top, cx: &mut Cx<'_>) {
+    let of_all = [&global.smtp_alert, &global.smtp_alert_vrrp, &global.smtp_alert_checker];
+    let own = top.instances.iter().map(|one| &one.settings.smtp_alert);
+    let of_groups = top.sync_groups.iter().map(|group| &group.settings.smtp_alert);
+    let mut asking = of_all.into_iter().chain(own).chain(of_groups).filter(|set| set.value() == Some(true));
+    if let Some(span) = asking.next().and_then(|set| set.span()) {
+        let message = "`smtp_alert` has no effect here: `notification_email` names nobody";
+        let complaint = Diagnostic::new(Class::Idle, span, message);
+        cx.push(complaint.help("list addresses in `notification_email { … }` of global_defs, or remove it"));
     }
 }

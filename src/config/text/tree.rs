@@ -108,10 +108,12 @@ impl<'s, 'd> Nodes<'s, 'd> {
             open: Vec::new(),
             depth: 0,
             after_unknown: false,
+            after_leaf: None,
             after_dollar: false,
             unreplaced: None,
             ignored: 0,
             unknown: 0,
+            braceless: Vec::new(),
         };
         Nodes { text, pieces: text.pieces(), builder, words: Vec::new() }
     }
@@ -191,6 +193,8 @@ struct Builder<'s, 'd> {
     depth: usize,
     /// The last line was a keyword that nobody knows, so a `{` after it is its own.
     after_unknown: bool,
+    /// The last line was a setting outside all blocks, which has no braces.
+    after_leaf: Option<&'s str>,
     /// The last line ended in `$`, so a `{` after it belongs to a name that was not replaced.
     after_dollar: bool,
     /// The `{` of such a name; what follows it is the name.
@@ -199,6 +203,17 @@ struct Builder<'s, 'd> {
     ignored: usize,
     /// Those of them that stood behind a keyword that nobody knows.
     unknown: usize,
+    /// Blocks and lists without their `{`, whose `}` has not yet been too many.
+    braceless: Vec<Span>,
+}
+
+/// The line that opens a block, without a bracket of another kind.
+fn written(node: &Node<'_>) -> String {
+    let words = node.words().filter(|word| word.quoted || !matches!(word.text, "(" | "["));
+    words
+        .map(|word| if word.quoted { format!("\"{}\"", word.text) } else { word.text.to_owned() })
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 impl<'s> Builder<'s, '_> {
@@ -249,6 +264,7 @@ impl<'s> Builder<'s, '_> {
             opens: false,
         };
         self.after_unknown = shape == Shape::Unknown;
+        self.after_leaf = (block == Some("") && shape == Shape::Leaf).then_some(keyword.text);
         match shape {
             Shape::Leaf | Shape::Unknown => self.add(node),
             Shape::List => self.start(node, Kind::List),
@@ -291,6 +307,8 @@ impl<'s> Builder<'s, '_> {
             self.unknown += 1;
         } else {
             self.report_unexpected(span, diagnostics);
+            // What stands in the braces of a setting is not complained about either.
+            self.unknown += usize::from(self.after_leaf.is_some());
         }
     }
 
@@ -301,6 +319,7 @@ impl<'s> Builder<'s, '_> {
         }
         self.miss_brace(span, diagnostics);
         self.after_unknown = false;
+        self.after_leaf = None;
         let surplus = self.depth == 0;
         self.depth = self.depth.saturating_sub(1);
         match self.open.pop() {
@@ -343,8 +362,9 @@ impl<'s> Builder<'s, '_> {
             Diagnostic::new(class, open.node.span, message)
                 .label("a block begins here")
                 .related(at, "read as if it were inside")
-                .help(format!("write `{} {{`", keyword.text)),
+                .help(format!("write `{} {{`", written(&open.node))),
         );
+        self.braceless.push(open.node.span);
     }
 
     fn report_unexpected(&self, span: Span, diagnostics: &mut Diagnostics) {
@@ -356,6 +376,15 @@ impl<'s> Builder<'s, '_> {
             .help("remove it with its `}`, or write the keyword of the block in front of it");
         if let Some(open) = self.open.last() {
             diagnostic = diagnostic.related(open.node.keyword.span, "inside this block");
+        }
+        if let Some(keyword) = self.after_leaf {
+            let meant = format!("vrrp_{keyword}");
+            diagnostic = diagnostic.label("what stands in its braces is not read as a block").help(
+                match self.schema.shape("", &meant) {
+                    Shape::Block(_) => format!("did you mean `{meant}`? `{keyword}` is a setting, and has no block"),
+                    _ => format!("`{keyword}` is a setting, and has no block: remove the `{{` with its `}}`"),
+                },
+            );
         }
         diagnostics.push(diagnostic);
     }
@@ -371,7 +400,15 @@ impl<'s> Builder<'s, '_> {
         );
     }
 
-    fn report_surplus(&self, span: Span, list: Option<Span>, diagnostics: &mut Diagnostics) {
+    fn report_surplus(&mut self, span: Span, list: Option<Span>, diagnostics: &mut Diagnostics) {
+        // What a block has no `{` for, its `}` is too many: one mistake, which keepalived sees here.
+        let missing = self.braceless.pop();
+        let told = |d: &&mut Diagnostic| d.span == missing && matches!(d.class, Class::Note | Class::Brace);
+        if let Some(told) = missing.and_then(|_| diagnostics.list.iter_mut().rev().find(told)) {
+            told.class = Class::Brace;
+            told.related.push((span, "so that this `}` closes nothing".into()));
+            return;
+        }
         if diagnostics.counts_only(Class::Brace) {
             return;
         }

@@ -107,7 +107,12 @@ fn empty_lists(node: &Node<'_>, kind: &str, name: &str, members: &Members, cx: &
 
 fn memberless<T>(node: &Node<'_>, kind: &str, group: &Named<T>, cx: &mut Cx<'_>) {
     let message = format!("{kind} `{}` has no members and is removed", group.name);
-    let mut complaint = Diagnostic::new(Class::General, group.span, message)
+    let class = cx.class_without(&["group"], (group.span, group.close));
+    if class == Class::Note {
+        // What was to be the list has been complained about.
+        return;
+    }
+    let mut complaint = Diagnostic::new(class, group.span, message)
         .help("list the names of vrrp_instance blocks in `group { … }`, or remove it");
     let empty = node.body.iter().flatten().find(|line| line.keyword.text == "group").and_then(|list| list.close);
     for (end, what) in [(empty, "nobody is in this list"), (group.close, "the block ends here")] {

@@ -10,6 +10,7 @@ use crate::config::line::rule::Preferences;
 use crate::config::line::{Host, LineCx, List};
 use crate::config::report::{Class, Diagnostic, Diagnostics, Level};
 use crate::config::system::System;
+use crate::config::table::block::{meant, nearest};
 use crate::config::table::keywords;
 use crate::config::text::source::Span;
 use crate::config::text::tree::{Node, Word};
@@ -135,6 +136,10 @@ impl Cx<'_> {
             Class::General
         }
     }
+    /// This line has been complained about.
+    pub(crate) fn is_spoilt(&self, node: &Node<'_>) -> bool {
+        self.spoilt_lines.get(node.keyword.text).is_some_and(|starts| starts.contains(&node.span.start))
+    }
     /// Any line of this keyword has been complained about.
     pub fn spoilt(&self, keyword: &str) -> bool {
         self.spoilt_lines.contains_key(keyword)
@@ -208,6 +213,12 @@ impl Cx<'_> {
             let message = format!("`{keyword}` has no effect here: {why}");
             self.push(Diagnostic::new(Class::Idle, node.keyword.span, message));
         }
+    }
+    /// Names a line whose keyword is given once more, with another value, at `holds`.
+    pub(crate) fn overridden(&mut self, node: &Node<'_>, holds: Span) {
+        let message = format!("`{}` has no effect here: it is given once more below", node.keyword.text);
+        let complaint = Diagnostic::new(Class::Idle, node.span, message).related(holds, "this one holds");
+        self.push(complaint.help("remove one of the two"));
     }
     /// The argument is missing, and the keyword is ignored for it. One that was lost to a quote has been told there.
     pub fn missing(&mut self, node: &Node<'_>, expected: &str) {
@@ -288,7 +299,7 @@ impl Cx<'_> {
             return self.push(complaint(unknown()));
         }
         let homes = keywords::homes(keyword);
-        if let Some(near) = nearest(keyword, names.iter().copied()) {
+        if let Some(near) = meant::keyword(node, names) {
             // What the block lacks for it has been said with this.
             self.spoilt_lines.entry(near.into()).or_default().push(node.span.start);
             return self.push(complaint(unknown()).help(format!("did you mean `{near}`?")));
@@ -303,26 +314,20 @@ impl Cx<'_> {
             return self.push(complaint.help(format!("move it to {home}{}", here.unwrap_or_default())));
         }
         let address = crate::config::table::values::without_range(keyword);
-        let help = match path {
+        let help = match (meant::foreign(keyword), path) {
+            (Some(cure), _) => cure.to_owned(),
+            (_, "vrrp_sync_group" | "track_group") => {
+                self.spoilt_lines.entry("group".into()).or_default().push(node.span.start);
+                "names of instances stand in `group { … }`".to_owned()
+            }
             _ if crate::config::table::values::ip_address(address).is_some() => {
                 "an address stands in a list of its own, such as `virtual_ipaddress { … }`".to_owned()
             }
-            "" => "`vipctl keywords` lists all keywords".to_owned(),
+            (_, "") => "`vipctl keywords` lists all keywords".to_owned(),
             _ => format!("`vipctl keywords {path}` lists what can stand here"),
         };
         self.push(complaint(unknown()).help(help));
     }
-}
-
-/// The candidate nearest to `word`, if it is near enough to be a slip of the keyboard.
-pub fn nearest<'c>(word: &str, candidates: impl Iterator<Item = &'c str>) -> Option<&'c str> {
-    let limit = (word.chars().count() / 3).clamp(1, 3);
-    candidates
-        .filter(|c| c.len().abs_diff(word.len()) <= limit)
-        .map(|c| (strsim::damerau_levenshtein(word, c), c))
-        .filter(|(distance, _)| *distance <= limit)
-        .min()
-        .map(|(_, c)| c)
 }
 
 /// The line has an argument, but no word could be made of it: its quote is never closed.

@@ -11,16 +11,19 @@
 
 mod cx;
 mod example;
+mod meant;
 mod readers;
 mod set;
 
 pub use cx::*;
 pub use example::example;
+pub use meant::nearest;
 pub use readers::*;
 pub use set::{Given, Set, Setting};
 
 use crate::config::report::{Class, Diagnostic, Level};
 use crate::config::text::tree::Node;
+use rustc_hash::FxHashMap;
 use std::borrow::Cow;
 
 /// What happens when the keyword stands there again.
@@ -224,6 +227,28 @@ pub fn read_block<B: Block>(block: &mut B, nodes: &[Node<'_>], cx: &mut Cx<'_>) 
         }
         read_node(block, node, cx);
     }
+    overridden::<B>(nodes, cx);
+}
+
+/// Keywords of which a second line adds something to the first.
+const ADDING: [&str; 5] =
+    ["vrrp_rx_bufs_policy", "vrrp_garp_extra_if", "vrrp_vmac_garp_intvl", "garp_extra_if", "vmac_garp_intvl"];
+
+/// Names the lines of a block whose keyword stands there once more and then with another value, which holds.
+fn overridden<B: Block>(nodes: &[Node<'_>], cx: &mut Cx<'_>) {
+    let mut later: FxHashMap<&str, &Node<'_>> = FxHashMap::default();
+    for node in nodes.iter().rev().filter(|node| node.body.is_none() && !node.stray) {
+        let Some(holds) = later.get(node.keyword.text) else {
+            later.insert(node.keyword.text, node);
+            continue;
+        };
+        let last_wins = |entry: &Entry<B>| entry.status == Status::Works && (entry.facts)().repeat == Repeat::LastWins;
+        // A line that was complained about may not have been taken.
+        let taken = !cx.is_spoilt(holds) && !ADDING.contains(&node.keyword.text);
+        if taken && holds.raw != node.raw && B::find(node.keyword.text).is_some_and(last_wins) {
+            cx.overridden(node, holds.span);
+        }
+    }
 }
 
 /// Reads one line of a block.
@@ -249,9 +274,11 @@ pub fn read_node<B: Block>(block: &mut B, node: &Node<'_>, cx: &mut Cx<'_>) {
             let before = cx.diagnostics.list.len();
             (entry.read)(block, node, cx);
             let new = cx.diagnostics.list.get(before..).unwrap_or_default();
-            if node.body.is_none() && new.iter().any(|complaint| complaint.class.is_mistake()) {
+            let list = (entry.facts)().body == Body::List;
+            if (node.body.is_none() || list) && new.iter().any(|complaint| complaint.class.is_mistake()) {
                 cx.spoil(node);
             }
+            plain(entry, node, &mut cx.diagnostics.list, before);
             let complaints = cx.diagnostics.list.iter_mut().skip(before);
             // What stands inside a block has its own.
             cure(
@@ -263,6 +290,30 @@ pub fn read_node<B: Block>(block: &mut B, node: &Node<'_>, cx: &mut Cx<'_>) {
             let names: Vec<_> = B::entries().iter().map(|e| e.keyword).collect();
             cx.unknown(B::PATH, node, &names);
         }
+    }
+}
+
+/// A value with a sign or a unit of other kinds of files gets one complaint, with the line as it has to be.
+fn plain<B: Block>(entry: &Entry<B>, node: &Node<'_>, list: &mut Vec<Diagnostic>, before: usize) {
+    if node.body.is_some() || list.len() == before {
+        return;
+    }
+    let arguments = (entry.facts)().arguments;
+    let about = |d: &Diagnostic| {
+        d.class.is_mistake() && d.span.is_some_and(|span| node.args.first().is_some_and(|word| word.span == span))
+    };
+    let Some(at) = (before..list.len()).find(|at| list.get(*at).is_some_and(about)) else { return };
+    // Nobody writes a unit where a name may stand.
+    let number = arguments.starts_with("TIMER") || arguments.starts_with("UINT") || arguments.starts_with("INT");
+    if let (Some(cure), true) = (meant::plain_value(node, arguments.starts_with("TIMER")), number)
+        && let Some(complaint) = list.get_mut(at)
+    {
+        complaint.help = Some(cure);
+        let mut at = 0;
+        list.retain(|d| {
+            at += 1;
+            at <= before || d.class != Class::Note
+        });
     }
 }
 

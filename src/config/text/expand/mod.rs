@@ -125,6 +125,7 @@ pub fn read(root: &str, env: &TextEnv, loader: &dyn Loader, diagnostics: &mut Di
         definitions: BUILTINS.iter().map(builtin).collect(),
         stack: Vec::new(),
         collecting: None,
+        utf16: None,
         checks: if env.strict_includes { Checks::ALL } else { Checks::default() },
         random: Random::new(env.random_seed as u32),
         seen: HashSet::new(),
@@ -189,6 +190,8 @@ struct Reader<'r> {
     definitions: HashMap<Arc<str>, Arc<Definition>>,
     stack: Vec<Frame>,
     collecting: Option<Collecting>,
+    /// The file that was last found to be UTF-16, which is said once.
+    utf16: Option<FileId>,
     checks: Checks,
     random: Random,
     /// Files that have been read.

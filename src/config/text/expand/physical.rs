@@ -104,6 +104,15 @@ impl Reader<'_> {
                 return (chunk.get(..nul).unwrap_or(""), read);
             }
             let nul = Span { file, start: (at + nul) as u32, end: (at + nul + 1) as u32 };
+            if chunk.bytes().filter(|byte| *byte == 0).count() * 3 > chunk.len() {
+                if self.utf16 != Some(file) {
+                    self.utf16 = Some(file);
+                    let message = "this file is UTF-16: every line holds NUL bytes and is ignored";
+                    let help = "save it as plain text, which is UTF-8 or ASCII";
+                    self.diagnostics.push(Diagnostic::new(Class::General, nul, message).help(help));
+                }
+                return ("", read);
+            }
             let message = "this line holds a NUL byte and is ignored";
             self.diagnostics.push(Diagnostic::new(Class::General, nul, message).help("save the file as plain text"));
             return ("", read);

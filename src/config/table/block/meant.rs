@@ -1,0 +1,78 @@
+//! What a line that nobody understands was meant to be: the nearest keyword, and signs that other programs' files have.
+//!
+//! Only words are compared here. What follows from a guess is a cure in a complaint, never a setting.
+
+use crate::config::text::tree::Node;
+
+/// The candidate nearest to `word`, if it is near enough to be a slip of the keyboard.
+pub fn nearest<'c>(word: &str, candidates: impl Iterator<Item = &'c str>) -> Option<&'c str> {
+    let limit = (word.chars().count() / 3).clamp(1, 3);
+    candidates
+        .filter(|c| c.len().abs_diff(word.len()) <= limit)
+        .map(|c| (strsim::damerau_levenshtein(word, c), c))
+        .filter(|(distance, _)| *distance <= limit)
+        .min()
+        .map(|(_, c)| c)
+}
+
+/// The keyword of `names` that a line may begin with: in other letters, with a blank or a hyphen where `_` belongs, with `=`
+/// or `:` glued to it, or misspelt.
+pub fn keyword<'c>(node: &Node<'_>, names: &[&'c str]) -> Option<&'c str> {
+    let word = node.keyword.text;
+    let plain = |text: &str| text.to_ascii_lowercase().replace('-', "_");
+    let glued = plain(word.split(['=', ':']).next().unwrap_or(word));
+    let joined = node.args.first().map(|next| plain(&format!("{word}_{}", next.text)));
+    let same = |meant: &str| names.iter().copied().find(|name| *name == meant);
+    joined
+        .and_then(|joined| same(&joined))
+        .or_else(|| same(&glued))
+        .or_else(|| nearest(word, names.iter().copied()))
+        .or_else(|| nearest(&glued, names.iter().copied()))
+}
+
+/// The cure of a first word that comes from another kind of file.
+pub fn foreign(word: &str) -> Option<&'static str> {
+    let ends = |sign: char| word.len() >= 7 && word.chars().all(|c| c == sign);
+    match word {
+        _ if word.starts_with("/*") || word.starts_with("*/") || word.starts_with("//") || word.starts_with("--") => {
+            Some("a comment begins with `#` or `!` and ends with its line")
+        }
+        _ if ends('<') || ends('>') || ends('=') => {
+            Some("a merge conflict was left in this file: keep one of its two versions, and remove the markers")
+        }
+        _ => None,
+    }
+}
+
+/// The cure of a value that has a sign or a unit which belongs to other kinds of files; `in_seconds`: the keyword takes
+/// seconds.
+pub fn plain_value(node: &Node<'_>, in_seconds: bool) -> Option<String> {
+    let keyword = node.keyword.text;
+    let first = node.args.first().filter(|word| !word.quoted)?.text;
+    if let "=" | ":" = first {
+        let value = node.args.get(1).map_or("VALUE", |word| word.text);
+        return Some(format!("write `{keyword} {value}`, without `{first}`"));
+    }
+    let value = first.trim_start_matches('=').trim_end_matches([';', ',']);
+    if value.len() < first.len() && !value.is_empty() {
+        let sign = if first.starts_with('=') { "=" } else { first.get(first.len() - 1..)? };
+        return Some(format!("write `{keyword} {value}`, without `{sign}`"));
+    }
+    let digits = first.find(|c: char| !(c.is_ascii_digit() || c == '.'))?;
+    let (number, unit) = (first.get(..digits)?, first.get(digits..)?);
+    let scale = match unit.to_ascii_lowercase().as_str() {
+        "s" | "sec" | "secs" | "second" | "seconds" => 1.0,
+        "ms" | "msec" | "msecs" => 0.001,
+        "us" | "usec" => 0.000_001,
+        "m" | "min" | "minutes" => 60.0,
+        "%" => 1.0,
+        _ => return None,
+    };
+    let amount: f64 = number.parse().ok()?;
+    if !in_seconds {
+        return Some(format!("write `{keyword} {number}`: a number stands without a unit"));
+    }
+    let seconds = format!("{:.6}", amount * scale);
+    let seconds = seconds.trim_end_matches('0').trim_end_matches('.');
+    Some(format!("write `{keyword} {seconds}`: seconds, without a unit"))
+}
