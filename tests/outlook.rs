@@ -84,28 +84,55 @@ fn servers(number: usize) -> Vec<(String, String)> {
     let hold = [dice.of_list(&["", "", "", "nopreempt", "preempt_delay 7"]), ""];
     let hold = [hold[0], if dice.one_in(2) { hold[0] } else { "" }];
     let steps = 10 + dice.below(6) * 10;
+    let more: Vec<[&str; 4]> = (0..instances)
+        .map(|_| {
+            [
+                dice.of_list(&["", "", "prog", "prog weight -40", "prog weight 20 reverse"]),
+                dice.of_list(&["", "", "chk weight -60 reverse", "chk weight 40 reverse"]),
+                dice.of_list(&["", "", "", "down_timer_adverts 2", "accept", "no_accept", "down_timer_adverts 5"]),
+                dice.of_list(&["", "", "", "session", "session weight -50"]),
+            ]
+        })
+        .collect();
+    // Who is best for the second instance; one that owns its addresses; what only the first server says.
+    let (crossed, owner, lonely) = (dice.one_in(3), dice.one_in(6), dice.one_in(4));
+    let starts = dice.of_list(&["", "", "first", "all"]);
     let mut all = Vec::new();
     for at in 0..count {
         let mut text = String::from("global_defs {\n script_user root\n}\n");
         text += "vrrp_script chk {\n script /usr/bin/true\n interval 1\n timeout 2\n fall 2\n rise 1\n}\n";
         text += "vrrp_script other {\n script /usr/bin/true\n interval 2\n fall 1\n rise 1\n}\n";
-        text += "vrrp_track_file file {\n file /etc/passwd\n}\n";
+        text += "vrrp_track_file file {\n file /etc/passwd\n}\nvrrp_track_process prog {\n process haproxy\n}\n";
+        let (there, here) = (if at == 0 { 2 } else { 1 }, at + 1);
+        text += &format!("bfd_instance session {{\n neighbor_ip 10.0.9.{there}\n source_ip 10.0.9.{here}\n}}\n");
         if grouped {
             let tracking = if weighted { "sync_group_tracking_weight\n" } else { "" };
             text += &format!("vrrp_sync_group G {{\n group {{\n V1\n V2\n }}\n {tracking}}}\n");
         }
         for n in 1..=instances {
-            let priority = 180 - at * steps;
+            let place = if crossed && n == 2 { count - 1 - at } else { at };
+            let priority = if owner && place == 0 { 255 } else { 180 - place * steps };
+            let hold = if priority == 255 || (lonely && at > 0) { "" } else { hold[n - 1] };
             text +=
                 &format!("vrrp_instance V{n} {{\n interface eth{n}\n virtual_router_id {n}\n priority {priority}\n");
-            text += &format!(" version {version}\n advert_int {advert}\n {}\n", hold[n - 1]);
+            text += &format!(" version {version}\n advert_int {advert}\n {hold}\n");
+            let [program, turned, word, session] = if lonely && at > 0 { [""; 4] } else { more[n - 1] };
+            let word = if word.contains("accept") && version == 2 { "" } else { word };
+            text += &format!(" {word}\n");
+            if hold.is_empty() && (starts == "all" || (starts == "first" && at == 0)) {
+                text += " state MASTER\n";
+            }
             if unicast {
                 let peers: Vec<String> =
                     (0..count).filter(|o| *o != at).map(|o| format!("  10.0.{n}.{}\n", o + 1)).collect();
                 text += &format!(" unicast_src_ip 10.0.{n}.{}\n unicast_peer {{\n{} }}\n", at + 1, peers.concat());
             }
             let [script, other, interface, file] = ties[n - 1];
-            text += &format!(" track_script {{\n  {script}\n  {other}\n }}\n track_interface {{\n  {interface}\n }}\n");
+            text += &format!(
+                " track_script {{\n  {}\n  {other}\n }}\n track_interface {{\n  {interface}\n }}\n",
+                if turned.is_empty() { script } else { turned }
+            );
+            text += &format!(" track_process {{\n  {program}\n }}\n track_bfd {{\n  {session}\n }}\n");
             text += &format!(" track_file {{\n  {file}\n }}\n virtual_ipaddress {{\n  10.0.{n}.100/24\n }}\n}}\n");
         }
         all.push((["a", "b", "c"][at].to_owned(), text));
@@ -184,4 +211,23 @@ fn the_outlook_is_always_the_same() {
     let texts = servers(7);
     let named: Vec<(String, Spec)> = texts.iter().map(|(name, text)| (name.clone(), spec(text))).collect();
     assert_eq!(outlook(&named, &[]).lines, outlook(&named, &[]).lines);
+}
+
+/// An owner is back at once, and no weight is recommended where none counts.
+#[test]
+fn an_owner_is_told_of_as_one() {
+    let text = |priority: u8| {
+        format!(
+            "vrrp_track_process prog {{\n process haproxy\n weight 10\n}}\nvrrp_instance V {{\n interface eth1\n \
+             virtual_router_id 1\n priority {priority}\n track_process {{\n  prog\n }}\n virtual_ipaddress {{\n  \
+             10.0.1.100/24\n }}\n}}\n"
+        )
+    };
+    let named = [("a".to_owned(), spec(&text(255))), ("b".to_owned(), spec(&text(100)))];
+    let told = outlook(&named, &["a.conf".into(), "b.conf".into()]);
+    let lines = told.lines.join("\n");
+    assert!(lines.contains("when a comes back, it takes 10.0.1.100 back at once"), "{lines}");
+    let helps: Vec<&str> = told.findings.iter().filter_map(|finding| finding.help.as_deref()).collect();
+    assert!(helps.iter().any(|help| help.contains("an owner's counts no weight")), "{helps:?}");
+    assert!(!helps.iter().any(|help| help.contains("a weight of more than")), "{helps:?}");
 }

@@ -164,7 +164,11 @@ impl<'a> Player<'_, 'a> {
         let help = match (stubborn, theirs.held_back_by.is_empty()) {
             (true, _) => format!("use weight 0 (a fault) on {server}, or drop nopreempt on {name}"),
             (_, false) => "track it on the sync group itself, or on every member".to_owned(),
-            _ => format!("a weight of more than {gap} (or 0: a fault) makes {name} take over"),
+            // An owner's priority counts no weight.
+            _ if own.instance.priority.0 == 255 => {
+                format!("use weight 0 (a fault), or a priority below 255 on {server}: an owner's counts no weight")
+            }
+            _ => format!("a weight of more than {gap} on all servers (or 0: a fault) makes {name} take over"),
         };
         let place = |m: &Member<'a>| Place {
             file: self.files.get(m.server).cloned().unwrap_or_default(),
