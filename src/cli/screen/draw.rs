@@ -52,8 +52,8 @@ pub(super) fn all(frame: &mut Frame<'_>, model: &Model, now: u64) {
         Layout::vertical([Constraint::Length(1), Constraint::Fill(1), Constraint::Length(1)]).areas(frame.area());
     frame.render_widget(Paragraph::new(headline(model, now, palette)), head);
     frame.render_widget(Paragraph::new(footline(model, palette)), foot);
-    if let Mode::Explaining(name, from) = &model.mode {
-        let lines: Vec<Line<'_>> = model.explanation(name).into_iter().map(Line::from).collect();
+    if let Mode::Explaining(about, from) = &model.mode {
+        let lines: Vec<Line<'_>> = model.explanation(about).into_iter().map(Line::from).collect();
         let from = u16::try_from(*from).unwrap_or(u16::MAX);
         frame.render_widget(Paragraph::new(lines).scroll((from, 0)), middle);
         return;
@@ -101,7 +101,7 @@ fn footline<'a>(model: &'a Model, palette: Palette) -> Line<'a> {
         (Mode::Explaining(..), _) => Line::styled("up, down: scroll   any other key: back", palette.dim()),
         (Mode::Looking, Some(said)) => Line::styled(said.clone(), palette.of(Color::Yellow)),
         (Mode::Looking, None) => Line::styled(
-            "up/down choose  d drain  u undrain  f failover  e explain  PgUp/PgDn log  q quit",
+            "d drain  u undrain  f failover  e explain  g its group  s servers  b bfd  q quit",
             palette.dim(),
         ),
     }

@@ -36,7 +36,11 @@ const TURN: Duration = Duration::from_millis(100);
 /// No daemon answers when it begins, or the terminal cannot be used.
 pub fn run(path: &Path) -> Outcome {
     Client::open(path)?.ask(&Request::Hello)?;
-    let ending: SigSet = [Signal::SIGTERM, Signal::SIGHUP, Signal::SIGINT, Signal::SIGQUIT].into_iter().collect();
+    // What whoever started this ignores (nohup) ends nothing here either.
+    let ignored = ignored(&std::fs::read_to_string("/proc/self/status").unwrap_or_default());
+    let ends = |signal: &Signal| ignored >> (*signal as u32 - 1) & 1 == 0;
+    let ending = [Signal::SIGTERM, Signal::SIGHUP, Signal::SIGINT, Signal::SIGQUIT];
+    let ending: SigSet = ending.into_iter().filter(ends).collect();
     // Threads inherit it: none of them is ended by a signal while the terminal is raw.
     let before = ending.thread_swap_mask(SigmaskHow::SIG_BLOCK).map_err(std::io::Error::from)?;
     let (end, ended) = channel();
@@ -44,6 +48,12 @@ pub fn run(path: &Path) -> Outcome {
     let outcome = on_terminal(path, &ended);
     let _ = before.thread_set_mask();
     outcome
+}
+
+/// The signals that a process ignores, as `/proc/PID/status` has them: signal 1 is the lowest bit.
+fn ignored(status: &str) -> u64 {
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0)
 }
 
 /// Hands on the first signal, then leaves the next one to the kernel: this thread does not block it and lives on.
@@ -101,7 +111,8 @@ fn show(
             model.learn(new);
         }
         model.columns = terminal.size()?.width;
-        terminal.draw(|frame| draw::all(frame, model, wall().unix_micros))?;
+        model.now = wall().unix_micros;
+        terminal.draw(|frame| draw::all(frame, model, model.now))?;
         if !event::poll(TURN)? {
             continue;
         }

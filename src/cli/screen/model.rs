@@ -1,7 +1,9 @@
 //! What the screen shows and what a key means. No terminal, no daemon, no clock.
 
 use super::super::explain;
+use super::super::explain_server;
 use super::super::paint::Paint;
+use super::super::servers::{list, word};
 use super::super::view::{Instance, Snapshot};
 use crate::daemon::doors::socket::Request;
 use ratatui::text::Span;
@@ -83,12 +85,21 @@ impl Act {
     }
 }
 
+/// What is explained.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum About {
+    /// An instance or a sync group, by its name.
+    Named(String),
+    Servers,
+    Sessions,
+}
+
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum Mode {
     Looking,
     Asking(Act, String),
-    /// The explanation of this instance, from this line of [`Model::explanation`] on.
-    Explaining(String, usize),
+    /// An explanation, from this line of [`Model::explanation`] on.
+    Explaining(About, usize),
 }
 
 #[derive(Clone, Debug)]
@@ -98,6 +109,8 @@ pub(super) struct Model {
     pub(super) colour: bool,
     /// How wide the terminal is.
     pub(super) columns: u16,
+    /// Microseconds since 1970.
+    pub(super) now: u64,
     /// The last picture; it stays on the screen while the daemon is gone.
     pub(super) picture: Option<Picture>,
     pub(super) lost: Option<String>,
@@ -117,6 +130,7 @@ impl Model {
             path,
             colour,
             columns: COLUMNS,
+            now: 0,
             picture: None,
             lost: None,
             log: VecDeque::new(),
@@ -169,11 +183,14 @@ impl Model {
         self.instances().get(self.position())
     }
 
-    /// The explanation of an instance, line by line as the terminal shows it: a sentence that is too long for a line goes on
-    /// in the next one.
-    pub(super) fn explanation(&self, name: &str) -> Vec<String> {
-        let text = self.picture.as_ref().and_then(|p| explain::render(&p.snapshot, Some(name), Paint::plain()));
-        let text = text.unwrap_or_else(|| format!("{name} is not there any more"));
+    /// An explanation, line by line as the terminal shows it: a sentence that is too long for a line goes on in the next one.
+    pub(super) fn explanation(&self, about: &About) -> Vec<String> {
+        let text = self.picture.as_ref().and_then(|picture| explained(picture, about, self.now));
+        let text = text.unwrap_or_else(|| match about {
+            About::Named(name) => format!("{name} is not there any more"),
+            About::Servers => "there is no virtual server".into(),
+            About::Sessions => "there is no BFD session".into(),
+        });
         text.lines().flat_map(|line| broken(line, usize::from(self.columns))).collect()
     }
 
@@ -188,8 +205,8 @@ impl Model {
                 }
                 None
             }
-            Mode::Explaining(name, from) => {
-                let lines = self.explanation(&name).len();
+            Mode::Explaining(about, from) => {
+                let lines = self.explanation(&about).len();
                 let from = match key {
                     Key::Up => from.saturating_sub(1),
                     Key::Down => (from + 1).min(lines.saturating_sub(1)),
@@ -197,7 +214,7 @@ impl Model {
                     Key::PageDown => (from + PAGE).min(lines.saturating_sub(1)),
                     Key::Enter | Key::Escape | Key::Letter(_) => return None,
                 };
-                self.mode = Mode::Explaining(name, from);
+                self.mode = Mode::Explaining(about, from);
                 None
             }
         }
@@ -214,14 +231,26 @@ impl Model {
             Key::Letter('d') => self.question(Act::Drain),
             Key::Letter('u') => self.question(Act::Undrain),
             Key::Letter('f') => self.question(Act::Failover),
-            Key::Letter('e') | Key::Enter => {
-                if let Some(instance) = self.instance() {
-                    self.mode = Mode::Explaining(instance.name.clone(), 0);
-                }
-            }
+            Key::Letter('e') | Key::Enter => match self.instance() {
+                Some(instance) => self.mode = Mode::Explaining(About::Named(instance.name.clone()), 0),
+                None => self.said = Some("there is no instance".into()),
+            },
+            Key::Letter('g') => match self.group() {
+                Some(group) => self.mode = Mode::Explaining(About::Named(group), 0),
+                None => self.said = Some("the chosen instance is in no sync group".into()),
+            },
+            Key::Letter('s') => self.mode = Mode::Explaining(About::Servers, 0),
+            Key::Letter('b') => self.mode = Mode::Explaining(About::Sessions, 0),
             Key::Letter(_) => {}
         }
         None
+    }
+
+    /// The sync group of the chosen instance.
+    fn group(&self) -> Option<String> {
+        let chosen = &self.instance()?.name;
+        let mut groups = self.picture.iter().flat_map(|picture| &picture.snapshot.groups);
+        groups.find(|group| group.members.contains(chosen)).map(|group| group.name.clone())
     }
 
     fn choose(&mut self, position: usize) {
@@ -233,6 +262,28 @@ impl Model {
         match self.instance() {
             Some(instance) => self.mode = Mode::Asking(act, instance.name.clone()),
             None => self.said = Some("there is no instance".into()),
+        }
+    }
+}
+
+/// What `vipctl explain` says; `None` where there is nothing to explain.
+fn explained(picture: &Picture, about: &About, now: u64) -> Option<String> {
+    let plain = Paint::plain();
+    match about {
+        About::Named(name) => explain::render(&picture.snapshot, Some(name), plain),
+        About::Servers => {
+            let services = list(&picture.servers, "services");
+            let (mut names, mut text) = (explain_server::names(services), String::new());
+            names.dedup();
+            for name in names {
+                text += &explain_server::render(services, Some(&name), now, plain).unwrap_or_default();
+            }
+            (!text.is_empty()).then_some(text)
+        }
+        About::Sessions => {
+            let names = list(&picture.sessions, "sessions").iter().map(|session| word(session, "name"));
+            let texts = names.filter_map(|name| explain::render(&picture.snapshot, Some(&name), plain));
+            Some(texts.collect::<String>()).filter(|text| !text.is_empty())
         }
     }
 }

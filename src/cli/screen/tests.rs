@@ -1,5 +1,5 @@
 use super::draw;
-use super::model::{Key, Mode, Model, News, Picture, Wish};
+use super::model::{About, Key, Mode, Model, News, Picture, Wish};
 use crate::daemon::doors::socket::Request;
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
@@ -137,12 +137,12 @@ fn an_explanation_opens_and_closes_and_a_lost_daemon_is_said_so() {
 fn an_explanation_can_be_read_to_its_end_on_a_narrow_terminal() {
     let mut model = model(&[("VI_1", "MASTER")]);
     model.columns = 20;
-    let all = model.explanation("VI_1");
+    let all = model.explanation(&About::Named("VI_1".into()));
     assert!(all.iter().all(|line| line.chars().count() <= 20), "{all:?}");
     model.columns = 1000;
-    assert!(model.explanation("VI_1").len() < all.len());
+    assert!(model.explanation(&About::Named("VI_1".into())).len() < all.len());
     let words = |lines: &[String]| lines.join(" ").split_whitespace().map(str::to_owned).collect::<Vec<_>>();
-    assert_eq!(words(&model.explanation("VI_1")), words(&all));
+    assert_eq!(words(&model.explanation(&About::Named("VI_1".into()))), words(&all));
     model.columns = 20;
     model.press(Key::Letter('e'));
     for _ in 0..all.len() * 2 {
@@ -165,4 +165,28 @@ fn the_log_is_bounded_and_stays_before_the_eyes_of_who_reads_it() {
     model.learn(News::Happened(1502, "event 1502.".into()));
     assert_eq!(before.last(), lines(&model, 80, 24).last());
     assert!(before[22].contains("event 1496.") && lines(&model, 80, 24)[22].contains("event 1496."), "{before:?}");
+}
+
+/// What a signal that is ignored from the beginning (nohup) must not do is end the screen.
+#[test]
+fn signals_that_are_ignored_are_read_from_the_kernel() {
+    assert_eq!(super::ignored("Name:\tvipctl\nSigIgn:\t0000000000001001\nSigCgt:\t0\n"), 0x1001);
+    assert_eq!(super::ignored(""), 0);
+}
+
+#[test]
+fn groups_servers_and_sessions_are_explained_too() {
+    let mut screen = model(&[("VI_1", "MASTER")]);
+    screen.press(Key::Letter('s'));
+    assert_eq!(screen.mode, Mode::Explaining(About::Servers, 0));
+    let text = lines(&screen, 80, 24).join("\n");
+    assert!(text.contains("10.0.0.10:80 has its quorum"), "{text}");
+    screen.press(Key::Escape);
+    screen.press(Key::Letter('b'));
+    let text = lines(&screen, 80, 24).join("\n");
+    assert!(text.contains("there is no BFD session"), "the engine tracks none: {text}");
+    screen.press(Key::Escape);
+    screen.press(Key::Letter('g'));
+    assert_eq!(screen.mode, Mode::Looking);
+    assert!(lines(&screen, 80, 24).join("\n").contains("is in no sync group"));
 }
