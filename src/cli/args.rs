@@ -391,7 +391,7 @@ pub enum BfdWhat {
 
 #[derive(Debug, Args)]
 pub struct Which {
-    /// One instance; all if not given.
+    /// One instance, or a sync group; all if not given.
     pub instance: Option<String>,
     #[command(flatten)]
     pub daemon: Daemon,
@@ -436,9 +436,10 @@ pub struct Probe {
 
 #[derive(Debug, Args)]
 pub struct Doctor {
-    /// The configuration to look at the machine with.
-    #[arg(default_value = "/etc/keepalived/keepalived.conf", value_name = "FILE")]
-    pub file: PathBuf,
+    /// The configuration to look at the machine with; /etc/keepalived/keepalived.conf by default, or that of the daemon
+    /// that runs where there is no such file.
+    #[arg(value_name = "FILE")]
+    pub file: Option<PathBuf>,
     #[command(flatten)]
     pub daemon: Daemon,
     /// A list of findings.

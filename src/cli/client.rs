@@ -19,6 +19,8 @@ pub const PATIENCE: Duration = Duration::from_millis(2_500);
 const WORK: Duration = Duration::from_secs(120);
 /// Between two attempts to connect to a daemon whose queue of connections is full.
 const AGAIN: Duration = Duration::from_millis(50);
+/// So long a look at a socket takes at most, before somebody waits for its daemon.
+const GLANCE: Duration = Duration::from_millis(150);
 
 /// A connection to one daemon.
 #[derive(Debug)]
@@ -52,7 +54,7 @@ impl Client {
     /// # Errors
     /// Nobody listens at `path`, or this user may not ask.
     pub fn open(path: &Path) -> Result<Client, Trouble> {
-        let stream = connected(path).map_err(|e| {
+        let stream = connected(path, PATIENCE).map_err(|e| {
             let trouble = Trouble::new(format!("no daemon answers at {}: {e}", path.display()));
             match e.kind() {
                 ErrorKind::PermissionDenied => trouble.help("ask as root"),
@@ -209,8 +211,8 @@ pub fn path_of(daemon: &Daemon) -> Result<PathBuf, Trouble> {
     }
 }
 
-/// Never waits for longer than the patience, as connect(2) does while the queue of a daemon that does not accept is full.
-fn connected(path: &Path) -> std::io::Result<UnixStream> {
+/// Never waits for longer than that, as connect(2) does while the queue of a daemon that does not accept is full.
+fn connected(path: &Path, patience: Duration) -> std::io::Result<UnixStream> {
     let begun = Instant::now();
     loop {
         let socket = socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None)?;
@@ -220,7 +222,7 @@ fn connected(path: &Path) -> std::io::Result<UnixStream> {
                 socket.set_nonblocking(false)?;
                 return Ok(std::os::fd::OwnedFd::from(socket).into());
             }
-            Err(e) if e.kind() == ErrorKind::WouldBlock && begun.elapsed() < PATIENCE => std::thread::sleep(AGAIN),
+            Err(e) if e.kind() == ErrorKind::WouldBlock && begun.elapsed() < patience => std::thread::sleep(AGAIN),
             Err(e) if e.kind() == ErrorKind::WouldBlock => {
                 return Err(std::io::Error::new(
                     ErrorKind::TimedOut,
@@ -269,7 +271,7 @@ fn listens(path: &Path) -> bool {
 /// # Errors
 /// `PermissionDenied`: another user's; `TimedOut`: somebody listens and does not take them; else nobody listens.
 pub fn reach(path: &Path) -> std::io::Result<()> {
-    connected(path).map(|_| ())
+    connected(path, GLANCE).map(|_| ())
 }
 
 /// The plain path if somebody listens there, else the only other socket where somebody does.

@@ -3,10 +3,11 @@
 use super::Outcome;
 use super::Trouble;
 use super::args::Fmt;
+use super::files::STDIN;
 use super::steer;
 use crate::config::text::fmt::format;
 use std::ffi::OsString;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -14,7 +15,17 @@ pub(crate) fn run(args: &Fmt) -> Outcome {
     let mut different = false;
     for file in &args.files {
         let trouble = |e: std::io::Error| Trouble::new(format!("{}: {e}", file.display()));
-        let before = std::fs::read(file).map_err(trouble)?;
+        let stdin = file == Path::new(STDIN);
+        if stdin && args.write {
+            return Err(Trouble::new("standard input cannot be written in place").help("leave --write out"));
+        }
+        let before = if stdin {
+            let mut all = Vec::new();
+            std::io::stdin().lock().read_to_end(&mut all).map(|_| all)
+        } else {
+            std::fs::read(file)
+        };
+        let before = before.map_err(trouble)?;
         let after = format(&before);
         if args.check {
             if before != after {

@@ -54,7 +54,13 @@ fn hand_over(daemon: &Daemon, name: Option<&str>, request: &Request, how: &str) 
         other => return Err(unexpected(&other)),
     }
     if masters.is_empty() {
-        return print(&format!("nothing to hand over: {}{how}\n", standing(&concerned)));
+        let then = match request {
+            Request::Drain { keep: false, .. } => {
+                "; it stays backup while another router lives, until `vipctl undrain`"
+            }
+            _ => how,
+        };
+        return print(&format!("nothing to hand over: {}{then}\n", standing(&concerned)));
     }
     let begun = Instant::now();
     // Its own patience ends after two of its intervals; then the protocol's whole down timer at most.
@@ -104,6 +110,7 @@ fn hand_over(daemon: &Daemon, name: Option<&str>, request: &Request, how: &str) 
 fn concerned<'s>(snapshot: &'s Snapshot, name: Option<&str>) -> Vec<&'s Instance> {
     let Some(name) = name else { return snapshot.instances.iter().collect() };
     let group = snapshot.groups.iter().find(|group| group.members.iter().any(|member| member == name));
+    let group = group.or_else(|| snapshot.groups.iter().find(|group| group.name == name));
     let wanted = |i: &&Instance| i.name == name || group.is_some_and(|group| group.members.contains(&i.name));
     snapshot.instances.iter().filter(wanted).collect()
 }

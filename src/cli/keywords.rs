@@ -36,9 +36,9 @@ fn inside(wanted: &str) -> Result<Vec<&'static Keyword>, Trouble> {
     let mut names: Vec<&str> = all().iter().flat_map(|k| [k.block, k.keyword]).filter(|n| !n.is_empty()).collect();
     names.sort_unstable();
     names.dedup();
-    let trouble = Trouble::new(format!("there is no block or keyword {wanted}"));
+    let trouble = Trouble::new(format!("there is no block or keyword `{wanted}`"));
     Err(match crate::config::table::block::nearest(wanted, names.into_iter()) {
-        Some(near) => trouble.help(format!("did you mean {near}?")),
+        Some(near) => trouble.help(format!("did you mean `{near}`?")),
         None => trouble.help("`vipctl keywords` lists all"),
     })
 }

@@ -66,7 +66,7 @@ struct Row {
 /// Names that are none; no server has what was asked for.
 pub(super) fn run(args: &Status, names: &[String]) -> Outcome {
     if let Some(bad) = names.iter().find(|name| name.is_empty() || name.starts_with('-')) {
-        return Err(Trouble::new(format!("\"{bad}\" is no host that ssh could go to")));
+        return Err(Trouble::new(format!("`{bad}` is no host that ssh could go to")));
     }
     let patience = Duration::from_secs_f64(args.within);
     let salt = Salt::fresh()?;

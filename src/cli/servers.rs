@@ -21,7 +21,7 @@ pub(crate) fn show(args: &Servers) -> Outcome {
     let chosen: Vec<Value> = all.iter().filter(|service| named(service)).cloned().collect();
     if let (true, Some(name)) = (chosen.is_empty(), &args.service) {
         let names: Vec<String> = all.iter().map(|service| word(service, "name")).collect();
-        let trouble = Trouble::new(format!("there is no virtual server {name}"));
+        let trouble = Trouble::new(format!("there is no virtual server `{name}`"));
         return Err(if names.is_empty() { trouble } else { trouble.help(format!("there are: {}", names.join(", "))) });
     }
     if args.json {
@@ -70,7 +70,8 @@ pub(crate) fn number(of: &Value, key: &str) -> Option<u64> {
 /// The whole answer, ready to be printed. `now`: microseconds since 1970.
 pub fn render(services: &[Value], ipvs: bool, now: u64, paint: Paint) -> String {
     let mut text = String::new();
-    if !ipvs {
+    // Without a virtual server nobody has asked for the table.
+    if !ipvs && !services.is_empty() {
         text += &paint.bad("The kernel's table cannot be read: nothing is balanced. See the log.\n");
     }
     if services.is_empty() {

@@ -28,7 +28,7 @@ impl Chosen<'_> {
             let known = snapshot.instances.iter().any(|i| i.name == *name)
                 || snapshot.groups.iter().any(|group| group.name == *name);
             if !known {
-                return Err(format!("there is no instance or group {name}"));
+                return Err(format!("there is no instance or group `{name}`"));
             }
         }
         let address = self.address.map(|address| address.to_string());

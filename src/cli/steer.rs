@@ -14,6 +14,7 @@ use super::servers;
 use super::status;
 use super::view::Snapshot;
 use crate::daemon::doors::socket::{Reply, Request, SCHEMA};
+use crate::spec::first_few;
 use serde_json::{Value, json};
 use std::io::Write;
 use std::process::ExitCode;
@@ -49,18 +50,22 @@ fn chosen(mut raw: Value, view: &Snapshot, which: &status::Chosen<'_>) -> Result
 
 /// What there is instead.
 fn unknown(reason: String, view: &Snapshot) -> Trouble {
-    let names: Vec<&str> = view.instances.iter().map(|i| i.name.as_str()).collect();
-    match names.as_slice() {
-        [] => Trouble::new("no VRRP instance is configured"),
-        names => Trouble::new(reason).help(format!("there are: {}", names.join(", "))),
+    if view.instances.is_empty() {
+        return Trouble::new("no VRRP instance is configured");
     }
+    let groups = view.groups.iter().map(|group| group.name.as_str());
+    let names = view.instances.iter().map(|i| i.name.as_str()).chain(groups);
+    Trouble::new(reason).help(format!("there are: {}", first_few(names, 20, ", ")))
 }
 
 /// For scripts: the exit code is the answer.
 pub fn is_master(args: &IsMaster) -> Outcome {
     let (_, view) = Client::connect(&args.daemon)?.status()?;
     let names = [args.what.clone()];
-    let which = match args.what.parse() {
+    // As an address is written in a configuration, with its prefix length.
+    let (address, length) = args.what.split_once('/').unwrap_or((&args.what, ""));
+    let plain = length.bytes().all(|digit| digit.is_ascii_digit());
+    let which = match if plain { address.parse() } else { args.what.parse() } {
         Ok(address) => status::Chosen { names: &[], address: Some(address) },
         Err(_) => status::Chosen { names: &names, address: None },
     };
@@ -84,7 +89,7 @@ pub(crate) fn explain(args: &Explain) -> Outcome {
     if texts.is_empty() {
         let reason = only.map_or_else(
             || "nothing is configured".to_owned(),
-            |name| format!("there is no instance, group or server {name}"),
+            |name| format!("there is no instance, group or server `{name}`"),
         );
         let mut names: Vec<String> = view.instances.iter().map(|i| i.name.clone()).collect();
         names.extend(explain_server::names(&services));

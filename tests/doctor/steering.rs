@@ -103,3 +103,35 @@ fn a_configuration_on_standard_input_is_checked() {
     let ran = pair.primary.run(&format!("VIPD_CONTROL= {vipctl} status"));
     assert_eq!(ran.status.code(), Some(0), "{}", String::from_utf8_lossy(&ran.stderr));
 }
+
+/// What `status` and `is-master` take, the verbs that steer take too: a sync group by its name.
+#[test]
+fn a_group_is_steered_by_its_name_and_an_address_asked_for_as_it_is_written() {
+    let Some(pair) = Pair::new("ste-group") else { return };
+    let two = |priority: u8| {
+        let one = |n: u8| {
+            format!(
+                "vrrp_instance V{n} {{\n    interface eth0\n    virtual_router_id 5{n}\n    priority {priority}\n    \
+                 virtual_ipaddress {{\n        10.0.0.2{n}/24\n    }}\n}}\n"
+            )
+        };
+        format!("vrrp_sync_group G {{\n    group {{\n        V1\n        V2\n    }}\n}}\n{}{}", one(1), one(2))
+    };
+    pair.start(&two(150), &two(100));
+    says(&pair.primary, "is-master G", &["V1 is MASTER", "V2 is MASTER"]);
+    assert_eq!(ask(&pair.primary, "is-master 10.0.0.21/24").1, 0);
+    let (text, code) = ask(&pair.primary, "drain G");
+    assert!(
+        code == 0 && text.contains("V1: 10.0.0.12 took over") && text.contains("V2: 10.0.0.12 took"),
+        "{code}: {text}"
+    );
+    let (text, _) = ask(&pair.primary, "drain V2");
+    assert!(text.contains("nothing to hand over") && text.contains("until `vipctl undrain`"), "{text}");
+    assert_eq!(ask(&pair.primary, "undrain G").1, 0);
+    says(&pair.primary, "is-master G", &["V1 is MASTER", "V2 is MASTER"]);
+    assert_eq!(ask(&pair.primary, "announce G").1, 0);
+    let (text, code) = ask(&pair.primary, "failover nobody");
+    assert!(code == 2 && text.contains("no instance or group `nobody`; there are V1, V2, G"), "{code}: {text}");
+    let (text, _) = ask(&pair.primary, "servers");
+    assert!(!text.contains("nothing is balanced"), "{text}");
+}

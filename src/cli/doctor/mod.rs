@@ -17,12 +17,15 @@ pub use running::Asked;
 
 use super::Outcome;
 use super::args::Doctor;
+use super::client::Client;
 use super::files::{Where, load};
 use super::paint::Paint;
 use super::steer;
 use crate::config::report::{Class, Diagnostics, Level};
+use crate::daemon::doors::socket::{Reply, Request};
 use crate::spec::{IfName, InstanceSpec, Spec};
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 /// How much a finding matters.
@@ -137,20 +140,21 @@ pub fn examine(spec: &Spec, machine: &dyn Machine) -> Vec<Finding> {
 }
 
 pub(crate) fn run(args: &Doctor) -> Outcome {
-    let (spec, diagnostics) = load(&args.file, None, Where::Here)?;
+    let file = &file_of(args);
+    let (spec, diagnostics) = load(file, None, Where::Here)?;
     let machine = Mounted::new(args.root.clone(), args.daemon.control.clone());
-    let mut findings = vec![configuration(&args.file.display().to_string(), &diagnostics)];
+    let mut findings = vec![configuration(&file.display().to_string(), spec.is_some(), &diagnostics)];
     findings.extend(script_security(&diagnostics));
     match &spec {
         Some(spec) => findings.extend(examine(spec, &machine)),
         None => {
             findings.push(
                 Finding::new(Weight::Problem, "configuration", "the daemon would not start with this configuration")
-                    .cure(format!("vipctl check {}", args.file.display())),
+                    .cure(format!("vipctl check {}", file.display())),
             );
             // What keeps it from starting may be the machine, such as an interface that is not there: taken for a
             // configuration of another machine it can still be held against this one.
-            if let (Some(spec), _) = load(&args.file, None, Where::Anywhere)? {
+            if let (Some(spec), _) = load(file, None, Where::Anywhere)? {
                 findings.extend(examine(&spec, &machine));
             }
         }
@@ -164,11 +168,25 @@ pub(crate) fn run(args: &Doctor) -> Outcome {
     Ok(if worst >= Weight::Warning { ExitCode::from(1) } else { ExitCode::SUCCESS })
 }
 
-fn configuration(file: &str, diagnostics: &Diagnostics) -> Finding {
+/// The file to look at the machine with.
+fn file_of(args: &Doctor) -> PathBuf {
+    let usual = || PathBuf::from("/etc/keepalived/keepalived.conf");
+    let running = || {
+        let here = args.root.is_none() && !usual().exists();
+        match here.then(|| Client::connect(&args.daemon).and_then(|mut client| client.ask(&Request::Hello)))? {
+            Ok(Reply::Hello { config, .. }) => Some(config),
+            _ => None,
+        }
+    };
+    args.file.clone().or_else(running).unwrap_or_else(usual)
+}
+
+fn configuration(file: &str, usable: bool, diagnostics: &Diagnostics) -> Finding {
     let errors = diagnostics.list.iter().filter(|d| d.class.level() == Level::Error).count();
     let warnings = diagnostics.list.iter().filter(|d| d.class.level() == Level::Warning).count();
     let say = |weight, what: String| Finding::new(weight, "configuration", what).cure(format!("vipctl check {file}"));
     match (errors, warnings) {
+        (0, 0) if !usable => say(Weight::Problem, format!("{file} cannot be used")),
         (0, 0) => Finding::new(Weight::Good, "configuration", format!("{file} has no mistakes")),
         (0, n) => say(Weight::Note, format!("{file}: {n} warnings")),
         (n, _) => say(Weight::Problem, format!("{file}: {n} errors")),

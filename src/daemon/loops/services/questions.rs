@@ -19,7 +19,7 @@ use crate::handover;
 use crate::kernel::addresses;
 use crate::kernel::aside;
 use crate::observe::balance::story;
-use crate::spec::{InstanceSpec, Spec};
+use crate::spec::{GroupId, InstanceSpec, Spec, first_few};
 use crate::wire::Priority;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -96,7 +96,7 @@ impl Services {
             let reply = match was.await {
                 Ok(true) if down => Reply::Done { message: format!("{name} is shut down, and says so to its peer") },
                 Ok(true) => Reply::Done { message: format!("{name} may come up again") },
-                _ => Reply::Refused { reason: format!("there is no BFD session {name}"), diagnostics: None },
+                _ => Reply::Refused { reason: format!("there is no BFD session `{name}`"), diagnostics: None },
             };
             let _ = answer.send(reply);
         });
@@ -184,16 +184,26 @@ impl Services {
 
     fn steer(&self, steer: Steer, instance: Option<String>) -> Reply {
         let spec = self.parts.hub.spec();
-        if let Some(name) = &instance
-            && !spec.instances.iter().any(|i| *i.name == **name)
-        {
-            let names: Vec<&str> = spec.instances.iter().map(|i| &*i.name).collect();
-            let reason = format!("there is no instance {name}; there are {}", names.join(", "));
+        let Some(name) = instance else {
+            let message = format!("{} instances", spec.instances.len());
+            let _ = self.parts.engine.send(News::Steer(steer, None));
+            return Reply::Done { message };
+        };
+        let group = spec.groups.iter().find(|group| *group.name == *name);
+        let of_group = group.iter().flat_map(|group| &group.members).filter_map(|id| spec.instances.get(id.index()));
+        let named = spec.instances.iter().filter(|one| *one.name == *name);
+        let meant: Vec<Box<str>> = named.chain(of_group).map(|one| one.name.clone()).collect();
+        if meant.is_empty() {
+            let names = spec.instances.iter().map(|one| &*one.name).chain(spec.groups.iter().map(|group| &*group.name));
+            let reason = format!("there is no instance or group `{name}`; there are {}", first_few(names, 20, ", "));
             return Reply::Refused { reason, diagnostics: None };
         }
-        let message = instance.clone().unwrap_or_else(|| format!("{} instances", spec.instances.len()));
-        let _ = self.parts.engine.send(News::Steer(steer, instance.map(Into::into)));
-        Reply::Done { message }
+        // A group moves as a whole, whichever member leads it; what is announced is each member's own.
+        let most = if matches!(steer, Steer::Announce) { meant.len() } else { 1 };
+        for one in meant.into_iter().take(most) {
+            let _ = self.parts.engine.send(News::Steer(steer, Some(one)));
+        }
+        Reply::Done { message: name }
     }
 
     /// Other base priorities or preemption, until the next reload: all of them, or none.
@@ -206,7 +216,7 @@ impl Services {
         let mut said = Vec::new();
         for Adjustment { instance: name, priority, preempt } in changes {
             let Some(one) = spec.instances.iter_mut().find(|one| *one.name == **name) else {
-                return refuse(format!("there is no instance {name}"));
+                return refuse(format!("there is no instance `{name}`"));
             };
             if let Some(priority) = *priority {
                 if priority == 0 {
@@ -234,7 +244,12 @@ impl Services {
     /// Names of one instance and the rest of its group, or of all: a drain moves a group as a whole.
     fn concerned(&self, instance: Option<&str>) -> BTreeSet<Box<str>> {
         let spec = self.parts.hub.spec();
-        let group = spec.instances.iter().find(|i| Some(&*i.name) == instance).and_then(|i| i.group);
+        let own = spec.instances.iter().find(|i| Some(&*i.name) == instance);
+        let named = || spec.groups.iter().position(|group| Some(&*group.name) == instance);
+        let group = match own {
+            Some(own) => own.group,
+            None => named().map(|at| GroupId(at as u32)),
+        };
         let wanted =
             |i: &&InstanceSpec| instance.is_none_or(|name| *i.name == *name) || (group.is_some() && i.group == group);
         spec.instances.iter().filter(wanted).map(|i| i.name.clone()).collect()
@@ -419,7 +434,7 @@ impl Services {
         self.parts.checker.send(checker::News::Command(command, ask));
         self.answers.spawn(async move {
             let reply = match asked.await {
-                Ok(0) => Reply::Refused { reason: format!("there is no real server {text}"), diagnostics: None },
+                Ok(0) => Reply::Refused { reason: format!("there is no real server `{text}`"), diagnostics: None },
                 Ok(1) => Reply::Done { message: done },
                 Ok(services) => Reply::Done { message: format!("{done} in {services} virtual servers") },
                 Err(_) => Reply::Refused { reason: "the daemon checks no servers".into(), diagnostics: None },
