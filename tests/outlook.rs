@@ -84,13 +84,12 @@ fn servers(number: usize) -> Vec<(String, String)> {
     let hold = [dice.of_list(&["", "", "", "nopreempt", "preempt_delay 7"]), ""];
     let hold = [hold[0], if dice.one_in(2) { hold[0] } else { "" }];
     let steps = 10 + dice.below(6) * 10;
-    let more: Vec<[&str; 4]> = (0..instances)
+    let more: Vec<[&str; 3]> = (0..instances)
         .map(|_| {
             [
                 dice.of_list(&["", "", "prog", "prog weight -40", "prog weight 20 reverse"]),
                 dice.of_list(&["", "", "chk weight -60 reverse", "chk weight 40 reverse"]),
                 dice.of_list(&["", "", "", "down_timer_adverts 2", "accept", "no_accept", "down_timer_adverts 5"]),
-                dice.of_list(&["", "", "", "session", "session weight -50"]),
             ]
         })
         .collect();
@@ -103,8 +102,6 @@ fn servers(number: usize) -> Vec<(String, String)> {
         text += "vrrp_script chk {\n script /usr/bin/true\n interval 1\n timeout 2\n fall 2\n rise 1\n}\n";
         text += "vrrp_script other {\n script /usr/bin/true\n interval 2\n fall 1\n rise 1\n}\n";
         text += "vrrp_track_file file {\n file /etc/passwd\n}\nvrrp_track_process prog {\n process haproxy\n}\n";
-        let (there, here) = (if at == 0 { 2 } else { 1 }, at + 1);
-        text += &format!("bfd_instance session {{\n neighbor_ip 10.0.9.{there}\n source_ip 10.0.9.{here}\n}}\n");
         if grouped {
             let tracking = if weighted { "sync_group_tracking_weight\n" } else { "" };
             text += &format!("vrrp_sync_group G {{\n group {{\n V1\n V2\n }}\n {tracking}}}\n");
@@ -116,7 +113,7 @@ fn servers(number: usize) -> Vec<(String, String)> {
             text +=
                 &format!("vrrp_instance V{n} {{\n interface eth{n}\n virtual_router_id {n}\n priority {priority}\n");
             text += &format!(" version {version}\n advert_int {advert}\n {hold}\n");
-            let [program, turned, word, session] = if lonely && at > 0 { [""; 4] } else { more[n - 1] };
+            let [program, turned, word] = if lonely && at > 0 { [""; 3] } else { more[n - 1] };
             let word = if word.contains("accept") && version == 2 { "" } else { word };
             text += &format!(" {word}\n");
             if hold.is_empty() && (starts == "all" || (starts == "first" && at == 0)) {
@@ -132,7 +129,7 @@ fn servers(number: usize) -> Vec<(String, String)> {
                 " track_script {{\n  {}\n  {other}\n }}\n track_interface {{\n  {interface}\n }}\n",
                 if turned.is_empty() { script } else { turned }
             );
-            text += &format!(" track_process {{\n  {program}\n }}\n track_bfd {{\n  {session}\n }}\n");
+            text += &format!(" track_process {{\n  {program}\n }}\n");
             text += &format!(" track_file {{\n  {file}\n }}\n virtual_ipaddress {{\n  10.0.{n}.100/24\n }}\n}}\n");
         }
         all.push((["a", "b", "c"][at].to_owned(), text));
