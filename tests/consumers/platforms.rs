@@ -150,7 +150,18 @@ pub(super) fn neutron_sees_the_addresses_in_order_and_the_files_of_its_choice() 
     let files = format!("-P -p {0}/ka.pid -r {0}/ka.pid-vrrp", ground.directory.display());
     let out = ground.run_program(&program(&ground), &files);
     assert_eq!(out.status.code(), Some(0), "{}", String::from_utf8_lossy(&out.stderr));
-    let read = |name: &str| std::fs::read_to_string(ground.directory.join(name)).unwrap();
+    // keepalived's second process writes its file in its own time, after the first has gone to the background.
+    let read = |name: &str| {
+        let begun = std::time::Instant::now();
+        loop {
+            let text = std::fs::read_to_string(ground.directory.join(name)).unwrap_or_default();
+            if text.ends_with('\n') {
+                return text;
+            }
+            assert!(begun.elapsed() < PATIENCE, "no {name}");
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+    };
     let pid: i32 = read("ka.pid").trim().parse().unwrap();
     let of_vrrp = read("ka.pid-vrrp").trim().parse::<i32>().unwrap();
     assert_eq!(of_vrrp == pid, is_vipd(), "vipd is one process");
