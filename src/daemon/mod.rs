@@ -24,12 +24,13 @@ pub mod pidfile;
 pub mod reading;
 pub mod reload;
 pub mod schedule;
-
+mod serve;
 mod signals;
 mod start;
 mod systemd;
 mod trackers;
 mod usage;
+mod wind_up;
 
 pub use options::*;
 pub use signals::{hold as hold_signals, release as release_signals};

@@ -1,4 +1,4 @@
-//! The instances of an engine, with what was last shown of each: a question about thousands of them makes anew only what has
+//! The instances of an engine, with what was last shown of each: a question about thousands of them rebuilds only what has
 //! been touched since the last one, and shares the rest with whoever asked before.
 //!
 //! Whoever is lent an instance to change it has touched it: there is no other way to one. What a view shows of the world around
