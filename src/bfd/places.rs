@@ -18,7 +18,8 @@ pub(super) struct Places {
 struct Place {
     name: IfName,
     running: bool,
-    addresses: Vec<Address>,
+    /// By address and prefix length: there may be thousands.
+    addresses: BTreeMap<(IpAddr, u8), Address>,
 }
 
 impl Places {
@@ -34,12 +35,20 @@ impl Places {
         match fact {
             Local::Dump(links) => {
                 self.known = true;
-                let place = |link: Link| Place { name: link.name, running: link.running, addresses: link.addresses };
+                let keyed = |address: Address| ((address.address, address.prefix), address);
+                let place = |link: Link| Place {
+                    name: link.name,
+                    running: link.running,
+                    addresses: link.addresses.into_iter().map(keyed).collect(),
+                };
                 self.links = links.into_iter().map(|link| (link.index, place(link))).collect();
             }
             Local::Changed { index, name, running } => {
-                let place =
-                    self.links.entry(index).or_insert_with(|| Place { name: name.clone(), running, addresses: vec![] });
+                let place = self.links.entry(index).or_insert_with(|| Place {
+                    name: name.clone(),
+                    running,
+                    addresses: BTreeMap::new(),
+                });
                 (place.name, place.running) = (name, running);
             }
             Local::Gone { index } => {
@@ -47,15 +56,11 @@ impl Places {
             }
             Local::Address { index, address } => {
                 let Some(place) = self.links.get_mut(&index) else { return };
-                let same = |known: &&mut Address| (known.address, known.prefix) == (address.address, address.prefix);
-                match place.addresses.iter_mut().find(same) {
-                    Some(known) => *known = address,
-                    None => place.addresses.push(address),
-                }
+                place.addresses.insert((address.address, address.prefix), address);
             }
             Local::AddressGone { index, address, prefix } => {
                 if let Some(place) = self.links.get_mut(&index) {
-                    place.addresses.retain(|known| (known.address, known.prefix) != (address, prefix));
+                    place.addresses.remove(&(address, prefix));
                 }
             }
         }
@@ -102,12 +107,12 @@ impl Places {
 }
 
 fn holds(place: &Place, address: IpAddr) -> bool {
-    place.addresses.iter().any(|known| known.address == address && known.usable)
+    place.addresses.values().any(|known| known.address == address && known.usable)
 }
 
 /// Is `neighbor` on the subnet of one of the interface's addresses?
 fn reaches(place: &Place, neighbor: IpAddr) -> bool {
-    place.addresses.iter().any(|known| same_subnet(known.address, neighbor, known.prefix))
+    place.addresses.values().any(|known| same_subnet(known.address, neighbor, known.prefix))
 }
 
 fn same_subnet(one: IpAddr, two: IpAddr, prefix: u8) -> bool {
