@@ -40,8 +40,8 @@ pub fn give_back() {
     unsafe {
         libc::malloc_trim(0);
     }
-    let maps = std::fs::read_to_string("/proc/self/maps").unwrap_or_default();
-    for (from, length) in own_text(&maps) {
+    let maps = std::fs::read_to_string("/proc/self/smaps").unwrap_or_default();
+    for (from, length) in own_constants(&maps) {
         // SAFETY: the range is mapped from a file, privately and without the right to write, so that every page of it can be
         // read from there again. A range that is locked in memory is refused, which is as it should be.
         unsafe {
@@ -50,23 +50,34 @@ pub fn give_back() {
     }
 }
 
-/// Start and length of the executable parts of the program itself, from a text as /proc/self/maps: those of the file that is
-/// mapped first. What was changed by relocation is in other parts, which are left alone.
-fn own_text(maps: &str) -> Vec<(usize, usize)> {
+/// Start and length of the executable parts of the program itself and of the one that begins with its ELF header (constants and
+/// tables for unwinding), from a text as /proc/self/smaps: those of the file that is mapped first. The program writes to neither;
+/// what was changed by relocation is in other parts. One of which a page is this process's own is left alone: a debugger has set
+/// a breakpoint there.
+fn own_constants(smaps: &str) -> Vec<(usize, usize)> {
     let mut own = None;
     let mut found = Vec::new();
-    for line in maps.lines() {
-        let mut words = line.split_ascii_whitespace();
-        let (Some(range), Some(rights), Some(path)) = (words.next(), words.next(), words.nth(3)) else { continue };
-        if *own.get_or_insert(path) != path || rights != "r-xp" {
-            continue;
+    let mut last = None;
+    for line in smaps.lines() {
+        let words: Vec<&str> = line.split_ascii_whitespace().collect();
+        match words.as_slice() {
+            ["Anonymous:", amount, "kB"] => found.extend(last.take().filter(|_| *amount == "0")),
+            [range, rights, offset, _, _, path] => {
+                let constant = *rights == "r-xp" || (*rights == "r--p" && offset.bytes().all(|digit| digit == b'0'));
+                let is_own = *own.get_or_insert((*path).to_owned()) == **path;
+                last = bounds(range).filter(|_| constant && is_own);
+            }
+            [first, ..] if first.contains('-') => last = None,
+            _ => {}
         }
-        let bounds = range
-            .split_once('-')
-            .and_then(|(from, to)| Some((usize::from_str_radix(from, 16).ok()?, usize::from_str_radix(to, 16).ok()?)));
-        found.extend(bounds.map(|(from, to)| (from, to.saturating_sub(from))));
     }
     found
+}
+
+fn bounds(range: &str) -> Option<(usize, usize)> {
+    let (from, to) = range.split_once('-')?;
+    let (from, to) = (usize::from_str_radix(from, 16).ok()?, usize::from_str_radix(to, 16).ok()?);
+    Some((from, to.checked_sub(from)?))
 }
 
 #[cfg(test)]
@@ -74,15 +85,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_the_text_of_the_program_itself_is_let_go() {
-        let maps = "55d0a0000000-55d0a0100000 r--p 00000000 fe:00 77   /usr/sbin/vipd\n\
-                    55d0a0100000-55d0a0180000 r-xp 00100000 fe:00 77   /usr/sbin/vipd\n\
-                    55d0a0180000-55d0a0190000 rw-p 00180000 fe:00 77   /usr/sbin/vipd\n\
-                    55d0a1000000-55d0a1100000 rw-p 00000000 00:00 0    [heap]\n\
-                    7f0000000000-7f0000100000 r-xp 00000000 fe:00 78   /usr/lib/libc.so.6\n\
-                    7f0000200000-7f0000300000 r-xp 00000000 00:00 0\n";
-        assert_eq!(own_text(maps), [(0x55d0_a010_0000, 0x8_0000)]);
-        assert!(own_text("").is_empty());
+    fn only_what_is_never_written_to_is_let_go() {
+        let part = |header: &str, own: u32| format!("{header}\nRss:  512 kB\nAnonymous:  {own} kB\nVmFlags: rd ex\n");
+        let text = "55d0a0100000-55d0a0180000 r-xp 00100000 fe:00 77   /usr/sbin/vipd";
+        let maps = |own| {
+            [
+                part("55d0a0000000-55d0a0100000 r--p 00000000 fe:00 77   /usr/sbin/vipd", 0),
+                part(text, own),
+                part("55d0a0180000-55d0a0188000 r--p 00180000 fe:00 77   /usr/sbin/vipd", 0),
+                part("55d0a0188000-55d0a0190000 rw-p 00188000 fe:00 77   /usr/sbin/vipd", 0),
+                part("55d0a1000000-55d0a1100000 rw-p 00000000 00:00 0    [heap]", 0),
+                part("7f0000000000-7f0000100000 r-xp 00000000 fe:00 78   /usr/lib/libc.so.6", 0),
+                part("7f0000200000-7f0000300000 r-xp 00000000 00:00 0", 0),
+            ]
+            .concat()
+        };
+        assert_eq!(own_constants(&maps(0)), [(0x55d0_a000_0000, 0x10_0000), (0x55d0_a010_0000, 0x8_0000)]);
+        // A breakpoint.
+        assert_eq!(own_constants(&maps(4)), [(0x55d0_a000_0000, 0x10_0000)]);
+        assert!(own_constants("").is_empty());
     }
 
     #[test]
