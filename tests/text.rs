@@ -378,7 +378,8 @@ fn blocks_and_lists() {
 fn a_missing_opening_brace_is_supplied() {
     let (shown, said, code) = tree("block B\n leaf 1\n}\nleaf 2\n");
     assert_eq!(shown, "block B(leaf 1); leaf 2");
-    assert_eq!(said, ["1:1 `block` is not followed by `{`", "3:1 this `}` closes nothing"]);
+    // The one that is over at the end is the same mistake.
+    assert_eq!(said, ["1:1 `block` is not followed by `{`"]);
     assert_eq!(code, 5);
 }
 
@@ -389,7 +390,7 @@ fn a_list_without_its_brace_is_only_noted_until_the_braces_run_out() {
     assert_eq!((said.len(), code), (1, 0), "keepalived takes the end of the file for the end of the block");
     let (shown, said, code) = tree("block {\nlist\na\n}\n}\nleaf\n");
     assert_eq!(shown, "block(list(a)); leaf");
-    assert_eq!(said, ["2:1 `list` is not followed by `{`", "5:1 this `}` closes nothing"]);
+    assert_eq!(said, ["2:1 `list` is not followed by `{`"]);
     assert_eq!(code, 5);
 }
 

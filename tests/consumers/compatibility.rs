@@ -50,11 +50,12 @@ const ROWS: &[Row] = &[
         "arguments of notify programs into a file, until STOP",
         notified_into_a_file,
     ),
-    row(
-        "zabbix-keepalived, keepalived-wrapper (nser77)",
-        "`json_version 2`: an object with `vrrp`",
-        json_of_the_second_version,
-    ),
+    Row {
+        who: "zabbix-keepalived, keepalived-wrapper (nser77)",
+        what: "`json_version 2`: an object with `vrrp`",
+        play: json_of_the_second_version,
+        why: "2.2.7 does not know `json_version`",
+    },
     row("Munin, NCollectd, roxy-wi", "text dumps by the pid file, read line by line", text_readers),
     row("rsyslog rules and scripts that read the log", "`Keepalived_vrrp` in front, `Entering … STATE`", log_readers),
     row(

@@ -29,7 +29,7 @@ use crate::spec::{Claim, InstanceId, Spec};
 use crate::vrrp::io::{Announce, LinkFact, Outcome};
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
 use netlink_packet_route::RouteNetlinkMessage as Message;
-use rustc_hash::FxHashSet;
+use rustc_hash::FxHashMap;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
 use std::net::IpAddr;
@@ -597,11 +597,12 @@ fn is_numbered(report: &FromKernel) -> bool {
     }
 }
 
-/// Addresses that wait to be announced once more, each once however often it was asked for: as many as are claimed, at most.
+/// Addresses that wait to be announced once more, each as often as was asked for (`garp_master_repeat` asks for all of its
+/// rounds at once), but not without bound where announcing is slower than asking: [`u8::MAX`] times, at most.
 #[derive(Debug, Default)]
 struct Repeats {
     queue: VecDeque<address::AddressKey>,
-    waiting: FxHashSet<address::AddressKey>,
+    waiting: FxHashMap<address::AddressKey, u8>,
 }
 
 impl Repeats {
@@ -610,14 +611,22 @@ impl Repeats {
     }
 
     fn extend(&mut self, keys: Vec<address::AddressKey>) {
-        self.queue.extend(keys.into_iter().filter(|key| self.waiting.insert(*key)));
+        for key in keys {
+            let times = self.waiting.entry(key).or_default();
+            if let Some(more) = times.checked_add(1) {
+                *times = more;
+                self.queue.push_back(key);
+            }
+        }
     }
 
     /// The next ones, `most` at most. The room of a great round is given back at its end.
     fn next(&mut self, most: usize) -> Vec<address::AddressKey> {
         let round: Vec<_> = self.queue.drain(..self.queue.len().min(most)).collect();
         for key in &round {
-            self.waiting.remove(key);
+            if let Some(times) = self.waiting.get_mut(key) {
+                *times = times.saturating_sub(1);
+            }
         }
         if self.queue.is_empty() {
             *self = Repeats::default();

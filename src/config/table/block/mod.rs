@@ -237,7 +237,14 @@ const ADDING: [&str; 5] =
 /// Names the lines of a block whose keyword stands there once more and then with another value, which holds.
 fn overridden<B: Block>(nodes: &[Node<'_>], cx: &mut Cx<'_>) {
     let mut later: FxHashMap<&str, &Node<'_>> = FxHashMap::default();
-    for node in nodes.iter().rev().filter(|node| node.body.is_none() && !node.stray) {
+    for node in nodes.iter().rev().filter(|node| !node.stray) {
+        if node.body.is_some() {
+            // It begins with what its service says up to there (`alloc_rs` of keepalived).
+            if node.keyword.text == "real_server" {
+                later.clear();
+            }
+            continue;
+        }
         let Some(holds) = later.get(node.keyword.text) else {
             later.insert(node.keyword.text, node);
             continue;
