@@ -133,13 +133,18 @@ fn rules_of_a_service() {
         "real_server 192.0.2.11 80 {\n }",
         "real_server 192.0.2.11 70000 {\n }",
         "real_server 2001:db8::1 80 {\n }",
-        "lb_kind DR\n real_server 192.0.2.12 8080 {\n }",
+        "real_server 192.0.2.12 8080 {\n lvs_method DR\n }",
     ];
     for inside in wrong {
         let (lvs, code, said) = service(inside);
         assert_eq!((code, lvs.services.len()), (5, 1), "{inside}: {said}");
         assert_eq!(said.lines().count(), 1, "one complaint per mistake: {inside}: {said}");
     }
+    // What stands before a real server holds for that one, whatever comes behind it.
+    let (_, code, said) = service("real_server 192.0.2.12 80 {\n }\n lb_kind DR");
+    assert!(code == 0 && !said.contains("no effect"), "{said}");
+    let (_, code, said) = service("lb_kind DR");
+    assert!(code == 0 && said.contains("`lb_kind` has no effect here"), "{said}");
     for inside in ["lb_algo", "lb_kind", "protocol", "quorum", "sorry_server", "retry", "quorum_up"] {
         assert_eq!(service(inside).1, 2, "{inside} without an argument stops the reading");
     }
