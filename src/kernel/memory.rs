@@ -31,8 +31,7 @@ pub fn take_much_at_once() {
 ///
 /// Each thread's part of the allocator is locked while it is looked through: a thread that asks for memory then waits for some
 /// tens of microseconds (`cargo bench --bench engine -- memory_beside` prints how many).
-/// Who has asked for locked memory or for real-time priority is not to wait even so long, and has not asked to save:
-/// such a daemon does not call this.
+/// A daemon with locked memory or real-time priority does not call this (see [`may_give_back`]).
 pub fn give_back() {
     #[cfg(target_env = "gnu")]
     // SAFETY: it touches free memory only, under the allocator's own locks.
