@@ -262,7 +262,9 @@ impl Daemon {
                 .collect();
             std::fs::write(directory.join("keepalived.conf"), text + more).unwrap();
             let program = if kind == Kind::Vipd { env!("CARGO_BIN_EXE_vipd") } else { "keepalived" };
-            format!("exec {program} -n -l -f {d}/keepalived.conf -p {d}/pid -r {d}/vrrp.pid -b {d}/bfd.pid")
+            format!(
+                "exec {program} -n -l -f {d}/keepalived.conf -p {d}/pid -r {d}/vrrp.pid -c {d}/checkers.pid -b {d}/bfd.pid"
+            )
         };
         let child = Command::new("ip")
             .args(["netns", "exec", space, "bash", "-c", &script])

@@ -145,11 +145,16 @@ impl Pair {
     pub fn start_with(&mut self, side: usize, flags: &str) {
         let node = &mut self.nodes[side];
         let d = node.directory.display().to_string();
-        for name in ["pid", "vrrp.pid", "bfd.pid"] {
+        // Every part gets a pid file of its own: keepalived looks at all four before it starts, and a number that something
+        // else left in the usual place may have become a process that runs.
+        for name in ["pid", "vrrp.pid", "checkers.pid", "bfd.pid"] {
             let _ = std::fs::remove_file(node.directory.join(name));
         }
         let daemon = |program: &str| {
-            format!("exec {program} -n -l -D -f {d}/keepalived.conf -p {d}/pid -r {d}/vrrp.pid -b {d}/bfd.pid {flags}")
+            format!(
+                "exec {program} -n -l -D -f {d}/keepalived.conf -p {d}/pid -r {d}/vrrp.pid -c {d}/checkers.pid \
+                 -b {d}/bfd.pid {flags}"
+            )
         };
         let script = match node.kind {
             Kind::Vipd => daemon(env!("CARGO_BIN_EXE_vipd")),
