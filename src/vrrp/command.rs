@@ -4,6 +4,7 @@
 //! other side takes all of it over at once instead of waiting for timers.
 
 use super::Engine;
+use super::around::Different;
 use super::garp::Rounds;
 use super::io::{Action, Cause, Command, Event};
 use super::snapshot::Counters;
@@ -76,9 +77,12 @@ impl Engine {
         if release {
             self.out.extend(masters.into_iter().map(Action::Disown));
         }
-        for (position, monitor) in self.scripts.iter_mut().enumerate() {
-            monitor.stop(ScriptId(position as u32), &mut self.out);
-        }
+        self.around.change(|facts| {
+            for (id, monitor) in (0..).map(ScriptId).zip(&mut facts.scripts) {
+                monitor.stop(id, &mut self.out);
+            }
+            Different
+        });
         for position in 0..self.instances.len() as u32 {
             self.out.push_back(Action::Report(Event::Stopped { instance: InstanceId(position) }));
         }

@@ -6,6 +6,7 @@
 
 use super::Engine;
 use super::admit::ReplayTable;
+use super::around::Different;
 use super::instance::Instance;
 use super::io::{Action, Attempt, Beginning, Cause, Exit, Role, TrackValue, Tracker};
 use super::reload;
@@ -104,13 +105,13 @@ impl Engine {
             scripts: spec
                 .scripts
                 .iter()
-                .zip(&self.scripts)
+                .zip(&self.around.scripts)
                 .map(|(s, monitor)| (s.name.clone(), monitor.health()))
                 .collect(),
-            files: (spec.files.iter().zip(&self.board.files))
+            files: (spec.files.iter().zip(&self.around.board.files))
                 .filter_map(|(file, value)| Some((file.name.clone(), (*value)?)))
                 .collect(),
-            processes: (spec.processes.iter().zip(&self.board.processes))
+            processes: (spec.processes.iter().zip(&self.around.board.processes))
                 .filter_map(|(process, watch)| Some((process.name.clone(), watch.count?)))
                 .collect(),
             not_before: self.not_before,
@@ -122,26 +123,29 @@ impl Engine {
     /// A master's claim is wished for once more, and announced when it is confirmed.
     pub fn inherit(spec: Arc<Spec>, world: Beginning, handover: &Handover, now: Time) -> Engine {
         let mut engine = Engine::blank(spec.clone(), world.links, world.opening, now);
-        engine.wall = world.wall;
+        engine.set_wall(world.wall);
         engine.not_before = handover.not_before;
         engine.attempts = handover.attempts;
         let named =
             |name: &str, health: &[(Box<str>, Health)]| health.iter().find(|(of, _)| **of == *name).map(|(_, h)| *h);
-        for (monitor, script) in engine.scripts.iter_mut().zip(&spec.scripts) {
-            if let Some(health) = named(&script.name, &handover.scripts) {
-                *monitor = Monitor::resume(health, script, now);
+        engine.around.change(|facts| {
+            for (monitor, script) in facts.scripts.iter_mut().zip(&spec.scripts) {
+                if let Some(health) = named(&script.name, &handover.scripts) {
+                    *monitor = Monitor::resume(health, script, now);
+                }
             }
-        }
-        for (index, file) in (0_u32..).zip(&spec.files) {
-            if let Some((_, value)) = handover.files.iter().find(|(name, _)| *name == file.name) {
-                engine.board.tell(&spec, Tracker::File(FileId(index)), TrackValue::Number(*value), now);
+            for (id, file) in (0..).map(FileId).zip(&spec.files) {
+                if let Some((_, value)) = handover.files.iter().find(|(name, _)| *name == file.name) {
+                    facts.board.tell(&spec, Tracker::File(id), TrackValue::Number(*value), now);
+                }
             }
-        }
-        for (index, process) in (0_u32..).zip(&spec.processes) {
-            if let Some((_, count)) = handover.processes.iter().find(|(name, _)| *name == process.name) {
-                engine.board.tell(&spec, Tracker::Process(ProcessId(index)), TrackValue::Count(*count), now);
+            for (id, process) in (0..).map(ProcessId).zip(&spec.processes) {
+                if let Some((_, count)) = handover.processes.iter().find(|(name, _)| *name == process.name) {
+                    facts.board.tell(&spec, Tracker::Process(id), TrackValue::Count(*count), now);
+                }
             }
-        }
+            Different
+        });
         // What has changed since the will was written has its delays, as with any change.
         engine.take_readings(&world.readings);
         for (shown, group) in engine.groups.iter_mut().zip(&spec.groups) {

@@ -10,6 +10,7 @@
 
 mod admit;
 mod announcing;
+mod around;
 mod bind;
 mod command;
 pub mod election;
@@ -37,6 +38,7 @@ mod view;
 use crate::agenda::{Agenda, Slot};
 use crate::spec::{GroupId, IfName, InstanceId, ProcessId, ScriptId, ScriptSpec, Spec};
 use crate::time::{Interval, Time};
+use around::Surroundings;
 use garp::Lanes;
 use index::Index;
 use instance::{Cx, Instance};
@@ -44,7 +46,6 @@ use io::{
     Action, Attempt, Beginning, Event, Exit, Input, Link, LinkFact, Port, Readings, Refusal, Role, SendFailure,
     SocketState, TrackValue, Tracker, Wake, Wall,
 };
-use links::Links;
 use roster::Roster;
 use rustc_hash::FxHashMap;
 use script::Monitor;
@@ -53,30 +54,24 @@ use speakers::{Refused, Table};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
 use std::sync::Arc;
-use track::Board;
 
 /// All virtual routers of one process.
 #[derive(Clone, Debug)]
 pub struct Engine {
     spec: Arc<Spec>,
     instances: Roster,
-    /// Grows with every change of what a view shows beside its instance: trackers, links, steps of the wall clock.
-    around: u64,
+    around: Surroundings,
     /// Shown state of each group.
     groups: Vec<Role>,
-    scripts: Vec<Monitor>,
     /// The last number that was used for a run of a script.
     attempts: Attempt,
     /// Whose each run under way is.
     runs: FxHashMap<Attempt, ScriptId>,
-    board: Board,
-    links: Links,
     lanes: Lanes,
     index: Index,
     agenda: Agenda,
     out: VecDeque<Action>,
     now: Time,
-    wall: Wall,
     /// End of the start-up delay.
     not_before: Time,
     /// Instances whose standing has to be recomputed.
@@ -120,7 +115,7 @@ impl Engine {
     /// Starts every instance of `spec` in this world.
     pub fn begin(spec: Arc<Spec>, world: Beginning, now: Time) -> Engine {
         let mut engine = Engine::blank(spec, world.links, world.opening, now);
-        engine.wall = world.wall;
+        engine.set_wall(world.wall);
         engine.take_readings(&world.readings);
         engine.rebuild();
         engine.settle_groups_first(false);
@@ -132,17 +127,13 @@ impl Engine {
     fn blank(spec: Arc<Spec>, links: Vec<Link>, opening: bool, now: Time) -> Engine {
         Engine {
             instances: spec.instances.iter().map(|instance| Instance::new(instance, opening, now)).collect(),
-            around: 0,
+            around: Surroundings::new(&spec, links, now),
             groups: vec![Role::Init; spec.groups.len()],
-            scripts: spec.scripts.iter().map(|script| Monitor::new(script, now, false)).collect(),
-            board: Board::new(&spec),
-            links: Links::new(links),
             lanes: Lanes::default(),
             index: Index::default(),
             agenda: Agenda::default(),
             out: VecDeque::new(),
             now,
-            wall: Wall::default(),
             not_before: now + spec.startup_delay,
             unsettled: BTreeSet::new(),
             stirred: BTreeSet::new(),
@@ -198,10 +189,11 @@ impl Engine {
     /// A step of the clock moves every time that is shown to people; that two clocks are read one after the other does not.
     fn set_wall(&mut self, wall: Wall) {
         const STEP: u64 = 1_000;
-        if self.unix(wall.at).abs_diff(wall.unix_micros) >= STEP {
-            self.around += 1;
-        }
-        self.wall = wall;
+        self.around.change(|facts| {
+            let stepped = facts.wall.unix(wall.at).abs_diff(wall.unix_micros) >= STEP;
+            facts.wall = wall;
+            stepped
+        });
     }
 
     fn socket(&mut self, id: InstanceId, state: SocketState) {
@@ -232,29 +224,30 @@ impl Engine {
         act: impl FnOnce(&mut Monitor, &ScriptSpec, &mut Attempt, &mut VecDeque<Action>) -> bool,
     ) {
         let slot = self.slot(Alarm::Script(id));
-        let (Some(monitor), Some(spec)) = (self.scripts.get_mut(id.index()), self.spec.scripts.get(id.index())) else {
-            return self.agenda.set(slot, None);
-        };
-        let before = monitor.attempt();
-        if act(monitor, spec, &mut self.attempts, &mut self.out) {
-            self.around += 1;
+        let attempt = |around: &Surroundings| around.scripts.get(id.index()).and_then(Monitor::attempt);
+        let before = attempt(&self.around);
+        let changed = self.around.change(|facts| {
+            let script = facts.scripts.get_mut(id.index()).zip(self.spec.scripts.get(id.index()));
+            script.is_some_and(|(monitor, spec)| act(monitor, spec, &mut self.attempts, &mut self.out))
+        });
+        if changed {
             self.unsettled.extend(self.index.of_tracker(Tracker::Script(id)));
         }
-        let after = monitor.attempt();
+        let after = attempt(&self.around);
         if before != after {
             if let Some(before) = before {
                 self.runs.remove(&before);
             }
             self.runs.extend(after.map(|after| (after, id)));
         }
-        self.agenda.set(slot, monitor.deadline());
+        self.agenda.set(slot, self.around.scripts.get(id.index()).and_then(Monitor::deadline));
     }
 
     fn reread(&mut self, tracker: Tracker, value: TrackValue) {
         if self.take_reading(tracker, value) {
             self.unsettled.extend(self.index.of_tracker(tracker));
             if let Tracker::Process(id) = tracker {
-                let at = self.board.process_deadline(id.index());
+                let at = self.around.board.process_deadline(id.index());
                 self.agenda.set(self.slot(Alarm::Process(id)), at);
             }
         }
@@ -269,9 +262,8 @@ impl Engine {
 
     /// True when the reading is different from before.
     fn take_reading(&mut self, tracker: Tracker, value: TrackValue) -> bool {
-        let changed = self.board.tell(&self.spec, tracker, value, self.now);
+        let changed = self.around.change(|facts| facts.board.tell(&self.spec, tracker, value, self.now));
         if changed {
-            self.around += 1;
             self.out.push_back(Action::Report(Event::TrackerChanged { tracker, value }));
         }
         changed
@@ -343,7 +335,7 @@ impl Engine {
 
     /// The MTU of an interface in bytes, if there is one of this index.
     pub fn mtu(&self, index: u32) -> Option<u32> {
-        self.links.mtu(index)
+        self.around.links.mtu(index)
     }
 
     /// A number that differs whenever [`Engine::ports`] may answer differently.
@@ -360,7 +352,8 @@ impl Engine {
     fn with<R>(&mut self, id: InstanceId, act: impl FnOnce(&mut Instance, &mut Cx<'_>) -> R) -> Option<R> {
         let instance = self.instances.get_mut(id.index())?;
         let spec = self.spec.instances.get(id.index())?;
-        let mut cx = Cx { id, spec, now: self.now, wall: self.wall, not_before: self.not_before, out: &mut self.out };
+        let mut cx =
+            Cx { id, spec, now: self.now, wall: self.around.wall, not_before: self.not_before, out: &mut self.out };
         let (before, plan_before) = ((instance.role(), instance.wants_master()), instance.plan.deadline());
         let result = act(instance, &mut cx);
         let after = (instance.role(), instance.wants_master());
@@ -411,14 +404,13 @@ impl Engine {
                     self.watch(id, |monitor, spec, attempts, out| monitor.due(id, spec, now, attempts, out));
                 }
                 Some(Alarm::Process(id)) => {
-                    self.board.process_due(&self.spec, id.index(), self.now);
-                    self.around += 1;
-                    self.agenda.set(slot, self.board.process_deadline(id.index()));
+                    self.around.change(|facts| facts.board.process_due(&self.spec, id.index(), self.now));
+                    self.agenda.set(slot, self.around.board.process_deadline(id.index()));
                     self.unsettled.extend(self.index.of_tracker(Tracker::Process(id)));
                 }
                 Some(Alarm::Lanes) => self.run_lanes(),
                 Some(Alarm::Debounce) => {
-                    let changed = self.links.flip(self.now);
+                    let changed = self.around.change(|facts| facts.links.flip(self.now));
                     self.links_changed(changed);
                 }
                 None => self.agenda.set(slot, None),
@@ -473,9 +465,8 @@ impl Engine {
     /// Makes what follows from Spec and links again: tables, agenda, everybody's standing.
     fn rebuild(&mut self) {
         self.rebound += 1;
-        self.around += 1;
         self.index = Index::new(&self.spec, &mut self.lanes);
-        for known in self.links.iter() {
+        for known in self.around.links.iter() {
             self.index.note_running(&known.link.name, known.running);
         }
         self.agenda.clear();
@@ -490,17 +481,17 @@ impl Engine {
             self.unsettled.insert(id);
         }
         self.runs.clear();
-        for (position, monitor) in self.scripts.iter().enumerate() {
+        for (position, monitor) in self.around.scripts.iter().enumerate() {
             let id = ScriptId(position as u32);
             self.agenda.set(self.slot(Alarm::Script(id)), monitor.deadline());
             self.runs.extend(monitor.attempt().map(|attempt| (attempt, id)));
         }
         for position in 0..self.spec.processes.len() {
             let slot = self.slot(Alarm::Process(ProcessId(position as u32)));
-            self.agenda.set(slot, self.board.process_deadline(position));
+            self.agenda.set(slot, self.around.board.process_deadline(position));
         }
         self.agenda.set(self.slot(Alarm::Lanes), self.lanes.deadline());
-        self.agenda.set(self.slot(Alarm::Debounce), self.links.deadline());
+        self.agenda.set(self.slot(Alarm::Debounce), self.around.links.deadline());
         self.stirred.extend((0..self.spec.groups.len() as u32).map(GroupId));
     }
 
@@ -517,7 +508,10 @@ impl Engine {
         };
         let (spec, instances) = (&self.spec, &self.instances);
         let delays = |name: &IfName| settle::debounce(spec, instances, name);
-        let changed = self.links.apply(fact, self.now, &delays);
+        let changed = self.around.change(|facts| {
+            let changed = facts.links.apply(fact, self.now, &delays);
+            if passing { BTreeSet::new() } else { changed }
+        });
         if !passing {
             self.links_changed(changed);
         }
@@ -525,10 +519,9 @@ impl Engine {
 
     /// Something is different about these interfaces.
     fn links_changed(&mut self, names: BTreeSet<IfName>) {
-        self.agenda.set(self.slot(Alarm::Debounce), self.links.deadline());
-        self.around += u64::from(!names.is_empty());
+        self.agenda.set(self.slot(Alarm::Debounce), self.around.links.deadline());
         for name in names {
-            let running = self.links.is_running(&name);
+            let running = self.around.links.is_running(&name);
             if self.index.note_running(&name, running) {
                 self.out.push_back(Action::Report(Event::LinkChanged { name: name.clone(), running }));
             }

@@ -8,7 +8,7 @@ use super::instance::{Aftermath, Instance};
 use super::io::{Action, Event, Refusal, Role, RxMeta};
 use super::snapshot::Counters;
 use super::state::Complaint;
-use super::transmit::{is_group, unix_micros};
+use super::transmit::is_group;
 use crate::spec::{InstanceId, InstanceSpec, Spec, Transport};
 use crate::time::Interval;
 use crate::wire::Vrid;
@@ -39,7 +39,7 @@ impl Engine {
             priority: instance.priority(),
             ah_heard: instance.sender.ah_heard,
             replay: &instance.replay,
-            unix_micros: unix_micros(self.wall, self.now),
+            unix_micros: self.around.wall.unix(self.now),
         };
         let (from, ifindex) = (datagram.meta.source, datagram.meta.ifindex);
         let aftermath = match admit::admit(&listener, &datagram) {

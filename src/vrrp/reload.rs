@@ -5,6 +5,7 @@
 //! they watch the same thing.
 
 use super::Engine;
+use super::around::Different;
 use super::garp::{Ranges, Rounds, Waiting};
 use super::instance::{Cx, Instance};
 use super::io::{Action, Event, Readings, Role};
@@ -179,7 +180,7 @@ impl Engine {
             let Some(Some(instance)) = before.get_mut(position) else { continue };
             if instance.is_master() {
                 let id = InstanceId(position as u32);
-                let (now, wall, not_before, out) = (self.now, self.wall, self.not_before, &mut self.out);
+                let (now, wall, not_before, out) = (self.now, self.around.wall, self.not_before, &mut self.out);
                 instance.advertise(Priority::LEAVING, &mut Cx { id, spec, now, wall, not_before, out });
             }
             self.out.push_back(Action::Report(Event::Deleted { name: spec.name.clone(), was: instance.role() }));
@@ -217,37 +218,49 @@ impl Engine {
 
     fn go_over_trackers(&mut self, old: &Spec, new: &Spec) {
         let pairs = pair(&old.scripts, &new.scripts, |a, b| a.name == b.name && same_script(a, b), same_script);
-        let mut before: Vec<Option<Monitor>> = std::mem::take(&mut self.scripts).into_iter().map(Some).collect();
-        for (spec, pair) in new.scripts.iter().zip(&pairs) {
-            let continued = pair.and_then(|at| Some((old.scripts.get(at)?, before.get_mut(at)?.take()?)));
-            let monitor = match continued {
-                // Its run goes on, whatever its new place in the list: it is known by its own number.
-                Some((was, mut monitor)) => {
-                    if was != spec {
-                        monitor.reloaded(was, spec, self.now);
+        let (now, out) = (self.now, &mut self.out);
+        self.around.change(|facts| {
+            let mut before: Vec<Option<Monitor>> = std::mem::take(&mut facts.scripts).into_iter().map(Some).collect();
+            for (spec, pair) in new.scripts.iter().zip(&pairs) {
+                let continued = pair.and_then(|at| Some((old.scripts.get(at)?, before.get_mut(at)?.take()?)));
+                let monitor = match continued {
+                    // Its run goes on, whatever its new place in the list: it is known by its own number.
+                    Some((was, mut monitor)) => {
+                        if was != spec {
+                            monitor.reloaded(was, spec, now);
+                        }
+                        monitor
                     }
-                    monitor
-                }
-                None => Monitor::new(spec, self.now, true),
-            };
-            self.scripts.push(monitor);
-        }
-        for (position, monitor) in before.iter_mut().enumerate() {
-            if let Some(monitor) = monitor {
-                monitor.stop(ScriptId(position as u32), &mut self.out);
+                    None => Monitor::new(spec, now, true),
+                };
+                facts.scripts.push(monitor);
             }
-        }
-        let board = std::mem::replace(&mut self.board, Board::new(new));
+            for (id, monitor) in (0..).map(ScriptId).zip(&mut before) {
+                if let Some(monitor) = monitor {
+                    monitor.stop(id, out);
+                }
+            }
+            facts.board = facts.board.carried(old, new);
+            Different
+        });
+    }
+}
+
+impl Board {
+    /// What goes over to another configuration: the readings of what both watch alike.
+    fn carried(&self, old: &Spec, new: &Spec) -> Board {
+        let mut board = Board::new(new);
         let files = pair(&old.files, &new.files, |a, b| a.name == b.name && a.path == b.path, |a, b| a.path == b.path);
-        carry(&files, &board.files, &mut self.board.files);
+        carry(&files, &self.files, &mut board.files);
         let same = |a: &crate::spec::ProcessSpec, b: &crate::spec::ProcessSpec| {
             (&a.process, &a.params, a.param_match, a.full_command, a.quorum, a.quorum_max)
                 == (&b.process, &b.params, b.param_match, b.full_command, b.quorum, b.quorum_max)
         };
         let processes = pair(&old.processes, &new.processes, |a, b| a.name == b.name && same(a, b), same);
-        carry(&processes, &board.processes, &mut self.board.processes);
+        carry(&processes, &self.processes, &mut board.processes);
         let bfds = pair(&old.bfds, &new.bfds, |a, b| a.name == b.name, |_, _| false);
-        carry(&bfds, &board.bfds, &mut self.board.bfds);
+        carry(&bfds, &self.bfds, &mut board.bfds);
+        board
     }
 }
 

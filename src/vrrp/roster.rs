@@ -1,9 +1,9 @@
 //! The instances of an engine, with what was last shown of each: a question about thousands of them rebuilds only what has
 //! been touched since the last one, and shares the rest with whoever asked before.
 //!
-//! Whoever is lent an instance to change it has touched it: there is no other way to one. What a view shows of the world around
-//! (trackers, links, the wall clock) is the engine's business, which gives that a number; what ends by itself, because time
-//! passes, has a time in the view's [`Shown::until`].
+//! An instance that is lent out to be changed counts as touched: there is no other way to one. What a view shows of the
+//! surroundings (trackers, links, the wall clock) has the version of [`super::around::Surroundings`]; what ends by itself,
+//! because time passes, has a time in the view's [`Shown::until`].
 
 use super::instance::Instance;
 use super::snapshot::InstanceView;
@@ -27,8 +27,8 @@ pub(super) struct Shown {
     /// The instance has been lent out to be changed since the view was made. The view is not dropped then: that would cost
     /// whoever sends or hears an advert.
     touched: bool,
-    /// The number that the surroundings had.
-    pub(super) around: u64,
+    /// The version that the surroundings had.
+    around: u64,
     /// It says what is so from the moment at which it was made up to this one, exclusive.
     pub(super) from: Time,
     pub(super) until: Time,

@@ -69,7 +69,7 @@ impl Engine {
         };
         let (binding, mut faults) = {
             let ours = Ours { claimed: &self.index.claimed, statics: &self.index.statics };
-            bind(spec, &self.links, ours, instance.binding.source)
+            bind(spec, &self.around.links, ours, instance.binding.source)
         };
         if let Some(reason) = &spec.config_fault {
             faults.insert(0, Fault::Config(reason.clone()));
@@ -86,7 +86,7 @@ impl Engine {
                 faults.push(Fault::Pending(name_of(&self.spec, tie).into()));
             } else if contribution.fault {
                 faults.push(match &tie.on {
-                    TieTarget::Interface(name) if self.links.named(name).is_none() => {
+                    TieTarget::Interface(name) if self.around.links.named(name).is_none() => {
                         Fault::InterfaceMissing(name.clone())
                     }
                     TieTarget::Interface(name) => Fault::InterfaceDown(name.clone()),
@@ -137,12 +137,12 @@ impl Engine {
     /// What a tie adds at the moment.
     pub(super) fn contribution(&self, tie: &Tie) -> Contribution {
         let reading = match &tie.on {
-            TieTarget::Interface(name) => Reading::Good(self.links.is_running(name)),
-            TieTarget::Script(id) => match self.scripts.get(id.index()).zip(self.spec.scripts.get(id.index())) {
+            TieTarget::Interface(name) => Reading::Good(self.around.links.is_running(name)),
+            TieTarget::Script(id) => match self.around.scripts.get(id.index()).zip(self.spec.scripts.get(id.index())) {
                 Some((monitor, script)) => monitor.good(script).map_or(Reading::Pending, Reading::Good),
                 None => Reading::Unknown,
             },
-            other => self.board.reading(other),
+            other => self.around.board.reading(other),
         };
         weigh(tie.weight, tie.reverse, reading)
     }

@@ -140,14 +140,16 @@ impl Board {
         self.processes.get(index).and_then(|watch| watch.flips_at)
     }
 
-    /// A delay of a process has ended.
-    pub(super) fn process_due(&mut self, spec: &Spec, index: usize, now: Time) {
+    /// A delay of a process has ended. True when more or fewer than its quorum are believed to run since.
+    pub(super) fn process_due(&mut self, spec: &Spec, index: usize, now: Time) -> bool {
         if let (Some(watch), Some(spec)) = (self.processes.get_mut(index), spec.processes.get(index))
             && watch.flips_at.is_some_and(|at| at <= now)
         {
             watch.flips_at = None;
-            watch.quorum = watch.count.map(|count| has_quorum(spec, count));
+            let quorum = watch.count.map(|count| has_quorum(spec, count));
+            return std::mem::replace(&mut watch.quorum, quorum) != quorum;
         }
+        false
     }
 
     /// What a tie that is neither to a script nor to an interface reads.

@@ -6,7 +6,6 @@
 
 use super::io::{Action, Transmit};
 use crate::spec::{Auth, HmacMode, InstanceId, InstanceSpec, OldUnicast, Replay, Transport};
-use crate::time::{Interval, Time};
 use crate::wire::advert::{AUTH_AH, AUTH_NONE, AUTH_PASS, Saying};
 use crate::wire::auth::{self, Bound};
 use crate::wire::checksum::ChecksumRule;
@@ -297,15 +296,6 @@ pub(super) fn next_sequence(last: u64, clock: u64, replay: &Replay) -> u64 {
         Replay::Time { window } if i64::from(ahead) > i64::try_from(window.as_secs()).unwrap_or(i64::MAX) => clock,
         _ => last.wrapping_add(1),
     }
-}
-
-/// The wall clock at `now`, in microseconds since the epoch, going by the last time it was told.
-pub(super) fn unix_micros(wall: super::io::Wall, now: Time) -> u64 {
-    if wall.unix_micros == 0 {
-        return 0;
-    }
-    let ahead: Interval = now.since(wall.at);
-    wall.unix_micros.saturating_add(ahead.as_micros())
 }
 
 /// Is this a group address?

@@ -22,7 +22,7 @@ impl Engine {
             |id: &InstanceId| self.spec.instances.get(id.index()).map(|spec| spec.name.clone()).unwrap_or_default();
         Snapshot {
             now,
-            unix_micros: self.unix(now),
+            unix_micros: self.around.wall.unix(now),
             instances: self.view_instances(now),
             groups: self
                 .spec
@@ -39,7 +39,7 @@ impl Engine {
                 .spec
                 .scripts
                 .iter()
-                .zip(&self.scripts)
+                .zip(&self.around.scripts)
                 .map(|(script, monitor)| ScriptView {
                     name: script.name.clone(),
                     good: monitor.good(script),
@@ -53,6 +53,7 @@ impl Engine {
             refused: self.refused.clone(),
             strangers: self.view_strangers(now),
             links: self
+                .around
                 .links
                 .iter()
                 .map(|known| LinkView { link: known.link.clone(), changing: known.is_changing() })
@@ -70,13 +71,14 @@ impl Engine {
         self.instances.show(|position, instance, shown| {
             let id = InstanceId(u32::try_from(position).unwrap_or(u32::MAX));
             let spec = self.spec.instances.get(position)?;
-            let known = shown.at(now, self.around).cloned();
+            let known = shown.at(now, self.around.version()).cloned();
             if let Some(known) = known {
                 debug_assert_eq!(*known, self.as_shown(self.view_instance(id, spec, instance, now), &known));
                 return Some(known);
             }
             let view = Arc::new(self.view_instance(id, spec, instance, now));
-            shown.renew(view.clone(), self.around, now, self.holds_until(spec, instance, &view, now));
+            let until = self.holds_until(spec, instance, &view, now);
+            shown.renew(view.clone(), self.around.version(), now, until);
             Some(view)
         })
     }
@@ -100,14 +102,6 @@ impl Engine {
         let rivals = view.rivals.iter().filter(|rival| rival.current).map(|rival| rival.last_heard);
         let ends = heard.into_iter().chain(speakers).chain(rivals).map(|last| after(last, down));
         ends.chain(view.preempt_at).min().unwrap_or(Time::NEVER)
-    }
-
-    /// The wall clock at a point in time, before or after the moment at which it was told; 0 if it never was.
-    pub(super) fn unix(&self, at: Time) -> u64 {
-        match self.wall.unix_micros {
-            0 => 0,
-            told => (told + at.since(self.wall.at).as_micros()).saturating_sub(self.wall.at.since(at).as_micros()),
-        }
     }
 
     fn view_instance(&self, id: InstanceId, spec: &InstanceSpec, instance: &Instance, now: Time) -> InstanceView {
@@ -168,7 +162,7 @@ impl Engine {
                 other => other,
             },
             since: instance.since,
-            since_unix_micros: self.unix(instance.since),
+            since_unix_micros: self.around.wall.unix(instance.since),
             why: instance.why.clone(),
             faults: instance.faults(),
             interface: spec.interface.as_ref().map(|name| name.as_str().into()),
@@ -253,19 +247,20 @@ impl Engine {
     }
 
     fn view_trackers(&self) -> Vec<TrackerView> {
-        let files = self.spec.files.iter().zip(&self.board.files).map(|(file, value)| TrackerView {
+        let files = self.spec.files.iter().zip(&self.around.board.files).map(|(file, value)| TrackerView {
             kind: "file",
             name: file.name.clone(),
             value: value.map(i64::from),
             good: None,
         });
-        let processes = self.spec.processes.iter().zip(&self.board.processes).map(|(process, watch)| TrackerView {
-            kind: "process",
-            name: process.name.clone(),
-            value: watch.count.map(i64::from),
-            good: watch.quorum,
-        });
-        let bfds = self.spec.bfds.iter().zip(&self.board.bfds).map(|(bfd, up)| TrackerView {
+        let processes =
+            self.spec.processes.iter().zip(&self.around.board.processes).map(|(process, watch)| TrackerView {
+                kind: "process",
+                name: process.name.clone(),
+                value: watch.count.map(i64::from),
+                good: watch.quorum,
+            });
+        let bfds = self.spec.bfds.iter().zip(&self.around.board.bfds).map(|(bfd, up)| TrackerView {
             kind: "bfd",
             name: bfd.name.clone(),
             value: None,

@@ -7,7 +7,6 @@ use super::super::admit::Admitted;
 use super::super::election::{self, Claimant, Verdict};
 use super::super::io::{Cause, Event, Role};
 use super::super::state::{Complaint, Heard, Patience, Rival, State};
-use super::super::transmit::unix_micros;
 use super::Aftermath;
 use super::Cx;
 use super::Instance;
@@ -73,7 +72,7 @@ impl Instance {
     /// Beyond half of the window it is time to say so: beyond the whole of it this router is heard no more.
     fn compare_clocks(&mut self, sequence: u64, from: IpAddr, cx: &mut Cx<'_>) {
         let Auth::Hmac(HmacAuth { replay: Replay::Time { window }, .. }) = &cx.spec.auth else { return };
-        let ours = (unix_micros(cx.wall, cx.now) / 1_000_000) as u32;
+        let ours = (cx.wall.unix(cx.now) / 1_000_000) as u32;
         let by = Interval::from_secs((ours.wrapping_sub((sequence >> 32) as u32) as i32).unsigned_abs().into());
         if by > window.scaled(1, 2) && self.complain(Complaint::Clock) {
             cx.report(Event::ClockDiffers { instance: cx.id, from, by, window: *window });

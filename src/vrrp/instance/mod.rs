@@ -15,7 +15,7 @@ use super::io::{Action, Cause, Event, Fault, Refusal, Role, Wake, Wall};
 use super::snapshot::Counters;
 use super::speakers::{Refused, Rival as OtherMaster, Table};
 use super::state::{Backup, Complaint, Heard, Master, Patience, Rival, State};
-use super::transmit::{Sender, Speaker, unix_micros};
+use super::transmit::{Sender, Speaker};
 use crate::spec::{InstanceId, InstanceSpec, Transport};
 use crate::time::{Interval, Time};
 use crate::wire::{Priority, Version};
@@ -242,7 +242,7 @@ impl Instance {
             priority,
             source,
             ifindex: self.binding.transmit,
-            unix_micros: unix_micros(cx.wall, cx.now),
+            unix_micros: cx.wall.unix(cx.now),
         }
     }
 

@@ -198,11 +198,21 @@ pub enum Outcome {
     Failed { reason: Box<str> },
 }
 
-/// The wall clock, in microseconds since the epoch, at `at`.
+/// One reading of the wall clock: microseconds since 1970 at the moment `at`. 0: it was never read.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Wall {
     pub at: Time,
     pub unix_micros: u64,
+}
+
+impl Wall {
+    /// The wall clock at a point in time before or after the reading, in microseconds since 1970; 0 if it was never read.
+    pub fn unix(self, at: Time) -> u64 {
+        match self.unix_micros {
+            0 => 0,
+            read => read.saturating_add(at.since(self.at).as_micros()).saturating_sub(self.at.since(at).as_micros()),
+        }
+    }
 }
 
 /// What an operator asks for.
