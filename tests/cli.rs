@@ -105,7 +105,7 @@ impl Machine for Made {
         names
     }
     fn run(&self, argv: &[&str]) -> Option<Ran> {
-        self.commands.get(&argv.join(" ")).map(|stdout| Ran { ok: true, stdout: stdout.clone() })
+        self.commands.get(&argv.join(" ")).map(|stdout| Ran { ok: true, stdout: stdout.clone(), ..Ran::default() })
     }
     fn addresses(&self) -> Vec<(String, IpAddr)> {
         self.addresses.clone()
@@ -162,14 +162,44 @@ fn doctor_sees_networkd_without_keep_configuration() {
 #[test]
 fn doctor_sees_a_firewall_that_drops_vrrp() {
     let ruleset = |rule: &str| {
-        format!(
-            "table inet filter {{\n\tchain input {{\n\t\ttype filter hook input priority filter; policy drop;\n\t\t{rule}\n\t}}\n}}\n"
-        )
+        let chain =
+            r#"{"family":"inet","table":"filter","name":"input","type":"filter","hook":"input","policy":"drop"}"#;
+        let rule = format!(r#"{{"family":"inet","table":"filter","chain":"input","expr":[{rule}]}}"#);
+        format!(r#"{{"nftables":[{{"chain":{chain}}},{{"rule":{rule}}}]}}"#)
     };
-    let with = |rule: &str| Made::with_eth0().command("nft list ruleset", &ruleset(rule));
-    assert_eq!(complaints(&with("tcp dport 22 accept"), false), ["firewall"]);
-    assert_eq!(complaints(&with("ip protocol vrrp drop"), false), ["firewall"]);
-    assert_eq!(complaints(&with("meta l4proto vrrp accept"), false), Vec::<&str>::new());
+    let with = |rule: &str| Made::with_eth0().command("nft -j list ruleset", &ruleset(rule));
+    let field = |protocol: &str, field: &str, right: &str| {
+        let left = format!(r#"{{"payload":{{"protocol":"{protocol}","field":"{field}"}}}}"#);
+        format!(r#"{{"match":{{"op":"==","left":{left},"right":{right}}}}}"#)
+    };
+    assert_eq!(
+        complaints(&with(&format!(r#"{},{{"accept":null}}"#, field("tcp", "dport", "22"))), false),
+        ["firewall"]
+    );
+    assert_eq!(
+        complaints(&with(&format!(r#"{},{{"drop":null}}"#, field("ip", "protocol", "\"vrrp\""))), false),
+        ["firewall"]
+    );
+    let accepts = format!(r#"{},{{"accept":null}}"#, field("ip", "protocol", "112"));
+    assert_eq!(complaints(&with(&accepts), false), Vec::<&str>::new());
+}
+
+/// nft names the extensions of iptables-nft and not what is asked of them: then iptables-nft is asked, and its command is
+/// the cure.
+#[test]
+fn doctor_reads_what_iptables_has_set_in_nftables() {
+    let json = include_str!("golden/nft/iptables.json");
+    let machine = Made::with_eth0().command("nft -j list ruleset", json);
+    assert_eq!(complaints(&machine, false), ["firewall"], "nft alone says that much");
+    let spec = build::spec(vec![build::instance("VI_1", 51, 100, &["10.0.0.10".parse().unwrap()])]);
+    let cure = |machine: &Made| {
+        let found = examine(&spec, machine).into_iter().find(|f| f.check == "firewall").unwrap();
+        format!("{}: {}", found.what, found.cure.unwrap_or_default())
+    };
+    assert!(cure(&machine).contains("nft insert rule ip filter INPUT meta l4proto 112 accept"), "{}", cure(&machine));
+    let asked = machine.command("iptables-nft -S", include_str!("golden/nft/iptables.txt"));
+    assert!(cure(&asked).contains("iptables-nft -I INPUT -p 112 -j ACCEPT"), "{}", cure(&asked));
+    assert!(cure(&asked).contains("-A INPUT -i eth0 -p vrrp"), "{}", cure(&asked));
 }
 
 #[test]

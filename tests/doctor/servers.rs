@@ -60,6 +60,9 @@ struct Made {
     rules: &'static str,
 }
 
+/// Stands for the rules of an nft that was built without JSON.
+const NO_JSON: &str = "no JSON";
+
 impl vipd::cli::doctor::Machine for Made {
     fn read(&self, path: &str) -> Option<String> {
         self.files.iter().find(|(name, _)| *name == path).map(|(_, text)| (*text).to_owned())
@@ -71,7 +74,10 @@ impl vipd::cli::doctor::Machine for Made {
         if path == "/sys/class/net" { vec!["eth0".into()] } else { Vec::new() }
     }
     fn run(&self, argv: &[&str]) -> Option<Ran> {
-        (argv == ["nft", "list", "ruleset"]).then(|| Ran { ok: true, stdout: self.rules.to_owned() })
+        (argv == ["nft", "-j", "list", "ruleset"]).then(|| match self.rules {
+            NO_JSON => Ran { ok: false, stderr: "JSON support not compiled-in\n".into(), ..Ran::default() },
+            rules => Ran { ok: true, stdout: rules.to_owned(), ..Ran::default() },
+        })
     }
     fn addresses(&self) -> Vec<(String, IpAddr)> {
         Vec::new()
@@ -92,16 +98,31 @@ fn found(kind: &str, machine: &Made, check: &str) -> Vec<(Weight, String, String
 
 #[test]
 fn a_firewall_that_looks_at_connections_beside_nat() {
-    let rules = "table inet f {\n\tchain forward {\n\t\ttype filter hook forward priority filter; policy accept;\n\t\tct state \
-                 established accept\n\t}\n}\n";
+    let rules = r#"{"nftables":[{"chain":{"family":"inet","table":"f","name":"forward","type":"filter","hook":"forward","policy":"accept"}},
+        {"rule":{"family":"inet","table":"f","chain":"forward","expr":[{"match":{"op":"in","left":{"ct":{"key":"state"}},
+        "right":"established"}},{"accept":null}]}}]}"#;
     let with = |conntrack, rules| Made { files: vec![("/proc/sys/net/ipv4/vs/conntrack", conntrack)], rules };
     let seen = found("NAT", &with("0\n", rules), "conntrack");
     assert_eq!(seen.len(), 1, "{seen:?}");
     assert!(seen[0].1.contains("ct state established accept"), "{seen:?}");
     assert!(seen[0].2.starts_with("sysctl -w net.ipv4.vs.conntrack=1 "), "{seen:?}");
     assert!(found("NAT", &with("1\n", rules), "conntrack").is_empty());
-    assert!(found("NAT", &with("0\n", ""), "conntrack").is_empty());
+    assert!(found("NAT", &with("0\n", r#"{"nftables":[]}"#), "conntrack").is_empty());
+    // Masquerading by iptables-nft, of which nft says the extension's name only.
+    let seen = found("NAT", &with("0\n", include_str!("../golden/nft/iptables.json")), "conntrack");
+    assert!(seen.len() == 1 && seen[0].1.contains("xt"), "{seen:?}");
     assert!(found("DR", &with("0\n", rules), "conntrack").is_empty());
+}
+
+/// An nft without JSON: said once, with a cure, and everything else is looked at all the same.
+#[test]
+fn an_nft_without_json_is_named_once() {
+    let machine = Made { files: vec![("/proc/sys/net/ipv4/vs/conntrack", "0\n")], rules: NO_JSON };
+    let all = examine(&spec(&conf("NAT")), &machine);
+    let about: Vec<_> = all.iter().filter(|f| f.what.contains("does not speak JSON")).collect();
+    assert!(about.len() == 1 && about[0].weight == Weight::Note, "{about:?}");
+    assert!(about[0].cure.as_ref().unwrap().contains("nft -V"), "{about:?}");
+    assert!(all.iter().any(|f| f.check != "firewall"), "{all:?}");
 }
 
 #[test]

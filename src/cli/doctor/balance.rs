@@ -4,6 +4,8 @@
 use super::Case;
 use super::Finding;
 use super::Weight;
+use super::firewall::note_no_json;
+use super::ruleset::{Ruleset, Unread};
 use crate::spec::balance::{Forwarding, Method, Protocol, Target, VirtualServer};
 use crate::wire::Family;
 use std::collections::BTreeSet;
@@ -53,15 +55,7 @@ pub fn conntrack(case: &Case<'_>, found: &mut Vec<Finding>) {
     if !nat || case.sysctl("net/ipv4/vs/conntrack") != Some(0) {
         return;
     }
-    let listings: [&[&str]; 3] =
-        [&["nft", "list", "ruleset"], &["iptables-legacy", "-S"], &["iptables-legacy", "-t", "nat", "-S"]];
-    let texts = listings.iter().filter_map(|argv| case.machine.run(argv)).filter(|ran| ran.ok);
-    let minds = ["ct state", "--ctstate", "--state", "masquerade", "MASQUERADE", "snat to", "-j SNAT"];
-    let rule = texts.into_iter().find_map(|ran| {
-        let mut lines = ran.stdout.lines();
-        lines.find(|line| minds.iter().any(|word| line.contains(word))).map(|line| line.trim().to_owned())
-    });
-    if let Some(rule) = rule {
+    if let Some(rule) = rule_about_connections(case, found) {
         found.push(
             Finding::new(
                 Weight::Warning,
@@ -72,6 +66,38 @@ pub fn conntrack(case: &Case<'_>, found: &mut Vec<Finding>) {
             .cure("sysctl -w net.ipv4.vs.conntrack=1   # and in /etc/sysctl.d"),
         );
     }
+}
+
+/// The first rule that looks at the state of connections or changes their source, in its firewall's words.
+fn rule_about_connections(case: &Case<'_>, found: &mut Vec<Finding>) -> Option<String> {
+    let mut listings: Vec<[&str; 4]> = ["filter", "nat"].map(|table| ["iptables-legacy", "-t", table, "-S"]).into();
+    let mut rules = Ruleset::default();
+    match Ruleset::of(case.machine) {
+        Ok(said) => {
+            // What iptables-nft has set it can say better than nft can.
+            let managed = ["filter", "nat"].into_iter().filter(|table| said.is_of_iptables(&format!("ip {table}")));
+            listings.extend(managed.map(|table| ["iptables-nft", "-t", table, "-S"]));
+            rules = said;
+        }
+        Err(Unread::NoJson) => note_no_json(found),
+        Err(Unread::NotAllowed) => {}
+    }
+    let texts = listings.iter().filter_map(|argv| case.machine.run(argv)).filter(|ran| ran.ok);
+    let mut lines: Vec<String> =
+        texts.flat_map(|ran| ran.stdout.lines().map(str::to_owned).collect::<Vec<_>>()).collect();
+    lines.extend(rules.tables().flat_map(|(_, chains)| chains.values().flat_map(|chain| chain.rules.clone())));
+    let minds = [
+        "ct state",
+        "--ctstate",
+        "--state",
+        "masquerade",
+        "MASQUERADE",
+        "snat to",
+        "-j SNAT",
+        "xt SNAT",
+        "xt conntrack",
+    ];
+    lines.into_iter().find(|line| minds.iter().any(|word| line.contains(word)))
 }
 
 /// Connections to a server that has been taken out: by itself the kernel says nothing to their clients.

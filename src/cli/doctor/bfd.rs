@@ -10,7 +10,7 @@ use crate::wire::bfd::{MULTIHOP_PORT, PORT};
 pub fn may_pass(case: &Case<'_>, found: &mut Vec<Finding>) {
     let sessions = &case.spec.sessions;
     let ports = [(PORT, sessions.iter().any(|s| !s.multihop)), (MULTIHOP_PORT, sessions.iter().any(|s| s.multihop))];
-    let chains = firewall::chains(case);
+    let chains = firewall::chains(case, found);
     for (port, _) in ports.into_iter().filter(|(_, wanted)| *wanted) {
         let neighbors: Vec<String> = sessions.iter().map(|session| session.neighbor.to_string()).collect();
         for chain in &chains {

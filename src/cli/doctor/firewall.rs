@@ -1,4 +1,5 @@
-//! May VRRP pass? Rules are read as text: a verdict is given only on what is plainly there.
+//! May VRRP pass? A verdict is given only on what is plainly there. Rules of nftables come as JSON (`ruleset.rs`), those of
+//! iptables as the text that is its only form; both are words here.
 //!
 //! Chains that others jump to are read in the place of the jump, as ufw and firewalld need it. What cannot be decided
 //! from the words of a rule counts as accepting: a doctor who cries wolf is not asked again.
@@ -6,6 +7,7 @@
 use super::Case;
 use super::Finding;
 use super::Weight;
+use super::ruleset::{self, Ruleset, Unread};
 use crate::spec::{Auth, Transport};
 use std::collections::BTreeMap;
 
@@ -15,22 +17,11 @@ pub fn vrrp_may_pass(case: &Case<'_>, found: &mut Vec<Finding>) {
         return;
     }
     let marks = Marks::of(case);
-    let mut looked = false;
-    if let Some(ran) = case.machine.run(&["nft", "list", "ruleset"]).filter(|r| r.ok) {
-        looked = true;
-        for chain in nft_chains(&ran.stdout, BESIDE_VRRP) {
-            judge(&chain, &marks, found);
-        }
+    let all = look(case, BESIDE_VRRP, found);
+    for chain in all.iter().flatten() {
+        judge(chain, &marks, found);
     }
-    for program in ["iptables-legacy", "ip6tables-legacy"] {
-        if let Some(ran) = case.machine.run(&[program, "-S"]).filter(|r| r.ok) {
-            looked = true;
-            for chain in iptables_chains(&ran.stdout, program, BESIDE_VRRP) {
-                judge(&chain, &marks, found);
-            }
-        }
-    }
-    if !looked {
+    if all.is_none() {
         found.push(
             Finding::new(Weight::Note, "firewall", "the firewall could not be looked at")
                 .cure("run as root, with nft or iptables installed"),
@@ -40,27 +31,56 @@ pub fn vrrp_may_pass(case: &Case<'_>, found: &mut Vec<Finding>) {
     }
 }
 
-/// Every chain that can be read.
-pub(super) fn chains(case: &Case<'_>) -> Vec<Chain> {
-    let mut chains = Vec::new();
+/// Every chain that packets of BFD come in through.
+pub(super) fn chains(case: &Case<'_>, found: &mut Vec<Finding>) -> Vec<Chain> {
     if case.spec.sessions.is_empty() {
-        return chains;
+        return Vec::new();
     }
-    if let Some(ran) = case.machine.run(&["nft", "list", "ruleset"]).filter(|r| r.ok) {
-        // What goes out is asked of the other server.
-        chains.extend(
-            nft_chains(&ran.stdout, BESIDE_UDP)
-                .into_iter()
-                .filter(|chain| !chain.name.to_lowercase().contains("output")),
-        );
+    let mut chains = look(case, BESIDE_UDP, found).unwrap_or_default();
+    // What goes out is asked of the other server.
+    chains.retain(|chain| !chain.goes_out);
+    chains
+}
+
+/// The chains that hook into what comes in or goes out; `None` where no firewall could be asked. `others` are the protocols
+/// whose rules do not concern what is asked for.
+fn look(case: &Case<'_>, others: &[&str], found: &mut Vec<Finding>) -> Option<Vec<Chain>> {
+    let rules = Ruleset::of(case.machine);
+    if rules == Err(Unread::NoJson) {
+        note_no_json(found);
     }
+    let mut chains = rules.as_ref().ok().map(|_| Vec::new());
+    let mut also = |program: &str| {
+        let ran = case.machine.run(&[program, "-S"]).filter(|ran| ran.ok)?;
+        chains.get_or_insert_default().extend(iptables_chains(&ran.stdout, program, others));
+        Some(())
+    };
     for program in ["iptables-legacy", "ip6tables-legacy"] {
-        if let Some(ran) = case.machine.run(&[program, "-S"]).filter(|r| r.ok) {
-            let all = iptables_chains(&ran.stdout, program, BESIDE_UDP);
-            chains.extend(all.into_iter().filter(|chain| !chain.name.contains("OUTPUT")));
-        }
+        also(program);
+    }
+    if let Ok(rules) = &rules {
+        // What iptables-nft has set it can say better than nft can.
+        let managed = [("ip filter", "iptables-nft"), ("ip6 filter", "ip6tables-nft")];
+        let told: Vec<&str> = managed
+            .into_iter()
+            .filter(|(table, program)| rules.is_of_iptables(table) && also(program).is_some())
+            .map(|(table, _)| table)
+            .collect();
+        let tables = rules.tables().filter(|(table, _)| !told.contains(table));
+        chains.get_or_insert_default().extend(tables.flat_map(|(table, chains)| nft_chains(table, chains, others)));
     }
     chains
+}
+
+/// Says once that this nft cannot be asked.
+pub(super) fn note_no_json(found: &mut Vec<Finding>) {
+    let what = "this nft does not speak JSON: rules of nftables were not looked at";
+    if !found.iter().any(|known| known.what == what) {
+        found.push(
+            Finding::new(Weight::Note, "firewall", what)
+                .cure("install an nft with JSON (`nft -V` says `json: yes`), or read `nft list ruleset` yourself"),
+        );
+    }
 }
 
 /// Words that concern adverts.
@@ -101,6 +121,8 @@ pub(super) struct Chain {
     pub(super) rules: Vec<String>,
     /// The beginning of a command that puts a rule before all others.
     pub(super) insert: String,
+    /// Packets of this machine's own go through it, and not what comes in.
+    pub(super) goes_out: bool,
     /// What ends it.
     accept: fn(&str) -> String,
 }
@@ -196,40 +218,22 @@ fn unfolded(chains: &Rules, name: &str, others: &[&str], depth: usize) -> Vec<St
     rules
 }
 
-/// Chains of `nft list ruleset` that hook into what comes in or goes out.
-fn nft_chains(text: &str, others: &[&str]) -> Vec<Chain> {
-    let mut tables: BTreeMap<String, Rules> = BTreeMap::new();
-    // (table, chain, drops by default)
-    let mut hooked: Vec<(String, String, bool)> = Vec::new();
-    let (mut table, mut chain) = (String::new(), None::<String>);
-    for line in text.lines().map(str::trim) {
-        if let Some(rest) = line.strip_prefix("table ") {
-            table = rest.trim_end_matches('{').trim().to_owned();
-        } else if let Some(rest) = line.strip_prefix("chain ") {
-            let name = rest.trim_end_matches('{').trim().to_owned();
-            tables.entry(table.clone()).or_default().insert(name.clone(), Vec::new());
-            chain = Some(name);
-        } else if line == "}" {
-            chain = None;
-        } else if let Some(name) = &chain {
-            if line.starts_with("type ") {
-                let filters = ["hook input", "hook prerouting", "hook output"].iter().any(|hook| line.contains(hook));
-                if filters && line.starts_with("type filter") {
-                    hooked.push((table.clone(), name.clone(), line.contains("policy drop")));
-                }
-            } else if let Some(rules) = tables.get_mut(&table).and_then(|t| t.get_mut(name)) {
-                rules.push(line.to_owned());
-            }
-        }
-    }
-    let whole = |(table, chain, drops_by_default): (String, String, bool)| Chain {
-        rules: tables.get(&table).map(|chains| unfolded(chains, &chain, others, 0)).unwrap_or_default(),
-        name: format!("nftables {table} {chain}"),
-        drops_by_default,
-        insert: format!("nft insert rule {table} {chain}"),
-        accept: |protocol| format!("meta l4proto {protocol} accept"),
+/// Chains of a table of nftables that filter what comes in or goes out.
+fn nft_chains(table: &str, all: &BTreeMap<String, ruleset::Chain>, others: &[&str]) -> Vec<Chain> {
+    let rules: Rules = all.iter().map(|(name, chain)| (name.clone(), chain.rules.clone())).collect();
+    let whole = |(name, chain): (&String, &ruleset::Chain)| {
+        let (kind, hook) = chain.hook.as_ref()?;
+        let filters = kind == "filter" && matches!(hook.as_str(), "input" | "prerouting" | "output");
+        filters.then(|| Chain {
+            rules: unfolded(&rules, name, others, 0),
+            name: format!("nftables {table} {name}"),
+            drops_by_default: chain.drops_by_default,
+            insert: format!("nft insert rule {table} {name}"),
+            goes_out: hook == "output",
+            accept: |protocol| format!("meta l4proto {protocol} accept"),
+        })
     };
-    hooked.into_iter().map(whole).collect()
+    all.iter().filter_map(whole).collect()
 }
 
 /// The INPUT and OUTPUT chains of `iptables -S`.
@@ -246,6 +250,7 @@ fn iptables_chains(text: &str, program: &str, others: &[&str]) -> Vec<Chain> {
         rules: unfolded(&chains, name, others, 0),
         drops_by_default: text.lines().any(|l| l == format!("-P {name} DROP")),
         insert: format!("{program} -I {name}"),
+        goes_out: name == "OUTPUT",
         accept: |protocol| format!("-p {protocol} -j ACCEPT"),
         name: format!("{program} {name}"),
     };

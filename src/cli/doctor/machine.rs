@@ -13,6 +13,7 @@ use std::process::{Command, Stdio};
 pub struct Ran {
     pub ok: bool,
     pub stdout: String,
+    pub stderr: String,
 }
 
 /// The questions that the checks ask.
@@ -102,15 +103,10 @@ impl Machine for Mounted {
             return None;
         }
         let path = std::env::var("PATH").unwrap_or_default() + ":/usr/sbin:/sbin";
-        let output = Command::new(program)
-            .args(rest)
-            .env("PATH", path)
-            .env("LC_ALL", "C")
-            .stdin(Stdio::null())
-            .stderr(Stdio::null())
-            .output()
-            .ok()?;
-        Some(Ran { ok: output.status.success(), stdout: String::from_utf8_lossy(&output.stdout).into_owned() })
+        let output =
+            Command::new(program).args(rest).env("PATH", path).env("LC_ALL", "C").stdin(Stdio::null()).output().ok()?;
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        Some(Ran { ok: output.status.success(), stdout: text(&output.stdout), stderr: text(&output.stderr) })
     }
     fn addresses(&self) -> Vec<(String, IpAddr)> {
         if self.root.is_some() {

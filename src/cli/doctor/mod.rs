@@ -9,6 +9,7 @@ mod bfd;
 mod firewall;
 mod machine;
 mod network;
+mod ruleset;
 mod running;
 mod services;
 
