@@ -94,6 +94,13 @@ impl Tools {
         }
     }
 
+    /// From now on nobody listens where notifications go.
+    pub(super) fn end_the_sink(&mut self) {
+        let mut sink = self.running.remove(0);
+        sink.kill().unwrap();
+        sink.wait().unwrap();
+    }
+
     pub(super) fn ask(&self, program: &str, arguments: &[&str]) -> String {
         let mut command = self.run(program);
         command.args(["-m", "", "-On", "-v2c", "-c", "public", "-t", "20", "-r", "1", AGENT]).args(arguments);
@@ -171,7 +178,7 @@ fn configuration(ground: &Ground) -> String {
     include_str!("snmp/k.conf").replace("TMP", &ground.directory.display().to_string())
 }
 
-fn tools_are_there() -> bool {
+pub(super) fn tools_are_there() -> bool {
     let there = ["snmpd", "snmptrapd", "snmpwalk", "snmpbulkwalk"]
         .iter()
         .all(|name| ["/usr/sbin", "/usr/bin"].iter().any(|directory| Path::new(directory).join(name).exists()));
@@ -278,9 +285,7 @@ fn a_trap_sink_that_is_gone_is_missed_by_nobody() {
     ground.configure(&configuration(&ground));
     let daemon = ground.start("-P -D");
     four_masters(&tools, &daemon);
-    let mut sink = tools.running.remove(0);
-    sink.kill().unwrap();
-    sink.wait().unwrap();
+    tools.end_the_sink();
     let files = || std::fs::read_dir(format!("/proc/{}/fd", daemon.pid())).unwrap().count();
     let before = files();
     let became = || {

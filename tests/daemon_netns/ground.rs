@@ -143,7 +143,12 @@ impl Ground {
 
     /// As [`Ground::start`], with variables in the daemon's environment.
     pub fn start_with_environment(&self, flags: &str, variables: &[(&str, &str)]) -> Daemon {
-        let mut command = self.command(vipd().as_ref(), &format!("-n -l -D {flags}"), true);
+        self.start_program_with_environment(vipd().as_ref(), flags, variables)
+    }
+
+    /// As [`Ground::start_with_environment`], another program.
+    pub fn start_program_with_environment(&self, program: &Path, flags: &str, variables: &[(&str, &str)]) -> Daemon {
+        let mut command = self.command(program, &format!("-n -l -D {flags}"), true);
         command.envs(variables.iter().copied());
         self.start_with(command)
     }
