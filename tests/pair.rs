@@ -94,11 +94,7 @@ fn each_difference_is_found_alone() {
         (server(150, "use_vmac"), server(100, ""), &["mac-differs"]),
         (server(150, "virtual_ipaddress_excluded {\n 10.0.1.1/24\n }"), server(100, ""), &["excluded-differ"]),
         (server(150, "mcast_dst_ip 224.0.0.19"), server(100, ""), &["multicast-group-differs"]),
-        (
-            server(150, &unicast("10.0.0.1", "10.0.0.1\n 10.0.0.2")),
-            server(100, &unicast("10.0.0.2", "10.0.0.1")),
-            &["own-peer"],
-        ),
+        (server(150, &unicast("10.0.0.1", "10.0.0.1\n 10.0.0.2")), server(100, &unicast("10.0.0.2", "10.0.0.1")), &[]),
         (
             server(150, &unicast("10.0.0.1", "10.0.0.2\n 10.0.0.3")),
             server(100, "unicast_peer {\n 10.0.0.1\n }"),
@@ -295,6 +291,16 @@ fn a_weight_inside_a_group_moves_nothing_and_is_warned_of() {
     assert!(text.contains(why), "{text}");
     let rules: Vec<_> = outlook.findings.iter().map(|finding| finding.rule).collect();
     assert_eq!(rules, ["weight-idle"], "{text}");
+}
+
+/// The cure of a weight that is too small is no other weight where the backup leaves any master alone.
+#[test]
+fn a_cure_is_not_the_next_mistake() {
+    let server = |priority| server(priority, "state BACKUP\n nopreempt\n track_script {\n chk weight 2\n }");
+    let outlook = play(&[("a", &server(100)), ("b", &server(90))]);
+    let helps: Vec<_> = outlook.findings.iter().map(|finding| finding.help.as_deref().unwrap_or_default()).collect();
+    let cure = "use weight 0 (a fault) on a, or drop nopreempt on b and use a weight of more than 10 on all servers";
+    assert_eq!(helps, [cure]);
 }
 
 #[test]

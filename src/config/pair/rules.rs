@@ -216,15 +216,6 @@ impl<'a> Cx<'_, 'a> {
             let help = format!("add {source} to unicast_peer of {}", a.instance.name);
             out.push(Finding { places, ..self.finding(Level::Error, "peer-missing", message, &help) });
         }
-        if let Some(own) = a.instance.source.filter(|own| peers.iter().any(|peer| peer.address == *own)) {
-            let message = format!("{}: {from} has its own address {own} among its unicast_peer", self.name());
-            let places = vec![self.servers.place(a)];
-            let finding = self.finding(Level::Warning, "own-peer", message, "remove it; name the other servers");
-            let finding = Finding { places, ..finding };
-            if !out.contains(&finding) {
-                out.push(finding);
-            }
-        }
     }
 
     fn addresses(&self, out: &mut Vec<Finding>) {

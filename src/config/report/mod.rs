@@ -22,6 +22,8 @@ pub enum Class {
     Idle,
     /// A program that was asked for will not run. keepalived only logs it, so it leaves the exit code alone.
     NotRun,
+    /// What the kernel takes and nobody can use. keepalived says nothing, so it leaves the exit code alone.
+    Unfit,
     FileNotFound,
     Fatal,
     MultipleFiles,
@@ -45,7 +47,7 @@ impl Class {
     /// Exit code of `-t` when this is the highest class seen.
     pub const fn exit_code(self) -> u8 {
         match self {
-            Class::Note | Class::Idle | Class::NotRun => 0,
+            Class::Note | Class::Idle | Class::NotRun | Class::Unfit => 0,
             Class::FileNotFound | Class::Fatal => 4,
             Class::Security | Class::Include => 6,
             Class::Abort => 2,
@@ -64,7 +66,7 @@ impl Class {
     pub const fn level(self) -> Level {
         match self {
             Class::Note | Class::Idle => Level::Note,
-            Class::NotRun | Class::Warning | Class::Deprecated => Level::Warning,
+            Class::NotRun | Class::Unfit | Class::Warning | Class::Deprecated => Level::Warning,
             _ => Level::Error,
         }
     }

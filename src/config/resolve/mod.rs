@@ -11,6 +11,7 @@ mod owned;
 mod reach;
 mod shown;
 mod ties;
+mod unfit;
 
 use super::report::{Class, Diagnostic};
 use super::security::{Danger, Guard, ScriptLine, SetScript};
@@ -19,6 +20,7 @@ use crate::config::resolve::clashes::clashes;
 use crate::config::resolve::daemon::daemon;
 use crate::config::resolve::instance::{Surroundings, complete, has_the_least};
 use crate::config::resolve::ties::Trackers;
+use crate::config::resolve::unfit::unfit_addresses;
 use crate::config::table::block::Cx;
 use crate::config::text::source::Span;
 use crate::config::vrrp::group::SyncGroup;
@@ -90,6 +92,7 @@ pub fn resolve(mut top: Top, cx: &mut Cx<'_>) -> Option<Spec> {
         top.instances.iter().enumerate().map(|(at, own)| (own.name.clone(), InstanceId(at as u32))).collect();
     let membership = groups(&mut top, &ids, group_notifies, &mut spec, cx);
 
+    unfit_addresses(&top, cx);
     let mut firewall = false;
     spec.instances.reserve(top.instances.len());
     for (at, own) in top.instances.iter_mut().enumerate() {

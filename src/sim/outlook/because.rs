@@ -168,6 +168,10 @@ impl<'a> Player<'_, 'a> {
             _ if own.instance.priority.0 == 255 => {
                 format!("use weight 0 (a fault), or a priority below 255 on {server}: an owner's counts no weight")
             }
+            _ if !rival.instance.preempt => format!(
+                "use weight 0 (a fault) on {server}, or drop nopreempt on {name} and use a weight of more than {gap} on \
+                 all servers"
+            ),
             _ => format!("a weight of more than {gap} on all servers (or 0: a fault) makes {name} take over"),
         };
         let place = |m: &Member<'a>| Place {
