@@ -137,7 +137,7 @@ impl Kernel {
         if request.claim.is_some() {
             let count = u32::try_from(wanted.len()).unwrap_or(u32::MAX);
             if count > 0 {
-                done.outcomes.push(Outcome::Ready { addresses: 0..count });
+                done.outcomes.push(Outcome::Ready { addresses: 0..count, announced: false });
             }
             done.outcomes.push(Outcome::Complete);
         }

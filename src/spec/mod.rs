@@ -116,6 +116,12 @@ pub struct Spec {
     pub balance: Arc<balance::LvsSpec>,
 }
 impl Spec {
+    /// Whether the first announcement of an address of this instance waits for nothing but the address: it is not spaced, and
+    /// there is to be one.
+    pub fn announces_at_once(&self, instance: InstanceId) -> bool {
+        self.pacing.is_empty() && self.instances.get(instance.index()).is_some_and(|spec| spec.garp.repeat > 0)
+    }
+
     /// Whether virtual servers are shown over SNMP: keepalived has no checker process, and so no agent, without any.
     pub fn has_servers_on_show(&self) -> bool {
         self.daemon.snmp.checker && !self.balance.services.is_empty()

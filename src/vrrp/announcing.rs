@@ -23,7 +23,14 @@ impl Engine {
                 return Rounds::default();
             }
             match outcome {
-                Outcome::Ready { addresses } => instance.plan.arrived(addresses, total, &garp, now),
+                Outcome::Ready { addresses, announced } => {
+                    let mut rounds = instance.plan.arrived(addresses, total, &garp, now);
+                    if announced {
+                        instance.counters.garps_sent += rounds.over.count();
+                        rounds.times = rounds.times.saturating_sub(1);
+                    }
+                    rounds
+                }
                 Outcome::Complete => {
                     instance.set_owned(true);
                     instance.plan.complete(total, false, &garp)

@@ -82,7 +82,10 @@ fn leaving_mastership_ends_everything() {
     }
     assert!(announced(&bench.take()).is_empty());
     // What the kernel says late is not announced either.
-    bench.give(Input::Applied { instance: InstanceId(0), outcome: Outcome::Ready { addresses: 0..1 } });
+    bench.give(Input::Applied {
+        instance: InstanceId(0),
+        outcome: Outcome::Ready { addresses: 0..1, announced: false },
+    });
     bench.give(Input::Command(Command::Announce { instance: None }));
     assert!(announced(&bench.take()).is_empty());
 }
@@ -180,12 +183,31 @@ fn a_long_list_is_announced_as_it_arrives() {
     for start in [0, 128, 256, 384, 512] {
         bench.wait(ms(1));
         let range = start..(start + 128).min(600);
-        bench.give(Input::Applied { instance: InstanceId(0), outcome: Outcome::Ready { addresses: range.clone() } });
+        bench.give(Input::Applied {
+            instance: InstanceId(0),
+            outcome: Outcome::Ready { addresses: range.clone(), announced: false },
+        });
         assert_eq!(announced(&bench.take()), [range]);
     }
     bench.give(Input::Applied { instance: InstanceId(0), outcome: Outcome::Complete });
     let rest = announced(&bench.take());
     assert_eq!(rest.iter().map(|range| range.len()).sum::<usize>(), 4 * 600);
+}
+
+#[test]
+fn what_was_announced_as_it_came_is_announced_once_less() {
+    let mut bench =
+        Bench::new(spec(vec![InstanceSpec { claim: claim(&["10.0.0.100", "10.0.0.101"]), ..instance(1, 100) }]));
+    bench.kernel = false;
+    bench.until(at(4000));
+    bench.take();
+    let ready = |addresses| Outcome::Ready { addresses, announced: true };
+    for outcome in [ready(0..1), ready(1..2), Outcome::Complete] {
+        bench.give(Input::Applied { instance: InstanceId(0), outcome });
+    }
+    assert_eq!(announced(&bench.take()), [0..2, 0..2, 0..2, 0..2]);
+    let snapshot = bench.engine.snapshot(bench.now);
+    assert_eq!(snapshot.instances[0].counters.garps_sent, 10);
 }
 
 #[test]
@@ -256,9 +278,9 @@ fn a_block_that_a_reload_comes_into_is_finished() {
     bench.kernel = false;
     bench.until(at(4000));
     let told = |outcome| Input::Applied { instance: InstanceId(0), outcome };
-    bench.give(told(Outcome::Ready { addresses: 0..1 }));
+    bench.give(told(Outcome::Ready { addresses: 0..1, announced: false }));
     bench.reload(spec(vec![InstanceSpec { debug: 1, ..of }]));
-    bench.give(told(Outcome::Ready { addresses: 1..2 }));
+    bench.give(told(Outcome::Ready { addresses: 1..2, announced: false }));
     assert_eq!(announced(&bench.take()), [0..1, 1..2]);
     bench.give(told(Outcome::Complete));
     assert_eq!(announced(&bench.take()), vec![0..2; 4]);

@@ -224,7 +224,7 @@ impl Bench {
             }
             self.log.push((self.now, action));
             if let Some((instance, count)) = owned {
-                let ready = Outcome::Ready { addresses: 0..count };
+                let ready = Outcome::Ready { addresses: 0..count, announced: false };
                 self.engine.handle(Input::Applied { instance, outcome: ready }, self.now);
                 self.engine.handle(Input::Applied { instance, outcome: Outcome::Complete }, self.now);
             }

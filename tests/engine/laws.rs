@@ -144,7 +144,10 @@ impl Play {
             Step::Ready => {
                 for (id, count) in self.owned.clone() {
                     let instance = InstanceId(id);
-                    bench.give(Input::Applied { instance, outcome: Outcome::Ready { addresses: 0..count as u32 } });
+                    bench.give(Input::Applied {
+                        instance,
+                        outcome: Outcome::Ready { addresses: 0..count as u32, announced: false },
+                    });
                     bench.give(Input::Applied { instance, outcome: Outcome::Complete });
                 }
             }

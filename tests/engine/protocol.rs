@@ -38,7 +38,7 @@ fn announces_only_what_the_kernel_has() {
     assert!(announced(&bench.take()).is_empty());
     let ready = |range: std::ops::Range<u32>| Input::Applied {
         instance: InstanceId(0),
-        outcome: Outcome::Ready { addresses: range },
+        outcome: Outcome::Ready { addresses: range, announced: false },
     };
     bench.give(ready(0..2));
     assert_eq!(announced(&bench.take()), [0..2]);

@@ -34,7 +34,7 @@ fn a_thousand_addresses_of_each_family_come_and_go() {
         running.own(&claim).await;
         let mut ready = vec![false; 2000];
         for report in &running.log {
-            if let FromKernel::Applied { outcome: Outcome::Ready { addresses }, .. } = report {
+            if let FromKernel::Applied { outcome: Outcome::Ready { addresses, .. }, .. } = report {
                 addresses.clone().for_each(|at| ready[at as usize] = true);
             }
         }

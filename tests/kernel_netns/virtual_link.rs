@@ -12,6 +12,7 @@ use vipd::kernel::wait::Bell;
 use vipd::lab::observer::{Observer, What};
 use vipd::lab::wire;
 use vipd::spec::*;
+use vipd::time::Interval;
 use vipd::vrrp::io::{Announce, LinkFact, Outcome, Port};
 use vipd::wire::Family;
 
@@ -223,6 +224,47 @@ fn ipvlans_without_a_name_keep_the_ones_that_they_were_given() {
     });
 }
 
+/// Without a first announcement of its own accord.
+fn only_when_told(of: InstanceSpec) -> InstanceSpec {
+    InstanceSpec { garp: Garp { repeat: 0, ..of.garp }, ..of }
+}
+
+#[test]
+fn what_comes_is_announced_once_before_anybody_asks() {
+    if !ready("announced_at_once") {
+        return;
+    }
+    let pair = Pair::new();
+    let claim = Arc::new(Claim { addresses: vec![v4("10.0.0.1", 24), v4("10.0.0.2", 24)], ..Claim::default() });
+    let spaced = Pacing { garp: Interval::from_secs(1), ..Pacing::default() };
+    for (pacing, at_once) in [(Vec::new(), true), (vec![spaced], false)] {
+        within(&pair.here, async || {
+            let mut observer = Observer::new(&pair.there, "eth0").unwrap();
+            let spec = Spec { pacing, ..spec(vec![instance(Family::V4, (*claim).clone())]) };
+            let mut running = Running::configured(spec).await;
+            running.own(&claim).await;
+            let told = |report: &FromKernel| match report {
+                FromKernel::Applied { outcome: Outcome::Ready { announced, .. }, .. } => Some(*announced),
+                _ => None,
+            };
+            assert_eq!(running.log.iter().find_map(told), Some(at_once));
+            // Of each one what came by itself, and the one that is asked for at the end.
+            running.kernel.order(ToKernel::Announce(Announce { instance: InstanceId(0), addresses: 0..2 }));
+            let each = 1 + usize::from(at_once);
+            let mut seen: Vec<IpAddr> = Vec::new();
+            while seen.len() < 2 * each {
+                if let What::GratuitousArp { address } = observer.next(PATIENCE).unwrap().expect("an announcement").what
+                {
+                    seen.push(IpAddr::V4(address));
+                }
+            }
+            let addresses = claim.addresses.iter().map(|address| address.address).cycle();
+            assert_eq!(seen, addresses.take(2 * each).collect::<Vec<_>>());
+            running.stop().await;
+        });
+    }
+}
+
 #[test]
 fn what_is_claimed_is_announced_with_the_address_of_its_link() {
     if !ready("announcements") {
@@ -236,7 +278,7 @@ fn what_is_claimed_is_announced_with_the_address_of_its_link() {
     within(&pair.here, async || {
         let mut observer = Observer::new(&pair.there, "eth0").unwrap();
         let mut running = Running::start(Default::default());
-        running.configure(spec(vec![on_vmac(Family::V4, (*claim).clone())]), Vec::new()).await;
+        running.configure(spec(vec![only_when_told(on_vmac(Family::V4, (*claim).clone()))]), Vec::new()).await;
         running.own(&claim).await;
         running.kernel.order(ToKernel::Announce(Announce { instance: InstanceId(0), addresses: 1..4 }));
         let parent = wire::mac(&pair.here, "eth0").unwrap().unwrap();
@@ -273,7 +315,7 @@ fn an_interface_without_arp_announces_nothing() {
     within(&pair.here, async || {
         let mut observer = Observer::new(&pair.there, "eth0").unwrap();
         let mut running = Running::start(Default::default());
-        running.configure(spec(vec![instance(Family::V4, (*claim).clone())]), Vec::new()).await;
+        running.configure(spec(vec![only_when_told(instance(Family::V4, (*claim).clone()))]), Vec::new()).await;
         running.own(&claim).await;
         for (word, arp, addresses) in [("off", false, 0..1), ("on", true, 1..2)] {
             output(&pair.here, &["ip", "link", "set", "eth0", "arp", word]);

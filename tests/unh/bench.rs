@@ -78,7 +78,7 @@ impl Bench {
                 Action::Own(id, claim) => {
                     seen.owned = true;
                     let addresses = 0..claim.addresses.len() as u32;
-                    for outcome in [Outcome::Ready { addresses }, Outcome::Complete] {
+                    for outcome in [Outcome::Ready { addresses, announced: false }, Outcome::Complete] {
                         self.engine.handle(Input::Applied { instance: id, outcome }, self.now);
                     }
                 }

@@ -227,8 +227,7 @@ impl Thread {
         match self.claims.state(&wanted) {
             Some(State::Tentative) if fact.usable => {
                 for (owner, position) in self.claims.set_state(&wanted, State::Present) {
-                    let news = self.claims.report(owner, Some(position.into_iter().collect()));
-                    self.tell(news);
+                    self.arrived(owner, position.into_iter().collect());
                 }
             }
             Some(State::Tentative) if has_failed(message) => {

@@ -310,7 +310,7 @@ impl Thread {
         let Resolved { wants, problems } = resolved;
         let reason = problems.first().cloned();
         let news = self.claims.set(owner, wants, problems);
-        self.tell(news);
+        self.tell(news, false);
         if let Some(reason) = reason {
             self.fail(owner, reason);
         }
@@ -322,11 +322,25 @@ impl Thread {
         }
     }
 
-    pub(super) fn tell(&mut self, progress: Vec<Progress>) {
+    /// These addresses of `owner`, by their positions in its claim, are there now. The LAN hears of them first: the engine would
+    /// answer with just that, and whoever sends to the address does not wait for two threads.
+    pub(super) fn arrived(&mut self, owner: Owner, positions: Vec<u32>) {
+        let at_once = owner.filter(|instance| self.spec.announces_at_once(*instance));
+        let news = self.claims.report(owner, Some(positions));
+        for item in &news {
+            if let (Progress::Ready(_, addresses), Some(instance)) = (item, at_once) {
+                self.announce(&Announce { instance, addresses: addresses.clone() });
+            }
+        }
+        self.tell(news, at_once.is_some());
+    }
+
+    /// `announced`: the LAN knows of the addresses in it.
+    pub(super) fn tell(&mut self, progress: Vec<Progress>, announced: bool) {
         for item in progress {
             match item {
                 Progress::Ready(Some(instance), addresses) => {
-                    self.report(FromKernel::Applied { instance, outcome: Outcome::Ready { addresses } });
+                    self.report(FromKernel::Applied { instance, outcome: Outcome::Ready { addresses, announced } });
                 }
                 Progress::Complete(owner) => {
                     self.retries.remove(&owner);
@@ -424,6 +438,8 @@ impl Thread {
         }
 
         let mut ready: BTreeMap<Owner, Vec<u32>> = BTreeMap::new();
+        // Of what is put back the engine has not lost sight: it is announced as [`LinkFact::Healed`].
+        let mut back: BTreeMap<Owner, Vec<u32>> = BTreeMap::new();
         let mut healed: BTreeMap<Owner, Vec<u32>> = BTreeMap::new();
         let mut failures: BTreeMap<Owner, String> = BTreeMap::new();
         for ((step, item), outcome) in steps.into_iter().zip(outcomes) {
@@ -437,11 +453,11 @@ impl Thread {
                 (Step::Add { key, heal }, Ok(())) => {
                     let state = first_state(&item);
                     for (owner, position) in self.claims.set_state(&key, state) {
-                        let of = ready.entry(owner).or_default();
-                        if state == State::Present {
-                            of.extend(position);
-                        }
-                        if heal {
+                        let there = position.filter(|_| state == State::Present);
+                        if !heal {
+                            ready.entry(owner).or_default().extend(there);
+                        } else {
+                            back.entry(owner).or_default().extend(there);
                             healed.entry(owner).or_default().extend(position);
                             if position.is_none() {
                                 self.trouble(
@@ -468,8 +484,11 @@ impl Thread {
             }
         }
         for (owner, positions) in ready {
+            self.arrived(owner, positions);
+        }
+        for (owner, positions) in back {
             let news = self.claims.report(owner, Some(positions));
-            self.tell(news);
+            self.tell(news, false);
         }
         for (owner, mut positions) in healed {
             positions.sort_unstable();

@@ -190,8 +190,9 @@ pub struct Beginning {
 /// What the kernel made of a claim.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Outcome {
-    /// These addresses (positions in [`Claim::addresses`]) are on the interface and usable.
-    Ready { addresses: Range<u32> },
+    /// These addresses (positions in [`Claim::addresses`]) are on the interface and usable. `announced`: the LAN has been told of
+    /// each once, the moment it was there ([`Spec::announces_at_once`]).
+    Ready { addresses: Range<u32>, announced: bool },
     /// Everything of the claim is there.
     Complete,
     /// Something could not be set; the claim is kept and tried again.
