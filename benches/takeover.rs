@@ -2,7 +2,8 @@
 //! an advert cost, how long is an address away, what does a reload cost, how long does reading take.
 //!
 //! ```text
-//! cargo bench --bench takeover                              every row
+//! cargo bench --bench takeover                              every row, and what grows with its size (--table: the same)
+//! cargo bench --bench takeover -- --write                   the same, into docs/performance.md and README.md
 //! cargo bench --bench takeover -- crash:1:1:0.1 heal        rows that begin with one of the words
 //! cargo bench --bench takeover -- --runs 10 crash           with more runs (3 otherwise)
 //! cargo bench --bench takeover -- --only vipd crash         of one daemon
@@ -10,10 +11,11 @@
 //! ```
 //! `KEEPALIVED=PROGRAM` and `VIPD=PROGRAM` name other programs than those that are installed and built. As root.
 //!
-//! A row is named by what is done. `crash` and `graceful` (the master is killed, or stopped), `cpu`, `calls` (system calls,
+//! Every row and both tables take about 25 minutes. A row is named by what is done. `crash` and `graceful` (the master is killed, or stopped), `cpu`, `calls` (system calls,
 //! by strace), `reload` and `scrape` (metrics are asked for ten times a second) have instances, addresses of each and
 //! advert interval; `cadence` has the interval and how many processes beside do nothing but count; `test` (`-t`) has
-//! instances; then there are `heal` and `start`. Two servers and an observer in network namespaces; the observer is a
+//! instances; then there are `heal` and `start`. What has one number more (`scripts`, `files`, `peers`, `begin`, `again`) stands in
+//! benches/takeover/growth.rs. Two servers and an observer in network namespaces; the observer is a
 //! packet socket on the bridge between them, so that both daemons are judged by what a client would see, with the
 //! kernel's time stamps. "Late" is counted from the deadline that the RFC gives the backup: the last advert heard plus the
 //! master down interval, or the skew time after priority 0. Figures are least, middle and greatest of all runs. The
@@ -22,8 +24,12 @@
 
 #![allow(clippy::unwrap_used)]
 
+#[path = "takeover/growth.rs"]
+mod growth;
 #[path = "takeover/lan.rs"]
 mod lan;
+#[path = "takeover/page.rs"]
+mod page;
 #[path = "takeover/work.rs"]
 mod work;
 
@@ -31,7 +37,7 @@ use lan::Size;
 use std::path::PathBuf;
 
 /// What is measured when nothing is asked for.
-const ROWS: [&str; 19] = [
+const ROWS: [&str; 20] = [
     "crash:1:1:0.1",
     "crash:255:4:1",
     "graceful:1:1:0.1",
@@ -43,6 +49,7 @@ const ROWS: [&str; 19] = [
     "cpu:1:1:0.01",
     "cpu:255:1:0.1",
     "cpu:4080:1:1",
+    "cpu:4080:1:0.1",
     "cadence:0.01:0",
     "cadence:0.01:4",
     "scrape:50:1:0.01",
@@ -65,27 +72,40 @@ impl Figure {
     }
 }
 
+/// A row's figure, of every daemon.
+pub struct Line {
+    pub row: String,
+    pub figure: &'static str,
+    /// In the order of the daemons.
+    pub cells: Vec<Vec<f64>>,
+    /// What a bare client of the kernel takes for the same; empty where there is none.
+    pub kernel: Vec<f64>,
+    /// The load average when the row began.
+    pub load: String,
+}
+
+fn shown(figure: f64) -> String {
+    if figure.abs() < 100.0 { format!("{figure:.2}") } else { format!("{figure:.0}") }
+}
+
 /// Least, middle and greatest.
 fn spread(mut figures: Vec<f64>) -> String {
     figures.sort_by(f64::total_cmp);
-    let shown = |figure: f64| match figure.abs() {
-        small if small < 100.0 => format!("{figure:.2}"),
-        _ => format!("{figure:.0}"),
-    };
     match figures.as_slice() {
         [] => "-".into(),
         [one] => shown(*one),
-        all => format!("{} / {} / {}", shown(all[0]), shown(all[all.len() / 2]), shown(all[all.len() - 1])),
+        all => [all[0], all[all.len() / 2], all[all.len() - 1]].map(shown).join(" / "),
     }
 }
 
 fn main() {
-    let (mut runs, mut only, mut chosen) = (3, None, Vec::new());
+    let (mut runs, mut only, mut chosen, mut write) = (3, None, Vec::new(), false);
     let mut words = std::env::args().skip(1);
     while let Some(word) = words.next() {
         match word.as_str() {
             "--runs" => runs = words.next().and_then(|n| n.parse().ok()).unwrap_or(runs),
             "--only" => only = words.next(),
+            "--write" => write = true,
             "--bench" | "--test" | "--table" => {}
             other => chosen.push(other.to_owned()),
         }
@@ -97,47 +117,80 @@ fn main() {
     let daemons: Vec<(&str, PathBuf)> =
         daemons().into_iter().filter(|(name, _)| only.as_ref().is_none_or(|only| only == name)).collect();
     let names: Vec<&str> = daemons.iter().map(|(name, _)| *name).collect();
-    println!("| row | figure | {} | kernel | load |", names.join(" | "));
-    println!("|---|---|{}---|---|", "---|".repeat(names.len()));
-    let begins = |row: &str| chosen.is_empty() || chosen.iter().any(|word| row.starts_with(word.as_str()));
-    let own = chosen.iter().filter(|word| !ROWS.iter().any(|row| row.starts_with(word.as_str())));
-    for row in ROWS.iter().copied().filter(|row| begins(row)).chain(own.map(String::as_str)) {
-        print(row, runs, &daemons);
+    let mut known: Vec<&str> = ROWS.to_vec();
+    for (_, row) in growth::FAMILIES.iter().flat_map(|family| family.rows) {
+        if !known.contains(&row) {
+            known.push(row);
+        }
+    }
+    let begins = |row: &&str| chosen.is_empty() || chosen.iter().any(|word| row.starts_with(word.as_str()));
+    let own = chosen.iter().filter(|word| !known.iter().any(|row| row.starts_with(word.as_str())));
+    println!("{}", page::head(&names));
+    let mut lines = Vec::new();
+    for row in known.iter().copied().filter(begins).chain(own.map(String::as_str)) {
+        let more = lines_of(row, runs, &daemons);
+        if more.is_empty() {
+            println!("| `{row}` | no result |");
+        }
+        for line in more {
+            println!("{}", page::row(&line));
+            lines.push(line);
+        }
+    }
+    if chosen.is_empty() {
+        println!("\n{}", page::growth(&names, &lines));
+    }
+    if write && chosen.is_empty() && names.len() > 1 {
+        page::write(&names, &lines, &measured(&daemons));
+    } else if write {
+        println!("nothing is written: only every row, of both daemons, makes a table");
     }
 }
 
-fn print(row: &str, runs: usize, daemons: &[(&str, PathBuf)]) {
+/// When, where and of what the figures are.
+fn measured(daemons: &[(&str, PathBuf)]) -> String {
+    let first_line = |program: &str, arguments: &[&str]| {
+        let output = std::process::Command::new(program).args(arguments).output().ok()?;
+        let words = [output.stdout, output.stderr].concat();
+        Some(String::from_utf8_lossy(&words).lines().next()?.to_owned())
+    };
+    let versions = daemons.iter().filter_map(|(_, program)| first_line(&program.to_string_lossy(), &["-v"]));
+    let commit = first_line("git", &["rev-parse", "--short", "HEAD"]).unwrap_or_default();
+    let date = first_line("date", &["-u", "+%Y-%m-%d %H:%M UTC"]).unwrap_or_default();
+    let processors = std::thread::available_parallelism().map_or(0, usize::from);
+    let versions = versions.collect::<Vec<_>>().join("; ");
+    format!("Until {date}, commit {commit}, {processors} processors; {versions}.")
+}
+
+fn lines_of(row: &str, runs: usize, daemons: &[(&str, PathBuf)]) -> Vec<Line> {
     let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
     let load = load.split(' ').next().unwrap_or("-").to_owned();
     let kernel = kernel(row);
-    let mut lines: Vec<(&str, Vec<Vec<f64>>)> = Vec::new();
+    let mut lines: Vec<Line> = Vec::new();
     for _ in 0..repeated(row, runs) {
         // In turn, so that what disturbs the machine disturbs both.
         for (position, (_, program)) in daemons.iter().enumerate() {
             for Figure { what, of } in measure(row, program) {
-                if !lines.iter().any(|(known, _)| *known == what) {
-                    lines.push((what, vec![Vec::new(); daemons.len()]));
+                if !lines.iter().any(|line| line.figure == what) {
+                    let kernel = if what.starts_with("all addresses") { kernel.clone() } else { Vec::new() };
+                    let cells = vec![Vec::new(); daemons.len()];
+                    lines.push(Line { row: row.to_owned(), figure: what, cells, kernel, load: load.clone() });
                 }
-                if let Some((_, cells)) = lines.iter_mut().find(|(known, _)| *known == what) {
-                    cells[position].extend(of);
+                if let Some(line) = lines.iter_mut().find(|line| line.figure == what) {
+                    line.cells[position].extend(of);
                 }
             }
         }
     }
-    if lines.is_empty() {
-        println!("| `{row}` | no result | | | {load} |");
-    }
-    for (what, cells) in lines {
-        let cells: Vec<String> = cells.into_iter().map(spread).collect();
-        let kernel = if what.starts_with("all addresses") { kernel.as_str() } else { "" };
-        println!("| `{row}` | {what} | {} | {kernel} | {load} |", cells.join(" | "));
-    }
+    lines
 }
 
 /// The rest are long enough to be measured once.
 fn repeated(row: &str, runs: usize) -> usize {
+    // keepalived takes up to a minute for each of these.
+    let long = ["crash:1:10000", "graceful:1:10000", "test:50000"].iter().any(|name| row.starts_with(name));
     let again = ["crash", "graceful", "test", "start"].iter().any(|kind| row.starts_with(kind));
-    if again { runs } else { 1 }
+    if again && !long { runs } else { 1 }
 }
 
 fn measure(row: &str, program: &std::path::Path) -> Vec<Figure> {
@@ -155,17 +208,22 @@ fn measure(row: &str, program: &std::path::Path) -> Vec<Figure> {
         "reload" => work::reload(size, program),
         "test" => work::test(number(1) as usize, program),
         "start" => work::start(program),
+        "begin" => growth::begin(size.0, program),
+        "again" => growth::again(size.0, program),
+        "scripts" => growth::scripts(size.0, program),
+        "files" => growth::files(size.0, program),
+        "peers" => growth::peers(size.0, program),
         _ => Vec::new(),
     }
 }
 
-fn kernel(row: &str) -> String {
+fn kernel(row: &str) -> Vec<f64> {
     let parts: Vec<usize> = row.split(':').skip(1).filter_map(|part| part.parse().ok()).collect();
     match (row.split(':').next(), parts.as_slice()) {
-        (Some("crash" | "graceful"), [instances, addresses, ..]) if instances * addresses > 100 => {
-            spread((0..3).map(|_| work::bare(instances * addresses)).collect())
+        (Some("crash" | "graceful"), [instances, addresses, ..]) if instances * addresses >= 100 => {
+            (0..3).map(|_| work::bare(instances * addresses)).collect()
         }
-        _ => String::new(),
+        _ => Vec::new(),
     }
 }
 

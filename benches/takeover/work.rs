@@ -142,7 +142,7 @@ pub fn calls(size: Size, program: &Path) -> Vec<Figure> {
 }
 
 /// Seconds on a processor, all threads.
-fn busy(lan: &Lan, position: usize) -> f64 {
+pub fn busy(lan: &Lan, position: usize) -> f64 {
     let of = |pid: u32| -> f64 {
         let Ok(threads) = std::fs::read_dir(format!("/proc/{pid}/task")) else { return 0.0 };
         let times = threads.flatten().filter_map(|thread| {
@@ -155,7 +155,7 @@ fn busy(lan: &Lan, position: usize) -> f64 {
 }
 
 /// KiB; what several processes share counts for each with its share.
-fn memory(lan: &Lan, position: usize) -> f64 {
+pub fn memory(lan: &Lan, position: usize) -> f64 {
     let of = |pid: u32| -> f64 {
         let rollup = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
         let line = rollup.lines().find_map(|line| line.strip_prefix("Pss:")).unwrap_or_default();
