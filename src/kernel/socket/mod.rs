@@ -20,6 +20,7 @@ use crate::time::{Interval, Time};
 use crate::vrrp::io::{Port, RxMeta, SocketState, Transmit};
 use crate::wire::Family;
 use nix::sys::socket::{ControlMessage, MsgFlags, SockaddrIn, SockaddrIn6, sendmsg};
+use rustc_hash::FxHashMap;
 use socket2::Socket;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::io;
@@ -48,7 +49,7 @@ pub struct Sockets {
     waiting: Waiting,
     open: BTreeMap<u64, Opened>,
     by_port: HashMap<Port, u64>,
-    by_instance: HashMap<InstanceId, Vec<u64>>,
+    by_instance: FxHashMap<InstanceId, Vec<u64>>,
     /// What is called for, and by whom.
     wanted: HashMap<Port, Vec<InstanceId>>,
     /// Asked for since then, and not answered.
@@ -90,7 +91,7 @@ impl Sockets {
             waiting: Waiting::new(bell)?,
             open: BTreeMap::new(),
             by_port: HashMap::new(),
-            by_instance: HashMap::new(),
+            by_instance: FxHashMap::default(),
             wanted: HashMap::new(),
             asked: HashMap::new(),
             refused: HashMap::new(),
@@ -231,14 +232,15 @@ impl Sockets {
         let fd = opened.socket.as_raw_fd();
         match (transmit.destination, transmit.source) {
             (IpAddr::V4(destination), IpAddr::V4(_)) => {
-                // The source stands in the header that we made; only the interface may have to be said.
+                // The source stands in the header that we made; the interface is said only to a socket that is not bound to it.
                 let info = libc::in_pktinfo {
                     ipi_ifindex: libc::c_int::try_from(index).unwrap_or(0),
                     ipi_spec_dst: libc::in_addr { s_addr: 0 },
                     ipi_addr: libc::in_addr { s_addr: 0 },
                 };
                 let control = [ControlMessage::Ipv4PacketInfo(&info)];
-                let control = if index == 0 { &control[..0] } else { &control[..] };
+                let is_bound = index == 0 || opened.port.ifindex == Some(index);
+                let control = if is_bound { &control[..0] } else { &control[..] };
                 let to = SockaddrIn::from(SocketAddrV4::new(destination, 0));
                 sendmsg(fd, &payload, control, flags, Some(&to))?;
             }

@@ -377,7 +377,8 @@ impl Driver {
             return;
         }
         match self.sockets.send(&transmit) {
-            Ok(()) if self.unsent.remove(&(instance, destination)) => {
+            // Nearly always there is none, and then none is looked for.
+            Ok(()) if !self.unsent.is_empty() && self.unsent.remove(&(instance, destination)) => {
                 self.engine.handle(Input::Sent { instance, destination, failure: None }, now);
             }
             Ok(()) => {}
