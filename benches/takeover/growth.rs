@@ -4,7 +4,7 @@
 //! the logarithms: 1 is linear, 0 costs the same however many there are.
 
 use crate::Figure;
-use crate::lan::{HUP, Lan, SERVERS, Size, configuration, server};
+use crate::lan::{HUP, Lan, SERVERS, SWITCH, Size, configuration, server};
 use crate::work::{busy, memory};
 use std::collections::HashSet;
 use std::fmt::Write as _;
@@ -12,6 +12,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use vipd::lab::observer::What;
+use vipd::lab::wire;
 
 /// Rows that belong together, with what of them is looked at.
 pub struct Family {
@@ -207,15 +208,17 @@ pub fn files(count: usize, program: &Path) -> Vec<Figure> {
 /// A copy of each advert to so many peers, ten times a second.
 pub fn peers(count: usize, program: &Path) -> Vec<Figure> {
     const TIME: Duration = Duration::from_secs(6);
+    let mut lan = Lan::new(1);
+    // The observer sees what is for the bridge itself.
+    let mac = wire::mac(SWITCH, "br0").unwrap().unwrap().map(|byte| format!("{byte:02x}")).join(":");
     let (mut neighbours, mut within) = (String::new(), String::from("  unicast_src_ip 10.0.0.1\n  unicast_peer {\n"));
     for n in 0..count {
         let address = format!("10.0.{}.{}", 100 + n / 250, 1 + n % 250);
         // Known beforehand: nobody asks who has it, and nobody is there who could answer that he wants no VRRP.
-        let _ = writeln!(neighbours, "neigh add {address} lladdr 02:00:00:00:00:01 dev eth0");
+        let _ = writeln!(neighbours, "neigh add {address} lladdr {mac} dev eth0");
         let _ = writeln!(within, "    {address}");
     }
     within.push_str("  }\n");
-    let mut lan = Lan::new(1);
     let file = std::env::temp_dir().join("vipdbench.neighbours");
     std::fs::write(&file, &neighbours).unwrap();
     let _ = Command::new("ip").args(["-n", SERVERS[0], "-batch"]).arg(&file).status();
@@ -229,6 +232,9 @@ pub fn peers(count: usize, program: &Path) -> Vec<Figure> {
         false
     });
     let used = busy(&lan, 0) - before;
+    if adverts == 0 {
+        return Vec::new();
+    }
     vec![
         Figure::new("processor for an advert to a peer, µs", vec![used / adverts as f64 * 1e6]),
         Figure::new("adverts to a peer a second", vec![adverts as f64 / count as f64 / TIME.as_secs_f64()]),
