@@ -73,7 +73,7 @@ impl Balancer {
             }
             self.table.clear();
             for service in &self.services {
-                let mut count = service.count();
+                let mut count = service.servers.count();
                 if how == FlushOnStop::Each {
                     for server in &service.servers {
                         // Behind a sorry server it is not in the table, and so does not go out of it.

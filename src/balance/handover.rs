@@ -180,7 +180,6 @@ impl Balancer {
             past.services.entry(service.identity.clone()).or_insert(known);
         }
         balancer.take_over(spec, &mut past, Begin::Inherit);
-        balancer.finish();
         balancer
     }
 }

@@ -18,6 +18,7 @@ mod names;
 pub mod quorum;
 mod reload;
 pub mod server;
+mod servers;
 pub mod service;
 pub mod snapshot;
 mod told;
@@ -103,7 +104,6 @@ impl Balancer {
             balancer.out.push_back(Action::Flush);
         }
         balancer.take_over(spec, &mut past, reload::Begin::Start);
-        balancer.finish();
         balancer
     }
 
@@ -169,14 +169,16 @@ impl Balancer {
             }
             Input::Command(command) => self.command(command),
         }
-        self.finish();
         // A pause may be nothing.
         self.fire();
-        self.finish();
     }
 
-    /// The next thing to do; to be called until `None`. The order is the order that the world must see.
+    /// The next thing to do; to be called until `None`. The order is the order that the world must see. Pictures are painted
+    /// here, so that what many findings change is painted once.
     pub fn poll(&mut self) -> Option<Action> {
+        if self.out.is_empty() {
+            self.finish();
+        }
         self.out.pop_front()
     }
 
@@ -359,7 +361,7 @@ impl Balancer {
         let (now, spec) = (self.now, self.spec.clone());
         let Some(service) = self.services.get_mut(position as usize) else { return };
         let Some(own) = spec.services.get(position as usize) else { return };
-        let (weight, had) = (service.weight(), service.quorum);
+        let (weight, had) = (service.servers.weight(), service.quorum);
         let has = quorum::judge(weight, own.quorum, own.hysteresis, had);
         let wanted = own.sorry.as_ref().filter(|_| !has).map(|sorry| (sorry.endpoint, sorry.inhibit));
         let comes = wanted.is_some() && service.sorry.is_none();
@@ -372,7 +374,7 @@ impl Balancer {
         }
         service.sorry = wanted;
         self.dirty.insert(position);
-        let (service, count) = (service.info.clone(), service.count());
+        let (service, count) = (service.info.clone(), service.servers.count());
         self.events.push(match has {
             true => Event::QuorumGained { service, count, weight, begin, sorry: goes },
             false => Event::QuorumLost { service, count, weight, begin, sorry: comes },
@@ -408,11 +410,11 @@ impl Balancer {
         for position in owners {
             let Some(own) = spec.services.get(position as usize) else { continue };
             let Some(service) = self.services.get(position as usize) else { continue };
-            if !trouble && !service.has_refused() && service.retry.is_none() {
+            if !trouble && !service.servers.has_refused() && service.retry.is_none() {
                 continue;
             }
             // Counted once: all of thousands of servers may be refused together.
-            let mut count = service.count();
+            let mut count = service.servers.count();
             for (number, server) in own.servers.iter().enumerate() {
                 let place = in_kernel(&key, server.endpoint, server.forwarding);
                 // Where the service is not, none of its servers is, whether it is good at present or not.
@@ -439,7 +441,7 @@ impl Balancer {
     fn refused(&mut self, service: u32, server: usize, key: ServiceKey, error: Option<i32>, count: &mut io::Count) {
         let now = self.now;
         let servers = self.services.get_mut(service as usize).map(|service| &mut service.servers);
-        let Some(own) = servers.and_then(|servers| servers.get_mut(server)) else { return };
+        let Some(own) = servers.and_then(|servers| servers.lend(server)) else { return };
         let was_in = own.refused.is_empty();
         let why = match error {
             Some(error) => {
@@ -464,7 +466,7 @@ impl Balancer {
         let now = self.now;
         let Some(service) = self.services.get_mut(position as usize) else { return };
         if !trouble {
-            if !service.has_refused() {
+            if !service.servers.has_refused() {
                 service.retry = None;
             }
         } else if service.retry.is_none_or(|(at, _)| at == Time::NEVER) {
@@ -540,11 +542,11 @@ impl Balancer {
     }
 
     fn server_mut(&mut self, place: Place) -> Option<&mut server::Server> {
-        self.services.get_mut(place.service as usize)?.servers.get_mut(place.server as usize)
+        self.services.get_mut(place.service as usize)?.servers.lend(place.server as usize)
     }
 
     fn count(&self, place: Place) -> io::Count {
-        self.services.get(place.service as usize).map(Service::count).unwrap_or_default()
+        self.services.get(place.service as usize).map(|service| service.servers.count()).unwrap_or_default()
     }
 
     fn seat(&self, place: Place) -> Option<&server::Seat> {

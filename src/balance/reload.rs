@@ -140,7 +140,7 @@ impl Balancer {
         self.fire();
         if *spec == *self.spec {
             trackers.into_iter().for_each(|(tracker, value)| self.tracked(tracker, value));
-            return self.finish();
+            return;
         }
         self.trackers.extend(trackers);
         let mut services = std::mem::take(&mut self.services);
@@ -149,7 +149,6 @@ impl Balancer {
         let checks = std::mem::take(&mut self.checks);
         let mut past = Past::of(services, &checks);
         self.take_over(spec, &mut past, Begin::Reload);
-        self.finish();
     }
 
     /// Tells of what `spec` has no longer, in the old order.
@@ -159,7 +158,7 @@ impl Balancer {
             names.iter().zip(&spec.services).map(|((_, identity), own)| (&**identity, own)).rev().collect();
         let old = self.spec.clone();
         for (service, was) in services.iter_mut().zip(&old.services) {
-            let mut count = service.count();
+            let mut count = service.servers.count();
             let Some(new) = by_identity.get(&*service.identity) else {
                 let info = service.info.clone();
                 self.events.push(Event::ServiceRemoving { service: info.clone() });
@@ -410,7 +409,7 @@ impl Balancer {
     fn tell_beginning(&mut self, builder: &Builder) {
         for position in 0..self.services.len() as u32 {
             // Counted once and kept: a service may have thousands of servers.
-            let mut count = self.services.get(position as usize).map(Service::count).unwrap_or_default();
+            let mut count = self.services.get(position as usize).map(|service| service.servers.count()).unwrap_or_default();
             for server in 0..count.all {
                 let place = Place { service: position, server, seat: 0 };
                 match builder.new_servers.contains(&place) {

@@ -4,9 +4,10 @@
 //! `nftables_ipvs` is on, into one mark. What such a key's destinations are called in the kernel follows from the way that
 //! packets take ([`in_kernel`]): only NAT can change a port.
 
-use super::io::{Count, Destination, Picture, ServiceInfo, ServiceKey};
+use super::io::{Destination, Picture, ServiceInfo, ServiceKey};
 use super::names;
 use super::server::{Server, clamped};
+use super::servers::Servers;
 use crate::spec::balance::{
     Endpoint, Forwarding, GroupEntry, LvsSpec, Method, Protocol, ServerGroup, Target, VirtualServer,
 };
@@ -26,7 +27,7 @@ pub(super) struct Service {
     /// What makes it the same over a reload.
     pub(super) identity: Box<str>,
     pub(super) keys: Vec<ServiceKey>,
-    pub(super) servers: Vec<Server>,
+    pub(super) servers: Servers,
     pub(super) quorum: bool,
     /// The sorry server that is in, and its inhibit.
     pub(super) sorry: Option<(Endpoint, bool)>,
@@ -43,18 +44,13 @@ impl Service {
             info,
             identity,
             keys,
-            servers: Vec::new(),
+            servers: Servers::default(),
             quorum: false,
             sorry: None,
             enabled: true,
             since: now,
             retry: None,
         }
-    }
-
-    /// What its servers weigh together that count.
-    pub(super) fn weight(&self) -> u64 {
-        self.servers.iter().map(Server::counts).sum()
     }
 
     /// The weight with which the kernel's table is to hold one of its servers; `None`: it is not to be there. The one place
@@ -71,16 +67,6 @@ impl Service {
     /// Whether the kernel's table holds one of its servers, as far as is known: what was refused is not there.
     pub(super) fn holds(&self, server: &Server) -> bool {
         server.refused.is_empty() && self.wanted(server).is_some()
-    }
-
-    pub(super) fn count(&self) -> Count {
-        let up = self.servers.iter().filter(|server| server.alive()).count();
-        Count { up: up as u32, all: self.servers.len() as u32 }
-    }
-
-    /// Whether anything of it was refused by the kernel.
-    pub(super) fn has_refused(&self) -> bool {
-        self.servers.iter().any(|server| !server.refused.is_empty())
     }
 
     /// Puts its destinations under `key` into a picture. One that is there already (two servers that are the same to the

@@ -107,7 +107,7 @@ impl Balancer {
             info: service.info.clone(),
             keys: service.keys.clone(),
             quorum: service.quorum,
-            weight: service.weight(),
+            weight: service.servers.weight(),
             since: service.since,
             sorry: service.sorry.map(|(endpoint, _)| endpoint),
             enabled: service.enabled,

@@ -256,3 +256,20 @@ fn work_grows_with_the_number_of_servers_and_no_faster() {
     assert_eq!(many.0, few.0 * 20);
     assert!(many.1.abs_diff(few.1 * 20) < few.1, "{few:?} {many:?}");
 }
+
+/// What hundreds of findings change that come together is one wish, not hundreds of whole pictures.
+#[test]
+fn findings_that_come_together_are_one_picture() {
+    let servers: String = (2..202).map(|last| server(last, TCP)).collect();
+    let text = service(&format!("delay_loop 1\n retry 0\n quorum 150\n {servers}"));
+    let mut bench = Bench::with(&text, |bench| bench.silent = true);
+    bench.run(1_000);
+    assert_eq!((bench.open.len(), bench.served), (200, 1));
+    for attempt in std::mem::take(&mut bench.open).into_keys() {
+        bench.balancer.handle(Input::Probed { attempt, finding: Finding::Bad(Symptom::Refused) }, bench.now);
+    }
+    bench.drain();
+    assert_eq!((bench.served, bench.held()), (2, String::new()));
+    let told = bench.told();
+    assert_eq!((told.len(), told.iter().filter(|line| line.starts_with("VS ")).count()), (201 + 1, 2), "{told:?}");
+}
