@@ -69,6 +69,8 @@ pub struct Balancer {
     seed: u64,
     numbers: Numbers,
     sync: Option<Sync>,
+    /// Why there is no table, as it was known at the beginning.
+    no_table: Option<i32>,
     now: Time,
     stopped: bool,
 }
@@ -126,6 +128,7 @@ impl Balancer {
             seed,
             numbers: Numbers::default(),
             sync: None,
+            no_table: world.no_table,
             now,
             stopped: false,
         }
@@ -460,6 +463,13 @@ impl Balancer {
             count.moved(!own.alive(), own.alive());
             self.events.push(moved(own, why, *count));
         }
+    }
+
+    /// Why the kernel takes no service at all, if it takes none: as it was known at the beginning, later as it answered.
+    fn no_table(&self) -> Option<i32> {
+        let mut refusals = self.table.values().map(|entry| entry.refused);
+        let Some(first) = refusals.next() else { return self.no_table };
+        first.filter(|_| refusals.all(|refused| refused == first))
     }
 
     fn plan_retry(&mut self, position: u32, trouble: bool) {

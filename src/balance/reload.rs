@@ -202,7 +202,8 @@ impl Balancer {
     /// Becomes what `spec` says, with what is known from before.
     pub(super) fn take_over(&mut self, spec: Arc<LvsSpec>, past: &mut Past, how: Begin) {
         let old = std::mem::replace(&mut self.spec, spec.clone());
-        let mut builder = Builder::new(how);
+        let no_table = if how == Begin::Inherit { None } else { self.no_table() };
+        let mut builder = Builder::new(how, no_table);
         self.told.clear();
         let mut marks = std::mem::take(&mut self.marks);
         for (position, ((info, identity), own)) in (0..).zip(names::of_services(&spec).into_iter().zip(&spec.services))
@@ -310,6 +311,7 @@ impl Balancer {
             server.shown = before.shown.unwrap_or_else(|| clamped(server.weight()));
         } else {
             server.shown = clamped(server.weight());
+            server.refused.extend(builder.no_table.iter().flat_map(|error| keys.iter().map(|key| (*key, *error))));
         }
         server
     }
@@ -488,10 +490,12 @@ struct Builder {
     pending: Vec<(Place, bool, bool)>,
     new_services: BTreeSet<u32>,
     new_servers: BTreeSet<Place>,
+    /// Why the kernel takes nothing, if it takes nothing: what is new begins as refused.
+    no_table: Option<i32>,
 }
 
 impl Builder {
-    fn new(how: Begin) -> Builder {
+    fn new(how: Begin, no_table: Option<i32>) -> Builder {
         Builder {
             how,
             checks: Vec::new(),
@@ -500,6 +504,7 @@ impl Builder {
             pending: Vec::new(),
             new_services: BTreeSet::new(),
             new_servers: BTreeSet::new(),
+            no_table,
         }
     }
 

@@ -1,7 +1,7 @@
 //! What the kernel refuses does not count, and is tried again.
 
 use crate::harness::*;
-use vipd::balance::io::{Event, Input, Outcome};
+use vipd::balance::io::{Beginning, Event, Input, Outcome};
 
 #[test]
 fn a_refused_server_does_not_count_and_comes_in_when_the_kernel_takes_it() {
@@ -118,4 +118,31 @@ fn a_refused_server_that_a_reload_takes_away_is_told_down_once() {
     assert_eq!((bench.told(), short(bench.said())), (vec![], vec!["service R2 no longer exist".to_owned()]));
     bench.reload("");
     assert_eq!(short(bench.told()), ["RS R3 V DOWN", "VS V DOWN"]);
+}
+
+/// A script that is told up and down at once would be told an untruth.
+#[test]
+fn where_the_kernel_has_no_table_nobody_is_told_of_a_quorum() {
+    let no_table = |bench: &mut Bench| {
+        for (service, version, _) in std::mem::take(&mut bench.waiting) {
+            let outcome = Outcome { service: Some(2), refused: Vec::new() };
+            bench.tell(Input::Applied { service, version, outcome });
+        }
+    };
+    let world = Beginning { no_table: Some(2), ..Beginning::default() };
+    let init = format!("global_defs {{\n lvs_notify_fifo /f\n}}\n{}", service(&server(2, "")));
+    let mut bench = Bench::of(spec(&init), world, |bench| bench.slow_kernel = true);
+    no_table(&mut bench);
+    assert_eq!(bench.told(), [""; 0]);
+    assert!(bench.events.iter().any(|event| matches!(event, Event::ServiceRefused { error: 2, .. })));
+    // Nor of what a reload brings while there is none.
+    let second = service(&server(3, "")).replace("10.0.0.1", "10.0.0.2");
+    bench.reload(&format!("{init}{second}"));
+    no_table(&mut bench);
+    assert_eq!(bench.told(), [""; 0]);
+    bench.slow_kernel = false;
+    bench.run(61_000);
+    let told = short(bench.told());
+    assert_eq!(told.iter().filter(|line| line.starts_with("VS ") && line.ends_with(" UP")).count(), 2, "{told:?}");
+    assert!(told.iter().all(|line| line.ends_with(" UP")), "{told:?}");
 }

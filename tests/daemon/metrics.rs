@@ -91,7 +91,7 @@ fn services() -> vipd::balance::snapshot::Snapshot {
     let server = |address: &str| format!(" real_server {address} 80 {{\n  weight 3\n  TCP_CHECK {{\n  }}\n }}\n");
     let servers = ["10.1.0.2", "10.1.0.3", "10.1.0.2"].map(server).concat();
     let spec = spec(&format!("virtual_server 10.9.0.10 80 {{\n protocol TCP\n{servers}}}\n{GOLDEN_CONF}"));
-    let world = vipd::balance::io::Beginning { addresses: Vec::new(), trackers: Vec::new(), masters: Vec::new() };
+    let world = vipd::balance::io::Beginning::default();
     let now = vipd::time::Time::from_micros(1_000_000);
     vipd::balance::Balancer::begin(spec.balance.clone(), world, 1, now).snapshot(now)
 }

@@ -15,9 +15,13 @@ fn without_a_table_everything_else_goes_on() {
     ground.configure(&format!(
         "global_defs {{\n script_user root\n enable_script_security\n}}\nnet_namespace_ipvs gone\nvirtual_server 192.0.2.1 80 {{\n \
          delay_loop 1\n warmup 0\n retry 1\n delay_before_retry 1\n alpha\n lb_kind NAT\n lb_algo rr\n protocol TCP\n quorum_up {}\n \
-         real_server 127.0.0.1 8080 {{\n  notify_up {}\n  TCP_CHECK {{\n  }}\n  MISC_CHECK {{\n   misc_path \"/bin/true word\"\n  }}\n }}\n}}\n{}",
+         real_server 127.0.0.1 8080 {{\n  notify_up {}\n  TCP_CHECK {{\n  }}\n  MISC_CHECK {{\n   misc_path \"/bin/true word\"\n  }}\n }}\n}}\n\
+         virtual_server 192.0.2.2 80 {{\n lb_kind NAT\n lb_algo rr\n protocol TCP\n quorum_up {}\n quorum_down {}\n \
+         real_server 127.0.0.1 8081 {{\n }}\n}}\n{}",
         note("quorum"),
         note("server"),
+        note("up at once"),
+        note("and down"),
         instance("A", 1, "10.9.0.10/24")
     ));
     let daemon = ground.start("");

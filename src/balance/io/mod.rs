@@ -89,6 +89,8 @@ pub struct Beginning {
     pub trackers: Vec<(Tracker, TrackValue)>,
     /// Instances of VRRP that are master.
     pub masters: Vec<Box<str>>,
+    /// The kernel has no table of virtual servers, with the error number: no server counts until it takes one.
+    pub no_table: Option<i32>,
 }
 
 /// Something that is told and not probed, by its name in the configuration.

@@ -120,7 +120,7 @@ impl World<'_> {
         let world = Beginning {
             addresses: n.post.here.iter().map(|address| (1, *address)).collect(),
             trackers: files.chain(sessions).collect(),
-            masters: Vec::new(),
+            ..Beginning::default()
         };
         n.post.running.clear();
         (n.post.open, n.post.tick, n.post.busy_until) = (0, None, now);

@@ -40,6 +40,8 @@ const LAST_PATIENCE: Duration = Duration::from_secs(5);
 const COUNTERS_PATIENCE: Duration = Duration::from_secs(1);
 /// How long the first checks wait for the files of the block SSL.
 const FILES_PATIENCE: Duration = Duration::from_secs(1);
+/// How long the beginning waits for the kernel's table, to be there and then to be made. No check is due before.
+const TABLE_PATIENCE: Duration = Duration::from_secs(1);
 
 /// The most that [`slack`] may be.
 const SLACK_MOST: Interval = Interval::from_millis(5);
@@ -231,6 +233,11 @@ async fn live(setup: &mut Setup, inbox: &mut mpsc::UnboundedReceiver<News>, turn
     let spec = setup.spec.balance.clone();
     let mut slack = slack(&spec);
     let (answer, mut answers) = mpsc::unbounded_channel();
+    let table = Table::new(&spec, setup.record.clone(), turn, answer.clone(), setup.services.clone())?;
+    // Nobody is to be told of a quorum that the kernel then cannot serve.
+    if !spec.services.is_empty() {
+        setup.world.no_table = timeout(TABLE_PATIENCE, table.open()).await.ok().and_then(Result::ok).flatten();
+    }
     let now = clock::now();
     // After a panic it begins with what it has been told since the start: the world, and what operators wished.
     let mut balancer = match setup.left.take() {
@@ -241,7 +248,7 @@ async fn live(setup: &mut Setup, inbox: &mut mpsc::UnboundedReceiver<News>, turn
         balancer.handle(Input::Command(wish.clone()), now);
     }
     let mut checker = Checker {
-        table: Table::new(&spec, setup.record.clone(), turn, answer.clone(), setup.services.clone())?,
+        table,
         probing: Probing::new(&spec, &setup.programs, answer, setup.services.clone()),
         services: setup.services.clone(),
         balancer,
@@ -251,8 +258,7 @@ async fn live(setup: &mut Setup, inbox: &mut mpsc::UnboundedReceiver<News>, turn
         let client = timeout(FILES_PATIENCE, checker.probing.read()).await.ok();
         checker.probing.have_read(client);
     }
-    checker.carry_out();
-    checker.table.begin();
+    checker.begin().await;
     loop {
         let due = async {
             match checker.balancer.deadline() {
@@ -354,20 +360,34 @@ impl Checker {
         self.balancer.handle(input, clock::now());
     }
 
+    /// Has the table made before anything is told: what thousands of lines cost must not come before the first connection.
+    async fn begin(&mut self) {
+        let (tell, order): (Vec<_>, Vec<_>) = std::iter::from_fn(|| self.balancer.poll())
+            .partition(|action| matches!(action, Action::Report(_)));
+        order.into_iter().for_each(|action| self.act(action));
+        self.table.begin();
+        let _ = timeout(TABLE_PATIENCE, self.table.finish()).await;
+        tell.into_iter().for_each(|action| self.act(action));
+    }
+
     /// Everything that the balancer wishes at present, in its order.
     fn carry_out(&mut self) {
         while let Some(action) = self.balancer.poll() {
-            match action {
-                Action::Probe { check, attempt, probe } => self.probing.probe(check, attempt, &probe),
-                Action::Abandon(attempt) => self.probing.abandon(attempt),
-                Action::Report(event) => drop(self.services.send(Told::Event(event, clock::now()))),
-                Action::Serve { .. }
-                | Action::Withdraw(_)
-                | Action::Marks(_)
-                | Action::Flush
-                | Action::SyncDaemon(_)
-                | Action::Timeouts(_) => self.table.order(action),
-            }
+            self.act(action);
+        }
+    }
+
+    fn act(&mut self, action: Action) {
+        match action {
+            Action::Probe { check, attempt, probe } => self.probing.probe(check, attempt, &probe),
+            Action::Abandon(attempt) => self.probing.abandon(attempt),
+            Action::Report(event) => drop(self.services.send(Told::Event(event, clock::now()))),
+            Action::Serve { .. }
+            | Action::Withdraw(_)
+            | Action::Marks(_)
+            | Action::Flush
+            | Action::SyncDaemon(_)
+            | Action::Timeouts(_) => self.table.order(action),
         }
     }
 

@@ -19,6 +19,8 @@ pub enum Order {
     Change(Changes),
     /// Marks, flush, time-outs, the sync daemon.
     Other(Action),
+    /// Open the table; answered with the error number if there is none.
+    Open(oneshot::Sender<Option<i32>>),
     /// The first wishes are all there: now the table is made.
     Begin,
     Look(oneshot::Sender<Option<Arc<Traffic>>>),
@@ -180,6 +182,7 @@ mod tests {
             }
             Order::Other(Action::Timeouts(timeouts)) => format!("timeouts {:?}", timeouts.and_then(|t| t.tcp)),
             Order::Other(_) => "flush".into(),
+            Order::Open(_) => "open".into(),
             Order::Begin => "begin".into(),
             Order::Look(_) => "look".into(),
             Order::Finish(_) => "finish".into(),

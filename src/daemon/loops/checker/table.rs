@@ -73,6 +73,7 @@ impl Table {
             timeouts: None,
             ipvs: None,
             absent: None,
+            asked: false,
             tables: MarkTables::default(),
             counted: None,
             said: None,
@@ -131,7 +132,14 @@ impl Table {
         std::future::pending().await
     }
 
-    /// Opens the table, or says why there is none.
+    /// Opens the table. Answers why there is none, as an error number.
+    pub fn open(&self) -> oneshot::Receiver<Option<i32>> {
+        let (answer, answered) = oneshot::channel();
+        self.orders.put(Order::Open(answer));
+        answered
+    }
+
+    /// Makes the table as it is wanted, opening it if it is not open, or says why there is none.
     pub fn begin(&self) {
         self.orders.put(Order::Begin);
     }
@@ -174,6 +182,8 @@ struct Keeper {
     ipvs: Option<Ipvs>,
     /// Why there is none, as an error number, since the last attempt to open it failed.
     absent: Option<i32>,
+    /// The kernel has been asked for it at the beginning, and need not be asked again at once.
+    asked: bool,
     tables: MarkTables,
     /// What it counted (`None`: it did not say), and when that was asked.
     counted: Option<(Instant, Option<Arc<Traffic>>)>,
@@ -204,6 +214,11 @@ impl Keeper {
             match order {
                 Some(Order::Change(changes)) => self.change(changes).await,
                 Some(Order::Other(wish)) => self.other(wish).await,
+                Some(Order::Open(answer)) => {
+                    self.connect().await;
+                    self.asked = true;
+                    let _ = answer.send(self.absent);
+                }
                 Some(Order::Begin) => {
                     self.begun = true;
                     next = self.open().await;
@@ -257,17 +272,14 @@ impl Keeper {
                 return None;
             }
         }
-        match Ipvs::open(self.settings.clone()).await {
-            Ok(ipvs) => (self.ipvs, self.absent) = (Some(ipvs), None),
-            Err(trouble) => {
-                self.trouble(&trouble);
-                let errno = errno(&trouble);
-                self.absent = Some(errno);
-                for (service, (version, _)) in &self.wanted {
-                    self.no_table(*service, *version, errno);
-                }
-                return Some(Instant::now() + RETRY);
+        if self.ipvs.is_none() && !std::mem::take(&mut self.asked) {
+            self.connect().await;
+        }
+        if let Some(errno) = self.absent {
+            for (service, (version, _)) in &self.wanted {
+                self.no_table(*service, *version, errno);
             }
+            return Some(Instant::now() + RETRY);
         }
         self.set_timeouts().await;
         let wanted = self.wanted.iter().map(|(key, (_, picture))| (*key, picture.clone())).collect();
@@ -291,6 +303,17 @@ impl Keeper {
         self.hold_marks();
         self.synchronise().await;
         Some(Instant::now() + COMPARE_EVERY)
+    }
+
+    /// Opens the table, or says why there is none.
+    async fn connect(&mut self) {
+        match Ipvs::open(self.settings.clone()).await {
+            Ok(ipvs) => (self.ipvs, self.absent) = (Some(ipvs), None),
+            Err(trouble) => {
+                self.trouble(&trouble);
+                self.absent = Some(errno(&trouble));
+            }
+        }
     }
 
     async fn change(&mut self, changes: Changes) {
