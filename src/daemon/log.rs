@@ -22,7 +22,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Mutex, OnceLock, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::mpsc::{self, Receiver, Sender, error::TrySendError};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Metadata, Subscriber};
@@ -33,6 +33,8 @@ use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 const QUEUE: usize = 8_192;
 const DEV_LOG: &str = "/dev/log";
 const JOURNAL: &str = "/run/systemd/journal/socket";
+/// Where nobody took lines, somebody is looked for again after so long: a burst of lines does not ask for each of them.
+const AGAIN: Duration = Duration::from_millis(100);
 /// How long the end of the program waits for the last lines.
 const LAST_LINES: Duration = Duration::from_secs(1);
 
@@ -268,7 +270,7 @@ impl Sinks {
         let file = options.file.as_deref();
         Sinks {
             console: options.console,
-            syslog: (!options.no_syslog).then(|| Syslog { facility: options.facility, socket: None }),
+            syslog: (!options.no_syslog).then(|| Syslog { facility: options.facility, socket: None, missed: None }),
             file: file.map(|path| LogFile::open(path.to_owned())),
             vrrp_file: file.map(|path| LogFile::open(beside(path, "_vrrp"))),
             suffix: String::new(),
@@ -356,6 +358,8 @@ impl LogFile {
 struct Syslog {
     facility: u8,
     socket: Option<Socket>,
+    /// When nobody was found who takes lines.
+    missed: Option<Instant>,
 }
 
 enum Socket {
@@ -386,7 +390,11 @@ impl Syslog {
         };
         for _ in 0..2 {
             if self.socket.is_none() {
+                if self.missed.is_some_and(|at| at.elapsed() < AGAIN) {
+                    return;
+                }
                 self.socket = Socket::connect();
+                self.missed = self.socket.is_none().then(Instant::now);
             }
             let sent = match &self.socket {
                 None => return,
