@@ -2,7 +2,7 @@
 
 use super::stage::*;
 use socket2::SockRef;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::thread::sleep;
 use std::time::Duration;
@@ -29,6 +29,21 @@ fn silent() -> SocketAddr {
         sleep(Duration::from_secs(3600));
         drop(stream);
     })
+}
+
+/// One that greets, and then says yes to everything.
+fn greeting(text: &'static [u8]) -> SocketAddr {
+    server(move |mut stream| {
+        let mut words = [0; 100];
+        let _ = stream.write_all(text);
+        while matches!(stream.read(&mut words), Ok(1..)) {
+            let _ = stream.write_all(b"250 yes\r\n");
+        }
+    })
+}
+
+fn greeting_of_many() -> SocketAddr {
+    greeting(b"220-welcome\r\n".repeat(10_000).leak())
 }
 
 fn late(stage: Stage) -> Finding {
@@ -134,6 +149,99 @@ fn rogues() -> Vec<(&'static str, Checker, Finding)> {
                 }),
             ),
             late(Stage::Answer),
+        ),
+        (
+            "sends interim answers for ever",
+            check(web(), endless(b"", b"HTTP/1.1 100 Continue\r\n\r\n", now)),
+            Finding::Bad(Symptom::Status(100)),
+        ),
+        (
+            "answers as HTTP/0.9",
+            check(web(), answering(b"<html>hello</html>")),
+            Finding::Bad(Symptom::Malformed("not HTTP".into())),
+        ),
+        (
+            "sends elsewhere and back again",
+            check(web(), answering(b"HTTP/1.1 302 Found\r\nLocation: /\r\nContent-Length: 0\r\n\r\n")),
+            Finding::Bad(Symptom::Status(302)),
+        ),
+        (
+            "has a chunk of nonsense",
+            check(web(), answering(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\nhello\r\n")),
+            Finding::Bad(Symptom::Malformed("a chunk without a size".into())),
+        ),
+        (
+            "has a chunk of more bytes than there are numbers",
+            check(
+                web(),
+                answering(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nfffffffffffffffff\r\nhello\r\n"),
+            ),
+            Finding::Bad(Symptom::Malformed("a chunk without a size".into())),
+        ),
+        (
+            "has a size without an end",
+            check(web(), endless(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"0", now)),
+            Finding::Bad(Symptom::Malformed("a chunk's size has no end".into())),
+        ),
+        // keepalived takes what has come, and so do we: the length is told in the transcript.
+        (
+            "announces more than it sends",
+            check(web(), answering(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhe")),
+            Finding::Good,
+        ),
+        (
+            "announces less than it sends",
+            check(web(), endless(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n", LOT, now)),
+            Finding::Good,
+        ),
+        (
+            "announces a length that is none",
+            check(web(), answering(b"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\nhello")),
+            Finding::Good,
+        ),
+        (
+            "packs its body",
+            check(searched(), answering(b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n\r\n\x1f\x8b\x08\x00\xff\x00")),
+            Finding::Bad(Symptom::Pattern),
+        ),
+        (
+            "has zeros in its header",
+            check(web(), answering(b"HTTP/1.1 200 OK\r\nX: a\x00b\r\n\x00\x00: c\r\n\r\nhello")),
+            Finding::Good,
+        ),
+        ("has zeros in its greeting", check(smtp(), greeting(b"220 \x00\x01\xff hello\r\n")), Finding::Good),
+        (
+            "greets byte by byte",
+            soon(
+                smtp(),
+                server(move |mut stream| {
+                    while stream.write_all(b"2").is_ok() {
+                        sleep(slow);
+                    }
+                }),
+            ),
+            late(Stage::Answer),
+        ),
+        ("greets in ten thousand lines", check(smtp(), greeting_of_many()), Finding::Bad(Symptom::TooLong(16 * 1024))),
+        (
+            "greets without a number",
+            check(smtp(), greeting(b"hello\r\n")),
+            Finding::Bad(Symptom::Malformed("a line without a reply code".into())),
+        ),
+        // Only the header counts, as with keepalived: what is behind it is not read.
+        (
+            "answers with a name that points to itself",
+            check(
+                dns(),
+                datagrams(|question, socket, from| {
+                    let mut answer = question.to_vec();
+                    answer[2] |= 0x80;
+                    answer[7] = 1;
+                    answer.extend([0xc0, question.len() as u8, 0, 1, 0, 1, 0, 0, 0, 1, 0, 4, 1, 2, 3, 4]);
+                    let _ = socket.send_to(&answer, from);
+                }),
+            ),
+            Finding::Good,
         ),
         (
             "answers with the longest datagram",

@@ -176,6 +176,8 @@ impl Answer {
         if !head.starts_with(BEGINNING) {
             return malformed("not HTTP");
         }
+        // The library refuses a whole header for one zero in a line that nobody asks for; keepalived does not mind it.
+        let head: Vec<u8> = head.iter().map(|byte| if *byte == 0 { b'?' } else { *byte }).collect();
         let mut lines = vec![httparse::EMPTY_HEADER; MOST_LINES];
         let mut response = httparse::Response::new(&mut lines);
         let mut config = httparse::ParserConfig::default();
@@ -183,7 +185,7 @@ impl Answer {
             .allow_spaces_after_header_name_in_responses(true)
             .allow_obsolete_multiline_headers_in_responses(true)
             .ignore_invalid_headers_in_responses(true);
-        let parsed = config.parse_response(&mut response, head);
+        let parsed = config.parse_response(&mut response, &head);
         match parsed {
             Err(httparse::Error::TooManyHeaders) => return malformed("too many HTTP header lines"),
             Err(_) => return malformed("not HTTP"),
