@@ -193,7 +193,7 @@ impl World<'_> {
                 (self.spec, self.mistakes) = (spec, mistakes);
                 let addresses = self.here.iter().map(|address| (1, *address)).collect();
                 let masters = if self.scenario.options.contains("vrrp") { vec!["VI_1".into()] } else { Vec::new() };
-                let world = Beginning { addresses, trackers: self.trackers(&lvs), masters };
+                let world = Beginning { addresses, trackers: self.trackers(&lvs), masters, no_table: None };
                 self.beginning = true;
                 self.balancer = Some(Balancer::begin(lvs, world, 7, self.now));
                 self.drain();
@@ -218,7 +218,7 @@ impl World<'_> {
                 let (lvs, now) = (self.spec.balance.clone(), self.now);
                 let addresses = self.here.iter().map(|address| (1, *address)).collect();
                 let masters = if self.scenario.options.contains("vrrp") { vec!["VI_1".into()] } else { Vec::new() };
-                let world = Beginning { addresses, trackers: self.trackers(&lvs), masters };
+                let world = Beginning { addresses, trackers: self.trackers(&lvs), masters, no_table: None };
                 self.beginning = true;
                 self.balancer = Some(Balancer::inherit(lvs, world, &left, 7, now));
                 self.drain();

@@ -411,7 +411,8 @@ impl Balancer {
     fn tell_beginning(&mut self, builder: &Builder) {
         for position in 0..self.services.len() as u32 {
             // Counted once and kept: a service may have thousands of servers.
-            let mut count = self.services.get(position as usize).map(|service| service.servers.count()).unwrap_or_default();
+            let mut count =
+                self.services.get(position as usize).map(|service| service.servers.count()).unwrap_or_default();
             for server in 0..count.all {
                 let place = Place { service: position, server, seat: 0 };
                 match builder.new_servers.contains(&place) {

@@ -27,11 +27,7 @@ struct Sums {
 
 impl Sums {
     fn of(server: &Server) -> Sums {
-        Sums {
-            up: u32::from(server.alive()),
-            weight: server.counts(),
-            refused: u32::from(!server.refused.is_empty()),
-        }
+        Sums { up: u32::from(server.alive()), weight: server.counts(), refused: u32::from(!server.refused.is_empty()) }
     }
 
     fn plus(self, other: Sums) -> Sums {

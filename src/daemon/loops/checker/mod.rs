@@ -362,8 +362,8 @@ impl Checker {
 
     /// Has the table made before anything is told: what thousands of lines cost must not come before the first connection.
     async fn begin(&mut self) {
-        let (tell, order): (Vec<_>, Vec<_>) = std::iter::from_fn(|| self.balancer.poll())
-            .partition(|action| matches!(action, Action::Report(_)));
+        let (tell, order): (Vec<_>, Vec<_>) =
+            std::iter::from_fn(|| self.balancer.poll()).partition(|action| matches!(action, Action::Report(_)));
         order.into_iter().for_each(|action| self.act(action));
         self.table.begin();
         let _ = timeout(TABLE_PATIENCE, self.table.finish()).await;
