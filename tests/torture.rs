@@ -14,6 +14,9 @@ mod buffers;
 #[path = "netns/conf.rs"]
 #[allow(dead_code)]
 mod conf;
+#[path = "netns/crafted.rs"]
+#[allow(dead_code)]
+mod crafted;
 #[path = "daemon_netns/dead_mount.rs"]
 mod dead_mount;
 #[path = "daemon_netns/ground.rs"]

@@ -8,6 +8,7 @@
 use super::Trouble;
 use super::files;
 use crate::config::report::Secrets;
+use crate::config::text::expand::{BUILTINS, definition, used};
 use crate::config::text::source::{Found, Loader, Source};
 use crate::kernel::files::OsLoader;
 use crate::spec::{Auth, MASK, Spec};
@@ -15,8 +16,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 use std::cell::RefCell;
-use std::collections::BTreeMap;
-use std::io::Read;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// Bytes of a salt.
@@ -31,8 +31,10 @@ impl Salt {
     /// The kernel gives no random bytes.
     pub(super) fn fresh() -> Result<Salt, Trouble> {
         let mut bytes = [0; SALT];
-        let drawn = std::fs::File::open("/dev/urandom").and_then(|mut source| source.read_exact(&mut bytes));
-        drawn.map(|()| Salt(bytes)).map_err(|e| Trouble::new(format!("/dev/urandom: {e}")))
+        // So few come all at once (getrandom(2)).
+        rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())
+            .map(|_| Salt(bytes))
+            .map_err(|e| Trouble::new(format!("No random bytes for the question: {e}")))
     }
 
     /// As it stands on a command line: two digits a byte.
@@ -161,8 +163,14 @@ impl Files {
         };
         let sources: Vec<Source> = texts.iter().map(source).collect();
         let secrets = Secrets::find(&sources, "");
+        let names: BTreeSet<&str> = sources
+            .iter()
+            .flat_map(|source| source.text.lines())
+            .filter_map(|line| definition(line.trim_start()).map(|(name, _)| name))
+            .chain(BUILTINS.iter().map(|(name, _)| *name))
+            .collect();
         for ((_, text), (place, source)) in texts.into_iter().zip((0..).zip(&sources)) {
-            *text = secrets.replaced(place, &source.text, starred);
+            *text = secrets.replaced(place, &source.text, |secret| starred(secret, &names));
         }
         files
     }
@@ -177,9 +185,10 @@ impl Files {
     }
 }
 
-/// The secret part of a line with asterisks for its words. What is no word stays: quotes, braces, a backslash at the end, names
-/// of definitions, whose values are secret in their own lines. A comment goes.
-fn starred(secret: &str) -> String {
+/// The secret part of a line with asterisks for its words. What is no word stays: quotes, braces, a backslash at the end, and
+/// uses of the definitions `names`, whose values are secret in their own lines. A comment goes. A word with a `$` that uses no
+/// definition is a password like any other.
+fn starred(secret: &str, names: &BTreeSet<&str>) -> String {
     let secret = secret.split(['#', '!']).next().unwrap_or_default();
     let mut out = String::with_capacity(secret.len());
     let mut word = String::new();
@@ -193,11 +202,11 @@ fn starred(secret: &str) -> String {
     };
     let mut rest = secret;
     while let Some(c) = rest.chars().next() {
-        let name = name(rest);
-        if !name.is_empty() {
+        if let Some((_, length)) = used(rest).filter(|(name, _)| names.contains(name)) {
             end(&mut word, &mut out);
+            let (name, behind) = rest.split_at_checked(length).unwrap_or((rest, ""));
             out += name;
-            rest = rest.get(name.len()..).unwrap_or_default();
+            rest = behind;
             continue;
         }
         rest = rest.get(c.len_utf8()..).unwrap_or_default();
@@ -212,33 +221,25 @@ fn starred(secret: &str) -> String {
     out
 }
 
-/// `$NAME` or `${NAME}` at the beginning of a text; empty if there is none.
-fn name(text: &str) -> &str {
-    let inner = |c: char| c.is_ascii_alphanumeric() || c == '_';
-    let Some(after) = text.strip_prefix('$') else { return "" };
-    let (open, body) = match after.strip_prefix('{') {
-        Some(body) => (true, body),
-        None => (false, after),
-    };
-    let length = body.find(|c| !inner(c)).unwrap_or(body.len());
-    match (length, open, body.get(length..).unwrap_or_default().starts_with('}')) {
-        (0, ..) | (_, true, false) => "",
-        (length, true, true) => text.get(..length + 3).unwrap_or_default(),
-        (length, false, _) => text.get(..=length).unwrap_or_default(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn words_become_asterisks_and_names_stay() {
+        let names = BTreeSet::from(["PASS"]);
+        let starred = |secret| starred(secret, &names);
         assert_eq!(starred("topaz"), MASK);
         assert_eq!(starred("\"to paz\" } # once onyx"), format!("\"{MASK} {MASK}\" }} "));
         assert_eq!(starred("$PASS"), "$PASS");
         assert_eq!(starred("ab${PASS}cd"), format!("{MASK}${{PASS}}{MASK}"));
         assert_eq!(starred("$"), MASK);
+        assert_eq!(
+            starred("$ecret ${ecret}"),
+            format!("{MASK} {MASK}{{{MASK}}}"),
+            "no definitions: they are passwords"
+        );
+        assert_eq!(starred("$PASSed"), MASK, "another name");
         assert_eq!(starred("hex:00112233 \\"), format!("{} \\", MASK.repeat(4)));
     }
 

@@ -13,6 +13,7 @@
 //! console and in files.
 
 use super::options::LogOptions;
+use crate::kernel::threads;
 use crate::observe::calendar::Local;
 use std::fmt::Write as _;
 use std::fs::{File, OpenOptions};
@@ -90,7 +91,7 @@ fn log_panics() {
 pub fn start_thread() {
     let Some(log) = LOG.get() else { return };
     let (sender, receiver) = mpsc::channel(QUEUE);
-    let started = std::thread::Builder::new().name("log".into()).spawn(move || drain(receiver));
+    let started = threads::start("log", move || drain(receiver));
     if started.is_ok() {
         let _ = log.queue.set(sender);
     }

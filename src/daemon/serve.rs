@@ -193,8 +193,7 @@ fn begin(
     no_respawn: bool,
 ) -> io::Result<(oneshot::Receiver<()>, JoinHandle<Ended>)> {
     let (tell_end, ended) = oneshot::channel();
-    let thread = std::thread::Builder::new().name("services".into()).spawn(move || {
-        threads::without_signals();
+    let thread = threads::start("services", move || {
         let code = survive(&mut services, &beside, no_respawn);
         let _ = tell_end.send(());
         (code, services, beside)

@@ -128,10 +128,7 @@ fn ask(thread: Option<&mpsc::UnboundedSender<Order>>, spec: &Arc<Spec>) -> onesh
 
 fn thread<F: Future<Output = ()>>(name: &str, run: impl FnOnce() -> F + Send + 'static) -> std::io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
-    std::thread::Builder::new().name(name.into()).spawn(move || {
-        threads::without_signals();
-        runtime.block_on(run());
-    })?;
+    threads::start(name, move || runtime.block_on(run()))?;
     Ok(())
 }
 

@@ -60,11 +60,10 @@ pub fn aside(what: String, work: impl FnOnce() + Send + 'static) -> io::Result<(
     let entry = Entry::new(what).ok_or(io::ErrorKind::ResourceBusy)?;
     let work = move || {
         let entry = entry;
-        threads::without_signals();
         work();
         drop(entry);
     };
-    std::thread::Builder::new().name("aside".into()).spawn(work).map(drop)
+    threads::start("aside", work).map(drop)
 }
 
 /// As [`aside`], with the result. An error of the receiver means that there is none and will be none.
@@ -95,7 +94,7 @@ impl Writer {
     /// No thread to be had.
     pub fn start() -> io::Result<Writer> {
         let (works, queue) = sync_channel(QUEUE);
-        std::thread::Builder::new().name("writer".into()).spawn(move || write_all(&queue))?;
+        threads::start("writer", move || write_all(&queue))?;
         Ok(Writer { works })
     }
 
@@ -123,7 +122,6 @@ impl Writer {
 }
 
 fn write_all(queue: &Receiver<(String, Work)>) {
-    threads::without_signals();
     while let Ok((what, work)) = queue.recv() {
         let entry = Entry::new(what);
         // A defect in one file must not cost those behind it.

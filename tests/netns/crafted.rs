@@ -3,7 +3,7 @@
 use std::os::fd::AsRawFd;
 
 /// RFC 1071.
-fn sum(bytes: &[u8]) -> u16 {
+pub fn sum(bytes: &[u8]) -> u16 {
     let words = bytes.chunks(2).map(|pair| u32::from(pair[0]) << 8 | u32::from(*pair.get(1).unwrap_or(&0)));
     let mut total: u32 = words.sum();
     while total > 0xffff {

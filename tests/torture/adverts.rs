@@ -1,19 +1,9 @@
 //! Adverts that are wrong in one thing each, put on the wire in front of a master: each is counted under its reason, and
 //! nothing else happens. The bytes are made here, from RFC 9568 section 5, not by vipd.
 
+use super::crafted::{put, sum};
 use super::ground::{Ground, instance, ready};
 use super::lab::inside;
-use std::os::fd::AsRawFd;
-
-/// RFC 1071.
-fn sum(bytes: &[u8]) -> u16 {
-    let words = bytes.chunks(2).map(|pair| u32::from(pair[0]) << 8 | u32::from(*pair.get(1).unwrap_or(&0)));
-    let mut total: u32 = words.sum();
-    while total > 0xffff {
-        total = (total & 0xffff) + (total >> 16);
-    }
-    !(total as u16)
-}
 
 #[derive(Clone)]
 struct Advert {
@@ -81,22 +71,7 @@ impl Advert {
 }
 
 fn send(ground: &Ground, frames: &[Vec<u8>]) {
-    inside(&ground.name, || {
-        let kind = socket2::Type::RAW;
-        let socket = socket2::Socket::new(socket2::Domain::PACKET, kind, None).unwrap();
-        // SAFETY: an all-zero sockaddr_ll is a valid one to be written over.
-        let mut to: libc::sockaddr_ll = unsafe { std::mem::zeroed() };
-        to.sll_family = libc::AF_PACKET as u16;
-        to.sll_ifindex = nix::net::if_::if_nametoindex("far").unwrap() as i32;
-        for frame in frames {
-            let length = size_of::<libc::sockaddr_ll>() as libc::socklen_t;
-            // SAFETY: frame and address are valid for the lengths given, and live through the call.
-            let sent = unsafe {
-                libc::sendto(socket.as_raw_fd(), frame.as_ptr().cast(), frame.len(), 0, (&raw const to).cast(), length)
-            };
-            assert_eq!(usize::try_from(sent).ok(), Some(frame.len()), "{}", std::io::Error::last_os_error());
-        }
-    });
+    inside(&ground.name, || frames.iter().for_each(|frame| put("far", frame)));
 }
 
 #[test]

@@ -4,6 +4,8 @@
 //! queue and is dropped beyond it; the configuration does not wait there, since the last one counts and none may be lost.
 //! Nobody waits for the thread, and what it asks of the daemon has a limit.
 
+use crate::kernel::threads;
+
 use super::socket::{Answer, Question, Reply, Request};
 use std::future::Future;
 use std::io;
@@ -50,15 +52,14 @@ impl<C: Send + Sync + 'static, N: Send + 'static> Peer<C, N> {
         let (wanted, told) = watch::channel(wanted);
         let (news, waiting) = mpsc::channel(QUEUE);
         let inbox = Inbox { wanted: told, news: waiting };
-        let thread = std::thread::Builder::new().name(name.into()).spawn(move || {
-            match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        let thread =
+            threads::start(name, move || match tokio::runtime::Builder::new_current_thread().enable_all().build() {
                 Ok(runtime) => {
                     runtime.block_on(door(inbox));
                     runtime.shutdown_background();
                 }
                 Err(error) => tracing::warn!(target: "vrrp", "No {what}: {error}"),
-            }
-        })?;
+            })?;
         Ok(Peer { wanted, news, thread, dropped: 0 })
     }
 

@@ -50,33 +50,46 @@ pub(super) fn find(channel: &mut Channel, family: NetfilterProtoFamily) -> Vec<S
     }
     for message in dump(channel, family, NfTablesMessage::GetSet(SetMessage { attributes: Vec::new() })) {
         let NfTablesMessage::NewSet(SetMessage { attributes }) = message else { continue };
-        let (mut table, mut set) = (None, None);
-        for attribute in attributes {
-            match attribute {
-                SetAttribute::Table(name) => table = Some(name),
-                SetAttribute::Name(name) => set = Some(name),
-                _ => {}
-            }
-        }
-        if let (Some(contents), Some(set)) = (table.and_then(|table| tables.get_mut(&table)), set) {
+        let (table, set) = named(attributes, |attribute| match attribute {
+            SetAttribute::Table(name) => Some(Named::Table(name)),
+            SetAttribute::Name(name) => Some(Named::Own(name)),
+            _ => None,
+        });
+        if let Some(contents) = tables.get_mut(&table) {
             contents.sets.push(set);
         }
     }
     for message in dump(channel, family, NfTablesMessage::GetChain(ChainMessage { attributes: Vec::new() })) {
         let NfTablesMessage::NewChain(ChainMessage { attributes }) = message else { continue };
-        let (mut table, mut chain) = (None, None);
-        for attribute in attributes {
-            match attribute {
-                ChainAttribute::Table(name) => table = Some(name),
-                ChainAttribute::Name(name) => chain = Some(name),
-                _ => {}
-            }
-        }
-        if let (Some(contents), Some(chain)) = (table.and_then(|table| tables.get_mut(&table)), chain) {
+        let (table, chain) = named(attributes, |attribute| match attribute {
+            ChainAttribute::Table(name) => Some(Named::Table(name)),
+            ChainAttribute::Name(name) => Some(Named::Own(name)),
+            _ => None,
+        });
+        if let Some(contents) = tables.get_mut(&table) {
             contents.chains.push(chain);
         }
     }
     tables.into_iter().filter(|(_, contents)| contents.is_of_vrrp()).map(|(name, _)| name).collect()
+}
+
+/// A name that a set or a chain comes with.
+enum Named {
+    /// Of the table that it is in.
+    Table(String),
+    Own(String),
+}
+
+/// Table and name of a set or a chain; empty where the kernel has not told them.
+fn named<A>(attributes: Vec<A>, which: impl Fn(A) -> Option<Named>) -> (String, String) {
+    let mut names = (String::new(), String::new());
+    for named in attributes.into_iter().filter_map(which) {
+        match named {
+            Named::Table(name) => names.0 = name,
+            Named::Own(name) => names.1 = name,
+        }
+    }
+    names
 }
 
 fn dump(channel: &mut Channel, family: NetfilterProtoFamily, what: NfTablesMessage) -> Vec<NfTablesMessage> {

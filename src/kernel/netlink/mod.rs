@@ -141,8 +141,7 @@ impl Kernel {
         let (reports, outbox) = mpsc::unbounded_channel();
         let (started, answer) = std::sync::mpsc::channel();
         let name = if settings.thread_name.is_empty() { "kernel" } else { &settings.thread_name };
-        let thread = std::thread::Builder::new().name(name.to_owned()).spawn(move || {
-            threads::without_signals();
+        let thread = threads::start(name.to_owned(), move || {
             let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
                 Ok(runtime) => runtime,
                 Err(e) => return drop(started.send(Err(e.into()))),

@@ -78,6 +78,13 @@ pub(crate) fn definition(line: &str) -> Option<(&str, &str)> {
     head.ok().map(|(rest, name)| (name, rest))
 }
 
+/// `$NAME` or `${NAME}` at the beginning of a text, whether or not there is such a definition: the name, and how many bytes
+/// the use has.
+pub(crate) fn used(text: &str) -> Option<(&str, usize)> {
+    let used = usage(text.strip_prefix('$')?)?;
+    Some((used.name, 1 + used.len))
+}
+
 /// A use of a definition, read behind its `$`.
 #[derive(Debug, PartialEq, Eq)]
 struct Use<'a> {

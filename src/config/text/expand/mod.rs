@@ -24,8 +24,8 @@ use std::sync::Arc;
 
 use super::source::{FileId, Found, Loader, Origins, Span, Through};
 use crate::config::report::{Class, Diagnostic, Diagnostics};
-pub(crate) use define::definition;
-use define::{BUILTINS, Collecting, Definition, Random, Substituted, Value};
+pub(crate) use define::{BUILTINS, definition, used};
+use define::{Collecting, Definition, Random, Substituted, Value};
 use include::Checks;
 use line::{Line, decomment, is_blank};
 use sequence::{Fault, Rounds};

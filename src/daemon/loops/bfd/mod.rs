@@ -139,12 +139,11 @@ pub fn start(setup: Setup) -> std::io::Result<(Door, std::thread::JoinHandle<()>
     let bell = Bell::new()?;
     let door = Door { sender, bell };
     let own = door.clone();
-    let thread = std::thread::Builder::new().name("bfd".into()).spawn(move || live(setup, &inbox, &own))?;
+    let thread = threads::start("bfd", move || live(setup, &inbox, &own))?;
     Ok((door, thread))
 }
 
 fn live(mut setup: Setup, inbox: &Receiver<News>, door: &Door) {
-    threads::without_signals();
     let thread = setup.spec.daemon.bfd.clone();
     threads::named(thread.name.as_deref());
     for (what, error) in privilege::thread(&thread) {

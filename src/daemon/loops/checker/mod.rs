@@ -170,8 +170,7 @@ pub struct Inbox(mpsc::UnboundedReceiver<News>);
 /// The thread cannot be started, or no descriptor is left.
 pub fn start(mut setup: Setup, Inbox(mut inbox): Inbox) -> std::io::Result<std::thread::JoinHandle<()>> {
     let (built, is_built) = std::sync::mpsc::sync_channel(1);
-    let thread = std::thread::Builder::new().name("checker".into()).spawn(move || {
-        threads::without_signals();
+    let thread = threads::start("checker", move || {
         let runtime = match Builder::new_current_thread().enable_all().build_local(LocalOptions::default()) {
             Ok(runtime) => runtime,
             Err(error) => return drop(built.send(Err(error))),

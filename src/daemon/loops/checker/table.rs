@@ -82,8 +82,7 @@ impl Table {
         let (end, ended) = oneshot::channel();
         let turn = turn.clone();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        std::thread::Builder::new().name("ipvs".into()).spawn(move || {
-            threads::without_signals();
+        threads::start("ipvs", move || {
             let turn = turn.lock().unwrap_or_else(PoisonError::into_inner);
             runtime.block_on(keeper.keep());
             drop(turn);

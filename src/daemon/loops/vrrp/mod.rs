@@ -164,8 +164,7 @@ pub struct Setup {
 /// # Errors
 /// The thread cannot be started.
 pub fn start(setup: Setup) -> std::io::Result<std::thread::JoinHandle<()>> {
-    std::thread::Builder::new().name("engine".into()).spawn(move || {
-        threads::without_signals();
+    threads::start("engine", move || {
         threads::named(setup.spec.daemon.engine_name.as_deref());
         let failures = privilege::engine_thread(&setup.spec.daemon);
         for (what, error) in failures {

@@ -1,0 +1,338 @@
+//! All programs that the daemon runs, for every thread: started, watched, ended, reaped.
+//!
+//! [`Programs`] belongs to one thread, which must live as long as the daemon and wait for nothing but [`Programs::attend`].
+//! Everybody else has a [`Client`] and asks through it; what becomes of a run comes back as a [`Notice`] under the number
+//! that the client gave it. A run that was given up is never told of again, and is ended here: TERM, then KILL. No step
+//! waits for a program: not for its exec, not for its end, not for its death by KILL, which a process that hangs inside a
+//! system call does not die of.
+//!
+//! A program that ends is seen through its pidfd before it is reaped. While it is a zombie its process group keeps its
+//! number, so what is left of the group can be killed without ever hitting a stranger. In the daemon nobody else reaps.
+
+mod client;
+mod inherited;
+mod ladder;
+mod queue;
+
+use super::process::{self, Child, Outfit, Whom};
+use super::readiness::readable;
+use crate::spec::{Attempt, Exit};
+use crate::vrrp::io::KillSignal;
+pub use client::{Client, Handle, Job, Limit, Notice, Once, Room};
+use client::{Key, Order, Tell};
+pub use inherited::LeftBehind;
+pub use ladder::PATIENCE;
+use ladder::{Ladder, number};
+use queue::{Queue, Waiting};
+use std::collections::HashMap;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::unix::AsyncFd;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, sleep_until};
+
+/// A run, unique for the life of the process.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+struct RunId(u64);
+
+struct Running {
+    pid: i32,
+    /// `None`: it could not be watched, and its end is seen when the kernel says that a child has ended.
+    ended: Option<Arc<AsyncFd<OwnedFd>>>,
+    /// `None`: adopted.
+    client: Option<u32>,
+    attempt: Attempt,
+    /// `None` when it was given up or adopted: nobody wants to know.
+    tell: Option<Tell>,
+    /// The next signal, and when.
+    next: Option<(Instant, KillSignal)>,
+    /// From TERM to KILL.
+    patience: Duration,
+    whom: Whom,
+    outlives: bool,
+    limited: bool,
+    /// A signal has been sent: when the leader has ended, the rest of the group is to go too.
+    signalled: bool,
+    /// Why it could not be executed.
+    error: Option<i32>,
+}
+
+/// What the watcher of a run has seen.
+#[derive(Debug)]
+enum Seen {
+    /// The program is executed, or could not be and why.
+    Executed(io::Result<()>),
+    Ended,
+}
+
+/// All programs of the process.
+pub struct Programs {
+    outfit: Outfit,
+    next: u64,
+    running: HashMap<RunId, Running>,
+    by_key: HashMap<Key, RunId>,
+    by_pid: HashMap<i32, RunId>,
+    ladder: Ladder,
+    queue: Queue,
+    settled: Vec<oneshot::Sender<()>>,
+    /// Children that are nobody's run are reaped as well.
+    all: bool,
+    handle: Handle,
+    orders: mpsc::UnboundedReceiver<Order>,
+    seen: mpsc::UnboundedReceiver<(RunId, Seen)>,
+    see: mpsc::UnboundedSender<(RunId, Seen)>,
+    children: Signal,
+}
+
+impl Programs {
+    /// Must be called inside a tokio runtime with I/O, time and signals, on the thread that will attend.
+    ///
+    /// # Errors
+    /// No handler for SIGCHLD.
+    pub fn new() -> io::Result<Programs> {
+        let (orders, inbox) = mpsc::unbounded_channel();
+        let (see, seen) = mpsc::unbounded_channel();
+        Ok(Programs {
+            outfit: Outfit::default(),
+            next: 0,
+            running: HashMap::new(),
+            by_key: HashMap::new(),
+            by_pid: HashMap::new(),
+            ladder: Ladder::default(),
+            queue: Queue::default(),
+            settled: Vec::new(),
+            all: false,
+            handle: Handle { orders, clients: Arc::default() },
+            orders: inbox,
+            seen,
+            see,
+            children: signal(SignalKind::child())?,
+        })
+    }
+
+    /// From here on every child of the process is reaped: for a process that has no others, and inherits them as process 1.
+    pub fn reap_all(&mut self) {
+        self.all = true;
+    }
+
+    /// To make clients with.
+    pub fn handle(&self) -> Handle {
+        self.handle.clone()
+    }
+
+    /// How many run.
+    pub fn running(&self) -> usize {
+        self.running.len()
+    }
+
+    /// Deals with one thing that happens to the programs. Cancel-safe.
+    pub async fn attend(&mut self) {
+        let next = [self.ladder.first(), self.queue.supply_at()].into_iter().flatten().min();
+        let alarm = async {
+            match next {
+                Some(at) => sleep_until(at).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            Some(order) = self.orders.recv() => self.order(order),
+            Some((id, seen)) = self.seen.recv() => self.see(id, seen),
+            Some(()) = self.children.recv() => self.reap_others(),
+            () = alarm => self.ring(),
+        }
+        let left = || self.queue.has_limited() || self.running.values().any(|run| run.limited || run.given_up());
+        if !self.settled.is_empty() && !left() {
+            for asker in self.settled.drain(..) {
+                let _ = asker.send(());
+            }
+        }
+    }
+
+    fn order(&mut self, order: Order) {
+        match order {
+            Order::Client(id, room) => self.queue.set_room(id, room),
+            Order::Start { key, job, tell } => {
+                if let Some(asked) = self.queue.ask(Waiting { key, job, tell, since: Instant::now() }) {
+                    self.start(asked);
+                }
+            }
+            Order::Kill(key, signal) => match self.by_key.get(&key).and_then(|id| self.running.get_mut(id)) {
+                Some(run) => run.signal(signal),
+                // One that still waits for its turn ends as if it had been there.
+                None => {
+                    if let Some(waiting) = self.queue.remove(key) {
+                        (waiting.tell)(key.1, Notice::Exited(Exit::Signal(number(signal))));
+                    }
+                }
+            },
+            Order::Abandon(key, patience) => match self.by_key.get(&key) {
+                Some(id) => self.abandon(*id, patience),
+                None => drop(self.queue.remove(key)),
+            },
+            Order::AbandonAll(client) => {
+                self.queue.remove_all(client);
+                let of_client = |(id, run): (&RunId, &Running)| (run.client == Some(client)).then_some(*id);
+                let all: Vec<RunId> = self.running.iter().filter_map(of_client).collect();
+                for id in all {
+                    self.abandon(id, PATIENCE);
+                }
+            }
+            Order::Hurry => self.hurry(),
+            Order::Settled(asker) => self.settled.push(asker),
+            Order::Ping(asker) => {
+                let _ = asker.send(());
+            }
+        }
+    }
+
+    /// Starts those whose turn has come.
+    fn start_waiting(&mut self) {
+        while let Some(asked) = self.queue.next() {
+            self.start(asked);
+        }
+    }
+
+    fn start(&mut self, asked: Waiting) {
+        let Waiting { key, mut job, tell, since } = asked;
+        let stderr = job.stderr.as_ref().map(AsFd::as_fd);
+        match process::start(&mut self.outfit, &job.run, &job.extra, stderr) {
+            Ok(Child { pid, ended, executed }) => {
+                // The reader of what it says sees its end.
+                job.stderr = None;
+                let limit = job.limit.map(|limit| (since + limit.after, KillSignal::Term));
+                let run = Running {
+                    pid,
+                    ended: None,
+                    client: Some(key.0),
+                    attempt: key.1,
+                    tell: Some(tell),
+                    next: None,
+                    patience: job.limit.map_or(PATIENCE, |limit| limit.then),
+                    whom: job.whom,
+                    outlives: job.outlives,
+                    limited: job.limit.is_some(),
+                    signalled: false,
+                    error: None,
+                };
+                let id = self.enter(run, ended, Some(executed));
+                self.by_key.insert(key, id);
+                self.queue.began(key.0);
+                if let Some(run) = self.running.get_mut(&id) {
+                    self.ladder.set(id, run, limit);
+                }
+            }
+            Err(error)
+                if process::is_shortage(&error)
+                    && job.limit.is_none_or(|l| Instant::now() <= since + l.after + l.then) =>
+            {
+                // It says nothing about the program. A client that cannot wait gives it up.
+                self.queue.wait_for_supply(Waiting { key, job, tell, since });
+            }
+            Err(error) => tell(key.1, Notice::NotRun(error.raw_os_error().unwrap_or(libc::EINVAL))),
+        }
+    }
+
+    /// What is due: signals, and the next attempt after a shortage.
+    fn ring(&mut self) {
+        let now = Instant::now();
+        if self.queue.is_supplied(now) {
+            self.start_waiting();
+        }
+        self.climb(now);
+    }
+
+    /// Takes a run into the books and has it watched.
+    fn enter(&mut self, mut run: Running, ended: OwnedFd, executed: Option<OwnedFd>) -> RunId {
+        self.next += 1;
+        let id = RunId(self.next);
+        if let (Ok(ended), Ok(executed)) = (readable(ended), executed.map(readable).transpose()) {
+            let ended = Arc::new(ended);
+            run.ended = Some(ended.clone());
+            tokio::spawn(watch(id, executed, ended, self.see.clone()));
+        }
+        self.by_pid.insert(run.pid, id);
+        self.running.insert(id, run);
+        id
+    }
+
+    fn see(&mut self, id: RunId, seen: Seen) {
+        match seen {
+            Seen::Executed(Err(error)) => {
+                if let Some(run) = self.running.get_mut(&id) {
+                    run.error = Some(error.raw_os_error().unwrap_or(libc::EIO));
+                }
+            }
+            Seen::Executed(Ok(())) => {
+                if let Some(run) = self.running.get(&id)
+                    && let Some(tell) = &run.tell
+                {
+                    tell(run.attempt, Notice::Started);
+                }
+            }
+            Seen::Ended => {
+                self.finish(id);
+                self.reap_others();
+            }
+        }
+    }
+
+    /// The leader has ended and is not reaped yet.
+    fn finish(&mut self, id: RunId) {
+        let Some(mut run) = self.running.remove(&id) else { return };
+        self.ladder.set(id, &mut run, None);
+        if run.signalled && run.whom == Whom::Group {
+            // SAFETY: takes numbers only; the zombie keeps its group's number.
+            unsafe { libc::killpg(run.pid, libc::SIGKILL) };
+        }
+        let exit = process::reap(run.pid).unwrap_or(Exit::NotRun);
+        self.by_pid.remove(&run.pid);
+        if let Some(client) = run.client {
+            self.by_key.remove(&(client, run.attempt));
+            self.queue.ended(client);
+        }
+        if let Some(tell) = run.tell {
+            tell(run.attempt, run.error.map_or(Notice::Exited(exit), Notice::NotRun));
+        }
+        self.start_waiting();
+    }
+
+    /// Children that are nobody's run: left behind by programs, and made ours as process 1.
+    fn reap_others(&mut self) {
+        while let Some(pid) = self.all.then(process::any_ended).flatten() {
+            match self.by_pid.get(&pid) {
+                // Its watcher tells.
+                Some(id) if self.running.get(id).is_some_and(|run| run.ended.is_some()) => return,
+                Some(id) => self.finish(*id),
+                None => {
+                    if process::reap(pid).is_none() {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Tells what becomes of one process. Its exec comes first, also when it ends without one: the pipe ends with it.
+async fn watch(
+    id: RunId,
+    executed: Option<AsyncFd<OwnedFd>>,
+    ended: Arc<AsyncFd<OwnedFd>>,
+    tell: mpsc::UnboundedSender<(RunId, Seen)>,
+) {
+    if let Some(executed) = executed {
+        let outcome = loop {
+            let Ok(mut guard) = executed.readable().await else { break Ok(()) };
+            match process::execution(executed.get_ref()) {
+                Some(outcome) => break outcome,
+                None => guard.clear_ready(),
+            }
+        };
+        let _ = tell.send((id, Seen::Executed(outcome)));
+    }
+    let _ = ended.readable().await;
+    let _ = tell.send((id, Seen::Ended));
+}
