@@ -10,7 +10,7 @@ use super::Wishes;
 use super::words;
 use crate::spec::{InstanceId, first_few};
 use crate::vrrp::io::{Cause, Event, Exit, Refusal, Role};
-use crate::wire::Vrid;
+use crate::wire::{Priority, Vrid};
 use std::collections::{HashMap, HashSet};
 use tracing::Level;
 
@@ -222,6 +222,10 @@ pub fn sentences(event: &Event, cx: &Context<'_>) -> Vec<(Level, String)> {
             cx.name(*instance),
             by.as_secs(),
             window.as_secs()
+        )),
+        Event::RivalMaster { instance, priority, .. } if *priority != Priority::OWNER => warn(format!(
+            "({}) WARNING - equal priority advert received from remote host with our IP address.",
+            cx.name(*instance)
         )),
         Event::RivalMaster { instance, from, priority } => warn(format!(
             "({}) CONFIGURATION ERROR: {from} also claims to be the address owner (priority {priority}), please resolve",

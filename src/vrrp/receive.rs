@@ -32,6 +32,9 @@ impl Engine {
         let Some((instance, spec)) = self.instances.get(id.index()).zip(self.spec.instances.get(id.index())) else {
             return;
         };
+        if is_echo(spec, instance, &datagram.meta) {
+            return;
+        }
         let listener = Listener {
             spec,
             role: instance.role(),
@@ -142,6 +145,13 @@ pub(super) fn addressee(spec: &Spec, candidates: &[InstanceId], datagram: &Datag
     // The first among the best.
     let best = candidates.iter().map(rank).max()?;
     candidates.iter().find(|id| rank(id) == best).copied()
+}
+
+/// Is it an advert of this instance itself, sent to an own address that stands among the peers? Many write the same list into
+/// every server's file. What was said a moment ago must not outrank, alarm or answer what is so now.
+fn is_echo(spec: &InstanceSpec, instance: &Instance, meta: &RxMeta) -> bool {
+    let Transport::Unicast { peers, .. } = &spec.transport else { return false };
+    instance.binding.source == Some(meta.source) && peers.iter().any(|peer| peer.address == meta.destination)
 }
 
 /// Do the addresses in an advert agree with ours, in whatever order? With `skip_check_adv_addr` a backup looks at them

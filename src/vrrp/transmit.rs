@@ -231,7 +231,10 @@ fn build(speaker: &Speaker<'_>, old_style: &[IpAddr]) -> Vec<Packet> {
     let trailer = matches!(&spec.auth, Auth::Hmac(hmac) if hmac.mode != HmacMode::ReceiveOnly);
     let destinations: Vec<IpAddr> = match &spec.transport {
         Transport::Multicast { group } => vec![*group],
-        Transport::Unicast { peers, .. } => peers.iter().map(|peer| peer.address).collect(),
+        // An own address among the peers is nobody to speak to.
+        Transport::Unicast { peers, .. } => {
+            peers.iter().map(|peer| peer.address).filter(|peer| *peer != speaker.source).collect()
+        }
     };
     let packet = |destination: IpAddr| {
         let mut body = Vec::with_capacity(64 + addresses.len() * 16);

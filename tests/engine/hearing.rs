@@ -270,6 +270,41 @@ fn unicast_peers_and_their_ttl() {
     assert_eq!(rcvd(&of, "10.0.0.3", 1), (true, 0, 0));
 }
 
+/// Every server has the list of all.
+#[test]
+fn an_own_address_among_the_peers_is_nobody() {
+    let of = unicast(1, 100, &["10.0.0.1", "10.0.0.2"]);
+    let mut bench = Bench::as_master(spec(vec![of.clone()]));
+    bench.wait(ms(1000));
+    let to = bench.take().into_iter().filter_map(|action| match action {
+        Action::Transmit(sent) => Some(sent.destination),
+        _ => None,
+    });
+    assert_eq!(to.collect::<Vec<_>>(), [ip("10.0.0.2")]);
+    // Sent before something changed, by way of another own address, and as a goodbye.
+    for (priority, peer) in [(100, "10.0.0.1"), (200, "10.0.0.1"), (0, "10.0.0.1"), (100, "10.0.0.3")] {
+        let of = unicast(1, 100, &[peer, "10.0.0.2"]);
+        let mut bench = Bench::as_master(spec(vec![of.clone()]));
+        let own = Voice { to: ip(peer), ..Voice::of(&of, "10.0.0.1", priority) };
+        for _ in 0..20 {
+            bench.hear(&own);
+            bench.wait(ms(1000));
+        }
+        let said = words(&bench.take());
+        assert!(said.iter().all(|word| word == "advert 100" || word.starts_with("announce")), "{priority} to {peer}: {said:?}");
+        assert_eq!((bench.role(0), bench.view(0).counters.advert_rcvd), (Role::Master, 0));
+    }
+    let mut bench = Bench::new(spec(vec![of.clone()]));
+    bench.wait(ms(1000));
+    let before = bench.engine.deadline();
+    bench.hear(&Voice::of(&of, "10.0.0.1", 0));
+    assert_eq!(bench.engine.deadline(), before);
+    // Somebody else with this server's address is worth a word.
+    let mut bench = Bench::as_master(spec(vec![unicast(1, 100, &["10.0.0.2"])]));
+    bench.hear(&Voice::of(&of, "10.0.0.1", 100));
+    assert!(words(&bench.take()).contains(&"RivalMaster".to_owned()));
+}
+
 #[test]
 fn one_vrid_several_instances_told_apart() {
     let all = vec![

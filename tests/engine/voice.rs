@@ -112,6 +112,14 @@ fn who_is_not_let_out_gives_up_when_the_others_have_lost_their_patience() {
 }
 
 #[test]
+fn an_own_address_among_the_peers_is_nobody_who_is_reached() {
+    let mut bench = Bench::as_master(spec(vec![unicast(1, 100, &["10.0.0.1", "10.0.0.2"])]));
+    bench.give(sent("10.0.0.2", Some(("Operation not permitted", true))));
+    bench.wait(ms(4_000));
+    assert_eq!(bench.view(0).faults, [Fault::CannotSend("Operation not permitted".into())]);
+}
+
+#[test]
 fn a_firewall_that_opens_in_time_costs_nothing() {
     let mut bench = Bench::as_master(spec(vec![instance(1, 100)]));
     bench.give(sent("224.0.0.18", Some(("Operation not permitted", true))));

@@ -73,14 +73,15 @@ impl Voice {
     }
 
     /// Since when this machine has let nothing out to anybody, and why.
-    fn mute(&self, spec: &InstanceSpec) -> Option<(Time, &str)> {
+    fn mute(&self, spec: &InstanceSpec, source: Option<IpAddr>) -> Option<(Time, &str)> {
         let refused = |to: &IpAddr| self.failing.get(to).filter(|failing| failing.failure.ours);
         // Nothing is collected on the way: this is asked with every advert.
         let last = match &spec.transport {
             Transport::Multicast { group } => refused(group)?,
             Transport::Unicast { peers, .. } => {
                 let mut last: Option<&Failing> = None;
-                for peer in peers {
+                // Nothing is sent to an own address, so nothing can fail there.
+                for peer in peers.iter().filter(|peer| Some(peer.address) != source) {
                     let failing = refused(&peer.address)?;
                     last = last.filter(|last| last.since > failing.since).or(Some(failing));
                 }
@@ -120,14 +121,14 @@ impl Instance {
 
     /// When a master that is mute gives up: others have lost their patience by then.
     pub(super) fn mute_at(&self, spec: &InstanceSpec) -> Option<Time> {
-        let (since, _) = self.voice.mute(spec).filter(|_| self.voice.lost.is_none())?;
+        let (since, _) = self.voice.mute(spec, self.binding.source).filter(|_| self.voice.lost.is_none())?;
         Some(since.max(self.since) + self.master_down(spec))
     }
 
     /// It has been mute for too long: this is a fault from here on.
     pub(super) fn falls_silent(&mut self, cx: &Cx<'_>) -> bool {
         let probe_at = cx.now + self.between_probes(cx.spec);
-        let reason = self.voice.mute(cx.spec).map(|(_, reason)| reason.into());
+        let reason = self.voice.mute(cx.spec, self.binding.source).map(|(_, reason)| reason.into());
         self.voice.lost = reason.map(|reason| Lost { reason, probe_at });
         true
     }
