@@ -12,6 +12,7 @@ use super::reading;
 use super::reload::{self, Marker};
 use super::serve::{Given, serve};
 use super::signals::{self, StopSignals};
+use super::usage;
 use crate::config::report::Diagnostics;
 use crate::daemon::loops::programs::{self, Alone};
 use crate::kernel::aside;
@@ -27,8 +28,9 @@ use tokio::runtime::Runtime;
 
 const EXIT_FATAL: u8 = 1;
 const DEFAULT_UMASK: u32 = 0o177;
-/// What the loops, the doors and the kernel's sockets take, with one instance and a program that is being started. With less
-/// it would begin anew for ever; what else it needs grows with the configuration.
+/// What the loops, the doors and the kernel's sockets take, with one instance and a program that is being started; sixty
+/// instances that share their socket take no more. With less it would begin anew for ever. What grows with the configuration
+/// is [`usage::wanted_descriptors`]: without it there is no end, but there are instances in FAULT.
 const DESCRIPTORS: usize = 48;
 /// How long reading the configuration may go on after SIGTERM, and how often it is looked whether that has come.
 const READING_ENDS: Duration = Duration::from_secs(3);
@@ -64,7 +66,7 @@ pub fn start(options: Options) -> u8 {
         env!("CARGO_PKG_VERSION")
     );
     tracing::info!(target: "parent", "Command line:{}", command_line());
-    let before = super::usage::open_descriptors().unwrap_or_default();
+    let before = usage::open_descriptors().unwrap_or_default();
     if let Err(error) = privilege::room_for(DESCRIPTORS) {
         let (may, needs) = (privilege::descriptors(), before + DESCRIPTORS);
         tracing::error!(
@@ -125,6 +127,7 @@ fn prepare(mut options: Arc<Options>) -> u8 {
             spec = reading::within(again, &options);
         }
     }
+    warn_of_descriptors(&spec);
     let paths = Paths::of(&spec.daemon, &options.pids);
     if pidfile::uses_directory(&spec.daemon) {
         let made = std::fs::DirBuilder::new().recursive(true).mode(0o755).create(pidfile::PID_DIRECTORY);
@@ -172,6 +175,18 @@ fn prepare(mut options: Arc<Options>) -> u8 {
     let code = live(&options, spec, &diagnostics, processes, main_file, &paths, ready);
     tracing::info!(target: "parent", "Stopped Keepalived {COMPATIBLE}");
     code
+}
+
+/// The limit has been raised as far as it may be. Too few are no reason not to begin: not all are needed at once.
+fn warn_of_descriptors(spec: &Spec) {
+    let (may, needs) = (privilege::descriptors(), (DESCRIPTORS + usage::wanted_descriptors(spec)) as u64);
+    if may < needs {
+        tracing::warn!(
+            target: "parent",
+            "{may} file descriptors are allowed, and this configuration may need {needs}: an instance without a socket is in \
+             FAULT, a script without one has to wait (LimitNOFILE= of the unit, ulimit -n)"
+        );
+    }
 }
 
 /// From the pid files to the last of them.

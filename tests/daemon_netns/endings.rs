@@ -94,3 +94,31 @@ fn hardly_any_descriptors_are_a_sentence_and_no_panic() {
         assert!(!ground.has("10.9.0.10/24"));
     }
 }
+
+/// What grows with the configuration is counted: sockets that instances do not share, and programs.
+#[test]
+fn a_limit_that_is_low_for_this_configuration_is_said_at_the_start() {
+    if !ready() {
+        return;
+    }
+    let scripts: String = (0..30)
+        .map(|n| format!("vrrp_script s{n} {{\n script /bin/true\n interval 60\n weight 1\n}}\n"))
+        .collect();
+    let tracked: String = (0..30).map(|n| format!("  s{n}\n")).collect();
+    let many = instance("A", 1, "10.9.0.10/24").replace("priority", &format!("track_script {{\n{tracked} }}\n priority"));
+    let shared: String = (1..40).map(|n| instance(&format!("I{n}"), n, &format!("10.9.0.{}/24", n + 10))).collect();
+    for (what, configuration, low) in [
+        ("one instance", instance("A", 1, "10.9.0.10/24"), false),
+        ("instances that share a socket", shared, false),
+        ("scripts", format!("global_defs {{\n script_user root\n}}\n{scripts}{many}"), true),
+    ] {
+        let ground = Ground::new();
+        ground.configure(&configuration);
+        let daemon = ground.start_by("mount -t tmpfs tmpfs /run && ulimit -n 80 && exec {vipd}", "");
+        daemon.wait_for_log("Entering MASTER");
+        let said = daemon.log_text().contains("80 file descriptors are allowed, and this configuration may need 109");
+        assert_eq!(said, low, "{what}: {}", daemon.log_text());
+        assert!(!daemon.log_text().contains("FAULT STATE"), "{what}: {}", daemon.log_text());
+        assert_eq!(daemon.stop().code(), Some(0));
+    }
+}
