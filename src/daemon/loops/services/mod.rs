@@ -34,6 +34,7 @@ use crate::vrrp::io::{Event, Role};
 use crate::vrrp::snapshot::Snapshot;
 use mails::Mails;
 use questions::Fitting;
+use std::collections::HashMap;
 use std::collections::BTreeSet;
 use std::future::pending;
 use std::path::PathBuf;
@@ -106,6 +107,8 @@ pub struct Services {
     schedule: Option<Schedule>,
     /// How the last reload ended, for who asks later.
     last_reload: Option<LastReload>,
+    /// The error of a script that could not be started, until it is.
+    not_run: HashMap<Box<str>, i32>,
     /// Configurations read so far (`config_save_dir`).
     read: u32,
     /// Another program file that takes over, and what the engine leaves to it.
@@ -164,6 +167,7 @@ impl Services {
             fitting: None,
             schedule: None,
             last_reload: None,
+            not_run: HashMap::new(),
             read: 0,
             will: None,
             checker_ends: None,
@@ -299,13 +303,21 @@ impl Services {
             Told::Spec { spec, snapshot } => self.in_force(spec, &snapshot),
             Told::NotRun(script, error) => {
                 if let Some(script) = self.parts.hub.spec().scripts.get(script.index()) {
-                    let (name, program, error) =
-                        (&script.name, script.run.program(), std::io::Error::from_raw_os_error(error));
-                    tracing::warn!(target: "vrrp", "VRRP_Script({name}) cannot be started: {program}: {error}");
+                    // Once for each reason, and not with every run.
+                    if self.not_run.insert(script.name.clone(), error) == Some(error) {
+                        return;
+                    }
+                    let (name, program) = (&script.name, script.run.program());
+                    let why = match error {
+                        libc::ENOENT => "it is not there, or the interpreter that its first line names is not".into(),
+                        error => std::io::Error::from_raw_os_error(error).to_string(),
+                    };
+                    tracing::warn!(target: "vrrp", "VRRP_Script({name}) cannot be started: {program}: {why}");
                 }
             }
             Told::Ran(script, took) => {
                 if let Some(script) = self.parts.hub.spec().scripts.get(script.index()) {
+                    self.not_run.remove(&script.name);
                     self.parts.tally.script(&script.name, took);
                 }
             }
