@@ -75,6 +75,52 @@ fn links_that_only_root_can_change_are_safe() {
     assert_eq!(runs(&spec), Some(("/bin/pidof", "/bin/pidof", false)));
 }
 
+/// `master.sh` and `backup.sh` that lead to one `notify.sh`, which looks at its name.
+#[test]
+fn a_link_beside_its_file_is_run_by_its_own_name() {
+    let mut system = debian();
+    system.links.insert("/usr/bin/yes".into(), "true".into());
+    system.links.insert("/usr/local/bin/yes".into(), "/bin/yes".into());
+    system.links.insert("/usr/local/bin/other".into(), "/bin/yes".into());
+    for (command, path) in [
+        ("/usr/bin/yes", "/usr/bin/yes"),
+        ("/bin/yes", "/usr/bin/yes"),
+        ("/usr/local/bin/yes", "/usr/bin/yes"),
+        ("/usr/local/bin/other", "/usr/bin/true"),
+    ] {
+        let (spec, diagnostics) = read(&system, "enable_script_security", &script(command));
+        assert_eq!(runs(&spec), Some((path, command, false)), "{diagnostics:?}");
+    }
+    // One that somebody else could turn is not followed.
+    users_link(&mut system, "/usr/bin/yes", "true");
+    let (spec, _) = read(&system, "", &script("/usr/local/bin/yes"));
+    assert_eq!(runs(&spec).unwrap().0, "/usr/bin/true");
+}
+
+#[test]
+fn what_a_script_begins_with_is_looked_at() {
+    let mut system = debian();
+    system.files.insert("/usr/bin/sh".into(), system.files["/usr/bin/true"]);
+    for (head, wrong) in [
+        ("#!/bin/sh\nexit 0\n", None),
+        ("#! /bin/sh -e\n", None),
+        ("echo\n", None),
+        ("", None),
+        ("#!/bin/sh\r\nexit 0\r\n", Some("a carriage return")),
+        ("#!/usr/bin/env bash\r\n", Some("a carriage return")),
+        ("#!/nowhere/bash -e\n", Some("`/nowhere/bash`, which is not there")),
+    ] {
+        system.heads.insert("/usr/bin/true".into(), head.into());
+        system.files.insert("/usr/bin/env".into(), system.files["/usr/bin/true"]);
+        let (spec, diagnostics) = read(&system, "enable_script_security", &script("/usr/bin/true"));
+        assert!(runs(&spec).is_some(), "{head:?}: what keepalived runs is run");
+        let said: Vec<_> = diagnostics.list.iter().filter(|d| d.class == Class::NotRun).collect();
+        assert_eq!(said.len(), usize::from(wrong.is_some()), "once, though it is a notify program as well: {said:?}");
+        assert!(said.iter().all(|d| d.message.contains(wrong.unwrap()) && d.help.is_some()), "{said:?}");
+        assert_eq!(diagnostics.exit_code(), 0);
+    }
+}
+
 #[test]
 fn a_way_that_others_can_turn_is_insecure() {
     let mut system = debian();

@@ -223,6 +223,40 @@ fn way(system: &dyn System, path: &str) -> Option<(String, Vec<Step>)> {
     Some((done, steps))
 }
 
+/// Why others than root could change where a way leads at this step, if they could.
+fn open_to((_, stat): &Step) -> Option<String> {
+    // Anybody may write into a sticky directory, but only root may move what is root's there. A link's own mode
+    // says nothing: who may change it is whoever may write into its directory, which is a step of its own.
+    let sticky = stat.kind == FileKind::Directory && stat.mode & 0o1000 != 0;
+    let open = (stat.gid != 0 && stat.mode & 0o020 != 0) || stat.mode & 0o002 != 0;
+    if stat.uid != 0 {
+        return Some(format!("belongs to uid {}", stat.uid));
+    }
+    (open && !sticky && stat.kind != FileKind::Link).then(|| "can be written by others".into())
+}
+
+/// A complaint about a script whose first line names an interpreter that is not there. The kernel answers as if the script
+/// itself were missing.
+fn headless(system: &dyn System, path: &str, span: Span) -> Option<Diagnostic> {
+    let head = system.head(path);
+    let line = head.strip_prefix(b"#!")?.split(|byte| *byte == b'\n').next()?;
+    let line = String::from_utf8_lossy(line);
+    let interpreter = line.trim_start_matches([' ', '\t']).split([' ', '\t']).next()?;
+    let message = if line.ends_with('\r') {
+        format!("`{path}` cannot be executed: its first line ends in a carriage return, which is taken as part of a name")
+    } else if interpreter.starts_with('/') && way(system, interpreter).is_none() {
+        format!("`{path}` cannot be executed: its first line names `{interpreter}`, which is not there")
+    } else {
+        return None;
+    };
+    let cure = if line.ends_with('\r') {
+        format!("sed -i 's/\\r$//' {path}")
+    } else {
+        "install that program, or correct the first line of the script".into()
+    };
+    Some(Diagnostic::new(Class::NotRun, span, message).help(cure))
+}
+
 /// A path without `//`, `/./` and `/../`; links stay.
 fn clean_path(path: &str) -> String {
     let mut parts: Vec<&str> = Vec::new();
@@ -281,6 +315,8 @@ pub struct Guard<'a> {
     pub first_script: Option<Span>,
     /// The first script that others could change: why.
     pub first_insecure: Option<(Span, String)>,
+    /// Scripts that are there, may run, and cannot: what their first line asks for is not there.
+    headless: Vec<Diagnostic>,
 }
 
 impl<'a> Guard<'a> {
@@ -297,6 +333,7 @@ impl<'a> Guard<'a> {
             default_failed: false,
             first_script: None,
             first_insecure: None,
+            headless: Vec::new(),
         }
     }
 
@@ -386,12 +423,28 @@ impl<'a> Guard<'a> {
                 by.uid, by.gid
             )));
         }
-        let path = if self.use_symlinks { given.clone() } else { real };
+        if stat.kind == FileKind::Regular
+            && let Some(complaint) = headless(self.system, &real, span)
+            && !self.headless.iter().any(|said| said.message == complaint.message)
+        {
+            self.headless.push(complaint);
+        }
+        let path = if self.use_symlinks { given.clone() } else { self.beside(&real, &given).unwrap_or(real) };
         let mut argv = argv.to_vec();
         if let Some(first) = argv.first_mut() {
             *first = given.into();
         }
         Ok((run(Command::Exec { path: path.into(), argv }), insecure))
+    }
+
+    /// The name by which a script is run that a link leads to: a link of that name beside the file, if there is one. One file with
+    /// several names finds out by them what it is to do. keepalived 2.2.7 runs it so; 2.3.1 and later run the file.
+    fn beside(&self, real: &str, given: &str) -> Option<String> {
+        let (directory, _) = real.rsplit_once('/')?;
+        let name = given.rsplit('/').next()?;
+        let link = format!("{directory}/{name}");
+        let (end, steps) = way(self.system, &link).filter(|_| link != real)?;
+        (end == real && steps.iter().all(|step| open_to(step).is_none())).then_some(link)
     }
 
     /// Looks a name without a slash up in `PATH`, as a shell would.
@@ -409,18 +462,9 @@ impl<'a> Guard<'a> {
 
     /// Looks at each step of a way. True: others could change what is executed, and security is off.
     fn judge(&mut self, steps: &[Step], span: Span) -> Result<bool, Danger> {
-        for (part, stat) in steps {
-            // Anybody may write into a sticky directory, but only root may move what is root's there. A link's own mode
-            // says nothing: who may change it is whoever may write into its directory, which is a step of its own.
-            let sticky = stat.kind == FileKind::Directory && stat.mode & 0o1000 != 0;
-            let open = (stat.gid != 0 && stat.mode & 0o020 != 0) || stat.mode & 0o002 != 0;
-            if stat.uid != 0 || (open && !sticky && stat.kind != FileKind::Link) {
-                let who = if stat.uid != 0 {
-                    format!("belongs to uid {}", stat.uid)
-                } else {
-                    "can be written by others".into()
-                };
-                let reason = format!("`{part}` {who}, and the script would run as root");
+        for step in steps {
+            if let Some(who) = open_to(step) {
+                let reason = format!("`{}` {who}, and the script would run as root", step.0);
                 if self.enabled {
                     return Err(Danger::Inhibited(reason));
                 }
@@ -431,8 +475,12 @@ impl<'a> Guard<'a> {
         Ok(false)
     }
 
-    /// The one complaint about scripts without script security: exit code 6.
-    pub fn settle(&self, cx: &mut Cx<'_>) {
+    /// What is said at the end: scripts that cannot run for what they begin with, and the one complaint about scripts without
+    /// script security, exit code 6.
+    pub fn settle(&mut self, cx: &mut Cx<'_>) {
+        for complaint in self.headless.drain(..) {
+            cx.push(complaint);
+        }
         let Some(span) = self.first_script.filter(|_| !self.enabled) else { return };
         let mut complaint =
             Diagnostic::new(Class::Security, span, "scripts are configured, but script security is off")

@@ -87,6 +87,10 @@ pub trait System {
     fn read_link(&self, path: &str) -> Option<String>;
     /// May `uid`/`gid` execute the file?
     fn executable(&self, path: &str, uid: u32, gid: u32) -> bool;
+    /// The beginning of a program, by which the kernel knows how to execute it: 256 bytes at most, empty if it cannot be read.
+    fn head(&self, _path: &str) -> Vec<u8> {
+        Vec::new()
+    }
     /// Does the kernel tell of changes to files in this directory? False on file systems that are made up as they are read,
     /// such as /proc and /sys.
     fn tells_changes(&self, directory: &str) -> bool;
@@ -112,6 +116,8 @@ pub struct TableSystem {
     pub files: BTreeMap<String, Stat>,
     pub links: BTreeMap<String, String>,
     pub secrets: BTreeMap<String, Vec<u8>>,
+    /// What programs begin with.
+    pub heads: BTreeMap<String, Vec<u8>>,
     pub interfaces: BTreeMap<String, Link>,
     pub assume_interfaces: bool,
     /// Every absolute path that is not in `files` is an executable of root's in directories of root's.
@@ -168,6 +174,9 @@ impl System for TableSystem {
             Some(stat) => stat.mode & 0o001 != 0,
             None => self.assume_scripts,
         }
+    }
+    fn head(&self, path: &str) -> Vec<u8> {
+        self.heads.get(path).cloned().unwrap_or_default()
     }
     fn tells_changes(&self, directory: &str) -> bool {
         !["/proc", "/sys"]

@@ -76,6 +76,13 @@ impl System for LinuxSystem {
         };
         found.mode() & bit != 0
     }
+    fn head(&self, path: &str) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        let file = std::fs::File::open(path);
+        // What cannot be read has no beginning that anybody could complain about.
+        let _ = file.and_then(|file| file.take(256).read_to_end(&mut bytes));
+        bytes
+    }
     fn tells_changes(&self, directory: &str) -> bool {
         use nix::sys::statfs;
         // Their files change without anybody writing to them.
