@@ -243,7 +243,9 @@ fn headless(system: &dyn System, path: &str, span: Span) -> Option<Diagnostic> {
     let line = String::from_utf8_lossy(line);
     let interpreter = line.trim_start_matches([' ', '\t']).split([' ', '\t']).next()?;
     let message = if line.ends_with('\r') {
-        format!("`{path}` cannot be executed: its first line ends in a carriage return, which is taken as part of a name")
+        format!(
+            "`{path}` cannot be executed: its first line ends in a carriage return, which is taken as part of a name"
+        )
     } else if interpreter.starts_with('/') && way(system, interpreter).is_none() {
         format!("`{path}` cannot be executed: its first line names `{interpreter}`, which is not there")
     } else {

@@ -183,8 +183,7 @@ fn warn_of_descriptors(spec: &Spec) {
     if may < needs {
         tracing::warn!(
             target: "parent",
-            "{may} file descriptors are allowed, and this configuration may need {needs}: an instance without a socket is in \
-             FAULT, a script without one has to wait (LimitNOFILE= of the unit, ulimit -n)"
+            "{may} file descriptors are allowed and {needs} may be needed: instances without a socket are in FAULT (ulimit -n)"
         );
     }
 }

@@ -62,6 +62,12 @@ impl Observer for Log {
                     return;
                 }
             }
+            // It has failed already: each further run would cost a line.
+            Event::ScriptTimedOut { script } => {
+                if matches!(self.scripts.get(cx.script_name(*script)), Some((Some(false), _))) {
+                    return;
+                }
+            }
             Event::GroupBecame { .. }
             | Event::PriorityChanged { .. }
             | Event::HeardLower { .. }
@@ -72,7 +78,6 @@ impl Observer for Log {
             | Event::RivalMaster { .. }
             | Event::RivalStays { .. }
             | Event::RivalSilent { .. }
-            | Event::ScriptTimedOut { .. }
             | Event::ScriptOverrun { .. }
             | Event::FaultsChanged { .. }
             | Event::Healed { .. }

@@ -101,11 +101,11 @@ fn a_limit_that_is_low_for_this_configuration_is_said_at_the_start() {
     if !ready() {
         return;
     }
-    let scripts: String = (0..30)
-        .map(|n| format!("vrrp_script s{n} {{\n script /bin/true\n interval 60\n weight 1\n}}\n"))
-        .collect();
+    let scripts: String =
+        (0..30).map(|n| format!("vrrp_script s{n} {{\n script /bin/true\n interval 60\n weight 1\n}}\n")).collect();
     let tracked: String = (0..30).map(|n| format!("  s{n}\n")).collect();
-    let many = instance("A", 1, "10.9.0.10/24").replace("priority", &format!("track_script {{\n{tracked} }}\n priority"));
+    let many =
+        instance("A", 1, "10.9.0.10/24").replace("priority", &format!("track_script {{\n{tracked} }}\n priority"));
     let shared: String = (1..40).map(|n| instance(&format!("I{n}"), n, &format!("10.9.0.{}/24", n + 10))).collect();
     for (what, configuration, low) in [
         ("one instance", instance("A", 1, "10.9.0.10/24"), false),
@@ -116,7 +116,7 @@ fn a_limit_that_is_low_for_this_configuration_is_said_at_the_start() {
         ground.configure(&configuration);
         let daemon = ground.start_by("mount -t tmpfs tmpfs /run && ulimit -n 80 && exec {vipd}", "");
         daemon.wait_for_log("Entering MASTER");
-        let said = daemon.log_text().contains("80 file descriptors are allowed, and this configuration may need 109");
+        let said = daemon.log_text().contains("80 file descriptors are allowed and 109 may be needed");
         assert_eq!(said, low, "{what}: {}", daemon.log_text());
         assert!(!daemon.log_text().contains("FAULT STATE"), "{what}: {}", daemon.log_text());
         assert_eq!(daemon.stop().code(), Some(0));

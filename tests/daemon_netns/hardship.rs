@@ -336,3 +336,36 @@ fn a_mail_server_that_hangs_is_given_up_and_holds_nothing_up() {
         assert!(!ground.has("10.9.0.10/24"));
     }
 }
+
+/// A check that fails in each run costs a line for each reason, and not one for each run.
+#[test]
+fn a_script_that_fails_in_each_run_is_told_of_once() {
+    if !ready() {
+        return;
+    }
+    let ground = Ground::new();
+    let runs = ground.directory.join("runs");
+    let hangs = program(&ground, "hangs", &format!("echo x >> {}; exec sleep 1000", runs.display()));
+    let headless = program(&ground, "headless", "exit 0");
+    assert!(std::process::Command::new("sed").args(["-i", "s/$/\\r/", &headless]).status().unwrap().success());
+    let script = |name: &str, path: &str| {
+        format!("vrrp_script {name} {{\n script {path}\n interval 1\n timeout 1\n weight 2\n}}\n")
+    };
+    ground.configure(&format!(
+        "global_defs {{\n script_user root\n}}\n{}{}{}",
+        script("hangs", &hangs),
+        script("headless", &headless),
+        instance("A", 1, "10.9.0.10/24")
+            .replace("priority 200", "priority 200\n track_script {\n  hangs\n  headless\n }")
+    ));
+    let daemon = ground.start("");
+    daemon.wait_for("four runs", || std::fs::read_to_string(&runs).unwrap_or_default().lines().count() >= 4);
+    let log = daemon.log_text();
+    for line in
+        ["VRRP_Script(hangs) timed_out", "VRRP_Script(headless) cannot be started", "its first line ends in a carriage"]
+    {
+        assert_eq!(log.matches(line).count(), 1, "{line}: {log}");
+    }
+    assert!(log.contains("or the interpreter that its first line names is not"), "{log}");
+    assert_eq!(daemon.stop().code(), Some(0));
+}

@@ -65,7 +65,8 @@ pub fn says(machine: &Machine, arguments: &str, parts: &[&str]) -> String {
         let (text, code) = ask(machine, arguments);
         let missing: Vec<&&str> = parts.iter().filter(|part| !text.contains(**part)).collect();
         if missing.is_empty() {
-            let debug = ["Some(", "Code(", "Tracker(", "NoSocket(", "IfName("].into_iter().find(|word| text.contains(*word));
+            let debug =
+                ["Some(", "Code(", "Tracker(", "NoSocket(", "IfName("].into_iter().find(|word| text.contains(*word));
             assert_eq!(debug, None, "Rust in what {arguments} says:\n{text}");
             return text;
         }

@@ -291,7 +291,10 @@ fn an_own_address_among_the_peers_is_nobody() {
             bench.wait(ms(1000));
         }
         let said = words(&bench.take());
-        assert!(said.iter().all(|word| word == "advert 100" || word.starts_with("announce")), "{priority} to {peer}: {said:?}");
+        assert!(
+            said.iter().all(|word| word == "advert 100" || word.starts_with("announce")),
+            "{priority} to {peer}: {said:?}"
+        );
         assert_eq!((bench.role(0), bench.view(0).counters.advert_rcvd), (Role::Master, 0));
     }
     let mut bench = Bench::new(spec(vec![of.clone()]));
