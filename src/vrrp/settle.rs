@@ -123,7 +123,8 @@ impl Engine {
     /// [`Engine::settle`] at the start and after a reload, where groups are told of before their members; while sockets
     /// are being opened, those `only_new` that have not been told of yet.
     pub(super) fn settle_groups_first(&mut self, only_new: bool) {
-        let before = self.out.split_off(0);
+        // Not copied: at the start of thousands this runs for each of them, with what all of them wish waiting.
+        let before = std::mem::take(&mut self.out);
         self.settle();
         let told = std::mem::replace(&mut self.out, before);
         let of_group = |action: &Action| match action {
