@@ -185,6 +185,15 @@ fn two_slips_tell_nothing() {
         format!("SSL {{\n    pas\\\nsword {SECRET}\n}}\n"),
         format!("SSL {{\n    p assword {SECRET}\n}}\n"),
         format!("vrrp_instance V {{\n    virtual_router_id 51 auth_hmac {{\n        key 1{SECRET}\n    }}\n}}\n"),
+        format!("$PASS(n)= \\\n    auth_pass $n\n{}", use_it("x").replace("auth_pass x", &format!("$AUTH({SECRET})"))),
+        format!("$AUTH(p)=x\n$AUTH(51,\n    {SECRET})\n"),
+        format!("~SEQ(i, 2) $PASS_$i={SECRET}$i\n{}", use_it("{PASS_1}")),
+        format!("~SEQ(i, 2 $PASS_$i={SECRET}$i\n{}", use_it("${\n        PASS_1}")),
+        format!("$K51 = \\x\n    {SECRET}\n{}", use_it("{$K51}")),
+        format!("T$WO={SECRET}\n{}", use_it("${TWO}")),
+        use_it("x").replace("PASS", &format!("PASS # the old one was {SECRET}")).replace("authen", "authe!n"),
+        use_it(&format!("include x\n        {SECRET}")),
+        format!("~LST(p, {SECRET}, {SECRET}) auth_pass p\n"),
         format!("vrrp_instance V {{\n    auth_hmac {{\n(       key 1 {SECRET}\n    }}\n}}\n"),
     ];
     for text in texts {
@@ -218,6 +227,8 @@ fn a_definition_whose_name_is_broken_over_lines_tells_nothing() {
 fn what_is_no_secret_is_shown() {
     let said = one(&instance("auth_type PASS\n        auth_pass short\n    }\n    prioriti 100\n    unicast_ttl {"));
     assert!(said.contains("prioriti 100"), "{said}");
+    let said = one("vrrp_instance V {\n    authentication {\n        auth_type PASS\n    priority 100\n}\n");
+    assert!(said.contains("`priority` does not belong here"), "{said}");
     let said = one("bfd_instance b {\n    passive 77\n    neighbor_ip 192.0.2.300\n}\n");
     assert!(said.contains("passive 77"), "{said}");
 }
@@ -314,6 +325,157 @@ fn random_slips_around_random_secrets_tell_nothing() {
         }
     }
     assert!(running > 1000, "only {running} could be used");
+}
+
+/// Configurations as people write them, each with one secret (`SECRET`) that comes to its place by another way.
+const WAYS: &[&str] = &[
+    "INSTANCE{auth_type PASS\n        auth_pass SECRET}",
+    "INSTANCE{\tauth_type\tPASS\n\tauth_pass\tSECRET}",
+    "INSTANCE{auth_type PASS\r\n        auth_pass \"SECRET\"\r}",
+    "INSTANCE{auth_type PASS auth_pass SECRET}",
+    "INSTANCE{auth_type PASS # the old one was SECRET\n        auth_pass short}",
+    "INSTANCE{auth_type PASS\n        # auth_pass SECRET\n        auth_pass short}",
+    "INSTANCE{auth_type PASS\n        @a auth_pass SECRET\n        @^a auth_pass short}",
+    "INSTANCE{@a auth_type PASS auth_pass SECRET}",
+    "INSTANCE{auth_type PASS\n        ~LST(p, SECRET, SECRET) auth_pass $p}",
+    "~SEQ(i, 2) $PASS_$i=SECRET$i\nINSTANCE{auth_type PASS\n        auth_pass ${PASS_1}}",
+    "$PASS=SECRET\nINSTANCE{auth_type PASS\n        auth_pass $PASS}",
+    "$K51=SECRET\nINSTANCE{auth_type PASS\n        auth_pass $K51}",
+    "$K51 = \\\n    SECRET\nINSTANCE{auth_type PASS\n        auth_pass ${K51}}",
+    "@a $K51=SECRET\n@^a $K51=short\nINSTANCE{auth_type PASS\n        auth_pass $K51}",
+    "$ONE=SECRET\n$TWO=$ONE\n$THREE=${TWO}\nINSTANCE{auth_type PASS\n        auth_pass ${THREE}}",
+    "$AUTH= \\\n    auth_type PASS \\\n    auth_pass SECRET\nINSTANCE{$AUTH}",
+    "$AUTH(p)= \\\n    auth_type PASS \\\n    auth_pass $p\nINSTANCE{$AUTH(SECRET)}",
+    "$I(n, p)= \\\n    vrrp_instance V$n { \\\n        interface eth0 \\\n        virtual_router_id $n \\\n        authentication { \\\n            \
+     auth_type PASS \\\n            auth_pass $p \\\n        } \\\n        virtual_ipaddress { \\\n            192.0.2.$n/24 \\\n        } \\\n    }\n\
+     $I(51, SECRET)\n",
+    "INSTANCE{auth_type PASS\n        include pass.conf}\n#FILE auth_pass SECRET\n",
+    "include pass.conf\nINSTANCE{auth_type PASS\n        auth_pass $K51}\n#FILE $K51=SECRET\n",
+    "SSL {\n    password SECRET\n    ca /etc/ssl/ca.pem\n    certificate /etc/ssl/a.pem\n}\n",
+    "$SSL=SECRET\nSSL {\n    password $SSL\n    key /etc/ssl/a.key\n}\n",
+    "HMAC{key 1 SECRETwithMoreOfItBehind\n        active_key 1}",
+    "HMAC{key 1 SECRETwithMoreOfItBehind\n        key 2 \"SECRETwithMoreOfItBehind\"\n        active_key 2\n        time_window 5}",
+    "$KEY=SECRETwithMoreOfItBehind\nHMAC{key 1 $KEY\n        active_key 1}",
+];
+
+/// What people do to a line without wanting to.
+const SLIPS: &[&str] = &[
+    "\"",
+    "'",
+    "{",
+    "}",
+    "#",
+    "!",
+    "$",
+    "@",
+    "~",
+    "\\",
+    " ",
+    "\n",
+    "=",
+    ",",
+    "x",
+    "\u{a0}",
+    "${",
+    "~SEQ(i,2) ",
+    "\t",
+    "\r",
+    "\r\n",
+    "\u{201c}",
+    "\u{201d}",
+    "~LST(",
+    "@a ",
+    " @^a ",
+    "(",
+    ")",
+    "$I(",
+    "[",
+    "]",
+    ";",
+    ":",
+    "\n\n",
+    " = ",
+    "\\\n",
+    "`",
+    "include x\n",
+    "\u{200b}",
+    "<",
+    "%",
+    "&",
+    "/",
+    "-",
+    "_",
+    ".",
+];
+
+fn random_slips(seed: u64, cases: usize, most: usize) -> Vec<String> {
+    let mut numbers = Numbers(seed);
+    let letters: Vec<char> = "ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz23456789%+-_.:".chars().collect();
+    let mut leaks = Vec::new();
+    for _ in 0..cases {
+        let secret: String = (0..12).map(|_| letters[numbers.below(letters.len())]).collect();
+        let number = numbers.below(WAYS.len());
+        let way = WAYS[number];
+        let text = match (way.split_once("INSTANCE{"), way.split_once("HMAC{")) {
+            (Some((front, rest)), _) => {
+                let (lines, behind) = rest.rsplit_once('}').unwrap();
+                format!("{front}{}{behind}", instance(lines))
+            }
+            (None, Some((front, rest))) => {
+                let (lines, behind) = rest.rsplit_once('}').unwrap();
+                front.to_owned() + &instance(lines).replace("authentication {", "auth_hmac {") + behind
+            }
+            (None, None) => way.to_owned(),
+        };
+        let mut text: Vec<char> = text.replace("SECRET", &secret).chars().collect();
+        for _ in 0..1 + numbers.below(most) {
+            let at = numbers.below(text.len());
+            let whole: String = text.iter().collect();
+            let inside = whole.match_indices(&secret).any(|(start, found)| {
+                let start = whole[..start].chars().count();
+                (start..start + found.chars().count()).contains(&at)
+            });
+            match numbers.below(4) {
+                // Within the secret nothing is touched: its parts would be other words.
+                0 if !inside => drop(text.remove(at)),
+                1 if !inside
+                    && at + 1 < text.len()
+                    && !whole.chars().skip(at + 1).collect::<String>().starts_with(&secret) =>
+                {
+                    text.swap(at, at + 1);
+                }
+                _ if inside && !whole.chars().skip(at).collect::<String>().starts_with(&secret) => {}
+                _ => drop(text.splice(at..at, SLIPS[numbers.below(SLIPS.len())].chars())),
+            }
+        }
+        let text: String = text.into_iter().collect();
+        let (main, part) = text.split_once("#FILE ").unwrap_or((&text, ""));
+        let files = MapLoader::default().with("/etc/keepalived.conf", main).with("/etc/pass.conf", part);
+        let said = said(files, &[]);
+        let telling = |all: &str, length| {
+            all.lines().filter(|line| tells_part(line, &secret, length)).collect::<Vec<_>>().join("\n")
+        };
+        if tells(&said, &secret) {
+            leaks.push(format!("way {number}, {secret}:\n{text}\n{}", telling(&said, 5)));
+        } else if let Some(shown) = shown(&text).filter(|shown| tells_part(shown, &secret, 7)) {
+            leaks.push(format!("way {number}, {secret}, in what is shown:\n{text}\n{}", telling(&shown, 7)));
+        }
+    }
+    leaks
+}
+
+/// Every way a secret comes to its place, with up to three slips anywhere around it.
+#[test]
+fn slips_on_every_way_of_a_secret_tell_nothing() {
+    let number = |name: &str, default| std::env::var(name).ok().and_then(|n| n.parse().ok()).unwrap_or(default);
+    let cases = number("VIPD_SLIPS", 2000) as usize;
+    let leaks = random_slips(number("VIPD_SEED", 11), cases, 3);
+    assert!(
+        leaks.is_empty(),
+        "{} of {cases} told it:\n{}",
+        leaks.len(),
+        leaks[..leaks.len().min(400)].join("\n-----\n")
+    );
 }
 
 /// What dumps, JSON, statistics and the sentence of a reload show of a configuration that can be used.

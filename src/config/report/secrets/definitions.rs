@@ -1,0 +1,214 @@
+//! Definitions that hold a secret: what a secret's place is given by name, and where that name gets its value.
+
+use super::Ranges;
+use crate::config::table::block::nearest;
+use crate::config::table::keywords;
+use crate::config::text::expand::BUILTINS;
+
+/// The names of definitions that a secret uses: `$NAME`, `${NAME}`, and with other signs between the two.
+pub(super) fn names_in(text: &str, names: &mut Vec<Box<str>>) {
+    for (at, _) in text.match_indices(['$', '{']) {
+        let name = text.get(at + 1..).unwrap_or_default().trim_start_matches(|c: char| !is_name_char(c) && c != '$');
+        let length = name.find(|c: char| !is_name_char(c)).unwrap_or(name.len());
+        // One that is broken off is no name, so that nobody knows it.
+        names.extend(name.get(..length).map(Into::into));
+    }
+}
+
+/// Words of a secret that are names of definitions, though no `$` stands right before them.
+pub(super) fn bare_names<'t>(text: &'t str, defined: impl Fn(&str) -> bool) -> Vec<&'t str> {
+    let words = text.split(|c| !is_name_char(c)).filter(|word| !word.is_empty());
+    words.filter(|word| defined(word)).collect()
+}
+
+/// Whether a text has `$NAME=`, or a sequence over the name.
+pub(super) fn defines(name: &str, text: &str) -> bool {
+    let followed = |sign: char, by: char| {
+        let mut found = text.match_indices(name);
+        found.any(|(at, _)| {
+            let rest = text.get(at + name.len()..).unwrap_or_default().trim_start_matches([' ', '\t']);
+            rest.starts_with(by) && text.get(..at).is_some_and(|before| before.ends_with(sign))
+        })
+    };
+    followed('$', '=') || followed('(', ',')
+}
+
+pub(super) fn is_name_char(c: char) -> bool {
+    c.is_alphanumeric() || c == '_'
+}
+
+/// Whether the language gives this name its value.
+pub(super) fn is_builtin(name: &str) -> bool {
+    BUILTINS.iter().any(|(known, _)| *known == name)
+}
+
+/// Where the value begins if this line gives the name one, wherever in it: behind `@id`, a sequence, an odd sign, or with
+/// parameters in parentheses.
+fn given_in(name: &str, line: &str) -> Option<usize> {
+    line.match_indices(name).find_map(|(at, _)| {
+        let before = line.get(..at)?;
+        let after = line.get(at + name.len()..)?;
+        if before.chars().next_back().is_some_and(is_name_char) || after.chars().next().is_some_and(is_name_char) {
+            return None;
+        }
+        // The values of a sequence stand behind its variable.
+        let sequence = before.rfind(['~', '(']).filter(|_| before.contains('~') || before.trim_end().ends_with('('));
+        if let Some(open) = sequence.filter(|_| after.trim_start().starts_with(',')) {
+            return (open < at).then_some(line.len() - after.len());
+        }
+        let after = after.trim_start().trim_start_matches('}').trim_start();
+        let after = match after.strip_prefix('(') {
+            Some(parameters) => parameters.split_once(')').map_or(parameters, |(_, after)| after).trim_start(),
+            None => after,
+        };
+        after.strip_prefix('=').map(|value| line.len() - value.trim_start_matches(['=', ' ', '\t']).len())
+    })
+}
+
+/// The values of all lines that may be meant to be definitions: with a `$` or a `~` in front of everything else and all that follows
+/// it, or one word, that is no keyword, and `=`.
+pub(super) fn all_definitions(text: &str) -> Ranges {
+    let mut start = 0;
+    let mut ranges = Ranges::new();
+    for line in text.split_inclusive('\n') {
+        let at = start;
+        start += line.len();
+        let first = line.split(|c| !is_name_char(c)).find(|word| !word.is_empty()).unwrap_or_default();
+        if keywords::all().iter().any(|keyword| keyword.keyword == first) {
+            continue;
+        }
+        let from = match (line.find(['$', '~']), line.find('=')) {
+            (Some(sign), Some(equals)) if sign < equals => equals + 1,
+            (Some(sign), _) => sign + 1,
+            (None, Some(equals)) => equals + 1,
+            (None, None) => continue,
+        };
+        ranges.push((at + from) as u32..to_end_of_value(text, at, at + from));
+    }
+    ranges
+}
+
+/// Where a value ends that begins at `from` in this line: each line that ends in a backslash goes on in the next, and so does one
+/// with nothing that could be a value, for a slip may stand in for the backslash.
+fn to_end_of_value(text: &str, line: usize, from: usize) -> u32 {
+    let (mut end, mut empty) = (line, 0);
+    for line in text.get(line..).unwrap_or_default().split_inclusive('\n') {
+        let value = line.get(from.saturating_sub(end)..).unwrap_or_default();
+        end += line.len();
+        let odd = is_weak(value) && empty < 3;
+        empty += 1;
+        if !line.trim_end().ends_with('\\') && !odd {
+            break;
+        }
+    }
+    text.get(..end.min(text.len())).unwrap_or_default().trim_end().len() as u32
+}
+
+/// Whether this is too little to be a whole secret, so that the rest may stand in the next line.
+pub(super) fn is_weak(value: &str) -> bool {
+    let value = ["include", "~SEQ", "~LST"].iter().fold(value.to_owned(), |value, odd| value.replace(odd, ""));
+    value.chars().filter(|c| c.is_alphanumeric()).count() < 2
+}
+
+/// The values that a name is given in a text, each to the end of its last line. Whatever else follows the name at the
+/// beginning of a line was meant to be one.
+pub(super) fn definitions_of(name: &str, text: &str) -> Ranges {
+    if name.is_empty() {
+        return Ranges::new();
+    }
+    let mut ranges = Ranges::new();
+    let mut start = 0;
+    for line in text.split_inclusive('\n') {
+        let at = start;
+        start += line.len();
+        // With its sign anywhere in the first word, for the rest may be glued to it; without, as a word of its own.
+        let before = text.get(..at).unwrap_or_default();
+        let glued = line.trim_start();
+        // The whole name stands above, and its `=` here.
+        let above = glued.starts_with('=') && stands_behind(before, &format!("${name}"));
+        // The end of the name, where a line break stands in its middle.
+        let broken = if above { Some(0) } else { broken_name(name, before, glued) };
+        let plain = line.trim_start_matches(|c: char| !c.is_alphanumeric() && c != '$');
+        let first = if broken.is_some() { glued } else { plain };
+        let word = first.find([' ', '\t']).and_then(|end| first.get(..end)).unwrap_or(first);
+        let signed = ["$", "${"].iter().find_map(|sign| word.find(&format!("{sign}{name}")).map(|at| at + sign.len()));
+        let bare = || {
+            let after = first.strip_prefix(name)?;
+            (after.starts_with([' ', '\t', '=']) && !after.trim_start().starts_with('{')).then_some(0)
+        };
+        let front = signed.or_else(bare).map(|front| front + name.len()).or(broken);
+        let from = match front {
+            Some(front) => {
+                at + line.len() - first.get(front..).unwrap_or_default().trim_start_matches(['}', ' ', '\t', '=']).len()
+            }
+            None => match given_in(name, line) {
+                Some(from) => at + from,
+                None => continue,
+            },
+        };
+        let range = from as u32..to_end_of_value(text, at, from);
+        if range.start < range.end {
+            ranges.push(range);
+        }
+    }
+    ranges
+}
+
+/// Where a name ends in a line that begins with the rest of it, the text before with `$` and its beginning: each line may
+/// hold a part, and a backslash may stand behind it.
+fn broken_name(name: &str, before: &str, line: &str) -> Option<usize> {
+    let inner = |c: char| c.is_alphanumeric() || c == '_';
+    let end = line.find(|c: char| !inner(c)).unwrap_or(line.len());
+    let rest = line.get(..end)?;
+    // With the whole name above, what follows it here is what makes it a definition.
+    let goes_on = line.contains('=');
+    let begun = name.strip_suffix(rest).filter(|begun| begun.len() < name.len() || goes_on)?;
+    stands_behind(before, &format!("${begun}")).then_some(end)
+}
+
+/// Whether a text ends in this one when blanks, line ends and backslashes in it count for nothing.
+pub(super) fn stands_behind(text: &str, end: &str) -> bool {
+    let said = text.chars().rev().filter(|c| !c.is_whitespace() && *c != '\\');
+    said.take(end.chars().count()).eq(end.chars().rev())
+}
+
+/// Where the value begins in a line that is meant to be a definition, and either says that it holds a secret or is none, so
+/// that nobody can tell where it is used.
+pub(super) fn definition_in(line: &str) -> Option<usize> {
+    let Some((front, rest)) = line.split_once('$').filter(|(front, _)| !front.contains(char::is_alphanumeric)) else {
+        return odd_definition_in(line);
+    };
+    let Some((name, _)) = rest.split_once('=') else {
+        // `$NAME`, and more in the same word: its `=` was lost.
+        let word = rest.trim_start_matches('{').split_whitespace().next().unwrap_or_default();
+        let more = word.trim_start_matches(is_name_char).trim_start_matches('}');
+        return (front.trim().is_empty() && more.contains(is_name_char)).then_some(front.len() + 1);
+    };
+    let name = name.trim();
+    if name.is_empty() {
+        return Some(front.len() + 1);
+    }
+    // A sign in front of it makes it none as well.
+    let odd = name.contains(|c: char| !(c.is_ascii_alphanumeric() || c == '_')) || !front.trim().is_empty();
+    let lower = name.to_ascii_lowercase();
+    (odd || ["pass", "secret", "pwd"].iter().any(|word| lower.contains(word)))
+        .then_some(front.len() + 1 + rest.find('=')? + 1)
+}
+
+/// The same of `NAME=VALUE`, `NA$ME=VALUE` and `=VALUE`, which are no definitions; what is meant to be a keyword is none of them.
+fn odd_definition_in(line: &str) -> Option<usize> {
+    let sequence =
+        line.find('~').and_then(|sign| line.get(sign..)?.find(')').map(|close| sign + close + 1)).unwrap_or(0);
+    let behind = line.get(sequence..)?;
+    let start = sequence + behind.len() - behind.trim_start().len();
+    let word = line.get(start..)?.split_whitespace().next()?;
+    if word.starts_with('=') {
+        return Some(start + 1);
+    }
+    let (name, _) = word.split_once('=').filter(|(name, _)| name.contains(is_name_char))?;
+    let keyword = || {
+        name.chars().all(|c| c.is_ascii_lowercase() || c == '_')
+            && nearest(name, keywords::all().iter().map(|keyword| keyword.keyword)).is_some()
+    };
+    (name.contains('$') || !keyword()).then_some(start + name.len() + 1)
+}

@@ -1,0 +1,237 @@
+//! Where in a configuration passwords and keys stand, so that no complaint tells one.
+//!
+//! Whoever complains quotes the words that are wrong, and [`show`](super::show) prints the lines they stand in. Both go
+//! through [`Secrets`], which knows the secret words by the text alone, not by what reading made of it: a password must not
+//! be told where its keyword is misspelt, its quote never closed, its block the wrong one, or where it came out of a
+//! definition, an include or the environment. When in doubt a word counts as secret.
+//!
+//! `scan` finds them by keyword, line by line, `definitions` follows the names that they are written by.
+//! Nothing here judges a configuration, and nothing else hides anything.
+
+mod definitions;
+mod scan;
+
+use crate::config::text::source::{FileId, Source, Span};
+use crate::spec::MASK;
+use definitions::{all_definitions, bare_names, defines, definitions_of, is_builtin, is_name_char, names_in};
+use rustc_hash::FxHashSet;
+pub use scan::KEYWORDS;
+use scan::scan;
+use std::ops::Range;
+
+/// Bytes from which on a word hardly is a part of another one by chance.
+const SHORT: usize = 5;
+
+/// The secret parts of one text: byte ranges in order, none touching another's line end.
+type Ranges = Vec<Range<u32>>;
+
+/// The secret words of a configuration.
+#[derive(Clone, Debug, Default)]
+pub struct Secrets {
+    files: Vec<Ranges>,
+    /// Of the text that the language is read from; see [`FileId::EXPANDED`].
+    expanded: Ranges,
+    /// The expanded text's secret lines, each where it begins: that text itself is gone when complaints are shown.
+    lines: Vec<(u32, Box<str>)>,
+    /// Definitions and variables of sequences that hold a secret.
+    names: FxHashSet<Box<str>>,
+}
+
+impl Secrets {
+    /// Looks for all secrets of these files and of the text that they became.
+    pub fn find(files: &[Source], expanded: &str) -> Secrets {
+        let mut found = Secrets { files: files.iter().map(|file| scan(&file.text)).collect(), ..Secrets::default() };
+        found.expanded = scan(expanded);
+        for range in &found.expanded {
+            let (start, line) = line_of(expanded, range.start);
+            if found.lines.last().is_none_or(|(last, _)| *last != start) {
+                found.lines.push((start, line.into()));
+            }
+        }
+        found.follow_definitions(files);
+        found
+    }
+
+    /// A definition that is used where a secret belongs holds one, and so do those that it uses.
+    fn follow_definitions(&mut self, files: &[Source]) {
+        let mut new: Vec<Box<str>> = Vec::new();
+        let defined = |name: &str| files.iter().any(|file| defines(name, &file.text));
+        for (file, ranges) in files.iter().zip(&self.files) {
+            for secret in ranges.iter().filter_map(|range| file.text.get(bytes(range))) {
+                names_in(secret, &mut new);
+                new.extend(bare_names(secret, defined).into_iter().map(Into::into));
+            }
+        }
+        while let Some(name) = new.pop() {
+            if !self.names.insert(name.clone()) {
+                continue;
+            }
+            let mut known = false;
+            for (file, ranges) in files.iter().zip(&mut self.files) {
+                let defined = definitions_of(&name, &file.text);
+                known |= !defined.is_empty();
+                for range in defined {
+                    file.text.get(bytes(&range)).into_iter().for_each(|value| names_in(value, &mut new));
+                    ranges.push(range);
+                }
+            }
+            if !known && !is_builtin(&name) {
+                // Nobody can tell which definition was meant, so that each may hold the secret.
+                files.iter().zip(&mut self.files).for_each(|(file, ranges)| ranges.extend(all_definitions(&file.text)));
+            }
+        }
+        self.files.iter_mut().for_each(merge);
+    }
+
+    fn ranges(&self, file: FileId) -> &[Range<u32>] {
+        if file == FileId::EXPANDED { &self.expanded } else { self.files.get(file.0 as usize).map_or(&[], |r| r) }
+    }
+
+    /// The words that a complaint about these places must not quote: what is secret in their lines.
+    pub fn words_near(&self, files: &[Source], spans: &[Span]) -> Vec<Box<str>> {
+        let mut words: Vec<Box<str>> = Vec::new();
+        for span in spans {
+            let ranges = self.ranges(span.file);
+            if ranges.is_empty() {
+                continue;
+            }
+            let (start, text) = match files.get(span.file.0 as usize) {
+                _ if span.file == FileId::EXPANDED => {
+                    let at = self.lines.partition_point(|(start, _)| *start <= span.start).checked_sub(1);
+                    let Some((start, line)) = at.and_then(|at| self.lines.get(at)) else { continue };
+                    (*start, &**line)
+                }
+                Some(file) => line_of(&file.text, span.start),
+                None => continue,
+            };
+            let end = start + text.len() as u32;
+            for range in ranges.iter().filter(|range| range.start < end && range.end > start) {
+                let from = range.start.saturating_sub(start)..range.end.min(end) - start;
+                let Some(secret) = text.get(bytes(&from)) else { continue };
+                words.push(secret.into());
+                let parts = |c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '{' | '}');
+                words.extend(secret.split_whitespace().map(Into::into));
+                words.extend(secret.split(parts).filter(|word| !word.is_empty()).map(Into::into));
+            }
+        }
+        // A lone quote or brace is no secret, and in the words of most complaints.
+        words.retain(|word| word.len() > 1 || word.contains(char::is_alphanumeric));
+        words.sort_by_key(|word| std::cmp::Reverse(word.len()));
+        words.dedup();
+        words
+    }
+
+    /// Lines of a file with the secrets replaced, and where a byte of them has gone.
+    pub fn masked(&self, file: FileId, start: u32, text: &str) -> Masked {
+        let mut masked = Masked { text: String::with_capacity(text.len()), moved: Vec::new() };
+        let end = start + text.len() as u32;
+        let mut done = 0;
+        for range in self.ranges(file).iter().filter(|range| range.start < end && range.end > start) {
+            let from = range.start.saturating_sub(start) as usize;
+            let to = (range.end.min(end) - start) as usize;
+            let (Some(before), true) = (text.get(done..from), to > from) else { continue };
+            masked.text.push_str(before);
+            masked.moved.push((from..to, masked.text.len()));
+            masked.text.push_str(MASK);
+            done = to;
+        }
+        masked.text.push_str(text.get(done..).unwrap_or_default());
+        masked
+    }
+
+    /// The whole text of a file (its place among those given to [`Secrets::find`]), each secret part as `with` makes it.
+    pub fn replaced(&self, file: u32, text: &str, with: impl Fn(&str) -> String) -> String {
+        let mut out = String::with_capacity(text.len());
+        let mut done = 0;
+        for range in self.ranges(FileId(file)) {
+            let (Some(before), Some(secret)) = (text.get(done..range.start as usize), text.get(bytes(range))) else {
+                continue;
+            };
+            out += before;
+            out += &with(secret);
+            done = range.end as usize;
+        }
+        out + text.get(done..).unwrap_or_default()
+    }
+
+    /// Whether a definition or a variable holds a secret.
+    pub fn is_name(&self, name: &str) -> bool {
+        self.names.contains(name.trim_matches(|c: char| !is_name_char(c)))
+    }
+}
+
+/// See [`Secrets::masked`].
+pub struct Masked {
+    pub text: String,
+    /// Secret bytes of the text before, and where the mask begins in the text now.
+    moved: Vec<(Range<usize>, usize)>,
+}
+
+impl Masked {
+    /// Where this byte of the text before is now: the bytes of a secret are all of its mask.
+    pub fn place(&self, range: Range<usize>) -> Range<usize> {
+        let (mut start, mut end) = (range.start, range.end);
+        for (secret, mask) in &self.moved {
+            let behind = |at: usize| mask + MASK.len() + (at - secret.end);
+            if range.start >= secret.end {
+                start = behind(range.start);
+            } else if range.start >= secret.start {
+                start = *mask;
+            }
+            if range.end >= secret.end {
+                end = behind(range.end);
+            } else if range.end > secret.start {
+                end = mask + MASK.len();
+            }
+        }
+        start..end.max(start)
+    }
+}
+
+/// A sentence without these words; a short one that is part of a longer word stays what it is.
+pub fn hide(sentence: &str, words: &[Box<str>]) -> String {
+    let mut sentence = sentence.to_owned();
+    for word in words {
+        let inner = |c: char| c.is_alphanumeric() || c == '_';
+        let mut from = 0;
+        while let Some(at) = sentence.get(from..).and_then(|rest| rest.find(&**word)).map(|at| from + at) {
+            let end = at + word.len();
+            let before = sentence.get(..at).and_then(|text| text.chars().next_back());
+            let after = sentence.get(end..).and_then(|text| text.chars().next());
+            let first = word.chars().next().is_some_and(inner) && before.is_some_and(inner);
+            let last = word.chars().next_back().is_some_and(inner) && after.is_some_and(inner);
+            if word.len() < SHORT && (first || last) {
+                from = end;
+                continue;
+            }
+            sentence.replace_range(at..end, MASK);
+            from = at + MASK.len();
+        }
+    }
+    sentence
+}
+
+fn bytes(range: &Range<u32>) -> Range<usize> {
+    range.start as usize..range.end as usize
+}
+
+/// The line that a byte stands in, and where it begins.
+fn line_of(text: &str, at: u32) -> (u32, &str) {
+    let at = (at as usize).min(text.len());
+    let start = text.as_bytes().get(..at).and_then(|before| before.iter().rposition(|b| *b == b'\n'));
+    let start = start.map_or(0, |newline| newline + 1);
+    let rest = text.get(start..).unwrap_or_default();
+    (start as u32, rest.split('\n').next().unwrap_or_default())
+}
+
+fn merge(ranges: &mut Ranges) {
+    ranges.sort_by_key(|range| range.start);
+    let mut merged: Ranges = Vec::with_capacity(ranges.len());
+    for range in ranges.drain(..).filter(|range| range.start < range.end) {
+        match merged.last_mut() {
+            Some(last) if range.start <= last.end => last.end = last.end.max(range.end),
+            _ => merged.push(range),
+        }
+    }
+    *ranges = merged;
+}

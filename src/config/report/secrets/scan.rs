@@ -1,0 +1,262 @@
+//! Secrets by their keywords: each line of a text is looked at with little memory of the one above, since whatever is wrong may be
+//! wrong before it.
+
+use super::definitions::{definition_in, is_name_char, is_weak, stands_behind};
+use super::{Ranges, merge};
+use crate::config::table::block::nearest;
+use crate::config::table::keywords;
+
+/// Keywords whose last argument is secret. `key` is one in `auth_hmac` only.
+pub const KEYWORDS: [&str; 3] = ["auth_pass", "password", "key"];
+
+/// Blocks that hold secrets.
+const BLOCKS: [&str; 2] = ["authentication", "auth_hmac"];
+
+/// What a misspelt keyword of a secret may have been meant to be.
+const MEANT: [&str; 2] = ["auth_pass", "password"];
+
+/// What may stand in `authentication` and `auth_hmac` without being secret.
+const BESIDE: [&str; 8] =
+    ["auth_type", "auth_pass", "time_window", "anti_replay", "mode", "key", "active_key", "authentication"];
+
+/// What the scan of one text carries from line to line.
+#[derive(Default)]
+struct Scan {
+    /// Inside `authentication` or `auth_hmac`.
+    within: bool,
+    /// The line above ends in a secret keyword, or goes on here with a secret.
+    continues: bool,
+}
+
+/// A word at the front of a statement, and where it and what follows it stand in the line.
+struct Front<'t> {
+    word: &'t str,
+    end: usize,
+}
+
+/// The characters that keywords are made of. Whatever else follows is an argument, though no blank stands between.
+fn keyword_at(line: &str, at: usize) -> Front<'_> {
+    let rest = line.get(at..).unwrap_or_default();
+    let length =
+        rest.find(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.'))).unwrap_or(rest.len());
+    Front { word: rest.get(..length).unwrap_or_default(), end: at + length }
+}
+
+/// Where the words of a line begin that may be the keyword of a statement: the first one, those behind a brace, and those
+/// behind what may stand in front of a line (`@id`, `~SEQ(…)`, a comment sign).
+fn fronts(line: &str) -> impl Iterator<Item = usize> + '_ {
+    let mut fresh = true;
+    let mut in_word = false;
+    let mut depth = 0_u32;
+    let mut before = ' ';
+    let closed = line.rfind(')');
+    line.char_indices().filter_map(move |(at, c)| {
+        let sign = matches!(c, '#' | '!' | '"' | '\'') && !in_word;
+        let behind_sign = in_word && c.is_alphanumeric() && matches!(before, '~' | '(' | '/' | '[');
+        before = c;
+        match c {
+            '(' if closed.is_some_and(|closed| closed > at) => depth += 1,
+            ')' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        if matches!(c, '{' | '}' | ')') {
+            (fresh, in_word) = (true, false);
+        } else if c.is_whitespace() || c == '\u{feff}' {
+            in_word = false;
+        } else if !sign && !in_word {
+            in_word = true;
+            let front = fresh && depth == 0 && (c.is_alphanumeric() || c == '_');
+            // `@id`, `~SEQ(` and what makes no word stand in front of a statement and are none.
+            fresh = fresh && !c.is_alphanumeric();
+            return front.then_some(at);
+        }
+        // A sign too many in front of the keyword.
+        (behind_sign && fresh && depth == 0).then_some(at)
+    })
+}
+
+/// Whether a first word is a keyword of a secret, or is meant to be one.
+fn secret_keyword(word: &str) -> bool {
+    let lower = word.to_ascii_lowercase();
+    if lower == "passive" || lower.starts_with("auth_type") {
+        return false;
+    }
+    lower.contains("pass")
+        || lower.contains("secret")
+        || (lower.len() > 5 && nearest(&lower, MEANT.into_iter()).is_some())
+}
+
+/// Whether a line begins with the end of a keyword of a secret whose beginning is what the text before it ends in: a line
+/// break, a backslash or a sign stands in its middle.
+fn broken_keyword(before: &str, word: &str) -> bool {
+    !word.is_empty()
+        && MEANT.iter().any(|keyword| {
+            keyword.strip_suffix(word).is_some_and(|begun| !begun.is_empty() && stands_behind(before, begun))
+        })
+}
+
+/// Where a keyword of a secret ends in a word that has a sign in its middle; what is glued to it is a value.
+fn interrupted(line: &str, at: usize) -> Option<usize> {
+    let rest = line.get(at..)?;
+    let word = rest.split_whitespace().next()?;
+    let letter = |c: &char| c.is_ascii_alphanumeric() || *c == '_';
+    let letters: String = word.chars().filter(letter).collect();
+    if letters.len() == word.len() {
+        return None;
+    }
+    let lower = letters.to_ascii_lowercase();
+    if let Some(keyword) = MEANT.into_iter().find(|keyword| lower.starts_with(keyword)) {
+        let last = word.char_indices().filter(|(_, c)| letter(c)).nth(keyword.len() - 1);
+        return last.map(|(last, c)| at + last + c.len_utf8());
+    }
+    nearest(&letters, MEANT.into_iter()).map(|_| at + word.len())
+}
+
+/// The secret parts of a text.
+pub(super) fn scan(text: &str) -> Ranges {
+    let mut ranges = Ranges::new();
+    let mut scan = Scan::default();
+    let mut start = 0_usize;
+    for line in text.split('\n') {
+        let at = start;
+        start += line.len() + 1;
+        if line.trim().is_empty() {
+            continue;
+        }
+        if let Some(from) = secret_in(text.get(..at).unwrap_or_default(), line, &mut scan) {
+            let from = from + (line.len() - from - line.get(from..).unwrap_or_default().trim_start().len());
+            let end = line.trim_end().len();
+            if from < end {
+                ranges.push((at + from) as u32..(at + end) as u32);
+            }
+            // In a line with a sequence the values stand in front.
+            for sequence in line.match_indices('~').map(|(at, _)| at).filter(|at| *at < from) {
+                let open = line.get(sequence..from).and_then(|part| part.find('(')).map(|open| sequence + open + 1);
+                let close = line.get(..from).and_then(|part| part.rfind(')'));
+                if let (Some(open), Some(close)) = (open, close)
+                    && open < close
+                {
+                    ranges.push((at + open) as u32..(at + close) as u32);
+                }
+            }
+        }
+    }
+    merge(&mut ranges);
+    ranges
+}
+
+/// Where the secret of a line begins; the end of the line if it is still to come.
+fn secret_in(before: &str, line: &str, scan: &mut Scan) -> Option<usize> {
+    let goes_on = line.contains('=');
+    if scan.continues {
+        scan.continues = goes_on && line.contains("$");
+        scan.within |= BLOCKS.iter().any(|block| line.contains(block));
+        return Some(0);
+    }
+    let mut found = definition_in(line).into_iter().chain(call_in(line)).min();
+    let mut take = |at: usize| found = Some(found.map_or(at, |first: usize| first.min(at)));
+    for at in fronts(line) {
+        let Front { word, end } = keyword_at(line, at);
+        if word.is_empty() {
+            continue;
+        }
+        // Old passwords are kept in comments.
+        let letters: String = line.chars().filter(|c| is_name_char(*c)).take(4).collect();
+        if (scan.within || letters == "auth")
+            && let Some(comment) = line.get(end..).and_then(|rest| rest.find(['#', '!']))
+        {
+            take(end + comment + 1);
+        }
+        if word.len() > 9 && word.get(..9).is_some_and(|front| front.eq_ignore_ascii_case("auth_pass")) {
+            take(at + 9);
+        } else if secret_keyword(word) {
+            let meant = nearest(&word.to_ascii_lowercase(), MEANT.into_iter()).is_some();
+            let alone = line.get(end..).is_none_or(|rest| rest.trim().is_empty());
+            take(if alone && !meant { at } else { end });
+        } else if let Some(end) = interrupted(line, at) {
+            take(end);
+        } else if broken_keyword(line.get(..at).filter(|front| !front.trim().is_empty()).unwrap_or(before), word) {
+            take(end);
+        } else if scan.within || word.len() <= 4 {
+            // `key N SECRET`; within its block also without the number.
+            let rest = line.get(end..).unwrap_or_default();
+            let number = rest.split_whitespace().next().unwrap_or_default();
+            let numbered = !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit());
+            let key = nearest(word, ["key"].into_iter()).is_some();
+            let file = rest.contains("file:");
+            if key && !file && (numbered || scan.within) {
+                let skip = if numbered { rest.len() - rest.trim_start().len() + number.len() } else { 0 };
+                take(end + skip);
+            } else if scan.within && !key {
+                let known = BESIDE.iter().any(|known| nearest(word, [*known].into_iter()).is_some())
+                    // A block that is not closed has keywords of others in it.
+                    || keywords::all().iter().any(|keyword| keyword.keyword == word);
+                let kind = nearest(word, ["auth_type"].into_iter()).is_some();
+                if kind {
+                    // What follows the type, and what cannot be one.
+                    let typed = rest.len() - rest.trim_start().len() + number.len();
+                    let may_be = number.len() <= 6 || number.bytes().all(|b| b.is_ascii_alphabetic() || b == b'"');
+                    take_if(
+                        rest.get(typed..).is_some_and(|more| !more.trim_matches([' ', '\t', '\r', '}']).is_empty()),
+                        end + typed,
+                        &mut take,
+                    );
+                    take_if(!may_be, end, &mut take);
+                } else if !known {
+                    take(at);
+                }
+            }
+        }
+        if nearest(word, BLOCKS.into_iter()).is_some() {
+            scan.within = true;
+        }
+    }
+    scan.within |= BLOCKS.iter().any(|block| line.contains(block));
+    // A keyword with a blank in its middle.
+    for (blank, sign) in line.trim_end().match_indices(char::is_whitespace) {
+        let (front, rest) = (line.get(..blank).unwrap_or_default(), line.get(blank + sign.len()..).unwrap_or_default());
+        let word = rest.split(char::is_whitespace).next().unwrap_or_default();
+        let joined = front.split_whitespace().next_back().map(|last| format!("{last}{word}").to_ascii_lowercase());
+        let Some(joined) = joined.filter(|_| !word.is_empty()) else { continue };
+        if broken_keyword(front, word) || nearest(&joined, MEANT.into_iter()).is_some() {
+            take(blank + sign.len() + word.len());
+        }
+    }
+    // These names are a secret's wherever they stand: in a command line, behind another word.
+    for name in KEYWORDS.iter().filter(|name| name.contains("pass")) {
+        for (at, _) in line.match_indices(*name) {
+            let alone = line
+                .get(..at)
+                .and_then(|text| text.chars().next_back())
+                .is_none_or(|c| !c.is_alphanumeric() && c != '_');
+            let Front { word, end } = keyword_at(line, at);
+            if alone && word == *name {
+                take(end);
+            }
+        }
+    }
+    if line.contains('}') {
+        scan.within = line.rfind('{') > line.rfind('}') && scan.within;
+    }
+    if let Some(at) = found {
+        scan.continues = goes_on && line.contains("$")
+            || line.get(at..).is_none_or(is_weak)
+            || call_in(line).is_some() && !line.contains(')');
+    }
+    found
+}
+
+/// Where the arguments of `$NAME(…)` begin: the language has no such thing, and whoever believes it has gives a password that way.
+fn call_in(line: &str) -> Option<usize> {
+    line.match_indices('$').find_map(|(at, _)| {
+        let name = line.get(at + 1..)?;
+        let arguments = name.trim_start_matches(is_name_char);
+        (arguments.len() < name.len() && arguments.starts_with('(')).then_some(line.len() - arguments.len() + 1)
+    })
+}
+
+fn take_if(condition: bool, at: usize, take: &mut impl FnMut(usize)) {
+    if condition {
+        take(at);
+    }
+}
