@@ -122,6 +122,7 @@ pub fn read<'a>(nodes: &mut Nodes<'_, '_>, files: &'a dyn Loader, cx: &mut Cx<'a
             return top;
         }
     }
+    cx.join_surplus();
     top
 }
 

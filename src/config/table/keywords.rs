@@ -202,6 +202,7 @@ mod tests {
                 close: None,
                 stray: false,
                 opens: false,
+                spilt: false,
             };
             let (mut written, unwritten) = (B::default(), B::default());
             read_block(&mut written, std::slice::from_ref(&line), &mut cx);

@@ -46,6 +46,8 @@ pub struct Node<'s> {
     pub stray: bool,
     /// Nobody knows it, and a `{` stands behind it, whose `}` ends the block around it.
     pub opens: bool,
+    /// A list with words, or a block with a bracket, where its `{` belongs. That has been said.
+    pub spilt: bool,
 }
 
 impl<'s> Node<'s> {
@@ -54,6 +56,9 @@ impl<'s> Node<'s> {
         std::iter::once(self.keyword).chain(self.args.iter().copied())
     }
 }
+
+/// What is said of a `}` too many.
+pub(crate) const SURPLUS: &str = "this `}` closes nothing";
 
 /// What a keyword opens.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -113,6 +118,7 @@ impl<'s, 'd> Nodes<'s, 'd> {
             unreplaced: None,
             ignored: 0,
             unknown: 0,
+            wrong: 0,
             braceless: Vec::new(),
         };
         Nodes { text, pieces: text.pieces(), builder, words: Vec::new() }
@@ -203,6 +209,8 @@ struct Builder<'s, 'd> {
     ignored: usize,
     /// Those of them that stood behind a keyword that nobody knows.
     unknown: usize,
+    /// Lines of one `)` or `]`: each was meant to close something.
+    wrong: usize,
     /// Blocks and lists without their `{`, whose `}` has not yet been too many.
     braceless: Vec<Span>,
 }
@@ -241,6 +249,10 @@ impl<'s> Builder<'s, '_> {
             Some(Kind::Block(path)) => Some(*path),
             Some(Kind::List) => None,
         };
+        if args.is_empty() && !keyword.quoted && matches!(keyword.text, ")" | "]") {
+            self.report_bracket(keyword, diagnostics);
+            return;
+        }
         let read_again = || block.is_some_and(|block| self.schema.reads_again(block, keyword.text));
         if let Some(quote) = unclosed.filter(|_| args.is_empty() || !read_again()) {
             self.report_quote(quote, diagnostics);
@@ -262,6 +274,7 @@ impl<'s> Builder<'s, '_> {
             close: None,
             stray: self.unknown > 0,
             opens: false,
+            spilt: false,
         };
         self.after_unknown = shape == Shape::Unknown;
         self.after_leaf = (block == Some("") && shape == Shape::Leaf).then_some(keyword.text);
@@ -305,7 +318,7 @@ impl<'s> Builder<'s, '_> {
         } else if self.unknown > 0 {
             // Within such a block nobody can tell what its braces are for.
             self.unknown += 1;
-        } else {
+        } else if !self.open.last().is_some_and(|open| open.node.spilt) {
             self.report_unexpected(span, diagnostics);
             // What stands in the braces of a setting is not complained about either.
             self.unknown += usize::from(self.after_leaf.is_some());
@@ -355,8 +368,21 @@ impl<'s> Builder<'s, '_> {
         }
         open.brace = Brace::Missing;
         let keyword = open.node.keyword;
+        let list = matches!(open.kind, Kind::List);
+        let named = usize::from(keyword.text == "virtual_server_group");
+        if list && open.node.args.len() > named {
+            open.node.spilt = true;
+            let message = format!("`{}` is not followed by `{{`", keyword.text);
+            let label = "its list begins with `{`; all lines up to the next `}` are read as part of it";
+            let help = format!("write `{} {{`, one entry a line, and `}}` on a line behind them", keyword.text);
+            diagnostics.push(Diagnostic::new(Class::Brace, open.node.span, message).label(label).help(help));
+            self.braceless.push(open.node.span);
+            return;
+        }
+        let last = open.node.args.last();
+        open.node.spilt = last.is_some_and(|word| !word.quoted && matches!(word.text, "(" | "["));
         // keepalived only mentions a list without braces in its log; the `}` that it lacks is the error.
-        let class = if let Kind::List = open.kind { Class::Note } else { Class::Brace };
+        let class = if list { Class::Note } else { Class::Brace };
         let message = format!("`{}` is not followed by `{{`", keyword.text);
         diagnostics.push(
             Diagnostic::new(class, open.node.span, message)
@@ -412,11 +438,24 @@ impl<'s> Builder<'s, '_> {
         if diagnostics.counts_only(Class::Brace) {
             return;
         }
-        let mut diagnostic = Diagnostic::new(Class::Brace, span, "this `}` closes nothing");
+        let mut diagnostic = Diagnostic::new(Class::Brace, span, SURPLUS);
         if let Some(list) = list {
             diagnostic = diagnostic.related(list, "the `{` is missing here");
         }
         diagnostics.push(diagnostic.help("remove it, or look for a `{` that is missing above"));
+    }
+
+    fn report_bracket(&mut self, bracket: Word<'_>, diagnostics: &mut Diagnostics) {
+        // Of its opening one the line that it stands in is complained about.
+        if self.open.iter().any(|open| open.brace == Brace::Missing) {
+            return;
+        }
+        self.wrong += 1;
+        diagnostics.push(
+            Diagnostic::new(Class::Brace, bracket.span, format!("`{}` closes nothing", bracket.text))
+                .label("blocks and lists end with `}`")
+                .help("write `}`"),
+        );
     }
 
     fn report_quote(&self, span: Span, diagnostics: &mut Diagnostics) {
@@ -437,7 +476,7 @@ impl<'s> Builder<'s, '_> {
         }
         // What was passed over has been complained about.
         let depth = std::mem::take(&mut self.depth);
-        if depth > self.ignored {
+        if depth > self.ignored + self.wrong {
             let mut unclosed = self.open.iter().rev().filter(|open| open.brace == Brace::Seen);
             if let Some(innermost) = unclosed.next() {
                 let message = match depth {

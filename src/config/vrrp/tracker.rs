@@ -50,6 +50,8 @@ pub fn only_name<'s>(node: &Node<'s>, cx: &mut Cx<'_>) -> Option<crate::config::
             );
             None
         }
+        // Of the bracket in the place of its `{` is said there.
+        [_, _] if node.spilt => None,
         [_, extra, ..] => {
             cx.mistake(
                 extra.span,

@@ -203,7 +203,7 @@ fn odd_definition_in(line: &str) -> Option<usize> {
     let start = sequence + behind.len() - behind.trim_start().len();
     let word = line.get(start..)?.split_whitespace().next()?;
     if word.starts_with('=') {
-        return Some(start + 1);
+        return word.contains(is_name_char).then_some(start + 1);
     }
     let (name, _) = word.split_once('=').filter(|(name, _)| name.contains(is_name_char))?;
     let keyword = || {

@@ -13,7 +13,7 @@ use crate::config::system::System;
 use crate::config::table::block::{meant, nearest};
 use crate::config::table::keywords;
 use crate::config::text::source::Span;
-use crate::config::text::tree::{Node, Word};
+use crate::config::text::tree::{Node, SURPLUS, Word};
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::cell::Cell;
 
@@ -51,6 +51,11 @@ pub struct Cx<'a> {
     spoilt_lines: FxHashMap<Box<str>, Vec<u32>>,
     /// How many names may still be compared to find what was meant.
     comparisons: Cell<usize>,
+    /// The blocks that the lines read last belong to, where they stand in another one: one brace too many or too few puts a whole row
+    /// of them there.
+    stranded: Vec<&'static str>,
+    /// The first of them outside all blocks, behind a block that may have ended too early.
+    thrown_out: Option<Span>,
 }
 
 /// [`System`] as the line languages ask it.
@@ -82,6 +87,8 @@ impl<'a> Cx<'a> {
             name: "".into(),
             spoilt_lines: FxHashMap::default(),
             comparisons: Cell::new(100_000),
+            stranded: Vec::new(),
+            thrown_out: None,
         }
     }
     /// Reads a line of a list: lends what the line languages need, and takes over what they found. `form` is how such a line
@@ -272,6 +279,44 @@ impl Cx<'_> {
         self.comparisons.set(left);
         nearest(name, names.keys().map(|k| &**k))
     }
+    /// A line has been read that belongs where it stands.
+    pub(crate) fn belongs(&mut self) {
+        self.stranded.clear();
+    }
+    /// Takes back what was complained about inside a list without its `{`, from this complaint on: it follows from that, as does what
+    /// the block lacks because its lines went into the list.
+    pub(crate) fn spill(&mut self, node: &Node<'_>, before: usize, keyword: impl Fn(&str) -> bool) {
+        let mut at = 0;
+        self.diagnostics.list.retain(|complaint| {
+            at += 1;
+            at <= before || !complaint.class.is_mistake()
+        });
+        self.spoil(node);
+        for line in node.body.iter().flatten().filter(|line| keyword(line.keyword.text)) {
+            self.spoil(line);
+        }
+    }
+    /// A `}` too many throws lines out of their block, and at the end one closes nothing: one mistake, said at the first line.
+    pub(crate) fn join_surplus(&mut self) {
+        let Some(first) = self.thrown_out else { return };
+        let list = &mut self.diagnostics.list;
+        let surplus = |d: &&Diagnostic| d.message == SURPLUS && d.span.is_some_and(|span| span.start > first.start);
+        let mut found = list.iter().filter(surplus);
+        let (Some(one), None) = (found.next().and_then(|d| d.span), found.next()) else { return };
+        list.retain(|d| d.message != SURPLUS || d.span != Some(one));
+        if let Some(told) = list.iter_mut().find(|d| d.span == Some(first)) {
+            told.related.push((one, "so that this `}` closes nothing".into()));
+        }
+    }
+    /// Whether a line belongs to the same other block as the one before it, which has been complained about.
+    fn is_stranded(&mut self, homes: &[&'static str]) -> bool {
+        let told = self.stranded.iter().any(|home| homes.contains(home));
+        match told {
+            true => self.stranded.retain(|home| homes.contains(home)),
+            false => self.stranded = homes.to_vec(),
+        }
+        told
+    }
     pub(crate) fn unknown(&mut self, path: &str, node: &Node<'_>, names: &[&'static str]) {
         // What stands in the braces of a block that nobody knows has been said with that block.
         if self.aborted || node.stray || self.diagnostics.counts_only(Class::UnknownKeyword) {
@@ -299,6 +344,10 @@ impl Cx<'_> {
             return self.push(complaint(unknown()));
         }
         let homes = keywords::homes(keyword);
+        // What is right in another block is not misspelt.
+        if !homes.is_empty() && self.is_stranded(&homes) {
+            return;
+        }
         if let Some(near) = meant::keyword(node, names) {
             // What the block lacks for it has been said with this.
             self.spoilt_lines.entry(near.into()).or_default().push(node.span.start);
@@ -311,7 +360,20 @@ impl Cx<'_> {
             let home = home.collect::<Vec<_>>().join(" or ");
             let mut complaint = complaint(message);
             complaint.label.get_or_insert(format!("a keyword of {home}"));
-            return self.push(complaint.help(format!("move it to {home}{}", here.unwrap_or_default())));
+            let brace = match homes.as_slice() {
+                [home, ..] if !home.is_empty() && path.is_empty() && self.block.is_some() => {
+                    self.thrown_out = self.thrown_out.or(Some(node.keyword.span));
+                    ", or remove a `}` too many above it".to_owned()
+                }
+                [home, ..] if path.strip_prefix(home).is_some_and(|rest| rest.starts_with('/')) => {
+                    format!(
+                        ", or write the `}}` of `{}` that is missing above it",
+                        path.rsplit('/').next().unwrap_or(path)
+                    )
+                }
+                _ => String::new(),
+            };
+            return self.push(complaint.help(format!("move it to {home}{}{brace}", here.unwrap_or_default())));
         }
         let address = crate::config::table::values::without_range(keyword);
         let help = match (meant::foreign(keyword), path) {

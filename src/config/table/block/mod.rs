@@ -262,6 +262,7 @@ fn overridden<B: Block>(nodes: &[Node<'_>], cx: &mut Cx<'_>) {
 pub fn read_node<B: Block>(block: &mut B, node: &Node<'_>, cx: &mut Cx<'_>) {
     match B::find(node.keyword.text) {
         Some(entry) => {
+            cx.belongs();
             let keyword = node.keyword.text;
             match entry.status {
                 Status::Works => {}
@@ -275,11 +276,14 @@ pub fn read_node<B: Block>(block: &mut B, node: &Node<'_>, cx: &mut Cx<'_>) {
                 ),
                 Status::Idle(why) => cx.without_effect(node, why),
             }
-            if node.body.is_some() && !node.args.is_empty() && (entry.facts)().body == Body::List {
+            if node.body.is_some() && !node.spilt && !node.args.is_empty() && (entry.facts)().body == Body::List {
                 words_before_list(node, cx);
             }
             let before = cx.diagnostics.list.len();
             (entry.read)(block, node, cx);
+            if node.spilt && (entry.facts)().body == Body::List {
+                cx.spill(node, before, |keyword| B::find(keyword).is_some());
+            }
             let new = cx.diagnostics.list.get(before..).unwrap_or_default();
             let list = (entry.facts)().body == Body::List;
             if (node.body.is_none() || list) && new.iter().any(|complaint| complaint.class.is_mistake()) {
