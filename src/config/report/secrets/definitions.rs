@@ -16,7 +16,7 @@ pub(super) fn names_in(text: &str, names: &mut Vec<Box<str>>) {
 }
 
 /// Words of a secret that are names of definitions, though no `$` stands right before them.
-pub(super) fn bare_names<'t>(text: &'t str, defined: impl Fn(&str) -> bool) -> Vec<&'t str> {
+pub(super) fn bare_names(text: &str, defined: impl Fn(&str) -> bool) -> Vec<&str> {
     let words = text.split(|c| !is_name_char(c)).filter(|word| !word.is_empty());
     words.filter(|word| defined(word)).collect()
 }
