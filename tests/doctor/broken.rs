@@ -262,6 +262,18 @@ fn an_address_is_left_over() {
     says(&pair.secondary, "status --address 10.0.0.10", &["here although BACKUP (on lo)"]);
 }
 
+/// `process_name` is what `ps` shows, and nothing that the address of a MASTER would have to go for.
+#[test]
+fn a_daemon_of_another_name_is_one() {
+    let Some(pair) = Pair::new("bro-name") else { return };
+    let named = |priority| conf(priority, "").replace("global_defs {", "global_defs {\n    process_name balancer");
+    pair.start(&named(150), &named(100));
+    says(&pair.primary, "is-master VI_1", &["VI_1 is MASTER"]);
+    says(&pair.primary, "status", &["10.0.0.10/24", "held"]);
+    let (said, _) = ask(&pair.primary, "doctor");
+    assert!(said.contains("the daemon (pid") && !said.contains("no daemon runs"), "{said}");
+}
+
 #[test]
 fn an_interface_has_no_address_but_the_virtual_one() {
     let Some(pair) = Pair::new("bro-only") else { return };

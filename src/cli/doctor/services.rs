@@ -3,6 +3,7 @@
 use super::Case;
 use super::Finding;
 use super::Weight;
+use super::running::Asked;
 use crate::spec::{Auth, Replay, VirtualLink};
 use crate::wire::Family;
 
@@ -51,8 +52,9 @@ pub(super) fn of_name(case: &Case<'_>, name: &str) -> Vec<String> {
     daemons(case).into_iter().filter(|(own, _)| own == name).map(|(_, pid)| pid).collect()
 }
 
+/// Also one that `process_name` calls otherwise: it listens.
 pub(super) fn daemon_runs(case: &Case<'_>) -> bool {
-    !daemons(case).is_empty()
+    !matches!(case.asked, Asked::NotHere | Asked::Nobody) || !daemons(case).is_empty()
 }
 
 /// Two daemons for the same addresses take them from each other.
