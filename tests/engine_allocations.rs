@@ -8,7 +8,12 @@ mod harness;
 use harness::*;
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use vipd::config::system::TableSystem;
+use vipd::config::text::expand::TextEnv;
+use vipd::config::text::source::{Found, Loader};
+use vipd::config::{Env, load};
 use vipd::time::Time;
 use vipd::vrrp::Engine;
 use vipd::vrrp::io::*;
@@ -93,4 +98,36 @@ fn a_master_allocates_its_datagrams_only() {
         }
         assert_eq!((sent, allocated), (1000 * copies, 1000 * copies as u64));
     }
+}
+
+struct One(String);
+impl Loader for One {
+    fn read(&self, path: &Path) -> Found {
+        if path == Path::new("/k.conf") { Found::Text(self.0.clone().into_bytes()) } else { Found::Missing }
+    }
+    fn glob(&self, _: &str) -> Vec<PathBuf> {
+        Vec::new()
+    }
+}
+
+/// What its lines may hold is written out only of a line that somebody complains about: twelve for each server, which has six
+/// lines of its own, its check and what the table is to hold.
+#[test]
+fn a_configuration_of_many_servers_is_read_with_few_allocations() {
+    let system = TableSystem::anywhere();
+    let read = |servers: usize| {
+        let one = |n: usize| {
+            format!(
+                "real_server 10.1.{}.{} 80 {{\nTCP_CHECK {{\nconnect_timeout 2\nretry 1\ndelay_before_retry 1\n}}\n}}\n",
+                n / 250,
+                n % 250
+            )
+        };
+        let servers: String = (0..servers).map(one).collect();
+        let files = One(format!("virtual_server 10.0.0.1 80 {{\nlb_algo rr\nlb_kind NAT\nprotocol TCP\n{servers}}}\n"));
+        let env = Env { text: TextEnv::default(), system: &system };
+        counted(|| assert!(load("/k.conf", &env, &files).1.list.is_empty()))
+    };
+    let (few, many) = (read(500), read(1_500));
+    assert!(many - few < 12 * 1_000, "{few} for 500 servers, {many} for 1500");
 }

@@ -285,8 +285,9 @@ pub fn read_node<B: Block>(block: &mut B, node: &Node<'_>, cx: &mut Cx<'_>) {
                 cx.spill(node, before, |keyword| B::find(keyword).is_some());
             }
             let new = cx.diagnostics.list.get(before..).unwrap_or_default();
-            let list = (entry.facts)().body == Body::List;
-            if (node.body.is_none() || list) && new.iter().any(|complaint| complaint.class.is_mistake()) {
+            let mistaken = new.iter().any(|complaint| complaint.class.is_mistake());
+            // The facts of an entry are written out each time: only of a line that somebody complained about.
+            if mistaken && (node.body.is_none() || (entry.facts)().body == Body::List) {
                 cx.spoil(node);
             }
             plain(entry, node, &mut cx.diagnostics.list, before);
