@@ -211,8 +211,8 @@ pub struct Simulate {
     #[arg(required = true, num_args = 1.., value_name = "FILE")]
     pub files: Vec<PathBuf>,
     /// crash (power gone), kill (daemon killed), stop, pause, cut, link[:INTERFACE], script[:NAME], path[:SESSION]
-    /// (nothing gets through to the peer of a BFD session), deaf[:SESSION] (nothing of that peer reaches it),
-    /// frozen[:SESSION] (the gateway at that end stands still), or
+    /// (nothing gets through to the peer of a BFD session, nor back), deaf[:SESSION] (nothing of that peer reaches it),
+    /// mute[:SESSION] (nothing of it reaches that peer), frozen[:SESSION] (the gateway at that end stands still), or
     /// server[:ADDRESS[:PORT]][=HOW] (a real server refuses, or what HOW says: 503, slow, hang, dead, flap);
     /// @SERVER behind it if another server than the master is meant.
     #[arg(long, value_name = "HOW", default_value = "crash")]
@@ -239,9 +239,9 @@ pub struct Lab {
     /// A directory with one .conf file a server, or the files themselves.
     #[arg(required = true, num_args = 1.., value_name = "DIR|FILE")]
     pub files: Vec<PathBuf>,
-    /// crash (power gone), kill (daemon killed), stop, pause, link[:INTERFACE], script[:NAME], deaf[:SESSION] (nothing
-    /// of the gateway that a BFD session watches reaches it) or frozen[:SESSION] (that gateway stands still), of the
-    /// master. Without it the lab only shows the start.
+    /// crash (power gone), kill (daemon killed), stop, pause, link[:INTERFACE], script[:NAME], path[:SESSION] (nothing gets
+    /// through to the gateway that a BFD session watches, nor back), deaf[:SESSION] (nothing of that gateway reaches it),
+    /// mute[:SESSION] (nothing of it reaches that gateway) or frozen[:SESSION] (that gateway stands still), of the master. Without it the lab only shows the start.
     #[arg(long, value_name = "HOW")]
     pub fail: Option<crate::lab::Failure>,
     /// The daemon to run, by default the vipd beside this program. keepalived works too.

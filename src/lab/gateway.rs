@@ -1,10 +1,10 @@
 //! Gateways: the far ends of BFD sessions that no server of the lab is. Each is a machine of its own that has the address of
 //! the neighbour and runs the daemon with nothing but the mirrored sessions; its paths can die, and it can stand still.
 
-use super::Trouble;
 use super::plan::{Network, Server, around, within};
 use super::rehearsal::{Fact, Rehearsal};
 use super::words::{Order, Who, Word};
+use super::{Cut, Trouble};
 use crate::spec::TieTarget;
 use crate::spec::bfd::Session;
 use crate::time::Interval;
@@ -163,16 +163,33 @@ impl Rehearsal {
         })
     }
 
-    /// Nothing of a gateway reaches a server any more, or something does again. What was done comes back in words.
-    pub(super) async fn path(&mut self, at: usize, wanted: Option<&str>, dead: bool) -> Result<String, Trouble> {
+    /// The way between a server and a gateway is cut, or mended. What was done comes back in words.
+    pub(super) async fn path(
+        &mut self,
+        at: usize,
+        wanted: Option<&str>,
+        cut: Cut,
+        dead: bool,
+    ) -> Result<String, Trouble> {
         let (gateway, end) = self.session(at, wanted)?;
         let one = &self.plan.gateways[gateway].ends[end];
-        let (near, session) = (one.near, one.session.clone());
+        let (near, far, session) = (one.near, self.plan.gateways[gateway].address.0, one.session.clone());
         if dead {
             self.damage.paths.insert((at, session.clone()));
         }
-        self.gateways[gateway].net.refuse(near, dead).await?;
-        Ok(format!("the path of BFD session {session} is {}", if dead { "dead" } else { "good again" }))
+        if cut.deafens() {
+            self.gateways[gateway].net.mislead(far, near, dead).await?;
+        }
+        if cut.mutes() {
+            self.machines[at].net.mislead(near, far, dead).await?;
+        }
+        let how = match (dead, cut) {
+            (false, _) => "good again",
+            (true, Cut::Both) => "dead",
+            (true, Cut::Deaf) => "dead towards the server, which hears nothing",
+            (true, Cut::Mute) => "dead towards the gateway, which hears nothing",
+        };
+        Ok(format!("the path of BFD session {session} is {how}"))
     }
 
     /// A gateway stands still (SIGSTOP) or goes on: every server loses it, or finds it again.

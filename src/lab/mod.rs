@@ -69,13 +69,34 @@ pub enum Failure {
     Stop,
     /// Its cables are pulled; or only that of one interface.
     Link(Option<String>),
-    /// Nothing of a gateway reaches the server any more: by the name of its BFD session, else the first one that an instance
-    /// tracks.
-    Deaf(Option<String>),
+    /// The way to a gateway is cut: by the name of its BFD session, else the first one that an instance tracks.
+    Path(Cut, Option<String>),
     /// That gateway stands still, for everybody.
     Frozen(Option<String>),
     /// A check script fails; by name, else the first one that an instance tracks.
     Script(Option<String>),
+}
+
+/// What is lost on a way that is cut.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Cut {
+    /// Everything.
+    Both,
+    /// What the gateway sends: the server hears nothing.
+    Deaf,
+    /// What the server sends: it is not heard.
+    Mute,
+}
+
+impl Cut {
+    /// Nothing reaches the server.
+    pub(super) const fn deafens(self) -> bool {
+        matches!(self, Cut::Both | Cut::Deaf)
+    }
+    /// Nothing of the server arrives.
+    pub(super) const fn mutes(self) -> bool {
+        matches!(self, Cut::Both | Cut::Mute)
+    }
 }
 
 impl std::str::FromStr for Failure {
@@ -87,7 +108,9 @@ impl std::str::FromStr for Failure {
             "pause" => Ok(Failure::Pause),
             "stop" => Ok(Failure::Stop),
             "link" => Ok(Failure::Link(None)),
-            "deaf" => Ok(Failure::Deaf(None)),
+            "path" => Ok(Failure::Path(Cut::Both, None)),
+            "deaf" => Ok(Failure::Path(Cut::Deaf, None)),
+            "mute" => Ok(Failure::Path(Cut::Mute, None)),
             "frozen" => Ok(Failure::Frozen(None)),
             "script" => Ok(Failure::Script(None)),
             _ if text == "server" || text.starts_with("server:") || text.starts_with("server=") => {
@@ -95,11 +118,13 @@ impl std::str::FromStr for Failure {
             }
             _ => match text.split_once(':') {
                 Some(("script", name)) if !name.is_empty() => Ok(Failure::Script(Some(name.into()))),
-                Some(("deaf", name)) if !name.is_empty() => Ok(Failure::Deaf(Some(name.into()))),
+                Some(("path", name)) if !name.is_empty() => Ok(Failure::Path(Cut::Both, Some(name.into()))),
+                Some(("deaf", name)) if !name.is_empty() => Ok(Failure::Path(Cut::Deaf, Some(name.into()))),
+                Some(("mute", name)) if !name.is_empty() => Ok(Failure::Path(Cut::Mute, Some(name.into()))),
                 Some(("frozen", name)) if !name.is_empty() => Ok(Failure::Frozen(Some(name.into()))),
                 Some(("link", name)) if !name.is_empty() => Ok(Failure::Link(Some(name.into()))),
-                _ => Err("expected crash, kill, pause, stop, link, link:INTERFACE, script, script:NAME, deaf, deaf:SESSION, \
-                          frozen or frozen:SESSION"
+                _ => Err("expected crash, kill, pause, stop, link, link:INTERFACE, script, script:NAME, or path, deaf, mute or \
+                          frozen, each optionally with :SESSION"
                     .into()),
             },
         }

@@ -7,13 +7,16 @@ use super::Trouble;
 use futures_util::TryStreamExt;
 use netlink_packet_route::address::AddressAttribute;
 use netlink_packet_route::link::{InfoData, InfoVeth, LinkMessage};
-use netlink_packet_route::route::RouteType;
+use netlink_packet_route::neighbour::NeighbourState;
 use nix::sched::{CloneFlags, unshare};
-use rtnetlink::{Handle, LinkBridge, LinkUnspec, LinkVeth, RouteMessageBuilder, new_connection};
+use rtnetlink::{Handle, LinkBridge, LinkUnspec, LinkVeth, new_connection};
 use std::fs::File;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 use std::os::fd::AsRawFd;
 use std::path::PathBuf;
+
+/// The hardware address of no station: locally administered, and nothing here has it.
+const NOBODY: [u8; 6] = [0x02, 0, 0, 0xff, 0xff, 0xff];
 
 /// One network namespace, with a netlink connection into it.
 #[derive(Debug)]
@@ -144,22 +147,32 @@ impl Net {
         Ok(())
     }
 
-    /// Nothing is sent to this address from here any more, or something is again.
+    /// What the interface with the address `here` sends to the address `there` goes to a station that does not exist, or to the
+    /// right one again. The sender does not notice: a route that refuses would tell it.
     ///
     /// # Errors
     /// Those of netlink.
-    pub async fn refuse(&self, address: IpAddr, on: bool) -> Result<(), Trouble> {
-        let route = match address {
-            IpAddr::V4(v4) => {
-                RouteMessageBuilder::<Ipv4Addr>::new().destination_prefix(v4, 32).kind(RouteType::BlackHole).build()
-            }
-            IpAddr::V6(v6) => {
-                RouteMessageBuilder::<Ipv6Addr>::new().destination_prefix(v6, 128).kind(RouteType::BlackHole).build()
-            }
-        };
-        let routes = self.handle.route();
-        let done = if on { routes.add(route).execute().await } else { routes.del(route).execute().await };
-        done.map_err(|e| netlink("route", &e))
+    pub async fn mislead(&self, here: IpAddr, there: IpAddr, on: bool) -> Result<(), Trouble> {
+        let interface = self.interface_of(here).await?;
+        let neighbours = self.handle.neighbours();
+        let wrong =
+            neighbours.add(interface, there).link_layer_address(&NOBODY).state(NeighbourState::Permanent).replace();
+        if on {
+            return wrong.execute().await.map_err(|e| netlink("neighbour", &e));
+        }
+        let mut wrong = wrong;
+        let message = std::mem::take(wrong.message_mut());
+        neighbours.del(message).execute().await.map_err(|e| netlink("neighbour", &e))
+    }
+
+    /// The index of the interface that has an address.
+    async fn interface_of(&self, address: IpAddr) -> Result<u32, Trouble> {
+        let mut all = self.handle.address().get().set_address_filter(address).execute();
+        match all.try_next().await {
+            Ok(Some(message)) => Ok(message.header.index),
+            Ok(None) => Err(Trouble::new(format!("no interface has {address}"))),
+            Err(e) => Err(netlink("addresses", &e)),
+        }
     }
 
     async fn index(&self, name: &str) -> Result<u32, Trouble> {

@@ -319,9 +319,9 @@ impl Rehearsal {
     /// Breaks what was asked on the server `at`. What was done comes back in words.
     pub async fn fail(&mut self, at: usize, how: &Failure) -> Result<String, Trouble> {
         let name = self.machines[at].name.clone();
-        if let Failure::Deaf(session) | Failure::Frozen(session) = how {
+        if let Failure::Path(_, session) | Failure::Frozen(session) = how {
             let what = match how {
-                Failure::Deaf(_) => self.path(at, session.as_deref(), true).await?,
+                Failure::Path(cut, _) => self.path(at, session.as_deref(), *cut, true).await?,
                 _ => self.freeze(at, session.as_deref(), true).await?,
             };
             self.audience.act(Instant::now(), &name, &what);
@@ -345,7 +345,7 @@ impl Rehearsal {
             Failure::Stop => format!("{} is stopped (SIGTERM)", self.daemon_name()),
             Failure::Link(None) => "the cables are pulled".to_owned(),
             Failure::Link(Some(interface)) => format!("the cable of {interface} is pulled"),
-            Failure::Deaf(_) | Failure::Frozen(_) | Failure::Script(_) => {
+            Failure::Path(..) | Failure::Frozen(_) | Failure::Script(_) => {
                 let spec = script.and_then(|s| self.plan.servers[at].spec.scripts.get(s));
                 let name = spec.map_or("", |s| &*s.name);
                 match self.asks_the_web(at, script) {
@@ -373,7 +373,7 @@ impl Rehearsal {
                 self.machines[at].order(&Order::Break { path }).await?;
             }
             // Done above.
-            Failure::Deaf(_) | Failure::Frozen(_) => {}
+            Failure::Path(..) | Failure::Frozen(_) => {}
         }
         Ok(format!("on {name}: {what}"))
     }
@@ -414,9 +414,9 @@ impl Rehearsal {
                 self.audience.act(Instant::now(), &name, &what);
                 self.start_web(at).await
             }
-            Failure::Deaf(session) | Failure::Frozen(session) => {
+            Failure::Path(_, session) | Failure::Frozen(session) => {
                 let what = match how {
-                    Failure::Deaf(_) => self.path(at, session.as_deref(), false).await?,
+                    Failure::Path(cut, _) => self.path(at, session.as_deref(), *cut, false).await?,
                     _ => self.freeze(at, session.as_deref(), false).await?,
                 };
                 self.audience.act(Instant::now(), &name, &what);

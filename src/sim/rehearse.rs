@@ -10,7 +10,7 @@ use crate::time::{Interval, Time};
 use crate::wire::Family;
 use std::net::IpAddr;
 
-const WORDS: &str = "kill, stop, crash, pause, link[:INTERFACE], path[:SESSION], deaf[:SESSION], frozen[:SESSION], script[:NAME], cut, server[:ADDRESS[:PORT]][=HOW], each optionally with @NODE";
+const WORDS: &str = "kill, stop, crash, pause, link[:INTERFACE], path[:SESSION], deaf[:SESSION], mute[:SESSION], frozen[:SESSION], script[:NAME], cut, server[:ADDRESS[:PORT]][=HOW], each optionally with @NODE";
 
 /// A scenario for `--fail`: `kill`, `stop`, `crash`, `pause`, `link[:INTERFACE]`, `path[:SESSION]` (of a BFD
 /// session; without a name the first that is tracked), `script[:NAME]`, `cut` or
@@ -46,7 +46,7 @@ pub fn rehearse(fail: &str, specs: &[(String, Spec)]) -> Result<Scenario, String
             let link = |up| wanted.iter().map(|i| Act::Link { node: node.clone(), interface: i.clone(), up }).collect();
             (link(false), link(true))
         }
-        "path" | "deaf" | "frozen" => {
+        "path" | "deaf" | "mute" | "frozen" => {
             let of_tie = |tie: &Tie| match tie.on {
                 TieTarget::Bfd(id) => spec.bfds.get(id.index()).map(|bfd| bfd.name.clone()),
                 _ => None,
@@ -58,6 +58,7 @@ pub fn rehearse(fail: &str, specs: &[(String, Spec)]) -> Result<Scenario, String
             };
             let bad = match word {
                 "deaf" => Way::Deaf,
+                "mute" => Way::Mute,
                 "frozen" => Way::Frozen,
                 _ => Way::Down,
             };
