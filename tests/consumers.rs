@@ -6,6 +6,9 @@
 //! comparison with the original needs keepalived.
 #![allow(clippy::unwrap_used)]
 
+#[cfg(feature = "snmp")]
+#[path = "consumers/agentx.rs"]
+mod agentx;
 #[path = "consumers/compatibility.rs"]
 mod compatibility;
 #[cfg(feature = "snmp")]

@@ -167,7 +167,16 @@ struct Door {
     /// The objects, and when they were so.
     seen: Option<(Time, Tree)>,
     /// What takes back what the SET with this transaction number wrote.
-    back: Option<(u32, Vec<Request>)>,
+    back: Option<Back>,
+}
+
+/// A SET that was written.
+struct Back {
+    transaction: u32,
+    /// Of instances.
+    written: Vec<Adjustment>,
+    /// What takes it back.
+    requests: Vec<Request>,
 }
 
 /// Why a session ended.
@@ -265,6 +274,7 @@ impl Door {
                     }
                     let spec = self.told.wanted.borrow_and_update().clone();
                     let same = *on == spec.daemon.snmp && regions(&spec) == regions(&self.spec);
+                    self.overtake(&mut session, &spec);
                     (self.spec, self.seen) = (spec, None);
                     if !same {
                         say(&mut master, &session.close()).await?;
@@ -307,7 +317,10 @@ impl Door {
                 session.answer(header, body, self.seen.as_ref().map_or(&empty, |(_, tree)| tree))
             }
             Kind::CommitSet => {
-                let done = self.write(header.transaction, &session.writes(header.transaction)).await;
+                let done = match session.writes(header.transaction) {
+                    Some(writes) => self.write(header.transaction, &writes).await,
+                    None => false,
+                };
                 // A walk right after the answer shows what was written.
                 self.seen = None;
                 Some(committed(header, done))
@@ -332,7 +345,12 @@ impl Door {
     /// server is there, come last.
     async fn write(&mut self, transaction: u32, writes: &[Write]) -> bool {
         let Some((requests, back)) = self.requests(writes) else { return false };
-        self.back = Some((transaction, back));
+        let adjusted = |request: &Request| match request {
+            Request::Adjust { changes, .. } => changes.clone(),
+            _ => Vec::new(),
+        };
+        let written = requests.iter().flat_map(adjusted).collect();
+        self.back = Some(Back { transaction, written, requests: back });
         for request in requests {
             if !self.ask(request).await {
                 return false;
@@ -367,12 +385,29 @@ impl Door {
         Some((adjust(changes).chain(weights).collect(), adjust(former).chain(former_weights).collect()))
     }
 
+    /// What of a SET under way does not outlive a new configuration. Where rows have other numbers, what was tested would be
+    /// written into others. What was written is over unless the new configuration is the one that it made.
+    fn overtake(&mut self, session: &mut Session, spec: &Spec) {
+        let same_rows = names(&self.spec).eq(names(spec)) && self.spec.balance.services == spec.balance.services;
+        if !same_rows {
+            session.forget();
+        }
+        let is_so = |change: &Adjustment| {
+            let one = spec.instances.iter().find(|one| *one.name == *change.instance);
+            one.is_some_and(|one| {
+                change.priority.is_none_or(|priority| priority == one.priority.0)
+                    && change.preempt.is_none_or(|preempt| preempt == one.preempt)
+            })
+        };
+        self.back = self.back.take().filter(|back| same_rows && back.written.iter().all(is_so));
+    }
+
     /// Another agent could not write its part of a SET: ours is taken back (RFC 2741 §7.2.4.3). The change may still be on
     /// its way, and is then waited for.
     async fn take_back(&mut self, transaction: u32) -> bool {
-        let back = self.back.take().filter(|(written, _)| *written == transaction);
+        let back = self.back.take().filter(|back| back.transaction == transaction);
         let ask = async {
-            for request in back.map(|(_, requests)| requests).unwrap_or_default() {
+            for request in back.map(|back| back.requests).unwrap_or_default() {
                 while !self.ask(request.clone()).await {
                     tokio::time::sleep(AGAIN).await;
                 }
@@ -456,6 +491,10 @@ impl Door {
         // As old as its answers, not as the questions: a slow table would make each request look again.
         self.seen = Some((clock::now(), snmp::tree(&seen)));
     }
+}
+
+fn names(spec: &Spec) -> impl Iterator<Item = &str> {
+    spec.instances.iter().map(|one| &*one.name)
 }
 
 fn address(on: &Snmp) -> &str {

@@ -127,9 +127,9 @@ impl Session {
         Some(answer.done())
     }
 
-    /// What was tested in this transaction: it is to be written now.
-    pub fn writes(&mut self, transaction: u32) -> Vec<Write> {
-        self.pending.take().filter(|(tested, _)| *tested == transaction).map(|(_, writes)| writes).unwrap_or_default()
+    /// What was tested in this transaction: it is to be written now. `None` if that is not known any more, or never was.
+    pub fn writes(&mut self, transaction: u32) -> Option<Vec<Write>> {
+        self.pending.take().filter(|(tested, _)| *tested == transaction).map(|(_, writes)| writes)
     }
 
     /// The SET under way will not be made.
