@@ -203,3 +203,34 @@ fn a_firewall_that_drops_bfd() {
         cured(m, "firewall", "BFD (UDP port 3784) is dropped");
     });
 }
+
+/// FRR's own bfdd. One that runs in another network, as in a container, has no port here.
+#[test]
+fn a_bfdd_that_has_the_port() {
+    if !std::path::Path::new("/usr/lib/frr/bfdd").exists() {
+        assert!(std::env::var_os("VIPD_REQUIRE_NETNS").is_none(), "needs FRR's bfdd");
+        eprintln!("skipped: needs FRR's bfdd");
+        return;
+    }
+    let conf = format!("bfd_instance P {{\n    neighbor_ip 10.0.0.2\n}}\n{PLAIN}");
+    with_machine("doc-bfdd", &conf, |m| {
+        let begin = |before: &str| {
+            m.must("mkdir -p /run/frr; chown frr:frr /run/frr");
+            m.must(&format!("{before} /usr/lib/frr/bfdd -d -i /run/frr/bfdd.pid >/dev/null 2>&1 </dev/null"));
+            m.must("for _ in $(seq 600); do [ -s /run/frr/bfdd.pid ] && exit; sleep 0.05; done; exit 1");
+        };
+        let end =
+            "kill $(cat /run/frr/bfdd.pid); while pidof bfdd >/dev/null; do sleep 0.05; done; rm -f /run/frr/bfdd.pid";
+        begin("unshare -n");
+        assert!(doctor(m).is_empty(), "{:#?}", doctor(m));
+        m.must(end);
+        begin("");
+        let seen = doctor(m);
+        assert!(seen.len() == 1 && seen[0].check == "bfd", "{seen:#?}");
+        let pid = m.read("/run/frr/bfdd.pid").trim().to_owned();
+        assert_eq!(seen[0].what, format!("bfdd (pid {pid}) has UDP port 3784, which BFD sessions need"));
+        assert!(seen[0].cure.starts_with("stop bfdd's BFD"), "{seen:#?}");
+        m.must(end);
+        assert!(doctor(m).is_empty(), "{:#?}", doctor(m));
+    });
+}

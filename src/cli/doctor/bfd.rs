@@ -56,24 +56,58 @@ fn dropped(chain: &Chain, port: u16, neighbors: &[String]) -> Option<String> {
     chain.drops_by_default.then(|| format!("drops what it does not know, and no rule accepts BFD (UDP port {port})"))
 }
 
-/// Another program that speaks BFD has the port.
+/// Another program has a port of BFD.
 pub fn port_is_free(case: &Case<'_>, found: &mut Vec<Finding>) {
-    if case.spec.sessions.is_empty() {
-        return;
-    }
-    let pids = case.machine.list("/proc").into_iter().filter(|name| name.bytes().all(|b| b.is_ascii_digit()));
-    for pid in pids {
-        let name = case.machine.read(&format!("/proc/{pid}/comm")).unwrap_or_default().trim().to_owned();
-        if matches!(name.as_str(), "bfdd" | "bird" | "bird6" | "holo-bfd" | "holod") {
-            found.push(
-                Finding::new(
-                    Weight::Problem,
-                    "bfd",
-                    format!("{name} (pid {pid}) runs here and may have the port of BFD"),
-                )
-                .why("a port belongs to one program: sessions of vipd then do not run, and say who has it")
-                .cure(format!("stop {name}'s BFD, or let it have the sessions and track them by a script")),
-            );
+    let sessions = &case.spec.sessions;
+    for (port, multihop) in [(PORT, false), (MULTIHOP_PORT, true)] {
+        let sockets = sockets_at(case, port);
+        if sockets.is_empty() || !sessions.iter().any(|session| session.multihop == multihop) {
+            continue;
         }
+        let holders = holders(case, &sockets);
+        // keepalived's own sessions end with it.
+        if holders.iter().any(|(_, name)| matches!(name.as_str(), "vipd" | "keepalived")) {
+            continue;
+        }
+        let (who, cure) = match holders.first() {
+            Some((pid, name)) => (
+                format!("{name} (pid {pid})"),
+                format!("stop {name}'s BFD, or let it have the sessions and track them by a script"),
+            ),
+            // Only root may look.
+            None => ("a program".to_owned(), format!("ss -ulpn sport = :{port}   # as root, says which")),
+        };
+        found.push(
+            Finding::new(Weight::Problem, "bfd", format!("{who} has UDP port {port}, which BFD sessions need"))
+                .why("a port belongs to one program: sessions of vipd then do not run, and say who has it")
+                .cure(cure),
+        );
     }
+}
+
+/// Inodes of the UDP sockets at a port, in this network namespace.
+fn sockets_at(case: &Case<'_>, port: u16) -> Vec<String> {
+    let end = format!(":{port:04X}");
+    let tables = ["/proc/net/udp", "/proc/net/udp6"].map(|path| case.machine.read(path).unwrap_or_default());
+    let inode = |line: &str| {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        words.get(1)?.ends_with(&end).then(|| words.get(9).map(|inode| (*inode).to_owned()))?
+    };
+    tables.iter().flat_map(|table| table.lines().filter_map(inode)).collect()
+}
+
+/// The programs that have these sockets open: (pid, name). Descriptors of others are root's to see.
+fn holders(case: &Case<'_>, inodes: &[String]) -> Vec<(String, String)> {
+    let wanted: Vec<String> = inodes.iter().map(|inode| format!("socket:[{inode}]")).collect();
+    let pids = case.machine.list("/proc").into_iter().filter(|name| name.bytes().all(|b| b.is_ascii_digit()));
+    let has = |pid: &String| {
+        let files = case.machine.list(&format!("/proc/{pid}/fd"));
+        files.iter().filter_map(|fd| case.machine.link(&format!("/proc/{pid}/fd/{fd}"))).any(|to| wanted.contains(&to))
+    };
+    // By the file: a daemon may call its process as it likes.
+    let name = |pid: &String| {
+        let file = case.machine.link(&format!("/proc/{pid}/exe")).unwrap_or_default();
+        file.trim_end_matches(" (deleted)").rsplit('/').next().unwrap_or_default().to_owned()
+    };
+    pids.filter(has).map(|pid| (pid.clone(), name(&pid))).collect()
 }
