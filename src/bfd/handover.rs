@@ -80,8 +80,8 @@ impl Engine {
         Handover { sessions: self.sessions.iter().map(Session::left).collect(), next_id: self.next_id, now: self.now }
     }
 
-    /// What the sessions that are up would say next, at which interval and when: for whoever speaks for them while this
-    /// process has no program.
+    /// What the sessions that are up would say next, at which interval and when: for the stand-in that speaks for them while
+    /// this process has no program.
     pub fn last_words(&self) -> impl Iterator<Item = (SessionId, [u8; LENGTH], Interval, Time)> {
         let up = self.sessions.iter().filter(|session| session.state == State::Up);
         up.filter_map(|session| {

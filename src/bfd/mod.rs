@@ -186,7 +186,7 @@ impl Engine {
                 self.agenda.set(slot, None);
                 continue;
             }
-            // Silence is believed as of the moment at which it had lasted long enough, whoever looks later; a packet goes
+            // Silence is believed as of the moment at which it had lasted long enough, however late that is noticed; a packet goes
             // out when it goes out.
             match kind {
                 0 => self.with_at(position, at, Session::silent),

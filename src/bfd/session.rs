@@ -1,8 +1,8 @@
 //! One session: its state and the one function that writes it, its timers, its polls, and what its packets say.
 //!
 //! What follows from a received packet is RFC 5880 §6.8.6, in [`Session::hear`]; the table of states is [`judge`]. Times
-//! are absolute: a session is [`silent_at`](Session::deadlines) so and so long after the last packet that was taken,
-//! whoever looked when. A packet is made when it is sent; there is none lying about.
+//! are absolute: a session is [`silent_at`](Session::deadlines) a detection time after the last packet that was taken,
+//! however late that is noticed. A packet is made when it is sent; there is none lying about.
 
 use super::io::{Action, Cause, Diag, Event, Hold, LENGTH, Level, Obstacle, Outlet, Refusal, SessionId, State};
 use crate::random::Random;

@@ -29,7 +29,7 @@ use tokio::runtime::Runtime;
 const EXIT_FATAL: u8 = 1;
 const DEFAULT_UMASK: u32 = 0o177;
 /// What the loops, the doors and the kernel's sockets take, with one instance and a program that is being started; sixty
-/// instances that share their socket take no more. With less it would begin anew for ever. What grows with the configuration
+/// instances that share their socket take no more. With less it would start over for ever. What grows with the configuration
 /// is [`usage::wanted_descriptors`]: without it there is no end, but there are instances in FAULT.
 const DESCRIPTORS: usize = 48;
 /// How long reading the configuration may go on after SIGTERM, and how often it is looked whether that has come.
@@ -254,7 +254,7 @@ fn live(
     let core_pattern = super::coredump::arrange(&options.core);
     let shutdown = spec.daemon.shutdown_script.clone();
     if let Some((script, seconds)) = spec.daemon.startup_script.as_ref().filter(|_| options.restore.is_none()) {
-        // Whoever is told to stop meanwhile begins all the same, and ends at once: only so does it take off what an
+        // A daemon that is told to stop meanwhile begins all the same, and ends at once: only so does it take off what an
         // earlier run left behind.
         if alone(&runtime, &mut programs, Some(&mut stop), "Startup", script, *seconds) == Alone::Stop {
             signals::hold();

@@ -47,7 +47,7 @@ impl<'a> Datagram<'a> {
     }
 }
 
-/// What is so with the instance that the advert is for.
+/// The instance that the advert is for, as it stands.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Listener<'a> {
     pub(super) spec: &'a InstanceSpec,

@@ -14,7 +14,7 @@
 
 use super::io::Role;
 
-/// What is so with one member.
+/// The standing of one member.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Member {
     pub role: Role,

@@ -1,4 +1,4 @@
-//! Tables that follow from a Spec: who is concerned by which interface and tracker, whose announcements are spaced, and
+//! Tables that follow from a Spec: which instances an interface or a tracker concerns, whose announcements are spaced, and
 //! which instances a received advert may be for.
 //!
 //! Rebuilt on every reload; only the receive table changes in between, when an instance finds itself on another link.
@@ -142,7 +142,7 @@ impl Index {
         self.lanes.get(&id).and_then(|of| of.get(position as usize)).copied().flatten()
     }
 
-    /// Who is tied to a tracker.
+    /// The instances that are tied to a tracker.
     pub(super) fn of_tracker(&self, tracker: Tracker) -> impl Iterator<Item = InstanceId> + '_ {
         let list = match tracker {
             Tracker::Script(id) => self.scripts.get(id.index()),
@@ -153,7 +153,7 @@ impl Index {
         list.into_iter().flatten().copied()
     }
 
-    /// Who is concerned by an interface.
+    /// The instances that an interface concerns.
     pub(super) fn of_interface(&self, name: &IfName) -> impl Iterator<Item = InstanceId> + '_ {
         self.interfaces.get(name).into_iter().flatten().chain(&self.anywhere).copied()
     }

@@ -72,7 +72,7 @@ impl Engine {
         }
     }
 
-    /// Who is meant, of those that hear what comes in there.
+    /// The instance that a datagram is for, among those that hear its interface.
     fn addressee(&self, datagram: &Datagram<'_>, vrid: u8) -> Option<InstanceId> {
         addressee(&self.spec, self.index.hearers(datagram.meta.ifindex, datagram.family, vrid), datagram)
     }

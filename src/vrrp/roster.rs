@@ -1,5 +1,5 @@
 //! The instances of an engine, with what was last shown of each: a question about thousands of them rebuilds only what has
-//! been touched since the last one, and shares the rest with whoever asked before.
+//! been touched since the last one, and shares the rest with the answers before.
 //!
 //! An instance that is lent out to be changed counts as touched: there is no other way to one. What a view shows of the
 //! surroundings (trackers, links, the wall clock) has the version of [`super::around::Surroundings`]; what ends by itself,
@@ -25,17 +25,17 @@ pub(super) struct Shown {
     /// `None` before it was asked for first.
     pub(super) view: Option<Arc<InstanceView>>,
     /// The instance has been lent out to be changed since the view was made. The view is not dropped then: that would cost
-    /// whoever sends or hears an advert.
+    /// time each time an advert is sent or heard.
     touched: bool,
     /// The version that the surroundings had.
     around: u64,
-    /// It says what is so from the moment at which it was made up to this one, exclusive.
+    /// It is true from the moment at which it was made (`from`) up to `until`, exclusive.
     pub(super) from: Time,
     pub(super) until: Time,
 }
 
 impl Shown {
-    /// The view, if it says what is so at `now`, with surroundings of that number.
+    /// The view, if it is true at `now` with surroundings of that version.
     pub(super) fn at(&self, now: Time, around: u64) -> Option<&Arc<InstanceView>> {
         let holds = !self.touched && self.around == around && self.from <= now && now < self.until;
         self.view.as_ref().filter(|_| holds)

@@ -1,6 +1,6 @@
 //! Making everybody's standing agree with the facts, after every input, in one pass.
 //!
-//! Whoever was marked is bound to its links again, its faults and priority are recomputed from nothing but the present
+//! Each marked instance is bound to its links again, its faults and priority are recomputed from nothing but the present
 //! picture, and then the table of [`super::group`] is applied to every group with a changed member. Since an instance is
 //! in one group at most, one pass over the groups is enough.
 
@@ -23,7 +23,7 @@ impl Engine {
     /// Applies what follows from everything that was marked.
     pub(super) fn settle(&mut self) {
         let mut follow = BTreeSet::new();
-        // Whoever begins or ceases to be faulty is told of first, and those whom it holds or lets go after it.
+        // An instance that begins or ceases to be faulty is told of first, then the members that it holds or lets go.
         let mut causes = VecDeque::new();
         // Rebinding one instance may concern another (a duplicate VRID), which is then marked; its own rebinding
         // changes nothing further, so the second round is the last.
@@ -221,7 +221,7 @@ impl Engine {
             self.instances.get(id.index()).is_some_and(|member| !member.is_master() && !member.wants_master())
         });
         let led_by = self.leader.filter(|id| members.contains(id)).or(content.copied());
-        // Whoever led the group here goes first: its segment has waited longest.
+        // The member that led the group here goes first: its segment has waited longest.
         let leader = led_by.filter(|_| verdict == Verdict::AllMaster);
         for id in leader.iter().chain(members.iter().filter(|id| Some(**id) != leader)) {
             let Some(member) = self.instances.get(id.index()) else { continue };

@@ -94,7 +94,7 @@ impl<T: Entry> Table<T> {
         self.0.clear();
     }
 
-    /// Somebody new. When the table is full, whoever has long been silent gives way, else whoever spoke least: a flood of
+    /// A new sender. When the table is full, one that has long been silent gives way, else the one that spoke least: a flood of
     /// senders that speak once each does not hide the one that goes on speaking.
     fn insert(&mut self, entry: T, now: Time) {
         if self.0.len() >= MOST {

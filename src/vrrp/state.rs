@@ -46,7 +46,7 @@ pub(super) enum Patience {
     Skew,
     /// All of a group's members are owners, yet the group did not ask to start as master: one interval and an owner's skew.
     Owners,
-    /// It handed over because an operator asked: whoever lives speaks within one interval (the longest skew), and if nobody
+    /// It handed over because an operator asked: any other router speaks within one interval (the longest skew), and if none
     /// does, the addresses are nobody's until they are taken back.
     HandedOver,
     /// An owner that starts as master: not a moment longer than the start-up delay.

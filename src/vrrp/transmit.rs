@@ -2,7 +2,7 @@
 //!
 //! The bytes are kept between adverts and are made again whenever anything that they say is different; on the steady path
 //! only the IP identification and the seals are rewritten. A stale advert cannot be sent, since what the kept bytes say
-//! is compared with what is so.
+//! is compared with the instance.
 
 use super::io::{Action, Transmit};
 use crate::spec::{Auth, HmacMode, InstanceId, InstanceSpec, OldUnicast, Replay, Transport};

@@ -137,7 +137,7 @@ impl Engine {
         };
         let grouped = spec.group.is_some();
         let held_back_by = if instance.wants_master() { self.content_members(spec) } else { Vec::new() };
-        // Whoever is ready but for its group has a timer that changes nothing.
+        // The timer of an instance that only its group holds back changes nothing.
         let next = instance.deadline(id, spec).filter(|_| held_back_by.is_empty()).map(|(at, wake)| NextView {
             at,
             what: match wake {

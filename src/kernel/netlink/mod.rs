@@ -11,6 +11,7 @@ mod configure;
 mod events;
 mod linkbeat;
 mod links;
+mod repeats;
 mod resolve;
 pub mod route;
 pub mod rule;

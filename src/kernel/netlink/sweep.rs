@@ -1,4 +1,4 @@
-//! What only a master has and is there although the instance is none: it is removed, whoever put it there. This is the
+//! Removes what only a master has and an instance that is none has all the same, whatever program put it there. This is the
 //! other direction of the healing in [`super::claims`], so that the kernel follows the state both ways.
 //!
 //! Looked at as a whole at every configuration and after events were lost, and one by one when something appears. Routes

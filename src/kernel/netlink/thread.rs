@@ -16,6 +16,7 @@ use super::claims::{Claims, Owner, Progress, State, Step};
 use super::events::Overruns;
 use super::linkbeat::Linkbeat;
 use super::links::Links;
+use super::repeats::Repeats;
 use super::resolve::{self, Names, Resolved};
 use super::route;
 use super::sweep::Sweep;
@@ -29,8 +30,7 @@ use crate::spec::{Claim, InstanceId, Spec};
 use crate::vrrp::io::{Announce, LinkFact, Outcome};
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
 use netlink_packet_route::RouteNetlinkMessage as Message;
-use rustc_hash::FxHashMap;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -613,44 +613,6 @@ fn is_numbered(report: &FromKernel) -> bool {
         FromKernel::Link(fact) => matches!(fact, LinkFact::Healed { .. } | LinkFact::Swept { .. }),
         FromKernel::Trouble(trouble) => trouble.instance.is_some(),
         FromKernel::Opened { .. } | FromKernel::Configured { .. } | FromKernel::Stopped => false,
-    }
-}
-
-/// Addresses that wait to be announced once more, each as often as was asked for (`garp_master_repeat` asks for all of its
-/// rounds at once), but not without bound where announcing is slower than asking: [`u8::MAX`] times, at most.
-#[derive(Debug, Default)]
-struct Repeats {
-    queue: VecDeque<address::AddressKey>,
-    waiting: FxHashMap<address::AddressKey, u8>,
-}
-
-impl Repeats {
-    fn is_empty(&self) -> bool {
-        self.queue.is_empty()
-    }
-
-    fn extend(&mut self, keys: Vec<address::AddressKey>) {
-        for key in keys {
-            let times = self.waiting.entry(key).or_default();
-            if let Some(more) = times.checked_add(1) {
-                *times = more;
-                self.queue.push_back(key);
-            }
-        }
-    }
-
-    /// The next ones, `most` at most. The room of a great round is given back at its end.
-    fn next(&mut self, most: usize) -> Vec<address::AddressKey> {
-        let round: Vec<_> = self.queue.drain(..self.queue.len().min(most)).collect();
-        for key in &round {
-            if let Some(times) = self.waiting.get_mut(key) {
-                *times = times.saturating_sub(1);
-            }
-        }
-        if self.queue.is_empty() {
-            *self = Repeats::default();
-        }
-        round
     }
 }
 

@@ -96,8 +96,8 @@ impl Table {
         self.orders.wish(wish);
     }
 
-    /// Says it when the kernel does not come back, and when it does. Comes back only if the keeper panicked: then so does
-    /// whoever asks, and begins again. Cancel-safe.
+    /// Says it when the kernel does not come back, and when it does. Returns only if the keeper panicked: the caller then panics
+    /// too, and begins again. Cancel-safe.
     pub async fn lives(&mut self) {
         let Some(ended) = &mut self.ended else { return std::future::pending().await };
         loop {

@@ -29,6 +29,20 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use tokio::sync::mpsc;
 
+/// What a [`Driver`] is made of.
+pub(super) struct Means {
+    pub(super) engine: Engine,
+    pub(super) sockets: Sockets,
+    pub(super) orders: mpsc::UnboundedSender<ToKernel>,
+    pub(super) services: mpsc::UnboundedSender<Told>,
+    pub(super) programs: Client,
+    pub(super) spec: Arc<Spec>,
+    pub(super) punctuality: Arc<Punctuality>,
+    pub(super) log_addresses: bool,
+    pub(super) bfd: bfd::Door,
+    pub(super) checker: checker::Door,
+}
+
 /// The engine and its surroundings.
 pub(super) struct Driver {
     pub(super) engine: Engine,
@@ -85,6 +99,39 @@ impl Switch {
 }
 
 impl Driver {
+    /// Before anything was carried.
+    pub(super) fn new(means: Means, now: Time) -> Driver {
+        let Means { engine, sockets, orders, services, programs, spec, punctuality, log_addresses, bfd, checker } =
+            means;
+        Driver {
+            engine,
+            sockets,
+            orders,
+            services,
+            programs,
+            spec,
+            punctuality,
+            log_addresses,
+            bfd,
+            checker,
+            local: Vec::new(),
+            ports: Vec::new(),
+            ports_version: None,
+            ports_retry: Time::NEVER,
+            ports_again: false,
+            told: HashMap::new(),
+            unsent: HashSet::new(),
+            parked: HashMap::new(),
+            scripts: HashMap::new(),
+            switching: None,
+            realtime: 0,
+            overruns: 0,
+            waiting: None,
+            wall_told: now,
+            stopping: None,
+        }
+    }
+
     /// When to come back at the latest.
     pub(super) fn due(&self) -> Time {
         let engine = self.engine.deadline().map_or(Time::NEVER, |(at, _)| at);
@@ -532,7 +579,7 @@ mod tests {
         let (services, told) = mpsc::unbounded_channel();
         let now = clock::now();
         let settings = SocketSettings { rx_buffer: RxBuffer::default(), disable_local_igmp: false };
-        let driver = Driver {
+        let means = Means {
             engine: Engine::new(spec.clone(), vec![build::link(2, "eth0", &["10.0.0.200"])], now),
             sockets: Sockets::new(settings, bell).unwrap(),
             orders,
@@ -543,22 +590,8 @@ mod tests {
             log_addresses: false,
             bfd: bfd::Door::nowhere().unwrap(),
             checker: checker::door().0,
-            local: Vec::new(),
-            ports: Vec::new(),
-            ports_version: None,
-            ports_retry: Time::NEVER,
-            ports_again: false,
-            told: HashMap::new(),
-            unsent: HashSet::new(),
-            parked: HashMap::new(),
-            scripts: HashMap::new(),
-            switching: None,
-            realtime: 0,
-            overruns: 0,
-            waiting: None,
-            wall_told: now,
-            stopping: None,
         };
+        let driver = Driver::new(means, now);
         Bench { driver, orders: to_kernel, told, _programs: programs }
     }
 

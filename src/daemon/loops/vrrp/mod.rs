@@ -27,8 +27,7 @@ use crate::vrrp::Engine;
 use crate::vrrp::handover::{self, Handover};
 use crate::vrrp::io::{Attempt, Beginning, Command, Event, Input, LinkFact, Readings};
 use crate::vrrp::snapshot::Snapshot;
-use carry::{Driver, tell_troubles};
-use std::collections::{HashMap, HashSet};
+use carry::{Driver, Means, tell_troubles};
 use std::ops::ControlFlow::{self, Break, Continue};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -233,33 +232,9 @@ fn run(setup: Setup) -> std::io::Result<()> {
         Some(handover) => Engine::inherit(spec.clone(), beginning, &handover, now),
         None => Engine::begin(spec.clone(), beginning, now),
     };
-    let mut driver = Driver {
-        sockets: Sockets::new(settings, bell.clone())?,
-        engine,
-        orders,
-        services,
-        programs,
-        spec,
-        punctuality,
-        log_addresses,
-        bfd,
-        checker,
-        local: Vec::new(),
-        ports: Vec::new(),
-        ports_version: None,
-        ports_retry: Time::NEVER,
-        ports_again: false,
-        told: HashMap::new(),
-        scripts: HashMap::new(),
-        unsent: HashSet::new(),
-        parked: HashMap::new(),
-        switching: None,
-        realtime: 0,
-        overruns: 0,
-        waiting: None,
-        wall_told: now,
-        stopping: None,
-    };
+    let sockets = Sockets::new(settings, bell.clone())?;
+    let means = Means { engine, sockets, orders, services, programs, spec, punctuality, log_addresses, bfd, checker };
+    let mut driver = Driver::new(means, now);
     for fact in early {
         driver.engine.handle(Input::Link(fact), now);
     }
