@@ -344,8 +344,13 @@ impl Cx<'_> {
             return self.push(complaint(unknown()));
         }
         let homes = keywords::homes(keyword);
+        // One brace explains a row of lines that belong to the block around this one, or to one that has just ended; each other line
+        // in a wrong place is a mistake of its own, with its own cure.
+        let behind = path.is_empty() && self.block.is_some();
+        let around = |home: &&str| path.strip_prefix(home).is_some_and(|rest| home.is_empty() || rest.starts_with('/'));
+        let by_brace: Vec<_> = homes.iter().copied().filter(|home| behind || around(home)).collect();
         // What is right in another block is not misspelt.
-        if !homes.is_empty() && self.is_stranded(&homes) {
+        if !by_brace.is_empty() && self.is_stranded(&by_brace) {
             return;
         }
         if let Some(near) = meant::keyword(node, names) {
