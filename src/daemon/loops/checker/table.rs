@@ -74,6 +74,7 @@ impl Table {
             ipvs: None,
             absent: None,
             asked: false,
+            opened: None,
             tables: MarkTables::default(),
             counted: None,
             said: None,
@@ -183,6 +184,8 @@ struct Keeper {
     absent: Option<i32>,
     /// The kernel has been asked for it at the beginning, and need not be asked again at once.
     asked: bool,
+    /// What it gave then. Nothing is written to it before the first wishes are all there: what an earlier run left is looked at first.
+    opened: Option<Ipvs>,
     tables: MarkTables,
     /// What it counted (`None`: it did not say), and when that was asked.
     counted: Option<(Instant, Option<Arc<Traffic>>)>,
@@ -215,6 +218,7 @@ impl Keeper {
                 Some(Order::Other(wish)) => self.other(wish).await,
                 Some(Order::Open(answer)) => {
                     self.connect().await;
+                    self.opened = self.ipvs.take();
                     self.asked = true;
                     let _ = answer.send(self.absent);
                 }
@@ -271,8 +275,12 @@ impl Keeper {
                 return None;
             }
         }
-        if self.ipvs.is_none() && !std::mem::take(&mut self.asked) {
-            self.connect().await;
+        let asked = std::mem::take(&mut self.asked);
+        if self.ipvs.is_none() {
+            self.ipvs = self.opened.take();
+            if !asked {
+                self.connect().await;
+            }
         }
         if let Some(errno) = self.absent {
             for (service, (version, _)) in &self.wanted {
