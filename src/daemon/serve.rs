@@ -278,18 +278,20 @@ impl Engines {
         let driver = vrrp::start(vrrp::Setup {
             spec,
             readings,
-            orders: kernel.orders(),
             reports,
             inbox,
-            services,
-            programs: programs.client(Room::BY_CONFIGURATION, move |attempt, notice| {
-                let _ = scripts.send(News::Program(attempt, notice));
-            }),
-            punctuality: punctuality.clone(),
-            log_addresses: options.log_addresses,
-            checker: checker.clone(),
+            doors: vrrp::Doors {
+                orders: kernel.orders(),
+                services,
+                programs: programs.client(Room::BY_CONFIGURATION, move |attempt, notice| {
+                    let _ = scripts.send(News::Program(attempt, notice));
+                }),
+                bfd: bfd.clone(),
+                checker: checker.clone(),
+                punctuality: punctuality.clone(),
+                log_addresses: options.log_addresses,
+            },
             handover,
-            bfd: bfd.clone(),
         })
         .map_err(|e| ("The engine thread cannot be started", e))?;
         Ok(Engines {

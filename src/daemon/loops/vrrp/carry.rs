@@ -1,18 +1,16 @@
 //! What the engine thread does with each fact and each wish: the loop around it is [`super::start`]'s.
 
+use super::Doors;
 use super::News;
 use super::PARKED;
 use super::PORT_PATIENCE;
 use super::PORT_RETRY;
-use super::Punctuality;
 use super::Steer;
 use super::Told;
 use super::WALL_EVERY;
-use super::bfd;
-use crate::daemon::loops::checker;
 use crate::kernel::arrivals::Arrival;
 use crate::kernel::netlink::{FromKernel, ToKernel, Trouble};
-use crate::kernel::programs::{self, Client, Job, Notice};
+use crate::kernel::programs::{self, Job, Notice};
 use crate::kernel::socket::{Heard, Opening, Sockets, is_own_refusal};
 use crate::kernel::{clock, privilege};
 use crate::spec::{BfdId, FileId, InstanceId, ProcessId, Spec};
@@ -29,34 +27,14 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use tokio::sync::mpsc;
 
-/// What a [`Driver`] is made of.
-pub(super) struct Means {
-    pub(super) engine: Engine,
-    pub(super) sockets: Sockets,
-    pub(super) orders: mpsc::UnboundedSender<ToKernel>,
-    pub(super) services: mpsc::UnboundedSender<Told>,
-    pub(super) programs: Client,
-    pub(super) spec: Arc<Spec>,
-    pub(super) punctuality: Arc<Punctuality>,
-    pub(super) log_addresses: bool,
-    pub(super) bfd: bfd::Door,
-    pub(super) checker: checker::Door,
-}
-
 /// The engine and its surroundings.
 pub(super) struct Driver {
     pub(super) engine: Engine,
     pub(super) sockets: Sockets,
-    pub(super) orders: mpsc::UnboundedSender<ToKernel>,
-    pub(super) services: mpsc::UnboundedSender<Told>,
-    pub(super) programs: Client,
+    pub(super) doors: Doors,
     /// What identifiers in the engine's wishes belong to.
-    pub(super) spec: Arc<Spec>,
-    pub(super) punctuality: Arc<Punctuality>,
-    pub(super) log_addresses: bool,
-    pub(super) bfd: bfd::Door,
-    pub(super) checker: checker::Door,
-    /// What these two have not been told yet of interfaces and addresses.
+    spec: Arc<Spec>,
+    /// What bfd and checker have not been told yet of interfaces and addresses.
     pub(super) local: Vec<LinkFact>,
     /// As last given to the sockets.
     pub(super) ports: Vec<(Port, Vec<InstanceId>)>,
@@ -100,20 +78,12 @@ impl Switch {
 
 impl Driver {
     /// Before anything was carried.
-    pub(super) fn new(means: Means, now: Time) -> Driver {
-        let Means { engine, sockets, orders, services, programs, spec, punctuality, log_addresses, bfd, checker } =
-            means;
+    pub(super) fn new(engine: Engine, sockets: Sockets, doors: Doors, now: Time) -> Driver {
         Driver {
+            spec: engine.spec().clone(),
             engine,
             sockets,
-            orders,
-            services,
-            programs,
-            spec,
-            punctuality,
-            log_addresses,
-            bfd,
-            checker,
+            doors,
             local: Vec::new(),
             ports: Vec::new(),
             ports_version: None,
@@ -153,7 +123,7 @@ impl Driver {
         let now = clock::now();
         match report {
             FromKernel::Link(fact) => {
-                if self.log_addresses {
+                if self.doors.log_addresses {
                     self.tell_address(&fact);
                 }
                 self.local.push(fact.clone());
@@ -169,12 +139,12 @@ impl Driver {
                     self.switch(spec, &switch, now);
                 }
                 // They have the new numbers.
-                tell_troubles(&self.services, troubles);
+                tell_troubles(&self.doors.services, troubles);
                 if let Some((next, readings)) = self.waiting.take() {
                     self.begin_switch(next, readings);
                 }
             }
-            FromKernel::Trouble(trouble) => tell_troubles(&self.services, vec![trouble]),
+            FromKernel::Trouble(trouble) => tell_troubles(&self.doors.services, vec![trouble]),
             FromKernel::Stopped => {}
         }
     }
@@ -183,8 +153,8 @@ impl Driver {
     /// for each of them.
     pub(super) fn tell_local(&mut self) {
         if !self.local.is_empty() {
-            self.bfd.tell_local(&self.local);
-            self.checker.tell_local(&self.local);
+            self.doors.bfd.tell_local(&self.local);
+            self.doors.checker.tell_local(&self.local);
             self.local = Vec::new();
         }
     }
@@ -228,7 +198,7 @@ impl Driver {
                 self.stopping = Some(release);
                 self.engine.handle(Input::Command(Command::Stop { release }), now);
                 self.settle();
-                let _ = self.orders.send(ToKernel::Stop { release });
+                let _ = self.doors.orders.send(ToKernel::Stop { release });
             }
         }
     }
@@ -242,13 +212,13 @@ impl Driver {
             Notice::Exited(exit) => {
                 let begun = self.scripts.remove(&attempt);
                 if let (Some(begun), Some(script)) = (begun, self.engine.script_of(attempt)) {
-                    let _ = self.services.send(Told::Ran(script, now.since(begun)));
+                    let _ = self.doors.services.send(Told::Ran(script, now.since(begun)));
                 }
                 exit
             }
             Notice::NotRun(error) => {
                 if let Some(script) = self.engine.script_of(attempt) {
-                    let _ = self.services.send(Told::NotRun(script, error));
+                    let _ = self.doors.services.send(Told::NotRun(script, error));
                 }
                 Exit::NotRun
             }
@@ -283,7 +253,7 @@ impl Driver {
         self.engine.handle(Input::Command(Command::Reassure), clock::now());
         let carried = reload::continued(self.engine.spec(), &spec);
         self.switching = Some(Switch { readings, carried: carried.iter().copied().collect() });
-        let _ = self.orders.send(ToKernel::Configure { spec, carried });
+        let _ = self.doors.orders.send(ToKernel::Configure { spec, carried });
     }
 
     fn switch(&mut self, spec: Arc<Spec>, switch: &Switch, now: Time) {
@@ -297,7 +267,7 @@ impl Driver {
             }
         }
         self.spec = self.engine.spec().clone();
-        let _ = self.orders.send(ToKernel::Tidy);
+        let _ = self.doors.orders.send(ToKernel::Tidy);
         self.told.clear();
         // The engine knows over a reload who could not speak; it has to hear when that ends.
         let unsent = std::mem::take(&mut self.unsent);
@@ -311,7 +281,7 @@ impl Driver {
 
     pub(super) fn tell_spec(&self) {
         let snapshot = Box::new(self.engine.snapshot(clock::now()));
-        let _ = self.services.send(Told::Spec { spec: self.engine.spec().clone(), snapshot });
+        let _ = self.doors.services.send(Told::Spec { spec: self.engine.spec().clone(), snapshot });
     }
 
     /// What the instances ask for of their sockets; takes hold when the ports are settled next.
@@ -352,10 +322,10 @@ impl Driver {
         let engine = &self.engine;
         let changes = self.sockets.want(&self.ports, |index| engine.mtu(index), now);
         if !changes.close.is_empty() {
-            let _ = self.orders.send(ToKernel::Close(changes.close));
+            let _ = self.doors.orders.send(ToKernel::Close(changes.close));
         }
         if !changes.open.is_empty() {
-            let _ = self.orders.send(ToKernel::Open { sockets: changes.open, settings: self.sockets.settings() });
+            let _ = self.doors.orders.send(ToKernel::Open { sockets: changes.open, settings: self.sockets.settings() });
         }
         if self.sockets.lacks() {
             self.ports_retry = now + PORT_RETRY;
@@ -393,10 +363,10 @@ impl Driver {
             && !before
         {
             let text = format!("Unable to open a {} socket{}: {reason}", port.family, on_interface(&port));
-            let _ = self.services.send(Told::Trouble(None, text.into()));
+            let _ = self.doors.services.send(Told::Trouble(None, text.into()));
         }
         if let Some(nobodys) = self.sockets.answer(opening, outcome) {
-            let _ = self.orders.send(ToKernel::Close(vec![nobodys]));
+            let _ = self.doors.orders.send(ToKernel::Close(vec![nobodys]));
         }
         let state = self.sockets.state(&port, now, PORT_PATIENCE);
         let states = self.sockets.instances(&port).iter().map(|instance| (*instance, state.clone())).collect();
@@ -445,35 +415,35 @@ impl Driver {
             Action::Transmit(transmit) => self.transmit(transmit, now),
             Action::Own(instance, claim) => {
                 if let Some(instance) = self.kernel_id(instance) {
-                    let _ = self.orders.send(ToKernel::Own(instance, claim));
+                    let _ = self.doors.orders.send(ToKernel::Own(instance, claim));
                 }
             }
             Action::Disown(instance) => {
                 if let Some(instance) = self.kernel_id(instance) {
-                    let _ = self.orders.send(ToKernel::Disown(instance));
+                    let _ = self.doors.orders.send(ToKernel::Disown(instance));
                 }
             }
             Action::Announce(mut announce) => {
                 if let Some(instance) = self.kernel_id(announce.instance) {
                     announce.instance = instance;
-                    let _ = self.orders.send(ToKernel::Announce(announce));
+                    let _ = self.doors.orders.send(ToKernel::Announce(announce));
                 }
             }
             Action::AnnounceSource { ifindex, address, .. } => {
-                let _ = self.orders.send(ToKernel::AnnounceSource { ifindex, address });
+                let _ = self.doors.orders.send(ToKernel::AnnounceSource { ifindex, address });
             }
             Action::RunScript(script, attempt) => {
                 if let Some(script) = self.spec.scripts.get(script.index()) {
-                    self.programs.start(attempt, Job::new(script.run.clone()));
+                    self.doors.programs.start(attempt, Job::new(script.run.clone()));
                 }
             }
-            Action::KillScript(_, attempt, signal) => self.programs.kill(attempt, signal),
+            Action::KillScript(_, attempt, signal) => self.doors.programs.kill(attempt, signal),
             Action::AbandonScript(_, attempt) => {
                 self.scripts.remove(&attempt);
-                self.programs.abandon(attempt, programs::PATIENCE);
+                self.doors.programs.abandon(attempt, programs::PATIENCE);
             }
             Action::Report(event) => {
-                let _ = self.services.send(Told::Event(event, now));
+                let _ = self.doors.services.send(Told::Event(event, now));
             }
         }
     }
@@ -503,14 +473,14 @@ impl Driver {
                 }
             };
             if let Some(text) = text {
-                let _ = self.services.send(Told::Trouble(None, text.into()));
+                let _ = self.doors.services.send(Told::Trouble(None, text.into()));
             }
         }
         let overruns = privilege::realtime_overruns();
         if overruns != self.overruns {
             self.overruns = overruns;
             let text = "The engine has run for half of vrrp_rlimit_rttime without a pause";
-            let _ = self.services.send(Told::Trouble(None, text.into()));
+            let _ = self.doors.services.send(Told::Trouble(None, text.into()));
         }
     }
 
@@ -521,11 +491,11 @@ impl Driver {
             _ => return,
         };
         let text = format!("{address} {} interface index {index}", if added { "added to" } else { "removed from" });
-        let _ = self.services.send(Told::Address(text));
+        let _ = self.doors.services.send(Told::Address(text));
     }
 
     pub(super) fn finish(&self) {
-        let _ = self.services.send(Told::Stopped);
+        let _ = self.doors.services.send(Told::Stopped);
     }
 }
 
@@ -548,6 +518,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
+    use crate::daemon::loops::{bfd, checker};
     use crate::kernel::programs::{Programs, Room};
     use crate::kernel::socket::SocketSettings;
     use crate::kernel::wait::Bell;
@@ -579,19 +550,17 @@ mod tests {
         let (services, told) = mpsc::unbounded_channel();
         let now = clock::now();
         let settings = SocketSettings { rx_buffer: RxBuffer::default(), disable_local_igmp: false };
-        let means = Means {
-            engine: Engine::new(spec.clone(), vec![build::link(2, "eth0", &["10.0.0.200"])], now),
-            sockets: Sockets::new(settings, bell).unwrap(),
+        let engine = Engine::new(spec.clone(), vec![build::link(2, "eth0", &["10.0.0.200"])], now);
+        let doors = Doors {
             orders,
             services,
             programs: programs.handle().client(Room::BY_CONFIGURATION, |_, _| {}),
-            spec: spec.clone(),
             punctuality: Arc::default(),
             log_addresses: false,
             bfd: bfd::Door::nowhere().unwrap(),
             checker: checker::door().0,
         };
-        let driver = Driver::new(means, now);
+        let driver = Driver::new(engine, Sockets::new(settings, bell).unwrap(), doors, now);
         Bench { driver, orders: to_kernel, told, _programs: programs }
     }
 

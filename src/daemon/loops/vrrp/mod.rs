@@ -27,7 +27,7 @@ use crate::vrrp::Engine;
 use crate::vrrp::handover::{self, Handover};
 use crate::vrrp::io::{Attempt, Beginning, Command, Event, Input, LinkFact, Readings};
 use crate::vrrp::snapshot::Snapshot;
-use carry::{Driver, Means, tell_troubles};
+use carry::{Driver, tell_troubles};
 use std::ops::ControlFlow::{self, Break, Continue};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -142,19 +142,26 @@ impl Punctuality {
 pub struct Setup {
     pub spec: Arc<Spec>,
     pub readings: Readings,
-    pub orders: mpsc::UnboundedSender<ToKernel>,
     pub reports: mpsc::UnboundedReceiver<FromKernel>,
     pub inbox: mpsc::UnboundedReceiver<News>,
-    pub services: mpsc::UnboundedSender<Told>,
-    pub programs: Client,
-    pub punctuality: Arc<Punctuality>,
-    pub log_addresses: bool,
-    /// Told of every address that comes and goes.
-    pub checker: checker::Door,
+    pub doors: Doors,
     /// What another program of this process left behind.
     pub handover: Option<Box<Handover>>,
-    /// Interfaces and addresses are told there too: BFD sessions depend on them.
+}
+
+/// The doors of all who are told something by this thread. Nothing is waited for behind any of them.
+pub struct Doors {
+    pub orders: mpsc::UnboundedSender<ToKernel>,
+    pub services: mpsc::UnboundedSender<Told>,
+    pub programs: Client,
+    /// Told of interfaces and addresses: BFD sessions depend on them.
     pub bfd: bfd::Door,
+    /// Told of every address that comes and goes.
+    pub checker: checker::Door,
+    /// Read for metrics.
+    pub punctuality: Arc<Punctuality>,
+    /// Whether `services` is told of every address, for `-a`.
+    pub log_addresses: bool,
 }
 
 /// Starts the engine thread. It ends after [`News::Stop`] or [`News::HandOver`], or with a panic, which the caller sees
@@ -167,7 +174,7 @@ pub fn start(setup: Setup) -> std::io::Result<std::thread::JoinHandle<()>> {
         threads::named(setup.spec.daemon.engine_name.as_deref());
         let failures = privilege::engine_thread(&setup.spec.daemon);
         for (what, error) in failures {
-            let _ = setup.services.send(Told::Trouble(None, format!("Unable to set {what}: {error}").into()));
+            let _ = setup.doors.services.send(Told::Trouble(None, format!("Unable to set {what}: {error}").into()));
         }
         if let Err(error) = run(setup) {
             tracing::error!(target: "vrrp", "The engine's loop cannot go on: {error}");
@@ -176,20 +183,7 @@ pub fn start(setup: Setup) -> std::io::Result<std::thread::JoinHandle<()>> {
 }
 
 fn run(setup: Setup) -> std::io::Result<()> {
-    let Setup {
-        spec,
-        readings,
-        orders,
-        mut reports,
-        inbox,
-        services,
-        programs,
-        punctuality,
-        log_addresses,
-        checker,
-        handover,
-        bfd,
-    } = setup;
+    let Setup { spec, readings, mut reports, inbox, doors, handover } = setup;
     let bell = Bell::new()?;
     let settings =
         SocketSettings { rx_buffer: spec.daemon.rx_buffer, disable_local_igmp: spec.daemon.disable_local_igmp };
@@ -198,20 +192,20 @@ fn run(setup: Setup) -> std::io::Result<()> {
     let (mut links, mut early, mut troubles) = (Vec::new(), Vec::new(), Vec::new());
     // An heir finds its own addresses there, which are no leftovers.
     let carried = if handover.is_some() { handover::everybody(&spec) } else { Vec::new() };
-    let _ = orders.send(ToKernel::Configure { spec, carried });
+    let _ = doors.orders.send(ToKernel::Configure { spec, carried });
     let spec = loop {
         match reports.blocking_recv() {
             Some(FromKernel::Link(LinkFact::Dump(dump))) => {
                 let fact = [LinkFact::Dump(dump)];
-                bfd.tell_local(&fact);
-                checker.tell_local(&fact);
+                doors.bfd.tell_local(&fact);
+                doors.checker.tell_local(&fact);
                 let [LinkFact::Dump(dump)] = fact else { continue };
                 links = dump;
                 early.clear();
             }
             Some(FromKernel::Link(fact)) => {
-                bfd.tell_local(std::slice::from_ref(&fact));
-                checker.tell_local(std::slice::from_ref(&fact));
+                doors.bfd.tell_local(std::slice::from_ref(&fact));
+                doors.checker.tell_local(std::slice::from_ref(&fact));
                 early.push(fact);
             }
             Some(FromKernel::Configured { spec, troubles: more, .. }) => {
@@ -221,7 +215,7 @@ fn run(setup: Setup) -> std::io::Result<()> {
             Some(FromKernel::Trouble(trouble)) => troubles.push(trouble),
             Some(FromKernel::Applied { .. } | FromKernel::Opened { .. }) => {}
             Some(FromKernel::Stopped) | None => {
-                let _ = services.send(Told::KernelLost);
+                let _ = doors.services.send(Told::KernelLost);
                 return Ok(());
             }
         }
@@ -229,19 +223,18 @@ fn run(setup: Setup) -> std::io::Result<()> {
     let now = clock::now();
     let beginning = Beginning { links, readings, wall: clock::wall(), opening: true };
     let engine = match handover {
-        Some(handover) => Engine::inherit(spec.clone(), beginning, &handover, now),
-        None => Engine::begin(spec.clone(), beginning, now),
+        Some(handover) => Engine::inherit(spec, beginning, &handover, now),
+        None => Engine::begin(spec, beginning, now),
     };
     let sockets = Sockets::new(settings, bell.clone())?;
-    let means = Means { engine, sockets, orders, services, programs, spec, punctuality, log_addresses, bfd, checker };
-    let mut driver = Driver::new(means, now);
+    let mut driver = Driver::new(engine, sockets, doors, now);
     for fact in early {
         driver.engine.handle(Input::Link(fact), now);
     }
     driver.share_buffers();
     driver.tell_spec();
     // Before that nobody knows the names of the instances that they are of.
-    tell_troubles(&driver.services, troubles);
+    tell_troubles(&driver.doors.services, troubles);
     driver.settle();
 
     live(driver, reports, inbox, &bell)
@@ -264,7 +257,7 @@ fn live(
         driver.sockets.wait(if may_sleep { due } else { Time::ZERO })?;
         let now = clock::now();
         if due <= now {
-            driver.punctuality.note(now.since(due));
+            driver.doors.punctuality.note(now.since(due));
             driver.mind_lateness(now.since(due));
         }
         // What has been heard up to now comes before what is due now: after a stall the master's adverts are in the
@@ -314,7 +307,7 @@ fn take_reports(
                 return Break(());
             }
             Poll::Ready(None) => {
-                let _ = driver.services.send(Told::KernelLost);
+                let _ = driver.doors.services.send(Told::KernelLost);
                 // Whoever hears us must know that the addresses are not served any more.
                 driver.engine.handle(Input::Command(Command::Stop { release: true }), clock::now());
                 driver.settle();
