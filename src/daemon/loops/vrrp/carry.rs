@@ -1,27 +1,18 @@
 //! What the engine thread does with each fact and each wish: the loop around it is [`super::start`]'s.
 
-use super::Doors;
-use super::News;
-use super::PARKED;
-use super::PORT_PATIENCE;
-use super::PORT_RETRY;
-use super::Steer;
-use super::Told;
-use super::WALL_EVERY;
+use super::{Doors, News, Steer, Told, WALL_EVERY};
 use crate::kernel::arrivals::Arrival;
 use crate::kernel::netlink::{FromKernel, ToKernel, Trouble};
 use crate::kernel::programs::{self, Job, Notice};
-use crate::kernel::socket::{Heard, Opening, Sockets, is_own_refusal};
+use crate::kernel::socket::{Heard, Sockets};
 use crate::kernel::{clock, privilege};
 use crate::spec::{BfdId, FileId, InstanceId, ProcessId, Spec};
 use crate::time::{Interval, Time};
 use crate::vrrp::Engine;
 use crate::vrrp::io::{
-    Action, Attempt, Command, Event, Exit, Input, LinkFact, Port, Readings, SendFailure, SocketState, TrackValue,
-    Tracker, Transmit,
+    Action, Attempt, Command, Event, Exit, Input, LinkFact, Port, Readings, SocketState, TrackValue, Tracker, Transmit,
 };
 use crate::vrrp::reload;
-use socket2::Socket;
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -35,7 +26,7 @@ pub(super) struct Driver {
     /// What identifiers in the engine's wishes belong to.
     spec: Arc<Spec>,
     /// What bfd and checker have not been told yet of interfaces and addresses.
-    pub(super) local: Vec<LinkFact>,
+    local: Vec<LinkFact>,
     /// As last given to the sockets.
     pub(super) ports: Vec<(Port, Vec<InstanceId>)>,
     /// [`Engine::ports_version`] of `ports`; `None` before there are any.
@@ -50,21 +41,21 @@ pub(super) struct Driver {
     /// Adverts whose socket is being opened, the newest to each destination: they go out with it, if that is soon.
     pub(super) parked: HashMap<(InstanceId, IpAddr), (Time, Transmit)>,
     /// When the runs of scripts under way were started.
-    pub(super) scripts: HashMap<Attempt, Time>,
-    pub(super) switching: Option<Switch>,
+    scripts: HashMap<Attempt, Time>,
+    switching: Option<Switch>,
     /// Real-time priority that lateness has led to; 0 if it has not.
-    pub(super) realtime: u8,
+    realtime: u8,
     /// [`privilege::realtime_overruns`] as last told.
-    pub(super) overruns: u32,
+    overruns: u32,
     /// A Spec that came while another switch was under way; the last one wins.
-    pub(super) waiting: Option<(Arc<Spec>, Readings)>,
-    pub(super) wall_told: Time,
+    waiting: Option<(Arc<Spec>, Readings)>,
+    wall_told: Time,
     /// `Stop` has been given; whether claims are to be given up.
     pub(super) stopping: Option<bool>,
 }
 
 /// A reload on its way: the kernel thread already speaks the new identifiers, the engine still the old ones.
-pub(super) struct Switch {
+struct Switch {
     readings: Readings,
     /// The new number of each instance that goes on, by its old one.
     carried: HashMap<InstanceId, InstanceId>,
@@ -284,13 +275,6 @@ impl Driver {
         let _ = self.doors.services.send(Told::Spec { spec: self.engine.spec().clone(), snapshot });
     }
 
-    /// What the instances ask for of their sockets; takes hold when the ports are settled next.
-    pub(super) fn share_buffers(&mut self) {
-        let instances = (0..).map(InstanceId).zip(&self.engine.spec().instances);
-        self.sockets.own_buffers(instances.filter_map(|(id, spec)| Some((id, spec.rx_buffer?))).collect());
-        self.ports_again = true;
-    }
-
     /// Sockets first, then everything the engine wishes.
     pub(super) fn settle(&mut self) {
         let now = clock::now();
@@ -307,106 +291,6 @@ impl Driver {
         if at_once || now.since(self.wall_told) >= WALL_EVERY {
             self.wall_told = now;
             self.engine.handle(Input::WallClock(clock::wall()), now);
-        }
-    }
-
-    fn sync_ports(&mut self, now: Time) {
-        let ports = self.engine.ports();
-        let again = std::mem::take(&mut self.ports_again) || self.ports_retry <= now;
-        self.ports_retry = Time::NEVER;
-        let first = self.ports_version.replace(self.engine.ports_version()).is_none();
-        if ports == self.ports && !again && !first {
-            return;
-        }
-        self.ports = ports;
-        let engine = &self.engine;
-        let changes = self.sockets.want(&self.ports, |index| engine.mtu(index), now);
-        if !changes.close.is_empty() {
-            let _ = self.doors.orders.send(ToKernel::Close(changes.close));
-        }
-        if !changes.open.is_empty() {
-            let _ = self.doors.orders.send(ToKernel::Open { sockets: changes.open, settings: self.sockets.settings() });
-        }
-        if self.sockets.lacks() {
-            self.ports_retry = now + PORT_RETRY;
-        }
-        // Nobody is to wait for a socket that is not called for.
-        let all = 0..if first { u32::try_from(self.engine.spec().instances.len()).unwrap_or(0) } else { 0 };
-        let rest = all.map(InstanceId).chain(self.told.keys().copied());
-        let mut states: HashMap<InstanceId, SocketState> = rest.map(|id| (id, SocketState::Open)).collect();
-        for (port, instances) in &self.ports {
-            let state = self.sockets.state(port, now, PORT_PATIENCE);
-            states.extend(instances.iter().map(|instance| (*instance, state.clone())));
-        }
-        self.tell_sockets(states, first, now);
-    }
-
-    /// Tells the engine who can hear and speak, where that is different from what it was told or `all`.
-    fn tell_sockets(&mut self, states: HashMap<InstanceId, SocketState>, all: bool, now: Time) {
-        for (instance, state) in states {
-            let before = match state {
-                SocketState::Open => self.told.remove(&instance),
-                _ => self.told.insert(instance, state.clone()),
-            };
-            if all || before.unwrap_or_default() != state {
-                self.engine.handle(Input::Socket { instance, state }, now);
-            }
-        }
-    }
-
-    /// The kernel thread has opened a socket, or could not.
-    fn opened(&mut self, opening: Opening, outcome: Result<Arc<Socket>, Box<str>>, now: Time) {
-        let port = opening.port.clone();
-        let refused = |state: SocketState| matches!(state, SocketState::Refused { .. });
-        let before = refused(self.sockets.state(&port, now, PORT_PATIENCE));
-        if let Err(reason) = &outcome
-            && !before
-        {
-            let text = format!("Unable to open a {} socket{}: {reason}", port.family, on_interface(&port));
-            let _ = self.doors.services.send(Told::Trouble(None, text.into()));
-        }
-        if let Some(nobodys) = self.sockets.answer(opening, outcome) {
-            let _ = self.doors.orders.send(ToKernel::Close(vec![nobodys]));
-        }
-        let state = self.sockets.state(&port, now, PORT_PATIENCE);
-        let states = self.sockets.instances(&port).iter().map(|instance| (*instance, state.clone())).collect();
-        self.tell_sockets(states, false, now);
-        if self.sockets.lacks() {
-            self.ports_retry = self.ports_retry.min(now + PORT_RETRY);
-        }
-        let waiting = std::mem::take(&mut self.parked);
-        for (key, (since, transmit)) in waiting {
-            if now.since(since) > PARKED {
-                continue;
-            }
-            if self.told.contains_key(&key.0) {
-                self.parked.insert(key, (since, transmit));
-            } else {
-                self.transmit(transmit, now);
-            }
-        }
-    }
-
-    fn transmit(&mut self, transmit: Transmit, now: Time) {
-        let (instance, destination) = (transmit.instance, transmit.destination);
-        if self.told.get(&instance) == Some(&SocketState::Opening) {
-            self.parked.insert((instance, destination), (now, transmit));
-            return;
-        }
-        match self.sockets.send(&transmit) {
-            // Nearly always there is none, and then none is looked for.
-            Ok(()) if !self.unsent.is_empty() && self.unsent.remove(&(instance, destination)) => {
-                self.engine.handle(Input::Sent { instance, destination, failure: None }, now);
-            }
-            Ok(()) => {}
-            // That there is no socket has been told already.
-            Err(error) if error.kind() == std::io::ErrorKind::NotConnected => {}
-            Err(error) => {
-                if self.unsent.insert((instance, destination)) {
-                    let failure = SendFailure { reason: error.to_string().into(), ours: is_own_refusal(&error) };
-                    self.engine.handle(Input::Sent { instance, destination, failure: Some(failure) }, now);
-                }
-            }
         }
     }
 
@@ -501,10 +385,6 @@ impl Driver {
 
 fn position<T>(list: &[T], is: impl Fn(&T) -> bool) -> Option<u32> {
     list.iter().position(is).and_then(|index| u32::try_from(index).ok())
-}
-
-fn on_interface(port: &Port) -> String {
-    port.ifindex.map_or(String::new(), |index| format!(" on interface index {index}"))
 }
 
 pub(super) fn tell_troubles(services: &mpsc::UnboundedSender<Told>, troubles: Vec<Trouble>) {

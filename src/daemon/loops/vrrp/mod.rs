@@ -11,6 +11,7 @@
 //! identifiers behind it are new.
 
 mod carry;
+mod sockets;
 
 use super::bfd;
 use crate::daemon::loops::checker;
