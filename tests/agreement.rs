@@ -42,7 +42,7 @@ fn vipctl(arguments: &[&str], files: &[String]) -> Told {
     Told { standings, code: output.status.code(), whole: text + &String::from_utf8_lossy(&output.stderr) }
 }
 
-/// One line an instance, for comparing and for reading.
+/// One line an instance and one a real server, for comparing and for reading.
 fn lines(standings: &Value) -> Vec<String> {
     let moments = standings.as_array().map(Vec::as_slice).unwrap_or_default();
     let line = |after: &Value, row: &Value| {
@@ -51,10 +51,23 @@ fn lines(standings: &Value) -> Vec<String> {
         let after = after.as_str().unwrap();
         format!("{after}: {} {} {} {}", word("server"), word("instance"), word("state"), addresses.join(" "))
     };
-    moments
-        .iter()
-        .flat_map(|moment| moment["instances"].as_array().unwrap().iter().map(move |row| line(&moment["after"], row)))
-        .collect()
+    let server = |after: &Value, row: &Value| {
+        let word = |key: &str| row[key].as_str().unwrap().to_owned();
+        let (after, good, serves) = (after.as_str().unwrap(), &row["good"], &row["serves"]);
+        format!(
+            "{after}: {} {} {} good {good} serves {serves}",
+            word("server"),
+            word("virtual_server"),
+            word("real_server")
+        )
+    };
+    let rows = |moment: &Value, key: &str| moment[key].as_array().unwrap().clone();
+    let all = |moment: &Value| -> Vec<String> {
+        let after = &moment["after"];
+        let instances: Vec<String> = rows(moment, "instances").iter().map(|row| line(after, row)).collect();
+        instances.into_iter().chain(rows(moment, "real_servers").iter().map(|row| server(after, row))).collect()
+    };
+    moments.iter().flat_map(all).collect()
 }
 
 /// Plays a case both ways; what differs, if something does.
@@ -69,8 +82,8 @@ fn disagreement(case: &Case, directory: &Path) -> Option<String> {
     let simulated = vipctl(&["simulate", "--json", "--fail", &case.fail], &files);
     let played = vipctl(&["lab", "--json", "--fail", &case.fail, "--daemon", env!("CARGO_BIN_EXE_vipd")], &files);
     let (calculated, real) = (lines(&simulated.standings), lines(&played.standings));
-    let instances = case.servers.len() * case.instances;
-    let whole = calculated.len() == instances * 3;
+    let expected = case.servers.len() * (case.instances + case.reals) * 3;
+    let whole = calculated.len() == expected;
     let well = simulated.code == Some(0) && (played.code == Some(0) || !case.visible);
     if whole && well && calculated == real {
         return None;
@@ -86,7 +99,7 @@ fn disagreement(case: &Case, directory: &Path) -> Option<String> {
     }
     let events = played.whole.lines().filter(|line| !line.contains("\"event\":\"requests\""));
     text += &format!("--- the lab\n{}\n", events.collect::<Vec<_>>().join("\n"));
-    if calculated.len() != instances * 3 || simulated.code != Some(0) {
+    if calculated.len() != expected || simulated.code != Some(0) {
         text += &format!("--- the simulation\n{}\n", simulated.whole);
     }
     Some(text)
@@ -153,9 +166,77 @@ fn a_gateway_that_is_not_there_has_the_same_end_in_both() {
             scope.spawn(move || {
                 let servers = vec![server("balancer-a"), server("balancer-b")];
                 let what = "conf-examples/bfd-to-the-router".to_owned();
-                let case =
-                    Case { kind: "bfd", what, servers, instances: 1, fail: fail.into(), slow: false, visible: true };
+                let case = Case {
+                    kind: "bfd",
+                    what,
+                    servers,
+                    instances: 1,
+                    reals: 0,
+                    fail: fail.into(),
+                    slow: false,
+                    visible: true,
+                };
                 let play = |round: usize| disagreement(&case, &directory.join(format!("{fail}{round}")));
+                let texts: Option<Vec<String>> = (0..=AGAIN).map(play).collect();
+                assert!(texts.is_none(), "{}", texts.unwrap().last().unwrap());
+            });
+        }
+    });
+    std::fs::remove_dir_all(&directory).unwrap();
+}
+
+/// Two directors whose real servers are asked in every way that asks over a network.
+const DIRECTOR: &str = include_str!("agreement/director.conf");
+/// How many of them there are.
+const REALS: usize = 8;
+
+/// A real server fails in each way, as each kind of check meets it: both say who has it out, and who gets the connections.
+#[test]
+fn a_real_server_that_fails_has_the_same_end_in_both() {
+    if !nix::unistd::geteuid().is_root() {
+        assert!(std::env::var_os("VIPD_REQUIRE_NETNS").is_none(), "the lab needs root");
+        eprintln!("skipped: not root");
+        return;
+    }
+    let directory = std::env::temp_dir().join(format!("vipd-real-{}", std::process::id()));
+    std::thread::scope(|scope| {
+        for (number, fail) in [
+            // HTTP_GET; the quorum holds.
+            "server",
+            "server:10.9.0.1:8080=503",
+            // SSL_GET, and UDP_CHECK at the same address.
+            "server:10.9.0.2=hang",
+            // TCP_CHECK does not mind what is answered.
+            "server:10.9.0.3=503",
+            "server:10.9.0.3=dead",
+            // SMTP_CHECK, PING_CHECK.
+            "server:192.0.2.11=slow",
+            "server:192.0.2.12=refuse",
+            "server:192.0.2.12=dead",
+            // DNS_CHECK, by its name.
+            "server:names=refuse",
+            // The only one of its service: the sorry server serves.
+            "server:10.9.0.5",
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let directory = &directory;
+            scope.spawn(move || {
+                let backup = DIRECTOR.replace("priority 150", "priority 100");
+                let servers = vec![("a".to_owned(), DIRECTOR.to_owned()), ("b".to_owned(), backup)];
+                let (what, fail) = ("two directors".to_owned(), fail.to_owned());
+                let case = Case {
+                    kind: "server",
+                    what,
+                    servers,
+                    instances: 1,
+                    reals: REALS,
+                    fail,
+                    slow: false,
+                    visible: true,
+                };
+                let play = |round: usize| disagreement(&case, &directory.join(format!("{number}-{round}")));
                 let texts: Option<Vec<String>> = (0..=AGAIN).map(play).collect();
                 assert!(texts.is_none(), "{}", texts.unwrap().last().unwrap());
             });

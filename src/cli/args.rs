@@ -241,7 +241,9 @@ pub struct Lab {
     pub files: Vec<PathBuf>,
     /// crash (power gone), kill (daemon killed), stop, pause, link[:INTERFACE], script[:NAME], path[:SESSION] (nothing gets
     /// through to the gateway that a BFD session watches, nor back), deaf[:SESSION] (nothing of that gateway reaches it),
-    /// mute[:SESSION] (nothing of it reaches that gateway) or frozen[:SESSION] (that gateway stands still), of the master. Without it the lab only shows the start.
+    /// mute[:SESSION] (nothing of it reaches that gateway), frozen[:SESSION] (that gateway stands still), of the master; or
+    /// server[:ADDRESS[:PORT]][=HOW] (a real server, also by its snmp_name, without one the first: it refuses, or is what HOW says:
+    /// refuse, 503, slow, hang, dead, flap). Without it the lab only shows the start.
     #[arg(long, value_name = "HOW")]
     pub fail: Option<crate::lab::Failure>,
     /// The daemon to run, by default the vipd beside this program. keepalived works too.

@@ -7,7 +7,7 @@ use super::files::{Where, load};
 use super::paint::Paint;
 use super::standing;
 use super::steer;
-use crate::sim::{Report, Scenario, Standing, rehearse, run as play};
+use crate::sim::{Report, Scenario, ServerStanding, Standing, rehearse, run as play};
 use crate::spec::Spec;
 use crate::time::{Interval, Time};
 use serde_json::{Value, json};
@@ -121,7 +121,9 @@ fn machine(report: &Report, scenario: &Scenario, rehearsal: bool) -> Value {
         .enumerate()
         .map(|(number, moment)| {
             let word = standing::MOMENTS.get(number).filter(|_| rehearsal);
-            standing::moment(word.copied().unwrap_or(&moment.after), moment.standings.iter().map(row))
+            let seat = |s: &ServerStanding| standing::seat(&s.server, &s.service, &s.real, s.good, s.serves);
+            let after = word.copied().unwrap_or(&moment.after);
+            standing::moment(after, moment.standings.iter().map(row), moment.servers.iter().map(seat))
         })
         .collect();
     let timeline: Vec<Value> = report

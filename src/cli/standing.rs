@@ -12,7 +12,12 @@ pub fn row(server: &str, instance: &str, state: Option<&str>, addresses: &[IpAdd
     json!({ "server": server, "instance": instance, "state": state, "addresses": addresses })
 }
 
+/// One real server on one director: whether its checks are good, and whether it is in the pool (or would be).
+pub fn seat(server: &str, service: &str, real: &str, good: bool, serves: bool) -> Value {
+    json!({ "server": server, "virtual_server": service, "real_server": real, "good": good, "serves": serves })
+}
+
 /// All of them at one moment.
-pub fn moment(after: &str, rows: impl Iterator<Item = Value>) -> Value {
-    json!({ "after": after, "instances": rows.collect::<Vec<_>>() })
+pub fn moment(after: &str, rows: impl Iterator<Item = Value>, seats: impl Iterator<Item = Value>) -> Value {
+    json!({ "after": after, "instances": rows.collect::<Vec<_>>(), "real_servers": seats.collect::<Vec<_>>() })
 }

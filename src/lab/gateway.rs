@@ -137,7 +137,7 @@ impl Rehearsal {
                 self.audience.note(Instant::now(), &name, text);
             }
             Fact::Gone(_) => return Err(Trouble::new(format!("the agent of {} ended", machine.name))),
-            Fact::Said(..) | Fact::Asked(_) | Fact::Answered(_) => {}
+            Fact::Said(..) | Fact::Asked(_) | Fact::Answered(_) | Fact::Served(..) => {}
         }
         Ok(())
     }

@@ -11,6 +11,8 @@
 
 mod addresses;
 pub mod agent;
+pub mod backends;
+mod balance;
 pub mod client;
 pub mod expect;
 pub mod gateway;
@@ -75,6 +77,9 @@ pub enum Failure {
     Frozen(Option<String>),
     /// A check script fails; by name, else the first one that an instance tracks.
     Script(Option<String>),
+    /// A real server of a virtual server fails: `[ADDRESS[:PORT] or NAME][=HOW]`, as [`chosen`](crate::spec::backend::chosen)
+    /// reads it.
+    Server(String),
 }
 
 /// What is lost on a way that is cut.
@@ -113,18 +118,19 @@ impl std::str::FromStr for Failure {
             "mute" => Ok(Failure::Path(Cut::Mute, None)),
             "frozen" => Ok(Failure::Frozen(None)),
             "script" => Ok(Failure::Script(None)),
-            _ if text == "server" || text.starts_with("server:") || text.starts_with("server=") => {
-                Err("the lab has no real servers: `vipctl simulate --fail server` plays them".into())
-            }
+            "server" => Ok(Failure::Server(String::new())),
+            _ if text.starts_with("server=") => Ok(Failure::Server(text["server".len()..].into())),
             _ => match text.split_once(':') {
                 Some(("script", name)) if !name.is_empty() => Ok(Failure::Script(Some(name.into()))),
                 Some(("path", name)) if !name.is_empty() => Ok(Failure::Path(Cut::Both, Some(name.into()))),
                 Some(("deaf", name)) if !name.is_empty() => Ok(Failure::Path(Cut::Deaf, Some(name.into()))),
                 Some(("mute", name)) if !name.is_empty() => Ok(Failure::Path(Cut::Mute, Some(name.into()))),
+                Some(("server", which)) if !which.is_empty() => Ok(Failure::Server(which.into())),
                 Some(("frozen", name)) if !name.is_empty() => Ok(Failure::Frozen(Some(name.into()))),
                 Some(("link", name)) if !name.is_empty() => Ok(Failure::Link(Some(name.into()))),
-                _ => Err("expected crash, kill, pause, stop, link, link:INTERFACE, script, script:NAME, or path, deaf, mute or \
-                          frozen, each optionally with :SESSION"
+                _ => Err("expected crash, kill, pause, stop, link, link:INTERFACE, script, script:NAME, \
+                          server[:ADDRESS[:PORT]][=refuse, 503, slow, hang, dead or flap], or path, deaf, mute or frozen, each \
+                          optionally with :SESSION"
                     .into()),
             },
         }
@@ -141,6 +147,12 @@ pub trait Audience {
     fn note(&mut self, _at: Instant, _server: &str, _text: &str) {}
     /// The rehearsal did something to a server.
     fn act(&mut self, _at: Instant, _server: &str, _text: &str) {}
+    /// A director takes a real server out, or puts it in; `text` says it with the reason.
+    fn server(&mut self, at: Instant, director: &str, _service: &str, _real: &str, _good: bool, text: &str) {
+        self.note(at, director, text);
+    }
+    /// A request at a virtual server has an answer, or will not have one.
+    fn served(&mut self, _service: &str, _answer: &client::Answer) {}
     /// The client has sent a request.
     fn asked(&mut self, _at: Instant) {}
     /// A request has an answer, or will not have one.

@@ -8,8 +8,9 @@ use futures_util::TryStreamExt;
 use netlink_packet_route::address::AddressAttribute;
 use netlink_packet_route::link::{InfoData, InfoVeth, LinkMessage};
 use netlink_packet_route::neighbour::NeighbourState;
-use nix::sched::{CloneFlags, unshare};
-use rtnetlink::{Handle, LinkBridge, LinkUnspec, LinkVeth, new_connection};
+use netlink_packet_route::rule::RuleAction;
+use nix::sched::{CloneFlags, setns, unshare};
+use rtnetlink::{Handle, LinkBridge, LinkUnspec, LinkVeth, RouteMessageBuilder, new_connection};
 use std::fs::File;
 use std::net::IpAddr;
 use std::os::fd::AsRawFd;
@@ -163,6 +164,71 @@ impl Net {
         let mut wrong = wrong;
         let message = std::mem::take(wrong.message_mut());
         neighbours.del(message).execute().await.map_err(|e| netlink("neighbour", &e))
+    }
+
+    /// Gives an interface an address without a network.
+    ///
+    /// # Errors
+    /// Those of netlink.
+    pub async fn remember(&self, interface: &str, address: IpAddr) -> Result<(), Trouble> {
+        let index = self.index(interface).await?;
+        let whole = if address.is_ipv4() { 32 } else { 128 };
+        let add = self.handle.address().add(index, address, whole).execute();
+        add.await.map_err(|e| netlink(&address.to_string(), &e))
+    }
+
+    /// Gives the loopback interface an address.
+    ///
+    /// # Errors
+    /// Those of netlink.
+    pub async fn loopback(&self, address: IpAddr) -> Result<(), Trouble> {
+        self.remember("lo", address).await
+    }
+
+    /// What comes from an address is routed by a table of its own first.
+    ///
+    /// # Errors
+    /// Those of netlink.
+    pub async fn from(&self, address: IpAddr, table: u32) -> Result<(), Trouble> {
+        let rule = self.handle.rule().add().table_id(table).action(RuleAction::ToTable);
+        let added = match address {
+            IpAddr::V4(own) => rule.v4().source_prefix(own, 32).execute().await,
+            IpAddr::V6(own) => rule.v6().source_prefix(own, 128).execute().await,
+        };
+        added.map_err(|e| netlink("rule", &e))
+    }
+
+    /// In `table`, the way to one address leads through another, instead of what led there before.
+    ///
+    /// # Errors
+    /// Those of netlink.
+    pub async fn route(&self, interface: &str, to: IpAddr, via: IpAddr, table: u32) -> Result<(), Trouble> {
+        let index = self.index(interface).await?;
+        let builder = RouteMessageBuilder::<IpAddr>::new().output_interface(index).table_id(table);
+        let whole = if to.is_ipv4() { 32 } else { 128 };
+        let message = builder.destination_prefix(to, whole).and_then(|builder| builder.gateway(via));
+        let message = message.map_err(|e| Trouble::new(format!("the lab's network, route: {e}")))?.build();
+        self.handle.route().add(message).replace().execute().await.map_err(|e| netlink("route", &e))
+    }
+
+    /// Writes settings below /proc/sys/net: (path, value).
+    ///
+    /// # Errors
+    /// The namespace cannot be entered; a setting that this kernel does not have is passed over.
+    pub fn settings(&self, all: &'static [(&str, &str)]) -> Result<(), Trouble> {
+        let door = self.door()?;
+        let entered = std::thread::spawn(move || {
+            setns(door, CloneFlags::CLONE_NEWNET)?;
+            for (path, value) in all {
+                let _ = std::fs::write(format!("/proc/sys/net/{path}"), value);
+            }
+            Ok::<(), nix::Error>(())
+        });
+        match entered.join() {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(e)) => Err(Trouble::new(format!("cannot enter the network namespace: {e}"))),
+            Err(_) => Err(Trouble::new("cannot enter the network namespace")),
+        }
     }
 
     /// The index of the interface that has an address.

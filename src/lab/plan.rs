@@ -4,7 +4,10 @@
 //! source or peer address belongs to a server; other addresses are chosen beside the virtual ones. Pure: makes nothing.
 
 use super::Trouble;
+use super::backends::plan::{WIRE, addresses as real_addresses, farm, strange};
+use super::backends::{Farm, Place, Stand, Talk};
 use super::gateway::{Gateway, gateways, other_end};
+use crate::spec::balance::{Protocol, Target};
 use crate::spec::{InstanceSpec, Spec, TieTarget, Transport};
 use crate::time::Interval;
 use crate::wire::Family;
@@ -42,7 +45,38 @@ pub struct Plan {
     /// The virtual address that is asked, and the instance that has it on each server (`None`: not there).
     pub target: SocketAddr,
     pub instances: Vec<Option<usize>>,
+    /// Where the real servers of virtual servers are.
+    pub farm: Farm,
+    pub checks: Checks,
+    /// Virtual servers that the client asks as well; none where the kernel cannot balance.
+    pub asked: Vec<Asked>,
 }
+
+/// What becomes of virtual servers.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Checks {
+    /// There are none, or they are left out (`-P`).
+    Left,
+    /// Real servers are checked; the kernel has no IPVS and balances nothing.
+    Checked,
+    Balanced,
+}
+
+/// A virtual server that the client asks.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Asked {
+    pub at: SocketAddr,
+    pub udp: bool,
+}
+
+impl std::fmt::Display for Asked {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} ({})", self.at, if self.udp { "udp" } else { "tcp" })
+    }
+}
+
+/// Where the client asks for the director itself, when port 80 is balanced: the first of these that is not.
+const DIRECTORS: std::ops::Range<u16> = 8079..8179;
 
 /// An address and the length of its network's prefix.
 pub type Network = (IpAddr, u8);
@@ -52,7 +86,7 @@ impl Plan {
     /// There is nothing to rehearse: no virtual address that a client could use.
     pub fn new(servers: Vec<Server>) -> Result<Plan, Trouble> {
         let (target, home) = target(&servers)?;
-        let segments = segments(&servers);
+        let mut segments = segments(&servers);
         let taken = taken(&servers);
         let mut given = BTreeSet::new();
         let mut ports = Vec::new();
@@ -76,8 +110,67 @@ impl Plan {
             .iter()
             .map(|s| s.spec.instances.iter().position(|i| i.claim.addresses.iter().any(|a| a.address == target)))
             .collect();
+        let wire = segments.len();
+        for (at, own) in ports.iter_mut().enumerate().filter(|(at, _)| servers[*at].balances()) {
+            let there = strange(&servers, own).into_iter().filter_map(|network| {
+                let address = free(network, 101 + at as u32, &taken, &given)?;
+                given.insert(address);
+                Some((address, network.1))
+            });
+            let there: Vec<Network> = there.collect();
+            if !there.is_empty() {
+                own.push((wire, there));
+            }
+        }
+        if ports.iter().flatten().any(|(segment, _)| *segment == wire) {
+            segments.push(WIRE.into());
+        }
         let gateways = gateways(&servers, &ports);
-        Ok(Plan { servers, segments, ports, gateways, client, target: SocketAddr::new(target, 80), instances })
+        let farm = farm(&servers, &ports, &gateways, &taken, &mut given);
+        let checks = if servers.iter().any(Server::balances) { Checks::Checked } else { Checks::Left };
+        let (target, asked) = (SocketAddr::new(target, 80), Vec::new());
+        Ok(Plan { servers, segments, ports, gateways, client, target, instances, farm, checks, asked })
+    }
+
+    /// From here on the kernel balances: the client asks the virtual servers too, and the directors at a port that is not
+    /// balanced. `false`, and nothing is changed: every port is, so the client could not tell the directors apart.
+    pub fn balance(&mut self) -> bool {
+        let mut all: Vec<(IpAddr, Option<u16>, bool)> = Vec::new();
+        for service in self.servers.iter().flat_map(|server| &server.spec.balance.services) {
+            if let Target::Address(end) = &service.target
+                && let Some(protocol @ (Protocol::Tcp | Protocol::Udp)) = service.protocol
+            {
+                all.push((end.address, end.port.filter(|port| *port != 0), protocol == Protocol::Udp));
+            }
+        }
+        let taken = |port: u16| {
+            let here = |(address, own, udp): &(IpAddr, Option<u16>, bool)| {
+                *address == self.target.ip() && !udp && own.is_none_or(|own| own == port)
+            };
+            all.iter().any(here)
+        };
+        let Some(port) = std::iter::once(80).chain(DIRECTORS).find(|port| !taken(*port)) else { return false };
+        let held: BTreeSet<IpAddr> = (0..self.servers.len()).flat_map(|at| self.virtual_addresses(at)).collect();
+        for (address, port, udp) in all.into_iter().filter(|(address, ..)| held.contains(address)) {
+            let Some(port) = port else { continue };
+            let asked = Asked { at: SocketAddr::new(address, port), udp };
+            if !self.asked.contains(&asked) {
+                self.asked.push(asked);
+            }
+        }
+        if port != self.target.port() {
+            self.target.set_port(port);
+            let stand = |(at, server): (usize, &Server)| Stand {
+                place: Place::Server(at),
+                at: SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), port),
+                udp: false,
+                name: server.name.clone(),
+                talk: Talk::default(),
+            };
+            self.farm.stands.extend(self.servers.iter().enumerate().map(stand));
+        }
+        self.checks = Checks::Balanced;
+        true
     }
 
     /// The instance of a server that holds the address that is asked.
@@ -198,6 +291,12 @@ fn taken(servers: &[Server]) -> BTreeSet<IpAddr> {
         all.extend(session.source);
         all.insert(session.neighbor);
     }
+    for service in servers.iter().flat_map(|s| &s.spec.balance.services) {
+        if let Target::Address(end) = &service.target {
+            all.insert(end.address);
+        }
+    }
+    all.extend(real_addresses(servers));
     all
 }
 
@@ -317,7 +416,12 @@ fn named(servers: &[Server], at: usize, segment: &str) -> Vec<IpAddr> {
     found
 }
 
-fn free(network: Network, wanted: u32, taken: &BTreeSet<IpAddr>, given: &BTreeSet<IpAddr>) -> Option<IpAddr> {
+pub(super) fn free(
+    network: Network,
+    wanted: u32,
+    taken: &BTreeSet<IpAddr>,
+    given: &BTreeSet<IpAddr>,
+) -> Option<IpAddr> {
     let hosts: u32 = match network.0 {
         IpAddr::V4(_) => (1u32.checked_shl(32 - u32::from(network.1)).unwrap_or(u32::MAX)).saturating_sub(2).min(4000),
         IpAddr::V6(_) => 4000,

@@ -6,17 +6,21 @@
 use super::Audience;
 use super::Failure;
 use super::Trouble;
+use super::backends::Ailing;
+use super::backends::machine::RealServers;
+use super::balance::Known;
 use super::client::{self, Answer};
 use super::expect::{Damage, holders};
 use super::net::{Cable, Net};
-use super::plan::{Plan, Server};
+use super::plan::{Checks, Plan};
 use super::server::Machine;
-use super::verdict::{Gap, Standing, Step, Verdict};
+use super::verdict::{Gap, ServerStep, Standing, Step, Verdict};
 use super::web;
 use super::words::{Order, Who, Word};
+use crate::spec::backend::Health;
 use crate::spec::{Command, TieTarget};
 use nix::sys::signal::Signal;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -29,6 +33,8 @@ pub(super) enum Fact {
     Gone(usize),
     Asked(Instant),
     Answered(Answer),
+    /// At a virtual server, by position in [`Plan::asked`].
+    Served(usize, Answer),
 }
 
 /// A holder counts when it has answered for so long without anybody between.
@@ -52,6 +58,14 @@ pub struct Rehearsal {
     pub(super) damage: Damage,
     /// When a daemon last told a state, or an address came or went.
     pub(super) changed: Instant,
+    pub(super) real: RealServers,
+    /// Real servers that something was done to.
+    pub(super) ailing: Ailing,
+    /// What each daemon has said of its real servers.
+    pub(super) known: Vec<Known>,
+    /// Daemons that nobody listens to any more.
+    pub(super) unheard: BTreeSet<usize>,
+    pub(super) served: Vec<(usize, Answer)>,
 }
 
 impl Rehearsal {
@@ -67,11 +81,27 @@ impl Rehearsal {
         let holder = started.holder;
         let good = started.good();
         verdict.start = Some(started);
-        verdict.standings.push(self.standings().await?);
+        let sick = match (fail, holder.filter(|_| good)) {
+            (Some(how), Some(at)) => self.meant(at, how)?,
+            _ => None,
+        };
+        if let Some((who, _)) = sick {
+            verdict.servers.push(self.settle_servers(who).await?);
+        }
+        self.stand(&mut verdict).await?;
+        if !verdict.servers.iter().all(ServerStep::good) {
+            return Ok(verdict);
+        }
         if let (Some(how), Some(at), true) = (fail, holder, good) {
             verdict.failed_server = at;
             let moment = Instant::now();
-            verdict.deed = Some(self.fail(at, how).await?);
+            verdict.deed = Some(match sick {
+                Some((who, health)) => self.ail(who, health).await?,
+                None => self.fail(at, how).await?,
+            });
+            if let Some((who, _)) = sick {
+                verdict.servers.push(self.settle_servers(who).await?);
+            }
             let mut step = self.settle(holder).await?;
             step.after = step.after.map(|a| a + step.start.saturating_duration_since(moment));
             let after = step.holder;
@@ -79,16 +109,30 @@ impl Rehearsal {
             self.pass(Duration::from_millis(1200)).await?;
             let over = Instant::now();
             verdict.takeover = Some((step, self.gap(moment, over)));
-            verdict.standings.push(self.standings().await?);
+            self.stand(&mut verdict).await?;
             let mended = Instant::now();
-            self.mend(at, how).await?;
+            match sick {
+                Some((who, _)) => {
+                    self.ail(who, Health::Up).await?;
+                    verdict.servers.push(self.settle_servers(who).await?);
+                }
+                None => self.mend(at, how).await?,
+            }
             // Whoever was paused while it was master comes back as one: nobody has to be preempted.
             let step = self.settle(after.filter(|_| *how != Failure::Pause)).await?;
             self.pass(Duration::from_millis(1200)).await?;
             verdict.recovery = Some((step, self.gap(mended, Instant::now())));
-            verdict.standings.push(self.standings().await?);
+            self.stand(&mut verdict).await?;
         }
         Ok(verdict)
+    }
+
+    /// Notes where everything stands.
+    async fn stand(&mut self, verdict: &mut Verdict) -> Result<(), Trouble> {
+        verdict.standings.push(self.standings().await?);
+        verdict.seats.push(self.server_standings());
+        verdict.misled.extend(self.misled());
+        Ok(())
     }
 
     /// Where every instance stands, once nobody says anything new.
@@ -175,10 +219,10 @@ impl Rehearsal {
 
     async fn start_daemon(&mut self, at: usize) -> Result<(), Trouble> {
         let argv = ["-n", "-l", "-D", "-G", "-f", "/etc/keepalived/keepalived.conf"].map(str::to_owned);
-        // There are no real servers here, and what is balanced to nobody answers nobody.
-        let alone = self.plan.servers.get(at).is_some_and(Server::balances).then(|| "-P".to_owned());
+        let alone = (self.plan.checks == Checks::Left).then(|| "-P".to_owned());
         let argv = std::iter::once(self.daemon.to_string_lossy().into_owned()).chain(argv).chain(alone).collect();
-        self.machines[at].order(&Order::Start { who: Who::Daemon, argv, environment: BTreeMap::new() }).await
+        self.machines[at].order(&Order::Start { who: Who::Daemon, argv, environment: BTreeMap::new() }).await?;
+        self.listen_to(at).await
     }
 
     /// Waits until one of the right servers answers steadily; where `before` may keep the address, for as long as a
@@ -249,7 +293,7 @@ impl Rehearsal {
                 None => return Err(Trouble::new("the lab is gone")),
             }
         }
-        Ok(())
+        self.follow().await
     }
 
     fn take(&mut self, fact: Fact) -> Result<(), Trouble> {
@@ -266,6 +310,14 @@ impl Rehearsal {
                 self.audience.answer(&answer);
                 self.answers.push(answer);
             }
+            Fact::Served(number, answer) => {
+                if let Some(asked) = self.plan.asked.get(number) {
+                    self.audience.served(&asked.to_string(), &answer);
+                }
+                self.served.push((number, answer));
+            }
+            Fact::Said(at, Word::Line { who: Who::Watch, text }) => self.hear_events(at, &text),
+            Fact::Said(at, Word::Ended { who: Who::Watch, .. }) => drop(self.unheard.insert(at)),
             Fact::Said(at, Word::Line { who, text }) => {
                 let machine = &mut self.machines[at];
                 if let Some((instance, state)) = machine.hear(who, &text) {
@@ -287,6 +339,7 @@ impl Rehearsal {
                 machine.running.remove(&who);
                 if who == Who::Daemon {
                     machine.states.clear();
+                    self.known[at] = Known::default();
                     self.changed = now;
                 }
                 let how = match (code, signal) {
@@ -345,7 +398,7 @@ impl Rehearsal {
             Failure::Stop => format!("{} is stopped (SIGTERM)", self.daemon_name()),
             Failure::Link(None) => "the cables are pulled".to_owned(),
             Failure::Link(Some(interface)) => format!("the cable of {interface} is pulled"),
-            Failure::Path(..) | Failure::Frozen(_) | Failure::Script(_) => {
+            Failure::Path(..) | Failure::Frozen(_) | Failure::Server(_) | Failure::Script(_) => {
                 let spec = script.and_then(|s| self.plan.servers[at].spec.scripts.get(s));
                 let name = spec.map_or("", |s| &*s.name);
                 match self.asks_the_web(at, script) {
@@ -372,8 +425,8 @@ impl Rehearsal {
                 let path = self.program(at, script)?;
                 self.machines[at].order(&Order::Break { path }).await?;
             }
-            // Done above.
-            Failure::Path(..) | Failure::Frozen(_) => {}
+            // Done above, or by who knows of real servers.
+            Failure::Path(..) | Failure::Frozen(_) | Failure::Server(_) => {}
         }
         Ok(format!("on {name}: {what}"))
     }
@@ -422,6 +475,7 @@ impl Rehearsal {
                 self.audience.act(Instant::now(), &name, &what);
                 Ok(())
             }
+            Failure::Server(_) => Ok(()),
             Failure::Script(_) => {
                 self.audience.act(Instant::now(), &name, "the check works again");
                 let path = self.program(at, failing)?;

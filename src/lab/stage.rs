@@ -2,14 +2,18 @@
 
 use super::Audience;
 use super::Trouble;
+use super::backends::Ailing;
+use super::backends::machine::{RealServers, forwards};
+use super::balance::Known;
 use super::client;
 use super::expect::Damage;
 use super::net::Net;
-use super::plan::Plan;
+use super::plan::{Checks, Plan};
 use super::rehearsal::Rehearsal;
 use super::server::Machine;
 use super::web;
 use super::words::NodePlan;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// What a lab is made of.
@@ -40,6 +44,9 @@ impl Stage {
         let mut webs = Vec::new();
         for (at, server) in plan.servers.iter().enumerate() {
             let net = Net::new().await?;
+            if plan.checks == Checks::Balanced {
+                forwards(&net)?;
+            }
             let mut cables = Vec::new();
             for (segment, own) in &plan.ports[at] {
                 let port = format!("p{at}s{segment}");
@@ -81,7 +88,12 @@ impl Stage {
             let port = format!("pcs{segment}");
             switch.plug(bridges[*segment], &client, &format!("client{segment}"), own, &port).await?;
         }
-        client::start(client.door()?, plan.target, tell)?;
+        let real = match plan.checks {
+            Checks::Left => RealServers::nobody(),
+            _ => RealServers::build(&plan, &switch, &bridges, &machines, &gateways).await?,
+        };
+        client::start(client.door()?, plan.target, plan.asked.clone(), tell)?;
+        let known = vec![Known::default(); plan.servers.len()];
         let (answers, damage, changed) = (Vec::new(), Damage::default(), std::time::Instant::now());
         Ok(Rehearsal {
             plan,
@@ -96,6 +108,11 @@ impl Stage {
             webs,
             damage,
             changed,
+            real,
+            ailing: Ailing::new(),
+            known,
+            unheard: BTreeSet::new(),
+            served: Vec::new(),
         })
     }
 }

@@ -1,5 +1,6 @@
 //! How a rehearsal went: facts and judgement. The sentences are the printer's.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
@@ -41,6 +42,51 @@ pub struct Standing {
     pub addresses: Vec<IpAddr>,
 }
 
+/// Where one real server of one director stands.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ServerStanding {
+    pub server: String,
+    /// The virtual server, and the real one, as the daemon calls them.
+    pub service: String,
+    pub real: String,
+    /// None of its checks is bad.
+    pub good: bool,
+    /// It is in the pool, or would be where the kernel cannot balance.
+    pub serves: bool,
+}
+
+/// What became of the real server that failed, on one director.
+#[derive(Clone, Debug)]
+pub struct Judged {
+    pub director: String,
+    pub service: String,
+    pub real: String,
+    pub good: bool,
+    /// It is as its checks must find it; `None`: nobody can say.
+    pub right: Option<bool>,
+    /// What the last check that changed found.
+    pub why: String,
+    pub changed: Instant,
+    /// From the deed to the change, if there was one.
+    pub after: Option<Duration>,
+}
+
+/// One wait for real servers.
+#[derive(Clone, Debug, Default)]
+pub struct ServerStep {
+    /// Of the real server that is about to fail, or has failed.
+    pub rows: Vec<Judged>,
+    /// Who answered the client in the end, by virtual server; `None`: nobody. Empty where the kernel does not balance.
+    pub answers: BTreeMap<String, BTreeMap<Option<String>, usize>>,
+}
+
+impl ServerStep {
+    /// Every director judges as its checks must.
+    pub fn good(&self) -> bool {
+        !self.rows.is_empty() && self.rows.iter().all(|row| row.right != Some(false))
+    }
+}
+
 /// All that is known at the end.
 #[derive(Clone, Debug, Default)]
 pub struct Verdict {
@@ -54,12 +100,20 @@ pub struct Verdict {
     pub recovery: Option<(Step, Gap)>,
     /// Of every instance after the start, after the failure and after the recovery, as far as it came to them.
     pub standings: Vec<Vec<Standing>>,
+    /// The same of every real server.
+    pub seats: Vec<Vec<ServerStanding>>,
+    /// Of a real server that fails: before, after the failure and after the recovery, as far as it came to them.
+    pub servers: Vec<ServerStep>,
+    /// What is wrong with who answered the client at the virtual servers, in sentences.
+    pub misled: Vec<String>,
 }
 
 impl Verdict {
     /// The address answered before, moved to the right server, and came back to the right one.
     pub fn good(&self) -> bool {
         self.start.as_ref().is_some_and(Step::good)
+            && self.servers.iter().all(ServerStep::good)
+            && self.misled.is_empty()
             && (self.deed.is_none()
                 || (self.takeover.as_ref().is_some_and(|(s, _)| s.good())
                     && self.recovery.as_ref().is_some_and(|(s, _)| s.good())))

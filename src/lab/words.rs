@@ -30,6 +30,8 @@ pub struct NodePlan {
 pub enum Who {
     Daemon,
     Web,
+    /// `vipctl watch`: what the daemon says of its real servers.
+    Watch,
 }
 
 /// What the process of a server is told to do.

@@ -77,7 +77,7 @@ impl Bounds {
         let sealed = instances().any(|i| matches!(i.auth, Auth::Ah(_)));
         let overlap = interval.times(if sealed { 2 } else { 1 }) + arrival.times(if sealed { 2 } else { 1 }) + kernel;
         let servers = specs.iter().flat_map(|spec| &spec.balance.services).flat_map(|service| &service.servers);
-        let servers = servers.map(|server| super::balance::bound(server, late)).max();
+        let servers = servers.map(|server| crate::spec::backend::bound(server, late)).max();
         Bounds {
             servers: servers.unwrap_or_default(),
             refusal,

@@ -36,12 +36,12 @@ mod wording;
 mod world;
 
 pub use crate::random::Random;
-pub use balance::Health;
+pub use crate::spec::backend::Health;
 pub use bounds::Bounds;
 pub use law::{Law, Violation};
 pub use outlook::{Outlook, outlook};
 pub use rehearse::rehearse;
-pub use report::{Entry, Moment, Owner, Report, Standing};
+pub use report::{Entry, Moment, Owner, Report, ServerStanding, Standing};
 pub use router::{Make, Router, real};
 pub use scenario::{Act, Conduct, Edit, LanSettings, Mood, Scenario, ScenarioError, Way, interval};
 pub use shrink::shrink;

@@ -5,9 +5,11 @@ use super::bfd::seat::Seat;
 use super::clocks::Clock;
 use super::kernel::Kernel;
 use super::lan::Lan;
-use super::report::Standing;
+use super::report::{ServerStanding, Standing};
 use super::router::Router;
 use super::scenario::Conduct;
+use crate::balance::snapshot::{ServerView, ServiceView};
+use crate::spec::balance::VirtualServer;
 use crate::spec::{IfName, InstanceId, InstanceSpec, Spec, TieTarget};
 use crate::time::{Interval, Time};
 use crate::vrrp::io::{Attempt, Exit, Fault, Input, LinkFact, Outcome, Port, RxMeta, TrackValue, Tracker, Wall};
@@ -127,6 +129,24 @@ impl Node {
             }
         };
         self.spec.instances.iter().enumerate().map(stand).collect()
+    }
+
+    /// Where every real server stands on it.
+    pub fn server_standings(&self, now: Time) -> Vec<ServerStanding> {
+        let snapshot = self.post.director.as_ref().map(|director| director.snapshot(now));
+        let services = snapshot.iter().flat_map(|snapshot| snapshot.services.iter().zip(&self.spec.balance.services));
+        let of = |(view, own): (&ServiceView, &VirtualServer)| -> Vec<ServerStanding> {
+            let pool = view.quorum || own.sorry.is_none();
+            let seat = |server: &ServerView| ServerStanding {
+                server: self.name.clone(),
+                service: view.info.text.clone(),
+                real: server.info.text.clone(),
+                good: server.failed == 0,
+                serves: pool && server.up && server.weight > 0,
+            };
+            view.servers.iter().map(seat).collect()
+        };
+        services.flat_map(of).collect()
     }
 
     /// A daemon runs and is not stopped.

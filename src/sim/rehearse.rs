@@ -1,10 +1,9 @@
 //! From one word ("kill") to a scenario: the master fails in that way once everything has settled, and recovers later.
 
-use super::balance::Health;
 use super::bounds::Bounds;
 use super::lan::interfaces;
 use super::scenario::{Act, Conduct, Scenario, Way};
-use crate::spec::balance::{Endpoint, RealServer};
+use crate::spec::backend::{self, Health};
 use crate::spec::{ScriptSpec, Spec, Tie, TieTarget};
 use crate::time::{Interval, Time};
 use crate::wire::Family;
@@ -78,7 +77,7 @@ pub fn rehearse(fail: &str, specs: &[(String, Spec)]) -> Result<Scenario, String
             (act(Conduct::Fail), act(Conduct::by_nature(&script.run)))
         }
         "server" => {
-            let (server, health) = server(name, spec, argument)?;
+            let (server, health) = backend::chosen(name, spec, argument.unwrap_or_default())?;
             (vec![Act::Server { server, health }], vec![Act::Server { server, health: Health::Up }])
         }
         "cut" => (vec![Act::Partition(vec![vec![node]])], vec![Act::Heal]),
@@ -99,35 +98,6 @@ pub fn rehearse(fail: &str, specs: &[(String, Spec)]) -> Result<Scenario, String
     }
     scenario.run = settle.times(3);
     Ok(scenario)
-}
-
-/// The real server that fails, and how: `[ADDRESS[:PORT] or NAME][=HOW]`.
-fn server(node: &str, spec: &Spec, argument: Option<&str>) -> Result<(Endpoint, Health), String> {
-    let all = || spec.balance.services.iter().flat_map(|service| &service.servers);
-    let (who, how) = argument.unwrap_or_default().split_once('=').unwrap_or((argument.unwrap_or_default(), "refuse"));
-    let named = all().find(|own| own.snmp_name.as_deref() == Some(who) || who.is_empty());
-    let endpoint = match named {
-        Some(own) => own.endpoint,
-        None if who.is_empty() => return Err(format!("{node} has no real_server")),
-        None => {
-            let wanted = super::scenario::endpoint(who)?;
-            let same = |own: &RealServer| {
-                own.endpoint.address == wanted.address && (wanted.port.is_none() || own.endpoint.port == wanted.port)
-            };
-            all().any(same).then_some(wanted).ok_or_else(|| format!("{node} has no real_server {wanted}"))?
-        }
-    };
-    let waits = all().flat_map(|own| &own.checkers).map(super::balance::limit).max().unwrap_or_default();
-    let health = match how {
-        "refuse" => Health::Refuse,
-        "503" => Health::Error,
-        "slow" => Health::Slow(waits.times(2)),
-        "hang" => Health::Hang,
-        "dead" => Health::Dead,
-        "flap" => Health::Flap,
-        other => return Err(format!("{other} is none of: refuse, 503, slow, hang, dead, flap")),
-    };
-    Ok((endpoint, health))
 }
 
 /// Whole seconds after which nothing may move any more.

@@ -54,6 +54,19 @@ pub struct Standing {
     pub addresses: Vec<IpAddr>,
 }
 
+/// Where one real server of one director stands.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ServerStanding {
+    pub server: Box<str>,
+    /// The virtual server, and the real one, in keepalived's words.
+    pub service: Box<str>,
+    pub real: Box<str>,
+    /// None of its checks is bad.
+    pub good: bool,
+    /// It gets connections.
+    pub serves: bool,
+}
+
 /// Where everybody stands just before something is done to them, or at the end.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Moment {
@@ -61,6 +74,7 @@ pub struct Moment {
     /// What was done last; "start" if nothing was.
     pub after: String,
     pub standings: Vec<Standing>,
+    pub servers: Vec<ServerStanding>,
 }
 
 /// What came of a run.
@@ -179,7 +193,8 @@ impl Chronicle {
     pub fn moment(&mut self, at: Time, nodes: &[Node]) {
         if self.record && self.moments.last().is_none_or(|moment| moment.at < at) {
             let standings = nodes.iter().flat_map(|node| node.standings(at)).collect();
-            self.moments.push(Moment { at, after: std::mem::take(&mut self.after), standings });
+            let servers = nodes.iter().flat_map(|node| node.server_standings(at)).collect();
+            self.moments.push(Moment { at, after: std::mem::take(&mut self.after), standings, servers });
         }
     }
 

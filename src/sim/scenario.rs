@@ -15,8 +15,8 @@
 //! random world can be handed to `vipctl simulate` as it stands. This file knows words and times only; names are
 //! looked up by the world.
 
-use super::balance::Health;
 use crate::spec::Run;
+use crate::spec::backend::{Health, endpoint};
 use crate::spec::balance::Endpoint;
 use crate::time::{Interval, Time};
 
@@ -466,13 +466,6 @@ fn lan(words: &mut Words<'_>, mut settings: LanSettings) -> Result<LanSettings, 
         }
     }
     Ok(settings)
-}
-
-/// `10.1.0.2`, `10.1.0.2:8080`, `[2001:db8::2]:80`.
-pub(super) fn endpoint(word: &str) -> Result<Endpoint, String> {
-    let whole = word.parse::<std::net::SocketAddr>().map(|at| Endpoint { address: at.ip(), port: Some(at.port()) });
-    let bare = || word.parse().map(|address| Endpoint { address, port: None });
-    whole.or_else(|_| bare()).map_err(|_| format!("{word} is not ADDRESS or ADDRESS:PORT of a server"))
 }
 
 /// `5%`, `0.25%`: parts in a million.

@@ -1,8 +1,8 @@
 //! A scenario as the text that reads as itself: the other direction of [`scenario`](super::scenario). Written for replay
 //! and for people; nothing is decided here.
 
-use super::balance::Health;
 use super::scenario::{Act, Conduct, Edit, LanSettings, Mood, Scenario, Way};
+use crate::spec::backend::Health;
 use crate::time::Time;
 use std::fmt;
 

@@ -4,6 +4,7 @@
 //! every rule between keywords is already applied: who reads a `Spec` never asks "was it set?". A `Spec` is replaced
 //! as a whole on reload; nothing changes in place.
 
+pub mod backend;
 pub mod balance;
 pub mod bfd;
 mod claim;

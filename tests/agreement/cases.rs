@@ -17,6 +17,8 @@ pub struct Case {
     pub servers: Vec<(String, String)>,
     /// Instances on every server.
     pub instances: usize,
+    /// Real servers of a server.
+    pub reals: usize,
     pub fail: String,
     /// Adverts come slowly, and so does everything else.
     pub slow: bool,
@@ -99,6 +101,7 @@ pub fn case(number: usize) -> Case {
         what,
         servers,
         instances: if kind == "group" { 2 } else { 1 },
+        reals: 0,
         slow: shape.advert == "1",
         visible: kind != "vmac" || !matches!(fail, "kill" | "pause"),
         fail: fail.to_owned(),

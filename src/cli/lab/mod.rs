@@ -11,8 +11,9 @@ use super::args::Lab;
 use super::files::{Where, load};
 use super::paint::Paint;
 use super::steer;
+use crate::kernel::ipvs::Ipvs;
 use crate::lab::Audience as _;
-use crate::lab::plan::{Plan, Server};
+use crate::lab::plan::{Checks, Plan, Server};
 use crate::lab::rehearsal::Rehearsal;
 use crate::lab::stage::Stage;
 use crate::lab::verdict::Verdict;
@@ -55,10 +56,7 @@ pub(crate) fn run(args: &Lab) -> Outcome {
 
 async fn rehearse(args: &Lab, plan: Plan, daemon: PathBuf) -> Result<Verdict, Trouble> {
     let mut timeline = Timeline::new(args.json, plan.servers.iter().map(|s| s.name.len()));
-    if plan.servers.iter().any(Server::balances) {
-        let text = "virtual servers are left out (-P), since the lab has no real servers: `vipctl simulate --fail server` plays them";
-        timeline.note(Instant::now(), "lab", text);
-    }
+    let plan = balancing(plan, &daemon, &mut timeline).await;
     let vipctl = PathBuf::from("/proc/self/exe");
     let stage = Stage { plan, daemon, vipctl, logs: args.logs.clone() };
     let mut lab = stage.build(Box::new(timeline)).await?;
@@ -67,6 +65,41 @@ async fn rehearse(args: &Lab, plan: Plan, daemon: PathBuf) -> Result<Verdict, Tr
         hold(&mut lab).await?;
     }
     Ok(verdict)
+}
+
+/// What this kernel and this daemon can do with virtual servers, and says so.
+async fn balancing(mut plan: Plan, daemon: &Path, timeline: &mut Timeline) -> Plan {
+    if plan.checks == Checks::Left {
+        return plan;
+    }
+    let mut say = |text: &str| timeline.note(Instant::now(), "lab", text);
+    // What it finds of its servers is asked of the daemon itself, and only vipd answers.
+    if daemon.file_name().is_none_or(|name| name != "vipd") {
+        say(
+            "virtual servers are left out (-P): which real servers are good is asked of vipd, and this is another daemon",
+        );
+        plan.checks = Checks::Left;
+        return plan;
+    }
+    if !Ipvs::is_there().await {
+        say(
+            "this kernel has no IPVS and balances nothing: the director itself answers the client. The checks of real servers \
+             are real, and it is told who would get the traffic",
+        );
+    } else if !plan.balance() {
+        say(
+            "virtual servers are left out (-P): every port of the virtual address is balanced, so the client could not tell the \
+             directors apart",
+        );
+        plan.checks = Checks::Left;
+        return plan;
+    } else {
+        say(
+            "this kernel balances: the client asks the virtual servers too, and every real server answers with its name",
+        );
+    }
+    plan.farm.notes.iter().for_each(|note| say(note));
+    plan
 }
 
 /// Keeps the lab until Ctrl-C.

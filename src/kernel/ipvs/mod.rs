@@ -137,6 +137,11 @@ impl Ipvs {
         })
     }
 
+    /// Whether the kernel has a table for the calling thread's namespace, and lets this process see it.
+    pub async fn is_there() -> bool {
+        Ipvs::open(Settings::default()).await.is_ok()
+    }
+
     /// Makes the table hold `wanted` and nothing else of ours, whatever stands in it: the start of the process. With
     /// `flush` (`lvs_flush`) everything in it counts as ours.
     ///

@@ -8,9 +8,7 @@
 mod backends;
 mod watch;
 
-pub use backends::Health;
-pub(super) use backends::{Backends, dead, limit};
-pub(super) use watch::bound;
+pub(super) use backends::{Backends, dead};
 
 use super::scenario::Mood;
 use super::world::{Happening, WAKE, World};

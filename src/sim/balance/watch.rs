@@ -1,12 +1,13 @@
 //! The laws about virtual servers, for one node. Their bounds are derived in `docs/bounds.md`.
 
-use super::backends::{Backends, Truth, limit};
+use super::backends::Backends;
 use crate::balance::snapshot::{ServerView, ServiceView};
 use crate::sim::bounds::Bounds;
 use crate::sim::law::Law;
 use crate::sim::node::Node;
 use crate::sim::scenario::Mood;
-use crate::spec::balance::{Checker, CheckerKind, RealServer, VirtualServer};
+use crate::spec::backend::{Truth, bound, together};
+use crate::spec::balance::VirtualServer;
 use crate::time::{Interval, Time};
 use std::collections::BTreeMap;
 
@@ -20,28 +21,6 @@ pub(in crate::sim) struct Watch {
     /// The daemon began, went on, or had a table that refused or was slow.
     hindered: Time,
     since: BTreeMap<(usize, usize), (Truth, Time)>,
-}
-
-/// How long a server may be in although it is bad, and out although it is good, at the most, by its checks. `late`: how
-/// late a wake-up may be.
-///
-/// To go out: the pause until the next attempt, that attempt, and every retry with its pause. To come in: the longer of the
-/// two pauses, then a whole pass of all pages and one more. An attempt that had begun before may come first.
-pub(in crate::sim) fn bound(server: &RealServer, late: Interval) -> Interval {
-    server.checkers.iter().map(|checker| of_check(checker, late)).max().unwrap_or_default()
-}
-
-fn of_check(checker: &Checker, late: Interval) -> Interval {
-    let Some(timing) = checker.timing else { return Interval::ZERO };
-    let pages = match &checker.kind {
-        CheckerKind::Http(http) => http.pages.len() as u64,
-        _ => 1,
-    };
-    let attempt = limit(checker) + Interval::from_millis(10) + late;
-    let wait = (Interval::from_secs(1) + timing.warmup).max(timing.delay_loop).max(timing.delay_before_retry);
-    let out = (timing.delay_before_retry + attempt).times(u64::from(timing.retry));
-    let inward = (timing.delay_loop + attempt).times(pages + 1) + timing.delay_before_retry;
-    wait + attempt.times(2) + out.max(inward) + Interval::from_millis(100)
 }
 
 impl Watch {
@@ -75,11 +54,7 @@ impl Watch {
             }
             for (number, (server, real)) in view.servers.iter().zip(&own.servers).enumerate() {
                 let truths = || real.checkers.iter().map(|checker| backends.truth(spec, checker));
-                let truth = match () {
-                    () if truths().any(|truth| truth == Truth::Bad) => Truth::Bad,
-                    () if truths().any(|truth| truth == Truth::Unclear) => Truth::Unclear,
-                    () => Truth::Good,
-                };
+                let truth = together(truths());
                 let entry = self.since.entry((position, number)).or_insert((truth, now));
                 if entry.0 != truth || !view.enabled {
                     *entry = (truth, now);

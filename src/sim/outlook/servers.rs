@@ -7,7 +7,8 @@
 
 use crate::balance::Balancer;
 use crate::balance::io::{Action, Attempt, Beginning, Finding, Input, Outcome};
-use crate::sim::balance::{bound, dead};
+use crate::sim::balance::dead;
+use crate::spec::backend::bound;
 use crate::spec::balance::{Checker, CheckerKind, LvsSettings, LvsSpec, RealServer, Target, VirtualServer};
 use crate::time::{Interval, Time};
 use std::collections::{BTreeMap, HashMap};
