@@ -102,7 +102,7 @@ impl Threads {
         if self.files.is_none() && !spec.files.is_empty() {
             let (order, orders) = mpsc::unbounded_channel();
             let names = Names::new(self.engine.clone(), self.checker.clone());
-            match thread("files", move || watch_files(orders, names)) {
+            match thread("files", move || watch(orders, names, Files(None))) {
                 Ok(()) => self.files = Some(order),
                 Err(error) => tracing::warn!(target: "vrrp", "track files cannot be watched: {error}"),
             }
@@ -110,7 +110,7 @@ impl Threads {
         if self.processes.is_none() && !spec.processes.is_empty() {
             let (order, orders) = mpsc::unbounded_channel();
             let (names, opened) = (Names::new(self.engine.clone(), self.checker.clone()), self.opened.take());
-            match thread("processes", move || watch_processes(orders, names, opened)) {
+            match thread("processes", move || watch(orders, names, Processes(opened))) {
                 Ok(()) => self.processes = Some(order),
                 Err(error) => tracing::warn!(target: "vrrp", "processes cannot be tracked: {error}"),
             }
@@ -144,23 +144,68 @@ impl Names {
         Names { spec: Arc::default(), engine, checker }
     }
 
-    fn file_says(&self, file: FileId, value: i32) {
-        if let Some(file) = self.spec.files.get(file.index()) {
-            let (tracker, number) =
-                (balance::Tracker::File(file.name.clone()), balance::TrackValue::Number(value.into()));
-            self.checker.send(checker::News::Fact(balance::Input::Tracked { tracker, value: number }));
-            let _ = self.engine.send(News::FileSays(file.name.clone(), value));
+    /// Hands a reading on to those who go by it.
+    fn tell(&self, (tracker, value): (Tracker, TrackValue)) {
+        match (tracker, value) {
+            (Tracker::File(id), TrackValue::Number(value)) => {
+                if let Some(file) = self.spec.files.get(id.index()) {
+                    let (tracker, number) =
+                        (balance::Tracker::File(file.name.clone()), balance::TrackValue::Number(value.into()));
+                    self.checker.send(checker::News::Fact(balance::Input::Tracked { tracker, value: number }));
+                    let _ = self.engine.send(News::FileSays(file.name.clone(), value));
+                }
+            }
+            (Tracker::Process(id), TrackValue::Count(count)) => {
+                if let Some(process) = self.spec.processes.get(id.index()) {
+                    let _ = self.engine.send(News::ProcessesRun(process.name.clone(), count));
+                }
+            }
+            // Nothing else is watched here.
+            (Tracker::Script(_) | Tracker::File(_) | Tracker::Process(_) | Tracker::Bfd(_), _) => {}
         }
     }
+}
 
-    fn processes_run(&self, process: ProcessId, count: u32) {
-        if let Some(process) = self.spec.processes.get(process.index()) {
-            let _ = self.engine.send(News::ProcessesRun(process.name.clone(), count));
+/// One kind of what is tracked.
+trait Watch {
+    /// The next reading that differs from the last. Cancel-safe; waits for ever while nothing is watched.
+    async fn next(&mut self) -> (Tracker, TrackValue);
+
+    /// All that is known.
+    fn readings(&self) -> Readings;
+
+    /// Watches what `spec` names from here on, and answers what is known of it.
+    async fn configure(&mut self, spec: &Spec) -> Readings;
+}
+
+/// Carries out orders and tells what changes between them, until nobody is left to give one.
+async fn watch(mut orders: mpsc::UnboundedReceiver<Order>, mut names: Names, mut watch: impl Watch) {
+    loop {
+        tokio::select! {
+            biased;
+            order = orders.recv() => match order {
+                None => return,
+                Some(Order::Repeat) => watch.readings().into_iter().for_each(|reading| names.tell(reading)),
+                Some(Order::Configure(spec, answer)) => {
+                    names.spec = spec;
+                    let _ = answer.send(watch.configure(&names.spec).await);
+                }
+            },
+            reading = watch.next() => names.tell(reading),
         }
     }
+}
 
-    fn warn(&self, standing: &Standing) {
-        let name = |file: &FileId| self.spec.files.get(file.index()).map_or("?", |f| &f.name);
+/// Watched from the first file on.
+struct Files(Option<FileWatch>);
+
+impl Files {
+    fn reading((file, value): (FileId, i32)) -> (Tracker, TrackValue) {
+        (Tracker::File(file), TrackValue::Number(value))
+    }
+
+    fn warn(spec: &Spec, standing: &Standing) {
+        let name = |file: &FileId| spec.files.get(file.index()).map_or("?", |f| &f.name);
         for (file, error) in &standing.failed {
             tracing::warn!(target: "vrrp", "track file {} cannot be watched: {error}", name(file));
         }
@@ -174,105 +219,66 @@ impl Names {
     }
 }
 
-/// The next order, or the news if they come before one; no order when nobody is left to give one.
-async fn first<N>(
-    orders: &mut mpsc::UnboundedReceiver<Order>,
-    news: impl Future<Output = N>,
-) -> Result<Option<Order>, N> {
-    tokio::select! {
-        biased;
-        order = orders.recv() => Ok(order),
-        news = news => Err(news),
+impl Watch for Files {
+    async fn next(&mut self) -> (Tracker, TrackValue) {
+        match &mut self.0 {
+            Some(watch) => Files::reading(watch.next().await),
+            None => pending().await,
+        }
+    }
+
+    fn readings(&self) -> Readings {
+        self.0.iter().flat_map(FileWatch::values).map(Files::reading).collect()
+    }
+
+    async fn configure(&mut self, spec: &Spec) -> Readings {
+        if spec.files.is_empty() {
+            self.0 = None;
+        } else if self.0.is_none() {
+            match FileWatch::new() {
+                Ok(new) => self.0 = Some(new),
+                Err(error) => tracing::warn!(target: "vrrp", "track files cannot be watched: {error}"),
+            }
+        }
+        let Some(watch) = &mut self.0 else { return Readings::new() };
+        let standing = watch.configure(&spec.files, FILES_ANSWER).await;
+        Files::warn(spec, &standing);
+        standing.values.into_iter().map(Files::reading).collect()
     }
 }
 
-async fn watch_files(mut orders: mpsc::UnboundedReceiver<Order>, mut names: Names) {
-    let mut watch: Option<FileWatch> = None;
-    loop {
-        let news = async {
-            match &mut watch {
-                Some(watch) => watch.next().await,
-                None => pending().await,
-            }
-        };
-        let order = match first(&mut orders, news).await {
-            Ok(order) => order,
-            Err((file, value)) => {
-                names.file_says(file, value);
-                continue;
-            }
-        };
-        match order {
-            None => return,
-            Some(Order::Repeat) => {
-                for (file, value) in watch.iter().flat_map(FileWatch::values) {
-                    names.file_says(file, value);
-                }
-            }
-            Some(Order::Configure(spec, answer)) => {
-                names.spec = spec;
-                let mut readings = Readings::new();
-                if names.spec.files.is_empty() {
-                    watch = None;
-                } else if watch.is_none() {
-                    match FileWatch::new() {
-                        Ok(new) => watch = Some(new),
-                        Err(error) => tracing::warn!(target: "vrrp", "track files cannot be watched: {error}"),
-                    }
-                }
-                if let Some(watch) = &mut watch {
-                    let standing = watch.configure(&names.spec.files, FILES_ANSWER).await;
-                    names.warn(&standing);
-                    let told = |(file, value)| (Tracker::File(file), TrackValue::Number(value));
-                    readings.extend(standing.values.into_iter().map(told));
-                }
-                let _ = answer.send(readings);
-            }
-        }
+/// Watched from the first process on, or from before a network namespace was entered ([`Trackers::new`]).
+struct Processes(Option<ProcessWatch>);
+
+impl Processes {
+    fn reading((process, count): (ProcessId, u32)) -> (Tracker, TrackValue) {
+        (Tracker::Process(process), TrackValue::Count(count))
     }
 }
 
-async fn watch_processes(
-    mut orders: mpsc::UnboundedReceiver<Order>,
-    mut names: Names,
-    mut watch: Option<ProcessWatch>,
-) {
-    loop {
-        let news = async {
-            match &mut watch {
-                Some(watch) => watch.next().await,
-                None => pending().await,
-            }
-        };
-        let order = match first(&mut orders, news).await {
-            Ok(order) => order,
-            Err((process, count)) => {
-                names.processes_run(process, count);
-                continue;
-            }
-        };
-        match order {
-            None => return,
-            Some(Order::Repeat) => {
-                for (process, count) in watch.iter().flat_map(ProcessWatch::told) {
-                    names.processes_run(process, count);
-                }
-            }
-            Some(Order::Configure(spec, answer)) => {
-                names.spec = spec;
-                if !names.spec.processes.is_empty() && watch.is_none() {
-                    watch = Some(ProcessWatch::open(&names.spec.daemon.netlink));
-                }
-                if let Some(error) = watch.as_mut().and_then(ProcessWatch::without_events) {
-                    tracing::info!(
-                        target: "vrrp",
-                        "Processes are counted every second, as the kernel does not tell of them: {error}"
-                    );
-                }
-                let counts = watch.as_mut().map(|watch| watch.configure(&names.spec.processes)).unwrap_or_default();
-                let told = |(process, count)| (Tracker::Process(process), TrackValue::Count(count));
-                let _ = answer.send(counts.into_iter().map(told).collect());
-            }
+impl Watch for Processes {
+    async fn next(&mut self) -> (Tracker, TrackValue) {
+        match &mut self.0 {
+            Some(watch) => Processes::reading(watch.next().await),
+            None => pending().await,
         }
+    }
+
+    fn readings(&self) -> Readings {
+        self.0.iter().flat_map(ProcessWatch::told).map(Processes::reading).collect()
+    }
+
+    async fn configure(&mut self, spec: &Spec) -> Readings {
+        if !spec.processes.is_empty() && self.0.is_none() {
+            self.0 = Some(ProcessWatch::open(&spec.daemon.netlink));
+        }
+        if let Some(error) = self.0.as_mut().and_then(ProcessWatch::without_events) {
+            tracing::info!(
+                target: "vrrp",
+                "Processes are counted every second, as the kernel does not tell of them: {error}"
+            );
+        }
+        let counts = self.0.as_mut().map(|watch| watch.configure(&spec.processes)).unwrap_or_default();
+        counts.into_iter().map(Processes::reading).collect()
     }
 }
