@@ -4,30 +4,19 @@
 
 #![allow(clippy::unwrap_used)]
 
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use vipd::config::Env;
 use vipd::config::Loaded;
 use vipd::config::load_all;
 use vipd::config::system::TableSystem;
 use vipd::config::text::expand::TextEnv;
-use vipd::config::text::source::{Found, Loader};
+use vipd::config::text::source::MapLoader;
 use vipd::spec::balance::{CheckerKind, Granularity, GroupEntry, LvsSpec, Method, TunnelKind};
-
-struct One(String);
-impl Loader for One {
-    fn read(&self, path: &Path) -> Found {
-        if path == Path::new("/k.conf") { Found::Text(self.0.clone().into_bytes()) } else { Found::Missing }
-    }
-    fn glob(&self, _: &str) -> Vec<PathBuf> {
-        Vec::new()
-    }
-}
 
 fn read(text: &str) -> (Loaded, u8, String) {
     let system = TableSystem::anywhere();
     let env = Env { text: TextEnv::default(), system: &system };
-    let loaded = load_all("/k.conf", &env, &One(text.into()));
+    let loaded = load_all("/k.conf", &env, &MapLoader::default().with("/k.conf", text));
     let code = loaded.diagnostics.exit_code();
     let said: Vec<&str> = loaded.diagnostics.list.iter().map(|d| d.message.as_str()).collect();
     let said = said.join("\n");

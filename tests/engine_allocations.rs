@@ -8,11 +8,10 @@ mod harness;
 use harness::*;
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use vipd::config::system::TableSystem;
 use vipd::config::text::expand::TextEnv;
-use vipd::config::text::source::{Found, Loader};
+use vipd::config::text::source::MapLoader;
 use vipd::config::{Env, load};
 use vipd::time::Time;
 use vipd::vrrp::Engine;
@@ -100,16 +99,6 @@ fn a_master_allocates_its_datagrams_only() {
     }
 }
 
-struct One(String);
-impl Loader for One {
-    fn read(&self, path: &Path) -> Found {
-        if path == Path::new("/k.conf") { Found::Text(self.0.clone().into_bytes()) } else { Found::Missing }
-    }
-    fn glob(&self, _: &str) -> Vec<PathBuf> {
-        Vec::new()
-    }
-}
-
 /// What its lines may hold is written out only of a line that somebody complains about: twelve for each server, which has six
 /// lines of its own, its check and what the table is to hold.
 #[test]
@@ -124,7 +113,8 @@ fn a_configuration_of_many_servers_is_read_with_few_allocations() {
             )
         };
         let servers: String = (0..servers).map(one).collect();
-        let files = One(format!("virtual_server 10.0.0.1 80 {{\nlb_algo rr\nlb_kind NAT\nprotocol TCP\n{servers}}}\n"));
+        let text = format!("virtual_server 10.0.0.1 80 {{\nlb_algo rr\nlb_kind NAT\nprotocol TCP\n{servers}}}\n");
+        let files = MapLoader::default().with("/k.conf", text);
         let env = Env { text: TextEnv::default(), system: &system };
         counted(|| assert!(load("/k.conf", &env, &files).1.list.is_empty()))
     };

@@ -6,28 +6,13 @@
 #![allow(clippy::unwrap_used)]
 
 use std::net::IpAddr;
-use std::path::{Path, PathBuf};
 use vipd::config::Env;
 use vipd::config::load;
 use vipd::config::system::{Link, TableSystem};
 use vipd::config::text::expand::TextEnv;
-use vipd::config::text::source::{Found, Loader};
+use vipd::config::text::source::MapLoader;
 use vipd::spec::{Encap, Insert, Route, Rule, RuleAction, Spec, Transport, VirtualAddress};
 use vipd::wire::Family;
-
-struct One(String);
-impl Loader for One {
-    fn read(&self, path: &Path) -> Found {
-        match path.to_str() {
-            Some("/k.conf") => Found::Text(self.0.clone().into_bytes()),
-            Some("/etc/iproute2/rt_tables") => Found::Text(b"200 uplink # ours\n0x10 hex\nbad line here\n".to_vec()),
-            _ => Found::Missing,
-        }
-    }
-    fn glob(&self, _: &str) -> Vec<PathBuf> {
-        Vec::new()
-    }
-}
 
 fn read(text: &str) -> (Option<Spec>, u8, Vec<String>) {
     let mut system = TableSystem::anywhere();
@@ -36,7 +21,9 @@ fn read(text: &str) -> (Option<Spec>, u8, Vec<String>) {
         system.interfaces.insert(name.into(), Link::ethernet(name));
     }
     let env = Env { text: TextEnv::default(), system: &system };
-    let (spec, diagnostics) = load("/k.conf", &env, &One(text.into()));
+    let tables = "200 uplink # ours\n0x10 hex\nbad line here\n";
+    let files = MapLoader::default().with("/k.conf", text).with("/etc/iproute2/rt_tables", tables);
+    let (spec, diagnostics) = load("/k.conf", &env, &files);
     (spec, diagnostics.exit_code(), diagnostics.list.iter().map(|d| d.message.clone()).collect())
 }
 

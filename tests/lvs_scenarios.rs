@@ -14,7 +14,7 @@ use vipd::balance::Balancer;
 use vipd::balance::io::*;
 use vipd::config::system::TableSystem;
 use vipd::config::text::expand::TextEnv;
-use vipd::config::text::source::{Found, Loader};
+use vipd::config::text::source::MapLoader;
 use vipd::config::{Env, load_all};
 use vipd::daemon::reload::mistakes;
 use vipd::kernel::ipvs::dump::Seen;
@@ -123,16 +123,6 @@ fn config_text(lines: &[String]) -> String {
     out
 }
 
-struct One(String);
-impl Loader for One {
-    fn read(&self, path: &Path) -> Found {
-        if path == Path::new("/k.conf") { Found::Text(self.0.clone().into_bytes()) } else { Found::Missing }
-    }
-    fn glob(&self, _: &str) -> Vec<PathBuf> {
-        Vec::new()
-    }
-}
-
 /// The world of one scenario.
 type Mistakes = BTreeSet<(vipd::config::report::Class, String)>;
 
@@ -164,7 +154,11 @@ impl World<'_> {
     fn load(&self, which: &str) -> (Arc<vipd::spec::balance::LvsSpec>, Arc<Spec>, Mistakes) {
         let system = TableSystem::anywhere();
         let env = Env { text: TextEnv::default(), system: &system };
-        let loaded = load_all("/k.conf", &env, &One(config_text(&self.scenario.configs[which])));
+        let loaded = load_all(
+            "/k.conf",
+            &env,
+            &MapLoader::default().with("/k.conf", config_text(&self.scenario.configs[which])),
+        );
         let spec = loaded.spec.unwrap_or_else(|| panic!("{}: {which} is refused", self.scenario.name));
         (loaded.lvs, Arc::new(spec), mistakes(&loaded.diagnostics))
     }

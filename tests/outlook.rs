@@ -7,10 +7,9 @@
 #![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
 use vipd::config::system::TableSystem;
 use vipd::config::text::expand::TextEnv;
-use vipd::config::text::source::{Found, Loader};
+use vipd::config::text::source::MapLoader;
 use vipd::config::{Env, load};
 use vipd::sim::outlook::{Failure, Played};
 use vipd::sim::{Report, outlook, rehearse, run};
@@ -23,20 +22,12 @@ const FEW: usize = 25;
 /// Latency, wake-ups and the kernel's work.
 const SMALL: Interval = Interval::from_millis(60);
 
-struct One(String);
-impl Loader for One {
-    fn read(&self, path: &Path) -> Found {
-        if path == Path::new("/k.conf") { Found::Text(self.0.clone().into_bytes()) } else { Found::Missing }
-    }
-    fn glob(&self, _: &str) -> Vec<PathBuf> {
-        Vec::new()
-    }
-}
-
 fn spec(text: &str) -> Spec {
     let system = TableSystem::anywhere();
     let env = Env { text: TextEnv::default(), system: &system };
-    load("/k.conf", &env, &One(text.into())).0.unwrap_or_else(|| panic!("not usable:\n{text}"))
+    load("/k.conf", &env, &MapLoader::default().with("/k.conf", text))
+        .0
+        .unwrap_or_else(|| panic!("not usable:\n{text}"))
 }
 
 /// xorshift: a sequence that its seed repeats.

@@ -2,30 +2,19 @@
 
 #![allow(clippy::unwrap_used)]
 
-use std::path::{Path, PathBuf};
 use vipd::config::Env;
 use vipd::config::load;
 use vipd::config::pair::compare;
 use vipd::config::system::TableSystem;
 use vipd::config::text::expand::TextEnv;
-use vipd::config::text::source::{Found, Loader};
+use vipd::config::text::source::MapLoader;
 use vipd::sim::{Outlook, outlook};
 use vipd::spec::Spec;
-
-struct One(String);
-impl Loader for One {
-    fn read(&self, path: &Path) -> Found {
-        if path == Path::new("/k.conf") { Found::Text(self.0.clone().into_bytes()) } else { Found::Missing }
-    }
-    fn glob(&self, _: &str) -> Vec<PathBuf> {
-        Vec::new()
-    }
-}
 
 fn spec(text: &str) -> Spec {
     let system = TableSystem::anywhere();
     let env = Env { text: TextEnv::default(), system: &system };
-    let (spec, diagnostics) = load("/k.conf", &env, &One(text.into()));
+    let (spec, diagnostics) = load("/k.conf", &env, &MapLoader::default().with("/k.conf", text));
     let said: Vec<String> = diagnostics.list.iter().map(|d| d.message.clone()).collect();
     spec.unwrap_or_else(|| panic!("{said:?}\n{text}"))
 }

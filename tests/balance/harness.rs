@@ -2,40 +2,29 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use vipd::balance::Balancer;
 use vipd::balance::io::*;
 use vipd::config::system::TableSystem;
 use vipd::config::text::expand::TextEnv;
-use vipd::config::text::source::{Found, Loader};
+use vipd::config::text::source::MapLoader;
 use vipd::config::{Env, load_all};
 use vipd::observe;
 use vipd::spec::balance::{CheckerKind, LvsSpec};
 use vipd::time::{Interval, Time};
 
-struct One(String);
-impl Loader for One {
-    fn read(&self, path: &Path) -> Found {
-        if path == Path::new("/k.conf") { Found::Text(self.0.clone().into_bytes()) } else { Found::Missing }
-    }
-    fn glob(&self, _: &str) -> Vec<PathBuf> {
-        Vec::new()
-    }
-}
-
 /// What a keepalived.conf comes to.
 pub fn spec(text: &str) -> Arc<LvsSpec> {
     let system = TableSystem::anywhere();
     let env = Env { text: TextEnv::default(), system: &system };
-    load_all("/k.conf", &env, &One(text.into())).lvs
+    load_all("/k.conf", &env, &MapLoader::default().with("/k.conf", text)).lvs
 }
 
 /// The same with everything in it.
 pub fn whole(text: &str) -> vipd::spec::Spec {
     let system = TableSystem::anywhere();
     let env = Env { text: TextEnv::default(), system: &system };
-    let loaded = load_all("/k.conf", &env, &One(text.into()));
+    let loaded = load_all("/k.conf", &env, &MapLoader::default().with("/k.conf", text));
     loaded.spec.unwrap_or_else(|| panic!("{:?}", loaded.diagnostics.list))
 }
 
