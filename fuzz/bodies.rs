@@ -23,6 +23,7 @@ use vipd::config::text::lexer::{script_words, words};
 use vipd::config::text::source::{MapLoader, Sources, Span};
 use vipd::kernel::ipvs::message::Message;
 use vipd::kernel::ipvs::plan::normal;
+use vipd::sim::bfd::plain;
 use vipd::spec::bfd::Session;
 use vipd::time::{Interval, Time};
 use vipd::wire::Family;
@@ -164,23 +165,7 @@ pub fn ipvs(data: &[u8]) {
 /// panic, what is sent can be read, and answers are no more than packets and time allow.
 pub fn bfd(data: &[u8]) {
     let (us, peer) = ([10, 0, 0, 1].into(), [10, 0, 0, 2].into());
-    let session = Session {
-        name: "s".into(),
-        source: Some(us),
-        neighbor: peer,
-        interface: None,
-        min_rx: Interval::from_millis(10),
-        min_tx: Interval::from_millis(10),
-        idle_tx: Interval::from_secs(1),
-        multiplier: 3,
-        passive: false,
-        ttl: 255,
-        ttl_base: 255,
-        max_hops: Some(0),
-        multihop: false,
-        for_vrrp: true,
-        for_checkers: false,
-    };
+    let session = Session { multiplier: 3, for_checkers: false, ..plain("s", us, peer) };
     let mut now = Time::from_micros(1_000_000);
     let mut engine = Engine::begin(&[session], Beginning { seed: 1, links: None, now });
     let (mut told, mut sent) = (0_u64, 0_u64);

@@ -2,6 +2,7 @@
 
 use super::IfName;
 use super::InstanceId;
+use crate::wire::Family;
 use std::net::{IpAddr, Ipv4Addr};
 
 /// Everything an instance owns while it is master.
@@ -77,10 +78,17 @@ pub struct Prefix {
     pub length: u8,
 }
 
+/// rtm_protocol of routes and rules that are watched and put back (RTPROT_KEEPALIVED).
+pub const PROTOCOL_KEEPALIVED: u8 = 18;
+/// Routing table `main` (RT_TABLE_MAIN).
+pub const TABLE_MAIN: u32 = 254;
+/// rtm_type unicast (RTN_UNICAST).
+pub const UNICAST: u8 = 1;
+
 /// `virtual_routes`, `static_routes`: what `ip route` can say.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Route {
-    pub family: crate::wire::Family,
+    pub family: Family,
     /// `None` is the default route.
     pub destination: Option<Prefix>,
     /// rtm_type number: 1 unicast, 6 blackhole, …
@@ -113,6 +121,39 @@ pub struct Route {
     pub nexthops: Vec<NextHop>,
     pub no_track: bool,
     pub track_group: Option<Box<str>>,
+}
+
+impl Route {
+    /// The IPv4 default route of table `main`, with nothing but itself said.
+    pub fn plain() -> Self {
+        Route {
+            family: Family::V4,
+            destination: None,
+            kind: UNICAST,
+            source: None,
+            via: None,
+            from: None,
+            tos: 0,
+            table: TABLE_MAIN,
+            vrf: None,
+            protocol: PROTOCOL_KEEPALIVED,
+            scope: None,
+            metric: None,
+            interface: None,
+            onlink: false,
+            encap: None,
+            expires: None,
+            metrics: Vec::new(),
+            congctl: None,
+            pref: None,
+            ttl_propagate: None,
+            realms: None,
+            insert: Insert::Prepend,
+            nexthops: Vec::new(),
+            no_track: false,
+            track_group: None,
+        }
+    }
 }
 
 /// Where a route is put among those for the same destination (`ip route add`, `append`, `prepend`).
@@ -149,7 +190,7 @@ pub enum Encap {
 /// `virtual_rules`, `static_rules`: what `ip rule` can say.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Rule {
-    pub family: crate::wire::Family,
+    pub family: Family,
     pub action: RuleAction,
     pub from: Option<Prefix>,
     pub to: Option<Prefix>,
@@ -170,6 +211,35 @@ pub struct Rule {
     pub dport: Option<(u16, u16)>,
     pub no_track: bool,
     pub track_group: Option<Box<str>>,
+}
+
+impl Rule {
+    /// An IPv4 rule of priority 0 that fits every packet and does nothing to it.
+    pub fn plain() -> Self {
+        Rule {
+            family: Family::V4,
+            action: RuleAction::Nop,
+            from: None,
+            to: None,
+            invert: false,
+            priority: 0,
+            tos: 0,
+            fwmark: None,
+            realms: None,
+            suppress_prefixlength: None,
+            suppress_ifgroup: None,
+            iif: None,
+            oif: None,
+            tunnel_id: None,
+            uid_range: None,
+            protocol: PROTOCOL_KEEPALIVED,
+            ip_proto: None,
+            sport: None,
+            dport: None,
+            no_track: false,
+            track_group: None,
+        }
+    }
 }
 
 /// What becomes of a packet that a rule fits.

@@ -20,59 +20,11 @@ fn prefix(text: &str) -> Option<Prefix> {
 
 fn route(destination: &str) -> Route {
     let destination = prefix(destination);
-    Route {
-        family: Family::of(&destination.unwrap().address),
-        destination,
-        kind: 1,
-        source: None,
-        via: None,
-        from: None,
-        tos: 0,
-        table: 254,
-        vrf: None,
-        protocol: 18,
-        scope: None,
-        metric: None,
-        interface: None,
-        onlink: false,
-        encap: None,
-        expires: None,
-        metrics: Vec::new(),
-        congctl: None,
-        pref: None,
-        ttl_propagate: None,
-        realms: None,
-        insert: Insert::Prepend,
-        nexthops: Vec::new(),
-        no_track: false,
-        track_group: None,
-    }
+    Route { family: Family::of(&destination.unwrap().address), destination, ..Route::plain() }
 }
 
 fn rule(priority: u32) -> Rule {
-    Rule {
-        family: Family::V4,
-        action: RuleAction::Table(100),
-        from: None,
-        to: None,
-        invert: false,
-        priority,
-        tos: 0,
-        fwmark: None,
-        realms: None,
-        suppress_prefixlength: None,
-        suppress_ifgroup: None,
-        iif: None,
-        oif: None,
-        tunnel_id: None,
-        uid_range: None,
-        protocol: 18,
-        ip_proto: None,
-        sport: None,
-        dport: None,
-        no_track: false,
-        track_group: None,
-    }
+    Rule { action: RuleAction::Table(100), priority, ..Rule::plain() }
 }
 
 /// `ip route` of all tables, without what the kernel made itself, one blank between words.

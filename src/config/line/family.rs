@@ -11,8 +11,6 @@ use crate::config::text::tree::Word;
 use crate::spec::Prefix;
 use crate::wire::Family;
 
-/// rtm_protocol of routes and rules that are watched and put back (RTPROT_KEEPALIVED).
-pub const PROTOCOL_KEEPALIVED: u8 = 18;
 /// The family of a line as it becomes known, and what settled it.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct LineFamily {

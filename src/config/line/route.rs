@@ -6,19 +6,14 @@
 //! [`super::metric`].
 
 use super::encap::encap;
-use super::family::{LineFamily, Network, PROTOCOL_KEEPALIVED, need, network, number, place, table, unknown};
+use super::family::{LineFamily, Network, need, network, number, place, table, unknown};
 use super::metric::metric_of;
 use crate::config::line::{LineCx, List, Words, ip, realms, unsigned_in, wrong};
 use crate::config::report::Diagnostic;
 use crate::config::text::source::Span;
 use crate::config::text::tree::{Node, Word};
-use crate::spec::{Insert, NextHop, Route, rtax};
+use crate::spec::{Insert, NextHop, PROTOCOL_KEEPALIVED, Route, rtax};
 use crate::wire::Family;
-
-/// Routing table `main`.
-pub const TABLE_MAIN: u32 = 254;
-/// rtm_type unicast.
-pub const UNICAST: u8 = 1;
 
 /// How a route line is written, for those whose line is wrong.
 pub const FORM: &str = "ADDRESS/PREFIX via GATEWAY dev IFNAME …";
@@ -290,34 +285,13 @@ fn destination(draft: &mut Draft, word: &Word<'_>, words: &mut Words<'_, '_>, cx
 
 /// Reads one route line; `None` if it cannot be used.
 pub fn route(node: &Node<'_>, cx: &mut LineCx<'_>) -> Option<Route> {
-    let new = Route {
-        family: Family::V4,
-        destination: None,
-        kind: UNICAST,
-        source: None,
-        via: None,
-        from: None,
-        tos: 0,
-        table: TABLE_MAIN,
-        vrf: None,
-        protocol: PROTOCOL_KEEPALIVED,
-        scope: None,
-        metric: None,
-        interface: None,
-        onlink: false,
-        encap: None,
-        expires: None,
-        metrics: Vec::new(),
-        congctl: None,
-        pref: None,
-        ttl_propagate: None,
-        realms: None,
-        insert: Insert::Prepend,
-        nexthops: Vec::new(),
-        no_track: false,
-        track_group: None,
+    let mut draft = Draft {
+        new: Route::plain(),
+        family: LineFamily::default(),
+        destination: false,
+        protocol: None,
+        group_at: None,
     };
-    let mut draft = Draft { new, family: LineFamily::default(), destination: false, protocol: None, group_at: None };
     let mut words = Words::of(node);
     while let Some(word) = words.next() {
         // Only statics are in a group; elsewhere the word is none.

@@ -4,11 +4,11 @@
 //! otherwise (keepalived 2.4.3, vrrp_iprule.c). Without a preference a rule gets one from 16384 downward, counted apart
 //! for the families by [`Preferences`], with a complaint each time.
 
-use super::family::{LineFamily, PROTOCOL_KEEPALIVED, need, network, place, table, unknown};
+use super::family::{LineFamily, need, network, place, table, unknown};
 use crate::config::line::{LineCx, List, Words, any_base, realms, unsigned, unsigned_in, wrong};
 use crate::config::text::source::Span;
 use crate::config::text::tree::{Node, Word};
-use crate::spec::{Prefix, Rule, RuleAction};
+use crate::spec::{PROTOCOL_KEEPALIVED, Prefix, Rule, RuleAction};
 use crate::wire::Family;
 
 /// How a rule line is written, for those whose line is wrong.
@@ -237,31 +237,8 @@ fn action<'l>(draft: &mut Draft<'l>, word: &Word<'l>, words: &mut Words<'_, 'l>,
 
 /// Reads one rule line; `None` if it cannot be used.
 pub fn rule(node: &Node<'_>, preferences: &mut Preferences, cx: &mut LineCx<'_>) -> Option<Rule> {
-    let new = Rule {
-        family: Family::V4,
-        action: RuleAction::Nop,
-        from: None,
-        to: None,
-        invert: false,
-        priority: 0,
-        tos: 0,
-        fwmark: None,
-        realms: None,
-        suppress_prefixlength: None,
-        suppress_ifgroup: None,
-        iif: None,
-        oif: None,
-        tunnel_id: None,
-        uid_range: None,
-        protocol: PROTOCOL_KEEPALIVED,
-        ip_proto: None,
-        sport: None,
-        dport: None,
-        no_track: false,
-        track_group: None,
-    };
     let mut draft = Draft {
-        new,
+        new: Rule::plain(),
         family: LineFamily::default(),
         action: None,
         priority: None,

@@ -10,6 +10,7 @@ use super::route::RouteKey;
 use super::rule::RuleKey;
 use super::thread::Thread;
 use crate::kernel::reconcile::Key;
+use crate::spec::PROTOCOL_KEEPALIVED;
 use crate::vrrp::io::LinkFact;
 use netlink_packet_route::RouteNetlinkMessage as Message;
 use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressMessage};
@@ -47,10 +48,10 @@ pub(super) fn dump_routes(channel: &mut Channel) -> Result<Vec<RouteMessage>, Ne
     for family in [AddressFamily::Inet, AddressFamily::Inet6] {
         let mut wanted = RouteMessage::default();
         wanted.header.address_family = family;
-        wanted.header.protocol = RouteProtocol::from(super::route::PROTOCOL);
+        wanted.header.protocol = RouteProtocol::from(PROTOCOL_KEEPALIVED);
         let routes = channel.dump(Message::GetRoute(wanted))?;
         found.extend(routes.into_iter().filter_map(|message| match message {
-            Message::NewRoute(route) if u8::from(route.header.protocol) == super::route::PROTOCOL => Some(route),
+            Message::NewRoute(route) if u8::from(route.header.protocol) == PROTOCOL_KEEPALIVED => Some(route),
             _ => None,
         }));
     }

@@ -13,8 +13,6 @@ use netlink_packet_route::route::{
 };
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// RTPROT_KEEPALIVED.
-pub const PROTOCOL: u8 = 18;
 /// RT_TABLE_COMPAT: the table does not fit the header's byte and stands in an attribute.
 const TABLE_COMPAT: u8 = 252;
 const ILA_LOCATOR: u16 = 1;

@@ -1,6 +1,6 @@
 //! A policy rule as the kernel is told it and as it tells it back: everything that `ip rule` can say.
 
-use crate::spec::{Prefix, Rule, RuleAction};
+use crate::spec::{PROTOCOL_KEEPALIVED, Prefix, Rule, RuleAction};
 use crate::wire::Family;
 use netlink_packet_route::route::{RouteProtocol, RouteRealm};
 use netlink_packet_route::rule::{
@@ -81,7 +81,7 @@ impl RuleKey {
 
 /// Does it carry our protocol number?
 pub fn is_ours(message: &RuleMessage) -> bool {
-    let ours = |attribute: &RuleAttribute| matches!(attribute, RuleAttribute::Protocol(protocol) if u8::from(*protocol) == super::route::PROTOCOL);
+    let ours = |attribute: &RuleAttribute| matches!(attribute, RuleAttribute::Protocol(protocol) if u8::from(*protocol) == PROTOCOL_KEEPALIVED);
     message.attributes.iter().any(ours)
 }
 

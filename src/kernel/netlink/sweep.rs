@@ -21,7 +21,7 @@ use super::rule::{self, RuleKey};
 use super::thread::{Thread, describe, is_gone};
 use super::virtual_link;
 use crate::kernel::reconcile::{Item, Key};
-use crate::spec::InstanceId;
+use crate::spec::{InstanceId, PROTOCOL_KEEPALIVED};
 use crate::vrrp::io::LinkFact;
 use crate::wire::{PROTOCOL_AH, PROTOCOL_VRRP, Priority};
 use netlink_packet_route::RouteNetlinkMessage as Message;
@@ -182,7 +182,7 @@ impl Thread {
 
     /// A route or a rule has appeared that carries our number.
     pub(super) fn route_appeared(&mut self, message: &RouteMessage) {
-        if u8::from(message.header.protocol) == route::PROTOCOL {
+        if u8::from(message.header.protocol) == PROTOCOL_KEEPALIVED {
             self.appeared(&Key::Route(RouteKey::of(message)));
         }
     }
