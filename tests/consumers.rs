@@ -146,6 +146,14 @@ vrrp_instance VI_2 {
 }
 ";
 
+/// A daemon with [`CONF`] that is [`settled`].
+fn standing(ground: &Ground, flags: &str) -> Daemon {
+    ground.configure(CONF);
+    let daemon = start(ground, flags);
+    settled(ground, &daemon);
+    daemon
+}
+
 /// A daemon with [`CONF`] that has been master for long enough to have sent adverts.
 fn settled(ground: &Ground, daemon: &Daemon) {
     daemon.wait_for_address(ground, "10.9.0.102/24", true);

@@ -1,12 +1,10 @@
 //! Exporters and monitoring plug-ins.
 
-use super::CONF;
 use super::ask_for;
 use super::call;
 use super::ground::{Ground, ready};
 use super::program;
-use super::settled;
-use super::start;
+use super::standing;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::process::Command;
@@ -18,9 +16,7 @@ pub(super) fn mehdys_exporter_reads_version_data_scripts_and_stats() {
         return;
     }
     let ground = Ground::new();
-    ground.configure(CONF);
-    let daemon = start(&ground, "");
-    settled(&ground, &daemon);
+    let daemon = standing(&ground, "");
     let out = Command::new("bash").args(["-c", &format!("{} -v", program(&ground).display())]).output().unwrap();
     assert!(out.stdout.is_empty());
     let text = String::from_utf8(out.stderr).unwrap();
@@ -180,9 +176,7 @@ pub(super) fn gen2brains_exporter_finds_the_process_and_decodes_an_array() {
         return;
     }
     let ground = Ground::new();
-    ground.configure(CONF);
-    let daemon = start(&ground, "");
-    settled(&ground, &daemon);
+    let daemon = standing(&ground, "");
     let proc = |name: &str| std::fs::read_to_string(format!("/proc/{}/{name}", daemon.pid())).unwrap();
     assert_eq!(proc("comm").trim(), "keepalived", "what pgrep and gopsutil compare");
     assert!(proc("cmdline").split('\0').next().unwrap().ends_with("/keepalived"), "the first word of ps -o args");
@@ -215,9 +209,7 @@ pub(super) fn checkmk_waits_on_the_directory() {
         return;
     }
     let ground = Ground::new();
-    ground.configure(CONF);
-    let daemon = start(&ground, "");
-    settled(&ground, &daemon);
+    let daemon = standing(&ground, "");
     let path = ground.directory.join("keepalived.json");
     for _ in 0..3 {
         let mut watch = Inotify::init().unwrap();

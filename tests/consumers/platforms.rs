@@ -1,10 +1,9 @@
 //! Platforms that have keepalived inside.
 
-use super::CONF;
 use super::ask_for;
 use super::ground::{Daemon, Ground, PATIENCE, instance, ip, ready};
 use super::program;
-use super::settled;
+use super::standing;
 use super::{is_vipd, start};
 use inotify::{Inotify, WatchMask};
 use serde_json::Value;
@@ -31,9 +30,7 @@ pub(super) fn vyos_collects_and_removes_the_three_files() {
         return;
     }
     let ground = Ground::new();
-    ground.configure(CONF);
-    let daemon = start(&ground, "");
-    settled(&ground, &daemon);
+    let daemon = standing(&ground, "");
     for round in 0..2 {
         for (word, name) in [("JSON", "keepalived.json"), ("DATA", "keepalived.data"), ("STATS", "keepalived.stats")] {
             let text = closed(&ground, name, || ask_for(&ground, &daemon, word));

@@ -35,9 +35,7 @@ fn sigterm_in_an_upgrade_gives_everything_up() {
     }
     for _ in 0..5 {
         let ground = Ground::new();
-        ground.configure(&instance("A", 1, "10.9.0.10/24"));
-        let daemon = ground.start("");
-        daemon.wait_for_address(&ground, "10.9.0.10/24", true);
+        let daemon = ground.start_master("");
         assert_eq!(daemon.ask(r#"{"request":"upgrade"}"#)["reply"], "done");
         assert_eq!(daemon.stop().code(), Some(0));
         assert!(!ground.has("10.9.0.10/24"), "whoever has ended holds nothing");

@@ -136,6 +136,14 @@ impl Ground {
         self.start_program(vipd().as_ref(), flags)
     }
 
+    /// A daemon with one instance, A, VRID 1, that is master and has 10.9.0.10/24.
+    pub fn start_master(&self, flags: &str) -> Daemon {
+        self.configure(&instance("A", 1, "10.9.0.10/24"));
+        let daemon = self.start(flags);
+        daemon.wait_for_address(self, "10.9.0.10/24", true);
+        daemon
+    }
+
     /// As [`Ground::start`], with the machine's own /run.
     pub fn start_in_real_run(&self, flags: &str) -> Daemon {
         self.start_with(self.command(vipd().as_ref(), &format!("-n -l -D {flags}"), false))

@@ -91,9 +91,7 @@ fn a_slow_scraper_delays_nobody() {
         return;
     }
     let ground = Ground::new();
-    ground.configure(&instance("A", 1, "10.9.0.10/24"));
-    let daemon = ground.start("--metrics 127.0.0.1:9650");
-    daemon.wait_for_address(&ground, "10.9.0.10/24", true);
+    let daemon = ground.start_master("--metrics 127.0.0.1:9650");
     // Connected and silent, half a request, a request without reading the answer.
     let slow = "exec 3<>/dev/tcp/127.0.0.1/9650 4<>/dev/tcp/127.0.0.1/9650 5<>/dev/tcp/127.0.0.1/9650; \
                 printf 'GET /met' >&4; printf 'GET /metrics HTTP/1.1\\r\\n\\r\\n' >&5; exec sleep 600";
@@ -119,7 +117,7 @@ fn a_slow_scraper_delays_nobody() {
 }
 
 #[test]
-fn a_full_disk_costs_the_dump_and_nothing_else() {
+fn a_disk_without_room_for_one_more_file_costs_the_dump_and_nothing_else() {
     if !ready() {
         return;
     }
@@ -239,9 +237,7 @@ fn a_storm_of_signals_ends_in_the_last_configuration() {
         return;
     }
     let ground = Ground::new();
-    ground.configure(&instance("A", 1, "10.9.0.10/24"));
-    let daemon = ground.start("");
-    daemon.wait_for_address(&ground, "10.9.0.10/24", true);
+    let daemon = ground.start_master("");
     for number in 0..200 {
         if number == 199 {
             ground.configure(&(instance("A", 1, "10.9.0.10/24") + &instance("B", 2, "10.9.0.20/24")));
@@ -264,9 +260,7 @@ fn a_configuration_that_is_no_file_any_more_leaves_the_running_one() {
         return;
     }
     let ground = Ground::new();
-    ground.configure(&instance("A", 1, "10.9.0.10/24"));
-    let daemon = ground.start("");
-    daemon.wait_for_address(&ground, "10.9.0.10/24", true);
+    let daemon = ground.start_master("");
     let path = ground.directory.join("keepalived.conf");
     let refused = || daemon.log_text().matches("Reload refused, the running configuration goes on").count();
     std::fs::remove_file(&path).unwrap();

@@ -133,9 +133,7 @@ fn dont_release_leaves_the_address_and_the_next_start_cleans_up() {
         return;
     }
     let ground = Ground::new();
-    ground.configure(&instance("A", 1, "10.9.0.10/24"));
-    let daemon = ground.start("-V");
-    daemon.wait_for_address(&ground, "10.9.0.10/24", true);
+    let daemon = ground.start_master("-V");
     assert_eq!(daemon.stop().code(), Some(0));
     assert!(ground.has("10.9.0.10/24"));
     // Backup for as long as nothing is known of a master: two minutes.
@@ -150,9 +148,7 @@ fn what_a_killed_daemon_left_is_cleaned_up() {
         return;
     }
     let ground = Ground::new();
-    ground.configure(&instance("A", 1, "10.9.0.10/24"));
-    let daemon = ground.start("");
-    daemon.wait_for_address(&ground, "10.9.0.10/24", true);
+    let daemon = ground.start_master("");
     daemon.signal(libc::SIGKILL);
     daemon.end();
     assert!(ground.has("10.9.0.10/24"));

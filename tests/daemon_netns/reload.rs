@@ -14,9 +14,7 @@ fn a_broken_file_leaves_the_running_configuration_in_force() {
         return;
     }
     let ground = Ground::new();
-    ground.configure(&instance("A", 1, "10.9.0.10/24"));
-    let daemon = ground.start("");
-    daemon.wait_for_address(&ground, "10.9.0.10/24", true);
+    let daemon = ground.start_master("");
     ground.configure(&instance("A", 1, "10.9.0.99/24").replace("priority", "priorty"));
     daemon.signal(libc::SIGHUP);
     daemon.wait_for_log("Reload refused, the running configuration goes on");

@@ -96,9 +96,7 @@ fn a_firewall_that_lets_nothing_out_is_a_fault_until_it_does() {
         return;
     }
     let ground = Ground::new();
-    ground.configure(&instance("A", 1, "10.9.0.10/24"));
-    let daemon = ground.start("");
-    daemon.wait_for_address(&ground, "10.9.0.10/24", true);
+    let daemon = ground.start_master("");
     inside(
         &ground,
         "nft 'add table ip f; add chain ip f out { type filter hook output priority 0; }; \

@@ -10,9 +10,7 @@ fn dumps_are_written_whole_and_seen_by_who_watches_the_exact_name() {
         return;
     }
     let ground = Ground::new();
-    ground.configure(&instance("A", 1, "10.9.0.10/24"));
-    let daemon = ground.start("");
-    daemon.wait_for_address(&ground, "10.9.0.10/24", true);
+    let daemon = ground.start_master("");
     let json = libc::SIGRTMIN() + 2;
     for (signal, name, holds) in [
         (libc::SIGUSR1, "keepalived.data", "State = MASTER"),

@@ -8,6 +8,15 @@ use vipd::vrrp::snapshot::Counters;
 use vipd::wire::checksum::ChecksumRule;
 use vipd::wire::{Version, Vrid, frames};
 
+/// What `voice` says, with a checksum by `rule`.
+fn summed(voice: &Voice, rule: ChecksumRule) -> Vec<u8> {
+    let mut packet = voice.packet();
+    packet[6..8].fill(0);
+    let sum = rule.over(&packet).to_be_bytes();
+    packet[6..8].copy_from_slice(&sum);
+    packet
+}
+
 /// Everything that an advert could have changed, counters apart.
 fn standing(bench: &Bench) -> (Role, Interval, Option<(Time, Wake)>, String) {
     let view = bench.view(0);
@@ -193,10 +202,7 @@ fn both_checksums_of_version_3_are_taken() {
     for (label, of, old_is_taken) in [("multicast", &of, true), ("unicast", &peer, true), ("never", &never, false)] {
         let voice = Voice::of(of, "10.0.0.2", 200);
         for (rule_label, rule) in rules(&voice) {
-            let mut packet = voice.packet();
-            packet[6..8].fill(0);
-            let sum = rule.over(&packet).to_be_bytes();
-            packet[6..8].copy_from_slice(&sum);
+            let packet = summed(&voice, rule);
             let mut bench = Bench::new(spec(vec![of.clone()]));
             bench.hear_bytes(voice.meta(), &voice.wrap(&packet));
             let taken = u64::from(rule_label != "old" || old_is_taken);
@@ -350,10 +356,7 @@ fn the_old_style_sums_over_the_configured_group() {
     let own = ChecksumRule::Pseudo { source: ip("10.0.0.2"), destination: group.into() };
     for (rule, taken) in [(own, 1), (ChecksumRule::old_unicast(ip("10.0.0.2")), 0)] {
         let voice = Voice::of(&of, "10.0.0.2", 50);
-        let mut packet = voice.packet();
-        packet[6..8].fill(0);
-        let sum = rule.over(&packet).to_be_bytes();
-        packet[6..8].copy_from_slice(&sum);
+        let packet = summed(&voice, rule);
         let mut bench = Bench::new(spec(vec![of.clone()]));
         bench.hear_bytes(voice.meta(), &voice.wrap(&packet));
         assert_eq!(bench.view(0).counters.advert_rcvd, taken, "{rule:?}");

@@ -2,7 +2,7 @@
 //! nothing else happens. The bytes are made here, from RFC 9568 section 5, not by vipd.
 
 use super::crafted::{put, sum};
-use super::ground::{Ground, instance, ready};
+use super::ground::{Ground, ready};
 use super::lab::inside;
 
 #[derive(Clone)]
@@ -80,9 +80,7 @@ fn a_damaged_advert_is_counted_by_its_reason_and_changes_nothing() {
         return;
     }
     let ground = Ground::new();
-    ground.configure(&instance("A", 1, "10.9.0.10/24"));
-    let daemon = ground.start("");
-    daemon.wait_for_address(&ground, "10.9.0.10/24", true);
+    let daemon = ground.start_master("");
     let many = Advert { count: 255, addresses: vec![[10, 9, 0, 10]; 255], ..right() };
     let cases: Vec<(&str, Advert)> = vec![
         ("truncated", Advert { cut: Some(1), ..right() }),
