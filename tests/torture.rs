@@ -27,6 +27,9 @@ mod ground;
 mod lab;
 #[path = "torture/pair.rs"]
 mod pair;
+#[path = "netns/peers.rs"]
+#[allow(dead_code)]
+mod peers;
 #[path = "torture/rtnl.rs"]
 mod rtnl;
 #[path = "torture/surroundings.rs"]

@@ -5,53 +5,20 @@
 //!   a  eth0 10.9.1.1/24  ═══  r0 router r1  ═══  eth0 10.9.2.2/24  b          (`Place::Routed`)
 //! ```
 
+pub use crate::peers::{Kind, skip};
 use serde_json::Value;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 /// Generous: what does not come in this time does not come.
 pub const PATIENCE: Duration = Duration::from_secs(60);
-
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Kind {
-    Vipd,
-    Keepalived,
-    Frr,
-}
-
-impl std::fmt::Display for Kind {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Kind::Vipd => "vipd",
-            Kind::Keepalived => "keepalived",
-            Kind::Frr => "FRR",
-        })
-    }
-}
-
-/// Why these tests cannot run here, if they cannot.
-pub fn skip(needs: &[&str]) -> bool {
-    let known = |program: &&&str| {
-        let path = std::env::var("PATH").unwrap_or_default() + ":/usr/sbin:/sbin:/usr/lib/frr";
-        path.split(':').any(|dir| Path::new(dir).join(program).exists())
-    };
-    let missing = if nix::unistd::geteuid().is_root() {
-        needs.iter().find(|program| !known(program)).map(|program| format!("no {program}"))
-    } else {
-        Some("no root".to_owned())
-    };
-    let Some(missing) = missing else { return false };
-    assert!(std::env::var_os("VIPD_REQUIRE_NETNS").is_none(), "namespace tests are required, and there is {missing}");
-    println!("skipped: {missing}");
-    true
-}
 
 pub fn ip(line: &str) -> Result<String, String> {
     let out = Command::new("ip").args(line.split_whitespace()).output().map_err(|error| error.to_string())?;

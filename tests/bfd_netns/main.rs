@@ -9,4 +9,6 @@ mod ground;
 mod hitless;
 mod hostile;
 mod matrix;
+#[path = "../netns/peers.rs"]
+mod peers;
 mod single;

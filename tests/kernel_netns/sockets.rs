@@ -29,6 +29,25 @@ fn datagram(source: Ipv4Addr, destination: Ipv4Addr, ttl: u8, payload: &[u8]) ->
     bytes.into()
 }
 
+/// A pair with an address at each end, and the number of each end's interface.
+fn ends(addresses: [IpAddr; 2], prefix: u8) -> (Pair, [u32; 2]) {
+    let pair = Pair::new();
+    let sides = [&pair.here, &pair.there];
+    for (side, address) in sides.into_iter().zip(addresses) {
+        wire::add_address(side, "eth0", address, prefix).unwrap();
+    }
+    let indices = sides.map(|side| wire::index(side, "eth0").unwrap());
+    (pair, indices)
+}
+
+/// Sockets of the namespace that the test is in, with `ports` open.
+fn hearing(ports: Vec<(Port, Vec<InstanceId>)>) -> Sockets {
+    let mut sockets = Sockets::new(SocketSettings::default(), Bell::new().unwrap()).unwrap();
+    let failed = open_all(&mut sockets, ports);
+    assert!(failed.is_empty(), "{failed:?}");
+    sockets
+}
+
 /// Opens sockets in a namespace and sends from there, on a thread of its own.
 fn send_from(namespace: &str, ports: Vec<Port>, transmits: Vec<Transmit>) {
     namespace::inside(namespace, || {
@@ -58,15 +77,9 @@ fn ipv4_multicast_arrives_with_ttl_interface_and_destination() {
     if !ready("ipv4_multicast") {
         return;
     }
-    let pair = Pair::new();
-    wire::add_address(&pair.here, "eth0", ip("192.0.2.1"), 24).unwrap();
-    wire::add_address(&pair.there, "eth0", ip("192.0.2.2"), 24).unwrap();
-    let (here, there) = (wire::index(&pair.here, "eth0").unwrap(), wire::index(&pair.there, "eth0").unwrap());
+    let (pair, [here, there]) = ends([ip("192.0.2.1"), ip("192.0.2.2")], 24);
     within(&pair.here, async || {
-        let mut sockets = Sockets::new(SocketSettings::default(), Bell::new().unwrap()).unwrap();
-        let failed =
-            open_all(&mut sockets, vec![(port(Family::V4, here, Some("224.0.0.18"), None), vec![InstanceId(0)])]);
-        assert!(failed.is_empty(), "{failed:?}");
+        let mut sockets = hearing(vec![(port(Family::V4, here, Some("224.0.0.18"), None), vec![InstanceId(0)])]);
         let (source, group) = (Ipv4Addr::new(192, 0, 2, 2), Ipv4Addr::new(224, 0, 0, 18));
         let transmit = |ttl, payload: &[u8]| Transmit {
             instance: InstanceId(0),
@@ -97,15 +110,9 @@ fn ipv6_multicast_arrives_with_its_checksum_made_and_checked_by_the_kernel() {
     if !ready("ipv6_multicast") {
         return;
     }
-    let pair = Pair::new();
-    wire::add_address(&pair.here, "eth0", ip("fe80::1"), 64).unwrap();
-    wire::add_address(&pair.there, "eth0", ip("fe80::2"), 64).unwrap();
-    let (here, there) = (wire::index(&pair.here, "eth0").unwrap(), wire::index(&pair.there, "eth0").unwrap());
+    let (pair, [here, there]) = ends([ip("fe80::1"), ip("fe80::2")], 64);
     within(&pair.here, async || {
-        let mut sockets = Sockets::new(SocketSettings::default(), Bell::new().unwrap()).unwrap();
-        let failed =
-            open_all(&mut sockets, vec![(port(Family::V6, here, Some("ff02::12"), None), vec![InstanceId(0)])]);
-        assert!(failed.is_empty(), "{failed:?}");
+        let mut sockets = hearing(vec![(port(Family::V6, here, Some("ff02::12"), None), vec![InstanceId(0)])]);
         let transmit = Transmit {
             instance: InstanceId(0),
             ifindex: there,
@@ -130,22 +137,14 @@ fn unicast_is_told_once_by_the_socket_bound_to_its_destination() {
     if !ready("unicast") {
         return;
     }
-    let pair = Pair::new();
-    wire::add_address(&pair.here, "eth0", ip("192.0.2.1"), 24).unwrap();
-    wire::add_address(&pair.there, "eth0", ip("192.0.2.2"), 24).unwrap();
-    let (here, there) = (wire::index(&pair.here, "eth0").unwrap(), wire::index(&pair.there, "eth0").unwrap());
+    let (pair, [here, there]) = ends([ip("192.0.2.1"), ip("192.0.2.2")], 24);
     within(&pair.here, async || {
-        let mut sockets = Sockets::new(SocketSettings::default(), Bell::new().unwrap()).unwrap();
-        let failed = open_all(
-            &mut sockets,
-            vec![
-                (port(Family::V4, here, Some("224.0.0.18"), None), vec![InstanceId(0)]),
-                (port(Family::V4, here, None, Some("192.0.2.1")), vec![InstanceId(1)]),
-                // An address that is not there yet: bound all the same.
-                (port(Family::V4, here, None, Some("192.0.2.77")), vec![InstanceId(2)]),
-            ],
-        );
-        assert!(failed.is_empty(), "{failed:?}");
+        let mut sockets = hearing(vec![
+            (port(Family::V4, here, Some("224.0.0.18"), None), vec![InstanceId(0)]),
+            (port(Family::V4, here, None, Some("192.0.2.1")), vec![InstanceId(1)]),
+            // An address that is not there yet: bound all the same.
+            (port(Family::V4, here, None, Some("192.0.2.77")), vec![InstanceId(2)]),
+        ]);
         assert_eq!(sockets.len(), 3);
         let (source, to) = (Ipv4Addr::new(192, 0, 2, 2), Ipv4Addr::new(192, 0, 2, 1));
         let transmit = |ttl| Transmit {

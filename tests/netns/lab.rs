@@ -8,6 +8,7 @@
 //! ```
 //! Everything is unmade when a [`Lab`] is dropped. Names carry the process id, so runs do not meet.
 
+pub use crate::peers::{Kind, skip};
 use nix::sched::{CloneFlags, setns};
 use std::collections::HashMap;
 use std::fs::File;
@@ -15,7 +16,7 @@ use std::io::Write as _;
 use std::net::IpAddr;
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::process::CommandExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -23,43 +24,6 @@ use std::time::{Duration, Instant};
 
 /// Generous: a state that does not come in this time does not come.
 pub const LIMIT: Duration = Duration::from_secs(90);
-
-/// Which program sits in a seat.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Kind {
-    Vipd,
-    Keepalived,
-    /// FRR's zebra and vrrpd: [`Lab::start_frr`].
-    Frr,
-}
-
-impl std::fmt::Display for Kind {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Kind::Vipd => "vipd",
-            Kind::Keepalived => "keepalived",
-            Kind::Frr => "FRR",
-        })
-    }
-}
-
-/// Why namespace tests cannot run here, if they cannot. With `VIPD_REQUIRE_NETNS` set, that is a failure.
-pub fn skip(needs: &[&str]) -> bool {
-    let missing = if !nix::unistd::geteuid().is_root() {
-        Some("no root".to_string())
-    } else {
-        let known = |program: &str| {
-            let path = std::env::var("PATH").unwrap_or_default() + ":/usr/sbin:/sbin:/usr/lib/frr";
-            path.split(':').any(|dir| Path::new(dir).join(program).exists())
-        };
-        let made = || ip("", &["netns", "list"]).is_ok();
-        needs.iter().find(|p| !known(p)).map(|p| format!("no {p}")).or_else(|| (!made()).then(|| "no ip netns".into()))
-    };
-    let Some(missing) = missing else { return false };
-    assert!(std::env::var_os("VIPD_REQUIRE_NETNS").is_none(), "namespace tests are required, and there is {missing}");
-    println!("skipped: {missing}");
-    true
-}
 
 /// Runs `ip` in a namespace (`""`: here).
 pub fn ip(namespace: &str, arguments: &[&str]) -> Result<String, String> {

@@ -11,6 +11,7 @@ mod lab;
 mod listen;
 mod matrix;
 mod owned;
+mod peers;
 mod remote;
 mod seen;
 mod single;

@@ -166,18 +166,31 @@ enum Subject<'a> {
     Service(&'a ServiceInfo),
 }
 
-/// A notification: of whom, up or down, and whether it is one of the last, whose program gets a second.
-fn notification(event: &Event) -> Option<(Subject<'_>, bool, bool)> {
+/// Why they are told.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Occasion {
+    /// A check or a quorum said so.
+    Changed,
+    /// A reload took it away.
+    Removed,
+    /// The daemon ends: the programs of these get a second.
+    Stopped,
+}
+
+/// What programs, pipes and mail tell of an event: of whom, up or down, and why. Everything else that happens is named here
+/// as none of their business.
+fn notification(event: &Event) -> Option<(Subject<'_>, bool, Occasion)> {
+    use Occasion::{Changed, Removed, Stopped};
     match event {
-        Event::ServerUp { server, .. } => Some((Subject::Server(server), true, false)),
-        Event::ServerDown { server, .. } => Some((Subject::Server(server), false, false)),
-        Event::ServerConfirmed { server, up, .. } => Some((Subject::Server(server), *up, false)),
-        Event::QuorumGained { service, .. } => Some((Subject::Service(service), true, false)),
-        Event::QuorumLost { service, .. } => Some((Subject::Service(service), false, false)),
-        Event::ServerRemoved { server, present: true, .. } => Some((Subject::Server(server), false, false)),
-        Event::ServiceRemoved { service, had: true, .. } => Some((Subject::Service(service), false, false)),
-        Event::ServerStopped { server, told: true, .. } => Some((Subject::Server(server), false, true)),
-        Event::ServiceStopped { service, told: true, .. } => Some((Subject::Service(service), false, true)),
+        Event::ServerUp { server, .. } => Some((Subject::Server(server), true, Changed)),
+        Event::ServerDown { server, .. } => Some((Subject::Server(server), false, Changed)),
+        Event::ServerConfirmed { server, up, .. } => Some((Subject::Server(server), *up, Changed)),
+        Event::QuorumGained { service, .. } => Some((Subject::Service(service), true, Changed)),
+        Event::QuorumLost { service, .. } => Some((Subject::Service(service), false, Changed)),
+        Event::ServerRemoved { server, present: true, .. } => Some((Subject::Server(server), false, Removed)),
+        Event::ServiceRemoved { service, had: true, .. } => Some((Subject::Service(service), false, Removed)),
+        Event::ServerStopped { server, told: true, .. } => Some((Subject::Server(server), false, Stopped)),
+        Event::ServiceStopped { service, told: true, .. } => Some((Subject::Service(service), false, Stopped)),
         Event::ServerRemoved { present: false, .. }
         | Event::ServiceRemoved { had: false, .. }
         | Event::ServerStopped { told: false, .. }
@@ -211,14 +224,14 @@ pub fn line(event: &Event) -> Option<String> {
 
 /// The notify program of an event: exactly the arguments that were written, as keepalived has it.
 pub fn run(event: &Event) -> Option<NotifyRun> {
-    let (subject, up, limited) = notification(event)?;
+    let (subject, up, occasion) = notification(event)?;
     let program: &Option<Run> = match (subject, up) {
         (Subject::Server(server), true) => &server.notify_up,
         (Subject::Server(server), false) => &server.notify_down,
         (Subject::Service(service), true) => &service.quorum_up,
         (Subject::Service(service), false) => &service.quorum_down,
     };
-    program.clone().map(|run| NotifyRun { run, arguments: Vec::new(), limited })
+    program.clone().map(|run| NotifyRun { run, arguments: Vec::new(), limited: occasion == Occasion::Stopped })
 }
 
 fn state(up: bool) -> &'static str {
@@ -238,12 +251,6 @@ pub fn mail(event: &Event, router: &str, settings: &Mail, no_checker_emails: boo
             }
             (of_server(&check.server, *up), body(check, *good, symptom.as_ref())?)
         }
-        Event::ServerRemoved { server, present: true, .. } if server.mail => {
-            (of_server(server, false), "=> Removing <=".into())
-        }
-        Event::ServerStopped { server, told: true, .. } if server.mail => {
-            (of_server(server, false), "=> Shutting down <=".into())
-        }
         Event::QuorumGained { service, weight, begin, .. } if service.mail => {
             let words = if *begin { "Starting with quorum up" } else { "Gained quorum" };
             (of_service(service, true), quorum(words, service, *weight))
@@ -252,34 +259,21 @@ pub fn mail(event: &Event, router: &str, settings: &Mail, no_checker_emails: boo
             let words = if *begin { "Starting with quorum down" } else { "Lost quorum" };
             (of_service(service, false), quorum(words, service, *weight))
         }
-        Event::ServiceRemoved { service, had: true, .. } if service.mail => {
-            (of_service(service, false), "=> Removing <=".into())
+        end => {
+            let (subject, up, occasion) = notification(end)?;
+            let body = match occasion {
+                // Of these there is the mail about the check or the quorum.
+                Occasion::Changed => return None,
+                Occasion::Removed => "=> Removing <=",
+                Occasion::Stopped => "=> Shutting down <=",
+            };
+            let subject = match subject {
+                Subject::Server(server) if server.mail => of_server(server, up),
+                Subject::Service(service) if service.mail => of_service(service, up),
+                Subject::Server(_) | Subject::Service(_) => return None,
+            };
+            (subject, body.into())
         }
-        Event::ServiceStopped { service, told: true, .. } if service.mail => {
-            (of_service(service, false), "=> Shutting down <=".into())
-        }
-        Event::ServerRemoved { .. }
-        | Event::ServerStopped { .. }
-        | Event::QuorumGained { .. }
-        | Event::QuorumLost { .. }
-        | Event::ServiceRemoved { .. }
-        | Event::ServiceStopped { .. }
-        | Event::Probed { .. }
-        | Event::NotMade { .. }
-        | Event::FileFault { .. }
-        | Event::ServerUp { .. }
-        | Event::ServerDown { .. }
-        | Event::ServerConfirmed { .. }
-        | Event::WeightChanged { .. }
-        | Event::SorryRemoved { .. }
-        | Event::Checker { .. }
-        | Event::ServiceRefused { .. }
-        | Event::Restored { .. }
-        | Event::Commanded { .. }
-        | Event::ServiceRemoving { .. }
-        | Event::EntryChanged { .. }
-        | Event::GroupCut { .. }
-        | Event::Reloaded => return None,
     };
     Some(Message { settings: settings.clone(), subject: format!("[{router}] {subject}"), body })
 }
