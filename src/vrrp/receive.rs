@@ -147,11 +147,17 @@ pub(super) fn addressee(spec: &Spec, candidates: &[InstanceId], datagram: &Datag
     candidates.iter().find(|id| rank(id) == best).copied()
 }
 
-/// Is it an advert of this instance itself, sent to an own address that stands among the peers? Many write the same list into
-/// every server's file. What was said a moment ago must not outrank, alarm or answer what is so now.
+/// Is it an advert of this instance itself, sent to another own address that stands among the peers? Many write the same list
+/// into every server's file. What was said a moment ago must not outrank, alarm or answer what is so now.
+///
+/// The interface does not tell: the kernel names the one that an advert was sent by, also where it came back over `lo`. But
+/// nothing is ever sent to the address that it comes from (`Sender::send`): an advert from there to there is another machine's,
+/// which has this server's address.
 fn is_echo(spec: &InstanceSpec, instance: &Instance, meta: &RxMeta) -> bool {
     let Transport::Unicast { peers, .. } = &spec.transport else { return false };
-    instance.binding.source == Some(meta.source) && peers.iter().any(|peer| peer.address == meta.destination)
+    instance.binding.source == Some(meta.source)
+        && meta.destination != meta.source
+        && peers.iter().any(|peer| peer.address == meta.destination)
 }
 
 /// Do the addresses in an advert agree with ours, in whatever order? With `skip_check_adv_addr` a backup looks at them

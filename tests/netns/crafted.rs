@@ -12,13 +12,14 @@ pub fn sum(bytes: &[u8]) -> u16 {
     !(total as u16)
 }
 
-/// An advert to 224.0.0.18 as an Ethernet frame, right in every field.
+/// An advert as an Ethernet frame, right in every field. All who are on the wire take the frame, wherever the advert goes.
 #[derive(Clone)]
 pub struct Crafted {
     pub version: u8,
     pub vrid: u8,
     pub priority: u8,
     pub source: [u8; 4],
+    pub destination: [u8; 4],
     pub address: [u8; 4],
     /// Seconds.
     pub interval: u8,
@@ -33,12 +34,23 @@ pub struct Crafted {
 
 impl Crafted {
     pub fn new(version: u8, vrid: u8, source: [u8; 4], address: [u8; 4]) -> Crafted {
-        let (priority, interval, auth, ttl) = (50, 1, (0, [0; 8]), 255);
-        Crafted { version, vrid, priority, source, address, interval, auth, ttl, spoilt: false, vlan: None }
+        let (priority, interval, auth, ttl, destination) = (50, 1, (0, [0; 8]), 255, [224, 0, 0, 18]);
+        Crafted {
+            version,
+            vrid,
+            priority,
+            source,
+            destination,
+            address,
+            interval,
+            auth,
+            ttl,
+            spoilt: false,
+            vlan: None,
+        }
     }
 
     pub fn frame(&self) -> Vec<u8> {
-        const GROUP: [u8; 4] = [224, 0, 0, 18];
         let seconds = u16::from(self.interval);
         let [fifth, sixth] =
             if self.version == 2 { [self.auth.0, self.interval] } else { (seconds * 100).to_be_bytes() };
@@ -50,7 +62,8 @@ impl Crafted {
             advert.extend(self.auth.1);
             summed = advert.clone();
         } else {
-            let pseudo = [&self.source[..], &GROUP, &[0, 112], &(advert.len() as u16).to_be_bytes()].concat();
+            let pseudo =
+                [&self.source[..], &self.destination, &[0, 112], &(advert.len() as u16).to_be_bytes()].concat();
             summed.splice(0..0, pseudo);
         }
         let checksum = sum(&summed) ^ u16::from(self.spoilt);
@@ -58,7 +71,7 @@ impl Crafted {
         let length = (20 + advert.len()) as u16;
         let mut head = vec![0x45, 0xc0, (length >> 8) as u8, length as u8, 0, 1, 0, 0, self.ttl, 112, 0, 0];
         head.extend(self.source);
-        head.extend(GROUP);
+        head.extend(self.destination);
         let checksum = sum(&head);
         head[10..12].copy_from_slice(&checksum.to_be_bytes());
         let mut ethernet = vec![0x01, 0x00, 0x5e, 0, 0, 0x12, 2, 0, 0, 0, 0, 9];

@@ -1,8 +1,8 @@
 //! Adverts that are wrong in one thing each, put on the wire in front of a master: each is counted under its reason, and
 //! nothing else happens. The bytes are made here, from RFC 9568 section 5, not by vipd.
 
-use super::crafted::{put, sum};
-use super::ground::{Ground, ready};
+use super::crafted::{Crafted, put, sum};
+use super::ground::{Ground, instance, ip, ready};
 use super::lab::inside;
 
 #[derive(Clone)]
@@ -141,4 +141,26 @@ fn a_damaged_advert_is_counted_by_its_reason_and_changes_nothing() {
     send(&ground, &[right().frame()]);
     daemon.wait_for_log("(A) Master received advert from 10.9.0.2 with higher priority 255");
     daemon.wait_for("the count of it", || refusals().1["counters"]["advert_rcvd"].as_u64() == Some(1));
+}
+
+/// Every server's file has the list of all. What goes to the own address is nobody's but another machine's, which has this
+/// server's address too: the kernel lets it in where `accept_local` does, as keepalived has it on virtual interfaces.
+#[test]
+fn a_second_machine_with_our_address_is_named_although_that_stands_among_the_peers() {
+    if !ready() {
+        return;
+    }
+    let ground = Ground::new();
+    ip(&format!("netns exec {} sysctl -qw net.ipv4.conf.all.accept_local=1", ground.name));
+    let peers = "unicast_src_ip 10.9.0.1\n unicast_peer {\n  10.9.0.1\n  10.9.0.2\n }\n version 3";
+    ground.configure(&instance("A", 1, "10.9.0.10/24").replace("version 3", peers));
+    let daemon = ground.start("");
+    let sent = || daemon.ask(r#"{"request":"status"}"#)["status"]["instances"][0]["counters"]["advert_sent"].as_u64();
+    daemon.wait_for("adverts", || sent() > Some(10));
+    let named = "equal priority advert received from remote host with our IP address";
+    assert!(!daemon.log_text().contains(named), "by its own adverts: {}", daemon.log_text());
+    let own = [10, 9, 0, 1];
+    let rival = Crafted { priority: 200, destination: own, ..Crafted::new(3, 1, own, [10, 9, 0, 10]) };
+    send(&ground, &[rival.frame()]);
+    daemon.wait_for_log(named);
 }
