@@ -1,9 +1,9 @@
 //! What the kernel says of this process, from /proc/self: for metrics, and only when somebody asks.
 
 use crate::observe::metrics::Usage;
-use crate::spec::{Auth, Spec, Transport};
+use crate::spec::Spec;
+use crate::vrrp::most_ports;
 use nix::unistd::{SysconfVar, sysconf};
-use std::collections::HashSet;
 
 /// Reads it now: three small files and a directory. Whatever cannot be read is left out.
 pub fn now() -> Usage {
@@ -36,23 +36,9 @@ fn booted() -> Option<u64> {
     stat.lines().find_map(|line| line.strip_prefix("btime ")).and_then(|word| word.trim().parse().ok())
 }
 
-/// How many descriptors instances and check scripts may come to hold: one for each socket, as the vrrp thread shares them, and
-/// two for each run of a program.
+/// How many descriptors instances and check scripts may come to hold: one for each socket, and two for each run of a program.
 pub fn wanted_descriptors(spec: &Spec) -> usize {
-    let sockets: HashSet<_> = spec
-        .instances
-        .iter()
-        .enumerate()
-        .map(|(number, instance)| {
-            let (group, local) = match &instance.transport {
-                Transport::Multicast { group } => (Some(*group), None),
-                Transport::Unicast { .. } => (None, instance.source),
-            };
-            let own = instance.virtual_link.as_ref().map(|_| number);
-            (instance.family, own, &instance.interface, group, local, matches!(instance.auth, Auth::Ah(_)))
-        })
-        .collect();
-    sockets.len() + 2 * spec.scripts.len()
+    most_ports(spec) + 2 * spec.scripts.len()
 }
 
 /// How many descriptors this process has open, with the one that it takes to look.

@@ -218,3 +218,33 @@ fn link(message: &LinkMessage) -> Option<Link> {
     }
     (!link.name.is_empty()).then_some(link)
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use nix::sys::statfs::{self, statfs};
+
+    /// statfs(2) says by a number what mountinfo says by a name.
+    #[test]
+    fn only_file_systems_of_this_machine_are_kept_here() {
+        let kept = [
+            statfs::BTRFS_SUPER_MAGIC,
+            statfs::EXT4_SUPER_MAGIC,
+            statfs::OVERLAYFS_SUPER_MAGIC,
+            statfs::TMPFS_MAGIC,
+            statfs::XFS_SUPER_MAGIC,
+        ];
+        let system = LinuxSystem::new();
+        for path in ["/proc", "/proc/self/status", "/sys", "/there/is/no/such/file"] {
+            assert!(!system.is_kept_here(path), "{path}");
+        }
+        let kept_by_number = |path: &str| kept.contains(&statfs(path).unwrap().filesystem_type());
+        let own = env!("CARGO_MANIFEST_DIR");
+        for path in ["/", "/dev/pts", "/dev/shm", "/sys/fs/cgroup", own] {
+            assert_eq!(system.is_kept_here(path), kept_by_number(path), "{path}");
+        }
+        assert!(["/", "/dev/shm", own].into_iter().any(kept_by_number), "none of these is kept here");
+    }
+}

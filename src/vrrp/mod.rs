@@ -46,6 +46,7 @@ use io::{
     Action, Attempt, Beginning, Event, Exit, Input, Link, LinkFact, Port, Readings, Refusal, Role, SendFailure,
     SocketState, TrackValue, Tracker, Wake, Wall,
 };
+pub use ports::most_ports;
 use roster::Roster;
 use rustc_hash::FxHashMap;
 use script::Monitor;

@@ -4,12 +4,14 @@ use super::instance::Instance;
 use super::io::Port;
 use crate::spec::{Auth, InstanceId, InstanceSpec, Spec, Transport};
 use crate::wire::{PROTOCOL_AH, PROTOCOL_VRRP};
+use std::collections::{HashMap, HashSet};
+use std::net::IpAddr;
 
 /// One entry a distinct socket, in the order of the first instance that needs it. An instance without a link, or for
 /// unicast without a source, needs none yet.
 pub(super) fn ports(spec: &Spec, instances: &[Instance]) -> Vec<(Port, Vec<InstanceId>)> {
     let mut ports: Vec<(Port, Vec<InstanceId>)> = Vec::new();
-    let mut places = std::collections::HashMap::<Port, usize>::new();
+    let mut places = HashMap::<Port, usize>::new();
     for (id, (spec, instance)) in (0..).map(InstanceId).zip(spec.instances.iter().zip(instances)) {
         let Some(port) = port(spec, instance) else { continue };
         let place = *places.entry(port.clone()).or_insert(ports.len());
@@ -23,21 +25,43 @@ pub(super) fn ports(spec: &Spec, instances: &[Instance]) -> Vec<(Port, Vec<Insta
 
 fn port(spec: &InstanceSpec, instance: &Instance) -> Option<Port> {
     let binding = &instance.binding;
-    let protocol = if matches!(spec.auth, Auth::Ah(_)) { PROTOCOL_AH } else { PROTOCOL_VRRP };
-    let family = spec.family;
+    let ifindex = Some(binding.transmit).filter(|index| *index != 0);
     match &spec.transport {
-        Transport::Multicast { group } => {
-            let ifindex = Some(binding.transmit).filter(|index| *index != 0)?;
-            Some(Port { family, ifindex: Some(ifindex), group: Some(*group), local: None, protocol })
-        }
+        Transport::Multicast { .. } => Some(port_on(spec, Some(ifindex?), None)),
         Transport::Unicast { .. } => {
-            let ifindex = Some(binding.transmit).filter(|index| *index != 0);
             if ifindex.is_none() && (spec.interface.is_some() || spec.vrf.is_some()) {
                 return None;
             }
             // The last goodbye comes from an address that is lost.
-            let local = Some(binding.source.or(instance.spoke_from())?);
-            Some(Port { family, ifindex, group: None, local, protocol })
+            Some(port_on(spec, ifindex, Some(binding.source.or(instance.spoke_from())?)))
         }
     }
+}
+
+/// The socket of an instance on that interface; `source` is what it speaks from.
+fn port_on(spec: &InstanceSpec, ifindex: Option<u32>, source: Option<IpAddr>) -> Port {
+    let protocol = if matches!(spec.auth, Auth::Ah(_)) { PROTOCOL_AH } else { PROTOCOL_VRRP };
+    let (group, local) = match &spec.transport {
+        Transport::Multicast { group } => (Some(*group), None),
+        Transport::Unicast { .. } => (None, source),
+    };
+    Port { family: spec.family, ifindex, group, local, protocol }
+}
+
+/// How many sockets the instances need when all of their interfaces are there: an instance with a virtual link has one of its
+/// own. Unicast instances without `unicast_src_ip` are taken to speak from one address where they share an interface.
+pub fn most_ports(spec: &Spec) -> usize {
+    // Interfaces have no numbers yet; those that will be different ones get different ones.
+    let mut links = HashMap::new();
+    let ports: HashSet<Port> = (0..)
+        .map(InstanceId)
+        .zip(&spec.instances)
+        .map(|(id, instance)| {
+            let own = instance.virtual_link.as_ref().map(|_| id);
+            let next = u32::try_from(links.len()).unwrap_or(u32::MAX);
+            let number = *links.entry((&instance.interface, own)).or_insert(next);
+            port_on(instance, Some(number), instance.source)
+        })
+        .collect();
+    ports.len()
 }

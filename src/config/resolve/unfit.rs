@@ -101,10 +101,11 @@ fn shouted(own: Ipv4Addr, address: &VirtualAddress) -> Option<(String, String)> 
     })
 }
 
-/// An address that another server has anyhow. (The instance's own source may be its virtual address: a master's adverts come
-/// from there, and keepalived's users do that.)
+/// An address that another server has anyhow. (The instance's own source may be its virtual address, also where every server
+/// has one list of peers: a master's adverts come from there, and keepalived's users do that.)
 fn of_a_peer(own: &Named<Instance>, address: IpAddr) -> Option<(String, String)> {
-    let peer = own.settings.peers.iter().any(|(line, _)| line.peer.address == address);
+    let source = own.settings.source.value();
+    let peer = source != Some(address) && own.settings.peers.iter().any(|(line, _)| line.peer.address == address);
     let cure = || "write an address that no server has by itself".to_owned();
     peer.then(|| ("is an address of a peer: it would be on two servers".into(), cure()))
 }
