@@ -81,6 +81,13 @@ pub fn of(snapshot: &Snapshot, instance: &Instance) -> Vec<Alarm> {
         );
     }
     addresses(snapshot, instance, &mut found);
+    if let Some(reason) = &instance.lacking {
+        found.push(
+            Alarm::new("refused-by-kernel", format!("MASTER, but the kernel does not take all that it owns: {reason}"))
+                .why("what stands behind a route or rule that is not there cannot be reached")
+                .cure("mend what the kernel names, here or in the file; vipd tries again by itself"),
+        );
+    }
     found
 }
 

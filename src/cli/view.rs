@@ -101,6 +101,7 @@ pub struct Instance {
     pub master: Option<Master>,
     pub next: Option<Next>,
     pub owned: bool,
+    pub lacking: Option<String>,
     pub drained: bool,
     pub preempt: Option<bool>,
     pub preempt_at: Option<u64>,

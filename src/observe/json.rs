@@ -3,7 +3,7 @@
 use super::Context;
 use super::describe;
 use super::log::sentences;
-use crate::spec::{Auth, InstanceSpec, MASK, ParamMatch, ProcessSpec, Run, Spec, TieTarget};
+use crate::spec::{Auth, InstanceSpec, MASK, ParamMatch, ProcessSpec, Run, Spec, TieTarget, VirtualAddress};
 use crate::vrrp::io::{Event, TrackValue};
 use crate::vrrp::snapshot::{Counters, InstanceView, Snapshot};
 use serde_json::{Value, json};
@@ -132,8 +132,10 @@ fn one(spec: &Spec, index: usize, instance: &InstanceSpec, view: &InstanceView) 
         .program("script", notify.any.as_deref())
         .program("script_master_rx_lower_pri", notify.master_rx_lower_pri.as_deref());
     let claim = &instance.claim;
-    let line = |item| describe::address(item, describe::home(instance, item, &interface), view.owned);
-    let addresses: Vec<String> = claim.addresses.iter().map(line).collect();
+    let line = |(position, item): (u32, &VirtualAddress)| {
+        describe::address(item, describe::home(instance, item, &interface), view.held.contains(position))
+    };
+    let addresses: Vec<String> = (0..).zip(&claim.addresses).map(line).collect();
     let (vips, evips) = addresses.split_at(claim.advertised.min(addresses.len()));
     data.list("vips", vips.to_vec())
         .list("evips", evips.to_vec())

@@ -8,6 +8,7 @@ use super::Engine;
 use super::garp::{self, Rounds};
 use super::io::{Action, Announce, Event, Outcome};
 use super::settle;
+use super::state::Claimed;
 use crate::spec::InstanceId;
 
 impl Engine {
@@ -32,11 +33,11 @@ impl Engine {
                     rounds
                 }
                 Outcome::Complete => {
-                    instance.set_owned(true);
+                    instance.set_claimed(Claimed::Whole);
                     instance.plan.complete(total, false, &garp)
                 }
-                Outcome::Failed { .. } => {
-                    instance.set_owned(false);
+                Outcome::Failed { reason } => {
+                    instance.set_claimed(Claimed::Refused(reason));
                     instance.plan.complete(total, true, &garp)
                 }
             }

@@ -10,9 +10,9 @@ use crate::time::{Interval, Time};
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
 
-/// Positions, as few ranges as possible.
+/// Positions in a claim's list of addresses, as few ranges as possible.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub(super) struct Ranges(Vec<Range<u32>>);
+pub struct Ranges(Vec<Range<u32>>);
 
 impl Ranges {
     pub(super) fn iter(&self) -> impl Iterator<Item = Range<u32>> + '_ {
@@ -24,7 +24,7 @@ impl Ranges {
     pub(super) fn count(&self) -> u64 {
         self.0.iter().map(|r| u64::from(r.end - r.start)).sum()
     }
-    pub(super) fn contains(&self, position: u32) -> bool {
+    pub(crate) fn contains(&self, position: u32) -> bool {
         self.0.iter().any(|r| r.contains(&position))
     }
     /// Adds `range`; answers with what of it was not there before.

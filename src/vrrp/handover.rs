@@ -12,7 +12,7 @@ use super::io::{Action, Attempt, Beginning, Cause, Exit, Role, TrackValue, Track
 use super::reload;
 use super::script::Monitor;
 use super::snapshot::Counters;
-use super::state::{Backup, Heard, Master, State};
+use super::state::{Backup, Claimed, Heard, Master, State};
 use super::transmit::{Marks, Sender};
 use crate::handover::{each, or_default};
 use crate::spec::{FileId, InstanceId, ProcessId, Spec};
@@ -204,7 +204,9 @@ impl Instance {
         let state = match &left.state {
             Kept::Idle => State::Init,
             Kept::Backup(backup) => State::Backup(backup.clone()),
-            Kept::Master { advert_at } => State::Master(Master { advert_at: *advert_at, owned: false, rival: None }),
+            Kept::Master { advert_at } => {
+                State::Master(Master { advert_at: *advert_at, claim: Claimed::OnItsWay, rival: None })
+            }
         };
         let mut own = Instance::resumed(spec, opening, now, state, left.lowered);
         if own.is_master() {

@@ -1,6 +1,7 @@
 //! The read model: what status, dumps, JSON and metrics show. Made on request, of an instance only if it was touched since; nothing
 //! reads the engine itself.
 
+use super::garp::Ranges;
 use super::io::{Cause, Exit, Fault, Link, Port, Refusal, Role};
 use crate::spec::InstanceId;
 use crate::time::{Interval, Time};
@@ -84,6 +85,11 @@ pub struct InstanceView {
     pub next: Option<NextView>,
     /// All addresses of the claim are known to be in the kernel.
     pub owned: bool,
+    /// Those that are.
+    #[serde(skip)]
+    pub held: Ranges,
+    /// Why not everything that a MASTER owns (addresses, routes, rules) is in place: what the kernel said.
+    pub lacking: Option<Box<str>>,
     pub drained: bool,
     /// False: `nopreempt`.
     pub preempt: bool,

@@ -83,9 +83,19 @@ impl Backup {
 pub(super) struct Master {
     /// The next advert; the cadence is absolute.
     pub(super) advert_at: Time,
-    /// The kernel has the whole claim.
-    pub(super) owned: bool,
+    /// What the kernel made of its claim.
+    pub(super) claim: Claimed,
     pub(super) rival: Option<Rival>,
+}
+
+/// What the kernel made of addresses, routes and rules that a master owns.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum Claimed {
+    /// Not all of it has been answered.
+    OnItsWay,
+    Whole,
+    /// Some of it was refused; the kernel's reason.
+    Refused(Box<str>),
 }
 
 /// Another owner of the same addresses that is worse than we are.

@@ -8,7 +8,7 @@ use super::snapshot::{
     Snapshot, SpeakerView, TrackerView,
 };
 use super::speakers::{Refused, STAYS};
-use super::state::{Patience, State};
+use super::state::{Claimed, Patience, State};
 use super::track::name_of;
 use crate::spec::{InstanceId, InstanceSpec};
 use crate::time::{Interval, Time};
@@ -108,7 +108,7 @@ impl Engine {
         let role = instance.role();
         let priority = instance.priority();
         let down = instance.master_down(spec);
-        let (master, owned) = match instance.state() {
+        let (master, claim) = match instance.state() {
             State::Master(master) => {
                 let address = instance.binding.source;
                 let ourselves = MasterView {
@@ -119,7 +119,7 @@ impl Engine {
                     silent: false,
                     addresses_differ: false,
                 };
-                (Some(ourselves), master.owned)
+                (Some(ourselves), Some(&master.claim))
             }
             State::Backup(backup) => {
                 let known = backup.heard.or(backup.worse);
@@ -131,9 +131,9 @@ impl Engine {
                     silent: backup.patience == Patience::Skew || now.since(heard.at) > down,
                     addresses_differ: instance.addresses_differ,
                 });
-                (view, false)
+                (view, None)
             }
-            State::Init | State::Fault => (None, false),
+            State::Init | State::Fault => (None, None),
         };
         let grouped = spec.group.is_some();
         let held_back_by = if instance.wants_master() { self.content_members(spec) } else { Vec::new() };
@@ -181,7 +181,12 @@ impl Engine {
             master_down: down,
             master,
             next,
-            owned,
+            owned: claim.is_some() && instance.plan.ready.count() == spec.claim.addresses.len() as u64,
+            held: instance.plan.ready.clone(),
+            lacking: claim.and_then(|claim| match claim {
+                Claimed::Refused(reason) => Some(reason.clone()),
+                Claimed::OnItsWay | Claimed::Whole => None,
+            }),
             drained: instance.drained,
             preempt: spec.preempt,
             preempt_at,

@@ -16,6 +16,37 @@ fn advertises(daemon: &Daemon) {
     daemon.wait_for("further adverts", || sent().unwrap() > before + 2);
 }
 
+/// What the kernel refuses is said, and nothing else is called missing for it.
+#[test]
+fn a_route_that_the_kernel_refuses_makes_no_address_missing() {
+    if !ready() {
+        return;
+    }
+    let ground = Ground::new();
+    let route = "virtual_routes {\n 10.77.0.0/16 via 10.78.0.1\n }\n virtual_ipaddress";
+    ground.configure(&instance("A", 1, "10.9.0.10/24").replace("virtual_ipaddress", route));
+    let daemon = ground.start("");
+    let of = || daemon.ask(r#"{"request":"status"}"#)["status"]["instances"][0].clone();
+    daemon.wait_for("the kernel's answer", || of()["lacking"].as_str().is_some_and(|why| why.contains("10.77.0.0/16")));
+    assert_eq!(of()["owned"], true);
+    let vipctl = |verb: &str| {
+        let mut vipctl = Command::new(env!("CARGO_BIN_EXE_vipctl"));
+        let output = vipctl.args([verb, "--control"]).arg(daemon.path("/run/vipd/control.sock")).output().unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let status = vipctl("status");
+    assert!(status.contains("MASTER, but the kernel does not take all that it owns: route 10.77.0.0/16"), "{status}");
+    assert!(!status.contains("not there yet") && !status.contains("not on this server"), "{status}");
+    let metrics = vipctl("metrics");
+    assert!(metrics.lines().any(|line| line.starts_with("vipd_vrrp_owned{") && line.ends_with(" 0")), "{metrics}");
+    daemon.signal(libc::SIGRTMIN() + 2);
+    let path = ground.directory.join("keepalived.json");
+    daemon.wait_for("the JSON", || path.exists());
+    let json: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+    assert_eq!(json[0]["data"]["vipset"], true, "{json}");
+    assert!(json[0]["data"]["vips"][0].as_str().unwrap().ends_with(" set"), "{json}");
+}
+
 /// systemd's side of the protocol: a datagram socket that is named in the environment.
 #[test]
 fn systemd_is_told_everything_in_order() {

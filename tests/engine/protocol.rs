@@ -52,7 +52,11 @@ fn announces_only_what_the_kernel_has() {
     assert_eq!(bench.view(0).counters.garps_sent, 3 + 4 * 3);
     // A claim that is not there in full is announced as far as it is.
     bench.give(Input::Applied { instance: InstanceId(0), outcome: Outcome::Failed { reason: "no".into() } });
-    assert!(!bench.view(0).owned);
+    // Its addresses are there all the same: something else of the claim was refused.
+    assert!(bench.view(0).owned);
+    assert_eq!(bench.view(0).lacking.as_deref(), Some("no"));
+    bench.give(Input::Applied { instance: InstanceId(0), outcome: Outcome::Complete });
+    assert_eq!(bench.view(0).lacking, None);
     assert!(matches!(&events(&bench.take())[..], [Event::ClaimFailed { .. }]));
 }
 

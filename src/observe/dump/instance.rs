@@ -264,22 +264,23 @@ fn owned(page: &mut Page, spec: &Spec, now: &Snapshot, index: usize, one: &Insta
     let claim = &one.claim;
     let interface = describe::interface(spec, index, view.link.as_deref());
     // keepalived says of each whether it is there, and whether the firewall knows it.
-    let line = |item: &VirtualAddress| {
-        let there = view.state == Role::Master && (view.owned || machine::has(now, item.address));
+    let line = |(position, item): (u32, &VirtualAddress)| {
+        let there = view.held.contains(position) || view.state == Role::Master && machine::has(now, item.address);
         let firewall = if there && !one.accept { " nftable_set" } else { "" };
         describe::address(item, describe::home(one, item, &interface), there) + firewall
     };
-    let (vips, evips) = claim.addresses.split_at(claim.advertised.min(claim.addresses.len()));
+    let lines: Vec<String> = (0..).zip(&claim.addresses).map(line).collect();
+    let (vips, evips) = lines.split_at(claim.advertised.min(lines.len()));
     if !vips.is_empty() {
         put!(page, 3, "Virtual IP ({}):", vips.len());
-        for item in vips {
-            put!(page, 5, "{}", line(item));
+        for line in vips {
+            put!(page, 5, "{line}");
         }
     }
     if !evips.is_empty() {
         put!(page, 3, "Virtual IP Excluded :");
-        for item in evips {
-            put!(page, 5, "{}", line(item));
+        for line in evips {
+            put!(page, 5, "{line}");
         }
     }
     if let Transport::Unicast { peers, ttl, check_source } = &one.transport {

@@ -82,7 +82,7 @@ fn states(page: &mut Page, rows: &Rows<'_>) {
         rows,
         "vipd_vrrp_owned",
         "1 while everything that a MASTER owns (addresses, routes, rules) is in place.",
-        |v| Some(u8::from(v.owned)),
+        |v| Some(u8::from(v.owned && v.lacking.is_none())),
     );
     gauge(
         page,

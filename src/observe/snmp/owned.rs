@@ -21,21 +21,22 @@ struct Owner<'a> {
 pub(super) fn fill(tree: &mut Tree, seen: &Seen<'_>) {
     let statics = &seen.spec.statics;
     let everyone = Owner { number: 0, interface: None, held: true, advertised: 0 };
-    addresses(tree, seen, &everyone, &statics.addresses);
+    addresses(tree, seen, &everyone, &statics.addresses, |_| true);
     routes(tree, seen, &everyone, &statics.routes);
     rules(tree, &everyone, &statics.rules);
     for (number, (one, view)) in rows(seen.spec.instances.iter().zip(&seen.now.instances)) {
         let interface = view.link.as_deref().or(view.interface.as_deref());
-        let owner = Owner { number, interface, held: view.owned, advertised: one.claim.advertised };
-        addresses(tree, seen, &owner, &one.claim.addresses);
+        let owner =
+            Owner { number, interface, held: view.owned && view.lacking.is_none(), advertised: one.claim.advertised };
+        addresses(tree, seen, &owner, &one.claim.addresses, |position| view.held.contains(position));
         routes(tree, seen, &owner, &one.claim.routes);
         rules(tree, &owner, &one.claim.rules);
     }
 }
 
 /// set 1, unset 2.
-fn status(owner: &Owner<'_>) -> i32 {
-    if owner.held { 1 } else { 2 }
+fn status(held: bool) -> i32 {
+    if held { 1 } else { 2 }
 }
 
 /// Scope numbers of the MIB for those of rtnetlink.
@@ -53,7 +54,7 @@ fn named<'a>(interface: Option<&'a IfName>, owner: &Owner<'a>) -> Option<&'a str
     interface.map(IfName::as_str).or(owner.interface)
 }
 
-fn addresses(tree: &mut Tree, seen: &Seen<'_>, owner: &Owner<'_>, list: &[VirtualAddress]) {
+fn addresses(tree: &mut Tree, seen: &Seen<'_>, owner: &Owner<'_>, list: &[VirtualAddress], held: impl Fn(u32) -> bool) {
     let table = [KEEPALIVED, &[2, 6]].concat();
     for (position, item) in rows(list) {
         let interface = named(item.interface.as_ref(), owner);
@@ -67,7 +68,7 @@ fn addresses(tree: &mut Tree, seen: &Seen<'_>, owner: &Owner<'_>, list: &[Virtua
             .integer(7, seen.index_of(interface).unwrap_or(0))
             .maybe(8, interface.map(Value::text))
             .maybe(9, item.label.as_ref().map(Value::text))
-            .integer(10, status(owner))
+            .integer(10, status(held(position - 1)))
             .integer(11, if (position as usize) <= owner.advertised { 1 } else { 2 })
             .maybe(12, item.peer.map(|(address, _)| Value::address(address)));
     }
@@ -126,7 +127,7 @@ fn route(row: &mut Row<'_>, seen: &Seen<'_>, owner: &Owner<'_>, item: &Route) {
         .maybe(11, interface.map(|name| Value::Integer(seen.index_of(Some(name)).unwrap_or(0) as i32)))
         .maybe(12, interface.map(Value::text))
         .unsigned(13, item.table)
-        .integer(14, status(owner))
+        .integer(14, status(owner.held))
         .maybe(15, item.from.map(|from| Value::address(from.address)))
         .maybe(16, item.from.map(|from| Value::Unsigned(from.length.into())))
         .maybe(17, (item.tos != 0).then(|| Value::Unsigned(item.tos.into())))
@@ -269,7 +270,7 @@ fn rule(row: &mut Row<'_>, owner: &Owner<'_>, item: &Rule) {
     let looked_up =
         looked_up.map(|number| if number == MAIN_TABLE_DEFAULT[0] { MAIN_TABLE_DEFAULT[1] } else { number });
     row.maybe(6, looked_up.map(Value::Unsigned))
-        .integer(7, status(owner))
+        .integer(7, status(owner.held))
         .truth(8, item.invert)
         .unsigned(15, item.tos)
         .maybe(16, item.fwmark.map(|(mark, _)| Value::Unsigned(mark)))

@@ -1,6 +1,6 @@
 //! What is tracked: the definitions of scripts, files, processes and sessions, and who uses them with which weight.
 
-use super::{KEEPALIVED, Row, Seen, Tree, Value, rows};
+use super::{KEEPALIVED, Row, Seen, Tree, rows};
 use crate::observe::describe::command;
 use crate::spec::{Command, ParamMatch, Spec, Tie, TieTarget};
 use crate::vrrp::snapshot::TrackerView;
@@ -26,7 +26,7 @@ pub(super) fn fill(tree: &mut Tree, seen: &Seen<'_>) {
     for kind in &USES {
         let table = [KEEPALIVED, &[2, kind.instances]].concat();
         for (index, one) in rows(&spec.instances) {
-            let own = one.ties.iter().filter(|tie| !tie.from_group && super::vrrp::asked_for(one, tie));
+            let own = one.ties.iter().filter(|tie| !tie.from_group && tie.asked.is_some());
             uses(tree, &table, index, kind, own, spec);
         }
         let table = [KEEPALIVED, &[2, kind.groups]].concat();
@@ -130,7 +130,7 @@ fn processes(tree: &mut Tree, seen: &Seen<'_>) {
         Row::new(tree, &table, &[index])
             .text(2, &process.name)
             .text(3, &process.process)
-            .maybe(4, (!process.params.is_empty()).then(|| Value::text(process.params.join(" "))))
+            .text(4, process.params.join(" "))
             .integer(5, how)
             .integer(6, process.weight)
             .truth(7, process.reverse)

@@ -2,7 +2,7 @@
 
 use super::{KEEPALIVED, Row, Seen, Tree, Value, rows, state};
 use crate::observe::describe::command;
-use crate::spec::{Auth, InstanceSpec, Notify, Run, Spec, Tie, TieTarget, Transport};
+use crate::spec::{Auth, InstanceSpec, Notify, Run, Spec, TieTarget, Transport};
 use crate::vrrp::io::Role;
 use crate::vrrp::snapshot::InstanceView;
 use crate::wire::Version;
@@ -13,12 +13,6 @@ pub(super) fn fill(tree: &mut Tree, seen: &Seen<'_>) {
     for (index, (one, view)) in rows(seen.spec.instances.iter().zip(&seen.now.instances)) {
         instance(&mut Row::new(tree, &table, &[index]), seen.spec, one, view);
     }
-}
-
-/// Interfaces of addresses are tied without having been asked for, and are not shown.
-pub(super) fn asked_for(one: &InstanceSpec, tie: &Tie) -> bool {
-    let TieTarget::Interface(name) = &tie.on else { return true };
-    tie.weight != 0 || !one.claim.addresses.iter().any(|item| item.interface.as_ref() == Some(name))
 }
 
 fn script(run: Option<&Run>) -> Option<Value> {
@@ -55,7 +49,7 @@ fn instance(row: &mut Row<'_>, spec: &Spec, one: &InstanceSpec, view: &InstanceV
     let notify = &one.notify;
     let group = one.group.and_then(|group| spec.groups.get(group.index()));
     let initial = if one.wants_master { Role::Master } else { Role::Backup };
-    let tracks = one.ties.iter().any(|tie| asked_for(one, tie) && matches!(tie.on, TieTarget::Interface(_)));
+    let tracks = one.ties.iter().any(|tie| tie.asked.is_some() && matches!(tie.on, TieTarget::Interface(_)));
     let interval = match one.version {
         Version::V2 => one.interval.as_micros() / 1_000_000,
         Version::V3 => one.interval.as_micros() / 10_000,

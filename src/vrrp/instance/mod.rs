@@ -14,7 +14,7 @@ use super::garp::{Plan, following};
 use super::io::{Action, Cause, Event, Fault, Refusal, Role, Wake, Wall};
 use super::snapshot::Counters;
 use super::speakers::{Refused, Rival as OtherMaster, Table};
-use super::state::{Backup, Complaint, Heard, Master, Patience, Rival, State};
+use super::state::{Backup, Claimed, Complaint, Heard, Master, Patience, Rival, State};
 use super::transmit::{Sender, Speaker};
 use crate::spec::{InstanceId, InstanceSpec, Transport};
 use crate::time::{Interval, Time};
@@ -303,7 +303,7 @@ impl Instance {
     pub(super) fn become_master(&mut self, why: Cause, cx: &mut Cx<'_>) {
         // What enters MASTER speaks at once and then in steps from here.
         let advert_at = cx.now + cx.spec.interval;
-        self.enter(State::Master(Master { advert_at, owned: false, rival: None }), why, cx);
+        self.enter(State::Master(Master { advert_at, claim: Claimed::OnItsWay, rival: None }), why, cx);
     }
 
     /// BACKUP with a fresh timer, which does not begin before the start-up delay has ended.
@@ -481,10 +481,10 @@ impl Instance {
         first
     }
 
-    /// The kernel has everything of the claim, or has not.
-    pub(super) fn set_owned(&mut self, all: bool) {
+    /// The kernel has answered for everything of the claim.
+    pub(super) fn set_claimed(&mut self, claim: Claimed) {
         if let State::Master(master) = &mut self.state {
-            master.owned = all;
+            master.claim = claim;
         }
     }
 
