@@ -53,13 +53,16 @@ pub struct ServerView {
     pub present: bool,
     pub since: Time,
     pub why: Why,
+    /// The configured weight, 0..=2³¹−1.
     pub base: u32,
     /// Base and all parts, or what an operator set; not clamped.
     pub weight: i64,
     pub drained: bool,
+    /// The weight that an operator set.
     pub weighed: Option<u32>,
     /// How many checks are bad.
     pub failed: usize,
+    /// The kernel's error number, if it refused the entry.
     pub refused: Option<i32>,
     pub checks: Vec<CheckView>,
 }

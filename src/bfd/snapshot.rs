@@ -39,7 +39,9 @@ pub struct SessionView {
     pub diag: Diag,
     pub peer_state: State,
     pub peer_diag: Diag,
+    /// Ours, never 0 (RFC 5880 §6.3).
     pub discriminator: u32,
+    /// 0 while the peer is not known.
     pub peer_discriminator: u32,
     pub source_port: Option<u16>,
     pub id: SessionId,
@@ -52,6 +54,7 @@ pub struct SessionView {
     pub multiplier: u8,
     pub ttl: u8,
     pub max_hops: Option<u8>,
+    /// A packet with less is refused; 0 takes all.
     pub least_ttl: u8,
     pub for_vrrp: bool,
     pub for_checkers: bool,
@@ -62,6 +65,7 @@ pub struct SessionView {
     pub peer_demand: bool,
     /// As both agreed. `None`: no periodic packets are sent.
     pub tx_interval: Option<Interval>,
+    /// Shortest time between two packets that the peer may keep.
     pub rx_interval: Interval,
     /// The interval drawn for the next packet.
     pub drawn: Interval,

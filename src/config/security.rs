@@ -153,6 +153,9 @@ impl Reader<Set<UserLine>> for User {
 }
 
 /// Looks a user up. `:GROUP` asks for the supplementary groups of the user as well, `:` alone for those only.
+///
+/// # Errors
+/// There is no such user or group: a sentence for a complaint.
 pub fn account(system: &dyn System, line: &UserLine, supplementary: bool) -> Result<Account, String> {
     let user = system.user(&line.user).ok_or_else(|| format!("there is no user `{}`", line.user))?;
     let mut supplementary = supplementary;
@@ -395,6 +398,9 @@ impl<'a> Guard<'a> {
     }
 
     /// May it run? The [`Run`] has everything decided; the flag says that others could change the script.
+    ///
+    /// # Errors
+    /// It is not there, is no program, or others could change it and script security is on.
     pub fn check(&mut self, argv: &[Box<str>], by: &Account, span: Span) -> Result<(Run, bool), Danger> {
         let run = |command| Run { command, uid: by.uid, gid: by.gid, groups: by.groups.clone() };
         let name: &str = argv.first().map_or("", |a| a);

@@ -23,6 +23,9 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 /// Runs the agent until its stdin ends.
+///
+/// # Errors
+/// The plan cannot be read, or the node cannot be made.
 pub fn run(plan: &str) -> Result<ExitCode, Trouble> {
     let plan: NodePlan = serde_json::from_str(plan).map_err(|e| Trouble::new(format!("the plan of the node: {e}")))?;
     if plan.inside { inside(&plan) } else { outside(plan) }

@@ -169,6 +169,9 @@ impl Rehearsal {
     }
 
     /// Web servers and daemons up, agents ready.
+    ///
+    /// # Errors
+    /// A daemon or an agent ended, or was not ready in time.
     pub async fn start(&mut self) -> Result<(), Trouble> {
         let mut ready = 0;
         while ready < self.machines.len() + self.gateways.len() {
@@ -227,6 +230,9 @@ impl Rehearsal {
 
     /// Waits until one of the right servers answers steadily; where `before` may keep the address, for as long as a
     /// takeover by somebody else could take. Returns who, and how the step went.
+    ///
+    /// # Errors
+    /// An agent ended.
     pub async fn settle(&mut self, before: Option<usize>) -> Result<Step, Trouble> {
         let right = holders(&self.plan, &self.damage, before);
         let patience = self.plan.patience().to_std();
@@ -285,6 +291,9 @@ impl Rehearsal {
     }
 
     /// Lets time pass and takes in what happens.
+    ///
+    /// # Errors
+    /// An agent ended.
     pub async fn pass(&mut self, length: Duration) -> Result<(), Trouble> {
         let end = tokio::time::Instant::now() + length;
         while let Ok(fact) = tokio::time::timeout_at(end, self.facts.recv()).await {
@@ -370,6 +379,9 @@ impl Rehearsal {
     }
 
     /// Breaks what was asked on the server `at`. What was done comes back in words.
+    ///
+    /// # Errors
+    /// There is nothing of the kind to break on that server.
     pub async fn fail(&mut self, at: usize, how: &Failure) -> Result<String, Trouble> {
         let name = self.machines[at].name.clone();
         if let Failure::Path(_, session) | Failure::Frozen(session) = how {
@@ -432,6 +444,9 @@ impl Rehearsal {
     }
 
     /// Undoes [`Rehearsal::fail`].
+    ///
+    /// # Errors
+    /// What was broken cannot be put back.
     pub async fn mend(&mut self, at: usize, how: &Failure) -> Result<(), Trouble> {
         let name = self.machines[at].name.clone();
         let failing = self.damage.failing.iter().next().map(|(_, script)| *script);

@@ -68,6 +68,9 @@ pub fn site_beside(directory: &Path) -> Option<PathBuf> {
 }
 
 /// The responder: answers everything on port 80 with its name, until it is killed.
+///
+/// # Errors
+/// Port 80 is taken.
 pub fn serve(node: &str) -> Result<ExitCode, Trouble> {
     // Checks such as `pgrep nginx` or `killall -0 nginx` look for this name.
     let _ = nix::sys::prctl::set_name(c"nginx");

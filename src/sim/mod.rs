@@ -61,6 +61,9 @@ pub fn run(specs: Vec<(String, Spec)>, scenario: &Scenario, seed: Option<u64>) -
 }
 
 /// [`run`] with engines of one's own and, when `record` is false, without timeline and pcap.
+///
+/// # Errors
+/// As [`run`].
 pub fn play(
     specs: &[(String, Arc<Spec>)],
     scenario: &Scenario,
@@ -71,6 +74,9 @@ pub fn play(
 }
 
 /// [`play`] with balancers of one's own.
+///
+/// # Errors
+/// As [`run`].
 pub fn play_with(
     specs: &[(String, Arc<Spec>)],
     scenario: &Scenario,

@@ -16,6 +16,9 @@ const WORDS: &str = "kill, stop, crash, pause, link[:INTERFACE], path[:SESSION],
 /// `server[:ADDRESS[:PORT]][=HOW]` (a real server, by its address or its snmp_name, without one the first; it refuses, or is
 /// what HOW says: `refuse`, `503`, `slow` (later than any check waits), `hang`, `dead`, `flap`), with `@NODE` behind it if another server is meant than the one that holds the first address. Times follow from the
 /// configurations: the failure comes when the election must be over, recovery when the takeover must be.
+///
+/// # Errors
+/// `fail` is none of these, or names something that is not configured: a sentence.
 pub fn rehearse(fail: &str, specs: &[(String, Spec)]) -> Result<Scenario, String> {
     let (rest, at_node) = fail.split_once('@').map_or((fail, None), |(rest, node)| (rest, Some(node)));
     let (word, argument) = match rest.split_once(':') {

@@ -476,6 +476,9 @@ fn parts(word: &str) -> Result<u32, String> {
 }
 
 /// `10s`, `1.5s`, `250ms`, `100us`; a bare number is seconds.
+///
+/// # Errors
+/// It is no time: a sentence that names the forms.
 pub fn interval(word: &str) -> Result<Interval, String> {
     let wrong = || format!("{word} is not a time such as 10s, 250ms or 100us");
     let (digits, unit) = match () {

@@ -254,7 +254,9 @@ pub struct SchedulerFlags {
 pub struct Persistence {
     /// Seconds.
     pub timeout: u32,
+    /// How much of a client's address counts.
     pub granularity: Granularity,
+    /// `persistence_engine`: `sip` goes by the call as well; `None` goes by the address alone.
     pub engine: Option<Box<str>>,
 }
 /// How many clients count as one.
@@ -297,6 +299,7 @@ pub struct VirtualServer {
 /// What dumps and SNMP show of a virtual server beyond what is decided by.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct ShownService {
+    /// What its block says for its checks.
     pub defaults: Defaults,
     pub alpha: bool,
     /// `inhibit_on_failure`.
@@ -311,6 +314,7 @@ pub struct ShownService {
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Defaults {
     pub delay_loop: Interval,
+    /// Further failures in a row before the server is down.
     pub retry: Option<u32>,
     pub delay_before_retry: Option<Interval>,
     pub warmup: Option<Interval>,
@@ -331,10 +335,12 @@ pub struct SorryServer {
 #[derive(Clone, PartialEq, Debug)]
 pub struct RealServer {
     pub endpoint: Endpoint,
+    /// 0..=2³¹−1; 0 gets no new connections.
     pub weight: u32,
     pub forwarding: Forwarding,
     /// Connections above which no new ones come, and below which they come again; 0 is no limit.
     pub upper_threshold: u32,
+    /// See `upper_threshold`.
     pub lower_threshold: u32,
     /// Weight 0 on failure instead of removal.
     pub inhibit: bool,
@@ -365,6 +371,7 @@ pub struct Checker {
 pub struct Timing {
     /// Further failures in a row before the server is down.
     pub retry: u32,
+    /// Between two attempts after a failure.
     pub delay_before_retry: Interval,
     /// The first check comes at a random time within this.
     pub warmup: Interval,
@@ -492,7 +499,10 @@ pub struct Pattern {
     pub text: Box<str>,
     pub options: Vec<Box<str>>,
     pub must_not_match: bool,
+    /// Byte of the answer from which a match may begin.
     pub first_offset: u64,
+    /// Byte at which it must begin at the latest; `None` is anywhere.
     pub last_offset: Option<u64>,
+    /// `regex_stack`: first and largest size of PCRE2's stack, bytes.
     pub stack: Option<(u64, u64)>,
 }

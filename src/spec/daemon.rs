@@ -162,10 +162,13 @@ pub struct Nftables {
 /// Receive buffers of the netlink sockets, bytes; and whether to exceed rmem_max.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct NetlinkBuffers {
+    /// `vrrp_netlink_cmd_rcv_bufs`; `None` is the kernel's size.
     pub command: Option<u32>,
     pub command_force: bool,
+    /// `vrrp_netlink_monitor_rcv_bufs`.
     pub monitor: Option<u32>,
     pub monitor_force: bool,
+    /// `process_monitor_rcv_bufs`.
     pub process: Option<u32>,
     pub process_force: bool,
 }

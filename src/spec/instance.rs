@@ -64,6 +64,7 @@ pub struct InstanceSpec {
     pub notify: Notify,
     /// Why this instance can never leave FAULT with this configuration.
     pub config_fault: Option<Box<str>>,
+    /// 0..=4; shown in the dump and nothing else.
     pub debug: u8,
     /// `kernel_rx_buf_size`: its share of its socket's receive buffer, bytes; `None` leaves it to `vrrp_rx_bufs_policy`.
     pub rx_buffer: Option<u32>,
@@ -240,6 +241,7 @@ impl std::fmt::Debug for Auth {
 pub struct HmacAuth {
     /// (id, key bytes)
     pub keys: Vec<(u8, Box<[u8]>)>,
+    /// Id of the key that adverts are sealed with, 1..=255.
     pub active: u8,
     pub mode: HmacMode,
     pub replay: Replay,
@@ -312,8 +314,11 @@ pub struct Garp {
     pub delay: Interval,
     /// Zero: never again.
     pub refresh: Interval,
+    /// Announcements of each address in a refresh.
     pub refresh_repeat: u32,
+    /// Announcements of each address when a lower router was heard; 0 is none.
     pub lower_prio_repeat: u32,
+    /// Zero: no second block after a lower router was heard.
     pub lower_prio_delay: Interval,
     /// `garp_extra_if`: period, zero is off; and on all interfaces, not just VMACs.
     pub extra: Interval,

@@ -39,12 +39,16 @@ pub struct ScriptSpec {
     pub run: Run,
     /// From start to start.
     pub interval: Interval,
+    /// A run that takes longer is ended and counts as a failure.
     pub timeout: Interval,
     /// The script's own weight, for ties that give none.
     pub weight: i32,
     pub reverse: bool,
+    /// Successes in a row that make it good, 1..=2³¹−1.
     pub rise: u32,
+    /// Failures in a row that make it bad, 1..=2³¹−1.
     pub fall: u32,
+    /// Bad until it has risen, instead of unknown until the first result.
     pub init_fail: bool,
     /// Runs although script security would refuse it (`enable_script_security` off).
     pub insecure: bool,
@@ -70,10 +74,13 @@ pub struct ProcessSpec {
     pub param_match: ParamMatch,
     pub weight: i32,
     pub reverse: bool,
+    /// Fewer of them are a failure; 1..=65535.
     pub quorum: u32,
     /// `None` is unlimited.
     pub quorum_max: Option<u32>,
+    /// A failure counts only when it has lasted so long.
     pub terminate_delay: Interval,
+    /// A recovery counts only when it has lasted so long.
     pub fork_delay: Interval,
     pub full_command: bool,
 }

@@ -176,12 +176,15 @@ pub struct NextView {
 pub struct Counters {
     pub advert_rcvd: u64,
     pub advert_sent: u64,
+    /// Transitions to MASTER.
     pub become_master: u64,
+    /// Transitions away from MASTER.
     pub release_master: u64,
     pub packet_len_err: u64,
     pub advert_interval_err: u64,
     pub ip_ttl_err: u64,
     pub invalid_type_rcvd: u64,
+    /// Adverts whose addresses differ from ours, or that went to a destination of the other kind.
     pub addr_list_err: u64,
     pub invalid_authtype: u64,
     pub authtype_mismatch: u64,
@@ -192,11 +195,13 @@ pub struct Counters {
     pub auth_ext_invalid_hmac: u64,
     pub auth_ext_stale: u64,
     pub auth_ext_replay: u64,
+    /// Goodbyes heard (priority 0).
     pub pri_zero_rcvd: u64,
     pub pri_zero_sent: u64,
     /// Everything refused, by reason, also what keepalived does not count.
     #[serde(deserialize_with = "crate::handover::or_default")]
     pub refused: BTreeMap<Refusal, u64>,
+    /// Gratuitous ARPs and unsolicited neighbour advertisements.
     pub garps_sent: u64,
     /// Times that another program took away what it owns, and it was put back.
     pub healed: u64,

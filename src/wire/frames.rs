@@ -45,6 +45,9 @@ pub struct Ipv4<'a> {
 }
 
 /// Reads the IPv4 header at the front of `bytes`.
+///
+/// # Errors
+/// Fewer bytes than a header, or than the header says it has, or another version than 4.
 pub fn ipv4(bytes: &[u8]) -> Result<Ipv4<'_>, Malformed> {
     let truncated = Malformed::Truncated { have: bytes.len(), need: IPV4_HEAD };
     let fixed: [u8; IPV4_HEAD] = bytes.get(..IPV4_HEAD).and_then(|h| h.try_into().ok()).ok_or(truncated)?;

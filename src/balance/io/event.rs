@@ -16,7 +16,9 @@ pub struct ServiceInfo {
     pub protocol: &'static str,
     /// Name of the group, if it is by group.
     pub group: Option<Box<str>>,
+    /// Sum of weights that must be alive.
     pub quorum: u32,
+    /// By so much the sum must exceed `quorum` to gain it, and fall short of it to lose it.
     pub hysteresis: u32,
     pub omega: bool,
     pub mail: bool,
@@ -56,7 +58,9 @@ pub struct CheckInfo {
 /// How many of a virtual server's real servers count, and how many there are, the sorry server not among them.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Count {
+    /// Those that count.
     pub up: u32,
+    /// All of them.
     pub all: u32,
 }
 

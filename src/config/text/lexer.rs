@@ -69,11 +69,17 @@ pub struct Unreadable {
 
 /// [`Node::raw`](super::tree::Node::raw) of a script option: the command line, the user, the group. Quotes are taken
 /// off; backslash escapes are kept, for [`split_command`] reads the command line again.
+///
+/// # Errors
+/// A quote that is never closed, or a backslash at the end.
 pub fn script_words(raw: &str) -> Result<Vec<String>, Unreadable> {
     shell_words(raw, false)
 }
 
 /// A command line into its arguments: quotes taken off, escapes resolved.
+///
+/// # Errors
+/// A quote that is never closed, or a backslash at the end.
 pub fn split_command(command: &str) -> Result<Vec<String>, Unreadable> {
     shell_words(command, true)
 }

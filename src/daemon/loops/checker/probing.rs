@@ -133,6 +133,9 @@ impl Probing {
     }
 
     /// Comes back when the files of the block SSL have been read; never where none are.
+    ///
+    /// # Errors
+    /// A file cannot be read or is no key or certificate: a sentence.
     pub async fn read(&mut self) -> Result<TlsClient, Box<str>> {
         match &mut self.reading {
             Some(reading) => (&mut reading.client).await.unwrap_or_else(|_| Err("its files could not be read".into())),
