@@ -219,6 +219,11 @@ impl Claims {
         self.queue.is_empty()
     }
 
+    /// How many steps are to be done.
+    pub fn waiting(&self) -> usize {
+        self.queue.len()
+    }
+
     /// The next steps that are still to be done, at most `limit`.
     pub fn next(&mut self, limit: usize) -> Vec<(Step, Item)> {
         let mut steps = Vec::new();
