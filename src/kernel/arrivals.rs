@@ -12,6 +12,8 @@ use std::os::fd::AsRawFd;
 
 /// Datagrams of one system call.
 const MANY: usize = 16;
+/// Of the first call of a turn: nearly always there is one, and then there is no need to make room for the others.
+const FEW: usize = 2;
 /// Room for an address, a TTL and a stamp, with what the kernel puts around them.
 const CONTROL: usize = 192;
 /// A stamp that is older says that the wall clock was set meanwhile.
@@ -49,6 +51,8 @@ pub struct Arrivals<M> {
     buffers: Vec<u8>,
     control: Box<[Control; MANY]>,
     names: Box<[libc::sockaddr_storage; MANY]>,
+    /// The last call has filled all of its room.
+    burst: bool,
     /// What is kept, and where each datagram stands in `bytes`.
     list: Vec<(Time, M, Range<usize>)>,
     bytes: Vec<u8>,
@@ -64,6 +68,7 @@ impl<M: Copy> Arrivals<M> {
             buffers: vec![0; MANY * longest],
             control: Box::new([Control([0; CONTROL]); MANY]),
             names: Box::new([name; MANY]),
+            burst: false,
             list: Vec::new(),
             bytes: Vec::new(),
         }
@@ -97,11 +102,18 @@ impl<M: Copy> Arrivals<M> {
     }
 
     /// Reads once, without waiting, and keeps what `keep` answers something for. True when there may be more.
-    pub fn read(&mut self, socket: &Socket, mut keep: impl FnMut(&Envelope) -> Option<M>) -> bool {
+    pub fn read(&mut self, socket: &Socket, keep: impl FnMut(&Envelope) -> Option<M>) -> bool {
+        let full = if self.burst { self.call::<MANY>(socket, keep) } else { self.call::<FEW>(socket, keep) };
+        self.burst = full;
+        full
+    }
+
+    /// [`Arrivals::read`] with room for `N` datagrams.
+    fn call<const N: usize>(&mut self, socket: &Socket, mut keep: impl FnMut(&Envelope) -> Option<M>) -> bool {
         // SAFETY: plain data; every field that the kernel reads is set below.
-        let mut headers: [libc::mmsghdr; MANY] = unsafe { std::mem::zeroed() };
+        let mut headers: [libc::mmsghdr; N] = unsafe { std::mem::zeroed() };
         // SAFETY: plain data.
-        let mut vectors: [libc::iovec; MANY] = unsafe { std::mem::zeroed() };
+        let mut vectors: [libc::iovec; N] = unsafe { std::mem::zeroed() };
         let room = self.buffers.chunks_exact_mut(self.longest).zip(self.control.iter_mut()).zip(self.names.iter_mut());
         for ((header, vector), ((bytes, control), name)) in headers.iter_mut().zip(&mut vectors).zip(room) {
             *vector = libc::iovec { iov_base: bytes.as_mut_ptr().cast(), iov_len: bytes.len() };
@@ -118,7 +130,7 @@ impl<M: Copy> Arrivals<M> {
             libc::recvmmsg(
                 socket.as_raw_fd(),
                 headers.as_mut_ptr(),
-                MANY as libc::c_uint,
+                N as libc::c_uint,
                 libc::MSG_DONTWAIT,
                 std::ptr::null_mut(),
             )
@@ -142,7 +154,7 @@ impl<M: Copy> Arrivals<M> {
                 self.list.push((at, meta, start..self.bytes.len()));
             }
         }
-        count == MANY
+        count == N
     }
 }
 

@@ -16,8 +16,8 @@ use std::task::{Wake, Waker};
 
 const BELL: u64 = u64::MAX;
 const TIMER: u64 = u64::MAX - 1;
-/// Descriptors told by one call; the rest is told by the next one.
-const READY: usize = 64;
+/// Descriptors told by one call; the rest is told by the next one. Nearly always there is one: room for more is written to each time.
+const READY: usize = 16;
 /// The kernel may end a wait later than it was told to, by a thousandth of its length, to save wake-ups
 /// (`select_estimate_accuracy` in its fs/select.c; a two-hundredth for a nice process, nothing for a real-time one).
 /// That is of no account in a wait that is not longer than this; a longer one is waited for in goes, each of which ends
