@@ -4,6 +4,7 @@
 //! ```text
 //! cargo bench --bench takeover                              every row, and what grows with its size (--table: the same)
 //! cargo bench --bench takeover -- --write                   the same, into docs/performance.md and README.md
+//! cargo bench --bench takeover -- --try                     one small row of each kind (about three minutes), into copies of the documents
 //! cargo bench --bench takeover -- crash:1:1:0.1 heal        rows that begin with one of the words
 //! cargo bench --bench takeover -- --runs 10 crash           with more runs (3 otherwise)
 //! cargo bench --bench takeover -- --only vipd crash         of one daemon
@@ -19,11 +20,14 @@
 //! packet socket on the bridge between them, so that both daemons are judged by what a client would see, with the
 //! kernel's time stamps. "Late" is counted from the deadline that the RFC gives the backup: the last advert heard plus the
 //! master down interval, or the skew time after priority 0. Figures are least, middle and greatest of all runs. The
-//! column "kernel" is what `ip -batch` takes to add as many addresses, alone on the machine; "load" is the load average at
+//! column "kernel" is what `ip -batch` takes to add as many addresses, alone on the machine, or a loop that does nothing but
+//! send an advert, or receive it (benches/takeover/bare.rs); "load" is the load average at
 //! that moment: above 1 other things were running, and the least figure is the one to look at.
 
 #![allow(clippy::unwrap_used)]
 
+#[path = "takeover/bare.rs"]
+mod bare;
 #[path = "takeover/growth.rs"]
 mod growth;
 #[path = "takeover/lan.rs"]
@@ -34,7 +38,7 @@ mod page;
 mod work;
 
 use lan::Size;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// What is measured when nothing is asked for.
 const ROWS: [&str; 20] = [
@@ -58,6 +62,26 @@ const ROWS: [&str; 20] = [
     "test:5000",
     "test:50000",
     "start",
+];
+
+/// One small row of each kind: whether everything runs, to the writing of the documents, before it is left alone for long.
+const TRIAL: [&str; 16] = [
+    "crash:1:1:0.1",
+    "graceful:255:4:1",
+    "crash:1:100:1",
+    "calls:1:1:0.01",
+    "cpu:255:1:0.1",
+    "cadence:0.01:0",
+    "scrape:50:1:0.01",
+    "heal",
+    "reload:255:4:0.1",
+    "test:5000",
+    "start",
+    "begin:255",
+    "again:255",
+    "scripts:10",
+    "files:10",
+    "peers:10",
 ];
 
 /// One line of the table for one daemon.
@@ -99,13 +123,14 @@ fn spread(mut figures: Vec<f64>) -> String {
 }
 
 fn main() {
-    let (mut runs, mut only, mut chosen, mut write) = (3, None, Vec::new(), false);
+    let (mut runs, mut only, mut chosen, mut write, mut trial) = (3, None, Vec::new(), false, false);
     let mut words = std::env::args().skip(1);
     while let Some(word) = words.next() {
         match word.as_str() {
             "--runs" => runs = words.next().and_then(|n| n.parse().ok()).unwrap_or(runs),
             "--only" => only = words.next(),
             "--write" => write = true,
+            "--try" => trial = true,
             "--bench" | "--test" | "--table" => {}
             other => chosen.push(other.to_owned()),
         }
@@ -123,12 +148,16 @@ fn main() {
             known.push(row);
         }
     }
+    if trial {
+        (runs, known) = (1, TRIAL.to_vec());
+    }
     let begins = |row: &&str| chosen.is_empty() || chosen.iter().any(|word| row.starts_with(word.as_str()));
     let own = chosen.iter().filter(|word| !known.iter().any(|row| row.starts_with(word.as_str())));
     println!("{}", page::head(&names));
     let mut lines = Vec::new();
     for row in known.iter().copied().filter(begins).chain(own.map(String::as_str)) {
-        let more = lines_of(row, runs, &daemons);
+        // What goes wrong in one is no reason to lose the others' figures.
+        let more = std::panic::catch_unwind(|| lines_of(row, runs, &daemons)).unwrap_or_default();
         if more.is_empty() {
             println!("| `{row}` | no result |");
         }
@@ -140,8 +169,10 @@ fn main() {
     if chosen.is_empty() {
         println!("\n{}", page::growth(&names, &lines));
     }
-    if write && chosen.is_empty() && names.len() > 1 {
-        page::write(&names, &lines, &measured(&daemons));
+    if trial {
+        page::write(&page::copies(), &names, &lines, &measured(&daemons));
+    } else if write && chosen.is_empty() && names.len() > 1 {
+        page::write(Path::new(env!("CARGO_MANIFEST_DIR")), &names, &lines, &measured(&daemons));
     } else if write {
         println!("nothing is written: only every row, of both daemons, makes a table");
     }
@@ -172,7 +203,8 @@ fn lines_of(row: &str, runs: usize, daemons: &[(&str, PathBuf)]) -> Vec<Line> {
         for (position, (_, program)) in daemons.iter().enumerate() {
             for Figure { what, of } in measure(row, program) {
                 if !lines.iter().any(|line| line.figure == what) {
-                    let kernel = if what.starts_with("all addresses") { kernel.clone() } else { Vec::new() };
+                    let alike = kernel.iter().find(|(begins, _)| what.starts_with(begins));
+                    let kernel = alike.map(|(_, figures)| figures.clone()).unwrap_or_default();
                     let cells = vec![Vec::new(); daemons.len()];
                     lines.push(Line { row: row.to_owned(), figure: what, cells, kernel, load: load.clone() });
                 }
@@ -217,12 +249,21 @@ fn measure(row: &str, program: &std::path::Path) -> Vec<Figure> {
     }
 }
 
-fn kernel(row: &str) -> Vec<f64> {
-    let parts: Vec<usize> = row.split(':').skip(1).filter_map(|part| part.parse().ok()).collect();
+/// What the kernel takes for a row by itself: how the figure begins that it stands beside, and its own.
+fn kernel(row: &str) -> Vec<(&'static str, Vec<f64>)> {
+    let parts: Vec<f64> = row.split(':').skip(1).filter_map(|part| part.parse().ok()).collect();
     match (row.split(':').next(), parts.as_slice()) {
-        (Some("crash" | "graceful"), [instances, addresses, ..]) if instances * addresses >= 100 => {
-            (0..3).map(|_| work::bare(instances * addresses)).collect()
+        (Some("crash" | "graceful"), [instances, addresses, ..]) if instances * addresses >= 100.0 => {
+            let addresses = (instances * addresses) as usize;
+            vec![("all addresses", (0..3).map(|_| bare::addresses(addresses)).collect())]
         }
+        (Some("cpu"), [1.0, 1.0, interval]) => match bare::adverts(*interval) {
+            Ok([sent, received]) => vec![
+                ("processor for an advert, master", vec![sent]),
+                ("processor for an advert, backup", vec![received]),
+            ],
+            Err(_) => Vec::new(),
+        },
         _ => Vec::new(),
     }
 }

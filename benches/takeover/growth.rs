@@ -5,7 +5,7 @@
 
 use crate::Figure;
 use crate::lan::{HUP, Lan, SERVERS, SWITCH, Size, configuration, server};
-use crate::work::{busy, memory};
+use crate::work::{busy, memory, memory_of};
 use std::collections::HashSet;
 use std::fmt::Write as _;
 use std::path::Path;
@@ -153,8 +153,16 @@ pub fn scripts(count: usize, program: &Path) -> Vec<Figure> {
     let used = (with_its_programs(&lan) - begun) / TIME.as_secs_f64();
     vec![
         Figure::new("processor a second, ms", vec![used * 1e3]),
-        Figure::new("memory (Pss), KiB", vec![memory(&lan, 0)]),
+        Figure::new("memory without the scripts (Pss), KiB", vec![memory_of(&lasting(&mut lan))]),
     ]
+}
+
+/// Processes of the daemon that live longer than a script: one that has just been forked has all of the daemon's memory once more.
+fn lasting(lan: &mut Lan) -> Vec<u32> {
+    let before = lan.processes(0);
+    lan.watch(Duration::from_secs(2), |_| false);
+    let after = lan.processes(0);
+    before.into_iter().filter(|pid| after.contains(pid)).collect()
 }
 
 /// Seconds of processor, all threads and all programs that have ended.

@@ -5,7 +5,7 @@
 use crate::growth::{FAMILIES, power};
 use crate::{Line, shown, spread};
 use std::fmt::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 const BEGIN: &str = "<!-- figures of `cargo bench --bench takeover -- --write` -->";
 const END: &str = "<!-- end of the figures -->";
@@ -75,9 +75,21 @@ fn middle(cell: &[f64]) -> Option<f64> {
     sorted.get(sorted.len() / 2).copied()
 }
 
-/// Puts both tables into the documents.
-pub fn write(names: &[&str], lines: &[Line], of: &str) {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+const DOCUMENTS: [&str; 2] = ["docs/performance.md", "README.md"];
+
+/// Copies of the documents, to try writing in.
+pub fn copies() -> PathBuf {
+    let folder = std::env::temp_dir().join("vipdbench.documents");
+    std::fs::create_dir_all(folder.join("docs")).unwrap();
+    for document in DOCUMENTS {
+        std::fs::copy(Path::new(env!("CARGO_MANIFEST_DIR")).join(document), folder.join(document)).unwrap();
+    }
+    folder
+}
+
+/// Puts both tables into the documents below `root`.
+pub fn write(root: &Path, names: &[&str], lines: &[Line], of: &str) {
+    let [performance, readme] = DOCUMENTS.map(|document| root.join(document));
     let rows: Vec<String> = lines.iter().map(row).collect();
     let whole = format!(
         "{of}\n\n{}\n{}\n\nBeyond keepalived's size:\n\n{}",
@@ -85,15 +97,18 @@ pub fn write(names: &[&str], lines: &[Line], of: &str) {
         rows.join("\n"),
         growth(names, lines)
     );
-    replace(&root.join("docs/performance.md"), &whole);
+    replace(&performance, &whole);
     let mut users =
         format!("{of}\n\n| what | {} | row |\n|---|{}---|\n", names.join(" | "), "---|".repeat(names.len()));
     for (row, figure, words) in USERS {
-        let Some(line) = lines.iter().find(|line| line.row == row && line.figure == figure) else { continue };
+        let Some(line) = lines.iter().find(|line| line.row == row && line.figure == figure) else {
+            println!("README.md goes without `{row}`, {figure}: no result");
+            continue;
+        };
         let cells: Vec<String> = line.cells.iter().map(|cell| spread(cell.clone())).collect();
         let _ = writeln!(users, "| {words} | {} | `{row}` |", cells.join(" | "));
     }
-    replace(&root.join("README.md"), &users);
+    replace(&readme, &users);
 }
 
 fn replace(file: &Path, table: &str) {
