@@ -185,7 +185,11 @@ fn measured(daemons: &[(&str, PathBuf)]) -> String {
         let words = [output.stdout, output.stderr].concat();
         Some(String::from_utf8_lossy(&words).lines().next()?.to_owned())
     };
-    let versions = daemons.iter().filter_map(|(_, program)| first_line(&program.to_string_lossy(), &["-v"]));
+    // vipd gives the version of keepalived that it is compatible with.
+    let version = |(name, program): &(&str, PathBuf)| {
+        Some(format!("{name}: {}", first_line(&program.to_string_lossy(), &["-v"])?))
+    };
+    let versions = daemons.iter().filter_map(version);
     let commit = first_line("git", &["rev-parse", "--short", "HEAD"]).unwrap_or_default();
     let date = first_line("date", &["-u", "+%Y-%m-%d %H:%M UTC"]).unwrap_or_default();
     let processors = std::thread::available_parallelism().map_or(0, usize::from);
