@@ -113,3 +113,15 @@ fn the_interface_of_a_next_hop_is_not_watched() {
     assert_eq!(names, ["eth1"], "{said:?}");
     assert_eq!(spec.instances[0].claim.routes[0].nexthops.len(), 2, "{said:?}");
 }
+
+/// As with keepalived 2.2.7: without the number written out, both take over an interval after the start.
+#[test]
+fn a_group_of_owners_starts_as_master_only_where_both_words_are_written() {
+    let group = "vrrp_sync_group G {\n group {\n A\n B\n }\n}\n";
+    let written = "state MASTER\n priority 255";
+    for (second, at_once) in [(written, true), ("state MASTER", false), ("priority 255", false)] {
+        let (spec, code, said) = read(&(group.to_owned() + &instance("A", 0, written) + &instance("B", 1, second)));
+        assert_eq!((spec.groups[0].starts_as_master, code), (at_once, 0), "{second}: {said:?}");
+        assert!(spec.instances.iter().all(|own| own.priority.0 == 255 && own.wants_master), "{second}");
+    }
+}

@@ -1,5 +1,7 @@
 //! Named pipes: one line an event, for programs that listen all the time.
 //!
+//! A plain file in the place of one is appended to: there are people who use it as a log, and 2.2.7 writes there too.
+//!
 //! Opened for reading and writing and without blocking, so that a missing reader neither stops us nor gives EPIPE; what
 //! does not fit into the pipe is lost, as with keepalived. A pipe that we made is removed at the end. The programs that
 //! read them are started by the daemon ([`Fifos::readers`]).
@@ -63,9 +65,12 @@ impl Fifos {
         Fifos { pipes: Vec::new(), inherited, started: false }
     }
 
-    /// The programs that read the pipes of `spec`, each with the path that it reads.
+    /// The programs that read the pipes of `spec`, each with the path that it reads. One whose pipe could not be made has
+    /// nothing to read; one whose pipe is there and cannot be opened by us may still have another use for it.
     pub fn readers(spec: &Spec) -> Vec<(Run, String)> {
-        distinct(spec).into_iter().filter_map(|(fifo, _)| Some((fifo.reader.clone()?, fifo.path.to_string()))).collect()
+        let there = |fifo: &Fifo| std::fs::symlink_metadata(&*fifo.path).is_ok();
+        let fifos = distinct(spec).into_iter().map(|(fifo, _)| fifo).filter(|fifo| there(fifo));
+        fifos.filter_map(|fifo| Some((fifo.reader.clone()?, fifo.path.to_string()))).collect()
     }
 
     /// Closes and removes the pipes of the last configuration and makes those of `spec`, in keepalived's order: the
@@ -229,7 +234,7 @@ impl Pipe {
         // SAFETY: the caller's promise.
         let file = File::from(unsafe { OwnedFd::from_raw_fd(kept.fd) });
         let (open, there) = (file.metadata().ok()?, std::fs::symlink_metadata(&kept.path).ok()?);
-        let same = there.file_type().is_fifo() && (open.dev(), open.ino()) == (there.dev(), there.ino());
+        let same = (there.is_file() || there.file_type().is_fifo()) && (open.dev(), open.ino()) == (there.dev(), there.ino());
         rustix::io::fcntl_setfd(&file, rustix::io::FdFlags::CLOEXEC).ok()?;
         same.then_some(Pipe { path: kept.path, file, ours: kept.ours, hears: Hears::default() })
     }
@@ -248,18 +253,29 @@ impl Pipe {
             Err(nix::errno::Errno::EEXIST) => false,
             Err(error) => return Err(error.into()),
         };
+        // Appending makes no difference to a FIFO, and writes over nothing in a file.
         let file = OpenOptions::new()
             .read(true)
-            .write(true)
+            .append(true)
             .custom_flags(libc::O_NONBLOCK | libc::O_NOFOLLOW | libc::O_CLOEXEC)
             .open(path)?;
         let meta = file.metadata()?;
-        if !meta.file_type().is_fifo() {
+        let expected = [fifo.uid, nix::unistd::geteuid().as_raw()];
+        if meta.is_file() {
+            // Whoever may write into the folder could have put another name of any file here.
+            if meta.nlink() != 1 || !expected.contains(&meta.uid()) {
+                return Err(io::Error::other("it is a file of another user or with another name, and not a FIFO"));
+            }
+            tracing::warn!(
+                target: "vrrp",
+                "notify fifo {} is a file and not a FIFO: lines are appended to it, and it grows. Remove it, and a FIFO is made",
+                path.display()
+            );
+        } else if !ours && !meta.file_type().is_fifo() {
             return Err(io::Error::other("it exists and is not a FIFO"));
         }
         // An application may have made it for itself to read, as with 2.2.7.
-        let expected = [fifo.uid, nix::unistd::geteuid().as_raw()];
-        if !ours && !expected.contains(&meta.uid()) {
+        if !ours && !meta.is_file() && !expected.contains(&meta.uid()) {
             tracing::info!(
                 target: "vrrp",
                 "notify fifo {} belongs to uid {}, who can read what is written there",

@@ -63,6 +63,48 @@ fn a_fifo_hears_every_change() {
     assert!(fifo.exists(), "it was not the daemon that made it");
 }
 
+/// Some write their log that way. keepalived 2.2.7 writes over what the file begins with.
+#[test]
+fn a_file_in_the_place_of_a_fifo_is_appended_to() {
+    if !ready() {
+        return;
+    }
+    let ground = Ground::new();
+    let file = ground.write("lines", "what stands there stays\n");
+    let globals = |path: &std::path::Path, script: &std::path::Path| {
+        format!(
+            "global_defs {{\n notify_fifo {}\n notify_fifo_script {}\n script_user root\n}}\n{}",
+            path.display(),
+            script.display(),
+            instance("A", 1, "10.9.0.10/24")
+        )
+    };
+    let started = ground.directory.join("started");
+    let reader = ground.program("reader", &format!("echo \"$1\" >> {}; exec sleep 100", started.display()));
+    ground.configure(&globals(&file, &reader));
+    let daemon = ground.start("");
+    daemon.wait_for("the reader", || std::fs::read_to_string(&started).is_ok_and(|text| text.ends_with("lines\n")));
+    daemon.wait_for_address(&ground, "10.9.0.10/24", true);
+    assert_eq!(daemon.stop().code(), Some(0));
+    let lines = "what stands there stays\nINSTANCE \"A\" BACKUP 200\nINSTANCE \"A\" MASTER 200\nINSTANCE \"A\" STOP 200\n";
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), lines);
+
+    // A second name may be that of any file; and what could not be made has no reader.
+    std::fs::hard_link(&file, ground.directory.join("again")).unwrap();
+    let refused = ground.directory.join("absent/fifo");
+    std::fs::remove_file(&started).unwrap();
+    for path in [ground.directory.join("again"), refused] {
+        ground.configure(&globals(&path, &reader));
+        let daemon = ground.start("");
+        daemon.wait_for_address(&ground, "10.9.0.10/24", true);
+        let log = daemon.log_text();
+        assert!(log.contains(&format!("Unable to open notify fifo {}", path.display())), "{log}");
+        assert_eq!(daemon.stop().code(), Some(0));
+    }
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), lines);
+    assert!(!std::fs::read_to_string(&started).unwrap().contains("absent"));
+}
+
 #[test]
 fn the_control_socket_answers() {
     if !ready() {

@@ -329,7 +329,9 @@ fn groups(
             }
             *slot = Some(id);
             let state = own.settings.state.value();
-            let owner = state == Some(Wanted::Master) && own.settings.priority.or(0) == 255;
+            // Only what is written counts here, as with keepalived: `state MASTER` without a priority is an owner whose
+            // group begins as BACKUP and takes over after an interval.
+            let owner = state == Some(Wanted::Master) && own.settings.priority.value() == Some(255);
             if !members.is_empty() && all_owners && state == Some(Wanted::Backup) && !said {
                 said = true;
                 cx.mistake(
