@@ -4,19 +4,49 @@ use crate::daemon::answers::LastReload;
 use crate::daemon::loops::bfd;
 use crate::daemon::loops::checker;
 use crate::daemon::loops::vrrp::News;
-use crate::spec::Spec;
+use crate::observe::Context;
+use crate::spec::{InstanceId, first_few};
+use crate::vrrp::io::Role;
 use sd_notify::NotifyState;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
 
 /// The configuration is in force, or the one before it goes on because the last reload was refused.
-pub fn ready(spec: &Spec, last: Option<&LastReload>) {
-    let mut status = format!("{} VRRP instances", spec.instances.len());
+pub fn ready(now: &Context<'_>, last: Option<&LastReload>) {
+    let _ = sd_notify::notify(&[NotifyState::Ready, NotifyState::Status(&status(now, last))]);
+}
+
+/// An instance has changed its state: `systemctl status` shows it.
+pub fn changed(now: &Context<'_>, last: Option<&LastReload>) {
+    if std::env::var_os("NOTIFY_SOCKET").is_some() {
+        let _ = sd_notify::notify(&[NotifyState::Status(&status(now, last))]);
+    }
+}
+
+/// How many instances are in which state, which of them are in FAULT, and what became of the last reload if it was refused.
+fn status(now: &Context<'_>, last: Option<&LastReload>) -> String {
+    let roles: Vec<Role> = (0..now.spec.instances.len()).map(|at| now.role(InstanceId(at as u32))).collect();
+    let mut parts = Vec::new();
+    for (role, word) in [(Role::Master, "MASTER"), (Role::Backup, "BACKUP"), (Role::Fault, "FAULT")] {
+        let count = roles.iter().filter(|other| **other == role).count();
+        if count > 0 {
+            parts.push(format!("{count} {word}"));
+        }
+    }
+    let mut status = format!("{} VRRP instances", roles.len());
+    if !parts.is_empty() {
+        status += &format!(": {}", parts.join(", "));
+    }
+    let faulty = now.spec.instances.iter().zip(&roles).filter(|(_, role)| **role == Role::Fault);
+    let faulty: Vec<&str> = faulty.map(|(instance, _)| &*instance.name).collect();
+    if !faulty.is_empty() {
+        status += &format!(" ({})", first_few(faulty.into_iter(), 4, ", "));
+    }
     if let Some(refused) = last.filter(|reload| !reload.accepted) {
         status += &format!("; the last reload was refused, the configuration before it goes on: {}", refused.message);
     }
-    let _ = sd_notify::notify(&[NotifyState::Ready, NotifyState::Status(&status)]);
+    status
 }
 
 /// Another configuration is being read; `Type=notify-reload` wants to know since when.

@@ -1,7 +1,7 @@
 //! What goes wrong around a daemon: systemd's watchdog, slow scrapers, full disks, programs that do not end, storms of
 //! signals, files that are no files. The daemon goes on, or ends with a word.
 
-use crate::ground::{Daemon, Ground, PATIENCE, instance, ready};
+use crate::ground::{Daemon, Ground, PATIENCE, instance, ip, ready};
 use std::io::{Read, Write};
 use std::os::unix::net::UnixDatagram;
 use std::process::Command;
@@ -68,6 +68,7 @@ fn systemd_is_told_everything_in_order() {
         loop {
             match hear() {
                 text if text.trim() == "WATCHDOG=1" => beats += 1,
+                text if text.starts_with("STATUS=") => {}
                 text => return (text, beats),
             }
         }
@@ -91,7 +92,9 @@ fn systemd_is_told_everything_in_order() {
     assert!(hear_word().0.contains("RELOADING=1"));
     let (refused, _) = hear_word();
     assert!(
-        refused.contains("READY=1") && refused.contains("STATUS=1 VRRP instances; the last reload was refused"),
+        refused.contains("READY=1")
+            && refused.contains("STATUS=1 VRRP instances: 1 ")
+            && refused.contains("; the last reload was refused"),
         "{refused}"
     );
     assert!(refused.contains("virtual_router_idd"), "it says why: {refused}");
@@ -100,6 +103,12 @@ fn systemd_is_told_everything_in_order() {
     assert!(hear_word().0.contains("RELOADING=1"));
     let (taken, _) = hear_word();
     assert!(taken.contains("READY=1") && !taken.contains("refused"), "{taken}");
+    // What has changed since, and who cannot work.
+    let hear_state = |state: &str| while hear().trim() != format!("STATUS=1 VRRP instances: {state}") {};
+    ip(&format!("-n {} link set eth0 down", ground.name));
+    hear_state("1 FAULT (A)");
+    ip(&format!("-n {} link set eth0 up", ground.name));
+    hear_state("1 MASTER");
     // A stopped engine does not answer, and nobody may speak for it.
     let beats = std::iter::repeat_with(hear).take(3).collect::<Vec<_>>();
     assert!(beats.iter().all(|text| text.trim() == "WATCHDOG=1"), "{beats:?}");

@@ -118,6 +118,8 @@ pub struct Services {
     /// VRRP has ended, and the checker thread has not yet.
     waits_for_checker: bool,
     phase: Phase,
+    /// An instance has another state than systemd was told.
+    has_changed: bool,
     /// It has said its last word.
     engine_gone: bool,
     /// It had not been asked to end.
@@ -173,6 +175,7 @@ impl Services {
             checker_ends: None,
             waits_for_checker: false,
             phase: Phase::Starting,
+            has_changed: false,
             engine_gone: false,
             engine_lost: false,
         }
@@ -190,6 +193,11 @@ impl Services {
                         sleep(WATCHERS_READ).await;
                     }
                     return 0;
+                }
+                // Once for all changes that came together.
+                Phase::Running if self.has_changed && self.parts.told.is_empty() => {
+                    self.has_changed = false;
+                    systemd::changed(&self.parts.hub.context(), self.last_reload.as_ref());
                 }
                 _ => {}
             }
@@ -327,6 +335,7 @@ impl Services {
                 self.parts.hub.event(&event, unix_micros, &mut wishes);
                 self.fulfil(wishes);
                 if let Event::Became { instance, to, .. } = &event {
+                    self.has_changed = true;
                     let instance = self.parts.hub.context().name(*instance).into();
                     let fact = Input::Role { instance, master: *to == Role::Master };
                     self.parts.checker.send(checker::News::Fact(fact));

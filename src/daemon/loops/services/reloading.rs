@@ -90,7 +90,7 @@ impl Services {
         self.told(Told::Event(event, clock::now()));
         self.note_reload(false, reason);
         self.tell_askers(&Reply::Refused { reason: reason.to_owned(), diagnostics });
-        systemd::ready(&self.parts.hub.spec().clone(), self.last_reload.as_ref());
+        systemd::ready(&self.parts.hub.context(), self.last_reload.as_ref());
         if std::mem::take(&mut self.again) {
             self.reload(None);
         }
@@ -135,7 +135,7 @@ impl Services {
             self.tell_askers(&Reply::Done { message: changed });
             self.save_states("post");
         }
-        systemd::ready(&spec, self.last_reload.as_ref());
+        systemd::ready(&self.parts.hub.context(), self.last_reload.as_ref());
         self.keep(&spec, snapshot);
         if memory::may_give_back(&spec.daemon) {
             self.answers.spawn(async {
