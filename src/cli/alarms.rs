@@ -61,6 +61,7 @@ pub fn reload(snapshot: &Snapshot) -> Option<String> {
 pub fn of(snapshot: &Snapshot, instance: &Instance) -> Vec<Alarm> {
     let mut found = Vec::new();
     rivals(snapshot, instance, &mut found);
+    owners(instance, &mut found);
     other_addresses(instance, &mut found);
     refused(snapshot, instance, &mut found);
     for fault in &instance.faults {
@@ -114,6 +115,21 @@ fn rivals(snapshot: &Snapshot, instance: &Instance, found: &mut Vec<Alarm>) {
     }
 }
 
+/// Two address owners: neither gives way for long, and the one that does keeps the address at its next start.
+fn owners(instance: &Instance, found: &mut Vec<Alarm>) {
+    let owner = |master: &&view::Master| master.priority == 255 && !master.ourselves && !master.silent;
+    let Some(master) = instance.master.as_ref().filter(owner).filter(|_| instance.base_priority == 255) else { return };
+    let address = master.address.as_deref().unwrap_or("another router");
+    found.push(
+        Alarm::new(
+            "two-owners",
+            format!("{address}, which is master, has priority 255 too: there may be one address owner"),
+        )
+        .why("each start or loss of an advert makes both of them master")
+        .cure("priority 255 on one server, and less on all others"),
+    );
+}
+
 /// The two servers have other lists of addresses.
 fn other_addresses(instance: &Instance, found: &mut Vec<Alarm>) {
     let Some(master) = instance.master.as_ref().filter(|master| master.addresses_differ && !master.silent) else {
@@ -126,7 +142,10 @@ fn other_addresses(instance: &Instance, found: &mut Vec<Alarm>) {
             format!("{address}, which is master, speaks for other addresses than are configured here"),
         )
         .why("when this server takes over, some addresses are gone and others come")
-        .cure("the same virtual_ipaddress on all servers: `vipctl check` with both files names what differs"),
+        .cure(format!(
+            "the same virtual_ipaddress on all servers: `vipctl check` with both files names what differs; if {address} is \
+             none of them, another virtual_router_id here"
+        )),
     );
 }
 

@@ -132,7 +132,7 @@ fn outlook(snapshot: &Snapshot, instance: &Instance) -> Vec<String> {
         "MASTER" => {
             let losses = instance.contributions.iter().filter(|c| c.good != Some(false)).map(loss);
             let worst = (instance.total_priority - losses.sum::<i32>()).clamp(1, 254);
-            if worst < i32::from(instance.effective_priority) {
+            if !instance.contributions.is_empty() && worst < i32::from(instance.effective_priority) {
                 lines.push(format!("if everything that is tracked failed, the priority would be {worst}."));
             }
             lines.push(format!(

@@ -283,3 +283,73 @@ fn an_interface_has_no_address_but_the_virtual_one() {
     all_four(&pair.primary, &["no address of its own on the interface"]);
     says(&pair.primary, "doctor", &["eth0 has no IPv4 address"]);
 }
+
+/// The kernel hands adverts in an authentication header to another socket, which the one with a password has not.
+#[test]
+fn two_masters_by_kind_of_authentication() {
+    let Some(pair) = Pair::new("bro-ah") else { return };
+    let auth = |kind: &str| format!("authentication {{\n        auth_type {kind}\n        auth_pass word\n    }}");
+    pair.start(&conf(150, &auth("PASS")), &conf(100, &auth("AH")));
+    says(&pair.primary, "doctor", &["10.0.0.12 speaks as MASTER too, and the daemon does not hear it: ", "both hold"]);
+    says(
+        &pair.secondary,
+        "doctor",
+        &["10.0.0.11 speaks as MASTER too, and the daemon does not hear it: ", "both hold"],
+    );
+    check_says(&pair, &["authentication-differs", "hold 10.0.0.10"]);
+}
+
+#[test]
+fn one_speaks_to_its_peer_and_the_other_to_all() {
+    let Some(pair) = Pair::new("bro-cast") else { return };
+    pair.start(&conf(150, "unicast_peer {\n        10.0.0.12\n    }"), &conf(100, ""));
+    all_four(&pair.secondary, &["adverts of 10.0.0.11 are refused: it is multicast where unicast is configured"]);
+    says(
+        &pair.primary,
+        "doctor",
+        &["10.0.0.12 speaks as MASTER too, and the daemon does not hear it: it is multicast"],
+    );
+}
+
+/// No rule names VRRP: all that the other server sends is dropped.
+#[test]
+fn who_hears_nothing_is_told_who_speaks() {
+    let Some(pair) = Pair::new("bro-deaf") else { return };
+    pair.secondary.must("nft add table ip raw");
+    pair.secondary.must("nft 'add chain ip raw y { type filter hook prerouting priority -300; }'");
+    pair.secondary.must("nft add rule ip raw y ip saddr 10.0.0.11 drop");
+    pair.start(&conf(150, ""), &conf(100, ""));
+    says(
+        &pair.secondary,
+        "doctor",
+        &["10.0.0.11 speaks as MASTER too, and the daemon does not hear it: something on this machine takes them away"],
+    );
+}
+
+#[test]
+fn two_servers_own_the_address() {
+    let Some(pair) = Pair::new("bro-own") else { return };
+    pair.start(&conf(255, ""), &conf(255, ""));
+    all_four(&pair.primary, &["10.0.0.12, which is master, has priority 255 too"]);
+    check_says(&pair, &["255"]);
+}
+
+/// Somebody else's router with our number.
+#[test]
+fn a_stranger_has_our_number() {
+    let Some(pair) = Pair::new("bro-third") else { return };
+    let theirs = conf(200, "").replace("10.0.0.10/24", "10.0.0.77/24");
+    pair.start(&conf(150, ""), &theirs);
+    all_four(&pair.primary, &["10.0.0.12, which is master, speaks for other addresses than are configured here"]);
+    says(&pair.primary, "explain", &["if 10.0.0.12 is none of them, another virtual_router_id here"]);
+}
+
+#[test]
+fn another_version_and_another_interval() {
+    let Some(pair) = Pair::new("bro-int") else { return };
+    pair.start(&conf(150, "advert_int 1"), &conf(100, "advert_int 2"));
+    all_four(&pair.primary, &["adverts of 10.0.0.12 are refused: its advertisement interval is not ours"]);
+    pair.secondary.write(CONF, &conf(100, "version 3"), 0o644);
+    pair.secondary.systemctl("restart keepalived");
+    all_four(&pair.primary, &["adverts of 10.0.0.12 are refused: it speaks another VRRP version"]);
+}

@@ -1,12 +1,15 @@
 //! The machine that doctor looks at: files, links, commands. The real one may be mounted somewhere else.
 
-use super::Asked;
+use super::{Asked, Overheard};
 use crate::cli::args::Daemon;
 use crate::cli::client::{Client, path_of, reach};
+use crate::spec::{IfName, Spec};
+use std::collections::BTreeSet;
 use std::io::ErrorKind;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 /// What a command said.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -26,6 +29,11 @@ pub trait Machine {
     /// What the daemon that runs here says.
     fn ask(&self) -> Asked {
         Asked::NotHere
+    }
+    /// Adverts for instances of `spec` on these interfaces within `patience`.
+    fn overhear(&self, interfaces: &BTreeSet<IfName>, spec: &Spec, patience: Duration) -> Vec<Overheard> {
+        let _ = (interfaces, spec, patience);
+        Vec::new()
     }
     /// A file's text; `None` when it is absent or may not be read.
     fn read(&self, path: &str) -> Option<String>;
@@ -83,6 +91,9 @@ impl Machine for Mounted {
             // A socket that nobody listens at, or none.
             (Err(_), Err(_)) => Asked::Nobody,
         }
+    }
+    fn overhear(&self, interfaces: &BTreeSet<IfName>, spec: &Spec, patience: Duration) -> Vec<Overheard> {
+        if self.root.is_some() { Vec::new() } else { super::overheard::listen(interfaces, spec, patience) }
     }
     fn read(&self, path: &str) -> Option<String> {
         std::fs::read(self.path(path)).ok().map(|bytes| String::from_utf8_lossy(&bytes).into_owned())

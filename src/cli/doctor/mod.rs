@@ -9,11 +9,13 @@ mod bfd;
 mod firewall;
 mod machine;
 mod network;
+mod overheard;
 mod ruleset;
 mod running;
 mod services;
 
 pub use machine::{Machine, Mounted, Ran};
+pub use overheard::Overheard;
 pub use running::Asked;
 
 use super::Outcome;
@@ -107,6 +109,7 @@ type Check = fn(&Case<'_>, &mut Vec<Finding>);
 const CHECKS: &[Check] = &[
     services::configuration_is_used,
     running::what_it_says,
+    overheard::masters_that_are_not_heard,
     running::descriptors,
     services::other_daemon,
     network::interfaces,
