@@ -194,6 +194,8 @@ fn two_slips_tell_nothing() {
         use_it("x").replace("PASS", &format!("PASS # the old one was {SECRET}")).replace("authen", "authe!n"),
         use_it(&format!("include x\n        {SECRET}")),
         format!("~LST(p, {SECRET}, {SECRET}) auth_pass p\n"),
+        format!("SSL {{\n    pasinclude x\n    swor\"d {SECRET}\n}}\n"),
+        format!("SSL {{\n    p~LST(asswrod {SECRET}\n}}\n"),
         format!("vrrp_instance V {{\n    auth_hmac {{\n(       key 1 {SECRET}\n    }}\n}}\n"),
     ];
     for text in texts {
@@ -258,26 +260,6 @@ impl Numbers {
 fn random_slips_around_random_secrets_tell_nothing() {
     let mut numbers = Numbers(std::env::var("VIPD_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(7));
     let letters: Vec<char> = "ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz23456789%+-_.:".chars().collect();
-    let signs: Vec<&str> = vec![
-        "\"",
-        "'",
-        "{",
-        "}",
-        "#",
-        "!",
-        "$",
-        "@",
-        "~",
-        "\\",
-        " ",
-        "\n",
-        "=",
-        ",",
-        "x",
-        "\u{a0}",
-        "${",
-        "~SEQ(i,2) ",
-    ];
     let mut running = 0;
     for case in 0..4000 {
         let secret: String = (0..12).map(|_| letters[numbers.below(letters.len())]).collect();
@@ -310,7 +292,7 @@ fn random_slips_around_random_secrets_tell_nothing() {
             match numbers.below(3) {
                 0 if !whole.chars().skip(at).collect::<String>().starts_with(&secret) => drop(text.remove(at)),
                 _ => {
-                    let sign = signs[numbers.below(signs.len())];
+                    let sign = SLIPS[numbers.below(SLIPS.len())];
                     text.splice(at..at, sign.chars());
                 }
             }
@@ -495,6 +477,8 @@ fn shown(text: &str) -> Option<String> {
         dump::stats(&snapshot),
         json::dump(&spec, &snapshot),
         serde_json::to_string(&snapshot).unwrap(),
+        // What a panic would print.
+        format!("{spec:?} {snapshot:?}"),
         changes::between(&Spec::default(), &spec).join("\n"),
         changes::between(&spec, &Spec::default()).join("\n"),
     ];

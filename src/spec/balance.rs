@@ -117,12 +117,24 @@ pub struct MarkSettings {
 }
 
 /// `SSL`: what SSL_GET checkers present and trust.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Default)]
 pub struct TlsFiles {
     pub password: Option<Box<str>>,
     pub authorities: Option<Box<str>>,
     pub certificate: Option<Box<str>>,
     pub key: Option<Box<str>>,
+}
+
+/// Without the password, which must not come into a log by way of a panic.
+impl std::fmt::Debug for TlsFiles {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("TlsFiles")
+            .field("password", &self.password.as_ref().map(|_| super::MASK))
+            .field("authorities", &self.authorities)
+            .field("certificate", &self.certificate)
+            .field("key", &self.key)
+            .finish()
+    }
 }
 
 /// `virtual_server_group`: addresses and marks of one service.

@@ -24,6 +24,8 @@ const BESIDE: [&str; 8] =
 struct Scan {
     /// Inside `authentication` or `auth_hmac`.
     within: bool,
+    /// Inside `SSL`.
+    ssl: bool,
     /// The line above ends in a secret keyword, or goes on here with a secret.
     continues: bool,
 }
@@ -123,7 +125,10 @@ pub(super) fn scan(text: &str) -> Ranges {
         if line.trim().is_empty() {
             continue;
         }
-        if let Some(from) = secret_in(text.get(..at).unwrap_or_default(), line, &mut scan) {
+        let strange = scan.ssl && is_strange_in_ssl(line);
+        let found = secret_in(text.get(..at).unwrap_or_default(), line, &mut scan);
+        scan.enter_ssl(line);
+        if let Some(from) = if strange { Some(0) } else { found } {
             let from = from + (line.len() - from - line.get(from..).unwrap_or_default().trim_start().len());
             let end = line.trim_end().len();
             if from < end {
@@ -143,6 +148,20 @@ pub(super) fn scan(text: &str) -> Ranges {
     }
     merge(&mut ranges);
     ranges
+}
+
+impl Scan {
+    fn enter_ssl(&mut self, line: &str) {
+        self.ssl |= line.split(|c| !is_name_char(c)).any(|word| word == "SSL");
+        self.ssl &= !line.contains('}');
+    }
+}
+
+/// A line of the block `SSL` that begins with nothing that may stand there: a broken keyword, and its password with it.
+fn is_strange_in_ssl(line: &str) -> bool {
+    let first = line.split(|c| !is_name_char(c)).find(|word| !word.is_empty()).unwrap_or_default();
+    let known = ["ca", "certificate", "key", "password", "include"];
+    !first.is_empty() && nearest(&first.to_ascii_lowercase(), known.into_iter()).is_none()
 }
 
 /// Where the secret of a line begins; the end of the line if it is still to come.
