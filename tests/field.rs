@@ -213,3 +213,132 @@ fn strict_mode_with_unicast_peers_runs() {
     assert!(spec.instances[0].config_fault.is_none());
     assert_eq!(diagnostics.exit_code(), 5, "{}", shown(&diagnostics));
 }
+
+const WHOLE: &str = r#"global_defs {
+    router_id lb1
+    enable_script_security
+    script_user root
+}
+vrrp_script chk {
+    script "/usr/bin/true nginx"
+    interval 2
+    weight -20
+}
+vrrp_instance VI_1 {
+    state MASTER
+    interface eth0
+    virtual_router_id 51
+    priority 110
+    advert_int 1
+    authentication {
+        auth_type PASS
+        auth_pass s3cr3t99
+    }
+    unicast_src_ip 10.0.0.1
+    unicast_peer {
+        10.0.0.2
+    }
+    virtual_ipaddress {
+        10.0.0.100/24
+    }
+    track_script {
+        chk
+    }
+    notify_master "/usr/bin/true master"
+}
+"#;
+
+/// What is typed, what is right, and a word of the cure. Habits of YAML, nginx, shells and templates, and what web pages do.
+const SLIPS: &[(&str, &str, &str)] = &[
+    ("        10.0.0.2;", "        10.0.0.2", "write `10.0.0.2`"),
+    ("        10.0.0.2, 10.0.0.3", "        10.0.0.2", "one address a line: `10.0.0.2`, `10.0.0.3`"),
+    ("        10.0.0.2 10.0.0.3", "        10.0.0.2", "one address a line: `10.0.0.2`, `10.0.0.3`"),
+    ("        - 10.0.0.2", "        10.0.0.2", "write `10.0.0.2`"),
+    ("        10.0.0.2:112", "        10.0.0.2", "write `10.0.0.2`"),
+    ("        http://10.0.0.2", "        10.0.0.2", "write `10.0.0.2`"),
+    ("        lb2.example.com", "        10.0.0.2", "names are not looked up"),
+    ("unicast_peer 10.0.0.2\n    ", "unicast_peer {\n        10.0.0.2\n    }\n    ", "unicast_peer {"),
+    ("virtual_ipaddress 10.0.0.100/24\n", "virtual_ipaddress {\n        10.0.0.100/24\n    }\n", "virtual_ipaddress {"),
+    ("virtual_ipaddress [\n        10.0.0.100/24\n    ]", "virtual_ipaddress {\n        10.0.0.100/24\n    }", "{"),
+    ("        10.0.0.100/24, 10.0.0.101/24", "        10.0.0.100/24", "one address a line"),
+    ("        10.0.0.100/24 10.0.0.101/24", "        10.0.0.100/24", "one address a line"),
+    ("        10.0.0.100/24;", "        10.0.0.100/24", "10.0.0.100/24"),
+    ("        10.0.0.100/$MASK_", "        10.0.0.100/24", "10.0.0.100/"),
+    ("        $VIP", "        10.0.0.100/24", "$VIP=VALUE"),
+    ("virtual_ipaddresses {", "virtual_ipaddress {", "`virtual_ipaddress`"),
+    ("virtual-ipaddress {", "virtual_ipaddress {", "`virtual_ipaddress`"),
+    ("virtual_ipaddress: {", "virtual_ipaddress {", "`virtual_ipaddress`"),
+    ("virtual_ipaddress = {", "virtual_ipaddress {", "virtual_ipaddress {"),
+    ("global_def {", "global_defs {", "`global_defs`"),
+    ("global-defs {", "global_defs {", "`global_defs`"),
+    ("Global_Defs {", "global_defs {", "`global_defs`"),
+    ("vrrp_instence VI_1 {", "vrrp_instance VI_1 {", "`vrrp_instance`"),
+    ("vrrp_instance VI_1\n", "vrrp_instance VI_1 {\n", "vrrp_instance VI_1 {"),
+    ("vrrp_instance = VI_1 {", "vrrp_instance VI_1 {", "vrrp_instance NAME {"),
+    ("priority=110", "priority 110", "`priority`"),
+    ("priority: 110", "priority 110", "`priority`"),
+    ("priority = 110", "priority 110", "without `=`"),
+    ("priority 110;", "priority 110", "without `;`"),
+    ("prority 110", "priority 110", "`priority`"),
+    ("PRIORITY 110", "priority 110", "`priority`"),
+    ("17:    priority 110", "    priority 110", "`priority`"),
+    ("+    priority 110", "    priority 110", "`priority`"),
+    ("$    priority 110", "    priority 110", "`priority`"),
+    ("    &nbsp;priority 110", "    priority 110", "`priority`"),
+    ("priority\u{a0}110", "priority 110", "U+00A0"),
+    ("priority\u{3000}110", "priority 110", "U+3000"),
+    ("    \u{200b}priority 110", "    priority 110", "U+200B"),
+    ("priority\u{200b} 110", "priority 110", "U+200B"),
+    ("prio\u{ad}rity 110", "priority 110", "U+00AD"),
+    ("weight \u{2013}20", "weight -20", "U+2013"),
+    ("priority $PRIORITY", "priority 110", "$PRIORITY=VALUE"),
+    ("priority ${PRIORITY}", "priority 110", "$PRIORITY=VALUE"),
+    ("priority ${PRIORITY:-110}", "priority 110", "$PRIORITY=VALUE"),
+    ("priority {{ priority }}", "priority 110", "without braces"),
+    ("virtual_routerid 51", "virtual_router_id 51", "`virtual_router_id`"),
+    ("virtual-router-id 51", "virtual_router_id 51", "`virtual_router_id`"),
+    ("interfaces eth0", "interface eth0", "`interface`"),
+    ("advert_int 1s", "advert_int 1", "without a unit"),
+    ("auth_type PASS auth_pass s3cr3t99", "auth_type PASS\n        auth_pass s3cr3t99", "a line of its own"),
+    ("auth_type PASS;", "auth_type PASS", "`auth_type PASS`"),
+    ("    // the primary\n    state MASTER", "    state MASTER", "a comment begins with `#`"),
+    ("    /* the primary */\n    state MASTER", "    state MASTER", "a comment begins with `#`"),
+    ("script \u{201c}/usr/bin/true nginx\u{201d}", "script \"/usr/bin/true nginx\"", "U+201C"),
+    ("script `/usr/bin/true nginx`", "script \"/usr/bin/true nginx\"", ""),
+    ("script = \"/usr/bin/true nginx\"", "script \"/usr/bin/true nginx\"", ""),
+    ("script: \"/usr/bin/true nginx\"", "script \"/usr/bin/true nginx\"", "`script`"),
+    ("script \"/usr/bin/true nginx\n", "script \"/usr/bin/true nginx\"\n", "the second `\"`"),
+    ("        check\n", "        chk\n", "vrrp_script"),
+    ("track_script chk\n", "track_script {\n        chk\n    }\n", "track_script {"),
+    ("        chk weight=-20", "        chk", "weight N"),
+    (
+        "notify_master {\n        \"/usr/bin/true master\"\n    }",
+        "notify_master \"/usr/bin/true master\"",
+        "without braces",
+    ),
+    ("        10.0.0.2\n    virtual", "        10.0.0.2\n    }\n    virtual", "`}`"),
+    ("        10.0.0.2\n    )\n", "        10.0.0.2\n    }\n", "`}`"),
+    ("        10.0.0.100/24\n    track", "        10.0.0.100/24\n    }\n    track", "`}`"),
+    ("script_user nosuch", "script_user root", "make the user"),
+];
+
+#[test]
+fn one_slip_is_one_complaint() {
+    let (_, right) = read(WHOLE);
+    assert!(right.list.is_empty(), "{}", shown(&right));
+    for (slip, right, cure) in SLIPS {
+        assert_eq!(WHOLE.matches(right).count(), 1, "{right}");
+        let text = WHOLE.replace(right, slip);
+        let (_, found) = read(&text);
+        let said = shown(&found);
+        let [one] = found.list.as_slice() else { panic!("{slip}:\n{said}") };
+        assert!(one.class.level() != vipd::config::report::Level::Note, "{slip}: {said}");
+        let help = one.help.as_deref().unwrap_or_default();
+        assert!(!help.is_empty() && help.contains(cure), "{slip}: {said}");
+        // At the line of the slip, or the one that it is about.
+        let line: usize = said.split(':').nth(1).and_then(|line| line.parse().ok()).unwrap();
+        let at = text[..text.find(slip).unwrap()].lines().count();
+        let first = if text[..text.find(slip).unwrap()].ends_with('\n') { at + 1 } else { at };
+        assert!((first..=first + 3).contains(&line), "{slip}: line {line}, not {first}: {said}");
+    }
+}

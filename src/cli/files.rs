@@ -153,6 +153,9 @@ const NOBODY: u32 = 65534;
 
 impl System for Anywhere {
     fn user(&self, name: &str) -> Option<User> {
+        if name.contains([':', ',', ';']) {
+            return None;
+        }
         let (uid, gid) = if name == "root" { (0, 0) } else { (NOBODY, NOBODY) };
         Some(User { name: name.into(), uid, gid })
     }
@@ -170,6 +173,11 @@ impl System for Anywhere {
         (0, 0)
     }
     fn lstat(&self, path: &str) -> Option<Stat> {
+        // No machine has a program of such a name: it came with the quotes, or from another kind of file.
+        let name = path.rsplit('/').next().unwrap_or(path);
+        if name.contains(['“', '”', '„', '‘', '’', '«', '»', '`', '"', '=', ';', '<', '>', '&']) {
+            return None;
+        }
         let mut stat = self.table.lstat(path)?;
         if self.directories.borrow().contains(path) || Path::new(path).is_dir() {
             stat.kind = FileKind::Directory;
@@ -192,7 +200,8 @@ impl System for Anywhere {
         self.table.search_path()
     }
     fn interface(&self, name: &str) -> Option<Link> {
-        self.table.interface(name)
+        let possible = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | '@' | '+');
+        self.table.interface(name).filter(|_| name.chars().all(possible))
     }
     fn host_name(&self) -> String {
         nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok()).unwrap_or_default()

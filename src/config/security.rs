@@ -490,6 +490,9 @@ impl<'a> Guard<'a> {
             cx.push(complaint);
         }
         let Some(span) = self.first_script.filter(|_| !self.enabled) else { return };
+        if cx.stands_for("global_defs", Class::Security) || cx.stands_for("enable_script_security", Class::Security) {
+            return;
+        }
         let mut complaint =
             Diagnostic::new(Class::Security, span, "scripts are configured, but script security is off")
                 .help("put `enable_script_security` and `script_user USER` into global_defs");

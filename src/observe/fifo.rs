@@ -234,7 +234,8 @@ impl Pipe {
         // SAFETY: the caller's promise.
         let file = File::from(unsafe { OwnedFd::from_raw_fd(kept.fd) });
         let (open, there) = (file.metadata().ok()?, std::fs::symlink_metadata(&kept.path).ok()?);
-        let same = (there.is_file() || there.file_type().is_fifo()) && (open.dev(), open.ino()) == (there.dev(), there.ino());
+        let same =
+            (there.is_file() || there.file_type().is_fifo()) && (open.dev(), open.ino()) == (there.dev(), there.ino());
         rustix::io::fcntl_setfd(&file, rustix::io::FdFlags::CLOEXEC).ok()?;
         same.then_some(Pipe { path: kept.path, file, ours: kept.ours, hears: Hears::default() })
     }

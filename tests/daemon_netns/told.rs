@@ -86,7 +86,8 @@ fn a_file_in_the_place_of_a_fifo_is_appended_to() {
     daemon.wait_for("the reader", || std::fs::read_to_string(&started).is_ok_and(|text| text.ends_with("lines\n")));
     daemon.wait_for_address(&ground, "10.9.0.10/24", true);
     assert_eq!(daemon.stop().code(), Some(0));
-    let lines = "what stands there stays\nINSTANCE \"A\" BACKUP 200\nINSTANCE \"A\" MASTER 200\nINSTANCE \"A\" STOP 200\n";
+    let lines =
+        "what stands there stays\nINSTANCE \"A\" BACKUP 200\nINSTANCE \"A\" MASTER 200\nINSTANCE \"A\" STOP 200\n";
     assert_eq!(std::fs::read_to_string(&file).unwrap(), lines);
 
     // A second name may be that of any file; and what could not be made has no reader.

@@ -542,7 +542,13 @@ fn program(
             let check = close.is_some();
             let no_default = line.user.is_none() && user.is_none() && guard.script_user.is_none();
             let told = cx.told(&problem) || (no_default && cx.spoilt("script_user"));
-            let class = if (check || no_default) && !told { Class::General } else { Class::Note };
+            let class = if told {
+                Class::Follows
+            } else if check || no_default {
+                Class::General
+            } else {
+                Class::Note
+            };
             let complaint = Diagnostic::new(class, line.span, format!("the script is left out: {problem}"))
                 .help(crate::config::resolve::no_such_user(line));
             cx.push(match close {

@@ -4,7 +4,7 @@
 //! either costs the line (it returns `None`) or the one word, as in keepalived 2.4.3 (vrrp_ipaddress.c). [`Collected`]
 //! holds the rules between the lines of one instance: one family, no address twice, not more than an advert can carry.
 
-use crate::config::line::{LineCx, List, Words, address_and_prefix, host_prefix, ip, unsigned, wrong};
+use crate::config::line::{LineCx, List, Words, address_and_prefix, addresses_in, host_prefix, ip, unsigned, wrong};
 use crate::config::report::{Class, Diagnostic};
 use crate::config::table::block::nearest;
 use crate::config::text::source::Span;
@@ -87,10 +87,12 @@ fn may_stand(word: &str, list: List) -> bool {
 pub fn address(node: &Node<'_>, cx: &mut LineCx<'_>) -> Option<VirtualAddress> {
     let first = &node.keyword;
     let Some((address, prefix)) = address_and_prefix(first, cx) else {
-        cx.push(
-            wrong(first.span, format!("`{}` is no address; the line is left out", first.text))
-                .label("expected ADDRESS or ADDRESS/PREFIX"),
-        );
+        let complaint = wrong(first.span, format!("`{}` is no address; the line is left out", first.text))
+            .label("expected ADDRESS or ADDRESS/PREFIX");
+        cx.push(match addresses_in(node) {
+            Some(cure) => complaint.help(cure),
+            None => complaint,
+        });
         return None;
     };
     let mut draft = Draft {
@@ -113,19 +115,24 @@ pub fn address(node: &Node<'_>, cx: &mut LineCx<'_>) -> Option<VirtualAddress> {
             None if strange => {}
             None => {
                 strange = true;
-                unknown(word, cx);
+                unknown(word, first, cx);
             }
         }
     }
     finish(draft, cx)
 }
 
-fn unknown(word: &Word<'_>, cx: &mut LineCx<'_>) {
+/// Of a line with several addresses only the first is read: one complaint, also where a comma stands behind it.
+fn unknown(word: &Word<'_>, first: &Word<'_>, cx: &mut LineCx<'_>) {
     let mut complaint = wrong(word.span, format!("`{}` is no option of an address; it is ignored", word.text));
     if let Some(meant) = nearest(word.text, WORDS.iter().map(|(name, _)| *name)) {
         complaint = complaint.help(format!("did you mean `{meant}`?"));
     } else if ip(word.text.split('/').next().unwrap_or(word.text)).is_some() {
         complaint = complaint.help("write one address a line");
+        if cx.out.last().is_some_and(|told| told.span == Some(first.span)) {
+            let comma = cx.out.pop();
+            complaint.related.extend(comma.and_then(|told| Some((told.span?, "this one is read".to_owned()))));
+        }
     }
     cx.push(complaint);
 }

@@ -3,7 +3,7 @@
 //! Each function reads one line. Rules between lines (a peer named twice, a tracker that does not exist) belong to who
 //! holds the list; these functions see one line only.
 
-use crate::config::line::{LineCx, Words, ip, signed_in, unsigned_in, wrong};
+use crate::config::line::{LineCx, Words, addresses_in, ip, signed_in, unsigned_in, wrong};
 use crate::config::report::{Class, Diagnostic};
 use crate::config::table::block::nearest;
 use crate::config::table::values::{fixed_point, unread, without_range};
@@ -32,10 +32,11 @@ pub struct PeerLine {
 pub fn peer(node: &Node<'_>, cx: &mut LineCx<'_>) -> Option<PeerLine> {
     let mut words = Words::arguments(node);
     let Some(address) = ip(without_range(node.keyword.text)) else {
+        let cure = addresses_in(node).unwrap_or_else(|| "write the address of the other router, one a line".to_owned());
         cx.push(
             wrong(node.keyword.span, format!("`{}` is no address; the peer is left out", node.keyword.text))
                 .label("not an address")
-                .help("write the address of the other router, one a line"),
+                .help(cure),
         );
         return None;
     };
@@ -44,8 +45,17 @@ pub fn peer(node: &Node<'_>, cx: &mut LineCx<'_>) -> Option<PeerLine> {
     }
     let mut line = PeerLine { peer: Peer { address, min_ttl: 0, max_ttl: 255 }, check_source: false };
     while let Some(option) = words.next() {
-        let Some(value) = words.next() else {
-            cx.say(option, format!("`{}` of peer {address} has no value", option.text), "0 to 255 must follow");
+        let value = words.next().filter(|_| ip(without_range(option.text)).is_none());
+        let Some(value) = value else {
+            let message = format!("`{}` of peer {address} has no value", option.text);
+            let more = option.text.starts_with(['/', ',', ';']) || ip(without_range(option.text)).is_some();
+            match addresses_in(node).filter(|_| more) {
+                Some(cure) => {
+                    let message = format!("`{}` behind peer {address} is not read", option.text);
+                    cx.push(wrong(option.span, message).label("nothing but its TTL may stand here").help(cure));
+                }
+                None => cx.say(option, message, "0 to 255 must follow"),
+            }
             break;
         };
         let Some(ttl) = unsigned_in(value.text, 0, 255).map(|n| n as u8) else {

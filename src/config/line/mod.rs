@@ -20,7 +20,7 @@ use super::report::{Class, Diagnostic};
 use crate::config::line::names::Names;
 pub use crate::config::table::values::ip_address as ip;
 use crate::config::text::source::Span;
-use crate::config::text::tree::{Node, Word};
+use crate::config::text::tree::{Node, Word, undefined};
 use crate::spec::IfName;
 use crate::wire::Family;
 use std::net::IpAddr;
@@ -226,6 +226,34 @@ pub fn any_base(text: &str) -> Option<u64> {
 }
 fn clean(digits: &str, base: u32) -> Option<u64> {
     if digits.starts_with(['+', '-']) { None } else { u64::from_str_radix(digits, base).ok() }
+}
+
+/// The cure of a line that is to be an address and has signs or names of other kinds of files: the addresses that stand in it.
+pub fn addresses_in(node: &Node<'_>) -> Option<String> {
+    let parts = node.words().flat_map(|word| word.text.split([',', ';', '"', '\'', '[', ']', '(', ')', '<', '>']));
+    let plain = |part: &str| {
+        let part = part.rsplit("//").next().unwrap_or(part);
+        let host = part.split('/').next().unwrap_or(part);
+        if ip(host).is_some() {
+            return Some(part.to_owned());
+        }
+        let (host, port) = host.rsplit_once(':')?;
+        let is_port = ip(host).is_some_and(|host| host.is_ipv4()) && port.bytes().all(|b| b.is_ascii_digit());
+        is_port.then(|| host.to_owned())
+    };
+    let found: Vec<String> = parts.filter_map(plain).collect();
+    match found.as_slice() {
+        [] => {
+            let first = node.keyword.text;
+            if let Some(cure) = undefined(first) {
+                return Some(cure);
+            }
+            let name = first.contains('.') && first.contains(|c: char| c.is_ascii_alphabetic());
+            name.then(|| "names are not looked up here: write the address".to_owned())
+        }
+        [one] => Some(format!("write `{one}`, and nothing else in the line")),
+        several => Some(format!("write one address a line: `{}`", several.join("`, `"))),
+    }
 }
 
 /// Length of a prefix that names one host.

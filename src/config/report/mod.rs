@@ -16,6 +16,8 @@ pub(crate) use show::printable;
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Class {
+    /// Follows from a mistake that has been said elsewhere: it is not said at all.
+    Follows,
     /// Worth a word, no mistake: leaves the exit code alone.
     Note,
     /// A keyword that nothing acts on: leaves the exit code alone, but `check --strict` wants none.
@@ -47,7 +49,7 @@ impl Class {
     /// Exit code of `-t` when this is the highest class seen.
     pub const fn exit_code(self) -> u8 {
         match self {
-            Class::Note | Class::Idle | Class::NotRun | Class::Unfit => 0,
+            Class::Follows | Class::Note | Class::Idle | Class::NotRun | Class::Unfit => 0,
             Class::FileNotFound | Class::Fatal => 4,
             Class::Security | Class::Include => 6,
             Class::Abort => 2,
@@ -65,7 +67,7 @@ impl Class {
     /// The word in front of the message.
     pub const fn level(self) -> Level {
         match self {
-            Class::Note | Class::Idle => Level::Note,
+            Class::Follows | Class::Note | Class::Idle => Level::Note,
             Class::NotRun | Class::Unfit | Class::Warning | Class::Deprecated => Level::Warning,
             _ => Level::Error,
         }
@@ -144,8 +146,9 @@ const MOST: usize = 10_000;
 
 impl Diagnostics {
     /// Takes a complaint; from the ten thousandth on only its class and the fact that there are more.
+    /// What follows from another one is none.
     pub fn push(&mut self, diagnostic: Diagnostic) {
-        if !self.counts_only(diagnostic.class) {
+        if diagnostic.class != Class::Follows && !self.counts_only(diagnostic.class) {
             self.list.push(diagnostic);
         }
     }

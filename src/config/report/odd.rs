@@ -5,12 +5,19 @@ use super::{Class, Diagnostic, Diagnostics};
 use crate::config::text::source::{FileId, Span};
 
 /// What is named, in the order of their code points, with what is to be done about it.
-const NAMED: [(char, &str, &str); 13] = [
+const NAMED: [(char, &str, &str); 22] = [
     ('\u{a0}', "a no-break space", BLANK),
+    ('\u{ab}', "a typographic quote", QUOTE),
     ('\u{ad}', "a soft hyphen", REMOVE),
+    ('\u{bb}', "a typographic quote", QUOTE),
+    ('\u{2002}', "an en space", BLANK),
+    ('\u{2003}', "an em space", BLANK),
+    ('\u{2009}', "a thin space", BLANK),
     ('\u{200b}', "a zero-width space", REMOVE),
     ('\u{200c}', "a zero-width non-joiner", REMOVE),
     ('\u{200d}', "a zero-width joiner", REMOVE),
+    ('\u{2013}', "a dash", DASH),
+    ('\u{2014}', "a dash", DASH),
     ('\u{2018}', "a typographic quote", QUOTE),
     ('\u{2019}', "a typographic quote", QUOTE),
     ('\u{201c}', "a typographic quote", QUOTE),
@@ -18,11 +25,14 @@ const NAMED: [(char, &str, &str); 13] = [
     ('\u{201e}', "a typographic quote", QUOTE),
     ('\u{202f}', "a narrow no-break space", BLANK),
     ('\u{2060}', "a word joiner", REMOVE),
+    ('\u{2212}', "a minus sign of mathematics", DASH),
+    ('\u{3000}', "an ideographic space", BLANK),
     ('\u{feff}', "a byte order mark", MARK),
 ];
 const BLANK: &str = "replace it by an ordinary blank";
 const REMOVE: &str = "remove it, or type the line anew";
 const QUOTE: &str = "write a plain `\"` in its place";
+const DASH: &str = "write a plain `-` in its place";
 const MARK: &str = "save the file without it";
 
 fn named(c: char) -> Option<&'static (char, &'static str, &'static str)> {
@@ -31,7 +41,7 @@ fn named(c: char) -> Option<&'static (char, &'static str, &'static str)> {
 
 /// `c` as `<U+00A0>`, if it cannot be seen.
 pub fn unseen(c: char) -> Option<String> {
-    named(c).filter(|known| known.2 != QUOTE).map(|_| format!("<U+{:04X}>", u32::from(c)))
+    named(c).filter(|known| ![QUOTE, DASH].contains(&known.2)).map(|_| format!("<U+{:04X}>", u32::from(c)))
 }
 
 /// Says of each line of the expanded text that holds such a character which it is: as the cure of what has been complained of

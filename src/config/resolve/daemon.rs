@@ -122,7 +122,7 @@ pub fn daemon(top: &Top, guard: &mut Guard<'_>, cx: &mut Cx<'_>) -> Daemon {
 fn parent_script(global: &Global, line: &SetScript, what: &str, guard: &mut Guard<'_>, cx: &mut Cx<'_>) -> Option<Run> {
     let line = line.as_deref()?;
     let told = line.value.user.is_none() && cx.spoilt("script_user");
-    let no_user = |_: &mut Guard<'_>| if told { Class::Note } else { Class::General };
+    let no_user = |_: &mut Guard<'_>| if told { Class::Follows } else { Class::General };
     let ask = |guard: &mut Guard<'_>| left_out_script(Some(&line.value), what, no_user, guard, cx);
     as_read(global, line.span, guard, ask).map(|run| *run)
 }

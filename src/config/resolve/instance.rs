@@ -239,8 +239,10 @@ fn may_advertise(own: &mut Named<Instance>, count: usize, version: Version, stri
         cx.push(complaint(Class::General).label("VRRPv3 and strict mode need at least one"));
         return false;
     }
-    // Where a list was wrong, that has been said.
-    if cx.class_without(&["virtual_ipaddress"], (own.span, own.close)) != Class::Note {
+    // Where a list was wrong, that has been said; so has that there is no interface for any of them.
+    if own.settings.interface.is_some()
+        && cx.class_without(&["virtual_ipaddress"], (own.span, own.close)) != Class::Follows
+    {
         cx.push(complaint(Class::Warning));
     }
     true
@@ -317,7 +319,18 @@ fn authentication(
     };
     if let Some(refusal) = refusal {
         let lacking = pass.is_empty() && !strict && version == Version::V2;
-        let class = if lacking { cx.class_without(&["auth_pass"], (own.span, own.close)) } else { Class::General };
+        let mut class = if lacking { cx.class_without(&["auth_pass"], (own.span, own.close)) } else { Class::General };
+        // `auth_type PASS auth_pass WORD` in one line: the rest of it has been noted.
+        let rest = |d: &&mut Diagnostic| {
+            d.class == Class::Note
+                && span.zip(d.span).is_some_and(|(kind, rest)| (kind.end..kind.end + 2).contains(&rest.start))
+        };
+        if let Some(told) = cx.diagnostics.list.iter_mut().find(rest).filter(|_| lacking) {
+            told.class = Class::General;
+            told.message = format!("{}: the password is not read, and authentication is ignored", own.name);
+            told.help = Some("write each setting on a line of its own".to_owned());
+            class = Class::Follows;
+        }
         let cure = if lacking { "write `auth_pass PASSWORD` in it" } else { "remove the authentication block" };
         cx.push(Diagnostic::new(class, span.unwrap_or(own.span), format!("{}: {refusal}", own.name)).help(cure));
         kind = None;

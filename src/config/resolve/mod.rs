@@ -79,10 +79,6 @@ pub fn resolve(mut top: Top, cx: &mut Cx<'_>) -> Option<Spec> {
     spec.sessions = std::mem::take(&mut top.bfd.usable).into_iter().map(|(_, session)| session).collect();
     tracked_in_vain(&top, &spec, &trackers, cx);
 
-    let ties = top.instances.iter().map(|i| &i.settings.ties).chain(top.sync_groups.iter().map(|g| &g.settings.ties));
-    for ties in ties.flatten() {
-        trackers.note_removed(ties, cx);
-    }
     for own in &top.instances {
         if !has_the_least(own, cx) {
             return None;
@@ -106,7 +102,8 @@ pub fn resolve(mut top: Top, cx: &mut Cx<'_>) -> Option<Spec> {
         };
         let mut instance = complete(own, around, cx)?;
         let unweighted = block.is_some_and(|b| b.settings.tracking_weight.is_none());
-        instance.ties = trackers.of_instance(own.settings.ties.as_deref(), &instance, unweighted, cx);
+        instance.ties =
+            trackers.of_instance(own.settings.ties.as_deref(), (own.span, own.close), &instance, unweighted, cx);
         spec.instances.push(instance);
     }
     if firewall && spec.daemon.nftables.table.is_none() {
@@ -153,8 +150,13 @@ pub fn left_out_script(
     let account = match guard.account_of(line.user.as_ref()) {
         Ok(account) => account,
         Err(reason) => {
-            let class = no_user(guard);
-            let class = if class.is_mistake() { class } else { Class::NotRun };
+            // What is wrong with `script_user` has been said there, for all that it concerns.
+            let told = line.user.is_none() && cx.spoilt("script_user");
+            let class = match no_user(guard) {
+                class if class.is_mistake() => class,
+                _ if told => Class::Follows,
+                _ => Class::NotRun,
+            };
             cx.push(
                 Diagnostic::new(class, line.span, format!("{what} will not run: {reason}")).help(no_such_user(line)),
             );
@@ -223,7 +225,7 @@ fn script(block: &Named<ScriptBlock>, guard: &mut Guard<'_>, cx: &mut Cx<'_>) ->
         Ok(account) => account,
         Err(reason) => {
             let told = cx.told(&reason) || (user.is_none() && cx.spoilt("script_user"));
-            return refuse(&reason, &no_such_user(line), if told { Class::Note } else { Class::General }, cx);
+            return refuse(&reason, &no_such_user(line), if told { Class::Follows } else { Class::General }, cx);
         }
     };
     let (run, insecure) = match guard.check(&line.argv, &account, line.span) {
@@ -409,11 +411,16 @@ fn unused_scripts(spec: &mut Spec, top: &Top, cx: &mut Cx<'_>) {
         })
         .collect();
     let blocks: FxHashMap<&str, Span> = top.scripts.iter().map(|block| (&*block.name, block.span)).collect();
+    // The line that tracks it may be one of those that could not be read.
+    let told = cx.diagnostics.list.iter().any(|d| d.class.is_mistake() && d.class != Class::Security);
     let mut at = 0;
     spec.scripts.retain(|script| {
         let keep = used.get(at).copied().unwrap_or(true);
         at += 1;
-        if !keep && let Some(span) = blocks.get(&*script.name) {
+        if !keep
+            && !told
+            && let Some(span) = blocks.get(&*script.name)
+        {
             cx.note(*span, format!("vrrp_script {} is tracked by nobody and is not run", script.name));
         }
         keep

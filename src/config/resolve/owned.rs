@@ -214,13 +214,10 @@ pub fn addresses(own: &mut Named<Instance>, family: Family, cx: &mut Cx<'_>) -> 
             address.interface = None;
         }
         if address.interface.is_none() && interface.is_none() {
-            say(
-                cx,
-                own,
-                Some(span),
-                format_args!("there is no interface for {}; it is left out", address.address),
-                "write `dev IFNAME` behind the address",
-            );
+            let class = cx.class_without(&["interface"], (own.span, own.close));
+            let message = format!("{}: there is no interface for {}; it is left out", own.name, address.address);
+            let cure = "write `interface IFNAME` in the instance, or `dev IFNAME` behind the address";
+            cx.push(Diagnostic::new(class, span, message).help(cure));
             continue;
         }
         advertised += usize::from(in_advert);

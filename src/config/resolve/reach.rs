@@ -17,6 +17,12 @@ pub fn without_peers(own: &Named<Instance>, cx: &mut Cx<'_>) -> Option<Box<str>>
     let span = says_unicast(&own.settings)?;
     if let Some(refused) = own.settings.refused_peer {
         // keepalived goes over to multicast here, where nobody may listen: in a cloud both routers become MASTER.
+        // One slip is one complaint: what is wrong with the line has been said there.
+        let told = |d: &&mut Diagnostic| d.class.is_mistake() && d.span.is_some_and(|s| s.start == refused.start);
+        if let Some(told) = cx.diagnostics.list.iter_mut().rev().find(told) {
+            told.message += &format!(", and {} has no other one: it stays in FAULT", own.name);
+            return Some("none of the unicast peers can be used".into());
+        }
         let message = format!("{} has no unicast peer that can be used and stays in FAULT", own.name);
         let complaint = Diagnostic::new(Class::General, span, message).related(refused, "this peer is left out");
         cx.push(complaint.help("correct the lines of unicast_peer, or remove the block to use multicast"));
@@ -27,8 +33,8 @@ pub fn without_peers(own: &Named<Instance>, cx: &mut Cx<'_>) -> Option<Box<str>>
         return Some("unicast without peers (unicast_fault_no_peer)".into());
     }
     let message = format!("{} has a unicast keyword but no unicast peer; it uses multicast", own.name);
-    let known = cx.class_without(&["unicast_src_ip"], (own.span, own.close)) == Class::Note;
-    let class = if known { Class::Note } else { Class::Deprecated };
+    let known = cx.class_without(&["unicast_src_ip"], (own.span, own.close)) == Class::Follows;
+    let class = if known { Class::Follows } else { Class::Deprecated };
     cx.push(Diagnostic::new(class, span, message).help("add a unicast_peer block, or remove it"));
     None
 }

@@ -4,6 +4,7 @@
 //! priority alone, and an address owner has a priority that is not its own to change. What gives way, and with which
 //! complaint, is keepalived's choice (`vrrp_complete_instance`, `sync_group_tracking_init`).
 
+use crate::config::report::{Class, Diagnostic};
 use crate::config::table::block::Cx;
 use crate::config::text::source::Span;
 use crate::config::vrrp::tracker::{Named, TieLine, Ties, Weight};
@@ -64,18 +65,16 @@ impl Trackers {
         drafts
     }
 
-    /// Notes where something is tracked that was removed; what is wrong with it has been said where it is defined.
-    pub fn note_removed(&self, ties: &Ties, cx: &mut Cx<'_>) {
-        let scripts = ties.scripts.iter().filter(|line| self.scripts.get(&line.name).copied().flatten().is_none());
-        let files = ties.files.iter().filter(|line| !self.files.contains_key(&line.name));
-        let processes = ties.processes.iter().filter(|line| !self.processes.contains_key(&line.name));
-        for line in scripts.chain(files).chain(processes) {
-            cx.note(line.span, format!("`{}` is not tracked, since it was removed", line.name));
-        }
-    }
-
-    /// The ties of an instance itself. `unweighted`: it is in a group without sync_group_tracking_weight.
-    pub fn of_instance(&self, ties: Option<&Ties>, spec: &InstanceSpec, unweighted: bool, cx: &mut Cx<'_>) -> Vec<Tie> {
+    /// The ties of an instance itself, which stands at `place` (its head and end). `unweighted`: it is in a group without
+    /// sync_group_tracking_weight.
+    pub fn of_instance(
+        &self,
+        ties: Option<&Ties>,
+        place: (Span, Option<Span>),
+        spec: &InstanceSpec,
+        unweighted: bool,
+        cx: &mut Cx<'_>,
+    ) -> Vec<Tie> {
         let owner = spec.priority.0 == 255;
         let why = if unweighted { "its sync group has no sync_group_tracking_weight" } else { "its priority is 255" };
         let mut kept: Vec<Tie> = Vec::new();
@@ -90,11 +89,16 @@ impl Trackers {
             }
             if tie.weight != 0 && (unweighted || owner) {
                 let say = |cx: &mut Cx<'_>, outcome: &str| {
-                    cx.mistake(
-                        span,
-                        format!("{}: {name} cannot count {} here, since {why}; {outcome}", spec.name, tie.weight),
-                        "write `sync_group_tracking_weight` in the sync group, or `weight 0` here",
-                    );
+                    let cure = if unweighted {
+                        "write `sync_group_tracking_weight` in the sync group, or `weight 0` here"
+                    } else {
+                        "write a priority below 255, or `weight 0` here"
+                    };
+                    // A priority that could not be read has been complained about.
+                    let class = if unweighted { Class::General } else { cx.class_without(&["priority"], place) };
+                    let message =
+                        format!("{}: {name} cannot count {} here, since {why}; {outcome}", spec.name, tie.weight);
+                    cx.push(Diagnostic::new(class, span, message).help(cure));
                 };
                 match &tie.on {
                     TieTarget::Process(_) => {}

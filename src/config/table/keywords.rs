@@ -203,6 +203,8 @@ mod tests {
                 stray: false,
                 opens: false,
                 spilt: false,
+                lost: None,
+                cut: false,
             };
             let (mut written, unwritten) = (B::default(), B::default());
             read_block(&mut written, std::slice::from_ref(&line), &mut cx);

@@ -48,6 +48,10 @@ pub struct Node<'s> {
     pub opens: bool,
     /// A list with words, or a block with a bracket, where its `{` belongs. That has been said.
     pub spilt: bool,
+    /// From here on the lines belong to the block around this list, whose `}` is missing. That has been said.
+    pub lost: Option<Span>,
+    /// A `$` ends the line, and what follows is a name that was not replaced. That has been said.
+    pub cut: bool,
 }
 
 impl<'s> Node<'s> {
@@ -55,6 +59,23 @@ impl<'s> Node<'s> {
     pub fn words(&self) -> impl Iterator<Item = Word<'s>> + '_ {
         std::iter::once(self.keyword).chain(self.args.iter().copied())
     }
+}
+
+/// The cure of a `$NAME` that was not replaced.
+pub fn undefined(word: &str) -> Option<String> {
+    let (_, name) = word.split_once('$')?;
+    let name = name.trim_start_matches('{');
+    let end = name.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).unwrap_or(name.len());
+    let (name, rest) = name.split_at_checked(end).filter(|(name, _)| !name.is_empty())?;
+    // Part of a word is not quoted: the whole may be a password, which would be hidden.
+    let whole = matches!(rest, "" | "}") || [":-", ":=", "/"].iter().any(|sign| rest.starts_with(sign));
+    if !whole {
+        return None;
+    }
+    let define = format!("define it on a line before: `${name}=VALUE`");
+    // Those of the language itself begin like that.
+    let own = name.starts_with('_');
+    Some(if own { define } else { define + &format!("; a variable of the environment is written `${{_ENV {name}}}`") })
 }
 
 /// What is said of a `}` too many.
@@ -275,6 +296,8 @@ impl<'s> Builder<'s, '_> {
             stray: self.unknown > 0,
             opens: false,
             spilt: false,
+            lost: None,
+            cut: false,
         };
         self.after_unknown = shape == Shape::Unknown;
         self.after_leaf = (block == Some("") && shape == Shape::Leaf).then_some(keyword.text);
@@ -306,10 +329,16 @@ impl<'s> Builder<'s, '_> {
         if std::mem::take(&mut self.after_dollar) {
             self.unreplaced = Some(span);
             self.after_unknown = false;
+            self.unknown += 1;
+            if let Some(node) = self.open.last_mut().and_then(|open| open.node.body.as_mut()?.last_mut()) {
+                node.cut = true;
+            }
             return;
         }
         // Of a block that nobody knows, the keyword is complained about; that is enough.
-        if std::mem::take(&mut self.after_unknown) {
+        if self.is_lost_from(span, diagnostics) {
+            self.after_unknown = false;
+        } else if std::mem::take(&mut self.after_unknown) {
             self.unknown += 1;
             let around = self.open.last_mut().and_then(|open| open.node.body.as_mut());
             if let Some(node) = around.and_then(|body| body.last_mut()) {
@@ -323,6 +352,27 @@ impl<'s> Builder<'s, '_> {
             // What stands in the braces of a setting is not complained about either.
             self.unknown += usize::from(self.after_leaf.is_some());
         }
+    }
+
+    /// Whether the list that is open lacks its `}`: the line before this `{` opens a block or list of the block around it. Said once.
+    fn is_lost_from(&mut self, brace: Span, diagnostics: &mut Diagnostics) -> bool {
+        let [.., around, open] = self.open.as_mut_slice() else { return false };
+        let (Kind::Block(path), Kind::List, Brace::Seen) = (&around.kind, &open.kind, open.brace) else { return false };
+        let Some(last) = open.node.body.as_mut().and_then(|body| body.last_mut()) else { return false };
+        if !matches!(self.schema.shape(path, last.keyword.text), Shape::List | Shape::Block(_)) {
+            return false;
+        }
+        let (list, next, at) = (open.node.keyword, last.keyword, last.span);
+        if open.node.lost.replace(at).is_none() {
+            let message = format!("the `}}` of `{}` is missing above `{}`", list.text, next.text);
+            diagnostics.push(
+                Diagnostic::new(Class::Brace, Span { end: brace.end, ..at }, message)
+                    .label("read as a line of the list, and what follows with it")
+                    .related(list.span, "the list that is not closed")
+                    .help("write `}` on a line before it"),
+            );
+        }
+        true
     }
 
     fn brace_closes(&mut self, span: Span, diagnostics: &mut Diagnostics) {
@@ -350,11 +400,7 @@ impl<'s> Builder<'s, '_> {
             // The `}` of a `{` that was passed over has been explained there.
             None if self.ignored > 0 && !surplus => {
                 self.ignored -= 1;
-                if self.unknown > 0 {
-                    self.unknown -= 1;
-                    return;
-                }
-                diagnostics.push(Diagnostic::new(Class::Note, span, "this `}` belongs to a `{` that was passed over"));
+                self.unknown = self.unknown.saturating_sub(1);
             }
             None => self.report_surplus(span, None, diagnostics),
         }
@@ -422,7 +468,10 @@ impl<'s> Builder<'s, '_> {
             Diagnostic::new(Class::Brace, name.span, message)
                 .label("not defined above")
                 .related(brace, "ignored; its `}` closes the block around it")
-                .help(format!("define it on a line before: ${}=VALUE", name.text)),
+                .help(
+                    undefined(&format!("${}", name.text))
+                        .unwrap_or_else(|| format!("define it on a line before: ${}=VALUE", name.text)),
+                ),
         );
     }
 
@@ -451,6 +500,9 @@ impl<'s> Builder<'s, '_> {
             return;
         }
         self.wrong += 1;
+        if let Some(open) = self.open.last_mut().filter(|open| matches!(open.kind, Kind::List)) {
+            open.node.lost.get_or_insert(bracket.span);
+        }
         diagnostics.push(
             Diagnostic::new(Class::Brace, bracket.span, format!("`{}` closes nothing", bracket.text))
                 .label("blocks and lists end with `}`")

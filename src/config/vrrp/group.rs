@@ -108,7 +108,7 @@ fn empty_lists(node: &Node<'_>, kind: &str, name: &str, members: &Members, cx: &
 fn memberless<T>(node: &Node<'_>, kind: &str, group: &Named<T>, cx: &mut Cx<'_>) {
     let message = format!("{kind} `{}` has no members and is removed", group.name);
     let class = cx.class_without(&["group"], (group.span, group.close));
-    if class == Class::Note {
+    if class == Class::Follows {
         // What was to be the list has been complained about.
         return;
     }

@@ -129,8 +129,8 @@ impl Cx<'_> {
     pub(crate) fn spoil(&mut self, node: &Node<'_>) {
         self.spoilt_lines.entry(node.keyword.text.into()).or_default().push(node.span.start);
     }
-    /// Class of the complaint that a block is without one of these keywords: a note if there is a line of it that was wrong,
-    /// which has been said there. `block`: from its head to its end.
+    /// Class of the complaint that a block is without one of these keywords: it only follows if there is a line of it that was
+    /// wrong, which has been said there. `block`: from its head to its end.
     pub fn class_without(&self, keywords: &[&str], (head, close): (Span, Option<Span>)) -> Class {
         let inside = head.start..close.map_or(u32::MAX, |close| close.start);
         let spoilt = |keyword: &&str| {
@@ -138,7 +138,7 @@ impl Cx<'_> {
             starts.get(starts.partition_point(|start| *start < inside.start)).filter(|start| **start < inside.end)
         };
         if keywords.iter().chain(&[CUT_SHORT]).any(|keyword| spoilt(keyword).is_some()) {
-            Class::Note
+            Class::Follows
         } else {
             Class::General
         }
@@ -150,6 +150,16 @@ impl Cx<'_> {
     /// Any line of this keyword has been complained about.
     pub fn spoilt(&self, keyword: &str) -> bool {
         self.spoilt_lines.contains_key(keyword)
+    }
+    /// Lets the complaint about a misspelt `keyword` stand for what follows from it, which counts as much as `class`: false where
+    /// there is none.
+    pub fn stands_for(&mut self, keyword: &str, class: Class) -> bool {
+        let Some(starts) = self.spoilt_lines.get(keyword) else { return false };
+        let of_it = |d: &&mut Diagnostic| {
+            d.class == Class::UnknownKeyword && d.span.is_some_and(|span| starts.contains(&span.start))
+        };
+        let told = self.diagnostics.list.iter_mut().find(of_it);
+        told.map(|told| told.class = told.class.max(class)).is_some()
     }
     /// This reason has been given for another complaint.
     pub fn told(&self, reason: &str) -> bool {
@@ -207,6 +217,28 @@ impl Cx<'_> {
             if let Some(quote) = told.into_iter().find(|d| d.class == Class::Quote && d.span.is_some_and(inside)) {
                 quote.class = Class::Abort;
                 quote.message = format!("{}, and nothing after this line is read", quote.message);
+                return;
+            }
+        }
+        let brace = |d: &Diagnostic| {
+            d.class == Class::Brace && d.span.is_some_and(|s| (node.span.end..=node.span.end + 2).contains(&s.start))
+        };
+        if let Some(at) = self.diagnostics.list.iter().position(brace) {
+            // Of a template that nobody filled in, or a block where a value belongs.
+            let after = |d: &Diagnostic| d.span.is_some_and(|span| span.start > node.span.end);
+            let mut place = 0;
+            self.diagnostics.list.retain(|d| {
+                place += 1;
+                place - 1 == at || !(after(d) && matches!(d.class, Class::Brace | Class::Note))
+            });
+            if let Some(told) = self.diagnostics.list.iter_mut().find(|d| brace(d)) {
+                told.class = Class::Abort;
+                told.message =
+                    format!("`{}` has a `{{` for its argument; nothing after this line is read", node.keyword.text);
+                told.label = Some(format!("expected {expected}"));
+                told.help = Some(
+                    "write the value behind the keyword, without braces: nothing fills in a template here".to_owned(),
+                );
                 return;
             }
         }
@@ -286,13 +318,27 @@ impl Cx<'_> {
     /// Takes back what was complained about inside a list without its `{`, from this complaint on: it follows from that, as does what
     /// the block lacks because its lines went into the list.
     pub(crate) fn spill(&mut self, node: &Node<'_>, before: usize, keyword: impl Fn(&str) -> bool) {
+        self.diagnostics.list.truncate(before);
+        self.spoil(node);
+        for line in node.body.iter().flatten().filter(|line| keyword(line.keyword.text)) {
+            self.spoil(line);
+        }
+    }
+    /// Takes back what was complained about, from this complaint on, in lines that broken braces put where they are.
+    pub(crate) fn forget_lost(&mut self, node: &Node<'_>, before: usize) {
+        if node.cut {
+            self.diagnostics.list.truncate(before);
+            self.spoilt_lines.entry(CUT_SHORT.into()).or_default().push(node.span.start);
+            self.spoil(node);
+        }
+        let Some(lost) = node.lost else { return };
         let mut at = 0;
         self.diagnostics.list.retain(|complaint| {
             at += 1;
-            at <= before || !complaint.class.is_mistake()
+            at <= before || complaint.span.is_none_or(|span| span.start < lost.start)
         });
         self.spoil(node);
-        for line in node.body.iter().flatten().filter(|line| keyword(line.keyword.text)) {
+        for line in node.body.iter().flatten().filter(|line| line.span.start >= lost.start) {
             self.spoil(line);
         }
     }

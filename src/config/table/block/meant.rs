@@ -2,7 +2,7 @@
 //!
 //! Only words are compared here. What follows from a guess is a cure in a complaint, never a setting.
 
-use crate::config::text::tree::Node;
+use crate::config::text::tree::{Node, undefined};
 
 /// The candidate nearest to `word`, if it is near enough to be a slip of the keyboard.
 pub fn nearest<'c>(word: &str, candidates: impl Iterator<Item = &'c str>) -> Option<&'c str> {
@@ -23,9 +23,17 @@ pub fn keyword<'c>(node: &Node<'_>, names: &[&'c str]) -> Option<&'c str> {
     let glued = plain(word.split(['=', ':']).next().unwrap_or(word));
     let joined = node.args.first().map(|next| plain(&format!("{word}_{}", next.text)));
     let same = |meant: &str| names.iter().copied().find(|name| *name == meant);
+    // Behind signs, numbers of lines or invisible blanks that came with it from elsewhere.
+    let inner = word.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).find_map(&same);
+    let behind = || {
+        let signs = !word.chars().any(|c| c.is_alphabetic());
+        node.args.first().filter(|_| signs).and_then(|next| same(next.text))
+    };
     joined
         .and_then(|joined| same(&joined))
         .or_else(|| same(&glued))
+        .or(inner)
+        .or_else(behind)
         .or_else(|| nearest(word, names.iter().copied()))
         .or_else(|| nearest(&glued, names.iter().copied()))
 }
@@ -52,6 +60,9 @@ pub fn plain_value(node: &Node<'_>, in_seconds: bool) -> Option<String> {
     if let "=" | ":" = first {
         let value = node.args.get(1).map_or("VALUE", |word| word.text);
         return Some(format!("write `{keyword} {value}`, without `{first}`"));
+    }
+    if let Some(cure) = undefined(first) {
+        return Some(cure);
     }
     let value = first.trim_start_matches('=').trim_end_matches([';', ',']);
     if value.len() < first.len() && !value.is_empty() {

@@ -284,6 +284,7 @@ pub fn read_node<B: Block>(block: &mut B, node: &Node<'_>, cx: &mut Cx<'_>) {
             if node.spilt && (entry.facts)().body == Body::List {
                 cx.spill(node, before, |keyword| B::find(keyword).is_some());
             }
+            cx.forget_lost(node, before);
             let new = cx.diagnostics.list.get(before..).unwrap_or_default();
             let mistaken = new.iter().any(|complaint| complaint.class.is_mistake());
             // The facts of an entry are written out each time: only of a line that somebody complained about.
