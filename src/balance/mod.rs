@@ -69,7 +69,7 @@ pub struct Balancer {
     seed: u64,
     numbers: Numbers,
     sync: Option<Sync>,
-    /// Why there is no table, as it was known at the beginning.
+    /// Why there is no table, if there is none.
     no_table: Option<i32>,
     now: Time,
     stopped: bool,
@@ -166,6 +166,7 @@ impl Balancer {
                 self.synchronise();
             }
             Input::Applied { service, version, outcome } => self.applied(service, version, &outcome),
+            Input::Table { absent } => self.no_table = absent,
             Input::Restored { service, destination } => {
                 let of = self.owner(service);
                 self.events.push(Event::Restored { service, of, destination });
@@ -463,13 +464,6 @@ impl Balancer {
             count.moved(!own.alive(), own.alive());
             self.events.push(moved(own, why, *count));
         }
-    }
-
-    /// Why the kernel takes no service at all, if it takes none: as it was known at the beginning, later as it answered.
-    fn no_table(&self) -> Option<i32> {
-        let mut refusals = self.table.values().map(|entry| entry.refused);
-        let Some(first) = refusals.next() else { return self.no_table };
-        first.filter(|_| refusals.all(|refused| refused == first))
     }
 
     fn plan_retry(&mut self, position: u32, trouble: bool) {

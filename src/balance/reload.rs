@@ -202,7 +202,7 @@ impl Balancer {
     /// Becomes what `spec` says, with what is known from before.
     pub(super) fn take_over(&mut self, spec: Arc<LvsSpec>, past: &mut Past, how: Begin) {
         let old = std::mem::replace(&mut self.spec, spec.clone());
-        let no_table = if how == Begin::Inherit { None } else { self.no_table() };
+        let no_table = if how == Begin::Inherit { None } else { self.no_table };
         let mut builder = Builder::new(how, no_table);
         self.told.clear();
         let mut marks = std::mem::take(&mut self.marks);

@@ -23,8 +23,11 @@ use std::time::{Duration, Instant};
 const LATE: Interval = Interval::from_millis(500);
 /// What a step may take beyond that.
 const SLACK: Duration = Duration::from_secs(5);
-/// The client's answers are looked at over the last of this.
+/// The client's answers are looked at over so long, but for the last second: those requests may still be answered.
 const WINDOW: Duration = Duration::from_millis(1500);
+const OPEN: Duration = Duration::from_millis(1000);
+/// After so long everything that is looked at was asked since.
+pub(super) const SEEN: Duration = Duration::from_millis(2600);
 
 /// What a director has said of its real servers; by position in its configuration.
 #[derive(Clone, Debug, Default)]
@@ -263,7 +266,7 @@ impl Rehearsal {
                     row.after = row.changed.checked_duration_since(start).filter(|_| must_move);
                 }
                 // The client sees what there is now.
-                self.pass(WINDOW + Duration::from_millis(1200)).await?;
+                self.pass(SEEN).await?;
                 step.answers = self.answers_of_services();
                 return Ok(step);
             }
@@ -368,7 +371,7 @@ impl Rehearsal {
         // The last requests have not had their time to fail.
         let recent = |answer: &Answer| {
             let age = now.saturating_duration_since(answer.sent);
-            age < WINDOW + Duration::from_millis(1000) && age > Duration::from_millis(1000)
+            age < WINDOW + OPEN && age > OPEN
         };
         for (number, answer) in self.served.iter().rev().take(4000).filter(|(_, answer)| recent(answer)) {
             let Some(asked) = self.plan.asked.get(*number) else { continue };

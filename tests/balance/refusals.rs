@@ -120,6 +120,32 @@ fn a_refused_server_that_a_reload_takes_away_is_told_down_once() {
     assert_eq!(short(bench.told()), ["RS R3 V DOWN", "VS V DOWN"]);
 }
 
+/// A table that refuses everything for now is a table: what a reload brings begins as it does elsewhere.
+#[test]
+fn what_a_reload_brings_beside_refused_services_is_not_refused_yet() {
+    let first = service(&server(2, ""));
+    let mut bench = Bench::with(&first, |bench| bench.slow_kernel = true);
+    let (own, version, _) = bench.waiting.remove(0);
+    bench.tell(Input::Applied { service: own, version, outcome: Outcome { service: Some(12), refused: Vec::new() } });
+    let second = service(&server(3, "")).replace("10.0.0.1", "10.0.0.2");
+    bench.told();
+    bench.reload(&format!("{first}{second}"));
+    let up = |bench: &Bench| {
+        let services = bench.balancer.snapshot(bench.now).services;
+        services.iter().map(|view| view.servers[0].up).collect::<Vec<_>>()
+    };
+    assert_eq!(up(&bench), [false, true]);
+    // Where there is none it does not count, until there is one.
+    bench.tell(Input::Table { absent: Some(2) });
+    let third = service(&server(4, "")).replace("10.0.0.1", "10.0.0.3");
+    bench.reload(&format!("{first}{second}{third}"));
+    assert_eq!(up(&bench), [false, true, false]);
+    bench.tell(Input::Table { absent: None });
+    let fourth = service(&server(5, "")).replace("10.0.0.1", "10.0.0.4");
+    bench.reload(&format!("{first}{second}{third}{fourth}"));
+    assert_eq!(up(&bench), [false, true, false, true]);
+}
+
 /// A script that is told up and down at once would be told an untruth.
 #[test]
 fn where_the_kernel_has_no_table_nobody_is_told_of_a_quorum() {

@@ -73,6 +73,11 @@ pub enum Input {
         version: Version,
         outcome: Outcome,
     },
+    /// The kernel has a table of virtual servers (`None`), or has none, with the error number: what begins meanwhile does not
+    /// count until the table takes it. How it is at the beginning stands in [`Beginning`].
+    Table {
+        absent: Option<i32>,
+    },
     /// Another program took something out of the kernel's table; it is there again.
     Restored {
         service: ServiceKey,

@@ -7,6 +7,7 @@
 //!
 //! What others must do for it (log, notify programs, FIFO lines, mail) goes to the services thread as events.
 
+mod access;
 mod orders;
 mod probing;
 mod table;
@@ -342,6 +343,7 @@ fn remember(world: &mut Beginning, fact: &Input) {
                 world.masters.push(instance.clone());
             }
         }
+        Input::Table { absent } => world.no_table = *absent,
         Input::Tick | Input::Probed { .. } | Input::Applied { .. } | Input::Restored { .. } | Input::Command(_) => {}
     }
 }

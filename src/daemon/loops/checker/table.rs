@@ -10,6 +10,7 @@
 //! tried again.
 
 use super::Told;
+use super::access::Access;
 use super::orders::{Changes, Order, Orders};
 use crate::balance::io::{Action, Input, Marks, Outcome, Picture, ServiceKey, Sync, Traffic, Version};
 use crate::kernel::aside;
@@ -71,10 +72,8 @@ impl Table {
             marks: None,
             sync: None,
             timeouts: None,
-            ipvs: None,
-            absent: None,
-            asked: false,
-            opened: None,
+            access: Access::Unknown,
+            told: None,
             tables: MarkTables::default(),
             counted: None,
             said: None,
@@ -179,13 +178,9 @@ struct Keeper {
     marks: Option<Arc<Marks>>,
     sync: Option<Sync>,
     timeouts: Option<Timeouts>,
-    ipvs: Option<Ipvs>,
-    /// Why there is none, as an error number, since the last attempt to open it failed.
-    absent: Option<i32>,
-    /// The kernel has been asked for it at the beginning, and need not be asked again at once.
-    asked: bool,
-    /// What it gave then. Nothing is written to it before the first wishes are all there: what an earlier run left is looked at first.
-    opened: Option<Ipvs>,
+    access: Access<Ipvs>,
+    /// What the balancer was told of it last: why there is none.
+    told: Option<i32>,
     tables: MarkTables,
     /// What it counted (`None`: it did not say), and when that was asked.
     counted: Option<(Instant, Option<Arc<Traffic>>)>,
@@ -218,20 +213,28 @@ impl Keeper {
                 Some(Order::Other(wish)) => self.other(wish).await,
                 Some(Order::Open(answer)) => {
                     self.connect().await;
-                    self.opened = self.ipvs.take();
-                    self.asked = true;
-                    let _ = answer.send(self.absent);
+                    let _ = answer.send(self.access.absent());
                 }
                 Some(Order::Begin) => {
                     self.begun = true;
+                    // What has just been asked need not be asked again at once.
+                    if matches!(self.access, Access::Unknown) && self.is_wanted() {
+                        self.connect().await;
+                    }
                     next = self.open().await;
                 }
                 Some(Order::Look(answer)) => self.look(answer).await,
                 Some(Order::Finish(answer)) => drop(answer.send(())),
                 None => {
-                    next = match self.ipvs {
-                        Some(_) => self.compare().await,
-                        None => self.open().await,
+                    next = match self.access {
+                        Access::Looked(_) => self.compare().await,
+                        Access::Opened(_) => self.open().await,
+                        Access::Unknown | Access::Absent(_) => {
+                            if self.is_wanted() {
+                                self.connect().await;
+                            }
+                            self.open().await
+                        }
                     };
                 }
             }
@@ -249,7 +252,7 @@ impl Keeper {
             return;
         }
         if self.counted.as_ref().is_none_or(|(at, _)| at.elapsed() >= COUNTED_FOR) {
-            let seen = match &mut self.ipvs {
+            let seen = match self.access.look_at() {
                 Some(ipvs) => ipvs.seen().await.ok(),
                 None => None,
             };
@@ -263,37 +266,32 @@ impl Keeper {
         !self.wanted.is_empty() || self.timeouts.is_some() || self.sync.is_some() || self.flush
     }
 
-    /// Opens the table and makes it as it is wanted; when to come back.
+    /// Is there anything to do with the table? What an earlier run left needs it too.
+    fn is_wanted(&self) -> bool {
+        self.is_needed() || self.settings.record.as_ref().is_some_and(|record| record.exists())
+    }
+
+    /// Makes the table as it is wanted, if it is open; when to come back.
     async fn open(&mut self) -> Option<Instant> {
         if let Some(settings) = self.marks_before.take() {
             self.tables.clear(&settings);
         }
-        if !self.is_needed() {
-            // Nothing is wanted of IPVS: it need not even be there. What an earlier run left would need it.
-            let left = self.settings.record.as_ref().is_some_and(|record| record.exists());
-            if !left {
-                return None;
-            }
+        if !self.is_wanted() {
+            // Nothing is wanted of IPVS: it need not even be there.
+            return None;
         }
-        let asked = std::mem::take(&mut self.asked);
-        if self.ipvs.is_none() {
-            self.ipvs = self.opened.take();
-            if !asked {
-                self.connect().await;
-            }
-        }
-        if let Some(errno) = self.absent {
+        if let Some(errno) = self.access.absent() {
             for (service, (version, _)) in &self.wanted {
                 self.no_table(*service, *version, errno);
             }
             return Some(Instant::now() + RETRY);
         }
-        self.set_timeouts().await;
         let wanted = self.wanted.iter().map(|(key, (_, picture))| (*key, picture.clone())).collect();
-        if let Some(ipvs) = &mut self.ipvs {
+        if let Some(ipvs) = self.access.look_at() {
             match ipvs.start(wanted, self.flush).await {
                 Ok(compared) => {
                     self.flush = false;
+                    self.access.looked();
                     if self.said.take().is_some() {
                         let _ = self.services.send(Told::Note("IPVS: the kernel has it now".into()));
                     }
@@ -302,24 +300,30 @@ impl Keeper {
                 Err(trouble) => {
                     // What an earlier process left is still to be taken over, or flushed.
                     self.trouble(&trouble);
-                    self.ipvs = None;
+                    self.access = Access::Unknown;
                     return Some(Instant::now() + RETRY);
                 }
             }
         }
+        self.set_timeouts().await;
         self.hold_marks();
         self.synchronise().await;
         Some(Instant::now() + COMPARE_EVERY)
     }
 
-    /// Opens the table, or says why there is none.
+    /// Opens the table, or says why there is none, people and the balancer.
     async fn connect(&mut self) {
-        match Ipvs::open(self.settings.clone()).await {
-            Ok(ipvs) => (self.ipvs, self.absent) = (Some(ipvs), None),
+        self.access = match Ipvs::open(self.settings.clone()).await {
+            Ok(ipvs) => Access::Opened(ipvs),
             Err(trouble) => {
                 self.trouble(&trouble);
-                self.absent = Some(errno(&trouble));
+                Access::Absent(errno(&trouble))
             }
+        };
+        let absent = self.access.absent();
+        if absent != self.told {
+            self.told = absent;
+            let _ = self.answers.send(Input::Table { absent });
         }
     }
 
@@ -332,9 +336,9 @@ impl Keeper {
                 None => drop(self.wanted.remove(&service)),
             }
         }
-        let Some(ipvs) = &mut self.ipvs else {
+        let Some(ipvs) = self.access.writable() else {
             // Before the first attempt nobody knows yet. After one that failed, nothing of this is in any table.
-            let Some(errno) = self.absent else { return };
+            let Some(errno) = self.access.absent() else { return };
             for service in pictures.keys() {
                 if let Some((version, _)) = self.wanted.get(service) {
                     self.no_table(*service, *version, errno);
@@ -371,13 +375,13 @@ impl Keeper {
         match wish {
             Action::Marks(marks) => {
                 self.marks = marks;
-                if self.ipvs.is_some() || self.marks.is_none() {
+                if self.access.writable().is_some() || self.marks.is_none() {
                     self.hold_marks();
                 }
             }
             Action::Flush => {
                 self.wanted.clear();
-                if let Some(ipvs) = &mut self.ipvs
+                if let Some(ipvs) = self.access.writable()
                     && let Err(refusal) = ipvs.flush().await
                 {
                     self.refused(&refusal);
@@ -403,21 +407,21 @@ impl Keeper {
     }
 
     async fn synchronise(&mut self) {
-        let Some(ipvs) = &mut self.ipvs else { return };
+        let Some(ipvs) = self.access.writable() else { return };
         if let Err(trouble) = ipvs.synchronise(self.sync.as_ref()).await {
             let _ = self.services.send(Told::Warning(format!("lvs_sync_daemon: {trouble}")));
         }
     }
 
     async fn set_timeouts(&mut self) {
-        let Some(ipvs) = &mut self.ipvs else { return };
+        let Some(ipvs) = self.access.writable() else { return };
         if let Err(trouble) = ipvs.set_timeouts(self.timeouts).await {
             let _ = self.services.send(Told::Warning(format!("lvs_timeouts: {trouble}")));
         }
     }
 
     async fn compare(&mut self) -> Option<Instant> {
-        let ipvs = self.ipvs.as_mut()?;
+        let ipvs = self.access.writable()?;
         match ipvs.compare().await {
             Ok(compared) => {
                 self.said = None;
