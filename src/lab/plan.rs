@@ -7,7 +7,7 @@ use super::Trouble;
 use super::backends::plan::{WIRE, addresses as real_addresses, farm, strange};
 use super::backends::{Farm, Place, Stand, Talk};
 use super::gateway::{Gateway, gateways, other_end};
-use crate::spec::balance::{Protocol, Target};
+use crate::spec::balance::{Method, Protocol, Target};
 use crate::spec::{InstanceSpec, Spec, TieTarget, Transport};
 use crate::time::Interval;
 use crate::wire::Family;
@@ -151,6 +151,16 @@ impl Plan {
         };
         let Some(port) = std::iter::once(80).chain(DIRECTORS).find(|port| !taken(*port)) else { return false };
         let held: BTreeSet<IpAddr> = (0..self.servers.len()).flat_map(|at| self.virtual_addresses(at)).collect();
+        // Only what comes back through the director finds somebody who listens.
+        let played = |at: IpAddr, port: u16| {
+            let services = self.servers.iter().flat_map(|server| &server.spec.balance.services);
+            let here = services.filter(
+                |own| matches!(&own.target, Target::Address(end) if end.address == at && end.port == Some(port)),
+            );
+            let reals = here.flat_map(|own| &own.servers).map(|real| real.forwarding.method);
+            reals.into_iter().all(|method| method == Method::Nat)
+        };
+        let all: Vec<_> = all.into_iter().filter(|own| own.1.is_none_or(|port| played(own.0, port))).collect();
         for (address, port, udp) in all.into_iter().filter(|(address, ..)| held.contains(address)) {
             let Some(port) = port else { continue };
             let asked = Asked { at: SocketAddr::new(address, port), udp };

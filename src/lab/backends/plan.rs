@@ -151,7 +151,11 @@ fn found(servers: &[Server], farm: &mut Farm) -> Found {
         for (end, method) in ends.chain(service.sorry.iter().map(|sorry| (sorry.endpoint, sorry.forwarding.method))) {
             match method {
                 Method::Nat => drop(farm.behind.insert(end.address)),
-                Method::Direct => farm.shared.extend(target),
+                Method::Direct => {
+                    farm.shared.extend(target);
+                    let text = "real servers listen at their own addresses only, so the client does not ask it (DR)";
+                    notes.insert(format!("{}: {text}; they are checked", service.target));
+                }
                 Method::Tunnel => {
                     notes.insert(format!("{}: real servers have no end of a tunnel here", service.target));
                 }
