@@ -157,8 +157,8 @@ impl Plan {
             let here = services.filter(
                 |own| matches!(&own.target, Target::Address(end) if end.address == at && end.port == Some(port)),
             );
-            let reals = here.flat_map(|own| &own.servers).map(|real| real.forwarding.method);
-            reals.into_iter().all(|method| method == Method::Nat)
+            let mut reals = here.flat_map(|own| &own.servers).map(|real| real.forwarding.method);
+            reals.all(|method| method == Method::Nat)
         };
         let all: Vec<_> = all.into_iter().filter(|own| own.1.is_none_or(|port| played(own.0, port))).collect();
         for (address, port, udp) in all.into_iter().filter(|(address, ..)| held.contains(address)) {
