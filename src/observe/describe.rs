@@ -215,8 +215,15 @@ pub fn interface(spec: &Spec, index: usize, link: Option<&str>) -> String {
     }
 }
 
+/// A virtual address as keepalived's dump and JSON tell it, with what its firewall knows. `interface`: the instance's own;
+/// `there`: it is on this machine.
+pub fn virtual_address(one: &InstanceSpec, item: &VirtualAddress, interface: &str, there: bool) -> String {
+    let firewall = if there && !one.accept { " nftable_set" } else { "" };
+    address(item, home(one, item, interface), there) + firewall
+}
+
 /// Where an address goes that names no interface: a virtual link has addresses of its instance's family only.
-pub fn home<'a>(one: &'a InstanceSpec, item: &VirtualAddress, interface: &'a str) -> &'a str {
+fn home<'a>(one: &'a InstanceSpec, item: &VirtualAddress, interface: &'a str) -> &'a str {
     let other = one.virtual_link.is_some() && Family::of(&item.address) != one.family;
     one.interface.as_ref().filter(|_| other).map_or(interface, |name| name.as_str())
 }

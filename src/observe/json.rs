@@ -15,7 +15,7 @@ pub fn dump(spec: &Spec, snapshot: &Snapshot) -> String {
         .iter()
         .enumerate()
         .zip(&snapshot.instances)
-        .map(|((index, instance), view)| one(spec, index, instance, view))
+        .map(|((index, instance), view)| one(spec, snapshot, index, instance, view))
         .collect();
     let instances = format!("[{}]", instances.join(","));
     if spec.daemon.dump.json_version < 2 {
@@ -81,7 +81,7 @@ fn quoted(text: &str) -> String {
     Value::from(text).to_string().replace('/', "\\/")
 }
 
-fn one(spec: &Spec, index: usize, instance: &InstanceSpec, view: &InstanceView) -> String {
+fn one(spec: &Spec, now: &Snapshot, index: usize, instance: &InstanceSpec, view: &InstanceView) -> String {
     let mut data = Object::new();
     let interface = describe::interface(spec, index, view.link.as_deref());
     let own_link = instance.virtual_link.is_some();
@@ -133,7 +133,7 @@ fn one(spec: &Spec, index: usize, instance: &InstanceSpec, view: &InstanceView) 
         .program("script_master_rx_lower_pri", notify.master_rx_lower_pri.as_deref());
     let claim = &instance.claim;
     let line = |(position, item): (u32, &VirtualAddress)| {
-        describe::address(item, describe::home(instance, item, &interface), view.held.contains(position))
+        describe::virtual_address(instance, item, &interface, now.has_set(view, position, item.address))
     };
     let addresses: Vec<String> = (0..).zip(&claim.addresses).map(line).collect();
     let (vips, evips) = addresses.split_at(claim.advertised.min(addresses.len()));

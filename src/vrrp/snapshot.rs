@@ -35,6 +35,19 @@ pub struct Snapshot {
     pub ports: Vec<PortView>,
 }
 
+impl Snapshot {
+    /// Whether the kernel has the address on any interface.
+    pub fn has(&self, address: IpAddr) -> bool {
+        self.links.iter().any(|view| view.link.addresses.iter().any(|own| own.address == address))
+    }
+
+    /// Whether keepalived would call an address of an instance set: also while the kernel still makes sure that an IPv6
+    /// address is nobody else's. `position` is that in the instance's claim.
+    pub fn has_set(&self, view: &InstanceView, position: u32, address: IpAddr) -> bool {
+        view.held.contains(position) || view.state == Role::Master && self.has(address)
+    }
+}
+
 /// An interface, and whether a change of it is still being waited out (`interface_up_down_delays`).
 #[derive(Clone, PartialEq, Debug)]
 pub struct LinkView {

@@ -4,7 +4,7 @@
 //! that name a moment or a number of the machine lose their value; lines that vipd leaves out on purpose are listed in
 //! [`LEFT_OUT`] with the reason.
 
-use super::ground::{Ground, PATIENCE, ip, ready};
+use super::ground::{Daemon, Ground, PATIENCE, ip, ready};
 use std::path::Path;
 
 /// Labels whose value is of the moment or of the machine.
@@ -113,6 +113,9 @@ fn differs(name: &str) -> Vec<String> {
         }
         std::thread::sleep(std::time::Duration::from_millis(100));
     }
+    if left.is_empty() {
+        left = unlike_the_json(&ground, &daemon, &theirs);
+    }
     if name == "globals" {
         // The second of two files.
         let parent = ground.directory.join("keepalived_parent.data");
@@ -121,6 +124,21 @@ fn differs(name: &str) -> Vec<String> {
         left.extend(difference(&comparable(&read("globals.parent".into())), &comparable(&parent)));
     }
     left
+}
+
+/// Addresses in the JSON that are no line of keepalived's dump: it writes them by one rule into both.
+fn unlike_the_json(ground: &Ground, daemon: &Daemon, theirs: &[String]) -> Vec<String> {
+    let path = ground.directory.join("keepalived.json");
+    daemon.signal(libc::SIGRTMIN() + 2);
+    daemon.wait_for("the JSON", || path.exists());
+    let json: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+    let instances = json.as_array().or_else(|| json["vrrp"].as_array()).unwrap();
+    let told = instances.iter().flat_map(|one| ["vips", "evips"].map(|list| &one["data"][list]));
+    let lines = told.filter_map(|list| list.as_array()).flatten().map(|line| line.as_str().unwrap());
+    lines
+        .filter(|line| !theirs.iter().any(|there| there.trim() == *line))
+        .map(|line| format!("+ JSON: {line}"))
+        .collect()
 }
 
 #[test]

@@ -2,7 +2,6 @@
 
 use super::Page;
 use super::enabled;
-use super::machine;
 use super::put;
 use super::truth;
 use super::yes;
@@ -263,11 +262,8 @@ fn authentication(page: &mut Page, one: &InstanceSpec) {
 fn owned(page: &mut Page, spec: &Spec, now: &Snapshot, index: usize, one: &InstanceSpec, view: &InstanceView) {
     let claim = &one.claim;
     let interface = describe::interface(spec, index, view.link.as_deref());
-    // keepalived says of each whether it is there, and whether the firewall knows it.
     let line = |(position, item): (u32, &VirtualAddress)| {
-        let there = view.held.contains(position) || view.state == Role::Master && machine::has(now, item.address);
-        let firewall = if there && !one.accept { " nftable_set" } else { "" };
-        describe::address(item, describe::home(one, item, &interface), there) + firewall
+        describe::virtual_address(one, item, &interface, now.has_set(view, position, item.address))
     };
     let lines: Vec<String> = (0..).zip(&claim.addresses).map(line).collect();
     let (vips, evips) = lines.split_at(claim.advertised.min(lines.len()));

@@ -101,11 +101,6 @@ fn waiting<'a>(spec: &'a Spec, now: &Snapshot) -> Vec<&'a InstanceSpec> {
     all.filter(|(index, one)| multicast(one) && !served(*index)).map(|(_, one)| one).collect()
 }
 
-/// Whether the kernel has the address on any interface.
-pub(super) fn has(now: &Snapshot, address: IpAddr) -> bool {
-    now.links.iter().any(|view| view.link.addresses.iter().any(|own| own.address == address))
-}
-
 /// All interfaces, and those that are named and not there.
 pub(super) fn interfaces(page: &mut Page, spec: &Spec, now: &Snapshot) {
     put!(page, 0, "------< Interfaces >------");

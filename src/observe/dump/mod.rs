@@ -138,7 +138,7 @@ fn statics(page: &mut Page, spec: &Spec, snapshot: &Snapshot) {
     if !s.addresses.is_empty() {
         put!(page, 0, "------< Static Addresses >------");
         for item in &s.addresses {
-            put!(page, 5, "{}", describe::address(item, "(null)", machine::has(snapshot, item.address)));
+            put!(page, 5, "{}", describe::address(item, "(null)", snapshot.has(item.address)));
         }
     }
     if !s.routes.is_empty() {

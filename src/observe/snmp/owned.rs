@@ -21,14 +21,16 @@ struct Owner<'a> {
 pub(super) fn fill(tree: &mut Tree, seen: &Seen<'_>) {
     let statics = &seen.spec.statics;
     let everyone = Owner { number: 0, interface: None, held: true, advertised: 0 };
-    addresses(tree, seen, &everyone, &statics.addresses, |_| true);
+    addresses(tree, seen, &everyone, &statics.addresses, |_, _| true);
     routes(tree, seen, &everyone, &statics.routes);
     rules(tree, &everyone, &statics.rules);
     for (number, (one, view)) in rows(seen.spec.instances.iter().zip(&seen.now.instances)) {
         let interface = view.link.as_deref().or(view.interface.as_deref());
         let owner =
             Owner { number, interface, held: view.owned && view.lacking.is_none(), advertised: one.claim.advertised };
-        addresses(tree, seen, &owner, &one.claim.addresses, |position| view.held.contains(position));
+        addresses(tree, seen, &owner, &one.claim.addresses, |position, address| {
+            seen.now.has_set(view, position, address)
+        });
         routes(tree, seen, &owner, &one.claim.routes);
         rules(tree, &owner, &one.claim.rules);
     }
@@ -54,7 +56,13 @@ fn named<'a>(interface: Option<&'a IfName>, owner: &Owner<'a>) -> Option<&'a str
     interface.map(IfName::as_str).or(owner.interface)
 }
 
-fn addresses(tree: &mut Tree, seen: &Seen<'_>, owner: &Owner<'_>, list: &[VirtualAddress], held: impl Fn(u32) -> bool) {
+fn addresses(
+    tree: &mut Tree,
+    seen: &Seen<'_>,
+    owner: &Owner<'_>,
+    list: &[VirtualAddress],
+    held: impl Fn(u32, IpAddr) -> bool,
+) {
     let table = [KEEPALIVED, &[2, 6]].concat();
     for (position, item) in rows(list) {
         let interface = named(item.interface.as_ref(), owner);
@@ -68,7 +76,7 @@ fn addresses(tree: &mut Tree, seen: &Seen<'_>, owner: &Owner<'_>, list: &[Virtua
             .integer(7, seen.index_of(interface).unwrap_or(0))
             .maybe(8, interface.map(Value::text))
             .maybe(9, item.label.as_ref().map(Value::text))
-            .integer(10, status(held(position - 1)))
+            .integer(10, status(held(position - 1, item.address)))
             .integer(11, if (position as usize) <= owner.advertised { 1 } else { 2 })
             .maybe(12, item.peer.map(|(address, _)| Value::address(address)));
     }
