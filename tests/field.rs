@@ -322,6 +322,19 @@ const SLIPS: &[(&str, &str, &str)] = &[
     ("script_user nosuch", "script_user root", "make the user"),
 ];
 
+/// A check that nobody tracks does not run: that is said beside mistakes that have nothing to do with it.
+#[test]
+fn a_check_that_nobody_tracks_is_named_beside_other_mistakes() {
+    let untracked = WHOLE.replace("track_script {\n        chk\n    }\n", "");
+    for (right, slip) in
+        [("interface eth0", "interface eth0\n    lvs_sync_daemon_inteface eth0"), ("priority 110", "priority 300")]
+    {
+        let said = shown(&read(&untracked.replace(right, slip)).1);
+        assert!(said.contains("vrrp_script chk is tracked by nobody and is not run"), "{slip}: {said}");
+        assert_eq!(said.lines().count(), 2, "{slip}: {said}");
+    }
+}
+
 #[test]
 fn one_slip_is_one_complaint() {
     let (_, right) = read(WHOLE);

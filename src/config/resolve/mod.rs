@@ -21,7 +21,7 @@ use crate::config::resolve::daemon::daemon;
 use crate::config::resolve::instance::{Surroundings, complete, has_the_least};
 use crate::config::resolve::ties::Trackers;
 use crate::config::resolve::unfit::unfit_addresses;
-use crate::config::table::block::Cx;
+use crate::config::table::block::{Cx, ENDS_AROUND};
 use crate::config::text::source::Span;
 use crate::config::vrrp::group::SyncGroup;
 use crate::config::vrrp::instance::Instance;
@@ -388,6 +388,23 @@ fn settle_start(group: &GroupSpec, instances: &mut [InstanceSpec]) {
     }
 }
 
+/// Whether the line that tracks a script may be among those that could not be read: then that nobody tracks it only follows.
+fn tracking_may_be_lost(cx: &Cx<'_>) -> bool {
+    const HOLDERS: [&str; 3] = ["track_script", "vrrp_instance", "vrrp_sync_group"];
+    let meant = |d: &Diagnostic| {
+        let texts = [Some(&d.message), d.label.as_ref(), d.help.as_ref()];
+        texts.into_iter().flatten().any(|text| HOLDERS.iter().any(|holder| text.contains(&format!("`{holder}"))))
+    };
+    let structure = |d: &Diagnostic| match d.class {
+        Class::Brace | Class::Quote | Class::MissingParameter | Class::Abort | Class::Include | Class::FileNotFound => {
+            true
+        }
+        Class::UnknownKeyword => d.label.as_deref() == Some(ENDS_AROUND) || meant(d),
+        _ => false,
+    };
+    cx.spoilt("track_script") || cx.diagnostics.list.iter().any(structure)
+}
+
 /// Scripts that nobody tracks are not run.
 fn unused_scripts(spec: &mut Spec, top: &Top, cx: &mut Cx<'_>) {
     let mut used = vec![false; spec.scripts.len()];
@@ -411,14 +428,18 @@ fn unused_scripts(spec: &mut Spec, top: &Top, cx: &mut Cx<'_>) {
         })
         .collect();
     let blocks: FxHashMap<&str, Span> = top.scripts.iter().map(|block| (&*block.name, block.span)).collect();
-    // The line that tracks it may be one of those that could not be read.
-    let told = cx.diagnostics.list.iter().any(|d| d.class.is_mistake() && d.class != Class::Security);
+    // Why a line that tracks it has no effect is said there.
+    let instances = top.instances.iter().filter_map(|i| i.settings.ties.as_deref());
+    let ties = instances.chain(top.sync_groups.iter().filter_map(|g| g.settings.ties.as_deref()));
+    let written: FxHashSet<&str> = ties.flat_map(|ties| &ties.scripts).map(|line| &*line.name).collect();
+    let lost = tracking_may_be_lost(cx);
     let mut at = 0;
     spec.scripts.retain(|script| {
         let keep = used.get(at).copied().unwrap_or(true);
         at += 1;
         if !keep
-            && !told
+            && !lost
+            && !written.contains(&*script.name)
             && let Some(span) = blocks.get(&*script.name)
         {
             cx.note(*span, format!("vrrp_script {} is tracked by nobody and is not run", script.name));

@@ -17,6 +17,9 @@ use crate::config::text::tree::{Node, SURPLUS, Word};
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::cell::Cell;
 
+/// Said of a block that nobody knows: what stands behind it in the block around it is lost.
+pub(crate) const ENDS_AROUND: &str = "its `}` ends the block around it: what follows is not read";
+
 /// Stands among the keywords of a block that were complained about when one that nobody knows ended the block too early: it may
 /// have held anything.
 const CUT_SHORT: &str = "{";
@@ -375,11 +378,7 @@ impl Cx<'_> {
         }
         let complaint = |message| {
             let complaint = Diagnostic::new(Class::UnknownKeyword, node.keyword.span, message);
-            if node.opens {
-                complaint.label("its `}` ends the block around it: what follows is not read")
-            } else {
-                complaint
-            }
+            if node.opens { complaint.label(ENDS_AROUND) } else { complaint }
         };
         let unknown = || match path {
             "" => format!("unknown keyword `{keyword}` here, outside all blocks"),
