@@ -177,14 +177,6 @@ impl Net {
         add.await.map_err(|e| netlink(&address.to_string(), &e))
     }
 
-    /// Gives the loopback interface an address.
-    ///
-    /// # Errors
-    /// Those of netlink.
-    pub async fn loopback(&self, address: IpAddr) -> Result<(), Trouble> {
-        self.remember("lo", address).await
-    }
-
     /// What comes from an address is routed by a table of its own first.
     ///
     /// # Errors

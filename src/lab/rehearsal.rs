@@ -37,6 +37,8 @@ pub(super) enum Fact {
     Served(usize, Answer),
 }
 
+/// No daemon takes longer than this to say a first word, also on an emulated machine.
+const COMES_UP: Duration = Duration::from_secs(60);
 /// A holder counts when it has answered for so long without anybody between.
 const STEADY: Duration = Duration::from_millis(1500);
 
@@ -208,7 +210,18 @@ impl Rehearsal {
             self.webs.first().map_or("", |w| w.name)
         );
         self.audience.act(Instant::now(), "lab", &what);
+        // How long a program takes to come up says nothing of the configurations, and counts for none of them.
+        let end = Instant::now() + COMES_UP;
+        while Instant::now() < end && !self.all_speak() {
+            self.pass(Duration::from_millis(20)).await?;
+        }
         Ok(())
+    }
+
+    /// Whether every daemon has said of an instance in which state it begins.
+    fn all_speak(&self) -> bool {
+        let mut all = self.machines.iter().zip(&self.plan.servers);
+        all.all(|(machine, server)| !machine.states.is_empty() || server.spec.instances.is_empty())
     }
 
     fn daemon_name(&self) -> String {

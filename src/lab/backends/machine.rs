@@ -1,5 +1,5 @@
-//! The machine of real servers: its addresses, the virtual addresses of `DR` on its loopback, and the way back of `NAT`, which
-//! leads through the director that has the virtual address.
+//! The machine of real servers: its addresses, and the way back of `NAT`, which leads through the director that has the virtual
+//! address.
 
 use super::plan::{Place, Stand};
 use super::{Ailing, stand};
@@ -80,9 +80,6 @@ impl RealServers {
                 for address in addresses.iter().filter(|address| farm.behind.contains(address)) {
                     own.from(*address, TABLE + *segment as u32).await?;
                 }
-            }
-            for address in &farm.shared {
-                own.loopback(*address).await?;
             }
             net = Some(own);
         }

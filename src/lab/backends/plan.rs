@@ -20,8 +20,6 @@ pub struct Farm {
     pub stands: Vec<Stand>,
     /// Real servers whose answers must come back through the director (`NAT`).
     pub behind: BTreeSet<IpAddr>,
-    /// Virtual addresses that real servers must have (`DR`).
-    pub shared: BTreeSet<IpAddr>,
     /// What the lab does not play, in sentences.
     pub notes: Vec<String>,
 }
@@ -139,9 +137,9 @@ fn found(servers: &[Server], farm: &mut Farm) -> Found {
     let mut found = Found::new();
     let mut notes = BTreeSet::new();
     for service in servers.iter().flat_map(|server| &server.spec.balance.services) {
-        let (port, target) = match &service.target {
-            Target::Address(end) => (end.port, Some(end.address)),
-            Target::Mark(_) | Target::Group(_) => (None, None),
+        let port = match &service.target {
+            Target::Address(end) => end.port,
+            Target::Mark(_) | Target::Group(_) => None,
         };
         let udp = service.protocol == Some(Protocol::Udp);
         if service.protocol == Some(Protocol::Sctp) {
@@ -152,7 +150,6 @@ fn found(servers: &[Server], farm: &mut Farm) -> Found {
             match method {
                 Method::Nat => drop(farm.behind.insert(end.address)),
                 Method::Direct => {
-                    farm.shared.extend(target);
                     let text = "real servers listen at their own addresses only, so the client does not ask it (DR)";
                     notes.insert(format!("{}: {text}; they are checked", service.target));
                 }
