@@ -11,8 +11,10 @@ use vipd::vrrp::snapshot::Snapshot;
 fn snapshot() -> (std::sync::Arc<vipd::spec::Spec>, Snapshot) {
     let spec = spec(GOLDEN_CONF);
     let (mut engine, now) = engine(&spec, 6);
-    for instance in 0..spec.instances.len() as u32 {
-        engine.handle(Input::Applied { instance: InstanceId(instance), outcome: Outcome::Complete }, now);
+    for (number, one) in (0..).zip(&spec.instances) {
+        let (instance, addresses) = (InstanceId(number), 0..one.claim.addresses.len() as u32);
+        engine.handle(Input::Applied { instance, outcome: Outcome::Ready { addresses, announced: false } }, now);
+        engine.handle(Input::Applied { instance, outcome: Outcome::Complete }, now);
     }
     let snapshot = engine.snapshot(now);
     (spec, snapshot)
