@@ -36,6 +36,11 @@ fn an_upgrade_keeps_pid_state_and_address() {
     for instance in status["instances"].as_array().unwrap() {
         assert_eq!((instance["state"].as_str(), instance["why"].as_str()), (Some("MASTER"), Some("master_silent")));
     }
+    // Nothing had to be added, and it is there all the same.
+    daemon.wait_for("addresses that are known to be there", || {
+        let status = daemon.ask(r#"{"request":"status"}"#)["status"].clone();
+        status["instances"].as_array().unwrap().iter().all(|instance| instance["owned"] == true)
+    });
     let history = || {
         let mut vipctl = Command::new(env!("CARGO_BIN_EXE_vipctl"));
         let out =
