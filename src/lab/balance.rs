@@ -72,9 +72,15 @@ impl Known {
             };
             turns = self.services.iter().enumerate().flat_map(bad).collect();
         }
-        if let Some(event) = said.get("event").filter(|event| event["kind"] == "check_changed") {
+        // A check that takes its server in or out has the server's event, and no other.
+        let turned = |event: &&Value| match event["kind"].as_str() {
+            Some("check_changed") => event["good"].as_bool(),
+            Some("server_up") => Some(true),
+            Some("server_down") => Some(false),
+            _ => None,
+        };
+        if let Some((event, good)) = said.get("event").and_then(|event| Some((event, turned(&event)?))) {
             let word = |key: &str| event[key].as_str().unwrap_or_default();
-            let good = event["good"] == true;
             for (service, own) in
                 self.services.iter_mut().enumerate().filter(|(_, own)| own.name == word("virtual_server"))
             {
@@ -87,7 +93,7 @@ impl Known {
                 let text = word("text");
                 let inside =
                     text.split_once(" (").and_then(|(_, rest)| rest.rsplit_once(')')).map(|(inside, _)| inside);
-                real.why = inside.unwrap_or(text).to_owned();
+                real.why = event["why"].as_str().or(inside).unwrap_or(text).to_owned();
                 if was != (real.failed > 0) {
                     real.changed = now;
                     turns.push(Turn { service, server });
