@@ -5,7 +5,7 @@
 
 use super::again::{self, Will};
 use super::drains::Drains;
-use super::options::{COMPATIBLE, Options, PidOptions};
+use super::options::{Options, PidOptions};
 use super::pidfile::Paths;
 use super::reload;
 use super::signals::{Signals, StopSignals};
@@ -356,7 +356,12 @@ fn doors(
 ) -> Vec<Box<dyn Observer + Send>> {
     let mut doors: Vec<Box<dyn Observer + Send>> = Vec::new();
     #[cfg(feature = "snmp")]
-    doors.push(Box::new(Agent::new(engine.clone(), checker.clone(), ask.clone(), &format!("Keepalived {COMPATIBLE}"))));
+    doors.push(Box::new(Agent::new(
+        engine.clone(),
+        checker.clone(),
+        ask.clone(),
+        &format!("Keepalived {}", super::options::COMPATIBLE),
+    )));
     #[cfg(feature = "dbus")]
     doors.push(Box::new(Teller::new(ask)));
     doors
