@@ -114,16 +114,23 @@ impl Mood {
             }
         }
     }
+
+    /// Waits until the stand is to listen; false when there is nobody left who could say so.
+    async fn comes_to_listen(&mut self, stand: &Stand) -> bool {
+        while !self.listens(stand) {
+            if !self.turns(stand).await {
+                return false;
+            }
+        }
+        true
+    }
 }
 
 async fn connections(stand: Arc<Stand>, room: Arc<Room>) {
     let mut mood = Mood::new(&room);
     loop {
-        if !mood.listens(&stand) {
-            if !mood.turns(&stand).await {
-                return;
-            }
-            continue;
+        if !mood.comes_to_listen(&stand).await {
+            return;
         }
         let Ok(listener) = TcpListener::bind(stand.at).await else {
             tokio::time::sleep(AGAIN).await;
@@ -260,11 +267,8 @@ async fn sealed(
 async fn datagrams(stand: Arc<Stand>, room: Arc<Room>) {
     let mut mood = Mood::new(&room);
     loop {
-        if !mood.listens(&stand) {
-            if !mood.turns(&stand).await {
-                return;
-            }
-            continue;
+        if !mood.comes_to_listen(&stand).await {
+            return;
         }
         let Ok(socket) = UdpSocket::bind(stand.at).await.map(Arc::new) else {
             tokio::time::sleep(AGAIN).await;
