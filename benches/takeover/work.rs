@@ -14,6 +14,9 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use vipd::kernel::namespace;
 use vipd::lab::observer::{Sighting, What};
 
+/// How long gaps are listened to where nothing else is said.
+pub const A_WHILE: Duration = Duration::from_secs(8);
+
 pub fn takeover(signal: i32, size: Size, program: &Path) -> Vec<Figure> {
     let Some([first, last, middle, all]) = one_takeover(signal, size, program) else { return Vec::new() };
     vec![
@@ -189,14 +192,19 @@ pub fn scrape(size: Size, program: &Path) -> Vec<Figure> {
     figures
 }
 
-/// Gaps between adverts, with so many processes beside that do nothing but count.
-pub fn cadence(interval: f64, hogs: usize, program: &Path) -> Vec<Figure> {
+/// Gaps between adverts for so long, with so many processes beside that do nothing but count, and whether they add up: what
+/// the last advert lacks to its place in a schedule that begins with the first.
+pub fn cadence(interval: f64, hogs: usize, time: Duration, program: &Path) -> Vec<Figure> {
     let mut lan = Lan::new(1);
     lan.pair(program, Size(1, 1, interval));
     let count = || Command::new("sh").args(["-c", "while :; do :; done"]).spawn();
     let mut beside: Vec<_> = (0..hogs).filter_map(|_| count().ok()).collect();
     std::thread::sleep(Duration::from_millis(500));
-    let figures = gaps(&mut lan);
+    let (times, mut figures) = adverts(&mut lan, time);
+    if let [first, .., last] = times.as_slice() {
+        let drift = last - first - (times.len() - 1) as f64 * interval;
+        figures.push(Figure::new("behind its schedule at the end, ms", vec![drift * 1e3]));
+    }
     for hog in &mut beside {
         let _ = hog.kill();
         let _ = hog.wait();
@@ -204,11 +212,16 @@ pub fn cadence(interval: f64, hogs: usize, program: &Path) -> Vec<Figure> {
     figures
 }
 
-/// Between the adverts of the first virtual router, for eight seconds.
+/// Between the adverts of the first virtual router.
 fn gaps(lan: &mut Lan) -> Vec<Figure> {
+    adverts(lan, A_WHILE).1
+}
+
+/// When the master's adverts of the first virtual router came, in seconds of the wall clock, and what is between them.
+fn adverts(lan: &mut Lan, time: Duration) -> (Vec<f64>, Vec<Figure>) {
     let begun = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
     let (mut times, mut false_ones) = (Vec::new(), 0.0);
-    lan.watch(Duration::from_secs(8), |sighting| {
+    lan.watch(time, |sighting| {
         if let What::Advert { source, vrid: 1, .. } = &sighting.what
             && sighting.at >= begun
         {
@@ -220,13 +233,14 @@ fn gaps(lan: &mut Lan) -> Vec<Figure> {
     gaps.sort_by(f64::total_cmp);
     let at = |part: f64| gaps.get(((gaps.len() as f64 * part) as usize).min(gaps.len().saturating_sub(1)));
     let one = |part: f64| at(part).copied().into_iter().collect();
-    vec![
+    let figures = vec![
         Figure::new("gap between adverts, 1 % are shorter, ms", one(0.01)),
         Figure::new("gap between adverts, middle, ms", one(0.5)),
         Figure::new("gap between adverts, 1 % are longer, ms", one(0.99)),
         Figure::new("gap between adverts, longest, ms", one(1.0)),
         Figure::new("adverts of the backup", vec![false_ones]),
-    ]
+    ];
+    (times, figures)
 }
 
 pub fn heal(program: &Path) -> Vec<Figure> {

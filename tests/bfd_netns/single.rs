@@ -79,7 +79,8 @@ fn what_is_seen_of_a_session() {
     };
     pair.until("both watches stand", || (0..2).all(|at| !read(&watches, at).is_empty())).unwrap();
     // Up begins with the slow interval of one second; the peer's first packet of Up brings the fast one.
-    pair.until("the fast interval", || pair.session_of(0).is_some_and(|session| session["detection_time"] == 0.3)).unwrap();
+    pair.until("the fast interval", || pair.session_of(0).is_some_and(|session| session["detection_time"] == 0.3))
+        .unwrap();
     pair.cut([false, true]);
     pair.until("FAULT", || vrrp_state(&pair, 0) == "FAULT").unwrap();
     pair.until("the watches tell", || {
