@@ -218,19 +218,14 @@ impl Case {
         (own, (self.peer == Kind::Frr).then(|| pair.frr_downs(1)))
     }
 
-    /// Either side stands still for less than the detection time: nobody falls, by vipd's counter and FRR's. A machine that
-    /// is busy with other things may stand still for longer than it was asked to, so three attempts are made.
-    fn stalls(&self, pair: &Pair, millis: u64) -> Result<(), String> {
+    /// What takes nobody down, by vipd's counter and FRR's. A machine that is busy with other things may stand still for
+    /// longer than the detection time by itself, so three attempts are made.
+    fn keeps(&self, pair: &Pair, mut act: impl FnMut() -> Result<(), String>) -> Result<(), String> {
         let mut last = String::new();
         for _ in 0..3 {
             pair.both(true)?;
             let before = self.falls(pair);
-            for side in [1, 0] {
-                pair.signal(side, libc::SIGSTOP);
-                std::thread::sleep(Duration::from_millis(millis));
-                pair.signal(side, libc::SIGCONT);
-                std::thread::sleep(Duration::from_millis(500));
-            }
+            act()?;
             pair.both(true)?;
             let after = self.falls(pair);
             if before == after {
@@ -241,9 +236,21 @@ impl Case {
         Err(last)
     }
 
-    /// Another line in a vipd's file, a reload, and what has to be seen of it without a fall.
+    /// Either side stands still for less than the detection time.
+    fn stalls(&self, pair: &Pair, millis: u64) -> Result<(), String> {
+        self.keeps(pair, || {
+            for side in [1, 0] {
+                pair.signal(side, libc::SIGSTOP);
+                std::thread::sleep(Duration::from_millis(millis));
+                pair.signal(side, libc::SIGCONT);
+                std::thread::sleep(Duration::from_millis(500));
+            }
+            Ok(())
+        })
+    }
+
+    /// Another line in a vipd's file, a reload, and what has to be seen of it; then the old one.
     fn changed(&self, pair: &Pair, word: &str, value: &str, seen: impl Fn() -> bool) -> Result<(), String> {
-        let before = self.falls(pair);
         let path = pair.nodes[0].directory.join("keepalived.conf");
         let old = std::fs::read_to_string(&path).unwrap();
         let line = |line: &str| {
@@ -257,9 +264,7 @@ impl Case {
         reloaded.ok_or("the reload was refused")?;
         seen?;
         back.ok_or("no answer")?;
-        pair.both(true)?;
-        let after = self.falls(pair);
-        if before == after { Ok(()) } else { Err(format!("{before:?} became {after:?}")) }
+        Ok(())
     }
 
     /// What the peer knows of vipd's settings; keepalived says it in its dump.
@@ -291,22 +296,19 @@ impl Case {
         };
         let polls = || pair.log(0).matches("Poll sequence answered").count();
         let before = polls();
-        self.changed(pair, "min_tx", "110", polled)?;
+        self.keeps(pair, || self.changed(pair, "min_tx", "110", polled))?;
         pair.until("the peer's answers", || polls() > before)?;
         if self.peer == Kind::Frr {
-            let before = self.falls(pair);
             let peer = self.peer_line(pair);
             let set = |line: &str| pair.vtysh(1, &["configure terminal", "bfd", &peer, line]);
-            set("transmit-interval 130");
-            let known = pair
-                .until("FRR's interval", || pair.session_of(0).is_some_and(|session| session["peer_min_tx"] == 0.13));
-            set(if self.way == Way::Unequal { "transmit-interval 90" } else { "transmit-interval 60" });
-            known?;
-            pair.both(true)?;
-            let after = self.falls(pair);
-            if before != after {
-                return Err(format!("FRR's interval: {before:?} became {after:?}"));
-            }
+            self.keeps(pair, || {
+                set("transmit-interval 130");
+                let is_known = || pair.session_of(0).is_some_and(|session| session["peer_min_tx"] == 0.13);
+                let known = pair.until("FRR's interval", is_known);
+                set(if self.way == Way::Unequal { "transmit-interval 90" } else { "transmit-interval 60" });
+                known
+            })
+            .map_err(|text| format!("FRR's interval: {text}"))?;
         }
         Ok(())
     }
@@ -314,28 +316,31 @@ impl Case {
     /// Another multiplier needs no poll.
     fn multiplier(&self, pair: &Pair) -> Result<(), String> {
         let polls = || pair.log(0).matches("Starting poll sequence").count();
-        let before = polls();
         let known = || {
             let words = ("remote-detect-multiplier", 9);
             self.peer_knows(pair, words, "remote detect multiplier = 9", ("peer_multiplier", 9.into()))
         };
-        self.changed(pair, "multiplier", "9", known)?;
-        if polls() == before { Ok(()) } else { Err("another multiplier began a poll".into()) }
+        // Of the attempt in which nobody fell: a session that comes up polls.
+        let mut begun = 0;
+        self.keeps(pair, || {
+            let before = polls();
+            self.changed(pair, "multiplier", "9", known)?;
+            begun = polls() - before;
+            Ok(())
+        })?;
+        if begun == 0 { Ok(()) } else { Err("another multiplier began a poll".into()) }
     }
 
-    /// The session stays: vipd's counter of falls does not move, nor does FRR's. keepalived is not reloaded with it, as it
-    /// stops its protocol meanwhile, and longer than a detection time where a machine is busy.
+    /// The session stays. keepalived is not reloaded with it, as it stops its protocol meanwhile, and longer than a detection
+    /// time where a machine is busy.
     fn reload(&self, pair: &Pair) -> Result<(), String> {
-        let before = self.falls(pair);
-        let reloads = pair.log(0).matches("Reload complete").count();
-        pair.signal(0, libc::SIGHUP);
-        if self.peer == Kind::Vipd {
-            pair.signal(1, libc::SIGHUP);
-        }
-        pair.until("the reload", || pair.log(0).matches("Reload complete").count() > reloads)?;
-        pair.both(true)?;
-        let after = self.falls(pair);
-        if before == after { Ok(()) } else { Err(format!("{before:?} became {after:?}")) }
+        self.keeps(pair, || {
+            let reloads = |side: usize| pair.log(side).matches("Reload complete").count();
+            let sides: &[usize] = if self.peer == Kind::Vipd { &[0, 1] } else { &[0] };
+            let before: Vec<usize> = sides.iter().map(|side| reloads(*side)).collect();
+            sides.iter().for_each(|side| pair.signal(*side, libc::SIGHUP));
+            pair.until("the reload", || sides.iter().zip(&before).all(|(side, before)| reloads(*side) > *before))
+        })
     }
 
     /// The peer ends, and comes back; then vipd does.
