@@ -66,6 +66,9 @@ impl Tools {
         });
         tools.snmpd();
         tools.until("the master agent", |directory| directory.join("agentx").exists());
+        // The socket has its name before anybody can connect to it, and keepalived's next attempt comes 15 s later: what it
+        // tells before that is lost. snmpd answers once it listens everywhere.
+        tools.until("an answer", |_| tools.ask("snmpget", &[".1.3.6.1.2.1.1.3.0"]).contains("Timeticks"));
         tools
     }
 
@@ -118,6 +121,18 @@ impl Tools {
     pub(super) fn states(&self) -> Vec<String> {
         let text = self.ask("snmpwalk", &[&format!("{INSTANCES}.4")]);
         text.lines().filter_map(|line| line.split_once("INTEGER: ").map(|(_, state)| state.to_owned())).collect()
+    }
+
+    /// Waits until the sink has written all that the agent said. Its rows are gone once the master agent has read to the end
+    /// of that, and the sink hears in order.
+    fn hear_the_last(&self) {
+        const MARK: &str = ".1.3.6.1.4.1.8072.9999.9999";
+        self.until("the end of the agent's rows", |_| self.states().is_empty());
+        let mark = ["-v2c", "-c", "public", "-m", "", "127.0.0.1:1162", "", MARK];
+        assert!(self.run("snmptrap").args(mark).status().unwrap().success());
+        self.until("the mark behind the last notification", |directory| {
+            std::fs::read_to_string(directory.join("traps")).is_ok_and(|text| text.contains(MARK))
+        });
     }
 
     /// Notifications since the last call: identifier and values, without the indices of columns and the master's own.
@@ -231,8 +246,7 @@ fn life(program: &Path) -> (BTreeMap<String, String>, BTreeMap<String, u32>) {
         |oid: &str| tools.traps().iter().filter(|(trap, _)| trap.ends_with(oid)).map(|(_, count)| *count).sum::<u32>();
     daemon.wait_for("notifications of refused adverts", || told(AUTH_FAILURE) >= 2 && told(PROTO_ERROR) >= 2);
     assert_eq!(daemon.stop().code(), Some(0));
-    // The sink writes when it has had time to.
-    std::thread::sleep(std::time::Duration::from_secs(1));
+    tools.hear_the_last();
     (walk, tools.traps())
 }
 
