@@ -253,7 +253,8 @@ fn notified_into_a_file() {
     let ground = Ground::new();
     let status = ground.directory.join("keepalived_status");
     let script = ground.program("notify", &format!("echo \"$1 $2 $3 $4\" >{}", status.display()));
-    let instance = super::ground::instance("VI_1", 51, "10.9.0.51/24");
+    // Programs run beside each other: the one of MASTER comes long after the one of BACKUP.
+    let instance = super::ground::instance("VI_1", 51, "10.9.0.51/24").replace("advert_int 0.1", "advert_int 1");
     let notify = format!("priority 200\n notify {}\n", script.display());
     let one = instance.replace("priority 200\n", &(notify + " notify_stop \"/bin/true\"\n"));
     ground.configure(&format!("global_defs {{\n script_user root\n}}\n{one}"));

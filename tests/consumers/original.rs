@@ -27,9 +27,9 @@ fn dumps(ground: &Ground, program: &Path) -> Dumps {
     daemon.signal(libc::SIGUSR2);
     daemon.signal(libc::SIGRTMIN() + 2);
     daemon.wait_for("the dumps", || {
+        // The signals are heard in the order of their numbers, so that what is written for the last one is behind the others.
         read("keepalived.stats").contains("VI_2") && serde_json::from_str::<Value>(&read("keepalived.json")).is_ok()
     });
-    std::thread::sleep(std::time::Duration::from_millis(200));
     let all = Dumps {
         data: read("keepalived.data"),
         stats: read("keepalived.stats"),

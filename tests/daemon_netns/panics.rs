@@ -20,7 +20,8 @@ impl Debugger {
     fn attach(daemon: &Daemon, name: &str) -> Debugger {
         let tasks = std::fs::read_dir(format!("/proc/{}/task", daemon.pid())).unwrap();
         let mut tasks = tasks.map(|task| task.unwrap().path());
-        let named = |path: &PathBuf| std::fs::read_to_string(path.join("comm")).unwrap().trim() == name;
+        // A thread that is done may go between the two looks.
+        let named = |path: &PathBuf| std::fs::read_to_string(path.join("comm")).unwrap_or_default().trim() == name;
         let path = tasks.find(named).unwrap_or_else(|| panic!("no thread {name}"));
         let thread = path.file_name().unwrap().to_str().unwrap().parse().unwrap();
         let maps = std::fs::read_to_string(format!("/proc/{}/maps", daemon.pid())).unwrap();

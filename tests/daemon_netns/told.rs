@@ -98,8 +98,12 @@ fn a_file_in_the_place_of_a_fifo_is_appended_to() {
         ground.configure(&globals(&path, &reader));
         let daemon = ground.start("");
         daemon.wait_for_address(&ground, "10.9.0.10/24", true);
-        let log = daemon.log_text();
-        assert!(log.contains(&format!("Unable to open notify fifo {}", path.display())), "{log}");
+        daemon.wait_for_log(&format!("Unable to open notify fifo {}", path.display()));
+        if path.exists() {
+            daemon.wait_for("its reader", || {
+                std::fs::read_to_string(&started).is_ok_and(|text| text.ends_with("again\n"))
+            });
+        }
         assert_eq!(daemon.stop().code(), Some(0));
     }
     assert_eq!(std::fs::read_to_string(&file).unwrap(), lines);

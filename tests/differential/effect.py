@@ -41,8 +41,11 @@ while read -r n; do [ -n "$n" ] && touch "$R/run/netns/$n" && mount --bind /proc
 cp "$PROGRAM" "$R/program-under-test"; touch "$W/began"
 cat > "$R/all" <<'END'
 cd /etc/keepalived
-timeout -k 1 20 /program-under-test -n -l -P -i one -f /etc/keepalived/keepalived.conf > /log 2>&1 < /dev/null & pid=$!
-for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16; do
+timeout -k 1 60 /program-under-test -n -l -P -i one -f /etc/keepalived/keepalived.conf > /log 2>&1 < /dev/null & pid=$!
+# On a busy machine a start takes its time; sixteen looks are for what comes after it.
+looks=0
+for i in $(seq 100); do
+  [ $looks -lt 16 ] || break
   sleep 0.4
   kill -0 $pid 2>/dev/null || break
   grep -q 'no configuration to run' /log && { echo 'nothing of VRRP' > /dump; break; }
@@ -50,6 +53,7 @@ for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16; do
   [ -n "$f" ] && grep -q 'Interfaces >---' "$f" && break
   # Before that there may be a dump, and nothing in it yet.
   grep -q 'Startup complete' /log || continue
+  looks=$((looks + 1))
   child=$(cat /run/keepalived.pid /run/keepalived/keepalived*.pid /proc/$pid/root/run/keepalived/keepalived*.pid 2>/dev/null | head -1)
   [ -n "$child" ] || child=$(pgrep -o program-under)
   [ -n "$child" ] && kill -USR1 $child 2>/dev/null
@@ -160,7 +164,7 @@ def run(path, program):
             for i, n in enumerate(interfaces(data))))
         open(w + "/stubs", "w").write("\n".join(stubs(data)) + "\n")
         open(w + "/namespaces", "w").write("\n".join(dict.fromkeys(re.findall(r"(?m)^\s*(?:@\S+\s+)?net_namespace\s+([\w.-]+)", data))) + "\n")
-        subprocess.run(["timeout", "60", "unshare", "-n", "-m", "-p", "-f", "--kill-child", "--mount-proc", "--propagation", "private", "bash", "-c", SANDBOX],
+        subprocess.run(["timeout", "120", "unshare", "-n", "-m", "-p", "-f", "--kill-child", "--mount-proc", "--propagation", "private", "bash", "-c", SANDBOX],
                        env={**os.environ, "W": w, "PROGRAM": program}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL)
         if not os.path.exists(w + "/began"): return None
         read = lambda name: open(f"{w}/{name}", errors="replace").read() if os.path.exists(f"{w}/{name}") else ""

@@ -219,6 +219,7 @@ fn it_is_drained() {
     let Some(pair) = Pair::new("bro-drain") else { return };
     pair.start(&conf(150, ""), &conf(100, ""));
     says(&pair.primary, "is-master VI_1", &["VI_1 is MASTER"]);
+    says(&pair.secondary, "status", &["BACKUP", "10.0.0.11, priority 150"]);
     let (text, code) = ask(&pair.primary, "drain VI_1");
     assert!(code == 0 && text.contains("VI_1: 10.0.0.12 took over after "), "{code}: {text}");
     all_four(&pair.primary, &["drained by an operator"]);

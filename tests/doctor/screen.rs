@@ -66,6 +66,7 @@ fn a_screen_shows_a_pair_and_steers_it() {
     let Some(pair) = Pair::new("screen") else { return };
     pair.start(&conf(150, ""), &conf(100, ""));
     says(&pair.primary, "is-master VI_1", &["VI_1 is MASTER"]);
+    says(&pair.secondary, "status", &["BACKUP", "10.0.0.11, priority 150"]);
     let mut terminal = Terminal::start(&pair);
     terminal.shows("master", |text| text.contains("> VI_1") && text.contains("1 MASTER") && text.contains("held"));
     assert!(terminal.screen.lock().unwrap().screen().alternate_screen());

@@ -29,6 +29,7 @@ fn a_kept_drain_outlives_a_restart_and_another_does_not() {
     let Some(pair) = Pair::new("ste-keep") else { return };
     pair.start(&conf(150, ""), &conf(100, ""));
     says(&pair.primary, "is-master VI_1", &["VI_1 is MASTER"]);
+    says(&pair.secondary, "status", &["BACKUP", "10.0.0.11, priority 150"]);
     let (text, code) = ask(&pair.primary, "drain --keep");
     assert!(code == 0 && text.contains("took over after") && text.contains("until `vipctl undrain`"), "{code}: {text}");
     pair.primary.systemctl("restart keepalived");
@@ -120,6 +121,7 @@ fn a_group_is_steered_by_its_name_and_an_address_asked_for_as_it_is_written() {
     pair.start(&two(150), &two(100));
     says(&pair.primary, "is-master G", &["V1 is MASTER", "V2 is MASTER"]);
     assert_eq!(ask(&pair.primary, "is-master 10.0.0.21/24").1, 0);
+    says(&pair.secondary, "status", &["BACKUP", "10.0.0.11, priority 150"]);
     let (text, code) = ask(&pair.primary, "drain G");
     assert!(
         code == 0 && text.contains("V1: 10.0.0.12 took over") && text.contains("V2: 10.0.0.12 took"),

@@ -254,11 +254,23 @@ fn a_limit_is_term_and_then_kill() {
         return;
     }
     run(async |asker| {
-        let limit = Some(Limit { after: Duration::from_millis(50), then: Duration::from_millis(50) });
-        for (line, signal) in [("exec sleep 1000", 15), ("trap '' TERM; while :; do sleep 0.01; done", 9)] {
-            let attempt = asker.start(Job { limit, ..Job::new(shell(line)) });
-            assert_eq!(asker.end().await, (attempt, Notice::Exited(Exit::Signal(signal))), "{line}");
+        let millis = Duration::from_millis;
+        let limit = Some(Limit { after: millis(50), then: PATIENCE });
+        let attempt = asker.start(Job { limit, ..Job::new(shell("exec sleep 1000")) });
+        assert_eq!(asker.end().await, (attempt, Notice::Exited(Exit::Signal(15))));
+        // A shell that has not come to its first word when TERM comes does not ignore it: then it gets more time.
+        let ends = [50, 500, 5_000, 30_000].map(millis);
+        for after in ends {
+            let limit = Some(Limit { after, then: millis(50) });
+            let deaf = shell("trap '' TERM; while :; do sleep 0.01; done");
+            let attempt = asker.start(Job { limit, ..Job::new(deaf) });
+            match asker.end().await {
+                (of, Notice::Exited(Exit::Signal(9))) if of == attempt => return,
+                (of, Notice::Exited(Exit::Signal(15))) if of == attempt => {}
+                other => panic!("{other:?}"),
+            }
         }
+        panic!("TERM ended what ignores it, after {ends:?}");
     });
 }
 
@@ -271,7 +283,7 @@ fn a_signal_can_be_for_the_program_alone() {
     let folder = Folder::new("itself");
     let script = folder.script(
         "reader",
-        "#!/bin/sh\ncd ${0%/*}\nsleep 1000 &\necho $! > child\ntrap 'echo once >> told; exit 3' TERM\nwait\n",
+        "#!/bin/sh\ncd ${0%/*}\ntrap 'echo once >> told; exit 3' TERM\nsleep 1000 &\necho $! > child\nwait\n",
     );
     run(async |asker| {
         let attempt = asker.start(Job { whom: Whom::Itself, ..Job::new(exec(&script, &[])) });

@@ -311,7 +311,10 @@ fn who_waits_for_a_slot_waits_his_turn_and_not_for_ever() {
     run(async {
         let prober = Prober::new(2);
         let silent = silent();
-        let hung = plan(&soon(smtp(), silent));
+        // Longer than anybody who lives takes, on any machine.
+        let mut hung = soon(smtp(), silent);
+        hung.connection.as_mut().unwrap().timeout = vipd::time::Interval::from_secs(3);
+        let hung = plan(&hung);
         // One that has no time at all: it waits no longer than it could take.
         let mut short = check(http(vec![page("/")]), good);
         short.timing.as_mut().unwrap().delay_loop = vipd::time::Interval::from_millis(1);

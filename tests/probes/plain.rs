@@ -170,9 +170,10 @@ fn mail_servers() {
     }
 }
 
-/// A UDP port that nobody has: one that was just given back.
+/// A UDP port that nobody has: one that was just given back, of an address at which nothing else here is opened.
 fn unbound() -> SocketAddr {
-    nobody(Type::DGRAM).0
+    let place = SocketAddr::from(([127, 0, 7, 7], 0));
+    std::net::UdpSocket::bind(place).unwrap().local_addr().unwrap()
 }
 
 /// A name server that answers with this RCODE.
@@ -212,7 +213,9 @@ fn datagrams_and_replies() {
         (udp(Some(&[(b'k', 0xff), (0, 0xf), (0x0e, 0x0f)])), echo, Finding::Bad(Symptom::Pattern)),
         (udp(Some(&[(b'k', 0xff), (0, 0), (b'e', 0x0f)])), echo, Finding::Good),
     ] {
-        assert_eq!(super::stage::finding(&soon(kind.clone(), to)), finding, "{kind:?} {to}");
+        // Who answers may be slow on a loaded machine.
+        let patience = if to == silent { soon } else { check };
+        assert_eq!(super::stage::finding(&patience(kind.clone(), to)), finding, "{kind:?} {to}");
     }
 }
 
