@@ -16,11 +16,19 @@ pub struct Timeline {
     json: bool,
     paint: Paint,
     width: usize,
-    /// By second.
+    /// Requests of the address.
+    address: Requests,
+    /// Requests of virtual servers, by name.
+    services: BTreeMap<String, Requests>,
+}
+
+/// What the client asked at one place and who answered, until it is told.
+#[derive(Debug, Default)]
+struct Requests {
+    /// By the second in which they were sent, counted from the start.
     counts: BTreeMap<u64, Second>,
+    /// The last second that was told.
     shown: Gist,
-    /// By virtual server.
-    services: BTreeMap<String, Served>,
 }
 
 #[derive(Debug, Default)]
@@ -63,60 +71,56 @@ impl Audience for Timeline {
     /// A request at a virtual server has its answer, or none.
     fn served(&mut self, service: &str, answer: &Answer) {
         let second = self.seconds(answer.sent) as u64;
-        let of = self.services.entry(service.to_owned()).or_default();
-        let counts = of.counts.entry(second).or_default();
-        counts.asked += 1;
-        if let Some(by) = &answer.by {
-            *counts.answered.entry(by.clone()).or_default() += 1;
-        }
+        let requests = self.services.entry(service.to_owned()).or_default();
+        requests.asked(second);
+        requests.answered(second, answer);
     }
 
     /// A request has been sent.
     fn asked(&mut self, at: Instant) {
         let second = self.seconds(at) as u64;
-        self.counts.entry(second).or_default().asked += 1;
+        self.address.asked(second);
     }
 
     /// Takes one answer in.
     fn answer(&mut self, answer: &Answer) {
         let second = self.seconds(answer.sent) as u64;
-        if let (Some(by), Some(counts)) = (&answer.by, self.counts.get_mut(&second)) {
-            *counts.answered.entry(by.clone()).or_default() += 1;
-        }
+        self.address.answered(second, answer);
     }
 
     /// Shows the seconds that are over, when they differ from the one before. What has not been answered a moment
     /// after its second counts as lost.
     fn passes(&mut self, now: Instant) {
-        let over = (self.seconds(now) - GRACE).max(0.0) as u64;
-        while let Some(entry) = self.counts.first_entry().filter(|e| *e.key() < over) {
-            let (second, counts) = entry.remove_entry();
-            self.second(second, &counts);
-        }
+        let now = self.seconds(now) - GRACE;
+        let mut address = std::mem::take(&mut self.address);
+        self.tell(&mut address, now, None);
+        self.address = address;
         let mut services = std::mem::take(&mut self.services);
-        // What became of a request is known a second later at the latest.
-        let over = (self.seconds(now) - GRACE - 1.0).max(0.0) as u64;
-        for (name, of) in &mut services {
-            while let Some(entry) = of.counts.first_entry().filter(|e| *e.key() < over) {
-                let (second, counts) = entry.remove_entry();
-                let (text, gist) = self.told(&counts);
-                if self.json || gist != of.shown || gist.1 {
-                    let value = json!({ "event": "served", "virtual_server": name, "second": second, "answered": counts.answered, "failed": counts.lost() });
-                    let at = self.start + Duration::from_secs(second + 1);
-                    self.say(at, "client", &format!("{name}: {} requests this second: {text}", counts.asked), value);
-                }
-                of.shown = gist;
-            }
+        for (name, requests) in &mut services {
+            // What became of a request is known a second later at the latest.
+            self.tell(requests, now - 1.0, Some(name));
         }
         self.services = services;
     }
 }
 
-/// What the client got at one virtual server.
-#[derive(Debug, Default)]
-struct Served {
-    counts: BTreeMap<u64, Second>,
-    shown: Gist,
+impl Requests {
+    fn asked(&mut self, second: u64) {
+        self.counts.entry(second).or_default().asked += 1;
+    }
+
+    /// An answer to a request of a second that has been told comes too late to count.
+    fn answered(&mut self, second: u64, answer: &Answer) {
+        if let (Some(by), Some(counts)) = (&answer.by, self.counts.get_mut(&second)) {
+            *counts.answered.entry(by.clone()).or_default() += 1;
+        }
+    }
+
+    /// The first second that was over at `end`, seconds from the start; it is told once.
+    fn next_over(&mut self, end: f64) -> Option<(u64, Second)> {
+        let end = end.max(0.0) as u64;
+        self.counts.first_entry().filter(|entry| *entry.key() < end).map(|entry| entry.remove_entry())
+    }
 }
 
 /// Who answered in a second, and whether something was lost.
@@ -132,8 +136,8 @@ impl Timeline {
     pub(crate) fn new(json: bool, names: impl Iterator<Item = usize>) -> Timeline {
         let width = names.max().unwrap_or(0).max("client".len());
         let paint = if json { Paint::plain() } else { Paint::stdout() };
-        let (counts, shown, services) = (BTreeMap::new(), Gist::default(), BTreeMap::new());
-        Timeline { start: Instant::now(), json, paint, width, counts, shown, services }
+        let (address, services) = (Requests::default(), BTreeMap::new());
+        Timeline { start: Instant::now(), json, paint, width, address, services }
     }
 
     pub(crate) fn seconds(&self, at: Instant) -> f64 {
@@ -152,17 +156,26 @@ impl Timeline {
         (text, (counts.answered.keys().cloned().collect(), lost > 0))
     }
 
-    fn second(&mut self, second: u64, counts: &Second) {
-        let (text, gist) = self.told(counts);
-        // Steady seconds are not repeated: the same servers, nothing lost.
-        if !self.json && gist == self.shown && !gist.1 {
-            return;
+    /// Tells the seconds that were over at `end`, of the address or of a virtual server by its name.
+    fn tell(&self, requests: &mut Requests, end: f64, service: Option<&str>) {
+        while let Some((second, counts)) = requests.next_over(end) {
+            let (text, gist) = self.told(&counts);
+            // Steady seconds are not repeated: the same servers, nothing lost.
+            if self.json || gist != requests.shown || gist.1 {
+                let (event, front) = match service {
+                    Some(name) => ("served", format!("{name}: ")),
+                    None => ("requests", String::new()),
+                };
+                let mut value =
+                    json!({ "event": event, "second": second, "answered": counts.answered, "failed": counts.lost() });
+                if let Some(name) = service {
+                    value["virtual_server"] = name.into();
+                }
+                let at = self.start + Duration::from_secs(second + 1);
+                self.say(at, "client", &format!("{front}{} requests this second: {text}", counts.asked), value);
+            }
+            requests.shown = gist;
         }
-        self.shown = gist;
-        let value =
-            json!({ "event": "requests", "second": second, "answered": counts.answered, "failed": counts.lost() });
-        let at = self.start + Duration::from_secs(second + 1);
-        self.say(at, "client", &format!("{} requests this second: {text}", counts.asked), value);
     }
 
     fn say(&self, at: Instant, who: &str, text: &str, mut value: Value) {
