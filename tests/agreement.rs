@@ -14,7 +14,7 @@ mod cases;
 
 use cases::Case;
 use serde_json::Value;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -148,6 +148,12 @@ fn the_lab_and_the_simulation_end_with_the_same_master() {
     assert!(lasting.is_empty(), "{} disagree every time{}", lasting.len(), show(&lasting));
 }
 
+/// Of up to so many rounds, each in a folder of its own, one ends alike.
+fn agree_once(case: &Case, folder: impl Fn(usize) -> PathBuf) {
+    let texts: Option<Vec<String>> = (0..=AGAIN).map(|round| disagreement(case, &folder(round))).collect();
+    assert!(texts.is_none(), "{}", texts.unwrap().last().unwrap());
+}
+
 /// Sessions with a gateway: the one that has the address has lost the way to it, or one direction of that, or it stands still
 /// for all.
 #[test]
@@ -176,9 +182,7 @@ fn a_gateway_that_is_not_there_has_the_same_end_in_both() {
                     slow: false,
                     visible: true,
                 };
-                let play = |round: usize| disagreement(&case, &directory.join(format!("{fail}{round}")));
-                let texts: Option<Vec<String>> = (0..=AGAIN).map(play).collect();
-                assert!(texts.is_none(), "{}", texts.unwrap().last().unwrap());
+                agree_once(&case, |round| directory.join(format!("{fail}{round}")));
             });
         }
     });
@@ -236,9 +240,7 @@ fn a_real_server_that_fails_has_the_same_end_in_both() {
                     slow: false,
                     visible: true,
                 };
-                let play = |round: usize| disagreement(&case, &directory.join(format!("{number}-{round}")));
-                let texts: Option<Vec<String>> = (0..=AGAIN).map(play).collect();
-                assert!(texts.is_none(), "{}", texts.unwrap().last().unwrap());
+                agree_once(&case, |round| directory.join(format!("{number}-{round}")));
             });
         }
     });

@@ -278,6 +278,26 @@ impl Daemon {
         say(&mut stream, request);
         hear(&mut stream)
     }
+
+    /// Adverts that the first instance has sent.
+    pub fn adverts(&self) -> u64 {
+        let status = self.ask(r#"{"request":"status"}"#);
+        status["status"]["instances"][0]["counters"]["advert_sent"].as_u64().unwrap()
+    }
+
+    /// Waits until the first instance has sent some more.
+    pub fn advertises(&self) {
+        let before = self.adverts();
+        self.wait_for("further adverts", || self.adverts() > before + 2);
+    }
+
+    /// The state of an instance, `absent` where there is none of that name.
+    pub fn state(&self, name: &str) -> String {
+        let reply = self.ask(r#"{"request":"status"}"#);
+        let instances = reply["status"]["instances"].as_array().unwrap().clone();
+        let named = instances.iter().find(|instance| instance["name"] == name);
+        named.map_or("absent".into(), |instance| instance["state"].as_str().unwrap().to_owned())
+    }
 }
 
 impl Drop for Daemon {

@@ -1,19 +1,13 @@
 //! What goes wrong around a daemon: systemd's watchdog, slow scrapers, full disks, programs that do not end, storms of
 //! signals, files that are no files. The daemon goes on, or ends with a word.
 
-use crate::ground::{Daemon, Ground, PATIENCE, instance, ip, ready};
+use crate::ground::{Ground, PATIENCE, instance, ip, ready};
 use std::io::{Read, Write};
 use std::os::unix::net::UnixDatagram;
 use std::process::Command;
 
 fn program(ground: &Ground, name: &str, text: &str) -> String {
     ground.program(name, text).display().to_string()
-}
-
-fn advertises(daemon: &Daemon) {
-    let sent = || daemon.ask(r#"{"request":"status"}"#)["status"]["instances"][0]["counters"]["advert_sent"].as_u64();
-    let before = sent().unwrap();
-    daemon.wait_for("further adverts", || sent().unwrap() > before + 2);
 }
 
 /// What the kernel refuses is said, and nothing else is called missing for it.
@@ -150,7 +144,7 @@ fn a_slow_scraper_delays_nobody() {
     assert!(head.starts_with("HTTP/1.1 200 ") && head.ends_with("\r\n\r\n"), "{head}");
     assert!(http(&ground, "GET /other HTTP/1.1\\r\\n\\r\\n").starts_with("HTTP/1.1 404 "));
     assert!(http(&ground, "POST /metrics HTTP/1.1\\r\\n\\r\\n").starts_with("HTTP/1.1 405 "));
-    advertises(&daemon);
+    daemon.advertises();
     slow.kill().unwrap();
     slow.wait().unwrap();
     assert_eq!(daemon.stop().code(), Some(0));
@@ -174,7 +168,7 @@ fn a_disk_without_room_for_one_more_file_costs_the_dump_and_nothing_else() {
     daemon.signal(libc::SIGUSR1);
     daemon.wait_for_log("Can't open");
     assert!(!full.join("keepalived.data").exists(), "a partial dump is worse than none");
-    advertises(&daemon);
+    daemon.advertises();
     // There is room again: so is the dump.
     std::fs::remove_file(full.join("rubbish")).unwrap();
     mount(&["mount", "-o", "remount,size=1m,nr_inodes=100", full.to_str().unwrap()]);
@@ -203,7 +197,7 @@ fn a_fifo_that_nobody_reads_does_not_block() {
     while pipe.write(&[b'\n'; 512]).is_ok() {}
     assert_eq!(daemon.ask(r#"{"request":"failover"}"#)["reply"], "done");
     daemon.wait_for("master again", || daemon.log_text().matches("Entering MASTER STATE").count() == 2);
-    advertises(&daemon);
+    daemon.advertises();
     let mut all = vec![0; 1 << 20];
     while pipe.read(&mut all).is_ok_and(|n| n > 0) {}
     assert_eq!(daemon.ask(r#"{"request":"failover"}"#)["reply"], "done");
@@ -260,7 +254,7 @@ fn scripts_that_misbehave_are_dealt_with() {
     // TERM did nothing, KILL does; and a group goes with its leader.
     daemon.wait_for("the deaf one to go", || pids("deaf.pid").len() > 1 && !lives(pids("deaf.pid")[0]));
     daemon.wait_for("the child to go", || pids("child.pid").first().is_some_and(|pid| !lives(*pid)));
-    advertises(&daemon);
+    daemon.advertises();
     // SIGTERM while scripts run: they end with the daemon.
     assert_eq!(daemon.stop().code(), Some(0));
     let left = || pids("deaf.pid").into_iter().chain(pids("child.pid")).any(lives);
@@ -310,7 +304,7 @@ fn a_configuration_that_is_no_file_any_more_leaves_the_running_one() {
     daemon.signal(libc::SIGHUP);
     daemon.wait_for("the second refusal", || refused() == 2);
     std::fs::remove_dir(&path).unwrap();
-    advertises(&daemon);
+    daemon.advertises();
     assert!(ground.has("10.9.0.10/24"));
     ground.configure(&instance("B", 2, "10.9.0.20/24"));
     daemon.signal(libc::SIGHUP);
@@ -357,14 +351,14 @@ fn a_mail_server_that_hangs_is_given_up_and_holds_nothing_up() {
         daemon.wait_for_address(&ground, "10.9.0.10/24", true);
         assert_eq!(daemon.ask(r#"{"request":"failover"}"#)["reply"], "done");
         daemon.wait_for("master again", || daemon.log_text().matches("Entering MASTER STATE").count() == 2);
-        advertises(&daemon);
+        daemon.advertises();
         let line = format!("mail \"[r] VRRP Instance A - Entering MASTER state\" not sent: no answer within {limit} s");
         daemon.wait_for("both to be given up", || daemon.log_text().matches(&line).count() == 2);
         if server.starts_with("10.9.0.1 ") {
             let all = heard.recv_timeout(PATIENCE).expect("the daemon hangs up");
             assert_eq!(all, hears);
         }
-        advertises(&daemon);
+        daemon.advertises();
         // Nor does the mail about the end hold it up for good.
         assert_eq!(daemon.stop().code(), Some(0));
         assert!(!ground.has("10.9.0.10/24"));

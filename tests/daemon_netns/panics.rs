@@ -105,16 +105,10 @@ fn symbol(name: &str) -> u64 {
     number(entry + 8, 8) as u64
 }
 
-fn alone() -> (Ground, impl Fn(&Daemon)) {
+fn alone() -> Ground {
     let ground = Ground::new();
     ground.configure(&instance("A", 1, "10.9.0.10/24"));
-    let advertises = |daemon: &Daemon| {
-        let status =
-            || daemon.ask(r#"{"request":"status"}"#)["status"]["instances"][0]["counters"]["advert_sent"].as_u64();
-        let before = status().unwrap();
-        daemon.wait_for("further adverts", || status().unwrap() > before + 2);
-    };
-    (ground, advertises)
+    ground
 }
 
 #[test]
@@ -122,7 +116,7 @@ fn a_panic_of_the_engine_is_a_beginning_anew_in_the_same_process() {
     if !ready() {
         return;
     }
-    let (ground, advertises) = alone();
+    let ground = alone();
     let daemon = ground.start("");
     daemon.wait_for_address(&ground, "10.9.0.10/24", true);
     Debugger::attach(&daemon, "engine").panic_in("4vrrp6Engine6handle", || {});
@@ -132,7 +126,7 @@ fn a_panic_of_the_engine_is_a_beginning_anew_in_the_same_process() {
     daemon.wait_for("the next life", || daemon.log_text().matches("Startup complete").count() == 2);
     daemon.wait_for_address(&ground, "10.9.0.10/24", true);
     assert_eq!(daemon.ask(r#"{"request":"hello"}"#)["pid"], daemon.pid());
-    advertises(&daemon);
+    daemon.advertises();
     assert_eq!(daemon.stop().code(), Some(0));
     assert!(!ground.has("10.9.0.10/24"));
 }
@@ -144,7 +138,7 @@ fn sigterm_ends_the_wait_before_a_new_beginning() {
     if !ready() {
         return;
     }
-    let (ground, _) = alone();
+    let ground = alone();
     let daemon = ground.start_with_environment("", &[("VIPD_RESPAWNS", "6")]);
     daemon.wait_for_address(&ground, "10.9.0.10/24", true);
     Debugger::attach(&daemon, "engine").panic_in("4vrrp6Engine6handle", || {});
@@ -160,7 +154,7 @@ fn a_panic_of_the_engine_is_the_end_where_nothing_is_to_begin_anew() {
     if !ready() {
         return;
     }
-    let (ground, _) = alone();
+    let ground = alone();
     let daemon = ground.start("--dont-respawn");
     daemon.wait_for_address(&ground, "10.9.0.10/24", true);
     Debugger::attach(&daemon, "engine").panic_in("4vrrp6Engine6handle", || {});
@@ -175,7 +169,7 @@ fn panics_of_the_services_are_survived_and_in_the_end_obeyed() {
     if !ready() {
         return;
     }
-    let (ground, advertises) = alone();
+    let ground = alone();
     let daemon = ground.start("");
     daemon.wait_for_address(&ground, "10.9.0.10/24", true);
     // Nobody waits for the answer: the thread that would give it is stopped.
@@ -184,7 +178,7 @@ fn panics_of_the_services_are_survived_and_in_the_end_obeyed() {
         Debugger::attach(&daemon, "services").panic_in("7observe3Hub5event", failover);
         let line = "The services thread panicked and goes on";
         daemon.wait_for(line, || daemon.log_text().matches(line).count() == count);
-        advertises(&daemon);
+        daemon.advertises();
         daemon.wait_for_address(&ground, "10.9.0.10/24", true);
     }
     Debugger::attach(&daemon, "services").panic_in("7observe3Hub5event", failover);

@@ -11,15 +11,6 @@ fn status(daemon: &Daemon) -> serde_json::Value {
     daemon.ask(r#"{"request":"status"}"#)["status"].clone()
 }
 
-fn adverts(daemon: &Daemon) -> u64 {
-    status(daemon)["instances"][0]["counters"]["advert_sent"].as_u64().unwrap()
-}
-
-fn advertises(daemon: &Daemon) {
-    let before = adverts(daemon);
-    daemon.wait_for("further adverts", || adverts(daemon) > before + 2);
-}
-
 fn is_good(daemon: &Daemon, script: &str) -> Option<bool> {
     let status = status(daemon);
     let scripts = status["scripts"].as_array().unwrap();
@@ -84,7 +75,7 @@ fn a_check_on_a_dead_file_system_fails_alone() {
     let (runs, beat) = (lines(&ground, "good.runs"), heard.load(Ordering::SeqCst));
     daemon.wait_for("further runs", || lines(&ground, "good.runs") > runs + 2);
     daemon.wait_for("further beats", || heard.load(Ordering::SeqCst) > beat + 2);
-    advertises(&daemon);
+    daemon.advertises();
     assert!(ground.has("10.9.0.10/24"));
     ground.write("bad", "");
     daemon.wait_for_address(&ground, "10.9.0.10/24", false);
@@ -114,7 +105,7 @@ fn a_check_on_a_dead_file_system_fails_alone() {
     assert_eq!(daemon.ask(r#"{"request":"reload"}"#)["reply"], "done");
     assert_eq!(daemon.ask(r#"{"request":"upgrade"}"#)["reply"], "done");
     daemon.wait_for("the next program to stand", || daemon.log_text().matches("Startup complete").count() == 2);
-    advertises(&daemon);
+    daemon.advertises();
     assert!(ground.has("10.9.0.10/24"));
     daemon.wait_for("what hung to be a child still", || children().iter().any(|pid| hung.contains(pid)));
     // It answers again: what was started before is over, and the check is good.
@@ -159,14 +150,14 @@ fn a_tracked_file_on_a_dead_file_system_is_not_waited_for() {
     daemon.wait_for("the other file to be heard", || priority() == 205);
     let runs = lines(&ground, "good.runs");
     daemon.wait_for("further runs", || lines(&ground, "good.runs") > runs + 2);
-    advertises(&daemon);
+    daemon.advertises();
     assert_eq!(daemon.ask(r#"{"request":"reload"}"#)["reply"], "done");
     assert_eq!(priority(), 205);
     // execve would wait for the thread that reads the file, and nobody would speak for the address.
     let reply = daemon.ask(r#"{"request":"upgrade"}"#);
     assert_eq!(reply["reply"], "refused", "{reply}");
     assert!(reply["reason"].as_str().unwrap().contains(&mount.file("level")), "{reply}");
-    advertises(&daemon);
+    daemon.advertises();
     mount.answers();
     daemon.wait_for("the file to be heard", || priority() == 198);
     assert_eq!(daemon.stop().code(), Some(0));
@@ -206,7 +197,7 @@ fn an_exec_that_takes_long_is_nobody_elses_fault() {
     let begun = std::time::Instant::now();
     while begun.elapsed().as_secs() < seconds {
         let (runs, beat) = (lines(&ground, "good.runs"), heard.load(Ordering::SeqCst));
-        advertises(&daemon);
+        daemon.advertises();
         daemon.wait_for("a further run", || lines(&ground, "good.runs") > runs);
         daemon.wait_for("a further beat", || heard.load(Ordering::SeqCst) > beat);
         assert_eq!((is_good(&daemon, "good"), is_good(&daemon, "slow")), (Some(true), Some(false)));
@@ -233,7 +224,7 @@ fn a_reload_from_a_dead_file_system_does_not_keep_the_daemon_from_stopping() {
     mount.deaf();
     daemon.signal(libc::SIGHUP);
     daemon.wait_for_log("Reloading ...");
-    advertises(&daemon);
+    daemon.advertises();
     daemon.signal(libc::SIGUSR2);
     daemon.wait_for("a dump meanwhile", || ground.directory.join("keepalived.stats").exists());
     assert_eq!(daemon.stop().code(), Some(0));
@@ -489,6 +480,6 @@ fn nobody_can_starve_the_programs_of_descriptors() {
     drop(silent);
     slow.kill().unwrap();
     slow.wait().unwrap();
-    advertises(&daemon);
+    daemon.advertises();
     assert_eq!(daemon.stop().code(), Some(0));
 }

@@ -2,12 +2,6 @@
 
 use crate::ground::{Ground, hear, instance, ready, say};
 
-fn state(daemon: &crate::ground::Daemon, name: &str) -> String {
-    let reply = daemon.ask(r#"{"request":"status"}"#);
-    let instances = reply["status"]["instances"].as_array().unwrap().clone();
-    instances.iter().find(|i| i["name"] == name).map_or("absent".into(), |i| i["state"].as_str().unwrap().to_owned())
-}
-
 #[test]
 fn a_broken_file_leaves_the_running_configuration_in_force() {
     if !ready() {
@@ -24,13 +18,13 @@ fn a_broken_file_leaves_the_running_configuration_in_force() {
     let reply = daemon.ask(r#"{"request":"reload"}"#);
     assert_eq!(reply["reply"], "refused");
     assert!(reply["diagnostics"].as_str().unwrap().contains("priorty"), "{reply}");
-    assert_eq!(state(&daemon, "A"), "MASTER");
+    assert_eq!(daemon.state("A"), "MASTER");
     // Nothing else than the file had to be put right.
     ground.configure(&instance("A", 1, "10.9.0.20/24"));
     assert_eq!(daemon.ask(r#"{"request":"reload"}"#)["reply"], "done");
     daemon.wait_for_address(&ground, "10.9.0.20/24", true);
     daemon.wait_for_address(&ground, "10.9.0.10/24", false);
-    assert_eq!(state(&daemon, "A"), "MASTER");
+    assert_eq!(daemon.state("A"), "MASTER");
     assert_eq!(daemon.log_text().matches("(A) Entering MASTER STATE").count(), 1, "{}", daemon.log_text());
 }
 
@@ -75,7 +69,7 @@ fn instances_come_and_go_and_keep_what_they_are() {
     daemon.wait_for_address(&ground, "10.9.0.12/24", true);
     daemon.wait_for_address(&ground, "10.9.0.10/24", false);
     assert!(ground.has("10.9.0.11/24"));
-    assert_eq!((state(&daemon, "A").as_str(), state(&daemon, "Renamed").as_str()), ("absent", "MASTER"));
+    assert_eq!((daemon.state("A").as_str(), daemon.state("Renamed").as_str()), ("absent", "MASTER"));
     assert!(!daemon.log_text().contains("(Renamed) Entering"), "it has been master all the time");
     assert_eq!(daemon.stop().code(), Some(0));
     assert!(!ground.has("10.9.0.11/24") && !ground.has("10.9.0.12/24"));

@@ -3,11 +3,6 @@
 use crate::ground::{Daemon, Ground, instance, ip, ready};
 use std::process::Command;
 
-fn state(daemon: &Daemon) -> String {
-    let status = daemon.ask(r#"{"request":"status"}"#);
-    status["status"]["instances"][0]["state"].as_str().unwrap_or_default().to_owned()
-}
-
 fn faults(daemon: &Daemon) -> String {
     daemon.ask(r#"{"request":"status"}"#)["status"]["instances"][0]["faults"].to_string()
 }
@@ -27,11 +22,11 @@ fn a_source_that_is_on_no_interface_holds_in_fault_until_it_is_there() {
         ground.configure(&instance("A", 1, "10.9.0.10/24").replace(" priority", &format!(" {source}\n priority")));
         let daemon = ground.start("");
         daemon.wait_for_log("its source address 10.9.0.7 is on no interface");
-        assert_eq!(state(&daemon), "FAULT");
+        assert_eq!(daemon.state("A"), "FAULT");
         ip(&format!("-n {} addr add 10.9.0.7/24 dev eth0", ground.name));
         daemon.wait_for_address(&ground, "10.9.0.10/24", true);
         ip(&format!("-n {} addr del 10.9.0.7/24 dev eth0", ground.name));
-        daemon.wait_for("FAULT", || state(&daemon) == "FAULT");
+        daemon.wait_for("FAULT", || daemon.state("A") == "FAULT");
         daemon.wait_for_address(&ground, "10.9.0.10/24", false);
         ip(&format!("-n {} addr add 10.9.0.7/24 dev eth0", ground.name));
         daemon.wait_for_address(&ground, "10.9.0.10/24", true);

@@ -14,12 +14,6 @@ fn batch(ground: &Ground, lines: &str) {
     assert!(child.wait().unwrap().success());
 }
 
-fn state(daemon: &Daemon, name: &str) -> String {
-    let reply = daemon.ask(r#"{"request":"status"}"#);
-    let instances = reply["status"]["instances"].as_array().unwrap().clone();
-    instances.iter().find(|i| i["name"] == name).map_or("absent".into(), |i| i["state"].as_str().unwrap().to_owned())
-}
-
 /// A socket of the daemon: its family and protocol, the size of its receive buffer, messages dropped.
 struct Socket {
     kind: (i32, i32),
@@ -118,7 +112,7 @@ fn an_instance_has_its_share_of_its_socket() {
     ground.configure(&text(40_000));
     assert_eq!(daemon.ask(r#"{"request":"reload"}"#)["reply"], "done");
     daemon.wait_for("the larger buffer", || size() == [2 * 70_000]);
-    assert_eq!(state(&daemon, "A"), "MASTER");
+    assert_eq!(daemon.state("A"), "MASTER");
     assert_eq!(daemon.stop().code(), Some(0));
 }
 
@@ -163,10 +157,10 @@ fn an_overrun_of_the_watch_costs_a_fresh_look_and_nothing_else() {
     flood(&format!("{first}addr del 10.9.0.10/24 dev eth0\nroute del 192.0.2.0/24 dev eth0\n{second}"));
     daemon.wait_for_address(&ground, "10.9.0.10/24", true);
     daemon.wait_for("the route again", route_there);
-    assert_eq!(state(&daemon, "A"), "MASTER");
+    assert_eq!(daemon.state("A"), "MASTER");
     // So does the interface itself, and comes back: the engine must not believe the one or the other for ever.
     flood(&format!("{}link set far down\n", lines("add")));
-    daemon.wait_for("the fault", || state(&daemon, "A") == "FAULT");
+    daemon.wait_for("the fault", || daemon.state("A") == "FAULT");
     assert!(!ground.has("10.9.0.10/24"));
     flood(&format!("{}link set far up\n", lines("del")));
     daemon.wait_for_address(&ground, "10.9.0.10/24", true);

@@ -7,12 +7,6 @@ use std::fmt::Write as _;
 use std::os::unix::net::UnixDatagram;
 use std::process::Command;
 
-fn state(daemon: &Daemon, name: &str) -> String {
-    let reply = daemon.ask(r#"{"request":"status"}"#);
-    let instances = reply["status"]["instances"].as_array().unwrap().clone();
-    instances.iter().find(|i| i["name"] == name).map_or("absent".into(), |i| i["state"].as_str().unwrap().to_owned())
-}
-
 #[test]
 fn hanging_programs_stop_neither_an_election_nor_the_end() {
     if !ready() {
@@ -137,7 +131,7 @@ fn a_full_disk_costs_the_dump_and_nothing_else() {
     daemon.wait_for("complaints", || daemon.log_text().matches("No space left").count() >= 3);
     let left: Vec<_> = std::fs::read_dir(daemon.path(full.to_str().unwrap())).unwrap().flatten().collect();
     assert_eq!(left.len(), 1, "half a dump is left behind: {left:?}");
-    assert_eq!(state(&daemon, "A"), "MASTER");
+    assert_eq!(daemon.state("A"), "MASTER");
     std::fs::remove_file(daemon.path(full.join("fill").to_str().unwrap())).unwrap();
     daemon.signal(libc::SIGRTMIN() + 2);
     let json = daemon.path(full.join("keepalived.json").to_str().unwrap());
