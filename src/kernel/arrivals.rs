@@ -12,8 +12,8 @@ use std::os::fd::AsRawFd;
 
 /// Datagrams of one system call.
 const MANY: usize = 16;
-/// Of the first call of a turn: nearly always there is one, and then there is no need to make room for the others.
-const FEW: usize = 2;
+/// Datagrams of the first call of a turn: nearly always there is one, and then there is no need to make room for the others.
+const FIRST_CALL: usize = 2;
 /// Room for an address, a TTL and a stamp, with what the kernel puts around them.
 const CONTROL: usize = 192;
 /// A stamp that is older says that the wall clock was set meanwhile.
@@ -103,7 +103,7 @@ impl<M: Copy> Arrivals<M> {
 
     /// Reads once, without waiting, and keeps what `keep` answers something for. True when there may be more.
     pub fn read(&mut self, socket: &Socket, keep: impl FnMut(&Envelope) -> Option<M>) -> bool {
-        let full = if self.burst { self.call::<MANY>(socket, keep) } else { self.call::<FEW>(socket, keep) };
+        let full = if self.burst { self.call::<MANY>(socket, keep) } else { self.call::<FIRST_CALL>(socket, keep) };
         self.burst = full;
         full
     }

@@ -46,7 +46,7 @@ type Step = Option<()>;
 /// Reads what follows a word.
 type Reader = fn(&mut Draft<'_>, &Word<'_>, &mut Words<'_, '_>, &mut LineCx<'_>) -> Step;
 
-/// The words of an address line, each with who reads it.
+/// The words of an address line, each with its reader.
 const WORDS: [(&str, Reader); 15] = [
     ("dev", device),
     ("scope", scope),
@@ -331,12 +331,12 @@ pub struct Collected {
     pub advertised: Vec<(VirtualAddress, Span)>,
     /// `virtual_ipaddress_excluded` in order, and what did not fit into the advert behind it.
     pub excluded: Vec<(VirtualAddress, Span)>,
-    /// Where each was listed, once there are more than [`FEW`].
+    /// Where each was listed, once there are more than [`LOOKED_THROUGH`].
     seen: FxHashMap<(IpAddr, Option<IfName>), Span>,
 }
 
 /// So many addresses are looked through faster than a table of them is made.
-const FEW: usize = 16;
+const LOOKED_THROUGH: usize = 16;
 
 impl Collected {
     /// Takes an address of `virtual_ipaddress`. `family` is the instance's, as far as it is known; the first address
@@ -378,7 +378,7 @@ impl Collected {
         }
         if !self.seen.is_empty() {
             self.seen.insert((new.address, new.interface.clone()), at);
-        } else if self.advertised.len() + self.excluded.len() >= FEW {
+        } else if self.advertised.len() + self.excluded.len() >= LOOKED_THROUGH {
             self.seen = listed().map(|(a, span)| ((a.address, a.interface.clone()), *span)).collect();
             self.seen.insert((new.address, new.interface.clone()), at);
         }

@@ -34,7 +34,7 @@ type Step = Option<()>;
 /// Reads what follows a word.
 type Reader = fn(&mut Draft, &Word<'_>, &mut Words<'_, '_>, &mut LineCx<'_>) -> Step;
 
-/// The words of a route line, each with who reads it. Whatever is not here is a type of route or a destination.
+/// The words of a route line, each with its reader. Whatever is not here is a type of route or a destination.
 static WORDS: [(&str, Reader); 47] = [
     ("inet", |draft, word, words, cx| draft.family.word(word, words, is_word, cx)),
     ("inet6", |draft, word, words, cx| draft.family.word(word, words, is_word, cx)),

@@ -52,7 +52,7 @@ type Step = Option<()>;
 /// Reads what follows a word.
 type Reader = for<'l> fn(&mut Draft<'l>, &Word<'l>, &mut Words<'_, 'l>, &mut LineCx<'_>) -> Step;
 
-/// The words of a rule line, each with who reads it.
+/// The words of a rule line, each with its reader.
 static WORDS: [(&str, Reader); 36] = [
     ("inet", |draft, word, words, cx| draft.family.word(word, words, is_word, cx)),
     ("inet6", |draft, word, words, cx| draft.family.word(word, words, is_word, cx)),

@@ -53,7 +53,7 @@ const BUFFERS_A_ROUND: usize = 64;
 /// Repeated announcements sent before orders get their turn again.
 const REPEATS_A_ROUND: usize = 256;
 /// Addresses that have come or are still to be claimed: with more of them claiming goes before announcing.
-const FEW: usize = 64;
+const ANNOUNCED_AT_ONCE: usize = 64;
 /// Of one round of announcements so many are said one by one; the queue of log lines has room for other things too.
 const ANNOUNCED: usize = 64;
 
@@ -327,7 +327,7 @@ impl Thread {
     /// These addresses of `owner`, by their positions in its claim, are there now. Where they are few the LAN hears of them first:
     /// the engine would answer with just that, and whoever sends to the address does not wait for two threads.
     pub(super) fn arrived(&mut self, owner: Owner, positions: Vec<u32>) {
-        let are_few = positions.len() + self.claims.waiting() <= FEW;
+        let are_few = positions.len() + self.claims.waiting() <= ANNOUNCED_AT_ONCE;
         let at_once = owner.filter(|instance| are_few && self.spec.announces_at_once(*instance));
         let news = self.claims.report(owner, Some(positions));
         for item in &news {
