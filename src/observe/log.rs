@@ -12,6 +12,7 @@ use crate::spec::{InstanceId, first_few};
 use crate::vrrp::io::{Cause, Event, Exit, Refusal, Role};
 use crate::wire::{Priority, Vrid};
 use std::collections::{HashMap, HashSet};
+use std::ops::Range;
 use tracing::Level;
 
 /// Logs a line of one target, which must be known at compile time; behind it the fields that say what it is about.
@@ -244,15 +245,7 @@ pub fn sentences(event: &Event, cx: &Context<'_>) -> Vec<(Level, String)> {
         Event::RivalSilent { instance, from } => {
             info(format!("({}) the other master, {from}, is not heard any longer", cx.name(*instance)))
         }
-        Event::ScriptChanged { script, good, exit } => {
-            let name = cx.script_name(*script);
-            info(match (good, exit) {
-                (true, _) => format!("VRRP_Script({name}) succeeded"),
-                (false, Exit::Code(code)) => format!("VRRP_Script({name}) failed (exited with status {code})"),
-                (false, Exit::Signal(signal)) => format!("VRRP_Script({name}) failed (due to signal {signal})"),
-                (false, Exit::NotRun) => format!("VRRP_Script({name}) failed (it could not be started)"),
-            })
-        }
+        Event::ScriptChanged { script, good, exit } => info(script_changed(cx.script_name(*script), *good, *exit)),
         Event::ScriptTimedOut { script } => info(format!("VRRP_Script({}) timed_out", cx.script_name(*script))),
         Event::ScriptOverrun { script } => {
             detail(format!("Track script {} is already running, expect idle - skipping run", cx.script_name(*script)))
@@ -263,13 +256,7 @@ pub fn sentences(event: &Event, cx: &Context<'_>) -> Vec<(Level, String)> {
             }
             _ => Vec::new(),
         },
-        Event::Healed { instance, addresses } => {
-            let claim = cx.instance(*instance).map(|instance| &instance.claim);
-            let range = addresses.start as usize..addresses.end as usize;
-            let gone = claim.and_then(|claim| claim.addresses.get(range)).unwrap_or_default();
-            let names = first_few(gone.iter().map(|a| format!("{}/{}", a.address, a.prefix)), 4, " ");
-            warn(format!("({}) {names} removed by another program, put back", cx.name(*instance)))
-        }
+        Event::Healed { instance, addresses } => warn(healed(cx, *instance, addresses)),
         Event::ClaimFailed { instance, reason } => {
             warn(format!("({}) cannot set what it owns: {reason}", cx.name(*instance)))
         }
@@ -283,16 +270,7 @@ pub fn sentences(event: &Event, cx: &Context<'_>) -> Vec<(Level, String)> {
         Event::Deleted { name, was } => {
             info(format!("({name}) is not in the configuration any longer, was in {was} state"))
         }
-        Event::Stopped { instance } => {
-            let name = cx.name(*instance);
-            let mut lines = Vec::new();
-            if cx.role(*instance) == Role::Master {
-                lines.push((Level::DEBUG, format!("({name}) sent 0 priority")));
-                lines.push((Level::DEBUG, format!("({name}) removing VIPs.")));
-            }
-            lines.push((Level::DEBUG, format!("({name}) Stopped")));
-            lines
-        }
+        Event::Stopped { instance } => stopped(cx, *instance),
         Event::Late { by } => {
             warn(format!("VRRP thread timer expired {}.{:06} seconds ago", by.as_secs(), by.as_micros() % 1_000_000))
         }
@@ -306,6 +284,35 @@ pub fn sentences(event: &Event, cx: &Context<'_>) -> Vec<(Level, String)> {
         Event::ReloadRefused { reason } => warn(format!("Reload refused, the running configuration goes on: {reason}")),
         Event::Reloaded => info("Configuration reloaded".into()),
     }
+}
+
+fn script_changed(name: &str, good: bool, exit: Exit) -> String {
+    match (good, exit) {
+        (true, _) => format!("VRRP_Script({name}) succeeded"),
+        (false, Exit::Code(code)) => format!("VRRP_Script({name}) failed (exited with status {code})"),
+        (false, Exit::Signal(signal)) => format!("VRRP_Script({name}) failed (due to signal {signal})"),
+        (false, Exit::NotRun) => format!("VRRP_Script({name}) failed (it could not be started)"),
+    }
+}
+
+/// `addresses`: positions in the instance's claim.
+fn healed(cx: &Context<'_>, id: InstanceId, addresses: &Range<u32>) -> String {
+    let claim = cx.instance(id).map(|instance| &instance.claim);
+    let range = addresses.start as usize..addresses.end as usize;
+    let gone = claim.and_then(|claim| claim.addresses.get(range)).unwrap_or_default();
+    let names = first_few(gone.iter().map(|a| format!("{}/{}", a.address, a.prefix)), 4, " ");
+    format!("({}) {names} removed by another program, put back", cx.name(id))
+}
+
+fn stopped(cx: &Context<'_>, id: InstanceId) -> Vec<(Level, String)> {
+    let name = cx.name(id);
+    let mut lines = Vec::new();
+    if cx.role(id) == Role::Master {
+        lines.push((Level::DEBUG, format!("({name}) sent 0 priority")));
+        lines.push((Level::DEBUG, format!("({name}) removing VIPs.")));
+    }
+    lines.push((Level::DEBUG, format!("({name}) Stopped")));
+    lines
 }
 
 fn became(cx: &Context<'_>, id: InstanceId, from: Role, to: Role, why: &Cause) -> Vec<(Level, String)> {

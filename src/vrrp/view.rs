@@ -108,32 +108,9 @@ impl Engine {
         let role = instance.role();
         let priority = instance.priority();
         let down = instance.master_down(spec);
-        let (master, claim) = match instance.state() {
-            State::Master(master) => {
-                let address = instance.binding.source;
-                let ourselves = MasterView {
-                    address,
-                    priority,
-                    ourselves: true,
-                    last_heard: None,
-                    silent: false,
-                    addresses_differ: false,
-                };
-                (Some(ourselves), Some(&master.claim))
-            }
-            State::Backup(backup) => {
-                let known = backup.heard.or(backup.worse);
-                let view = known.map(|heard| MasterView {
-                    address: Some(heard.from),
-                    priority: heard.priority,
-                    ourselves: false,
-                    last_heard: Some(heard.at),
-                    silent: backup.patience == Patience::Skew || now.since(heard.at) > down,
-                    addresses_differ: instance.addresses_differ,
-                });
-                (view, None)
-            }
-            State::Init | State::Fault => (None, None),
+        let claim = match instance.state() {
+            State::Master(master) => Some(&master.claim),
+            State::Init | State::Backup(_) | State::Fault => None,
         };
         let grouped = spec.group.is_some();
         let held_back_by = if instance.wants_master() { self.content_members(spec) } else { Vec::new() };
@@ -179,7 +156,7 @@ impl Engine {
             interval: spec.interval,
             master_interval: instance.learned,
             master_down: down,
-            master,
+            master: present_master(instance, down, now),
             next,
             owned: claim.is_some() && instance.plan.ready.count() == spec.claim.addresses.len() as u64,
             held: instance.plan.ready.clone(),
@@ -272,6 +249,29 @@ impl Engine {
             good: *up,
         });
         files.chain(processes).chain(bfds).collect()
+    }
+}
+
+/// Whom the instance knows as master: itself, or the one that it hears; `down` is its down timer.
+fn present_master(instance: &Instance, down: Interval, now: Time) -> Option<MasterView> {
+    match instance.state() {
+        State::Master(_) => Some(MasterView {
+            address: instance.binding.source,
+            priority: instance.priority(),
+            ourselves: true,
+            last_heard: None,
+            silent: false,
+            addresses_differ: false,
+        }),
+        State::Backup(backup) => backup.heard.or(backup.worse).map(|heard| MasterView {
+            address: Some(heard.from),
+            priority: heard.priority,
+            ourselves: false,
+            last_heard: Some(heard.at),
+            silent: backup.patience == Patience::Skew || now.since(heard.at) > down,
+            addresses_differ: instance.addresses_differ,
+        }),
+        State::Init | State::Fault => None,
     }
 }
 

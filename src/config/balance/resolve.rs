@@ -159,33 +159,8 @@ fn service(
         flags.one_packet = false;
     }
     let persistence = persistence(&own, &target, group, at, cx);
-    if own.scheduler.is_none() {
-        let class = cx.class_without(&["lb_algo", "lvs_sched"], (at, own.close));
-        let message = format!("virtual_server {target} has no lb_algo; wlc is used");
-        cx.push(Diagnostic::new(class, at, message).help("write `lb_algo wlc`"));
-    }
-    let forwarding = own.forwarding;
-    let needed = own.servers.iter().any(|s| s.forwarding.is_none())
-        || own.sorry.as_ref().is_some_and(|sorry| sorry.forwarding.is_none());
-    if forwarding.is_none() && needed {
-        let class = cx.class_without(&["lb_kind", "lvs_method"], (at, own.close));
-        let message = format!("virtual_server {target} has no lb_kind; NAT is used");
-        cx.push(Diagnostic::new(class, at, message).help("write `lb_kind NAT`, `lb_kind DR` or `lb_kind TUN`"));
-    }
-    let forwarding = forwarding.unwrap_or(NAT);
-
-    let mut seen: FxHashMap<Endpoint, Span> = FxHashMap::default();
-    seen.reserve(own.servers.len());
-    let mut servers = Vec::with_capacity(own.servers.len());
-    for server in &own.servers {
-        let (Some(endpoint), Some(at)) = (server.endpoint, server.at) else { continue };
-        if let Some(first) = seen.get(&endpoint) {
-            cx.again(at, &format!("real_server {endpoint}"), *first, "the second is left out");
-            continue;
-        }
-        seen.insert(endpoint, at);
-        servers.push((real_server(server, &own, forwarding, mail, guard, cx), at));
-    }
+    let forwarding = scheduling(&own, &target, at, cx);
+    let mut servers = real_servers(&own, forwarding, mail, guard, cx);
     let mut sorry = own.sorry.as_ref().map(|sorry| (sorry_server(sorry, forwarding, &servers, cx), sorry.at));
 
     let (quorum, hysteresis) = quorum(&own, &target, &servers, at, cx);
@@ -227,6 +202,46 @@ fn service(
             forwarding: own.forwarding.is_some(),
         },
     })
+}
+
+/// Says so where `lb_algo` or `lb_kind` is left out; how packets are forwarded where a server does not say otherwise.
+fn scheduling(own: &Service, target: &Target, at: Span, cx: &mut Cx<'_>) -> Forwarding {
+    if own.scheduler.is_none() {
+        let class = cx.class_without(&["lb_algo", "lvs_sched"], (at, own.close));
+        let message = format!("virtual_server {target} has no lb_algo; wlc is used");
+        cx.push(Diagnostic::new(class, at, message).help("write `lb_algo wlc`"));
+    }
+    let needed = own.servers.iter().any(|s| s.forwarding.is_none())
+        || own.sorry.as_ref().is_some_and(|sorry| sorry.forwarding.is_none());
+    if own.forwarding.is_none() && needed {
+        let class = cx.class_without(&["lb_kind", "lvs_method"], (at, own.close));
+        let message = format!("virtual_server {target} has no lb_kind; NAT is used");
+        cx.push(Diagnostic::new(class, at, message).help("write `lb_kind NAT`, `lb_kind DR` or `lb_kind TUN`"));
+    }
+    own.forwarding.unwrap_or(NAT)
+}
+
+/// The real servers in the order of the file, each with its line; of two with one address and port the first.
+fn real_servers(
+    own: &Service,
+    forwarding: Forwarding,
+    mail: MailDefault,
+    guard: &mut Guard<'_>,
+    cx: &mut Cx<'_>,
+) -> Vec<(RealServer, Span)> {
+    let mut seen: FxHashMap<Endpoint, Span> = FxHashMap::default();
+    seen.reserve(own.servers.len());
+    let mut servers = Vec::with_capacity(own.servers.len());
+    for server in &own.servers {
+        let (Some(endpoint), Some(at)) = (server.endpoint, server.at) else { continue };
+        if let Some(first) = seen.get(&endpoint) {
+            cx.again(at, &format!("real_server {endpoint}"), *first, "the second is left out");
+            continue;
+        }
+        seen.insert(endpoint, at);
+        servers.push((real_server(server, own, forwarding, mail, guard, cx), at));
+    }
+    servers
 }
 
 /// The family of a service by group; `None` when they do not go together, which costs the service.

@@ -10,8 +10,8 @@ use crate::config::line::address::{Seal, most_addresses};
 use crate::config::report::{Class, Diagnostic};
 use crate::config::table::block::{Cx, Set};
 use crate::config::text::source::Span;
-use crate::config::vrrp::instance::Instance;
 use crate::config::vrrp::instance::read::{AuthKind, Wanted, says_unicast};
+use crate::config::vrrp::instance::{Hmac, Instance};
 use crate::config::vrrp::tracker::Named;
 use crate::spec::*;
 use crate::time::Interval;
@@ -345,44 +345,47 @@ fn authentication(
                 "remove the authentication block",
             );
         }
-        let active = hmac.active.or(0);
-        if !hmac.keys.iter().any(|key| u32::from(key.id) == active) {
-            // A key that cannot be used has been complained about.
-            if !hmac.refused {
-                let class = cx.class_without(&["key", "active_key"], (own.span, own.close));
-                let message = format!("{}: auth_hmac is off: active_key names no key that is there", own.name);
-                let at = hmac.active.span().or(hmac.opened).unwrap_or(own.span);
-                cx.push(
-                    Diagnostic::new(class, at, message).help("write `key N KEY` and `active_key N` with the same N"),
-                );
-            }
-            return Auth::None;
-        }
-        let mut mode = hmac.mode();
-        if strict && mode != HmacMode::Enforce {
-            say(
-                cx,
-                own,
-                hmac.mode.span(),
-                "in strict mode, auth_hmac has mode enforce, which is used",
-                "write `mode enforce`, or remove the line",
-            );
-            mode = HmacMode::Enforce;
-        }
-        let replay = if hmac.by_time() {
-            let derived = (3 * interval.as_secs()).clamp(5, 300);
-            Replay::Time { window: Interval::from_secs(hmac.window.map_or(derived, |set| u64::from(set.value))) }
-        } else {
-            Replay::Monotonic
-        };
-        let keys = hmac.keys.iter().map(|key| (key.id, key.bytes.clone())).collect();
-        return Auth::Hmac(HmacAuth { keys, active: active as u8, mode, replay });
+        return sealing(own, hmac, strict, interval, cx);
     }
     match kind {
         None => Auth::None,
         Some(AuthKind::Pass) => Auth::Pass(key),
         Some(AuthKind::Ah) => Auth::Ah(key),
     }
+}
+
+/// What a block `auth_hmac` comes to: none, where the key that is to be used is not there.
+fn sealing(own: &Named<Instance>, hmac: &Hmac, strict: bool, interval: Interval, cx: &mut Cx<'_>) -> Auth {
+    let active = hmac.active.or(0);
+    if !hmac.keys.iter().any(|key| u32::from(key.id) == active) {
+        // A key that cannot be used has been complained about.
+        if !hmac.refused {
+            let class = cx.class_without(&["key", "active_key"], (own.span, own.close));
+            let message = format!("{}: auth_hmac is off: active_key names no key that is there", own.name);
+            let at = hmac.active.span().or(hmac.opened).unwrap_or(own.span);
+            cx.push(Diagnostic::new(class, at, message).help("write `key N KEY` and `active_key N` with the same N"));
+        }
+        return Auth::None;
+    }
+    let mut mode = hmac.mode();
+    if strict && mode != HmacMode::Enforce {
+        say(
+            cx,
+            own,
+            hmac.mode.span(),
+            "in strict mode, auth_hmac has mode enforce, which is used",
+            "write `mode enforce`, or remove the line",
+        );
+        mode = HmacMode::Enforce;
+    }
+    let replay = if hmac.by_time() {
+        let derived = (3 * interval.as_secs()).clamp(5, 300);
+        Replay::Time { window: Interval::from_secs(hmac.window.map_or(derived, |set| u64::from(set.value))) }
+    } else {
+        Replay::Monotonic
+    };
+    let keys = hmac.keys.iter().map(|key| (key.id, key.bytes.clone())).collect();
+    Auth::Hmac(HmacAuth { keys, active: active as u8, mode, replay })
 }
 
 fn preemption(

@@ -57,32 +57,12 @@ pub fn sentences(event: &Event) -> Vec<(Level, String)> {
         Event::QuorumGained { service, weight, sorry, .. } => {
             let mut lines = info(format!("Gained {}", gained(service, *weight)));
             if let Some(own) = service.sorry.as_ref().filter(|_| *sorry) {
-                let word = if own.inhibit { "Disabling" } else { "Removing" };
-                lines.extend(info(format!("{word} sorry server {} from VS {}", own.text, service.text)));
-                lines.extend(info(format!("Adding alive servers to the pool for VS {}", service.text)));
+                lines.extend(sorry_goes(service, &own.text, own.inhibit, true));
             }
             lines
         }
-        Event::QuorumLost { service, weight, begin, sorry, .. } => {
-            let (quorum, hysteresis) = (service.quorum, service.hysteresis);
-            let total = if *begin { quorum.saturating_add(hysteresis) } else { quorum.saturating_sub(hysteresis) };
-            let word = if *begin { "Starting with quorum down" } else { "Lost quorum" };
-            let mut lines = info(format!("{word} {quorum}-{hysteresis}={total} > {weight} for VS {}", service.text));
-            if let Some(own) = service.sorry.as_ref().filter(|_| *sorry) {
-                let word = if own.inhibit { "Enabling" } else { "Adding" };
-                lines.extend(info(format!("{word} sorry server {} to VS {}", own.text, service.text)));
-                lines.extend(info(format!("Removing alive servers from the pool for VS {}", service.text)));
-            }
-            lines
-        }
-        Event::SorryRemoved { service, sorry, inhibit, pool } => {
-            let word = if *inhibit { "Disabling" } else { "Removing" };
-            let mut lines = info(format!("{word} sorry server {sorry} from VS {}", service.text));
-            if *pool {
-                lines.extend(info(format!("Adding alive servers to the pool for VS {}", service.text)));
-            }
-            lines
-        }
+        Event::QuorumLost { service, weight, begin, sorry, .. } => quorum_lost(service, *weight, *begin, *sorry),
+        Event::SorryRemoved { service, sorry, inhibit, pool } => sorry_goes(service, sorry, *inhibit, *pool),
         Event::Checker { check, activity } => {
             let word = match activity {
                 Activity::Activating => "Activating",
@@ -134,6 +114,31 @@ pub fn sentences(event: &Event) -> Vec<(Level, String)> {
             info(format!("Shutting down {inhibited}service {} from VS {}", server.text, server.service.text))
         }
     }
+}
+
+/// The sorry server is taken out of the table, with `pool` for the real servers, which come in.
+fn sorry_goes(service: &ServiceInfo, sorry: &str, inhibit: bool, pool: bool) -> Vec<(Level, String)> {
+    let word = if inhibit { "Disabling" } else { "Removing" };
+    let mut lines = vec![(Level::INFO, format!("{word} sorry server {sorry} from VS {}", service.text))];
+    if pool {
+        lines.push((Level::INFO, format!("Adding alive servers to the pool for VS {}", service.text)));
+    }
+    lines
+}
+
+/// `begin`: the service starts without its quorum; `sorry`: its sorry server comes in for the real servers.
+fn quorum_lost(service: &ServiceInfo, weight: u64, begin: bool, sorry: bool) -> Vec<(Level, String)> {
+    let (quorum, hysteresis) = (service.quorum, service.hysteresis);
+    let total = if begin { quorum.saturating_add(hysteresis) } else { quorum.saturating_sub(hysteresis) };
+    let word = if begin { "Starting with quorum down" } else { "Lost quorum" };
+    let mut lines =
+        vec![(Level::INFO, format!("{word} {quorum}-{hysteresis}={total} > {weight} for VS {}", service.text))];
+    if let Some(own) = service.sorry.as_ref().filter(|_| sorry) {
+        let word = if own.inhibit { "Enabling" } else { "Adding" };
+        lines.push((Level::INFO, format!("{word} sorry server {} to VS {}", own.text, service.text)));
+        lines.push((Level::INFO, format!("Removing alive servers from the pool for VS {}", service.text)));
+    }
+    lines
 }
 
 fn coming(server: &ServerInfo) -> String {
