@@ -47,7 +47,7 @@ impl Notifications {
         Notifications { programs, client, notices, runs, last, patience: Duration::ZERO, tally }
     }
 
-    /// Runs a notify program, or puts it behind the one of its instance that runs.
+    /// Runs a notify program beside those that run, or when one of them has ended, where too many do ([`ROOM`]).
     pub fn notify(&mut self, wish: &NotifyRun) {
         let limit = wish.limited.then_some(STOP_LIMIT);
         let job = Job { extra: wish.arguments.clone(), limit, outlives: true, ..Job::new(wish.run.clone()) };

@@ -2,7 +2,7 @@
 //!
 //! Sizes are in bytes as SO_RCVBUF takes them; the kernel doubles them for its own bookkeeping and keeps them within
 //! `net.core.rmem_max` unless it is forced (SO_RCVBUFFORCE, CAP_NET_ADMIN). Never an error: a small buffer costs
-//! messages under load, and who reads the socket learns of that.
+//! messages under load, and the reader of the socket learns of that.
 
 use super::socket::SocketSettings;
 use crate::spec::{InstanceId, RxBuffer};

@@ -51,7 +51,7 @@ pub struct Echo {
     replies: mpsc::Receiver<Vec<u8>>,
 }
 
-/// One socket and who waits at it.
+/// One socket and the pings that wait at it.
 #[derive(Debug)]
 struct Room {
     desk: Arc<Desk>,

@@ -1,7 +1,7 @@
 //! What the daemon is told to be: an immutable value that [`crate::config`] makes out of text and nothing else.
 //!
 //! Every reference is an index into one of [`Spec`]'s lists (`InstanceId(3)` is `instances[3]`), every default and
-//! every rule between keywords is already applied: who reads a `Spec` never asks "was it set?". A `Spec` is replaced
+//! every rule between keywords is already applied: a reader of a `Spec` never asks "was it set?". A `Spec` is replaced
 //! as a whole on reload; nothing changes in place.
 
 pub mod backend;

@@ -92,7 +92,7 @@ struct Door {
     questions: mpsc::Sender<Question>,
     names: Names,
     room: Arc<Semaphore>,
-    /// The last page of each format. Who waits for the lock gets what the one before asked for.
+    /// The last page of each format. A request that waits for the lock gets the page that the one before it asked for.
     pages: [Mutex<Made>; 2],
 }
 

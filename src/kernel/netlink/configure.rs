@@ -97,14 +97,14 @@ impl Thread {
         }
         let mut troubles = Vec::new();
         let before = self.names.clone();
-        let anew = self.make_links(&mut troubles);
+        let any_made = self.make_links(&mut troubles);
         if self.names != before {
             for trouble in troubles {
                 self.report(FromKernel::Trouble(trouble));
             }
         }
         self.sweep.forget();
-        if anew {
+        if any_made {
             // The picture was renewed, so the events that would tell of the new interfaces are no news.
             self.report(FromKernel::Link(LinkFact::Dump(self.links.all())));
             self.screen();
@@ -130,7 +130,7 @@ impl Thread {
             }
         }
         let mut shared: Vec<(Wanted, IfName)> = Vec::new();
-        let (mut anew, mut told) = (false, BTreeSet::new());
+        let (mut any_made, mut told) = (false, BTreeSet::new());
         for (key, mut wanted) in wishes {
             if wanted.name.is_none() && matches!(wanted.kind, Kind::Ipvlan { .. }) {
                 // Nothing else tells two of them on one parent apart: each keeps the name that it was given.
@@ -146,7 +146,7 @@ impl Thread {
                 Ok(result) => {
                     let text = result.note.map(|note| format!("{}: {note}", result.name).into());
                     troubles.extend(text.map(|text| Trouble { instance: Some(key.0), text }));
-                    anew |= result.new;
+                    any_made |= result.new;
                     if result.new && wanted.notify {
                         told.extend(self.links.index(&wanted.parent));
                     }
@@ -161,7 +161,7 @@ impl Thread {
             }
         }
         self.names = made;
-        if anew {
+        if any_made {
             match dump_links(&mut self.channel) {
                 Ok(links) => self.links.renew(links),
                 Err(e) => {
@@ -196,7 +196,7 @@ impl Thread {
             .collect();
         self.restore_sysctls(&parents);
         self.sysctls.keep();
-        anew
+        any_made
     }
 
     /// Removes the virtual links that the last configuration left out.

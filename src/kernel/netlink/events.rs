@@ -118,7 +118,7 @@ impl Thread {
             let times = if times == 1 { String::new() } else { format!(" {times} times") };
             let text = format!(
                 "Netlink: the receive buffer of {room} bytes was overrun{times}; all interfaces, addresses, routes and \
-                 rules were read anew (vrrp_netlink_monitor_rcv_bufs makes it larger)"
+                 rules were read again (vrrp_netlink_monitor_rcv_bufs makes it larger)"
             );
             self.trouble(None, text);
         }

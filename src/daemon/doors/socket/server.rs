@@ -102,8 +102,8 @@ impl Drop for Server {
     }
 }
 
-/// Who is at the other end, as the kernel says (SO_PEERCRED), decides what he may ask for. Somebody of another user
-/// namespace has a number here that nobody has.
+/// The user at the other end, as the kernel says (SO_PEERCRED), decides what may be asked for. A user of another user
+/// namespace has a number that no user here has.
 fn may_change(stream: &UnixStream) -> bool {
     let own = nix::unistd::geteuid().as_raw();
     stream.peer_cred().is_ok_and(|peer| peer.uid() == 0 || peer.uid() == own)

@@ -93,7 +93,7 @@ pub struct Services {
     reading: Option<oneshot::Receiver<Read>>,
     /// Mistakes of a configuration on its way to the engine: the known ones as soon as it is in force.
     on_its_way: Option<BTreeSet<(Class, String)>>,
-    /// Who is to be told how the reload under way ends.
+    /// To be told how the reload under way ends.
     askers: Vec<oneshot::Sender<Reply>>,
     /// A reload was asked for while one was under way.
     again: bool,
@@ -105,7 +105,7 @@ pub struct Services {
     /// A program file that is tried out, to be gone over to.
     fitting: Option<Fitting>,
     schedule: Option<Schedule>,
-    /// How the last reload ended, for who asks later.
+    /// How the last reload ended, for later questions.
     last_reload: Option<LastReload>,
     /// The error of a script that could not be started, until it is.
     not_run: HashMap<Box<str>, i32>,

@@ -39,7 +39,7 @@ use tokio::sync::{mpsc, oneshot};
 const WALL_EVERY: Interval = Interval::from_millis(100);
 /// A port that could not be opened is tried again after this.
 const PORT_RETRY: Interval = Interval::from_secs(1);
-/// Who has waited so long for a socket is in FAULT: another program keeps the kernel from opening it.
+/// An instance that has waited so long for a socket is in FAULT: another program keeps the kernel from opening it.
 const PORT_PATIENCE: Interval = Interval::from_secs(3);
 /// An advert that waits for its socket goes out if that is there by then; a later one would tell what is not so any more.
 const PARKED: Interval = Interval::from_millis(500);
@@ -251,7 +251,7 @@ fn live(
     let waker = bell.waker();
     let mut bell = Context::from_waker(&waker);
     let mut heard = heard();
-    // Only who has found a channel empty is told by the bell that it is so no more.
+    // The bell rings only for a loop that has found a channel empty.
     let mut may_sleep = false;
     loop {
         let due = driver.due();
