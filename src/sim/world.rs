@@ -557,9 +557,17 @@ impl<'m> World<'m> {
             Conduct::Succeed => (Exit::Code(0), takes),
             Conduct::Fail => (Exit::Code(1), takes),
             Conduct::Missing => (Exit::NotRun, Interval::ZERO),
-            Conduct::Hang | Conduct::Stubborn | Conduct::Flap => return,
+            Conduct::Hang | Conduct::Stubborn | Conduct::Flap => return self.script_started(node, attempt),
         };
+        self.script_started(node, attempt);
         self.at(now + takes, Happening::Exit { node, epoch, attempt, exit });
+    }
+
+    /// There is a process. What follows from that is carried out by the caller, with what the engine has wished before.
+    fn script_started(&mut self, node: usize, attempt: Attempt) {
+        if let Some(router) = self.nodes.get_mut(node).and_then(|n| n.router.as_mut()) {
+            router.handle(Input::ScriptStarted { attempt }, self.now);
+        }
     }
 
     fn kill_script(&mut self, node: usize, attempt: Attempt, signal: KillSignal) {

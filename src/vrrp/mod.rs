@@ -166,6 +166,12 @@ impl Engine {
             Input::Datagram { meta, bytes } => self.receive(meta, bytes),
             Input::Link(fact) => self.link(fact),
             Input::Tracked { tracker, value } => self.reread(tracker, value),
+            Input::ScriptStarted { attempt } => {
+                if let Some(script) = self.script_of(attempt) {
+                    let now = self.now;
+                    self.watch(script, |monitor, spec, _, _| monitor.started(spec, now));
+                }
+            }
             Input::ScriptExited { attempt, exit } => {
                 if let Some(script) = self.script_of(attempt) {
                     self.script_ended(script, exit);
@@ -322,6 +328,11 @@ impl Engine {
     /// The script that a run under way belongs to.
     pub fn script_of(&self, attempt: Attempt) -> Option<ScriptId> {
         self.runs.get(&attempt).copied()
+    }
+
+    /// Gives up the views that the last snapshot was made of, which are kept for whoever asks again.
+    pub fn forget_views(&self) {
+        self.instances.forget_views();
     }
 
     /// The read model at `now`.

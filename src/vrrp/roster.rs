@@ -68,6 +68,11 @@ impl Roster {
         std::mem::take(self).all
     }
 
+    /// Keeps none of the views.
+    pub(super) fn forget_views(&self) {
+        *self.shown.borrow_mut() = Vec::new();
+    }
+
     /// A view of each, in order, from `show`, which is told the position, the instance and what was shown of it last.
     pub(super) fn show(
         &self,

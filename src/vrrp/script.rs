@@ -1,7 +1,8 @@
 //! Health scripts: when to run, when to give up waiting, and what rise and fall make of the results.
 //!
 //! The monitor only decides; running, signalling and waiting happen outside and come back as facts. Cadence is from start
-//! to start and absolute, so a slow script does not shift the ones after it. Each run has a number: the end of a run that
+//! to start and absolute, so a slow script does not shift the ones after it; only a crowd that the machine could not start at
+//! once moves apart. Each run has a number: the end of a run that
 //! was given up counts for nothing.
 
 use super::handover::Health;
@@ -15,6 +16,11 @@ const PATIENCE: Interval = Interval::from_secs(2);
 /// The same, after two KILLs.
 const RESIGNED: Interval = Interval::from_secs(10);
 
+/// How long a run may wait to be started, beside its time-out: a machine takes seconds to start thousands of programs.
+const ITS_TURN: Interval = Interval::from_secs(5);
+/// A program that was started later than this after it was due came in a crowd.
+const CROWDED: Interval = Interval::from_millis(10);
+
 /// How a run that KILL was sent to is taken to have ended. It may live on, inside a system call that never returns
 /// (a file system whose server is gone), but it cannot say anything any more.
 const KILLED: Exit = Exit::Signal(9);
@@ -25,6 +31,7 @@ enum Run {
     Idle,
     Running {
         attempt: Attempt,
+        /// Until it has been started this has [`ITS_TURN`] on top.
         gives_up_at: Time,
     },
     /// It took too long and was signalled so many times.
@@ -46,6 +53,11 @@ pub(super) struct Monitor {
     pub(super) result: u32,
     /// No result yet.
     pub(super) pending: bool,
+}
+
+/// When a run that begins at `start` has taken too long.
+fn gives_up_at(spec: &ScriptSpec, start: Time) -> Time {
+    if spec.timeout.is_zero() { Time::NEVER } else { start + spec.timeout }
 }
 
 impl Monitor {
@@ -151,14 +163,28 @@ impl Monitor {
         }
         self.next_start = Some(next);
         if self.run == Run::Idle {
-            let gives_up_at = if spec.timeout.is_zero() { Time::NEVER } else { now + spec.timeout };
             let attempt = attempts.advance();
-            self.run = Run::Running { attempt, gives_up_at };
+            self.run = Run::Running { attempt, gives_up_at: gives_up_at(spec, now + ITS_TURN) };
             self.last_started = Some(now);
             out.push_back(Action::RunScript(id, attempt));
         } else {
             out.push_back(Action::Report(Event::ScriptOverrun { script: id }));
         }
+    }
+
+    /// There is a process for the run in progress. Its time-out counts from here, as keepalived's does from the fork.
+    ///
+    /// Where a crowd was due at once, the cadence begins again here, so that its members stay apart from now on. Answers
+    /// false: nobody sees a difference in its health.
+    pub(super) fn started(&mut self, spec: &ScriptSpec, now: Time) -> bool {
+        if let Run::Running { attempt, .. } = self.run {
+            self.run = Run::Running { attempt, gives_up_at: gives_up_at(spec, now) };
+            if self.last_started.is_some_and(|due| now.since(due) > CROWDED) {
+                self.last_started = Some(now);
+                self.next_start = self.next_start.map(|next| next.max(now + spec.interval));
+            }
+        }
+        false
     }
 
     /// The run in progress has ended. True when the health that others see is different from before.

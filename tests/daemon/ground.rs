@@ -9,7 +9,7 @@ use vipd::config::text::source::MapLoader;
 use vipd::spec::Spec;
 use vipd::time::Time;
 use vipd::vrrp::Engine;
-use vipd::vrrp::io::{Input, Wall};
+use vipd::vrrp::io::{Action, Input, Wall};
 
 pub const GOLDEN_CONF: &str = include_str!("golden/keepalived.conf");
 
@@ -30,12 +30,20 @@ pub fn engine(spec: &Arc<Spec>, seconds: u64) -> (Engine, Time) {
     let start = Time::from_micros(1_000_000);
     let mut engine = Engine::new(spec.clone(), links, start);
     engine.handle(Input::WallClock(Wall { at: start, unix_micros: 1_795_215_445_229_559 }), start);
+    // Scripts are started, and never end.
+    let carry_out = |engine: &mut Engine, now: Time| {
+        while let Some(action) = engine.poll() {
+            if let Action::RunScript(_, attempt) = action {
+                engine.handle(Input::ScriptStarted { attempt }, now);
+            }
+        }
+    };
     let mut now = start;
+    carry_out(&mut engine, now);
     while let Some((at, _)) = engine.deadline().filter(|(at, _)| *at <= Time::from_micros((1 + seconds) * 1_000_000)) {
         now = at;
         engine.handle(Input::Tick, now);
-        while engine.poll().is_some() {}
+        carry_out(&mut engine, now);
     }
-    while engine.poll().is_some() {}
     (engine, now)
 }

@@ -194,6 +194,8 @@ pub struct Bench {
     pub log: Vec<(Time, Action)>,
     /// Answer every `Own` with `Ready` and `Complete` at once.
     pub kernel: bool,
+    /// Answer every `RunScript` with `ScriptStarted` at once.
+    pub starts: bool,
     /// The last run of each script.
     pub runs: BTreeMap<ScriptId, Attempt>,
 }
@@ -208,9 +210,21 @@ impl Bench {
     }
 
     pub fn of(engine: Engine) -> Bench {
-        let mut bench = Bench { engine, now: Time::ZERO, log: Vec::new(), kernel: true, runs: BTreeMap::new() };
+        let mut bench = Bench::untold(engine);
         bench.drain();
         bench
+    }
+
+    /// On a machine that is too busy to start a program, until it is told that it has.
+    pub fn busy(spec: Spec) -> Bench {
+        let mut bench = Bench::untold(Engine::new(Arc::new(spec), links(), Time::ZERO));
+        bench.starts = false;
+        bench.drain();
+        bench
+    }
+
+    fn untold(engine: Engine) -> Bench {
+        Bench { engine, now: Time::ZERO, log: Vec::new(), kernel: true, starts: true, runs: BTreeMap::new() }
     }
 
     fn drain(&mut self) {
@@ -221,6 +235,9 @@ impl Bench {
             };
             if let Action::RunScript(script, attempt) = action {
                 self.runs.insert(script, attempt);
+                if self.starts {
+                    self.engine.handle(Input::ScriptStarted { attempt }, self.now);
+                }
             }
             self.log.push((self.now, action));
             if let Some((instance, count)) = owned {

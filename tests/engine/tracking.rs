@@ -122,6 +122,31 @@ fn time_out_ladder() {
     assert_eq!(bench.view(0).faults, [Fault::Tracker("check".into())]);
 }
 
+/// A thousand scripts that are due at once are started over a second, and keepalived counts each one's time-out from its fork.
+#[test]
+fn a_script_that_waits_for_its_turn_does_not_time_out() {
+    let timed_out = |bench: &mut Bench| words(&bench.take()).contains(&"ScriptTimedOut".into());
+    let mut bench = Bench::busy(scripted(|check| check.timeout = ms(500), 0));
+    bench.until(at(3_200));
+    assert!(!timed_out(&mut bench));
+    bench.give(Input::ScriptStarted { attempt: bench.runs[&SCRIPT] });
+    bench.until(at(3_699));
+    assert!(!timed_out(&mut bench));
+    ends(&mut bench, 0);
+    assert_eq!(bench.role(0), Role::Backup);
+    // Those that came in a crowd stay apart: the next run is due an interval after this one was started.
+    bench.take();
+    bench.until(at(4_199));
+    assert_eq!(words(&bench.take()), Vec::<String>::new());
+    bench.until(at(4_200));
+    assert!(words(&bench.take()).contains(&"run 0".into()));
+    // Its turn never comes: nothing is known of it any more.
+    bench.until(at(9_699));
+    assert!(!timed_out(&mut bench));
+    bench.until(at(9_700));
+    assert!(timed_out(&mut bench));
+}
+
 /// A run that hangs inside a system call does not die of KILL, and must not be waited for.
 #[test]
 fn a_run_that_does_not_die_of_kill_has_failed_all_the_same() {

@@ -43,7 +43,7 @@ pub struct Limit {
 /// What becomes of a run. The last one is [`Notice::NotRun`] or [`Notice::Exited`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Notice {
-    /// The program is executed.
+    /// There is a process for it. It may hang yet in the exec of the program, or fail there, which is told.
     Started,
     /// It could not be started: the kernel's error number.
     NotRun(i32),

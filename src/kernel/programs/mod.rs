@@ -63,8 +63,8 @@ struct Running {
 /// What the watcher of a run has seen.
 #[derive(Debug)]
 enum Seen {
-    /// The program is executed, or could not be and why.
-    Executed(io::Result<()>),
+    /// The program could not be executed, and why.
+    NotExecuted(io::Error),
     Ended,
 }
 
@@ -137,11 +137,14 @@ impl Programs {
                 None => std::future::pending().await,
             }
         };
+        // Ends before beginnings: where more is asked for than the machine can do, what has ended is told in time, and what is
+        // to begin waits.
         tokio::select! {
-            Some(order) = self.orders.recv() => self.order(order),
+            biased;
+            () = alarm => self.ring(),
             Some((id, seen)) = self.seen.recv() => self.see(id, seen),
             Some(()) = self.children.recv() => self.reap_others(),
-            () = alarm => self.ring(),
+            Some(order) = self.orders.recv() => self.order(order),
         }
         let left = || self.queue.has_limited() || self.running.values().any(|run| run.limited || run.given_up());
         if !self.settled.is_empty() && !left() {
@@ -200,6 +203,7 @@ impl Programs {
         let stderr = job.stderr.as_ref().map(AsFd::as_fd);
         match process::start(&mut self.outfit, &job.run, &job.extra, stderr) {
             Ok(Child { pid, ended, executed }) => {
+                tell(key.1, Notice::Started);
                 // The reader of what it says sees its end.
                 job.stderr = None;
                 let limit = job.limit.map(|limit| (since + limit.after, KillSignal::Term));
@@ -260,16 +264,9 @@ impl Programs {
 
     fn see(&mut self, id: RunId, seen: Seen) {
         match seen {
-            Seen::Executed(Err(error)) => {
+            Seen::NotExecuted(error) => {
                 if let Some(run) = self.running.get_mut(&id) {
                     run.error = Some(error.raw_os_error().unwrap_or(libc::EIO));
-                }
-            }
-            Seen::Executed(Ok(())) => {
-                if let Some(run) = self.running.get(&id)
-                    && let Some(tell) = &run.tell
-                {
-                    tell(run.attempt, Notice::Started);
                 }
             }
             Seen::Ended => {
@@ -331,7 +328,9 @@ async fn watch(
                 None => guard.clear_ready(),
             }
         };
-        let _ = tell.send((id, Seen::Executed(outcome)));
+        if let Err(error) = outcome {
+            let _ = tell.send((id, Seen::NotExecuted(error)));
+        }
     }
     let _ = ended.readable().await;
     let _ = tell.send((id, Seen::Ended));

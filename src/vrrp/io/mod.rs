@@ -28,6 +28,11 @@ pub enum Input<'a> {
         tracker: Tracker,
         value: TrackValue,
     },
+    /// There is a process for a run of a script: its time-out counts from here. Where thousands are due at once that may be
+    /// seconds after it was asked for.
+    ScriptStarted {
+        attempt: Attempt,
+    },
     /// A run of a script has ended. Of one that was given up, or that nobody knows, it changes nothing.
     ScriptExited {
         attempt: Attempt,
@@ -260,7 +265,8 @@ pub enum Action {
         ifindex: u32,
         address: IpAddr,
     },
-    /// Start a script. Answered by [`Input::ScriptExited`], also when it cannot be started.
+    /// Start a script. Answered by [`Input::ScriptStarted`] and [`Input::ScriptExited`]; by the latter alone when it cannot be
+    /// started.
     RunScript(ScriptId, Attempt),
     /// Signal the process group of a run.
     KillScript(ScriptId, Attempt, KillSignal),

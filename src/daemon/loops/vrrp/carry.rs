@@ -198,7 +198,7 @@ impl Driver {
         let exit = match notice {
             Notice::Started => {
                 self.scripts.insert(attempt, now);
-                return;
+                return self.engine.handle(Input::ScriptStarted { attempt }, now);
             }
             Notice::Exited(exit) => {
                 let begun = self.scripts.remove(&attempt);
@@ -208,6 +208,7 @@ impl Driver {
                 exit
             }
             Notice::NotRun(error) => {
+                self.scripts.remove(&attempt);
                 if let Some(script) = self.engine.script_of(attempt) {
                     let _ = self.doors.services.send(Told::NotRun(script, error));
                 }
@@ -272,6 +273,8 @@ impl Driver {
 
     pub(super) fn tell_spec(&self) {
         let snapshot = Box::new(self.engine.snapshot(clock::now()));
+        // It is read once: nobody has asked for views, and there may be thousands.
+        self.engine.forget_views();
         let _ = self.doors.services.send(Told::Spec { spec: self.engine.spec().clone(), snapshot });
     }
 
