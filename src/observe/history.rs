@@ -3,7 +3,8 @@
 //!
 //! [`History`] is the observer and the handle by which its record is read: clones share it. It keeps the last [`MOST`]
 //! changes under the name of what they happened to, so that they outlive a reload; an upgrade hands them on with the rest
-//! of the daemon's belongings. It never grows with time: names that two configurations in turn do not have are forgotten.
+//! of the daemon's belongings. It never grows with time: names that two configurations in turn do not have are forgotten. A
+//! change is kept as text, a tenth of what the same is as a tree, and an instance with a thousand faults has the fewer of them.
 
 use super::Context;
 use super::Observer;
@@ -21,6 +22,8 @@ pub const MOST: usize = 64;
 /// Changes kept together, more or less: where there are thousands of names, each has the fewer, but [`LEAST`].
 const TOGETHER: usize = 32_768;
 const LEAST: usize = 4;
+/// Bytes kept for each name, more or less, but [`LEAST`] changes.
+const TEXT: usize = 16_384;
 /// Under this name stands what happened to the daemon as a whole; no instance can be called so.
 const DAEMON: &str = "";
 
@@ -33,21 +36,46 @@ pub struct Moment {
     pub event: serde_json::Value,
 }
 
+/// What is handed from one program to the next.
 type Record = BTreeMap<Box<str>, VecDeque<Moment>>;
+
+/// A [`Moment`] whose event is JSON text.
+#[derive(Debug)]
+struct Kept {
+    unix_micros: u64,
+    event: Box<str>,
+    /// What it says of the checks of a virtual server, if it is about those: whether they are made.
+    checks: Option<bool>,
+}
+
+impl Kept {
+    fn new(moment: &Moment) -> Kept {
+        let Moment { unix_micros, event } = moment;
+        let checks = (event["kind"] == "checks").then(|| event["made"].as_bool()).flatten();
+        Kept { unix_micros: *unix_micros, event: event.to_string().into(), checks }
+    }
+
+    fn moment(&self) -> Moment {
+        // It was written by us.
+        Moment { unix_micros: self.unix_micros, event: serde_json::from_str(&self.event).unwrap_or_default() }
+    }
+}
 
 /// What happened lately, for `vipctl history`; clones share the record.
 #[derive(Clone, Default, Debug)]
-pub struct History(Arc<Mutex<Record>>);
+pub struct History(Arc<Mutex<BTreeMap<Box<str>, VecDeque<Kept>>>>);
 
 impl History {
     /// Goes on with the record of the program before.
     pub fn of(record: Record) -> History {
-        History(Arc::new(Mutex::new(record)))
+        let kept = record.into_iter().map(|(name, moments)| (name, moments.iter().map(Kept::new).collect()));
+        History(Arc::new(Mutex::new(kept.collect())))
     }
 
     /// All of it, to be handed on.
     pub fn record(&self) -> Record {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.iter().map(|(name, moments)| (name.clone(), moments.iter().map(Kept::moment).collect())).collect()
     }
 
     /// A configuration came into force; `changes`: in words.
@@ -63,13 +91,13 @@ impl History {
         let record = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(name) = name {
             if let Some(moments) = record.get(name).filter(|_| !story::is_server(name)) {
-                return Some(moments.iter().cloned().collect());
+                return Some(moments.iter().map(Kept::moment).collect());
             }
             let called = record.iter().filter(|(known, _)| story::is_called(known, name));
-            let found: Vec<Moment> = called.flat_map(|(_, moments)| moments).cloned().collect();
+            let found: Vec<Moment> = called.flat_map(|(_, moments)| moments).map(Kept::moment).collect();
             return Some(in_order(found)).filter(|found| !found.is_empty());
         }
-        Some(in_order(record.values().flatten().cloned().collect()))
+        Some(in_order(record.values().flatten().map(Kept::moment).collect()))
     }
 }
 
@@ -79,18 +107,18 @@ impl History {
         let mut record = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let most = (TOGETHER / (record.len() + 1)).clamp(LEAST, MOST);
         let moments = record.entry(name.into()).or_default();
-        while moments.len() >= most {
+        let bytes = |moments: &VecDeque<Kept>| moments.iter().map(|kept| kept.event.len()).sum::<usize>();
+        while moments.len() >= most || (moments.len() >= LEAST && bytes(moments) > TEXT) {
             moments.pop_front();
         }
-        moments.push_back(Moment { unix_micros, event });
+        moments.push_back(Kept::new(&Moment { unix_micros, event }));
     }
 
     /// Whether the checks of a virtual server were said to be made, or not to be, when that was said last.
     fn are_checks_made(&self, service: &str) -> bool {
         let record = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let moments = record.get(service).into_iter().flatten().rev();
-        moments.filter(|moment| moment.event["kind"] == "checks").find_map(|moment| moment.event["made"].as_bool())
-            != Some(false)
+        moments.filter_map(|kept| kept.checks).next() != Some(false)
     }
 }
 
