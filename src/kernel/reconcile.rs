@@ -25,8 +25,19 @@ pub enum Item {
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Key {
     Address(AddressKey),
-    Route(RouteKey),
-    Rule(RuleKey),
+    /// Boxed, as rules are: addresses are the many, and a rule's key is five times theirs.
+    Route(Box<RouteKey>),
+    Rule(Box<RuleKey>),
+}
+
+impl Key {
+    pub(crate) fn of_route(message: &RouteMessage) -> Key {
+        Key::Route(Box::new(RouteKey::of(message)))
+    }
+
+    pub(crate) fn of_rule(message: &RuleMessage) -> Key {
+        Key::Rule(Box::new(RuleKey::of(message)))
+    }
 }
 
 impl Item {
@@ -34,8 +45,8 @@ impl Item {
     pub fn key(&self) -> Key {
         match self {
             Item::Address(message) => Key::Address(AddressKey::of(message)),
-            Item::Route(message, _) => Key::Route(RouteKey::of(message)),
-            Item::Rule(message) => Key::Rule(RuleKey::of(message)),
+            Item::Route(message, _) => Key::of_route(message),
+            Item::Rule(message) => Key::of_rule(message),
         }
     }
 }

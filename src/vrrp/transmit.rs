@@ -262,7 +262,10 @@ fn build(speaker: &Speaker<'_>, old_style: &[IpAddr]) -> Vec<Packet> {
     };
     // A source or peer of the other family cannot be spoken to.
     let fitting = |address: &IpAddr| Family::of(address) == spec.family && Family::of(&speaker.source) == spec.family;
-    destinations.into_iter().filter(fitting).map(packet).collect()
+    let mut packets: Vec<Packet> = destinations.into_iter().filter(fitting).map(packet).collect();
+    // It stays, and most often it is one.
+    packets.shrink_to_fit();
+    packets
 }
 
 /// How the checksum to `destination` is made; `None` leaves it to the kernel, which knows the IPv6 pseudo header.

@@ -112,8 +112,8 @@ impl Claims {
         let steps = plan(&items, &seen);
 
         let mut holding = Holding {
-            keys: Vec::new(),
-            places: Vec::new(),
+            keys: Vec::with_capacity(wants.len()),
+            places: Vec::with_capacity(wants.len()),
             missing: 0,
             problems,
             told: false,
@@ -125,7 +125,7 @@ impl Claims {
             let key = want.item.key();
             let entry = self.entries.entry(key.clone()).or_insert_with(|| Entry {
                 item: want.item.clone(),
-                holders: Vec::new(),
+                holders: Vec::with_capacity(1),
                 tracked: false,
                 state: State::Absent,
                 given_up: false,
@@ -246,6 +246,10 @@ impl Claims {
                     }
                 }
             }
+        }
+        if self.queue.is_empty() {
+            // Thousands of steps come once in a long while.
+            self.queue = VecDeque::new();
         }
         steps
     }

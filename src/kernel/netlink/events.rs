@@ -6,8 +6,6 @@ use super::address::{self, AddressKey};
 use super::channel::Channel;
 use super::claims::State;
 use super::links::Links;
-use super::route::RouteKey;
-use super::rule::RuleKey;
 use super::thread::Thread;
 use crate::kernel::reconcile::Key;
 use crate::spec::PROTOCOL_KEEPALIVED;
@@ -103,8 +101,8 @@ impl Thread {
             Message::DelAddress(address) => self.address_gone(&address),
             Message::NewRoute(route) => self.route_appeared(&route),
             Message::NewRule(rule) => self.rule_appeared(&rule),
-            Message::DelRoute(route) => self.gone(&Key::Route(RouteKey::of(&route))),
-            Message::DelRule(rule) => self.gone(&Key::Rule(RuleKey::of(&rule))),
+            Message::DelRoute(route) => self.gone(&Key::of_route(&route)),
+            Message::DelRule(rule) => self.gone(&Key::of_rule(&rule)),
             _ => {}
         }
     }
@@ -158,7 +156,7 @@ impl Thread {
         if !routes.is_empty()
             && let Ok(found) = dump_routes(&mut self.channel)
         {
-            let found: HashSet<Key> = found.iter().map(|route| Key::Route(RouteKey::of(route))).collect();
+            let found: HashSet<Key> = found.iter().map(Key::of_route).collect();
             for key in routes.iter().filter(|key| !found.contains(key)) {
                 self.lost(key);
             }
@@ -167,7 +165,7 @@ impl Thread {
         if !rules.is_empty()
             && let Ok(found) = dump_rules(&mut self.channel)
         {
-            let found: HashSet<Key> = found.iter().map(|rule| Key::Rule(RuleKey::of(rule))).collect();
+            let found: HashSet<Key> = found.iter().map(Key::of_rule).collect();
             for key in rules.iter().filter(|key| !found.contains(key)) {
                 self.lost(key);
             }

@@ -16,9 +16,9 @@ use super::channel::Request;
 use super::claims::HEALS_A_SECOND;
 use super::events::{dump_routes, dump_rules};
 use super::resolve;
-use super::route::{self, RouteKey};
-use super::rule::{self, RuleKey};
-use super::thread::{Thread, describe, is_gone};
+use super::route;
+use super::rule;
+use super::thread::{Thread, describe, describe_key, is_gone};
 use super::virtual_link;
 use crate::kernel::reconcile::{Item, Key};
 use crate::spec::{InstanceId, PROTOCOL_KEEPALIVED};
@@ -54,10 +54,20 @@ pub(super) struct Sweep {
 /// An item of some claims.
 #[derive(Debug)]
 struct Claimed {
-    item: Item,
+    /// `None` for an address, of which the key says enough: they are the many.
+    item: Option<Item>,
     by: Vec<InstanceId>,
     /// Looked at when it appears, and not only at a configuration.
     tracked: bool,
+}
+
+impl Claimed {
+    fn removal(&self, key: &Key) -> Option<Message> {
+        match key {
+            Key::Address(key) => Some(Message::DelAddress(address::removal(key))),
+            Key::Route(_) | Key::Rule(_) => self.item.as_ref().map(removal),
+        }
+    }
 }
 
 /// Removals of an instance's items.
@@ -129,12 +139,12 @@ impl Thread {
         if any(|key| matches!(key, Key::Route(_)))
             && let Ok(routes) = dump_routes(&mut self.channel)
         {
-            there.extend(routes.iter().map(|route| Key::Route(RouteKey::of(route))));
+            there.extend(routes.iter().map(Key::of_route));
         }
         if any(|key| matches!(key, Key::Rule(_)))
             && let Ok(rules) = dump_rules(&mut self.channel)
         {
-            there.extend(rules.iter().filter(|r| rule::is_ours(r)).map(|rule| Key::Rule(RuleKey::of(rule))));
+            there.extend(rules.iter().filter(|r| rule::is_ours(r)).map(Key::of_rule));
         }
         // What an instance gives up goes with the next step, and nobody else has put it there.
         let going = self.claims.going();
@@ -169,7 +179,7 @@ impl Thread {
                 Ok(()) => self.remove_unwelcome(key, instance, false),
                 Err(rest) => {
                     self.sweep.due = Some(Instant::now() + rest);
-                    let what = self.sweep.items.get(key).map(|claimed| describe(&claimed.item)).unwrap_or_default();
+                    let what = describe_key(key);
                     let text = format!(
                         "another program keeps putting {what} back, which only a MASTER has; left alone for {} s",
                         rest.as_secs()
@@ -183,13 +193,13 @@ impl Thread {
     /// A route or a rule has appeared that carries our number.
     pub(super) fn route_appeared(&mut self, message: &RouteMessage) {
         if u8::from(message.header.protocol) == PROTOCOL_KEEPALIVED {
-            self.appeared(&Key::Route(RouteKey::of(message)));
+            self.appeared(&Key::of_route(message));
         }
     }
 
     pub(super) fn rule_appeared(&mut self, message: &RuleMessage) {
         if rule::is_ours(message) {
-            self.appeared(&Key::Rule(RuleKey::of(message)));
+            self.appeared(&Key::of_rule(message));
         }
     }
 
@@ -201,9 +211,10 @@ impl Thread {
     }
 
     fn remove_unwelcome(&mut self, key: &Key, instance: InstanceId, first: bool) {
-        let Some(item) = self.sweep.items.get(key).map(|claimed| claimed.item.clone()) else { return };
-        let what = describe(&item);
-        match self.channel.request(removal(&item), 0) {
+        let Some(claimed) = self.sweep.items.get(key) else { return };
+        let (what, removal) = (describe_key(key), claimed.removal(key));
+        let Some(removal) = removal else { return };
+        match self.channel.request(removal, 0) {
             Ok(()) if first => self.trouble(None, format!("{what} was left by an earlier run; removed")),
             Ok(()) => {
                 let name = match key {
@@ -234,7 +245,8 @@ impl Thread {
                 if matches!(&key, Key::Address(address) if spoken_from.contains(&address.address)) {
                     continue;
                 }
-                let fresh = Claimed { item: want.item, by: Vec::new(), tracked: false };
+                let item = Some(want.item).filter(|item| !matches!(item, Item::Address(_)));
+                let fresh = Claimed { item, by: Vec::with_capacity(1), tracked: false };
                 let claimed = items.entry(key).or_insert(fresh);
                 claimed.by.push(id);
                 claimed.tracked |= want.tracked;
@@ -251,12 +263,12 @@ impl Thread {
         let mut left: Vec<(String, Message)> = Vec::new();
         let rules = dump_rules(&mut self.channel).unwrap_or_default();
         for message in rules.into_iter().filter(rule::is_ours) {
-            if !kept.contains(&Key::Rule(RuleKey::of(&message))) {
+            if !kept.contains(&Key::of_rule(&message)) {
                 left.push((describe(&Item::Rule(message.clone())), Message::DelRule(message)));
             }
         }
         for message in dump_routes(&mut self.channel).unwrap_or_default() {
-            if !kept.contains(&Key::Route(RouteKey::of(&message))) {
+            if !kept.contains(&Key::of_route(&message)) {
                 let item = Item::Route(message.clone(), Default::default());
                 left.push((describe(&item), removal(&item)));
             }

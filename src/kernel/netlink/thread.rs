@@ -666,7 +666,11 @@ fn is_there(error: &NetlinkError) -> bool {
 
 /// In words, for messages.
 pub(super) fn describe(item: &Item) -> String {
-    match item.key() {
+    describe_key(&item.key())
+}
+
+pub(super) fn describe_key(key: &Key) -> String {
+    match key {
         Key::Address(key) => format!("address {}/{}", key.address, key.prefix),
         Key::Route(key) if key.length == 0 => format!("default route in table {}", key.table),
         Key::Route(key) => format!("route {}/{} in table {}", key.destination, key.length, key.table),
