@@ -7,12 +7,11 @@ use super::again::{self, Will};
 use super::drains::Drains;
 use super::options::{Options, PidOptions};
 use super::pidfile::Paths;
-use super::reload;
 use super::signals::{Signals, StopSignals};
 use super::trackers::{self, Trackers};
 use super::wind_up::{Parts, wind_up};
 use crate::balance::io as balance;
-use crate::config::report::Diagnostics;
+use crate::config::report::Class;
 #[cfg(feature = "snmp")]
 use crate::daemon::doors::agentx::Agent;
 #[cfg(feature = "dbus")]
@@ -32,6 +31,7 @@ use crate::kernel::{clock, threads};
 use crate::observe::{Fifos, History, Hub, Notifier, Observer, Tally, mail::Mailer};
 use crate::spec::Spec;
 use nix::sys::signal::SigSet;
+use std::collections::BTreeSet;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -48,7 +48,8 @@ const QUESTIONS: usize = 64;
 pub(super) struct Given<'a> {
     pub(super) options: &'a Arc<Options>,
     pub(super) spec: Spec,
-    pub(super) diagnostics: &'a Diagnostics,
+    /// Of the configuration that it starts with.
+    pub(super) mistakes: BTreeSet<(Class, String)>,
     /// Opened before the network namespace was entered, if there is one.
     pub(super) processes: Option<ProcessWatch>,
     pub(super) pid_file: PathBuf,
@@ -97,7 +98,7 @@ pub(super) fn serve(given: Given<'_>, runtime: &Runtime, programs: &mut Programs
         kernel.join();
         code
     };
-    let (options, diagnostics, pid_file) = (given.options, given.diagnostics, given.pid_file.clone());
+    let (options, mistakes, pid_file) = (given.options, given.mistakes.clone(), given.pid_file.clone());
     let mut will = options.restore.map(again::inherited).unwrap_or_default();
     {
         let _inside = runtime.enter();
@@ -154,7 +155,7 @@ pub(super) fn serve(given: Given<'_>, runtime: &Runtime, programs: &mut Programs
         checker: checker.clone(),
         of_checker,
         punctuality,
-        mistakes: reload::mistakes(diagnostics),
+        mistakes,
         pid_file,
         drains,
     });
@@ -230,7 +231,7 @@ impl Engines {
         reports: mpsc::UnboundedReceiver<FromKernel>,
         programs: &Handle,
     ) -> Result<Engines, Failure> {
-        let Given { options, spec, processes, pid_file, diagnostics: _ } = given;
+        let Given { options, spec, processes, pid_file, mistakes: _ } = given;
         let Will { handover, balance: left, bfd: sessions, .. } = will;
         let spec = Arc::new(spec);
         let (engine, inbox) = mpsc::unbounded_channel();

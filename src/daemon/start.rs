@@ -13,13 +13,14 @@ use super::reload::{self, Marker};
 use super::serve::{Given, serve};
 use super::signals::{self, StopSignals};
 use super::usage;
-use crate::config::report::Diagnostics;
+use crate::config::report::{Class, Diagnostics};
 use crate::daemon::loops::programs::{self, Alone};
 use crate::kernel::aside;
 use crate::kernel::programs::Programs;
 use crate::kernel::trackprocess::ProcessWatch;
 use crate::kernel::{memory, namespace, privilege, threads};
 use crate::spec::{Daemon, Run, Spec};
+use std::collections::BTreeSet;
 use std::os::unix::fs::DirBuilderExt;
 use std::sync::Arc;
 use std::sync::mpsc::RecvTimeoutError;
@@ -38,12 +39,13 @@ const LOOK: Duration = Duration::from_millis(50);
 
 /// Runs the daemon (or the configuration test) to its end; the exit code of the process comes back.
 pub fn start(options: Options) -> u8 {
-    memory::take_much_at_once();
     again::note_start();
     if let Some(file) = options.test.clone() {
+        memory::take_huge_pages();
         signals::release();
         return reading::test(&options, file.as_deref());
     }
+    memory::take_much_at_once();
     let options = options.from_here();
     if let Err(error) = privilege::raise_descriptors() {
         tracing::warn!(target: "parent", "Unable to set the number of file descriptors: {error}");
@@ -101,6 +103,9 @@ fn prepare(mut options: Arc<Options>) -> u8 {
         tracing::error!(target: "parent", "The configuration cannot be used. Exiting");
         return reading::exit_code(&diagnostics);
     };
+    let mistakes = reload::mistakes(&diagnostics);
+    // It has the text of all files.
+    drop((report, diagnostics));
     let mut spec = reading::within(spec, &options);
     if options.umask.is_none()
         && let Some(umask) = spec.daemon.umask
@@ -172,7 +177,7 @@ fn prepare(mut options: Arc<Options>) -> u8 {
         }
     };
     log::start_thread();
-    let code = live(&options, spec, &diagnostics, processes, main_file, &paths, ready);
+    let code = live(&options, spec, mistakes, processes, main_file, &paths, ready);
     tracing::info!(target: "parent", "Stopped Keepalived {COMPATIBLE}");
     code
 }
@@ -192,7 +197,7 @@ fn warn_of_descriptors(spec: &Spec) {
 fn live(
     options: &Arc<Options>,
     spec: Spec,
-    diagnostics: &Diagnostics,
+    mistakes: BTreeSet<(Class, String)>,
     processes: Option<ProcessWatch>,
     mut main_file: Option<PidFile>,
     paths: &Paths,
@@ -261,7 +266,7 @@ fn live(
             signals::ask_to_stop();
         }
     }
-    let given = Given { options, spec, diagnostics, processes, pid_file: paths.main.clone() };
+    let given = Given { options, spec, mistakes, processes, pid_file: paths.main.clone() };
     let code = serve(given, &runtime, &mut programs, &mut stop);
     if let Some((script, seconds)) = &shutdown {
         alone(&runtime, &mut programs, None, "Shutdown", script, *seconds);

@@ -31,6 +31,7 @@ pub use notify::Notifier;
 pub use tally::Tally;
 pub use telling::Telling;
 
+use crate::spec::balance::LvsSpec;
 use crate::spec::{GroupId, InstanceId, InstanceSpec, Run, ScriptId, Spec};
 use crate::vrrp::io::{Event, Role, Tracker};
 use crate::vrrp::snapshot::Snapshot;
@@ -70,8 +71,7 @@ pub struct Context<'a> {
     pub spec: &'a Arc<Spec>,
     /// When the event happened: microseconds since 1970.
     pub unix_micros: u64,
-    /// The Spec before the last reload.
-    former: Option<&'a Spec>,
+    former: Option<&'a Former>,
     /// Effective priority of each instance of `spec`.
     priorities: &'a [Priority],
     roles: &'a [Role],
@@ -88,15 +88,14 @@ impl Context<'_> {
     }
     /// An instance that a reload removes, or has just removed.
     pub fn deleted(&self, name: &str) -> Option<&InstanceSpec> {
-        let named = |spec: &'_ Spec| spec.instances.iter().position(|instance| *instance.name == *name);
-        let in_force = named(self.spec).and_then(|at| self.spec.instances.get(at));
-        let former = || self.former.and_then(|spec| spec.instances.get(named(spec)?));
+        let in_force = self.spec.instances.iter().find(|instance| *instance.name == *name);
+        let former = || self.former.and_then(|former| former.deleted.iter().find(|gone| *gone.name == *name));
         in_force.or_else(former)
     }
     /// Names of virtual and real servers that the configuration has, or the one before had: see [`balance::story::names`].
     fn servers(&self) -> BTreeSet<String> {
-        let specs = self.former.into_iter().chain(std::iter::once(&**self.spec));
-        specs.flat_map(|spec| balance::story::names(&spec.balance)).collect()
+        let specs = self.former.map(|former| &former.balance).into_iter().chain(std::iter::once(&self.spec.balance));
+        specs.flat_map(|spec| balance::story::names(spec)).collect()
     }
     /// The name of a check script; a question mark if there is no such.
     pub fn script_name(&self, id: ScriptId) -> &str {
@@ -115,7 +114,7 @@ impl Context<'_> {
     /// Whether virtual servers were on show over SNMP before the last reload: what it took away is told all the same.
     #[cfg(feature = "snmp")]
     fn had_servers_on_show(&self) -> bool {
-        self.former.is_some_and(|spec| spec.has_servers_on_show())
+        self.former.is_some_and(|former| former.had_servers_on_show)
     }
     /// The name of a sync group; empty if there is no such.
     pub fn group_name(&self, id: GroupId) -> &str {
@@ -148,13 +147,31 @@ pub struct NotifyRun {
     pub limited: bool,
 }
 
+/// What the last reload took away. The rest of the Spec before it is nobody's any more, and as large as the present one.
+struct Former {
+    deleted: Vec<InstanceSpec>,
+    balance: Arc<LvsSpec>,
+    had_servers_on_show: bool,
+}
+
+impl Former {
+    fn new(old: &Spec, new: &Spec) -> Former {
+        let kept: BTreeSet<&str> = new.instances.iter().map(|instance| &*instance.name).collect();
+        Former {
+            deleted: old.instances.iter().filter(|instance| !kept.contains(&*instance.name)).cloned().collect(),
+            balance: if old.balance == new.balance { &new.balance } else { &old.balance }.clone(),
+            had_servers_on_show: old.has_servers_on_show(),
+        }
+    }
+}
+
 /// All observers, and what they need to know between events.
 pub struct Hub {
     observers: Vec<Box<dyn Observer + Send>>,
     gate: notify::Gate,
     spec: Arc<Spec>,
     unix_micros: u64,
-    former: Option<Arc<Spec>>,
+    former: Option<Former>,
     priorities: Vec<Priority>,
     roles: Vec<Role>,
 }
@@ -180,7 +197,8 @@ impl Hub {
 
     /// Identifiers from here on belong to `spec`; `snapshot` is the state right after the change.
     pub fn reconfigure(&mut self, spec: Arc<Spec>, snapshot: &Snapshot) {
-        self.former = Some(std::mem::replace(&mut self.spec, spec));
+        self.former = Some(Former::new(&self.spec, &spec));
+        self.spec = spec;
         self.priorities = snapshot.instances.iter().map(|view| view.effective_priority).collect();
         self.roles = snapshot.instances.iter().map(|view| view.state).collect();
         self.gate.reconfigured(&self.spec);
@@ -236,7 +254,7 @@ impl Hub {
         Context {
             spec: &self.spec,
             unix_micros: self.unix_micros,
-            former: self.former.as_deref(),
+            former: self.former.as_ref(),
             priorities: &self.priorities,
             roles: &self.roles,
         }
@@ -246,7 +264,7 @@ impl Hub {
         let cx = Context {
             spec: &self.spec,
             unix_micros: self.unix_micros,
-            former: self.former.as_deref(),
+            former: self.former.as_ref(),
             priorities: &self.priorities,
             roles: &self.roles,
         };
