@@ -66,14 +66,17 @@ impl Observer for Teller {
     }
 
     fn told(&mut self, telling: &Telling<'_>, cx: &Context<'_>, _: &mut Wishes) {
-        if let Some(signal) = signals::of_telling(telling, cx) {
+        if self.door.is_some()
+            && let Some(signal) = signals::of_telling(telling, cx)
+        {
             self.send(signal);
         }
     }
 
     fn reconfigured(&mut self, cx: &Context<'_>) {
         let wanted = &cx.spec.daemon.dbus;
-        *lock(&self.objects) = Objects::of(cx.spec, |id| cx.role(id));
+        let is_shown = wanted.enabled || self.door.is_some();
+        *lock(&self.objects) = if is_shown { Objects::of(cx.spec, |id| cx.role(id)) } else { Objects::default() };
         match &self.door {
             Some(door) => {
                 let was_on = door.wanted().enabled;
