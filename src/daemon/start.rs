@@ -39,13 +39,12 @@ const LOOK: Duration = Duration::from_millis(50);
 
 /// Runs the daemon (or the configuration test) to its end; the exit code of the process comes back.
 pub fn start(options: Options) -> u8 {
+    memory::take_much_at_once();
     again::note_start();
     if let Some(file) = options.test.clone() {
-        memory::take_huge_pages();
         signals::release();
         return reading::test(&options, file.as_deref());
     }
-    memory::take_much_at_once();
     let options = options.from_here();
     if let Err(error) = privilege::raise_descriptors() {
         tracing::warn!(target: "parent", "Unable to set the number of file descriptors: {error}");
