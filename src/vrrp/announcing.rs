@@ -28,7 +28,7 @@ impl Engine {
                     let mut rounds = instance.plan.arrived(addresses, total, &garp, now);
                     if announced {
                         instance.counters.garps_sent += rounds.over.count();
-                        rounds.times = rounds.times.saturating_sub(1);
+                        (rounds.times, rounds.goes_on) = (rounds.times.saturating_sub(1), true);
                     }
                     rounds
                 }
@@ -58,7 +58,7 @@ impl Engine {
             known
         });
         self.out.push_back(Action::Report(Event::Healed { instance: id, addresses }));
-        self.announce(id, &Rounds { over: known.unwrap_or_default(), times: repeat, extra: false });
+        self.announce(id, &Rounds { over: known.unwrap_or_default(), times: repeat, ..Rounds::default() });
     }
 
     /// The kernel layer has removed what only a master has.
@@ -88,22 +88,23 @@ impl Engine {
             single = rounds.over.iter().flatten().collect();
         }
         if single.is_empty() && !rounds.extra {
-            for _ in 0..rounds.times {
+            for round in 0..rounds.times {
+                let begins = round == 0 && !rounds.goes_on;
                 for addresses in rounds.over.iter() {
                     instance.counters.garps_sent += u64::from(addresses.end - addresses.start);
-                    self.out.push_back(Action::Announce(Announce { instance: id, addresses }));
+                    self.out.push_back(Action::Announce(Announce { instance: id, addresses, begins }));
                 }
             }
             return;
         }
         for position in single {
             match self.index.lane(id, position) {
-                Some(lane) => self.lanes.add(lane, id, position, rounds.times),
+                Some(lane) => self.lanes.add(lane, id, position, rounds.times, !rounds.goes_on),
                 None => {
-                    for _ in 0..rounds.times {
+                    for round in 0..rounds.times {
+                        let (addresses, begins) = (position..position + 1, round == 0 && !rounds.goes_on);
                         instance.counters.garps_sent += 1;
-                        self.out
-                            .push_back(Action::Announce(Announce { instance: id, addresses: position..position + 1 }));
+                        self.out.push_back(Action::Announce(Announce { instance: id, addresses, begins }));
                     }
                 }
             }

@@ -33,7 +33,7 @@ impl Engine {
             Command::Announce { instance } => {
                 for id in self.masters().into_iter().filter(|id| instance.is_none_or(|wanted| wanted == *id)) {
                     let over = self.instances.get(id.index()).map(|instance| instance.plan.ready.clone());
-                    self.announce(id, &Rounds { over: over.unwrap_or_default(), times: 1, extra: false });
+                    self.announce(id, &Rounds { over: over.unwrap_or_default(), times: 1, ..Rounds::default() });
                 }
             }
             Command::Drain { instance } => {

@@ -81,6 +81,8 @@ pub(super) struct Rounds {
     pub(super) times: u32,
     /// One announcement a further interface instead (`vmac_garp_intvl`).
     pub(super) extra: bool,
+    /// The first round of their block has been made before.
+    pub(super) goes_on: bool,
 }
 
 impl Plan {
@@ -124,7 +126,7 @@ impl Plan {
         if all_at_once {
             self.opening = false;
         }
-        Rounds { over: fresh, times, extra: false }
+        Rounds { over: fresh, times, ..Rounds::default() }
     }
 
     /// All that will come has come.
@@ -133,7 +135,8 @@ impl Plan {
             return Rounds::default();
         }
         self.opening = false;
-        Rounds { over: self.ready.clone(), times: garp.repeat.saturating_sub(1), extra: false }
+        let over = self.ready.clone();
+        Rounds { over, times: garp.repeat.saturating_sub(1), goes_on: true, ..Rounds::default() }
     }
 
     /// A router with a lower priority spoke as master: it may have poisoned caches.
@@ -145,14 +148,14 @@ impl Plan {
             self.lower_last = Some(now);
             self.lower_at = self.lower_at.or(Some(now + garp.lower_prio_delay));
         }
-        Rounds { over: self.ready.clone(), times: garp.lower_prio_repeat, extra: false }
+        Rounds { over: self.ready.clone(), times: garp.lower_prio_repeat, ..Rounds::default() }
     }
 
     /// What is due, in order.
     pub(super) fn due(&mut self, garp: &Garp, now: Time) -> Vec<Rounds> {
         let mut rounds = Vec::new();
         let passed = |at: &Option<Time>| at.is_some_and(|at| at <= now);
-        let mut all = |times| rounds.push(Rounds { over: self.ready.clone(), times, extra: false });
+        let mut all = |times| rounds.push(Rounds { over: self.ready.clone(), times, ..Rounds::default() });
         if passed(&self.second_at) {
             self.second_at = None;
             all(garp.repeat);
@@ -169,7 +172,7 @@ impl Plan {
         }
         if passed(&self.extra_at) {
             self.extra_at = self.extra_at.map(|at| following(at, garp.extra, now));
-            rounds.push(Rounds { over: self.ready.clone(), times: 1, extra: true });
+            rounds.push(Rounds { over: self.ready.clone(), times: 1, extra: true, goes_on: false });
         }
         rounds
     }
@@ -197,12 +200,20 @@ pub(super) fn following(at: Time, period: Interval, now: Time) -> Time {
 /// Which lane: position in `Spec::pacing`, interface, IPv6.
 pub(super) type LaneKey = (usize, Option<crate::spec::IfName>, bool);
 
+/// Whose turn it is on a line.
+#[derive(Clone, Copy, Debug)]
+struct Turn {
+    of: (InstanceId, u32),
+    /// As [`Announce::begins`].
+    begins: bool,
+}
+
 /// One spaced line of announcements.
 #[derive(Clone, Debug, Default)]
 struct Lane {
     spacing: Interval,
     free_at: Time,
-    queue: VecDeque<(InstanceId, u32)>,
+    queue: VecDeque<Turn>,
     left: BTreeMap<(InstanceId, u32), u32>,
 }
 
@@ -212,6 +223,8 @@ pub(super) struct Waiting {
     pub(super) instance: InstanceId,
     pub(super) position: u32,
     pub(super) times: u32,
+    /// As [`Announce::begins`].
+    pub(super) begins: bool,
     /// When its line lets the next one go.
     free_at: Time,
 }
@@ -238,14 +251,14 @@ impl Lanes {
     }
 
     /// `times` announcements of one address; no more than `times` are ever waiting.
-    pub(super) fn add(&mut self, lane: u32, instance: InstanceId, position: u32, times: u32) {
+    pub(super) fn add(&mut self, lane: u32, instance: InstanceId, position: u32, times: u32, begins: bool) {
         let Some(lane) = self.lanes.get_mut(lane as usize) else { return };
         if times == 0 {
             return;
         }
         let left = lane.left.entry((instance, position)).or_insert(0);
         if *left == 0 {
-            lane.queue.push_back((instance, position));
+            lane.queue.push_back(Turn { of: (instance, position), begins });
         }
         *left = times.max(*left);
     }
@@ -253,7 +266,7 @@ impl Lanes {
     /// The instance has nothing to announce any more.
     pub(super) fn remove(&mut self, instance: InstanceId) {
         for lane in &mut self.lanes {
-            lane.queue.retain(|(id, _)| *id != instance);
+            lane.queue.retain(|turn| turn.of.0 != instance);
             lane.left.retain(|(id, _), _| *id != instance);
         }
     }
@@ -264,9 +277,9 @@ impl Lanes {
         let mut waiting = Vec::new();
         for lane in self.lanes.drain(..) {
             let (free_at, left) = (lane.free_at, lane.left);
-            waiting.extend(lane.queue.into_iter().map(|of| {
+            waiting.extend(lane.queue.into_iter().map(|Turn { of, begins }| {
                 let times = left.get(&of).copied().unwrap_or(0);
-                Waiting { instance: of.0, position: of.1, times, free_at }
+                Waiting { instance: of.0, position: of.1, times, begins, free_at }
             }));
         }
         waiting
@@ -277,7 +290,7 @@ impl Lanes {
         if let Some(lane) = self.lanes.get_mut(lane as usize) {
             lane.free_at = lane.free_at.max(waiting.free_at);
         }
-        self.add(lane, instance, position, waiting.times);
+        self.add(lane, instance, position, waiting.times, waiting.begins);
     }
 
     pub(super) fn deadline(&self) -> Option<Time> {
@@ -288,15 +301,15 @@ impl Lanes {
     pub(super) fn run(&mut self, now: Time, out: &mut VecDeque<Action>, mut sent: impl FnMut(InstanceId)) {
         for lane in &mut self.lanes {
             while lane.free_at <= now {
-                let Some((instance, position)) = lane.queue.pop_front() else { break };
+                let Some(Turn { of: (instance, position), begins }) = lane.queue.pop_front() else { break };
                 let left = lane.left.get(&(instance, position)).copied().unwrap_or(0).saturating_sub(1);
                 if left > 0 {
                     lane.left.insert((instance, position), left);
-                    lane.queue.push_back((instance, position));
+                    lane.queue.push_back(Turn { of: (instance, position), begins: false });
                 } else {
                     lane.left.remove(&(instance, position));
                 }
-                out.push_back(Action::Announce(Announce { instance, addresses: position..position + 1 }));
+                out.push_back(Action::Announce(Announce { instance, addresses: position..position + 1, begins }));
                 sent(instance);
                 lane.free_at = now + lane.spacing;
             }

@@ -132,7 +132,7 @@ impl Engine {
             let rounds = again.map(|(instance, spec)| Rounds {
                 over: instance.plan.ready.clone(),
                 times: spec.garp.repeat,
-                extra: false,
+                ..Rounds::default()
             });
             self.announce(id, &rounds.unwrap_or_default());
         }
@@ -160,7 +160,7 @@ impl Engine {
                 None => {
                     let mut over = Ranges::default();
                     over.add(position..position + 1);
-                    self.announce(id, &Rounds { over, times: one.times, extra: false });
+                    self.announce(id, &Rounds { over, times: one.times, goes_on: !one.begins, extra: false });
                 }
             }
         }

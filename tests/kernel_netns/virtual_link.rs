@@ -249,7 +249,7 @@ fn what_comes_is_announced_once_before_anybody_asks() {
             };
             assert_eq!(running.log.iter().find_map(told), Some(at_once));
             // Of each one what came by itself, and the one that is asked for at the end.
-            running.kernel.order(ToKernel::Announce(Announce { instance: InstanceId(0), addresses: 0..2 }));
+            running.kernel.order(ToKernel::Announce(Announce { instance: InstanceId(0), addresses: 0..2, begins: true }));
             let each = 1 + usize::from(at_once);
             let mut seen: Vec<IpAddr> = Vec::new();
             while seen.len() < 2 * each {
@@ -280,7 +280,7 @@ fn what_is_claimed_is_announced_with_the_address_of_its_link() {
         let mut running = Running::start(Default::default());
         running.configure(spec(vec![only_when_told(on_vmac(Family::V4, (*claim).clone()))]), Vec::new()).await;
         running.own(&claim).await;
-        running.kernel.order(ToKernel::Announce(Announce { instance: InstanceId(0), addresses: 1..4 }));
+        running.kernel.order(ToKernel::Announce(Announce { instance: InstanceId(0), addresses: 1..4, begins: true }));
         let parent = wire::mac(&pair.here, "eth0").unwrap().unwrap();
         let virtual_mac = [0, 0, 0x5e, 0, 1, 51];
         let mut wanted: BTreeSet<(IpAddr, [u8; 6])> = BTreeSet::from([
@@ -320,7 +320,7 @@ fn an_interface_without_arp_announces_nothing() {
         for (word, arp, addresses) in [("off", false, 0..1), ("on", true, 1..2)] {
             output(&pair.here, &["ip", "link", "set", "eth0", "arp", word]);
             running.until(|r| matches!(r, FromKernel::Link(LinkFact::Changed(link)) if link.arp == arp)).await;
-            running.kernel.order(ToKernel::Announce(Announce { instance: InstanceId(0), addresses }));
+            running.kernel.order(ToKernel::Announce(Announce { instance: InstanceId(0), addresses, begins: true }));
         }
         // The second one is heard, and nothing came before it.
         let first = loop {

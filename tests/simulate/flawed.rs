@@ -74,7 +74,7 @@ impl Router for Flawed {
         let action = self.inner.poll();
         match (self.flaw, action?) {
             (Flaw::AnnouncesAtOnce, Action::Own(instance, claim)) => {
-                self.extra.push_back(Action::Announce(Announce { instance, addresses: 0..1 }));
+                self.extra.push_back(Action::Announce(Announce { instance, addresses: 0..1, begins: true }));
                 Some(Action::Own(instance, claim))
             }
             (Flaw::Babbles, Action::Transmit(transmit)) => {

@@ -332,7 +332,7 @@ impl Thread {
         let news = self.claims.report(owner, Some(positions));
         for item in &news {
             if let (Progress::Ready(_, addresses), Some(instance)) = (item, at_once) {
-                self.announce(&Announce { instance, addresses: addresses.clone() });
+                self.announce(&Announce { instance, addresses: addresses.clone(), begins: true });
             }
         }
         self.tell(news, at_once.is_some());
@@ -547,6 +547,9 @@ impl Thread {
     fn announce(&mut self, announce: &Announce) {
         let (fresh, known) = self.claims.announcing(Some(announce.instance), &announce.addresses);
         self.speak(fresh, Some(announce.instance));
+        if announce.begins && tracing::enabled!(target: "vrrp", tracing::Level::DEBUG) {
+            known.iter().take(ANNOUNCED).for_each(|key| self.tell_block(announce.instance, key.index, key.address));
+        }
         self.repeats.extend(known);
     }
 
@@ -591,12 +594,19 @@ impl Thread {
         }
     }
 
+    /// As keepalived says it with `-D`, once for each block of announcements and address: it is announced, or waits to be.
+    fn tell_block(&self, instance: InstanceId, ifindex: u32, address: IpAddr) {
+        let Some(one) = self.spec.instances.get(instance.index()) else { return };
+        let name = self.links.get(ifindex).map_or("?", |known| known.link.name.as_str());
+        let kind = if address.is_ipv4() { "gratuitous ARPs" } else { "Unsolicited Neighbour Adverts" };
+        tracing::debug!(target: "vrrp", "({}) Sending/queueing {kind} on {name} for {address}", one.name);
+    }
+
     /// As keepalived says it with `-D`, and as guides tell people to look for it: the first time with the instance.
     fn tell_announcement(&self, ifindex: u32, address: IpAddr, first: Option<InstanceId>) {
         let name = self.links.get(ifindex).map_or("?", |known| known.link.name.as_str());
-        if let Some(one) = first.and_then(|instance| self.spec.instances.get(instance.index())) {
-            let kind = if address.is_ipv4() { "gratuitous ARPs" } else { "Unsolicited Neighbour Adverts" };
-            tracing::debug!(target: "vrrp", "({}) Sending/queueing {kind} on {name} for {address}", one.name);
+        if let Some(instance) = first {
+            self.tell_block(instance, ifindex, address);
         }
         match address {
             IpAddr::V4(address) => {

@@ -303,6 +303,8 @@ pub struct Transmit {
 pub struct Announce {
     pub instance: InstanceId,
     pub addresses: Range<u32>,
+    /// The first round of its block: of it the log says which instance announces.
+    pub begins: bool,
 }
 
 /// Why the engine wants to be woken.
