@@ -1,7 +1,10 @@
 //! Virtual servers of a daemon whose kernel does not answer: checks go on, and so does everything else.
 
 use crate::ground::{Ground, instance, ready};
+use std::fs::Permissions;
 use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 
 /// The table cannot be had: no server counts, and VRRP, checks and scripts go on.
 #[test]
@@ -70,4 +73,39 @@ fn a_table_that_the_kernel_does_not_let_go_holds_no_check_up() {
     daemon.wait_for_address(&ground, "10.9.0.10/24", true);
     assert_eq!(daemon.stop().code(), Some(0));
     assert!(!ground.has("10.9.0.10/24"));
+}
+
+/// A program of MISC_CHECK is given what keepalived's is: words, directory, umask, user and groups, signals, descriptors. What keepalived's
+/// were given stands in tests/golden/probes/program.seen.
+#[test]
+fn a_program_of_a_check_is_given_what_keepalived_gives_it() {
+    if !ready() {
+        return;
+    }
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/probes");
+    let read = |name: &str| std::fs::read_to_string(golden.join(name)).unwrap();
+    let ground = Ground::new();
+    let open = |path: &Path, mode| std::fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+    // Another user's program has to get there, and to write what it has seen.
+    let seen = ground.directory.join("seen");
+    std::fs::create_dir(&seen).unwrap();
+    open(&ground.directory, 0o755);
+    open(&seen, 0o777);
+    ground.program("program", &read("program"));
+    ground.configure(&read("program.conf").replace("DIRECTORY", &ground.directory.display().to_string()));
+    let line = format!("mount -t tmpfs tmpfs /run && cd / && SEEN={} exec {{vipd}} </dev/null", seen.display());
+    let daemon = ground.start_by(&line, "");
+    for port in [8099, 8100] {
+        let server = format!("[127.0.0.1]:tcp:{port} VS [10.0.0.1]:tcp:80]");
+        daemon.wait_for_log(&format!("Misc check for [{server} by [{}/program] succeeded.", ground.directory.display()));
+    }
+    let of = |name: &str| -> Vec<String> {
+        let text = std::fs::read_to_string(seen.join(name)).unwrap();
+        text.lines().map(|line| format!("{name} {line}")).collect()
+    };
+    let ours = [of("root"), of("nobody")].concat();
+    let theirs: Vec<String> = read("program.seen").lines().filter(|line| !line.starts_with('#')).map(str::to_owned).collect();
+    assert!(theirs.len() > 20, "{theirs:#?}");
+    assert_eq!(ours, theirs);
+    assert_eq!(daemon.stop().code(), Some(0));
 }
