@@ -97,14 +97,16 @@ fn a_program_of_a_check_is_given_what_keepalived_gives_it() {
     let daemon = ground.start_by(&line, "");
     for port in [8099, 8100] {
         let server = format!("[127.0.0.1]:tcp:{port} VS [10.0.0.1]:tcp:80]");
-        daemon.wait_for_log(&format!("Misc check for [{server} by [{}/program] succeeded.", ground.directory.display()));
+        daemon
+            .wait_for_log(&format!("Misc check for [{server} by [{}/program] succeeded.", ground.directory.display()));
     }
     let of = |name: &str| -> Vec<String> {
         let text = std::fs::read_to_string(seen.join(name)).unwrap();
         text.lines().map(|line| format!("{name} {line}")).collect()
     };
     let ours = [of("root"), of("nobody")].concat();
-    let theirs: Vec<String> = read("program.seen").lines().filter(|line| !line.starts_with('#')).map(str::to_owned).collect();
+    let theirs: Vec<String> =
+        read("program.seen").lines().filter(|line| !line.starts_with('#')).map(str::to_owned).collect();
     assert!(theirs.len() > 20, "{theirs:#?}");
     assert_eq!(ours, theirs);
     assert_eq!(daemon.stop().code(), Some(0));

@@ -249,7 +249,11 @@ fn what_comes_is_announced_once_before_anybody_asks() {
             };
             assert_eq!(running.log.iter().find_map(told), Some(at_once));
             // Of each one what came by itself, and the one that is asked for at the end.
-            running.kernel.order(ToKernel::Announce(Announce { instance: InstanceId(0), addresses: 0..2, begins: true }));
+            running.kernel.order(ToKernel::Announce(Announce {
+                instance: InstanceId(0),
+                addresses: 0..2,
+                begins: true,
+            }));
             let each = 1 + usize::from(at_once);
             let mut seen: Vec<IpAddr> = Vec::new();
             while seen.len() < 2 * each {
