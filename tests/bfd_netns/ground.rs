@@ -6,6 +6,8 @@
 //! ```
 
 pub use crate::peers::{Kind, skip};
+use nix::net::if_::InterfaceFlags;
+use nix::sched::{CloneFlags, setns};
 use serde_json::Value;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
@@ -83,7 +85,31 @@ impl Pair {
                 ip(&format!("-n {n} route add default via 10.9.{host}.254")).unwrap();
             }
         }
+        pair.wait_for_carrier();
         pair
+    }
+
+    /// The kernel tells of a carrier in its own time: a session that begins before has its path down once more after that.
+    fn wait_for_carrier(&self) {
+        let waits = |entry: nix::ifaddrs::InterfaceAddress| {
+            let (up, running) = (InterfaceFlags::IFF_UP, InterfaceFlags::IFF_RUNNING);
+            entry.flags.contains(up) && !entry.flags.contains(running)
+        };
+        for node in &self.nodes {
+            let handle = File::open(format!("/run/netns/{}", node.namespace)).unwrap();
+            let all_up = std::thread::spawn(move || {
+                setns(handle.as_fd(), CloneFlags::CLONE_NEWNET).unwrap();
+                let begun = Instant::now();
+                while begun.elapsed() < PATIENCE {
+                    if !nix::ifaddrs::getifaddrs().unwrap().any(waits) {
+                        return true;
+                    }
+                    std::thread::sleep(Duration::from_millis(5));
+                }
+                false
+            });
+            assert!(all_up.join().unwrap(), "no carrier in {}", node.namespace);
+        }
     }
 
     pub fn address(&self, side: usize) -> String {
@@ -144,9 +170,7 @@ impl Pair {
         command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log).process_group(0);
         // SAFETY: setns is async-signal-safe, and nothing is allocated between fork and exec.
         unsafe {
-            command.pre_exec(move || {
-                nix::sched::setns(handle.as_fd(), nix::sched::CloneFlags::CLONE_NEWNET).map_err(std::io::Error::from)
-            });
+            command.pre_exec(move || setns(handle.as_fd(), CloneFlags::CLONE_NEWNET).map_err(std::io::Error::from));
         }
         node.child = Some(command.spawn().unwrap());
     }

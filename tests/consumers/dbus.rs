@@ -251,11 +251,8 @@ fn life(program: &str) -> Life {
         ip(&format!("-n {} link set {link} up", ground.name));
     }
     ip(&format!("-n {} addr add fd00::1/64 dev eth-1.2 nodad", ground.name));
-    let begun = Instant::now();
-    while !ip(&format!("-n {} -6 addr show dev eth-1.2 tentative", ground.name)).is_empty() {
-        assert!(begun.elapsed() < PATIENCE, "an address stays tentative");
-        std::thread::sleep(Duration::from_millis(50));
-    }
+    ground.wait_for_carrier();
+    ground.wait_for_link_local(&["eth-1.2"]);
     let bus = Bus::start(&ground);
     let conf = include_str!("dbus/k.conf");
     ground.configure(conf);

@@ -177,14 +177,7 @@ fn ground() -> Ground {
     }
     ip(&format!("-n {} link set lo up", ground.name));
     ground.wait_for_carrier();
-    let begun = std::time::Instant::now();
-    while ["eth0", "far"]
-        .iter()
-        .any(|link| !ip(&format!("-n {} -6 addr show dev {link} tentative", ground.name)).is_empty())
-    {
-        assert!(begun.elapsed() < super::ground::PATIENCE, "an address stays tentative");
-        std::thread::sleep(std::time::Duration::from_millis(50));
-    }
+    ground.wait_for_link_local(&["eth0", "far"]);
     ground.write("level", "12\n");
     ground
 }

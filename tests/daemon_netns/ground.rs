@@ -1,5 +1,6 @@
 //! A namespace with one Ethernet interface, eth0 (10.9.0.1/24), and a daemon in it with a /run of its own.
 
+use nix::net::if_::InterfaceFlags;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
@@ -57,15 +58,28 @@ impl Ground {
         ground
     }
 
-    /// The kernel tells of the carrier in its own time, and a daemon that is there before begins with a fault.
+    /// The kernel tells of a carrier in its own time, and a daemon that is there before begins with a fault: waits for all
+    /// interfaces that are up.
     pub fn wait_for_carrier(&self) {
-        let runs = |entry: nix::ifaddrs::InterfaceAddress| {
-            entry.interface_name == "eth0" && entry.flags.contains(nix::net::if_::InterfaceFlags::IFF_RUNNING)
+        let waits = |entry: nix::ifaddrs::InterfaceAddress| {
+            let (up, running) = (InterfaceFlags::IFF_UP, InterfaceFlags::IFF_RUNNING);
+            entry.flags.contains(up) && !entry.flags.contains(running)
         };
         let begun = Instant::now();
-        while !self.inside(|| nix::ifaddrs::getifaddrs().unwrap().any(runs)) {
-            assert!(begun.elapsed() < PATIENCE, "eth0 has no carrier");
+        while self.inside(|| nix::ifaddrs::getifaddrs().unwrap().any(waits)) {
+            assert!(begun.elapsed() < PATIENCE, "an interface has no carrier");
             std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// With a carrier comes a link-local address of the kernel's own, which is of use once nobody else has it.
+    pub fn wait_for_link_local(&self, links: &[&str]) {
+        let shown = |link: &str, more: &str| ip(&format!("-n {} -6 addr show dev {link} {more}", self.name));
+        let ready = |link: &&str| shown(link, "").contains(" fe80::") && shown(link, "tentative").is_empty();
+        let begun = Instant::now();
+        while !links.iter().all(ready) {
+            assert!(begun.elapsed() < PATIENCE, "an address stays tentative");
+            std::thread::sleep(Duration::from_millis(20));
         }
     }
 

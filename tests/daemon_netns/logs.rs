@@ -207,10 +207,7 @@ fn announcements_are_told_as_keepalived_tells_them() {
     let ground = Ground::new();
     let text = instance("A", 1, "10.9.0.10/24") + &instance("B", 2, "fe80::10/64");
     ground.configure(&text.replace("priority 200", "priority 200\n garp_master_delay 1\n garp_master_repeat 2"));
-    wait_for("an address that is no longer tentative", || {
-        let shown = |more: &str| super::ground::ip(&format!("-n {} -6 addr show dev eth0 {more}", ground.name));
-        shown("").contains("fe80::") && shown("tentative").is_empty()
-    });
+    ground.wait_for_link_local(&["eth0"]);
     let here = ground.directory.display();
     let said = |program: &str| {
         let stderr = ground.directory.join(program.rsplit('/').next().unwrap());
