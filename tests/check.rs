@@ -139,6 +139,23 @@ fn the_fields_of_json_are_those_that_the_manual_names() {
 }
 
 /// A keyword that nothing acts on and a program that will not run leave the exit code alone; `--strict` wants neither.
+/// Every interface is taken to be there with `--anywhere` and with several files; those that the file itself makes are not.
+#[test]
+fn an_interface_that_is_to_be_made_is_not_there_already() {
+    let folder = Folder::new("made");
+    let text = |made: &str| {
+        format!(
+            "vrrp_instance V {{\n interface eth0\n {made}\n virtual_router_id 51\n virtual_ipaddress {{\n  192.0.2.10/24\n }}\n}}\n"
+        )
+    };
+    for made in ["use_vmac vrrp.51", "use_vmac vrrp.51 02:00:5e:00:01:33", "use_ipvlan vrrp51 192.0.2.9/24"] {
+        let (a, b) = (folder.file("a.conf", &text(made)), folder.file("b.conf", &text(made)));
+        assert_eq!(check(&["--anywhere", &a]).0, 0, "{made}: {}", check(&["--anywhere", &a]).1);
+        let (_, said) = check(&[&a, &b]);
+        assert!(!said.contains("exists"), "{made}: {said}");
+    }
+}
+
 #[test]
 fn what_has_no_effect_is_said_and_strict_fails_on_it() {
     let folder = Folder::new("effect");

@@ -203,6 +203,9 @@ impl System for Anywhere {
         let possible = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | '@' | '+');
         self.table.interface(name).filter(|_| name.chars().all(possible))
     }
+    fn name_is_taken(&self, name: &str) -> bool {
+        self.table.name_is_taken(name)
+    }
     fn host_name(&self) -> String {
         nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok()).unwrap_or_default()
     }

@@ -99,6 +99,11 @@ pub trait System {
     /// `PATH`, for commands without a slash.
     fn search_path(&self) -> String;
     fn interface(&self, name: &str) -> Option<Link>;
+    /// Whether no interface can be made under this name: there is one that is no macvlan or ipvlan. Where every interface is
+    /// taken to be there, that tells nothing of those that are still to be made.
+    fn name_is_taken(&self, name: &str) -> bool {
+        self.interface(name).is_some_and(|link| !link.virtual_link)
+    }
     fn host_name(&self) -> String;
     /// Address of a host name, for `smtp_server`.
     fn resolve(&self, host: &str) -> Option<IpAddr>;
@@ -191,6 +196,9 @@ impl System for TableSystem {
     }
     fn interface(&self, name: &str) -> Option<Link> {
         self.interfaces.get(name).cloned().or_else(|| self.assume_interfaces.then(|| Link::ethernet(name)))
+    }
+    fn name_is_taken(&self, name: &str) -> bool {
+        self.interfaces.get(name).is_some_and(|link| !link.virtual_link)
     }
     fn host_name(&self) -> String {
         "localhost".into()

@@ -77,7 +77,7 @@ fn new_interface(cx: &mut Cx<'_>, word: Word<'_>, keyword: &str, field: &mut Set
                 .help("write another name, or none: one is chosen then"),
         );
     }
-    if cx.env.system.interface(word.text).is_some_and(|link| !link.virtual_link) {
+    if cx.env.system.name_is_taken(word.text) {
         return cx.mistake(
             word.span,
             format!("`{keyword}`: `{name}` exists and was not made for this; the name is ignored"),
