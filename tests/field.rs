@@ -214,6 +214,26 @@ fn strict_mode_with_unicast_peers_runs() {
     assert_eq!(diagnostics.exit_code(), 5, "{}", shown(&diagnostics));
 }
 
+/// What is said of a template is one thing, with the exit code that keepalived has for it; braces in a command are none.
+#[test]
+fn a_template_is_one_mistake() {
+    let whole = "global_defs {\n router_id {{ ansible_hostname }}\n}\n{% for i in instances %}\nvrrp_instance {{ i.name }} {\n state {{ \
+                 i.state }}\n interface {{ i.interface }}\n virtual_router_id {{ i.id }}\n virtual_ipaddress {\n{% for ip in i.ips \
+                 %}\n  {{ ip }}\n{% endfor %}\n }\n}\n{% endfor %}\n";
+    let erb = "<% @instances.each do |name, i| -%>\nvrrp_instance <%= name %> {\n state <%= i['state'] %>\n virtual_ipaddress {\n  \
+               <%= i['vip'] %>\n }\n}\n<% end -%>\n";
+    let early = "vrrp_instance V {\n interface {{ nic }}\n virtual_router_id {{ id }}\n}\n";
+    for (text, code) in [(whole, 5), (erb, 5), (early, 2)] {
+        let (_, found) = read(text);
+        let [one] = found.list.as_slice() else { panic!("{}", shown(&found)) };
+        assert!(one.message.contains("template") && one.help.is_some(), "{}", shown(&found));
+        assert_eq!(found.exit_code(), code, "{}", shown(&found));
+    }
+    let docker = "/usr/bin/true inspect -f '{{.State.Running}}'";
+    let (_, found) = read(&WHOLE.replace("/usr/bin/true nginx", docker).replace("priority 110", "priority 300"));
+    assert!(!shown(&found).contains("template") && shown(&found).contains("priority"), "{}", shown(&found));
+}
+
 const WHOLE: &str = r#"global_defs {
     router_id lb1
     enable_script_security
@@ -294,7 +314,17 @@ const SLIPS: &[(&str, &str, &str)] = &[
     ("priority $PRIORITY", "priority 110", "$PRIORITY=VALUE"),
     ("priority ${PRIORITY}", "priority 110", "$PRIORITY=VALUE"),
     ("priority ${PRIORITY:-110}", "priority 110", "$PRIORITY=VALUE"),
-    ("priority {{ priority }}", "priority 110", "without braces"),
+    ("priority {{ priority }}", "priority 110", "values in their place"),
+    ("priority <%= @priority %>", "priority 110", "values in their place"),
+    (
+        "    {% if master %}\n    state MASTER\n    {% else %}\n    state BACKUP\n    {% endif %}",
+        "    state MASTER",
+        "Ansible",
+    ),
+    ("        {% for vip in vips %}\n        {{ vip }}/24\n        {% endfor %}", "        10.0.0.100/24", "Ansible"),
+    ("interface ${interface}", "interface eth0", "$interface=VALUE"),
+    ("router_id lb1\n    notification_email ops@example.com", "router_id lb1", "notification_email {"),
+    ("router_id lb1\n    vrrp_garp_interval 0", "router_id lb1", "remove the line: 0 is what holds without it"),
     ("virtual_routerid 51", "virtual_router_id 51", "`virtual_router_id`"),
     ("virtual-router-id 51", "virtual_router_id 51", "`virtual_router_id`"),
     ("interfaces eth0", "interface eth0", "`interface`"),

@@ -22,7 +22,7 @@ pub mod vrrp;
 
 use crate::spec::Spec;
 use crate::spec::balance::LvsSpec;
-use report::{Class, Diagnostics, Secrets, odd};
+use report::{Class, Diagnostics, Secrets, odd, template};
 use std::sync::Arc;
 use system::System;
 use table::block::Cx;
@@ -62,6 +62,7 @@ pub fn load_all(root: &str, env: &Env<'_>, files: &dyn Loader) -> Loaded {
     let mut diagnostics = Diagnostics::default();
     let text = text::expand::read(root, &env.text, files, &mut diagnostics);
     let mut loaded = understand(&text, env, files, diagnostics);
+    template::fold(text.buffer(), &mut loaded.diagnostics);
     odd::name_all(text.buffer(), &mut loaded.diagnostics);
     if !loaded.diagnostics.list.is_empty() {
         loaded.diagnostics.secrets = Secrets::find(&loaded.diagnostics.sources.files, text.buffer());

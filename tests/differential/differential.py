@@ -55,6 +55,7 @@ KNOWN = [
     ("2.2.7: a route without an interface cannot be watched", "peer", r"cannot track route", True),
     ("2.2.7: the same address twice in a list is taken", "ours", r"is listed twice; this one is left out", True),
     ("2.2.7: a comment that ends in a backslash leaves the backslash", "peer", r"Unknown keyword '\\'", True),
+    ("a template that nobody has filled in is one mistake", "ours", r"a template that nobody has filled in", False),
     ("a quoted empty word is no number and no name", "ours", r"cannot be ``", True),
     ("keepalived's first pass counts the line of an unknown keyword at the end of a file one too low", "peer",
      r"\(Line \d+\) Unknown keyword (.*)\n(?:.*\n)*\(\S+: Line \d+\) Unknown keyword \1", False),

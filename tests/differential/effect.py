@@ -101,6 +101,7 @@ KNOWN = [
     ("an address that has a VMAC of its own", "Virtual IP", r"use_vmac"),
     ("an address that has a VMAC of its own", "Virtual IP Excluded", r"use_vmac"),
     ("a VMAC whose interface is not there yet", "Interface", r"^vrrp.* -> \$"),
+    ("a VMAC whose interface is not there yet", "Interface", r"^(vrrp\S*) -> (?!vrrp)\S+, xmit base i/f$"),
     ("a VMAC whose interface is not there yet", "Virtual IP", r"@\$IF"),
 ]
 

@@ -6,6 +6,7 @@
 pub mod odd;
 mod secrets;
 mod show;
+pub mod template;
 
 use crate::config::text::source::{Sources, Span};
 pub use secrets::{KEYWORDS as SECRET_KEYWORDS, Secrets};

@@ -196,6 +196,8 @@ struct Open<'s> {
     node: Node<'s>,
     kind: Kind,
     brace: Brace,
+    /// A list in it that has no `{`, and the `}` at which that ended: it may have been this block's.
+    robbed: Option<(Span, Span)>,
 }
 
 enum Kind {
@@ -285,6 +287,7 @@ impl<'s> Builder<'s, '_> {
             as u32
             + whole.start;
         let end = args.last().map_or(keyword.span.end, |word| word.span.end);
+        let outside = shape == Shape::Unknown && self.is_robbed_of(keyword, diagnostics);
         let node = Node {
             keyword,
             args: args.to_vec(),
@@ -293,7 +296,7 @@ impl<'s> Builder<'s, '_> {
             body: None,
             span: Span { end, ..keyword.span },
             close: None,
-            stray: self.unknown > 0,
+            stray: self.unknown > 0 || outside,
             opens: false,
             spilt: false,
             lost: None,
@@ -310,7 +313,7 @@ impl<'s> Builder<'s, '_> {
 
     fn start(&mut self, mut node: Node<'s>, kind: Kind) {
         node.body = Some(Vec::new());
-        self.open.push(Open { node, kind, brace: Brace::Awaited });
+        self.open.push(Open { node, kind, brace: Brace::Awaited, robbed: None });
     }
     fn add(&mut self, node: Node<'s>) {
         match self.open.last_mut().and_then(|open| open.node.body.as_mut()) {
@@ -394,6 +397,11 @@ impl<'s> Builder<'s, '_> {
                         (open.brace == Brace::Missing).then_some(open.node.keyword.span),
                         diagnostics,
                     );
+                } else if open.node.spilt && matches!(open.kind, Kind::List) && open.brace == Brace::Missing {
+                    let list = open.node.span;
+                    if let Some(around) = self.open.last_mut() {
+                        around.robbed = Some((list, span));
+                    }
                 }
                 self.add(open.node);
             }
@@ -404,6 +412,23 @@ impl<'s> Builder<'s, '_> {
             }
             None => self.report_surplus(span, None, diagnostics),
         }
+    }
+
+    /// Whether this keyword would stand outside all blocks if a list without its `{` had not ended at the `}` of the block that
+    /// is open. Said at the list.
+    fn is_robbed_of(&self, keyword: Word<'_>, diagnostics: &mut Diagnostics) -> bool {
+        let Some((around, (list, close))) = self.open.last().and_then(|open| Some((open, open.robbed?))) else {
+            return false;
+        };
+        let outside = self.schema.shape("", keyword.text) != Shape::Unknown;
+        if let Some(told) = diagnostics.list.iter_mut().rev().find(|d| outside && d.span == Some(list))
+            && told.related.iter().all(|(span, _)| *span != close)
+        {
+            let message =
+                format!("so that this `}}` ends the list, and {} goes on behind it", around.node.keyword.text);
+            told.related.push((close, message));
+        }
+        outside
     }
 
     /// Something other than `{` comes where a block has to begin.

@@ -113,7 +113,8 @@ fn ties(list: &mut Vec<TieLine>, tracked: Tracked, node: &Node<'_>, cx: &mut Cx<
             if tracked != Tracked::Interface {
                 let kind = kind_of(tracked);
                 let message = format!("there is no {kind} `{}` before this line; it is not tracked", name.text);
-                let mut complaint = Diagnostic::new(Class::General, name.span, message).label("unknown here");
+                let class = if cx.is_lost(kind, name.text) { Class::Follows } else { Class::General };
+                let mut complaint = Diagnostic::new(class, name.span, message).label("unknown here");
                 complaint = match cx.nearest(kind, name.text) {
                     Some(near) => complaint.help(format!("did you mean `{near}`?")),
                     None => complaint.help(format!("define `{kind} {}` above the block that tracks it", name.text)),

@@ -121,6 +121,11 @@ impl<'a> Cx<'a> {
     }
 }
 
+/// What a block is called among the spoilt lines: no keyword has a blank.
+fn named(keyword: &str, name: &str) -> Box<str> {
+    format!("{keyword} {name}").into()
+}
+
 impl Cx<'_> {
     /// Says it, unless reading has ended: what is missing then may stand where nobody looks.
     pub fn push(&mut self, diagnostic: Diagnostic) {
@@ -150,16 +155,21 @@ impl Cx<'_> {
     pub(crate) fn is_spoilt(&self, node: &Node<'_>) -> bool {
         self.spoilt_lines.get(node.keyword.text).is_some_and(|starts| starts.contains(&node.span.start))
     }
+    /// A block of this name stands where it is not read, and why has been said there.
+    pub(crate) fn is_lost(&self, keyword: &str, name: &str) -> bool {
+        self.spoilt_lines.contains_key(&*named(keyword, name))
+    }
     /// Any line of this keyword has been complained about.
     pub fn spoilt(&self, keyword: &str) -> bool {
         self.spoilt_lines.contains_key(keyword)
     }
-    /// Lets the complaint about a misspelt `keyword` stand for what follows from it, which counts as much as `class`: false where
+    /// Lets the complaint about a misspelt `keyword`, or about the list that it has gone into, stand for what follows from it, which counts as much as `class`: false where
     /// there is none.
     pub fn stands_for(&mut self, keyword: &str, class: Class) -> bool {
         let Some(starts) = self.spoilt_lines.get(keyword) else { return false };
         let of_it = |d: &&mut Diagnostic| {
-            d.class == Class::UnknownKeyword && d.span.is_some_and(|span| starts.contains(&span.start))
+            matches!(d.class, Class::UnknownKeyword | Class::Brace)
+                && d.span.is_some_and(|span| starts.contains(&span.start))
         };
         let told = self.diagnostics.list.iter_mut().find(of_it);
         told.map(|told| told.class = told.class.max(class)).is_some()
@@ -223,6 +233,11 @@ impl Cx<'_> {
                 return;
             }
         }
+        if let Some(told) = self.unreplaced(node) {
+            told.class = Class::Abort;
+            told.message = format!("{}, and nothing after this line is read", told.message);
+            return;
+        }
         let brace = |d: &Diagnostic| {
             d.class == Class::Brace && d.span.is_some_and(|s| (node.span.end..=node.span.end + 2).contains(&s.start))
         };
@@ -239,14 +254,17 @@ impl Cx<'_> {
                 told.message =
                     format!("`{}` has a `{{` for its argument; nothing after this line is read", node.keyword.text);
                 told.label = Some(format!("expected {expected}"));
-                told.help = Some(
-                    "write the value behind the keyword, without braces: nothing fills in a template here".to_owned(),
-                );
+                told.help = Some("write the value behind the keyword, without braces".to_owned());
                 return;
             }
         }
         let message = format!("`{}` has no argument; nothing after this line is read", node.keyword.text);
         self.push(Diagnostic::new(Class::Abort, node.span, message).label(format!("expected {expected}")));
+    }
+    /// The complaint that a definition is not there whose name is this line's keyword, which it was not meant to be.
+    fn unreplaced(&mut self, node: &Node<'_>) -> Option<&mut Diagnostic> {
+        let about = |d: &&mut Diagnostic| d.class == Class::Brace && d.span == Some(node.keyword.span);
+        if node.args.is_empty() { self.diagnostics.list.iter_mut().rev().find(about) } else { None }
     }
     /// Names a keyword that nothing acts on, once a file.
     pub(crate) fn without_effect(&mut self, node: &Node<'_>, why: &str) {
@@ -264,7 +282,7 @@ impl Cx<'_> {
     }
     /// The argument is missing, and the keyword is ignored for it. One that was lost to a quote has been told there.
     pub fn missing(&mut self, node: &Node<'_>, expected: &str) {
-        if lost_to_quote(node) {
+        if lost_to_quote(node) || self.unreplaced(node).is_some() {
             return self.spoil(node);
         }
         let message = format!("`{}` has no argument and is ignored", node.keyword.text);
@@ -324,6 +342,8 @@ impl Cx<'_> {
         self.diagnostics.list.truncate(before);
         self.spoil(node);
         for line in node.body.iter().flatten().filter(|line| keyword(line.keyword.text)) {
+            // Of the list, since that is where it is said, and of the line.
+            self.spoilt_lines.entry(line.keyword.text.into()).or_default().push(node.span.start);
             self.spoil(line);
         }
     }
@@ -368,6 +388,9 @@ impl Cx<'_> {
     }
     pub(crate) fn unknown(&mut self, path: &str, node: &Node<'_>, names: &[&'static str]) {
         // What stands in the braces of a block that nobody knows has been said with that block.
+        if let (true, Some(name)) = (node.stray, node.args.first()) {
+            self.spoilt_lines.entry(named(node.keyword.text, name.text)).or_default().push(node.span.start);
+        }
         if self.aborted || node.stray || self.diagnostics.counts_only(Class::UnknownKeyword) {
             return;
         }

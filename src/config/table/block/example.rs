@@ -83,7 +83,11 @@ fn value(arguments: &str, default: &str) -> Option<String> {
         Some((kind, range)) => (kind, range.split(']').next()),
         None => (arguments.split(' ').next().unwrap_or_default(), None),
     };
-    let number = |text: &str| text.parse::<f64>().is_ok();
+    // A default need not be among what may be written.
+    let (least, most) = range.and_then(|range| range.split_once("..")).unwrap_or(("", ""));
+    let within =
+        |value: f64| !(least.parse().is_ok_and(|l: f64| value < l) || most.parse().is_ok_and(|m: f64| value > m));
+    let number = |text: &str| text.parse().is_ok_and(within);
     match kind {
         "none" => Some(String::new()),
         "BOOL" => Some("on".to_owned()),

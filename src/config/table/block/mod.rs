@@ -296,6 +296,7 @@ pub fn read_node<B: Block>(block: &mut B, node: &Node<'_>, cx: &mut Cx<'_>) {
             // What stands inside a block has its own.
             cure(
                 entry,
+                node,
                 complaints.filter(|d| d.span.is_none_or(|span| span.start <= node.span.end || node.body.is_none())),
             );
         }
@@ -330,11 +331,15 @@ fn plain<B: Block>(entry: &Entry<B>, node: &Node<'_>, list: &mut Vec<Diagnostic>
     }
 }
 
-/// Whoever complains of a line and has no cure of its own is given the keyword's: how it is written.
-fn cure<'d, B: Block>(entry: &Entry<B>, complaints: impl Iterator<Item = &'d mut Diagnostic>) {
+/// Whoever complains of a line and has no cure of its own is given the keyword's: how it is written. A line that asks for what holds
+/// without it is not needed.
+fn cure<'d, B: Block>(entry: &Entry<B>, node: &Node<'_>, complaints: impl Iterator<Item = &'d mut Diagnostic>) {
     let mut lacking = complaints.filter(|d| d.help.is_none() && d.class.level() != Level::Note).peekable();
     if lacking.peek().is_some() {
-        let help = example(entry.keyword, &(entry.facts)().arguments, entry.default);
+        let help = match node.args.as_slice() {
+            [word] if word.text == entry.default => format!("remove the line: {} is what holds without it", word.text),
+            _ => example(entry.keyword, &(entry.facts)().arguments, entry.default),
+        };
         lacking.for_each(|complaint| complaint.help = Some(help.clone()));
     }
 }
