@@ -66,7 +66,10 @@ pub fn of(snapshot: &Snapshot, instance: &Instance) -> Vec<Alarm> {
     refused(snapshot, instance, &mut found);
     for fault in &instance.faults {
         let alarm = Alarm::new("fault", format!("in FAULT: {}", view::fault(fault)));
-        let alarm = alarm.why("it takes no address until that is gone, and returns by itself then");
+        let alarm = alarm.why(match view::is_configured(fault) {
+            true => "it takes no address until the file is corrected and read again",
+            false => "it takes no address until that is gone, and returns by itself then",
+        });
         found.push(match view::cure(fault) {
             Some(cure) => alarm.cure(cure),
             None => alarm,

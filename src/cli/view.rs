@@ -246,12 +246,18 @@ impl Snapshot {
 }
 
 impl Instance {
-    /// Why it is in its state, in words.
+    /// Why it came into its state, in words; of a fault that is over while another one goes on, that too.
     pub fn reason(&self, snapshot: &Snapshot) -> String {
         let name = |id: InstanceId| {
             snapshot.instances.get(id.index()).map_or_else(|| "another member".to_owned(), |i| i.name.clone())
         };
-        said(&self.why, |why: &Cause| words::cause(why, name))
+        let reason = said(&self.why, |why: &Cause| words::cause(why, name));
+        let now: Vec<Fault> = self.faults.iter().flat_map(|fault| serde_json::from_value(fault.clone())).collect();
+        let over = match serde_json::from_value(self.why.clone()) {
+            Ok(Cause::Faulted(then)) => !then.is_empty() && !now.is_empty() && !then.iter().any(|f| now.contains(f)),
+            _ => false,
+        };
+        if over { reason + ", which is over" } else { reason }
     }
     /// Others that speak as MASTER while this one is MASTER.
     pub fn rivals_now(&self) -> impl Iterator<Item = &Rival> {
@@ -312,6 +318,11 @@ fn said<T: serde::de::DeserializeOwned>(value: &Value, words: impl Fn(&T) -> Str
 /// A [`Fault`] in words.
 pub fn fault(value: &Value) -> String {
     said(value, words::fault)
+}
+
+/// Whether a fault is one of the configuration, which stays until that is another one.
+pub fn is_configured(value: &Value) -> bool {
+    matches!(serde_json::from_value(value.clone()), Ok(Fault::Config(_)))
 }
 
 /// What to do about a fault.

@@ -3,7 +3,16 @@
 //! For people's questions (`vipctl status`, `vipctl doctor`), never for the protocol: what the engine goes by is the
 //! netlink thread's. The call may wait for the kernel's routing lock, so it belongs on no thread that must not wait.
 
+use nix::net::if_::InterfaceFlags;
+use std::collections::BTreeMap;
 use std::net::IpAddr;
+
+/// The interfaces of the calling thread's network namespace, and whether each is up and has what it needs to carry packets.
+pub fn links() -> BTreeMap<String, bool> {
+    let Ok(list) = nix::ifaddrs::getifaddrs() else { return BTreeMap::new() };
+    let runs = InterfaceFlags::IFF_UP | InterfaceFlags::IFF_RUNNING;
+    list.map(|entry| (entry.interface_name, entry.flags.contains(runs))).collect()
+}
 
 /// (interface, address) of everything configured in the calling thread's network namespace; nothing if the kernel does not
 /// say.

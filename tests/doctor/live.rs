@@ -156,6 +156,36 @@ fn a_script_that_others_could_change() {
     });
 }
 
+/// Most files from the field have no script security, and their scripts run: a problem that is none hides those that are.
+#[test]
+fn a_script_without_script_security_runs() {
+    let script = "vrrp_script chk {\n    script \"/etc/keepalived/chk\"\n}\n";
+    let conf = format!(
+        "{script}{}",
+        PLAIN.replace("priority 100\n", "priority 100\n    track_script {\n        chk\n    }\n")
+    );
+    with_machine("doc-open", &conf, |m| {
+        m.write("/etc/keepalived/chk", "#!/bin/sh\n", 0o755);
+        let seen = doctor(m);
+        let finding = seen.iter().find(|c| c.check == "script-security").unwrap_or_else(|| panic!("{seen:#?}"));
+        assert!(finding.why.contains("they run"), "{finding:#?}");
+        assert!(seen.iter().all(|c| c.weight != "problem"), "{seen:#?}");
+    });
+}
+
+/// `nsenter -n` and some containers leave the sysfs of another network namespace, or none.
+#[test]
+fn interfaces_are_asked_of_the_kernel() {
+    with_machine("doc-sysfs", PLAIN, |m| {
+        m.must("mount -t tmpfs none /sys");
+        let seen = doctor(m);
+        assert!(seen.iter().all(|c| c.check != "interface" && c.check != "own-address"), "{seen:#?}");
+        m.must("ip link set eth0 down");
+        let seen = doctor(m);
+        assert!(seen.iter().any(|c| c.what.contains("interface eth0 is down")), "{seen:#?}");
+    });
+}
+
 #[test]
 fn an_interface_that_is_called_otherwise_or_is_down() {
     with_machine("doc-link", &PLAIN.replace("eth0", "eth1"), |m| {

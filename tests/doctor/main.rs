@@ -22,7 +22,9 @@ use serde_json::Value;
 #[derive(Clone, Debug)]
 struct Complaint {
     check: String,
+    weight: String,
     what: String,
+    why: String,
     cure: String,
 }
 
@@ -36,6 +38,12 @@ fn complaints(json: &str, also_notes: bool) -> Vec<Complaint> {
         "note" => also_notes,
         _ => false,
     };
-    let complaint = |f: &Value| Complaint { check: text(f, "check"), what: text(f, "what"), cure: text(f, "cure") };
+    let complaint = |f: &Value| Complaint {
+        check: text(f, "check"),
+        weight: text(f, "weight"),
+        what: text(f, "what"),
+        why: text(f, "why"),
+        cure: text(f, "cure"),
+    };
     findings.iter().filter(bad).map(complaint).collect()
 }

@@ -40,6 +40,18 @@ pub trait Machine {
     fn exists(&self, path: &str) -> bool;
     /// Names in a directory, sorted; empty when it is absent.
     fn list(&self, path: &str) -> Vec<String>;
+    /// Names of the network interfaces of this network namespace, sorted.
+    fn links(&self) -> Vec<String> {
+        self.list(LINKS)
+    }
+    /// Whether an interface is up, in the kernel's words (`operstate`); `None` where it does not say.
+    fn link_state(&self, name: &str) -> Option<String> {
+        self.read(&format!("{LINKS}/{name}/operstate")).map(|state| state.trim().to_owned())
+    }
+    /// The kernel's number of an interface.
+    fn link_index(&self, name: &str) -> Option<String> {
+        self.read(&format!("{LINKS}/{name}/ifindex")).map(|index| index.trim().to_owned())
+    }
     /// Runs a command; `None` when it is not installed or must not be run.
     fn run(&self, argv: &[&str]) -> Option<Ran>;
     /// (interface, address) of everything configured.
@@ -49,6 +61,9 @@ pub trait Machine {
     /// `uname -r`.
     fn kernel(&self) -> String;
 }
+
+/// What sysfs says of interfaces. It is that of the namespace in which it was mounted, which `nsenter` and containers may have left.
+const LINKS: &str = "/sys/class/net";
 
 /// This machine, or one whose root is mounted at a directory (then nothing is run and no address is known).
 #[derive(Clone, Debug)]
@@ -107,6 +122,28 @@ impl Machine for Mounted {
             .unwrap_or_default();
         names.sort();
         names
+    }
+    fn links(&self) -> Vec<String> {
+        match &self.root {
+            Some(_) => self.list(LINKS),
+            None => crate::kernel::addresses::links().into_keys().collect(),
+        }
+    }
+    fn link_state(&self, name: &str) -> Option<String> {
+        let said = || std::fs::read_to_string(self.path(&format!("{LINKS}/{name}/operstate"))).ok();
+        if self.root.is_some()
+            || self.link_index(name) == self.read(&format!("{LINKS}/{name}/ifindex")).map(|i| i.trim().to_owned())
+        {
+            return said().map(|state| state.trim().to_owned());
+        }
+        let runs = *crate::kernel::addresses::links().get(name)?;
+        Some(if runs { "up" } else { "down" }.to_owned())
+    }
+    fn link_index(&self, name: &str) -> Option<String> {
+        match &self.root {
+            Some(_) => self.read(&format!("{LINKS}/{name}/ifindex")).map(|index| index.trim().to_owned()),
+            None => nix::net::if_::if_nametoindex(name).ok().map(|index| index.to_string()),
+        }
     }
     fn run(&self, argv: &[&str]) -> Option<Ran> {
         let (program, rest) = argv.split_first()?;

@@ -189,21 +189,31 @@ fn configuration(file: &str, usable: bool, diagnostics: &Diagnostics) -> Finding
     let errors = diagnostics.list.iter().filter(|d| d.class.level() == Level::Error).count();
     let warnings = diagnostics.list.iter().filter(|d| d.class.level() == Level::Warning).count();
     let say = |weight, what: String| Finding::new(weight, "configuration", what).cure(format!("vipctl check {file}"));
+    let counted = |n: usize, what: &str| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
+    // Scripts without script security run all the same.
+    let only_security = diagnostics.list.iter().all(|d| d.class.level() != Level::Error || d.class == Class::Security);
     match (errors, warnings) {
         (0, 0) if !usable => say(Weight::Problem, format!("{file} cannot be used")),
         (0, 0) => Finding::new(Weight::Good, "configuration", format!("{file} has no mistakes")),
-        (0, n) => say(Weight::Note, format!("{file}: {n} warnings")),
-        (n, _) => say(Weight::Problem, format!("{file}: {n} errors")),
+        (0, n) => say(Weight::Note, format!("{file}: {}", counted(n, "warning"))),
+        (n, _) if only_security => say(Weight::Warning, format!("{file}: {}", counted(n, "error"))),
+        (n, _) => say(Weight::Problem, format!("{file}: {}", counted(n, "error"))),
     }
 }
 
-/// Scripts that would not run: the most frequent reason for "it does not fail over".
+/// Scripts that would not run: the most frequent reason for "it does not fail over". What others can read or change is said as
+/// well, and runs.
 fn script_security(diagnostics: &Diagnostics) -> Vec<Finding> {
     let findings = diagnostics.list.iter().filter_map(|d| {
         let path = d.message.split('`').nth(1).unwrap_or("SCRIPT");
-        let cure = if d.class == Class::Security {
-            d.help.clone()?
-        } else if d.message.contains("belongs to uid") || d.message.contains("can be written by others") {
+        if d.class == Class::Security {
+            let finding = Finding::new(Weight::Warning, "script-security", d.message.clone()).cure(d.help.clone()?);
+            return Some(match d.message.contains("script security") {
+                true => finding.why("they run, and so would one that others than root can change"),
+                false => finding,
+            });
+        }
+        let cure = if d.message.contains("belongs to uid") || d.message.contains("can be written by others") {
             format!("chown root:root {path}; chmod go-w {path}")
         } else if d.message.contains("cannot be executed by uid") {
             format!("chmod a+rx {path}")

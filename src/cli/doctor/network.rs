@@ -9,7 +9,7 @@ use crate::wire::Family;
 
 /// Every interface that the configuration names is there, is up, and can do what is asked of it.
 pub fn interfaces(case: &Case<'_>, found: &mut Vec<Finding>) {
-    let present = case.machine.list("/sys/class/net");
+    let present = case.machine.links();
     let made: Vec<&str> = case.instances().iter().filter_map(made_by_us).collect();
     let mut names = case.interfaces();
     for instance in case.instances() {
@@ -35,7 +35,7 @@ pub fn interfaces(case: &Case<'_>, found: &mut Vec<Finding>) {
             });
             continue;
         }
-        match case.machine.read(&format!("/sys/class/net/{name}/operstate")).as_deref().map(str::trim) {
+        match case.machine.link_state(name).as_deref() {
             Some("down") => found.push(
                 Finding::new(Weight::Problem, "interface", format!("interface {name} is down"))
                     .why("its instances are in FAULT")
@@ -67,8 +67,8 @@ pub fn networkd(case: &Case<'_>, found: &mut Vec<Finding>) {
     }
     for name in case.interfaces() {
         let name = name.as_str();
-        let Some(index) = case.machine.read(&format!("/sys/class/net/{name}/ifindex")) else { continue };
-        let Some(link) = case.machine.read(&format!("/run/systemd/netif/links/{}", index.trim())) else { continue };
+        let Some(index) = case.machine.link_index(name) else { continue };
+        let Some(link) = case.machine.read(&format!("/run/systemd/netif/links/{}", index)) else { continue };
         if setting(&link, None, "ADMIN_STATE").is_none_or(|state| state == "unmanaged") {
             continue;
         }
@@ -176,8 +176,8 @@ pub fn network_manager(case: &Case<'_>, found: &mut Vec<Finding>) {
     }
     for name in case.interfaces() {
         let name = name.as_str();
-        let Some(index) = case.machine.read(&format!("/sys/class/net/{name}/ifindex")) else { continue };
-        let Some(state) = case.machine.read(&format!("/run/NetworkManager/devices/{}", index.trim())) else { continue };
+        let Some(index) = case.machine.link_index(name) else { continue };
+        let Some(state) = case.machine.read(&format!("/run/NetworkManager/devices/{}", index)) else { continue };
         let managed = setting(&state, Some("device"), "managed");
         if managed.as_deref() == Some("false") || setting(&state, Some("device"), "connection-uuid").is_none() {
             continue;

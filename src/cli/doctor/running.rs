@@ -91,10 +91,8 @@ pub fn what_it_says(case: &Case<'_>, found: &mut Vec<Finding>) {
             }
             if found.len() == before {
                 let count = snapshot.instances.len();
-                let what = format!(
-                    "the daemon (pid {}) answers and sees nothing wrong with its {count} instances",
-                    snapshot.pid
-                );
+                let its = if count == 1 { "instance".to_owned() } else { format!("{count} instances") };
+                let what = format!("the daemon (pid {}) answers and sees nothing wrong with its {its}", snapshot.pid);
                 found.push(Finding::new(Weight::Good, "daemon", what));
             }
         }
@@ -122,7 +120,7 @@ pub fn sources(case: &Case<'_>, found: &mut Vec<Finding>) {
             continue;
         }
         let Some(name) = instance.interface.as_ref().map(|name| name.as_str()) else { continue };
-        let there = case.machine.exists(&format!("/sys/class/net/{name}"));
+        let there = case.machine.links().iter().any(|link| link == name);
         let own = |(on, address): &(String, IpAddr)| {
             on == name && Family::of(address) == instance.family && !claimed.contains(address)
         };

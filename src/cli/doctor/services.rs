@@ -4,6 +4,7 @@ use super::Case;
 use super::Finding;
 use super::Weight;
 use super::running::Asked;
+use crate::cli::view;
 use crate::spec::{Auth, Replay, VirtualLink};
 use crate::wire::Family;
 
@@ -12,7 +13,13 @@ pub fn configuration_is_used(case: &Case<'_>, found: &mut Vec<Finding>) {
     if case.instances().is_empty() {
         found.push(Finding::new(Weight::Note, "configuration", "no vrrp_instance: no address is kept by this machine"));
     }
-    for instance in case.instances().iter().filter(|i| i.config_fault.is_some()) {
+    let told = |name: &str| match &case.asked {
+        Asked::Answers(snapshot) => {
+            snapshot.instances.iter().any(|i| &*i.name == name && i.faults.iter().any(view::is_configured))
+        }
+        _ => false,
+    };
+    for instance in case.instances().iter().filter(|i| i.config_fault.is_some() && !told(&i.name)) {
         let reason = instance.config_fault.as_deref().unwrap_or_default();
         found.push(
             Finding::new(
