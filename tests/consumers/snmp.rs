@@ -281,6 +281,51 @@ fn a_manager_sees_what_keepalived_shows() {
     }
 }
 
+/// What is knowingly shown otherwise and needs a configuration of its own: no mail relay, adverts that come from another address than
+/// the interface's first, programs that cannot be run, a file that only a check of a server reads.
+#[test]
+fn a_manager_sees_otherwise_what_keepalived_shows_wrongly() {
+    let original = Path::new("/usr/sbin/keepalived");
+    if !ready() || !tools_are_there() || !original.exists() {
+        return;
+    }
+    let walk = |program: &Path| {
+        let ground = ground();
+        ip(&format!("-n {} addr add 10.0.0.2/24 dev eth0", ground.name));
+        let tools = Tools::start(&ground);
+        ground.configure(&include_str!("snmp/otherwise.conf").replace("TMP", &ground.directory.display().to_string()));
+        let daemon = ground.start_program(program, "-P -D");
+        daemon.wait_for("the master over SNMP", || tools.states() == ["2"]);
+        let mut walk = tools.walk("snmpwalk");
+        assert_eq!(daemon.stop().code(), Some(0));
+        let here = ground.directory.display().to_string();
+        walk.values_mut().for_each(|value| *value = value.replace(&here, ""));
+        walk
+    };
+    let (theirs, ours) = (walk(original), walk(Path::new(env!("CARGO_BIN_EXE_vipd"))));
+    let names: BTreeSet<&String> = theirs.keys().chain(ours.keys()).collect();
+    let is_known = |oid: &str| DIFFERS.iter().any(|(front, end, _)| oid.starts_with(front) && oid.ends_with(end));
+    let other = names.into_iter().filter(|oid| !is_known(oid) && ours.get(*oid) != theirs.get(*oid));
+    let value = |walk: &BTreeMap<String, String>, oid: &String| walk.get(oid).cloned().unwrap_or_default();
+    let found: Vec<_> = other.map(|oid| (oid.as_str(), value(&theirs, oid), value(&ours, oid))).collect();
+    let own = |column: &str| format!(".1.3.6.1.4.1.9586.100.5.{column}");
+    let (none, yes, no) = ("", "INTEGER: 1", "INTEGER: 2");
+    let expected = [
+        (".1.3.6.1.2.1.68.1.3.1.8.3.51".to_owned(), "IpAddress: 10.0.0.1", "IpAddress: 10.0.0.2"),
+        (own("1.3.1.0"), "INTEGER: 2", "INTEGER: 0"),
+        (own("2.1.1.5.1"), yes, no),
+        (own("2.13.1.2.1"), none, "STRING: \"level\""),
+        (own("2.13.1.3.1"), none, "STRING: \"/level\""),
+        (own("2.13.1.4.1"), none, "INTEGER: 12"),
+        (own("2.13.1.5.1"), none, "INTEGER: 1"),
+        (own("2.13.1.6.1"), none, "INTEGER: 2"),
+        (own("2.3.1.21.1"), yes, no),
+    ];
+    let expected: Vec<_> =
+        expected.iter().map(|(oid, theirs, ours)| (oid.as_str(), (*theirs).to_owned(), (*ours).to_owned())).collect();
+    assert_eq!(found, expected);
+}
+
 /// Whoever was to be told is gone: snmpd sends into nothing, and vipd neither waits nor stops answering.
 #[test]
 fn a_trap_sink_that_is_gone_is_missed_by_nobody() {
