@@ -1,6 +1,6 @@
 //! What is so before the daemon starts is so in its first state and its first advert.
 
-use crate::ground::{Ground, instance, ready};
+use crate::ground::{Ground, instance, ip, ready};
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::os::fd::AsRawFd;
@@ -118,5 +118,29 @@ fn trouble_of_the_first_configuration_names_its_instance() {
     ground.configure(&(on("A", 1, "vb") + &on("B", 2, "va")));
     let daemon = ground.start("");
     daemon.wait_for_log("(A) va: vb is already there as va");
+    assert_eq!(daemon.stop().code(), Some(0));
+}
+
+/// An operator's rules go by the name that he chose: one that is made up gives way, whichever instance comes first.
+#[test]
+fn a_name_that_is_asked_for_is_not_given_to_another() {
+    if !ready() {
+        return;
+    }
+    let ground = Ground::new();
+    let with = |name: &str, id: u8, vmac: &str| {
+        instance(name, id, &format!("10.9.0.1{id}/24")).replace("priority", &format!("{vmac}\n priority"))
+    };
+    ground.configure(&(with("A", 1, "use_vmac") + &with("B", 2, "use_vmac vrrp.1")));
+    let daemon = ground.start("");
+    let has = |link: &str, mac: &str| {
+        ip(&format!("-n {} -o link", ground.name)).lines().any(|l| l.contains(link) && l.contains(mac))
+    };
+    daemon.wait_for("both VMACs", || has("vrrp.1@", "00:00:5e:00:01:02") && has("vrrp1.1@", "00:00:5e:00:01:01"));
+    // Who has a name keeps it: nothing is taken from under a master by a reload.
+    ground.configure(&(with("A", 1, "use_vmac") + &with("B", 2, "use_vmac vrrp1.1")));
+    daemon.signal(libc::SIGHUP);
+    daemon.wait_for_log("Reload complete");
+    assert!(has("vrrp1.1@", "00:00:5e:00:01:01"), "{}", daemon.log_text());
     assert_eq!(daemon.stop().code(), Some(0));
 }

@@ -129,6 +129,12 @@ impl Thread {
                 }
             }
         }
+        if wishes.iter().any(|(_, wanted)| wanted.name.is_some()) {
+            // A name that is made up must not be one that another asks for; who has one keeps it.
+            wishes.sort_by_cached_key(|(_, wanted)| {
+                wanted.name.is_none() && !virtual_link::is_there(wanted, &self.links)
+            });
+        }
         let mut shared: Vec<(Wanted, IfName)> = Vec::new();
         let (mut any_made, mut told) = (false, BTreeSet::new());
         for (key, mut wanted) in wishes {

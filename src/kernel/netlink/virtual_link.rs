@@ -183,6 +183,11 @@ pub fn ensure(
     Ok(Made { name, new, note })
 }
 
+/// Whether an interface is there that [`ensure`] would take over.
+pub fn is_there(wanted: &Wanted, links: &Links) -> bool {
+    links.named(&wanted.parent).is_some_and(|parent| links.known().any(|known| fits(known, wanted, parent)))
+}
+
 /// # Errors
 /// What the kernel says; an interface that is gone already is none.
 pub fn remove(index: u32, channel: &mut Channel) -> Result<(), NetlinkError> {
