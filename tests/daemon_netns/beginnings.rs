@@ -144,3 +144,21 @@ fn a_name_that_is_asked_for_is_not_given_to_another() {
     assert!(has("vrrp1.1@", "00:00:5e:00:01:01"), "{}", daemon.log_text());
     assert_eq!(daemon.stop().code(), Some(0));
 }
+
+#[test]
+fn the_address_that_an_ipv6_vmac_speaks_from_is_for_nobody_else() {
+    if !ready() {
+        return;
+    }
+    let ground = Ground::new();
+    ground.configure(&instance("A", 6, "fe80::66/64").replace("priority", "use_vmac\n priority"));
+    let daemon = ground.start("");
+    let own = || ip(&format!("-n {} -o -6 addr show dev vrrp.6", ground.name));
+    daemon.wait_for("a link-local address", || {
+        own().lines().any(|l| l.contains("inet6 fe80::") && !l.contains("fe80::66"))
+    });
+    let shown = own();
+    let spoken = shown.lines().find(|l| !l.contains("fe80::66")).unwrap_or_default();
+    assert!(spoken.contains("nodad") && spoken.contains("deprecated"), "{shown}");
+    assert_eq!(daemon.stop().code(), Some(0));
+}

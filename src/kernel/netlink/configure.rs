@@ -262,7 +262,12 @@ impl Thread {
             own.push(*address);
         }
         for (ip, prefix) in own {
-            let mut message = address::message(&crate::spec::VirtualAddress::plain(ip, prefix), index);
+            let mut own = crate::spec::VirtualAddress::plain(ip, prefix);
+            if ip.is_ipv6() && matches!(wanted.kind, Kind::Vmac { .. }) {
+                // Deprecated, as with keepalived: nothing else on this machine is to speak from it.
+                own.preferred_lifetime = Some(0);
+            }
+            let mut message = address::message(&own, index);
             // Of the interface's own, not one of the virtual ones: without our mark.
             message.attributes.retain(|attribute| !matches!(attribute, AddressAttribute::Protocol(_)));
             if ip.is_ipv6() {
