@@ -14,8 +14,10 @@
 //!
 //! Every row and both tables take about 25 minutes. A row is named by what is done. `crash` and `graceful` (the master is killed, or stopped), `cpu`, `calls` (system calls,
 //! by strace), `reload` and `scrape` (metrics are asked for ten times a second) have instances, addresses of each and
-//! advert interval; `cadence` has the interval, how many processes beside do nothing but count, and for how many seconds
-//! it is listened (8 otherwise; `cadence:0.01:0:3600` is an hour); `test` (`-t`) has instances; then there are `heal` and `start`. What has one number more (`scripts`, `files`, `peers`, `begin`, `again`) stands in
+//! advert interval; `cadence` has the interval, how many processes beside do nothing but count, for how many seconds it is
+//! listened (8 otherwise; `cadence:0.01:0:3600` is an hour), and the daemons' real-time priority (none otherwise); `test`
+//! (`-t`) has instances; then there are `heal` and `start`. What has one number more (`scripts`, `files`, `peers`, `begin`,
+//! `again`) stands in
 //! benches/takeover/growth.rs. Two servers and an observer in network namespaces; the observer is a
 //! packet socket on the bridge between them, so that both daemons are judged by what a client would see, with the
 //! kernel's time stamps. "Late" is counted from the deadline that the RFC gives the backup: the last advert heard plus the
@@ -42,7 +44,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// What is measured when nothing is asked for.
-const ROWS: [&str; 20] = [
+const ROWS: [&str; 21] = [
     "crash:1:1:0.1",
     "crash:255:4:1",
     "graceful:1:1:0.1",
@@ -57,6 +59,7 @@ const ROWS: [&str; 20] = [
     "cpu:4080:1:0.1",
     "cadence:0.01:0",
     "cadence:0.01:4",
+    "cadence:0.01:4:8:50",
     "scrape:50:1:0.01",
     "heal",
     "reload:255:4:0.1",
@@ -241,7 +244,7 @@ fn measure(row: &str, program: &std::path::Path) -> Vec<Figure> {
         "cpu" => work::cost(size, program),
         "cadence" => {
             let time = parts.get(3).map_or(work::A_WHILE, |_| Duration::from_secs_f64(number(3)));
-            work::cadence(number(1), number(2) as usize, time, program)
+            work::cadence(number(1), number(2) as usize, time, parts.get(4).map(|_| number(4) as u32), program)
         }
         "scrape" => work::scrape(size, program),
         "heal" => work::heal(program),

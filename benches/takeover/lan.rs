@@ -93,9 +93,15 @@ impl Lan {
 
     /// Both, the better one first; each has settled.
     pub fn pair(&mut self, program: &Path, size: Size) {
-        self.start(0, program, &configuration(0, size));
+        self.pair_with(program, size, "");
+    }
+
+    /// The same, with more lines in `global_defs`.
+    pub fn pair_with(&mut self, program: &Path, size: Size, more: &str) {
+        let with = |position| configuration(position, size).replacen("{\n", &format!("{{\n{more}"), 1);
+        self.start(0, program, &with(0));
         self.settle(size.on_the_first_link());
-        self.start(1, program, &configuration(1, size));
+        self.start(1, program, &with(1));
         self.watch(Duration::from_secs(4), |_| false);
     }
 

@@ -193,10 +193,12 @@ pub fn scrape(size: Size, program: &Path) -> Vec<Figure> {
 }
 
 /// Gaps between adverts for so long, with so many processes beside that do nothing but count, and whether they add up: what
-/// the last advert lacks to its place in a schedule that begins with the first.
-pub fn cadence(interval: f64, hogs: usize, time: Duration, program: &Path) -> Vec<Figure> {
+/// the last advert lacks to its place in a schedule that begins with the first. With a real-time priority the daemons have
+/// their memory locked as well: pages that the kernel took away cost more than anything that they wait for.
+pub fn cadence(interval: f64, hogs: usize, time: Duration, real_time: Option<u32>, program: &Path) -> Vec<Figure> {
     let mut lan = Lan::new(1);
-    lan.pair(program, Size(1, 1, interval));
+    let more = real_time.map(|priority| format!("  vrrp_rt_priority {priority}\n  vrrp_no_swap\n")).unwrap_or_default();
+    lan.pair_with(program, Size(1, 1, interval), &more);
     let count = || Command::new("sh").args(["-c", "while :; do :; done"]).spawn();
     let mut beside: Vec<_> = (0..hogs).filter_map(|_| count().ok()).collect();
     std::thread::sleep(Duration::from_millis(500));
