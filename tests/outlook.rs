@@ -52,6 +52,51 @@ impl Dice {
     }
 }
 
+/// What few installations have: BFD, VMACs, other intervals, trackers of a group.
+struct Rare {
+    /// The server that waits at its start.
+    late: Option<usize>,
+    /// Each server says another interval.
+    unequal: bool,
+    /// Lines inside the group, and inside each instance.
+    group: String,
+    lines: Vec<String>,
+    /// How each instance tracks the file, where not as usual.
+    files: Vec<&'static str>,
+}
+
+impl Rare {
+    fn of(number: usize, instances: usize, grouped: bool) -> Rare {
+        let mut dice = Dice::of(number + 1_000_000);
+        let late = dice.one_in(6).then(|| dice.below(2));
+        let unequal = dice.one_in(5);
+        let group = match dice.below(6) {
+            0 if grouped => " track_script {\n  chk\n }\n",
+            1 if grouped => " track_bfd {\n  gw\n }\n",
+            2 if grouped => " track_interface {\n  eth8\n }\n",
+            3 if grouped => " track_file {\n  file\n }\n",
+            _ => "",
+        };
+        let mut line = || {
+            let session = dice.of_list(&["", "", "", "gw", "gw weight -60", "gw weight 30", "gw weight 40 reverse"]);
+            let vmac = dice.of_list(&["", "", "", " use_vmac\n"]);
+            let held = dice.of_list(&["", "", "", " dont_track_primary\n", " lower_prio_no_advert true\n"]);
+            format!(" track_bfd {{\n  {session}\n }}\n{vmac}{held}")
+        };
+        let lines = (0..instances).map(|_| line()).collect();
+        let files = (0..instances)
+            .map(|_| match dice.below(8) {
+                0 => "file weight -2",
+                1 => "file weight 50",
+                2 => "file weight 30 reverse",
+                3 => "file weight 0",
+                _ => "",
+            })
+            .collect();
+        Rare { late, unequal, group: group.to_owned(), lines, files }
+    }
+}
+
 /// Servers of one installation: two or three, one or two instances, with everything that decides who takes over.
 fn servers(number: usize) -> Vec<(String, String)> {
     let mut dice = Dice::of(number);
@@ -87,15 +132,18 @@ fn servers(number: usize) -> Vec<(String, String)> {
     // Who is best for the second instance; one that owns its addresses; what only the first server says.
     let (crossed, owner, lonely) = (dice.one_in(3), dice.one_in(6), dice.one_in(4));
     let starts = dice.of_list(&["", "", "first", "all"]);
+    let rare = Rare::of(number, instances, grouped);
     let mut all = Vec::new();
     for at in 0..count {
-        let mut text = String::from("global_defs {\n script_user root\n}\n");
+        let delay = if rare.late == Some(at) { " vrrp_startup_delay 6\n" } else { "" };
+        let mut text = format!("global_defs {{\n script_user root\n{delay}}}\n");
+        text += "bfd_instance gw {\n neighbor_ip 10.0.9.254\n}\n";
         text += "vrrp_script chk {\n script /usr/bin/true\n interval 1\n timeout 2\n fall 2\n rise 1\n}\n";
         text += "vrrp_script other {\n script /usr/bin/true\n interval 2\n fall 1\n rise 1\n}\n";
         text += "vrrp_track_file file {\n file /etc/passwd\n}\nvrrp_track_process prog {\n process haproxy\n}\n";
         if grouped {
             let tracking = if weighted { "sync_group_tracking_weight\n" } else { "" };
-            text += &format!("vrrp_sync_group G {{\n group {{\n V1\n V2\n }}\n {tracking}}}\n");
+            text += &format!("vrrp_sync_group G {{\n group {{\n V1\n V2\n }}\n {tracking}{}}}\n", rare.group);
         }
         for n in 1..=instances {
             let place = if crossed && n == 2 { count - 1 - at } else { at };
@@ -103,7 +151,9 @@ fn servers(number: usize) -> Vec<(String, String)> {
             let hold = if priority == 255 || (lonely && at > 0) { "" } else { hold[n - 1] };
             text +=
                 &format!("vrrp_instance V{n} {{\n interface eth{n}\n virtual_router_id {n}\n priority {priority}\n");
-            text += &format!(" version {version}\n advert_int {advert}\n {hold}\n");
+            let own = if version == 3 && rare.unequal { ["1", "0.5", "0.2"][at] } else { advert };
+            text += &format!(" version {version}\n advert_int {own}\n {hold}\n");
+            text += &rare.lines[n - 1];
             let [program, turned, word] = if lonely && at > 0 { [""; 3] } else { more[n - 1] };
             let word = if word.contains("accept") && version == 2 { "" } else { word };
             text += &format!(" {word}\n");
@@ -116,6 +166,7 @@ fn servers(number: usize) -> Vec<(String, String)> {
                 text += &format!(" unicast_src_ip 10.0.{n}.{}\n unicast_peer {{\n{} }}\n", at + 1, peers.concat());
             }
             let [script, other, interface, file] = ties[n - 1];
+            let file = if rare.files[n - 1].is_empty() { file } else { rare.files[n - 1] };
             text += &format!(
                 " track_script {{\n  {}\n  {other}\n }}\n track_interface {{\n  {interface}\n }}\n",
                 if turned.is_empty() { script } else { turned }
@@ -178,7 +229,10 @@ fn the_outlook_is_what_simulate_plays() {
         let named: Vec<(String, Spec)> = texts.iter().map(|(name, text)| (name.clone(), spec(text))).collect();
         let files: Vec<String> = texts.iter().map(|(name, _)| format!("{name}.conf")).collect();
         let told = outlook(&named, &files);
-        assert_eq!(told.left_out, 0, "installation {number}");
+        // Three fast servers with everything cost more than the budget: what is left out is said.
+        let said =
+            told.lines.iter().any(|line| line.contains(&format!("{} more failures were not played", told.left_out)));
+        assert!(told.left_out == 0 || said, "installation {number}: {:?}", told.lines);
         plays += told.plays.len();
         moves += told.plays.iter().filter(|played| !played.moves.is_empty()).count();
         for played in &told.plays {
