@@ -1,7 +1,7 @@
 //! Tracked files: inotify on their directories, and the number in them.
 //!
 //! The directory is watched, not the file: editors and `mv` put a new file in the place of the old one. A symbolic link
-//! is followed once, at the start. Whatever touches a file system is done aside, a file at a time: one whose file system
+//! is followed once, at the start. A directory that is taken away is looked for each second. Whatever touches a file system is done aside, a file at a time: one whose file system
 //! does not answer keeps nobody waiting, neither the others nor whoever asks how things stand.
 
 use super::aside::aside;
@@ -16,11 +16,11 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout_at};
 
 /// As much of a file as is looked at.
 const LONGEST: u64 = 127;
-/// When too much is done aside already, when to try again.
+/// When too much is done aside already, or a folder is gone, when to try again.
 const ROOM_AGAIN: Duration = Duration::from_secs(1);
 
 /// Watches all tracked files.
@@ -32,6 +32,8 @@ pub struct FileWatch {
     files: Vec<Tracked>,
     /// The last slot that was given away.
     slots: u64,
+    /// When what had to wait is tried next.
+    next_try: Instant,
     news: VecDeque<(FileId, i32)>,
     looked: mpsc::UnboundedReceiver<(u64, Looked)>,
     tell: mpsc::UnboundedSender<(u64, Looked)>,
@@ -56,6 +58,8 @@ struct Tracked {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 enum Look {
     Read,
+    /// Its folder was taken away: finding it again, watching it, reading it. What an operator has written into a new one stays.
+    Return,
     /// Everything: finding its place, watching it, giving it its first value, reading it.
     Whole,
 }
@@ -101,6 +105,7 @@ impl FileWatch {
             folders: HashMap::new(),
             files: Vec::new(),
             slots: 0,
+            next_try: Instant::now(),
             news: VecDeque::new(),
             looked,
             tell,
@@ -115,7 +120,11 @@ impl FileWatch {
             // What is under way for a file goes on: a file system that does not answer is not asked once a reload.
             let same = before.iter().position(|file| file.spec.path == spec.path);
             let mut file = match same.map(|at| before.swap_remove(at)) {
-                Some(file) => Tracked { id, spec: spec.clone(), failed: None, ..file },
+                // Looking at all of it includes what was to be tried later.
+                Some(file) => {
+                    let again = file.again.filter(|_| file.looking.is_some());
+                    Tracked { id, spec: spec.clone(), failed: None, again, ..file }
+                }
                 None => {
                     self.slots += 1;
                     let (slot, spec) = (self.slots, spec.clone());
@@ -161,8 +170,9 @@ impl FileWatch {
             }
             tokio::select! {
                 Some((slot, looked)) = self.looked.recv() => self.take_looked(slot, looked),
-                () = sleep(ROOM_AGAIN), if self.files.iter().any(|file| file.again.is_some() && file.looking.is_none()) => {
-                    self.start_postponed();
+                () = sleep_until(self.next_try), if self.files.iter().any(|file| file.again.is_some() && file.looking.is_none()) => {
+                    self.next_try = Instant::now() + ROOM_AGAIN;
+                    self.start_postponed(true);
                 }
                 Some(event) = self.stream.next() => if let Ok(event) = event {
                     self.take(&event);
@@ -186,13 +196,19 @@ impl FileWatch {
             };
             let here = folder.as_ref() == Some(own);
             if here && folder_gone {
+                // A service that is started once more makes its folder of /run again: until then there is no file.
                 self.say(file, 0);
+                (file.place, file.again) = (None, Some(Look::Return));
             } else if lost || (here && event.name.as_ref() == Some(name)) {
                 // A file that went may be there again already: the truth counts, not the event.
                 self.start(file, Look::Read);
             }
         }
         self.files = files;
+        if folder_gone && self.folders.remove(&event.wd).is_some() {
+            // One that was moved is still watched.
+            let _ = self.watches.remove(event.wd.clone());
+        }
     }
 
     /// Has a file looked at, or once more if that is being done.
@@ -210,7 +226,10 @@ impl FileWatch {
                 aside(words, move || drop(tell.send((slot, Looked::Read(read(&path))))))
             }
             _ => {
-                let (spec, watches) = (file.spec.clone(), self.watches.clone());
+                let (mut spec, watches) = (file.spec.clone(), self.watches.clone());
+                if what == Look::Return {
+                    spec.init = None;
+                }
                 aside(words, move || drop(tell.send((slot, Looked::Whole(find(&spec, watches))))))
             }
         };
@@ -223,11 +242,11 @@ impl FileWatch {
         }
     }
 
-    /// Those for which there was no room.
-    fn start_postponed(&mut self) {
+    /// Those for which there was no room, and if it is time for that, those whose folders were gone.
+    fn start_postponed(&mut self, returns: bool) {
         let mut files = std::mem::take(&mut self.files);
         for file in files.iter_mut().filter(|file| file.looking.is_none()) {
-            if let Some(what) = file.again.take() {
+            if let Some(what) = file.again.take_if(|what| returns || *what != Look::Return) {
                 self.start(file, what);
             }
         }
@@ -241,7 +260,7 @@ impl FileWatch {
             // A file that a reload took away.
             (None, _) => {}
             (Some(file), looked) => {
-                file.looking = None;
+                let what = file.looking.take();
                 let value = match looked {
                     Looked::Read(value) => value,
                     Looked::Whole(Ok(Found { folder, name, watch, value })) => {
@@ -251,20 +270,21 @@ impl FileWatch {
                         value.or(file.value).or(Some(0))
                     }
                     Looked::Whole(Err(error)) => {
-                        file.failed = Some(error);
+                        file.again = None;
+                        match what {
+                            Some(Look::Return) => file.again = what,
+                            _ => file.failed = Some(error),
+                        }
                         None
                     }
                 };
                 if let Some(value) = value {
                     self.say(file, value);
                 }
-                if file.place.is_none() {
-                    file.again = None;
-                }
             }
         }
         self.files = files;
-        self.start_postponed();
+        self.start_postponed(false);
     }
 
     fn say(&mut self, file: &mut Tracked, value: i32) {

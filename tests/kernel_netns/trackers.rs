@@ -83,6 +83,48 @@ fn files_tell_what_is_written_moved_and_deleted() {
     std::fs::remove_dir_all(&folder).unwrap();
 }
 
+/// As systemd does with the RuntimeDirectory= of a service that is started once more.
+#[test]
+fn a_folder_that_is_made_again_is_watched_again() {
+    let folder: PathBuf = std::env::temp_dir().join(format!("vipdk-folder-{}", std::process::id()));
+    let path = folder.join("file").to_str().unwrap().to_owned();
+    let put = |value: &str| {
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(&path, value).unwrap();
+    };
+    put("-60\n");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let mut watch = FileWatch::new().unwrap();
+        // What the file is given at the start is not put in the place of what somebody has written since.
+        let standing = watch.configure(&[file(&path, Some((-60, true)))], PATIENCE).await;
+        assert_eq!(standing.values, [(FileId(0), -60)]);
+        for round in 1..=3 {
+            std::fs::remove_dir_all(&folder).unwrap();
+            assert_eq!(within(watch.next()).await, (FileId(0), 0));
+            put(&format!("{round}\n"));
+            assert_eq!(within(watch.next()).await, (FileId(0), round));
+            std::fs::write(&path, "50\n").unwrap();
+            assert_eq!(within(watch.next()).await, (FileId(0), 50));
+        }
+        // Moved away, it is no longer the file that is meant.
+        let elsewhere = folder.with_extension("moved");
+        std::fs::rename(&folder, &elsewhere).unwrap();
+        assert_eq!(within(watch.next()).await, (FileId(0), 0));
+        std::fs::write(elsewhere.join("file"), "70\n").unwrap();
+        put("71\n");
+        assert_eq!(within(watch.next()).await, (FileId(0), 71));
+        std::fs::remove_dir_all(&elsewhere).unwrap();
+        // A reload in between.
+        std::fs::remove_dir_all(&folder).unwrap();
+        assert_eq!(within(watch.next()).await, (FileId(0), 0));
+        put("72\n");
+        let standing = watch.configure(&[file(&path, None)], PATIENCE).await;
+        assert_eq!((standing.values, standing.silent), (vec![(FileId(0), 72)], vec![]));
+    });
+    std::fs::remove_dir_all(&folder).unwrap();
+}
+
 fn process(name: &str, params: &[&str], param_match: ParamMatch) -> ProcessSpec {
     ProcessSpec {
         name: name.into(),
