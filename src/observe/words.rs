@@ -7,6 +7,7 @@
 use crate::balance::io::{Finding, Stage, Symptom};
 use crate::spec::InstanceId;
 use crate::vrrp::io::{Cause, Exit, Fault, Refusal, TrackValue};
+use nix::errno::Errno;
 
 /// Why a virtual router is in its state. `name`: what an instance is called.
 pub fn cause(why: &Cause, name: impl Fn(InstanceId) -> String) -> String {
@@ -64,21 +65,40 @@ pub fn cure(fault: &Fault) -> Option<String> {
         Fault::InterfaceDown(name) | Fault::BaseInterfaceDown(name) => {
             Some(format!("`ip link set {name} up`, or look at the cable, the bond or the switch"))
         }
-        Fault::NoSourceAddress => Some("give the interface an address, or set mcast_src_ip or unicast_src_ip".into()),
+        Fault::NoSourceAddress => Some(
+            "give the interface an address of its own (IPv6: is it switched off by disable_ipv6?), or set mcast_src_ip or \
+             unicast_src_ip"
+                .into(),
+        ),
         Fault::SourceAbsent(address) => {
             Some(format!("put {address} on an interface (`ip address`), or correct mcast_src_ip or unicast_src_ip"))
         }
         Fault::NoSocket(_) => {
             Some("raise the limit of open files (LimitNOFILE=) or give CAP_NET_RAW; it is tried every second".into())
         }
-        Fault::CannotSend(_) => {
-            Some("let IP protocol 112 out of this machine: `nft list ruleset`, `iptables -S OUTPUT`".into())
-        }
+        Fault::CannotSend(why) => Some(send_cure(why).into()),
         Fault::Tracker(name) => Some(format!("run the check of {name} by hand as its user and look at the exit code")),
         Fault::Pending(name) => Some(format!("wait for the first run of {name} to end")),
         Fault::DuplicateVrid => Some("give one of the two instances another virtual_router_id".into()),
         Fault::Config(_) => Some("`vipctl check` shows the line".into()),
         Fault::Group(name) => Some(format!("`vipctl explain {name}` says what is wrong with it")),
+    }
+}
+
+/// What helps where the kernel refuses to send, by the number in what it says.
+fn send_cure(why: &str) -> &'static str {
+    let number = why.rsplit_once("(os error ").and_then(|(_, rest)| rest.strip_suffix(')')?.parse().ok());
+    match number.map(Errno::from_raw) {
+        Some(Errno::EMSGSIZE) => {
+            "raise the interface's MTU, or put addresses into virtual_ipaddress_excluded, which adverts do not name"
+        }
+        Some(Errno::ENETUNREACH | Errno::EHOSTUNREACH) => {
+            "there is no way there: `ip route get` with the address that the log names, `ip route`, `ip neighbour`"
+        }
+        Some(Errno::ENOBUFS | Errno::ENOMEM) => {
+            "its queue is full or there is no memory: `ip -s link`, `tc -s qdisc`, the log of the kernel"
+        }
+        _ => "let IP protocol 112 out of this machine: `nft list ruleset`, `iptables -S OUTPUT`",
     }
 }
 
