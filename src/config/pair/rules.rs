@@ -210,7 +210,7 @@ impl<'a> Cx<'_, 'a> {
         };
         if !names(a.instance, b.instance) {
             let message = format!(
-                "{}: {from} does not have {to}'s address {source} among its unicast_peer, so {to} never hears {from}: both will be master",
+                "{}: {from} does not have {to}'s address {source} among its unicast_peer, so {to} never hears {from}: whenever {from} is master, {to} takes the addresses too",
                 self.name()
             );
             let help = format!("add {source} to unicast_peer of {}", a.instance.name);
