@@ -5,6 +5,7 @@
 
 use super::view::{self, Address, Instance, Snapshot, Speaker, span};
 use crate::spec::first_few;
+use crate::vrrp::io::Exit;
 
 /// How long an address may take to come or go before it is called missing or left over, in seconds.
 const MOVING: f64 = 2.0;
@@ -48,7 +49,16 @@ pub fn of_daemon(snapshot: &Snapshot) -> Vec<String> {
 /// That a check script fails.
 pub fn script(script: &view::Script) -> Option<String> {
     let how = || script.last_exit.as_ref().map_or("has not run".to_owned(), view::exit);
-    (script.good == Some(false)).then(|| format!("the check {} fails: {}", script.name, how()))
+    let last = script.last_exit.as_ref().and_then(|exit| serde_json::from_value::<Exit>(exit.clone()).ok());
+    (script.good == Some(false)).then(|| match last {
+        Some(Exit::Code(0)) => {
+            format!(
+                "the check {} counts as failed until it has been good `rise` times: its last run was good",
+                script.name
+            )
+        }
+        _ => format!("the check {} fails: {}", script.name, how()),
+    })
 }
 
 /// That the last reload was refused.
