@@ -251,6 +251,34 @@ fn the_peer_is_frozen() {
     says(&pair.primary, "is-master VI_1", &["VI_1 is MASTER"]);
 }
 
+/// Adverts that name many addresses are longer than what the interface takes.
+#[test]
+fn the_interface_takes_no_datagram_of_that_length() {
+    let Some(pair) = Pair::new("bro-mtu") else { return };
+    let many: String = (1..=20).map(|n| format!("        10.0.1.{n}/32\n")).collect();
+    let many =
+        |priority| conf(priority, "").replace("        10.0.0.10/24\n", &format!("        10.0.0.10/24\n{many}"));
+    pair.start(&many(150), &many(100));
+    says(&pair.primary, "is-master VI_1", &["VI_1 is MASTER"]);
+    pair.primary.must("ip link set eth0 mtu 80");
+    all_four(&pair.primary, &["in FAULT: this machine does not let its adverts out: Message too long"]);
+    for verb in ["explain", "doctor"] {
+        says(&pair.primary, verb, &["raise the interface's MTU"]);
+    }
+    says(&pair.secondary, "is-master VI_1", &["VI_1 is MASTER"]);
+}
+
+#[test]
+fn a_check_that_is_good_again_is_not_said_to_fail() {
+    let Some(pair) = Pair::new("bro-rise") else { return };
+    let script = "vrrp_script chk {\n    script /etc/keepalived/chk\n    interval 1\n    rise 500\n    init_fail\n}\n";
+    let tracked = conf(150, "track_script {\n        chk\n    }");
+    pair.primary.write("/etc/keepalived/chk", "#!/bin/sh\n", 0o755);
+    pair.start(&tracked.replace("vrrp_instance", &format!("{script}vrrp_instance")), &conf(100, ""));
+    says(&pair.primary, "doctor", &["the check chk counts as failed until it has been good `rise` times"]);
+    assert!(!ask(&pair.primary, "doctor").0.contains("chk fails: exit code 0"));
+}
+
 #[test]
 fn an_address_is_left_over() {
     let Some(pair) = Pair::new("bro-left") else { return };
