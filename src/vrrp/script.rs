@@ -189,22 +189,25 @@ impl Monitor {
 
     /// The run in progress has ended. True when the health that others see is different from before.
     pub(super) fn ended(&mut self, id: ScriptId, spec: &ScriptSpec, exit: Exit, out: &mut VecDeque<Action>) -> bool {
-        let in_time = match self.run {
+        match self.run {
             Run::Idle => return false,
-            Run::Running { .. } => true,
+            Run::Running { .. } => {}
             Run::Dying { attempt, signals: 1, .. } => {
-                // TERM ended the script itself; what it left behind in its group has to go as well.
-                out.push_back(Action::KillScript(id, attempt, KillSignal::Kill));
-                false
+                if exit == Exit::Signal(15) {
+                    // TERM ended the script itself; what it left behind in its group has to go as well.
+                    out.push_back(Action::KillScript(id, attempt, KillSignal::Kill));
+                }
             }
             Run::Dying { .. } => {
                 // It was counted when KILL was sent.
                 self.run = Run::Idle;
                 return false;
             }
-        };
+        }
         self.run = Run::Idle;
-        self.count(id, spec, exit, in_time && exit == Exit::Code(0), out)
+        // One that ends with 0 after TERM is good, as with keepalived: either it says so itself, or it had ended before TERM
+        // came and a busy machine told of it late.
+        self.count(id, spec, exit, exit == Exit::Code(0), out)
     }
 
     /// What rise and fall make of one result. True when the health that others see is different from before.

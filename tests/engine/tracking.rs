@@ -113,13 +113,19 @@ fn time_out_ladder() {
     assert_eq!(bench.view(0).faults, [Fault::Tracker("check".into())]);
     bench.until(at(19_000));
     assert!(words(&bench.take()).contains(&"run 0".into()));
-    // Dead of TERM: its group still gets KILL. A success that came too late is none.
-    let mut bench = Bench::new(scripted(|check| check.timeout = ms(500), 0));
-    bench.until(at(600));
-    bench.take();
-    ends(&mut bench, 0);
-    assert_eq!(words(&bench.take())[..2], ["Kill 0", "ScriptChanged"]);
-    assert_eq!(bench.view(0).faults, [Fault::Tracker("check".into())]);
+    // Dead of TERM: its group still gets KILL.
+    let late = |exit: Exit| {
+        let mut bench = Bench::new(scripted(|check| check.timeout = ms(500), 0));
+        bench.until(at(600));
+        bench.take();
+        bench.exits(SCRIPT, exit);
+        (words(&bench.take())[..2].to_vec(), bench.view(0).faults.clone())
+    };
+    let fails = [Fault::Tracker("check".into())];
+    assert_eq!(late(Exit::Signal(15)), (vec!["Kill 0".into(), "ScriptChanged".into()], fails.to_vec()));
+    assert_eq!(late(Exit::Code(1)).1, fails);
+    // One that answers TERM with 0 has succeeded, as 2.2.7 takes it.
+    assert_eq!(late(Exit::Code(0)).1, []);
 }
 
 /// A thousand scripts that are due at once are started over a second, and keepalived counts each one's time-out from its fork.
