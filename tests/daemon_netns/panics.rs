@@ -3,7 +3,7 @@
 //! The daemon has no way to be asked for one. The test is its debugger: it stops a thread at the beginning of a function
 //! and lets it go on in the function of the standard library that `unwrap` ends in.
 
-use crate::ground::{Daemon, Ground, instance, ready, vipd};
+use crate::ground::{Daemon, Ground, PATIENCE, instance, ready, vipd};
 use libc::{c_long, c_void, pid_t};
 use std::path::PathBuf;
 
@@ -45,8 +45,14 @@ impl Debugger {
     /// The signal that the thread has stopped for.
     fn wait(&self) -> i32 {
         let mut status = 0;
-        // SAFETY: `status` outlives the call.
-        let waited = unsafe { libc::waitpid(self.thread, &mut status, libc::__WALL) };
+        let begun = std::time::Instant::now();
+        let waited = loop {
+            // SAFETY: `status` outlives the call.
+            match unsafe { libc::waitpid(self.thread, &mut status, libc::__WALL | libc::WNOHANG) } {
+                0 if begun.elapsed() < PATIENCE => std::thread::sleep(std::time::Duration::from_millis(5)),
+                waited => break waited,
+            }
+        };
         assert!(waited == self.thread && libc::WIFSTOPPED(status), "{waited} {status:#x}");
         libc::WSTOPSIG(status)
     }
@@ -85,7 +91,8 @@ impl Debugger {
     }
 }
 
-/// Where in the program file the function stands whose mangled name contains this.
+/// Where in the program file the function stands whose mangled name ends in this, or in this and its hash: a closure inside it
+/// has more words.
 fn symbol(name: &str) -> u64 {
     let file = std::fs::read(vipd()).unwrap();
     let number =
@@ -99,7 +106,8 @@ fn symbol(name: &str) -> u64 {
         let of_name = &file[names + number(*entry, 4)..];
         let end = of_name.iter().position(|byte| *byte == 0).unwrap();
         let is_function = number(entry + 4, 1) & 15 == 2;
-        is_function && String::from_utf8_lossy(&of_name[..end]).contains(name)
+        let mangled = String::from_utf8_lossy(&of_name[..end]);
+        is_function && mangled.split_once(name).is_some_and(|(_, rest)| rest.is_empty() || rest.starts_with("17h"))
     });
     let entry = found.next().unwrap_or_else(|| panic!("no function {name}"));
     number(entry + 8, 8) as u64
