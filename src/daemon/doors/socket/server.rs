@@ -181,12 +181,20 @@ async fn serve(stream: UnixStream, may_change: bool, questions: mpsc::Sender<Que
             if questions.send(Question { request, answer: Answer::Stream(answer) }).await.is_err() {
                 return;
             }
+            let mut order = StatusFirst::default();
             loop {
                 tokio::select! {
-                    reply = answers.recv() => match reply {
-                        Some(reply) if say(&mut write, &reply).await.is_ok() => {}
-                        _ => return,
-                    },
+                    reply = answers.recv() => {
+                        let Some(reply) = reply else { return };
+                        for reply in order.next(reply) {
+                            if say(&mut write, &reply).await.is_err() {
+                                return;
+                            }
+                        }
+                        if order.early.len() >= WATCH_QUEUE {
+                            return;
+                        }
+                    }
                     // The client has gone: its place is free before something happens that could not be told to it.
                     _ = read.fill_buf() => return,
                 }
@@ -200,6 +208,28 @@ async fn serve(stream: UnixStream, may_change: bool, questions: mpsc::Sender<Que
         if say(&mut write, &reply).await.is_err() {
             return;
         }
+    }
+}
+
+/// What a watcher is told: the status, and then every event. The status takes a moment to make, and what happens meanwhile waits
+/// for it.
+#[derive(Default)]
+struct StatusFirst {
+    told: bool,
+    early: Vec<Reply>,
+}
+
+impl StatusFirst {
+    /// What can be told when this has come, in order.
+    fn next(&mut self, reply: Reply) -> Vec<Reply> {
+        self.told |= matches!(reply, Reply::Status { .. });
+        if !self.told {
+            self.early.push(reply);
+            return Vec::new();
+        }
+        let mut all = vec![reply];
+        all.append(&mut self.early);
+        all
     }
 }
 
@@ -227,7 +257,23 @@ async fn say(write: &mut tokio::net::unix::OwnedWriteHalf, reply: &Reply) -> io:
 
 #[cfg(test)]
 mod tests {
-    use super::group;
+    use super::{Reply, StatusFirst, group};
+    use serde_json::Value;
+
+    #[test]
+    fn a_watcher_is_told_the_status_before_what_happened_while_it_was_made() {
+        let event = |unix_micros| Reply::Event { unix_micros, event: Value::Null };
+        let times = |replies: Vec<Reply>| -> Vec<Option<u64>> {
+            let time =
+                |reply: &Reply| if let Reply::Event { unix_micros, .. } = reply { Some(*unix_micros) } else { None };
+            replies.iter().map(time).collect()
+        };
+        let mut order = StatusFirst::default();
+        assert_eq!(times(order.next(event(1))), []);
+        assert_eq!(times(order.next(event(2))), []);
+        assert_eq!(times(order.next(Reply::Status { status: Value::Null })), [None, Some(1), Some(2)]);
+        assert_eq!(times(order.next(event(3))), [Some(3)]);
+    }
 
     #[test]
     fn a_group_is_found_by_its_whole_name() {
