@@ -29,3 +29,9 @@ pub fn present() -> Vec<(String, IpAddr)> {
     })
     .collect()
 }
+
+/// The hardware addresses of Ethernet interfaces in the calling thread's network namespace.
+pub fn hardware() -> BTreeMap<String, [u8; 6]> {
+    let Ok(list) = nix::ifaddrs::getifaddrs() else { return BTreeMap::new() };
+    list.filter_map(|entry| Some((entry.interface_name, entry.address?.as_link_addr()?.addr()?))).collect()
+}

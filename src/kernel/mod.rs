@@ -40,6 +40,7 @@ pub mod threads;
 pub mod trackfile;
 pub mod trackprocess;
 pub mod wait;
+pub mod who_has;
 
 use std::io;
 use std::os::fd::AsRawFd;

@@ -1,12 +1,12 @@
 //! Headers around an advert and the two frames that tell a LAN where an address went: IPv4 header, gratuitous ARP,
-//! unsolicited neighbour advertisement.
+//! unsolicited neighbour advertisement. And the question who has an address, with its answers.
 //!
 //! Makes and reads bytes; sends nothing and knows no interface.
 
 use super::advert::Malformed;
 use super::checksum;
 use pnet_base::MacAddr;
-use pnet_packet::arp::{ArpHardwareTypes, ArpOperations, MutableArpPacket};
+use pnet_packet::arp::{ArpHardwareTypes, ArpOperations, ArpPacket, MutableArpPacket};
 use pnet_packet::ethernet::{EtherTypes, MutableEthernetPacket};
 use pnet_packet::icmpv6::ndp::{
     MutableNdpOptionPacket, MutableNeighborAdvertPacket, NdpOptionTypes, NeighborAdvertFlags,
@@ -126,6 +126,27 @@ pub fn gratuitous_arp(mac: [u8; 6], address: Ipv4Addr) -> [u8; ARP_FRAME] {
         packet.set_target_proto_addr(address);
     }
     frame
+}
+
+/// An ARP request for `address`, from everybody's point of view an ordinary one. `source` unspecified: an ARP probe (RFC 5227
+/// §1.1).
+pub fn arp_request(mac: [u8; 6], source: Ipv4Addr, address: Ipv4Addr) -> [u8; ARP_FRAME] {
+    let mut frame = gratuitous_arp(mac, address);
+    if let Some(mut packet) =
+        frame.get_mut(MutableEthernetPacket::minimum_packet_size()..).and_then(MutableArpPacket::new)
+    {
+        packet.set_sender_proto_addr(source);
+        packet.set_target_hw_addr(MacAddr::zero());
+    }
+    frame
+}
+
+/// Who says in this Ethernet frame that it has which address: in an ARP reply, or in a request, announcements among them.
+pub fn arp_sender(frame: &[u8]) -> Option<(Ipv4Addr, [u8; 6])> {
+    let arp = frame.get(MutableEthernetPacket::minimum_packet_size()..).and_then(ArpPacket::new)?;
+    let ethernet = (arp.get_hardware_type(), arp.get_protocol_type()) == (ArpHardwareTypes::Ethernet, EtherTypes::Ipv4);
+    let sizes = (arp.get_hw_addr_len(), arp.get_proto_addr_len()) == (6, 4);
+    (ethernet && sizes).then(|| (arp.get_sender_proto_addr(), arp.get_sender_hw_addr().octets()))
 }
 
 /// Unsolicited neighbour advertisement for `address` to all nodes: Override set, Solicited clear, the target

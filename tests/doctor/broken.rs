@@ -13,7 +13,7 @@ const PATIENCE: Duration = Duration::from_secs(90);
 pub struct Pair {
     pub primary: Machine,
     pub secondary: Machine,
-    _switch: Switch,
+    switch: Switch,
 }
 
 impl Pair {
@@ -31,7 +31,12 @@ impl Pair {
             // What a daemon keeps over a reboot is this machine's own.
             machine.must("mount -t tmpfs -o mode=755 tmpfs /var/lib");
         }
-        Some(Pair { primary, secondary, _switch: switch })
+        Some(Pair { primary, secondary, switch })
+    }
+
+    /// Another machine on the switch.
+    fn host(&self, name: &str, address: &str) -> Machine {
+        self.switch.server(name, address, None)
     }
 
     pub fn start(&self, primary: &str, secondary: &str) {
@@ -353,6 +358,30 @@ fn who_hears_nothing_is_told_who_speaks() {
         "doctor",
         &["10.0.0.11 speaks as MASTER too, and the daemon does not hear it: something on this machine takes them away"],
     );
+}
+
+/// A host that speaks no VRRP has the address as well: nothing but the network knows.
+#[test]
+fn a_host_without_vrrp_has_the_address_too() {
+    let Some(pair) = Pair::new("bro-arp") else { return };
+    pair.start(&conf(150, ""), &conf(100, ""));
+    says(&pair.primary, "is-master VI_1", &["VI_1 is MASTER"]);
+    says(&pair.secondary, "status", &["BACKUP"]);
+    for machine in [&pair.primary, &pair.secondary] {
+        let (said, _) = ask(machine, "doctor");
+        assert!(!said.contains("answers for") && !said.contains("answer for"), "nobody else has it: {said}");
+    }
+    let host = pair.host("bro-arp-h", "10.0.0.13");
+    host.must("ip address add 10.0.0.10/24 dev eth0");
+    let mac = host.read("/sys/class/net/eth0/address");
+    let here = format!("VI_1: 10.0.0.10 is here, and another machine answers for it too: {}", mac.trim());
+    says(&pair.primary, "doctor", &[&here, "clients reach now one, now the other"]);
+    says(&pair.secondary, "doctor", &["VI_1: 2 hardware addresses answer for 10.0.0.10: ", mac.trim()]);
+    host.must("ip address del 10.0.0.10/24 dev eth0");
+    for machine in [&pair.primary, &pair.secondary] {
+        let (said, _) = ask(machine, "doctor");
+        assert!(!said.contains("answers for") && !said.contains("answer for"), "{said}");
+    }
 }
 
 #[test]

@@ -4,9 +4,9 @@ use super::{Asked, Overheard};
 use crate::cli::args::Daemon;
 use crate::cli::client::{Client, path_of, reach};
 use crate::spec::{IfName, Spec};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::ErrorKind;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -33,6 +33,16 @@ pub trait Machine {
     /// Adverts for instances of `spec` on these interfaces within `patience`.
     fn overhear(&self, interfaces: &BTreeSet<IfName>, spec: &Spec, patience: Duration) -> Vec<Overheard> {
         let _ = (interfaces, spec, patience);
+        Vec::new()
+    }
+    /// Which other machines answer on these interfaces for these addresses within `patience`: the interface, the address, the
+    /// hardware address.
+    fn who_has(
+        &self,
+        questions: &BTreeMap<IfName, BTreeSet<Ipv4Addr>>,
+        patience: Duration,
+    ) -> Vec<(IfName, Ipv4Addr, [u8; 6])> {
+        let _ = (questions, patience);
         Vec::new()
     }
     /// A file's text; `None` when it is absent or may not be read.
@@ -109,6 +119,13 @@ impl Machine for Mounted {
     }
     fn overhear(&self, interfaces: &BTreeSet<IfName>, spec: &Spec, patience: Duration) -> Vec<Overheard> {
         if self.root.is_some() { Vec::new() } else { super::overheard::listen(interfaces, spec, patience) }
+    }
+    fn who_has(
+        &self,
+        questions: &BTreeMap<IfName, BTreeSet<Ipv4Addr>>,
+        patience: Duration,
+    ) -> Vec<(IfName, Ipv4Addr, [u8; 6])> {
+        if self.root.is_some() { Vec::new() } else { super::elsewhere::ask(questions, patience) }
     }
     fn read(&self, path: &str) -> Option<String> {
         std::fs::read(self.path(path)).ok().map(|bytes| String::from_utf8_lossy(&bytes).into_owned())

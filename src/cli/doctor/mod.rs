@@ -6,6 +6,7 @@
 
 mod balance;
 mod bfd;
+mod elsewhere;
 mod firewall;
 mod machine;
 mod network;
@@ -110,6 +111,7 @@ const CHECKS: &[Check] = &[
     services::configuration_is_used,
     running::what_it_says,
     overheard::masters_that_are_not_heard,
+    elsewhere::addresses_that_another_has,
     running::descriptors,
     services::other_daemon,
     network::interfaces,
