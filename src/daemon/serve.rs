@@ -22,7 +22,7 @@ use crate::daemon::loops::bfd;
 use crate::daemon::loops::checker;
 use crate::daemon::loops::programs;
 use crate::daemon::loops::services::{self, EXIT_INTERNAL, Services};
-use crate::daemon::loops::vrrp::{self, News, Punctuality};
+use crate::daemon::loops::vrrp::{self, Punctuality, ToEngine};
 use crate::kernel::aside::Writer;
 use crate::kernel::netlink::{FromKernel, Kernel, Settings, ToKernel};
 use crate::kernel::programs::{Handle, Programs, Room};
@@ -70,17 +70,17 @@ struct Base {
 
 /// The engines, and the ways to and from them.
 struct Engines {
-    engine: mpsc::UnboundedSender<News>,
+    engine: mpsc::UnboundedSender<ToEngine>,
     driver: JoinHandle<()>,
-    told: mpsc::UnboundedReceiver<vrrp::Told>,
+    told: mpsc::UnboundedReceiver<vrrp::FromEngine>,
     punctuality: Arc<Punctuality>,
     bfd: bfd::Door,
     bfd_thread: JoinHandle<()>,
-    of_bfd: mpsc::UnboundedReceiver<bfd::Told>,
+    of_bfd: mpsc::UnboundedReceiver<bfd::FromBfd>,
     bfd_punctuality: Arc<Punctuality>,
     checker: checker::Door,
     checking: JoinHandle<()>,
-    of_checker: mpsc::UnboundedReceiver<checker::Told>,
+    of_checker: mpsc::UnboundedReceiver<checker::FromChecker>,
     trackers: Trackers,
     socket: PathBuf,
     drains: Drains,
@@ -285,7 +285,7 @@ impl Engines {
                 orders: kernel.orders(),
                 services,
                 programs: programs.client(Room::BY_CONFIGURATION, move |attempt, notice| {
-                    let _ = scripts.send(News::Program(attempt, notice));
+                    let _ = scripts.send(ToEngine::Program(attempt, notice));
                 }),
                 bfd: bfd.clone(),
                 checker: checker.clone(),
@@ -315,15 +315,15 @@ impl Engines {
 }
 
 /// A session's level goes straight from the bfd thread to those whom it concerns.
-fn subscribe(bfd: &bfd::Door, engine: &mpsc::UnboundedSender<News>, checker: &checker::Door) {
+fn subscribe(bfd: &bfd::Door, engine: &mpsc::UnboundedSender<ToEngine>, checker: &checker::Door) {
     let (to_vrrp, to_checker) = (engine.clone(), checker.clone());
-    bfd.send(bfd::News::Subscribe(Box::new(move |session, level| {
+    bfd.send(bfd::ToBfd::Subscribe(Box::new(move |session, level| {
         if session.for_vrrp {
-            let _ = to_vrrp.send(vrrp::News::SessionSays(session.name.clone(), level.up));
+            let _ = to_vrrp.send(vrrp::ToEngine::SessionSays(session.name.clone(), level.up));
         }
         if session.for_checkers {
             let (tracker, value) = (balance::Tracker::Bfd(session.name.clone()), balance::TrackValue::Up(level.up));
-            to_checker.send(checker::News::Fact(balance::Input::Tracked { tracker, value }));
+            to_checker.send(checker::ToChecker::Fact(balance::Input::Tracked { tracker, value }));
         }
     })));
 }
@@ -338,10 +338,10 @@ fn control_socket(options: &Options, spec: &Spec, pid_file: &Path) -> PathBuf {
 }
 
 /// Instances that an operator has drained stay behind from their first moment, before anything is heard or said.
-fn drain(drains: &Drains, spec: &Spec, engine: &mpsc::UnboundedSender<News>) {
+fn drain(drains: &Drains, spec: &Spec, engine: &mpsc::UnboundedSender<ToEngine>) {
     for name in drains.names().filter(|name| spec.instances.iter().any(|i| *i.name == **name)) {
         tracing::info!(target: "vrrp", "({name}) is drained until `vipctl undrain`");
-        let _ = engine.send(vrrp::News::Steer(vrrp::Steer::Drain, Some(name.into())));
+        let _ = engine.send(vrrp::ToEngine::Steer(vrrp::Steer::Drain, Some(name.into())));
     }
 }
 
@@ -351,7 +351,7 @@ fn drain(drains: &Drains, spec: &Spec, engine: &mpsc::UnboundedSender<News>) {
     allow(unused_mut, unused_variables, clippy::needless_pass_by_value)
 )]
 fn doors(
-    engine: &mpsc::UnboundedSender<News>,
+    engine: &mpsc::UnboundedSender<ToEngine>,
     checker: &checker::Door,
     ask: mpsc::Sender<socket::Question>,
 ) -> Vec<Box<dyn Observer + Send>> {

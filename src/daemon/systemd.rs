@@ -3,7 +3,7 @@
 use crate::daemon::answers::LastReload;
 use crate::daemon::loops::bfd;
 use crate::daemon::loops::checker;
-use crate::daemon::loops::vrrp::News;
+use crate::daemon::loops::vrrp::ToEngine;
 use crate::observe::Context;
 use crate::spec::{InstanceId, first_few};
 use crate::vrrp::io::Role;
@@ -78,16 +78,16 @@ impl Watchdog {
 
     /// Waits until it is time, asks the three, and reports when they have answered. A bfd or checker thread that has ended
     /// is no reason to end everything: VRRP goes on without. Cancel-safe.
-    pub async fn due(&mut self, engine: &mpsc::UnboundedSender<News>, bfd: &bfd::Door, checker: &checker::Door) {
+    pub async fn due(&mut self, engine: &mpsc::UnboundedSender<ToEngine>, bfd: &bfd::Door, checker: &checker::Door) {
         sleep_until(self.next).await;
         let [of_engine, of_bfd, of_checker] = match &mut self.asked {
             Some(asked) => asked,
             None => {
                 let ((answer, of_engine), (from_bfd, of_bfd)) = (oneshot::channel(), oneshot::channel());
                 let (from_checker, of_checker) = oneshot::channel();
-                let _ = engine.send(News::Ping(answer));
-                bfd.send(bfd::News::Ping(from_bfd));
-                checker.send(checker::News::Ping(from_checker));
+                let _ = engine.send(ToEngine::Ping(answer));
+                bfd.send(bfd::ToBfd::Ping(from_bfd));
+                checker.send(checker::ToChecker::Ping(from_checker));
                 self.asked.insert([of_engine, of_bfd, of_checker])
             }
         };

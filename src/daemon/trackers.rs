@@ -5,7 +5,7 @@
 
 use crate::balance::io as balance;
 use crate::daemon::loops::checker;
-use crate::daemon::loops::vrrp::News;
+use crate::daemon::loops::vrrp::ToEngine;
 use crate::kernel::threads;
 use crate::kernel::trackfile::{FileWatch, Standing};
 use crate::kernel::trackprocess::ProcessWatch;
@@ -54,7 +54,7 @@ pub fn of_files(spec: &Spec, readings: &Readings) -> Vec<(balance::Tracker, bala
 pub struct Trackers(Arc<Mutex<Threads>>);
 
 struct Threads {
-    engine: mpsc::UnboundedSender<News>,
+    engine: mpsc::UnboundedSender<ToEngine>,
     checker: checker::Door,
     opened: Option<ProcessWatch>,
     files: Option<mpsc::UnboundedSender<Order>>,
@@ -65,7 +65,7 @@ impl Trackers {
     /// `processes` was opened before a network namespace was entered: the kernel tells about processes only in the first.
     pub fn new(
         processes: Option<ProcessWatch>,
-        engine: mpsc::UnboundedSender<News>,
+        engine: mpsc::UnboundedSender<ToEngine>,
         checker: checker::Door,
     ) -> Trackers {
         Trackers(Arc::new(Mutex::new(Threads { engine, checker, opened: processes, files: None, processes: None })))
@@ -135,12 +135,12 @@ fn thread<F: Future<Output = ()>>(name: &str, run: impl FnOnce() -> F + Send + '
 /// Names of what is watched, and the way to the engine.
 struct Names {
     spec: Arc<Spec>,
-    engine: mpsc::UnboundedSender<News>,
+    engine: mpsc::UnboundedSender<ToEngine>,
     checker: checker::Door,
 }
 
 impl Names {
-    fn new(engine: mpsc::UnboundedSender<News>, checker: checker::Door) -> Names {
+    fn new(engine: mpsc::UnboundedSender<ToEngine>, checker: checker::Door) -> Names {
         Names { spec: Arc::default(), engine, checker }
     }
 
@@ -151,13 +151,13 @@ impl Names {
                 if let Some(file) = self.spec.files.get(id.index()) {
                     let (tracker, number) =
                         (balance::Tracker::File(file.name.clone()), balance::TrackValue::Number(value.into()));
-                    self.checker.send(checker::News::Fact(balance::Input::Tracked { tracker, value: number }));
-                    let _ = self.engine.send(News::FileSays(file.name.clone(), value));
+                    self.checker.send(checker::ToChecker::Fact(balance::Input::Tracked { tracker, value: number }));
+                    let _ = self.engine.send(ToEngine::FileSays(file.name.clone(), value));
                 }
             }
             (Tracker::Process(id), TrackValue::Count(count)) => {
                 if let Some(process) = self.spec.processes.get(id.index()) {
-                    let _ = self.engine.send(News::ProcessesRun(process.name.clone(), count));
+                    let _ = self.engine.send(ToEngine::ProcessesRun(process.name.clone(), count));
                 }
             }
             // Nothing else is watched here.

@@ -12,7 +12,7 @@ use crate::daemon::loops::bfd;
 use crate::daemon::loops::checker;
 use crate::daemon::loops::programs::End;
 use crate::daemon::loops::services::EXIT_INTERNAL;
-use crate::daemon::loops::vrrp::News;
+use crate::daemon::loops::vrrp::ToEngine;
 use crate::kernel::aside::Writer;
 use crate::kernel::netlink::{Kernel, ToKernel};
 use crate::kernel::programs::Programs;
@@ -30,7 +30,7 @@ const LAST_FILES: Duration = Duration::from_secs(1);
 /// The threads, and the ways to them, when all of them run.
 pub(super) struct Parts {
     pub(super) kernel: Kernel,
-    pub(super) engine: mpsc::UnboundedSender<News>,
+    pub(super) engine: mpsc::UnboundedSender<ToEngine>,
     pub(super) checker: checker::Door,
     pub(super) checking: JoinHandle<()>,
     pub(super) bfd: bfd::Door,
@@ -89,7 +89,7 @@ pub(super) fn wind_up(
         drop(services);
     }
     beside.shutdown_background();
-    bfd.send(bfd::News::Stop(oneshot::channel().0));
+    bfd.send(bfd::ToBfd::Stop(oneshot::channel().0));
     let _ = bfd_thread.join();
     drop(engine);
     if (lost || driver.is_finished()) && driver.join().is_err() {
@@ -105,7 +105,7 @@ pub(super) fn wind_up(
 /// The kernel's table is emptied, or left as it is with `keep`; no more than that is waited for.
 fn stop_checking(checker: &checker::Door, keep: bool, thread: &JoinHandle<()>) {
     let (answer, _) = oneshot::channel();
-    checker.send(checker::News::Stop { keep, answer });
+    checker.send(checker::ToChecker::Stop { keep, answer });
     let begun = Instant::now();
     while !thread.is_finished() && begun.elapsed() < CHECKER_ENDS {
         std::thread::sleep(Duration::from_millis(2));

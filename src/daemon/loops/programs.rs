@@ -10,7 +10,7 @@
 //! without it.
 
 use super::bfd;
-use super::vrrp::News;
+use super::vrrp::ToEngine;
 use crate::daemon::loops::checker;
 use crate::daemon::signals::StopSignals;
 use crate::daemon::systemd::Watchdog;
@@ -37,7 +37,7 @@ const ALONE_PATIENCE: Duration = Duration::from_secs(1);
 
 /// What the loop is connected with.
 pub struct Setup {
-    pub engine: mpsc::UnboundedSender<News>,
+    pub engine: mpsc::UnboundedSender<ToEngine>,
     pub bfd: bfd::Door,
     pub checker: checker::Door,
     /// To the services thread: the daemon is to end.
@@ -46,7 +46,7 @@ pub struct Setup {
     pub stopping: Arc<AtomicBool>,
     /// Answers or breaks when the services thread has ended.
     pub ended: oneshot::Receiver<()>,
-    /// [`News::Stop`]'s, should it come from here.
+    /// [`ToEngine::Stop`]'s, should it come from here.
     pub release: bool,
 }
 
@@ -124,7 +124,7 @@ async fn serve(
                 *lost_patience = None;
                 if !setup.stopping.load(Ordering::Acquire) {
                     tracing::error!(target: "parent", "The services thread does not answer: stopping without it");
-                    let _ = setup.engine.send(News::Stop { release: setup.release });
+                    let _ = setup.engine.send(ToEngine::Stop { release: setup.release });
                     let begun = Instant::now();
                     while !engine_ended() && begun.elapsed() < GIVE_UP {
                         tokio::select! {

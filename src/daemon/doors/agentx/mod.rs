@@ -11,7 +11,7 @@ use super::peer::{self, Inbox, PATIENCE, Peer, RETRY_MAX, RETRY_MIN};
 use super::socket::{Adjustment, Question, Reply, Request, ServerWish};
 use crate::balance::io::Traffic;
 use crate::daemon::loops::checker;
-use crate::daemon::loops::vrrp::News;
+use crate::daemon::loops::vrrp::ToEngine;
 use crate::kernel::clock;
 use crate::observe::snmp::check::{self, Servers};
 use crate::observe::snmp::traps::{Places, Rows, Trap};
@@ -43,7 +43,7 @@ const AGAIN: Duration = Duration::from_millis(50);
 
 /// The observer's end. Notifications of a stopping daemon are waited for when it is dropped.
 pub struct Agent {
-    engine: mpsc::UnboundedSender<News>,
+    engine: mpsc::UnboundedSender<ToEngine>,
     checker: checker::Door,
     questions: mpsc::Sender<Question>,
     version: Box<str>,
@@ -55,7 +55,7 @@ pub struct Agent {
 impl Agent {
     /// `version`: the first line of `-v`. No thread is made before SNMP is configured.
     pub fn new(
-        engine: mpsc::UnboundedSender<News>,
+        engine: mpsc::UnboundedSender<ToEngine>,
         checker: checker::Door,
         questions: mpsc::Sender<Question>,
         version: &str,
@@ -156,7 +156,7 @@ impl Looks {
 
 /// The door's end.
 struct Door {
-    engine: mpsc::UnboundedSender<News>,
+    engine: mpsc::UnboundedSender<ToEngine>,
     checker: checker::Door,
     questions: mpsc::Sender<Question>,
     version: Box<str>,
@@ -448,14 +448,14 @@ impl Door {
         let servers = old(&self.servers.of_servers, on.servers_every);
         if !services && !servers {
             let (answer, answered) = oneshot::channel();
-            self.checker.send(checker::News::State(answer));
+            self.checker.send(checker::ToChecker::State(answer));
             if let Ok(Ok(state)) = timeout(ENGINE_PATIENCE, answered).await {
                 self.servers.state = Some(state);
             }
             return;
         }
         let (answer, answered) = oneshot::channel();
-        self.checker.send(checker::News::Snapshot(answer));
+        self.checker.send(checker::ToChecker::Snapshot(answer));
         let Ok(Ok(picture)) = timeout(ENGINE_PATIENCE, answered).await else { return };
         let checker::Picture { snapshot, traffic } = *picture;
         self.servers.state = Some(Box::new(snapshot));
@@ -475,7 +475,7 @@ impl Door {
             return;
         }
         let (answer, answered) = oneshot::channel();
-        if self.engine.send(News::Snapshot(answer)).is_err() {
+        if self.engine.send(ToEngine::Snapshot(answer)).is_err() {
             return;
         }
         let Ok(Ok(snapshot)) = timeout(ENGINE_PATIENCE, answered).await else { return };

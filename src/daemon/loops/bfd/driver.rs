@@ -1,6 +1,6 @@
 //! What the bfd thread does with each fact and each wish: the loop around it is [`super::start`]'s.
 
-use super::{Door, Left, News, Setup, Subscriber, Told};
+use super::{Door, FromBfd, Left, Setup, Subscriber, ToBfd};
 use crate::bfd::Engine;
 use crate::bfd::io::{Action, Command, Event, Input, Level, Outlet, SessionId};
 use crate::daemon::loops::vrrp::Punctuality;
@@ -37,7 +37,7 @@ pub(super) struct Driver<'a> {
     pub(super) engine: Engine,
     pub(super) ground: Ground,
     pub(super) punctuality: Arc<Punctuality>,
-    services: mpsc::UnboundedSender<Told>,
+    services: mpsc::UnboundedSender<FromBfd>,
     spec: &'a mut Arc<Spec>,
     subscribers: &'a mut Vec<Subscriber>,
     door: &'a Door,
@@ -129,7 +129,7 @@ impl<'a> Driver<'a> {
             }
         }
         let at = if now == Time::ZERO { clock::now() } else { now };
-        let _ = self.services.send(Told::Event(event, at));
+        let _ = self.services.send(FromBfd::Event(event, at));
     }
 
     fn tell_levels(&mut self) {
@@ -172,7 +172,7 @@ impl<'a> Driver<'a> {
                 Some(holder) => format!("port {port} is in use by {holder}"),
                 None => format!("port {port} is in use by another program"),
             };
-            door.send(News::Holder { multihop, text: text.into() });
+            door.send(ToBfd::Holder { multihop, text: text.into() });
         };
         let _ = aside(format!("who holds UDP port {port}"), look);
     }
@@ -208,21 +208,21 @@ impl<'a> Driver<'a> {
     }
 
     /// True when the loop is to end.
-    pub(super) fn news(&mut self, news: News) -> bool {
+    pub(super) fn news(&mut self, news: ToBfd) -> bool {
         let now = clock::now();
         match news {
-            News::Subscribe(mut subscriber) => {
+            ToBfd::Subscribe(mut subscriber) => {
                 for (session, level) in self.engine.levels() {
                     subscriber(session, level);
                 }
                 self.subscribers.push(subscriber);
             }
-            News::Local(facts) => {
+            ToBfd::Local(facts) => {
                 for fact in facts {
                     self.engine.handle(Input::Local(fact), now);
                 }
             }
-            News::Reload(spec, answer) => {
+            ToBfd::Reload(spec, answer) => {
                 self.engine.reload(&spec.sessions, now);
                 *self.spec = spec;
                 self.settle(now);
@@ -231,8 +231,8 @@ impl<'a> Driver<'a> {
                     |(session, level): (&crate::spec::bfd::Session, Level)| (session.name.clone(), level.up);
                 let _ = answer.send(self.engine.levels().map(name_and_level).collect());
             }
-            News::Repeat => self.tell_levels(),
-            News::Shutdown { name, down, answer } => {
+            ToBfd::Repeat => self.tell_levels(),
+            ToBfd::Shutdown { name, down, answer } => {
                 let found = self.engine.find(&name);
                 if let Some(session) = found {
                     let command = if down { Command::Shutdown { session } } else { Command::NoShutdown { session } };
@@ -240,7 +240,7 @@ impl<'a> Driver<'a> {
                 }
                 let _ = answer.send(found.is_some());
             }
-            News::Snapshot(answer) => {
+            ToBfd::Snapshot(answer) => {
                 let mut snapshot = self.engine.snapshot(now);
                 snapshot.listening = self.ground.listening();
                 for view in &mut snapshot.sessions {
@@ -248,13 +248,13 @@ impl<'a> Driver<'a> {
                 }
                 let _ = answer.send(Box::new(snapshot));
             }
-            News::ClearCounters => self.engine.handle(Input::Command(Command::ClearCounters), now),
-            News::Holder { multihop, text } => {
+            ToBfd::ClearCounters => self.engine.handle(Input::Command(Command::ClearCounters), now),
+            ToBfd::Holder { multihop, text } => {
                 if self.deaf.contains_key(&multihop) {
                     self.engine.handle(Input::Listening { multihop, outcome: Err(text) }, now);
                 }
             }
-            News::HandOver(answer) => {
+            ToBfd::HandOver(answer) => {
                 let word = |(session, bytes, interval, next)| {
                     Some(Word { relay: self.ground.relay(session)?, bytes, interval, next })
                 };
@@ -264,7 +264,7 @@ impl<'a> Driver<'a> {
                     Ok(stand_in) => Some(stand_in),
                     Err(error) => {
                         let text = format!("Nobody speaks for the sessions meanwhile: {error}");
-                        let _ = self.services.send(Told::Trouble(text.into()));
+                        let _ = self.services.send(FromBfd::Trouble(text.into()));
                         None
                     }
                 });
@@ -273,10 +273,10 @@ impl<'a> Driver<'a> {
                 let _ = answer.send(Box::new(left));
                 return true;
             }
-            News::Ping(answer) => {
+            ToBfd::Ping(answer) => {
                 let _ = answer.send(());
             }
-            News::Stop(answer) => {
+            ToBfd::Stop(answer) => {
                 self.engine.handle(Input::Command(Command::Stop), now);
                 self.settle(now);
                 let _ = answer.send(());

@@ -5,7 +5,7 @@
 //! peers, and says how late it was ([`Engine::woken_late`]). A flood is read in bounded portions; time goes on only as far
 //! as has been read.
 //!
-//! Who follows sessions subscribes ([`News::Subscribe`]) and is told every level at once and then every change, by name,
+//! Who follows sessions subscribes ([`ToBfd::Subscribe`]) and is told every level at once and then every change, by name,
 //! out of this thread: VRRP reacts in the turn in which a session falls. A reload tells them all again: a level, not an
 //! edge.
 
@@ -44,7 +44,7 @@ const LATE: Interval = Interval::from_millis(1);
 pub type Subscriber = Box<dyn FnMut(&Session, Level) + Send>;
 
 /// What the bfd thread is asked.
-pub enum News {
+pub enum ToBfd {
     Subscribe(Subscriber),
     /// Interfaces and addresses, as the kernel thread saw them.
     Local(Vec<Local>),
@@ -75,7 +75,7 @@ pub enum News {
 
 /// What the bfd thread tells the services thread.
 #[derive(Debug)]
-pub enum Told {
+pub enum FromBfd {
     Event(Event, Time),
     Trouble(Box<str>),
 }
@@ -93,7 +93,7 @@ pub struct Left {
 /// The way to the bfd thread; cheap to clone.
 #[derive(Clone)]
 pub struct Door {
-    sender: Sender<News>,
+    sender: Sender<ToBfd>,
     bell: Bell,
 }
 
@@ -108,12 +108,12 @@ impl Door {
     pub fn tell_local(&self, facts: &[LinkFact]) {
         let facts: Vec<Local> = facts.iter().filter_map(local).collect();
         if !facts.is_empty() {
-            self.send(News::Local(facts));
+            self.send(ToBfd::Local(facts));
         }
     }
 
     /// Never waits. News to a thread that has ended are lost.
-    pub fn send(&self, news: News) {
+    pub fn send(&self, news: ToBfd) {
         if self.sender.send(news).is_ok() {
             self.bell.ring();
         }
@@ -123,14 +123,14 @@ impl Door {
 /// Everything that the thread owns from the start.
 pub struct Setup {
     pub spec: Arc<Spec>,
-    pub services: mpsc::UnboundedSender<Told>,
+    pub services: mpsc::UnboundedSender<FromBfd>,
     pub punctuality: Arc<Punctuality>,
     pub left: Option<Box<Left>>,
     /// Jitter and discriminators follow from it.
     pub seed: u64,
 }
 
-/// Starts the thread. It ends after [`News::Stop`] or [`News::HandOver`].
+/// Starts the thread. It ends after [`ToBfd::Stop`] or [`ToBfd::HandOver`].
 ///
 /// # Errors
 /// The thread cannot be started, or no descriptor is left.
@@ -143,28 +143,29 @@ pub fn start(setup: Setup) -> std::io::Result<(Door, std::thread::JoinHandle<()>
     Ok((door, thread))
 }
 
-fn live(mut setup: Setup, inbox: &Receiver<News>, door: &Door) {
+fn live(mut setup: Setup, inbox: &Receiver<ToBfd>, door: &Door) {
     let thread = setup.spec.daemon.bfd.clone();
     threads::named(thread.name.as_deref());
     for (what, error) in privilege::thread(&thread) {
-        let _ = setup.services.send(Told::Trouble(format!("Unable to set {what} of the bfd thread: {error}").into()));
+        let _ =
+            setup.services.send(FromBfd::Trouble(format!("Unable to set {what} of the bfd thread: {error}").into()));
     }
     let mut subscribers = Vec::new();
     for life in 0.. {
         match catch_unwind(AssertUnwindSafe(|| run(&mut setup, &mut subscribers, inbox, door))) {
             Ok(Ok(())) => return,
             Ok(Err(error)) => {
-                let _ = setup.services.send(Told::Trouble(format!("The bfd loop cannot go on: {error}").into()));
+                let _ = setup.services.send(FromBfd::Trouble(format!("The bfd loop cannot go on: {error}").into()));
                 return;
             }
             Err(_) if life < threads::LIVES => {
                 let text = "The bfd thread panicked: all sessions begin afresh";
-                let _ = setup.services.send(Told::Trouble(text.into()));
+                let _ = setup.services.send(FromBfd::Trouble(text.into()));
                 setup.seed = setup.seed.wrapping_add(1);
             }
             Err(_) => {
                 let text = "The bfd thread panicked too often: no session runs any more";
-                let _ = setup.services.send(Told::Trouble(text.into()));
+                let _ = setup.services.send(FromBfd::Trouble(text.into()));
                 return;
             }
         }
@@ -174,7 +175,7 @@ fn live(mut setup: Setup, inbox: &Receiver<News>, door: &Door) {
 fn run(
     setup: &mut Setup,
     subscribers: &mut Vec<Subscriber>,
-    inbox: &Receiver<News>,
+    inbox: &Receiver<ToBfd>,
     door: &Door,
 ) -> std::io::Result<()> {
     let left = setup.left.take();

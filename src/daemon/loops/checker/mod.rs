@@ -50,7 +50,7 @@ const SLACK_MOST: Interval = Interval::from_millis(5);
 const AT_ONCE: usize = 64;
 
 /// What the checker thread is asked.
-pub enum News {
+pub enum ToChecker {
     /// Go over to another configuration. The list: what its tracked files and BFD sessions say at present.
     Reload(Arc<Spec>, Vec<(Tracker, TrackValue)>),
     /// A fact that comes from elsewhere in the daemon: trackers, addresses, roles.
@@ -80,7 +80,7 @@ pub struct Picture {
 
 /// What the services thread is told.
 #[derive(Debug)]
-pub enum Told {
+pub enum FromChecker {
     Event(Event, Time),
     Warning(String),
     Note(String),
@@ -88,7 +88,7 @@ pub enum Told {
 
 /// The way to the checker thread; cheap to clone, never waits.
 #[derive(Clone, Debug)]
-pub struct Door(mpsc::UnboundedSender<News>);
+pub struct Door(mpsc::UnboundedSender<ToChecker>);
 
 impl Picture {
     /// See [`view::json`].
@@ -99,22 +99,22 @@ impl Picture {
     }
 }
 
-impl std::fmt::Debug for News {
+impl std::fmt::Debug for ToChecker {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("News")
+        f.write_str("ToChecker")
     }
 }
 
 impl Door {
     /// News to a thread that has ended are lost.
-    pub fn send(&self, news: News) {
+    pub fn send(&self, news: ToChecker) {
         let _ = self.0.send(news);
     }
 
     /// What the kernel tells of addresses, for services whose checks wait for theirs.
     pub fn tell_local(&self, facts: &[LinkFact]) {
         for fact in facts.iter().filter_map(local) {
-            self.send(News::Fact(fact));
+            self.send(ToChecker::Fact(fact));
         }
     }
 }
@@ -142,7 +142,7 @@ fn local(fact: &LinkFact) -> Option<Input> {
 /// Everything that the thread owns from the start.
 pub struct Setup {
     pub spec: Arc<Spec>,
-    pub services: mpsc::UnboundedSender<Told>,
+    pub services: mpsc::UnboundedSender<FromChecker>,
     pub programs: programs::Handle,
     /// What is known of tracked files and sessions, of addresses and of masters.
     pub world: Beginning,
@@ -163,9 +163,9 @@ pub fn door() -> (Door, Inbox) {
 
 /// The thread's end of a [`Door`].
 #[derive(Debug)]
-pub struct Inbox(mpsc::UnboundedReceiver<News>);
+pub struct Inbox(mpsc::UnboundedReceiver<ToChecker>);
 
-/// Starts the thread. It ends after [`News::Stop`] or [`News::HandOver`].
+/// Starts the thread. It ends after [`ToChecker::Stop`] or [`ToChecker::HandOver`].
 ///
 /// # Errors
 /// The thread cannot be started, or no descriptor is left.
@@ -184,11 +184,12 @@ pub fn start(mut setup: Setup, Inbox(mut inbox): Inbox) -> std::io::Result<std::
 }
 
 /// Lives until it is told to end, and begins again after a panic.
-fn run(runtime: &LocalRuntime, setup: &mut Setup, inbox: &mut mpsc::UnboundedReceiver<News>) {
+fn run(runtime: &LocalRuntime, setup: &mut Setup, inbox: &mut mpsc::UnboundedReceiver<ToChecker>) {
     let thread = setup.spec.daemon.checker.clone();
     threads::named(thread.name.as_deref());
     for (what, error) in privilege::thread(&thread) {
-        let _ = setup.services.send(Told::Warning(format!("Unable to set {what} of the checker thread: {error}")));
+        let _ =
+            setup.services.send(FromChecker::Warning(format!("Unable to set {what} of the checker thread: {error}")));
     }
     let turn = Turn::default();
     for _ in 0..=threads::LIVES {
@@ -229,7 +230,7 @@ fn instant(at: Time) -> Instant {
 ///
 /// # Errors
 /// No thread to be had for the kernel's table.
-async fn live(setup: &mut Setup, inbox: &mut mpsc::UnboundedReceiver<News>, turn: &Turn) -> std::io::Result<()> {
+async fn live(setup: &mut Setup, inbox: &mut mpsc::UnboundedReceiver<ToChecker>, turn: &Turn) -> std::io::Result<()> {
     let spec = setup.spec.balance.clone();
     let mut slack = slack(&spec);
     let (answer, mut answers) = mpsc::unbounded_channel();
@@ -268,7 +269,7 @@ async fn live(setup: &mut Setup, inbox: &mut mpsc::UnboundedReceiver<News>, turn
         };
         tokio::select! {
             news = inbox.recv() => match news {
-                Some(News::Reload(spec, trackers)) => {
+                Some(ToChecker::Reload(spec, trackers)) => {
                     // Should this thread have to begin again, it begins with this.
                     setup.spec = spec.clone();
                     for (tracker, value) in trackers {
@@ -278,26 +279,26 @@ async fn live(setup: &mut Setup, inbox: &mut mpsc::UnboundedReceiver<News>, turn
                     checker.probing.reconfigure(&spec.balance);
                     checker.balancer.reload(spec.balance.clone(), setup.world.trackers.clone(), clock::now());
                 }
-                Some(News::Fact(fact)) => {
+                Some(ToChecker::Fact(fact)) => {
                     remember(&mut setup.world, &fact);
                     checker.balancer.handle(fact, clock::now());
                 }
-                Some(News::Command(command, answer)) => {
+                Some(ToChecker::Command(command, answer)) => {
                     if checker.command(&command, answer) {
                         setup.wishes.retain(|known| !command.replaces(known));
                         setup.wishes.push(command);
                     }
                 }
-                Some(News::Snapshot(answer)) => checker.look(answer),
-                Some(News::State(answer)) => {
+                Some(ToChecker::Snapshot(answer)) => checker.look(answer),
+                Some(ToChecker::State(answer)) => {
                     let _ = answer.send(Box::new(checker.balancer.snapshot(clock::now())));
                 }
-                Some(News::Ping(answer)) => drop(answer.send(())),
-                Some(News::HandOver(answer)) => {
+                Some(ToChecker::Ping(answer)) => drop(answer.send(())),
+                Some(ToChecker::HandOver(answer)) => {
                     let _ = answer.send(Box::new(checker.balancer.hand_over()));
                     return Ok(());
                 }
-                Some(News::Stop { keep, answer }) => {
+                Some(ToChecker::Stop { keep, answer }) => {
                     checker.end(keep).await;
                     let _ = answer.send(());
                     return Ok(());
@@ -352,7 +353,7 @@ struct Checker {
     balancer: Balancer,
     table: Table,
     probing: Probing,
-    services: mpsc::UnboundedSender<Told>,
+    services: mpsc::UnboundedSender<FromChecker>,
 }
 
 impl Checker {
@@ -382,7 +383,7 @@ impl Checker {
         match action {
             Action::Probe { check, attempt, probe } => self.probing.probe(check, attempt, &probe),
             Action::Abandon(attempt) => self.probing.abandon(attempt),
-            Action::Report(event) => drop(self.services.send(Told::Event(event, clock::now()))),
+            Action::Report(event) => drop(self.services.send(FromChecker::Event(event, clock::now()))),
             Action::Serve { .. }
             | Action::Withdraw(_)
             | Action::Marks(_)
@@ -420,7 +421,7 @@ impl Checker {
         self.probing.give_up();
         if timeout(LAST_PATIENCE, self.table.finish()).await.is_err() {
             let text = format!("IPVS: the table could not be emptied within {} s", LAST_PATIENCE.as_secs());
-            let _ = self.services.send(Told::Warning(text));
+            let _ = self.services.send(FromChecker::Warning(text));
         }
     }
 }

@@ -3,7 +3,7 @@
 //! Every attempt is answered by exactly one [`Input::Probed`], or was given up. Prepared probes are kept by the checker
 //! that they were made of: a digest or a pattern is not compiled again each time.
 
-use super::Told;
+use super::FromChecker;
 use crate::balance::io::{Attempt, CheckId, Finding, Input, Probe, Symptom};
 use crate::kernel::aside;
 use crate::kernel::probes::{Manner, Prober, tls};
@@ -63,7 +63,7 @@ pub struct Probing {
     programs: Client,
     runs: Runs,
     answers: mpsc::UnboundedSender<Input>,
-    services: mpsc::UnboundedSender<Told>,
+    services: mpsc::UnboundedSender<FromChecker>,
 }
 
 impl Probing {
@@ -71,7 +71,7 @@ impl Probing {
         spec: &LvsSpec,
         programs: &programs::Handle,
         answers: mpsc::UnboundedSender<Input>,
-        services: mpsc::UnboundedSender<Told>,
+        services: mpsc::UnboundedSender<FromChecker>,
     ) -> Probing {
         let runs = Runs::default();
         let (known, tell) = (runs.clone(), answers.clone());
@@ -162,7 +162,7 @@ impl Probing {
         };
         if wanted {
             let text = format!("SSL: {why}; servers are checked without a client certificate");
-            let _ = self.services.send(Told::Warning(text));
+            let _ = self.services.send(FromChecker::Warning(text));
         }
     }
 

@@ -9,7 +9,7 @@
 //! kernel without IPVS, or one that refuses it, costs the virtual servers and nothing else: it is said with its reason and
 //! tried again.
 
-use super::Told;
+use super::FromChecker;
 use super::access::Access;
 use super::orders::{Changes, Order, Orders};
 use crate::balance::io::{Action, Input, Marks, Outcome, Picture, ServiceKey, Sync, Traffic, Version};
@@ -42,7 +42,7 @@ pub struct Table {
     orders: Orders,
     /// Answers when the keeper has ended, and fails if it panicked.
     ended: Option<oneshot::Receiver<()>>,
-    services: mpsc::UnboundedSender<Told>,
+    services: mpsc::UnboundedSender<FromChecker>,
     said: bool,
 }
 
@@ -54,7 +54,7 @@ impl Table {
         record: PathBuf,
         turn: &Turn,
         answers: mpsc::UnboundedSender<Input>,
-        services: mpsc::UnboundedSender<Told>,
+        services: mpsc::UnboundedSender<FromChecker>,
     ) -> io::Result<Table> {
         let orders = Orders::default();
         let keeper = Keeper {
@@ -108,9 +108,9 @@ impl Table {
                 let text = "IPVS: the kernel";
                 let _ = self.services.send(if late {
                     let text = format!("{text} does not come back from a request; what follows waits, checks go on");
-                    Told::Warning(text)
+                    FromChecker::Warning(text)
                 } else {
-                    Told::Note(format!("{text} answers again"))
+                    FromChecker::Note(format!("{text} answers again"))
                 });
             }
             let again = async {
@@ -173,7 +173,7 @@ struct Keeper {
     marks_before: Option<MarkSettings>,
     orders: Orders,
     answers: mpsc::UnboundedSender<Input>,
-    services: mpsc::UnboundedSender<Told>,
+    services: mpsc::UnboundedSender<FromChecker>,
     wanted: Wanted,
     marks: Option<Arc<Marks>>,
     sync: Option<Sync>,
@@ -293,7 +293,7 @@ impl Keeper {
                     self.flush = false;
                     self.access.looked();
                     if self.said.take().is_some() {
-                        let _ = self.services.send(Told::Note("IPVS: the kernel has it now".into()));
+                        let _ = self.services.send(FromChecker::Note("IPVS: the kernel has it now".into()));
                     }
                     self.compared(&compared, true);
                 }
@@ -368,7 +368,7 @@ impl Keeper {
     }
 
     fn refused(&self, refusal: &Refusal) {
-        let _ = self.services.send(Told::Warning(refusal.to_string()));
+        let _ = self.services.send(FromChecker::Warning(refusal.to_string()));
     }
 
     async fn other(&mut self, wish: Action) {
@@ -402,21 +402,21 @@ impl Keeper {
 
     fn hold_marks(&mut self) {
         if let Err(error) = self.tables.hold(self.marks.as_deref()) {
-            let _ = self.services.send(Told::Warning(format!("nftables_ipvs: {error}")));
+            let _ = self.services.send(FromChecker::Warning(format!("nftables_ipvs: {error}")));
         }
     }
 
     async fn synchronise(&mut self) {
         let Some(ipvs) = self.access.writable() else { return };
         if let Err(trouble) = ipvs.synchronise(self.sync.as_ref()).await {
-            let _ = self.services.send(Told::Warning(format!("lvs_sync_daemon: {trouble}")));
+            let _ = self.services.send(FromChecker::Warning(format!("lvs_sync_daemon: {trouble}")));
         }
     }
 
     async fn set_timeouts(&mut self) {
         let Some(ipvs) = self.access.writable() else { return };
         if let Err(trouble) = ipvs.set_timeouts(self.timeouts).await {
-            let _ = self.services.send(Told::Warning(format!("lvs_timeouts: {trouble}")));
+            let _ = self.services.send(FromChecker::Warning(format!("lvs_timeouts: {trouble}")));
         }
     }
 
@@ -436,7 +436,7 @@ impl Keeper {
     fn compared(&self, compared: &Compared, first: bool) {
         for correction in &compared.corrected {
             let text = correction.to_string();
-            let _ = self.services.send(if first { Told::Note(text) } else { Told::Warning(text) });
+            let _ = self.services.send(if first { FromChecker::Note(text) } else { FromChecker::Warning(text) });
         }
         let mut refused: BTreeMap<ServiceKey, Outcome> = BTreeMap::new();
         for refusal in &compared.refused {
@@ -461,7 +461,7 @@ impl Keeper {
     fn trouble(&mut self, trouble: &Trouble) {
         let text = format!("IPVS: Can't initialize ipvs: {trouble}");
         if self.said.as_ref() != Some(&text) {
-            let _ = self.services.send(Told::Warning(text.clone()));
+            let _ = self.services.send(FromChecker::Warning(text.clone()));
             self.said = Some(text);
         }
     }

@@ -10,7 +10,7 @@ mod questions;
 mod reloading;
 
 use super::bfd;
-use super::vrrp::{News, Punctuality, Told};
+use super::vrrp::{FromEngine, Punctuality, ToEngine};
 use crate::balance::io::Input;
 use crate::config::report::Class;
 use crate::daemon::answers::LastReload;
@@ -70,14 +70,14 @@ pub struct Setup {
     pub stop: mpsc::UnboundedReceiver<()>,
     /// To be set as soon as this thread begins to end.
     pub stopping: Arc<AtomicBool>,
-    pub told: mpsc::UnboundedReceiver<Told>,
+    pub told: mpsc::UnboundedReceiver<FromEngine>,
     pub bfd: bfd::Door,
-    pub of_bfd: mpsc::UnboundedReceiver<bfd::Told>,
+    pub of_bfd: mpsc::UnboundedReceiver<bfd::FromBfd>,
     pub bfd_punctuality: Arc<Punctuality>,
     pub questions: mpsc::Receiver<Question>,
-    pub engine: mpsc::UnboundedSender<News>,
+    pub engine: mpsc::UnboundedSender<ToEngine>,
     pub checker: checker::Door,
-    pub of_checker: mpsc::UnboundedReceiver<checker::Told>,
+    pub of_checker: mpsc::UnboundedReceiver<checker::FromChecker>,
     pub punctuality: Arc<Punctuality>,
     /// Mistakes of the configuration that the daemon starts with.
     pub mistakes: BTreeSet<(Class, String)>,
@@ -292,10 +292,10 @@ impl Services {
             systemd::stopping();
             self.parts.stopping.store(true, Ordering::Release);
             // Peers hear of it first: their clients act upon that, not upon a detection time that has to pass.
-            self.parts.bfd.send(bfd::News::Stop(oneshot::channel().0));
-            let _ = self.parts.engine.send(News::Stop { release: !self.parts.options.keep_claims });
+            self.parts.bfd.send(bfd::ToBfd::Stop(oneshot::channel().0));
+            let _ = self.parts.engine.send(ToEngine::Stop { release: !self.parts.options.keep_claims });
             let (answer, ended) = oneshot::channel();
-            self.parts.checker.send(checker::News::Stop { keep: self.parts.options.keep_table, answer });
+            self.parts.checker.send(checker::ToChecker::Stop { keep: self.parts.options.keep_table, answer });
             self.checker_ends = Some(ended);
             self.phase = Phase::Stopping { until: Instant::now() + self.stop_patience() };
         }
@@ -306,10 +306,10 @@ impl Services {
         STOP_PATIENCE.max(Duration::from_secs(self.parts.hub.spec().daemon.child_wait_secs.into()))
     }
 
-    fn told(&mut self, told: Told) {
+    fn told(&mut self, told: FromEngine) {
         match told {
-            Told::Spec { spec, snapshot } => self.in_force(spec, &snapshot),
-            Told::NotRun(script, error) => {
+            FromEngine::Spec { spec, snapshot } => self.in_force(spec, &snapshot),
+            FromEngine::NotRun(script, error) => {
                 if let Some(script) = self.parts.hub.spec().scripts.get(script.index()) {
                     // Once for each reason, and not with every run.
                     if self.not_run.insert(script.name.clone(), error) == Some(error) {
@@ -323,13 +323,13 @@ impl Services {
                     tracing::warn!(target: "vrrp", "VRRP_Script({name}) cannot be started: {program}: {why}");
                 }
             }
-            Told::Ran(script, took) => {
+            FromEngine::Ran(script, took) => {
                 if let Some(script) = self.parts.hub.spec().scripts.get(script.index()) {
                     self.not_run.remove(&script.name);
                     self.parts.tally.script(&script.name, took);
                 }
             }
-            Told::Event(event, at) => {
+            FromEngine::Event(event, at) => {
                 let mut wishes = Wishes::default();
                 let unix_micros = clock::wall_at(at);
                 self.parts.hub.event(&event, unix_micros, &mut wishes);
@@ -338,7 +338,7 @@ impl Services {
                     self.has_changed = true;
                     let instance = self.parts.hub.context().name(*instance).into();
                     let fact = Input::Role { instance, master: *to == Role::Master };
-                    self.parts.checker.send(checker::News::Fact(fact));
+                    self.parts.checker.send(checker::ToChecker::Fact(fact));
                 }
                 if !self.watchers.is_empty() {
                     let event = json::event(&event, &self.parts.hub.context());
@@ -347,12 +347,12 @@ impl Services {
                     self.watchers.retain(|watcher| watcher.try_send(reply.clone()).is_ok());
                 }
             }
-            Told::Trouble(instance, text) => match instance {
+            FromEngine::Trouble(instance, text) => match instance {
                 Some(id) => tracing::warn!(target: "vrrp", "({}) {text}", self.parts.hub.context().name(id)),
                 None => tracing::warn!(target: "vrrp", "{text}"),
             },
-            Told::Address(text) => tracing::info!(target: "vrrp", "Netlink reflector reports IP {text}"),
-            Told::Stopped => {
+            FromEngine::Address(text) => tracing::info!(target: "vrrp", "Netlink reflector reports IP {text}"),
+            FromEngine::Stopped => {
                 let mut wishes = Wishes::default();
                 self.parts.hub.stopped(&mut wishes);
                 self.fulfil(wishes);
@@ -361,7 +361,7 @@ impl Services {
                     self.last_words();
                 }
             }
-            Told::KernelLost => {
+            FromEngine::KernelLost => {
                 tracing::error!(target: "parent", "The kernel thread has ended: nothing can be owned any more. Exiting");
                 self.engine_lost = true;
                 self.phase = Phase::Over(EXIT_INTERNAL);
@@ -369,10 +369,10 @@ impl Services {
         }
     }
 
-    fn of_bfd(&mut self, told: bfd::Told) {
+    fn of_bfd(&mut self, told: bfd::FromBfd) {
         let (event, at) = match told {
-            bfd::Told::Trouble(text) => return tracing::warn!(target: "bfd", "{text}"),
-            bfd::Told::Event(event, at) => (event, at),
+            bfd::FromBfd::Trouble(text) => return tracing::warn!(target: "bfd", "{text}"),
+            bfd::FromBfd::Event(event, at) => (event, at),
         };
         for (level, line) in observe::bfd::log(&event) {
             observe::log::say!("bfd", level, line);
@@ -386,9 +386,9 @@ impl Services {
         self.watchers.retain(|watcher| watcher.try_send(reply.clone()).is_ok());
     }
 
-    fn told_by_checker(&mut self, told: checker::Told) {
+    fn told_by_checker(&mut self, told: checker::FromChecker) {
         match told {
-            checker::Told::Event(event, at) => {
+            checker::FromChecker::Event(event, at) => {
                 let mut wishes = Wishes::default();
                 let unix_micros = clock::wall_at(at);
                 self.parts.hub.balance(&event, unix_micros, &mut wishes);
@@ -400,8 +400,8 @@ impl Services {
                     self.watchers.retain(|watcher| watcher.try_send(reply.clone()).is_ok());
                 }
             }
-            checker::Told::Warning(text) => tracing::warn!(target: "checker", "{text}"),
-            checker::Told::Note(text) => tracing::info!(target: "checker", "{text}"),
+            checker::FromChecker::Warning(text) => tracing::warn!(target: "checker", "{text}"),
+            checker::FromChecker::Note(text) => tracing::info!(target: "checker", "{text}"),
         }
     }
 
@@ -472,8 +472,8 @@ impl Services {
     }
 
     fn clear_counters(&self) {
-        let _ = self.parts.engine.send(News::ClearCounters);
-        self.parts.bfd.send(bfd::News::ClearCounters);
+        let _ = self.parts.engine.send(ToEngine::ClearCounters);
+        self.parts.bfd.send(bfd::ToBfd::ClearCounters);
     }
 
     fn dump(&mut self, kind: dumps::Kind) {
@@ -503,7 +503,7 @@ impl Services {
 
     fn snapshot(&self) -> oneshot::Receiver<Box<Snapshot>> {
         let (answer, answered) = oneshot::channel();
-        let _ = self.parts.engine.send(News::Snapshot(answer));
+        let _ = self.parts.engine.send(ToEngine::Snapshot(answer));
         answered
     }
 
@@ -522,7 +522,7 @@ impl Services {
 
     fn sessions(&self) -> oneshot::Receiver<Box<crate::bfd::snapshot::Snapshot>> {
         let (answer, answered) = oneshot::channel();
-        self.parts.bfd.send(bfd::News::Snapshot(answer));
+        self.parts.bfd.send(bfd::ToBfd::Snapshot(answer));
         answered
     }
 

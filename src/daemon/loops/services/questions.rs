@@ -13,7 +13,7 @@ use crate::daemon::doors::socket::{Adjustment, Answer, Question, Reply, Request,
 use crate::daemon::drains::Drains;
 use crate::daemon::loops::bfd;
 use crate::daemon::loops::checker;
-use crate::daemon::loops::vrrp::{News, Steer};
+use crate::daemon::loops::vrrp::{Steer, ToEngine};
 use crate::daemon::systemd;
 use crate::handover;
 use crate::kernel::addresses;
@@ -91,7 +91,7 @@ impl Services {
     /// Shuts a BFD session down, or lets it come up again, and answers whether there is one.
     fn shut_session(&mut self, name: Box<str>, down: bool, answer: oneshot::Sender<Reply>) {
         let (found, was) = oneshot::channel();
-        self.parts.bfd.send(bfd::News::Shutdown { name: name.clone(), down, answer: found });
+        self.parts.bfd.send(bfd::ToBfd::Shutdown { name: name.clone(), down, answer: found });
         self.answers.spawn(async move {
             let reply = match was.await {
                 Ok(true) if down => Reply::Done { message: format!("{name} is shut down, and says so to its peer") },
@@ -186,7 +186,7 @@ impl Services {
         let spec = self.parts.hub.spec();
         let Some(name) = instance else {
             let message = format!("{} instances", spec.instances.len());
-            let _ = self.parts.engine.send(News::Steer(steer, None));
+            let _ = self.parts.engine.send(ToEngine::Steer(steer, None));
             return Reply::Done { message };
         };
         let group = spec.groups.iter().find(|group| *group.name == *name);
@@ -201,7 +201,7 @@ impl Services {
         // A group moves as a whole, whichever member leads it; what is announced is each member's own.
         let most = if matches!(steer, Steer::Announce) { meant.len() } else { 1 };
         for one in meant.into_iter().take(most) {
-            let _ = self.parts.engine.send(News::Steer(steer, Some(one)));
+            let _ = self.parts.engine.send(ToEngine::Steer(steer, Some(one)));
         }
         Reply::Done { message: name }
     }
@@ -333,7 +333,7 @@ impl Services {
             // checker that is busy, or stuck, does not keep VRRP silent.
             sleep(WATCHERS_READ).await;
             let (ask, asked) = oneshot::channel();
-            checker.send(checker::News::HandOver(ask));
+            checker.send(checker::ToChecker::HandOver(ask));
             let _ = checks.send(timeout(LAST_WORDS, asked).await.ok().and_then(Result::ok));
             // Something may have begun to wait for a file system meanwhile. There is no way back without checks, so it goes
             // on in the end; until then adverts and sessions go on as well.
@@ -344,8 +344,8 @@ impl Services {
                 }
             }
             // VRRP last: when its loop has ended, everything is written.
-            bfd.send(bfd::News::HandOver(sessions));
-            let _ = engine.send(News::HandOver(answer));
+            bfd.send(bfd::ToBfd::HandOver(sessions));
+            let _ = engine.send(ToEngine::HandOver(answer));
         });
         self.parts.stopping.store(true, Ordering::Release);
         // Scripts end with the engine; whoever reads a FIFO is told now.
@@ -373,7 +373,7 @@ impl Services {
     /// What the bfd thread leaves, which ends by that.
     pub fn sessions_left(&mut self) -> Option<Box<bfd::Left>> {
         let (answer, answered) = oneshot::channel();
-        self.parts.bfd.send(bfd::News::HandOver(answer));
+        self.parts.bfd.send(bfd::ToBfd::HandOver(answer));
         within(LAST_WORDS, answered)
     }
 
@@ -386,21 +386,21 @@ impl Services {
     /// What the balancer leaves. Its thread ends with that, and the kernel's table stays as it is.
     pub fn checks_left(&self) -> Option<Box<crate::balance::Handover>> {
         let (answer, answered) = oneshot::channel();
-        self.parts.checker.send(checker::News::HandOver(answer));
+        self.parts.checker.send(checker::ToChecker::HandOver(answer));
         within(LAST_WORDS, answered)
     }
 
     /// The state of virtual servers; breaks where none are checked.
     pub(super) fn services(&self) -> oneshot::Receiver<Box<crate::balance::snapshot::Snapshot>> {
         let (answer, answered) = oneshot::channel();
-        self.parts.checker.send(checker::News::State(answer));
+        self.parts.checker.send(checker::ToChecker::State(answer));
         answered
     }
 
     /// The same with the kernel's counters.
     fn picture(&self) -> oneshot::Receiver<Box<checker::Picture>> {
         let (ask, asked) = oneshot::channel();
-        self.parts.checker.send(checker::News::Snapshot(ask));
+        self.parts.checker.send(checker::ToChecker::Snapshot(ask));
         asked
     }
 
@@ -431,7 +431,7 @@ impl Services {
             }
         };
         let (ask, asked) = oneshot::channel();
-        self.parts.checker.send(checker::News::Command(command, ask));
+        self.parts.checker.send(checker::ToChecker::Command(command, ask));
         self.answers.spawn(async move {
             let reply = match asked.await {
                 Ok(0) => Reply::Refused { reason: format!("there is no real server `{text}`"), diagnostics: None },

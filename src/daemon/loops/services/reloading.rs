@@ -10,7 +10,7 @@ use crate::daemon::doors::socket::Reply;
 use crate::daemon::dumps;
 use crate::daemon::loops::bfd;
 use crate::daemon::loops::checker;
-use crate::daemon::loops::vrrp::{News, Told};
+use crate::daemon::loops::vrrp::{FromEngine, ToEngine};
 use crate::daemon::reading;
 use crate::daemon::reload::{self, Read};
 use crate::daemon::schedule::Schedule;
@@ -50,15 +50,15 @@ impl Services {
         self.save_states("pre");
         // Sessions first: VRRP goes over with what they say under their new names.
         let (answer, levels) = oneshot::channel();
-        self.parts.bfd.send(bfd::News::Reload(spec.clone(), answer));
+        self.parts.bfd.send(bfd::ToBfd::Reload(spec.clone(), answer));
         let (trackers, engine) = (self.parts.trackers.clone(), self.parts.engine.clone());
         let checker = self.parts.checker.clone();
         self.answers.spawn(async move {
             let mut readings = trackers.configure(spec.clone()).await;
-            checker.send(checker::News::Reload(spec.clone(), trackers::of_files(&spec, &readings)));
+            checker.send(checker::ToChecker::Reload(spec.clone(), trackers::of_files(&spec, &readings)));
             let levels = levels.await.unwrap_or_default();
             readings.extend(trackers::of_sessions(&spec, levels.iter().map(|(name, up)| (&**name, *up))));
-            let _ = engine.send(News::Reload(spec, readings));
+            let _ = engine.send(ToEngine::Reload(spec, readings));
         });
     }
 
@@ -87,7 +87,7 @@ impl Services {
 
     pub(super) fn reload_refused(&mut self, reason: &str, diagnostics: Option<String>) {
         let event = Event::ReloadRefused { reason: reason.into() };
-        self.told(Told::Event(event, clock::now()));
+        self.told(FromEngine::Event(event, clock::now()));
         self.note_reload(false, reason);
         self.tell_askers(&Reply::Refused { reason: reason.to_owned(), diagnostics });
         systemd::ready(&self.parts.hub.context(), self.last_reload.as_ref());
@@ -126,7 +126,7 @@ impl Services {
         } else if let Some(mistakes) = self.on_its_way.take() {
             // What fell or rose while the reload was prepared is newer than what it was prepared with.
             self.parts.trackers.repeat();
-            self.parts.bfd.send(bfd::News::Repeat);
+            self.parts.bfd.send(bfd::ToBfd::Repeat);
             self.parts.mistakes = mistakes;
             tracing::info!(target: "parent", "Reload complete");
             let changed = changes::line(&changes::between(&before, &spec));

@@ -1,6 +1,6 @@
 //! What the engine thread does with each fact and each wish: the loop around it is [`super::start`]'s.
 
-use super::{Doors, News, Steer, Told, WALL_EVERY};
+use super::{Doors, FromEngine, Steer, ToEngine, WALL_EVERY};
 use crate::kernel::arrivals::Arrival;
 use crate::kernel::netlink::{FromKernel, ToKernel, Trouble};
 use crate::kernel::programs::{self, Job, Notice};
@@ -150,34 +150,34 @@ impl Driver {
         }
     }
 
-    pub(super) fn news(&mut self, news: News) {
+    pub(super) fn news(&mut self, news: ToEngine) {
         let now = clock::now();
         match news {
-            News::ClearCounters => self.engine.handle(Input::Command(Command::ClearCounters), now),
-            News::Steer(steer, name) => self.steer(steer, name.as_deref(), now),
-            News::Program(attempt, notice) => self.program(attempt, notice, now),
-            News::FileSays(name, number) => {
+            ToEngine::ClearCounters => self.engine.handle(Input::Command(Command::ClearCounters), now),
+            ToEngine::Steer(steer, name) => self.steer(steer, name.as_deref(), now),
+            ToEngine::Program(attempt, notice) => self.program(attempt, notice, now),
+            ToEngine::FileSays(name, number) => {
                 if let Some(file) = position(&self.engine.spec().files, |f| f.name == name).map(FileId) {
                     self.tracked(Tracker::File(file), TrackValue::Number(number), now);
                 }
             }
-            News::ProcessesRun(name, count) => {
+            ToEngine::ProcessesRun(name, count) => {
                 if let Some(process) = position(&self.engine.spec().processes, |p| p.name == name).map(ProcessId) {
                     self.tracked(Tracker::Process(process), TrackValue::Count(count), now);
                 }
             }
-            News::SessionSays(name, up) => {
+            ToEngine::SessionSays(name, up) => {
                 if let Some(session) = position(&self.engine.spec().bfds, |b| b.name == name).map(BfdId) {
                     self.tracked(Tracker::Bfd(session), TrackValue::Up(up), now);
                 }
             }
-            News::HandOver(_) => {}
-            News::Ping(answer) => {
+            ToEngine::HandOver(_) => {}
+            ToEngine::Ping(answer) => {
                 let _ = answer.send(());
             }
-            News::Reload(spec, readings) if self.switching.is_some() => self.waiting = Some((spec, readings)),
-            News::Reload(spec, readings) => self.begin_switch(spec, readings),
-            News::Snapshot(answer) => {
+            ToEngine::Reload(spec, readings) if self.switching.is_some() => self.waiting = Some((spec, readings)),
+            ToEngine::Reload(spec, readings) => self.begin_switch(spec, readings),
+            ToEngine::Snapshot(answer) => {
                 self.tell_wall(now, true);
                 let mut snapshot = self.engine.snapshot(now);
                 for view in &mut snapshot.ports {
@@ -185,7 +185,7 @@ impl Driver {
                 }
                 let _ = answer.send(Box::new(snapshot));
             }
-            News::Stop { release } => {
+            ToEngine::Stop { release } => {
                 self.stopping = Some(release);
                 self.engine.handle(Input::Command(Command::Stop { release }), now);
                 self.settle();
@@ -203,14 +203,14 @@ impl Driver {
             Notice::Exited(exit) => {
                 let begun = self.scripts.remove(&attempt);
                 if let (Some(begun), Some(script)) = (begun, self.engine.script_of(attempt)) {
-                    let _ = self.doors.services.send(Told::Ran(script, now.since(begun)));
+                    let _ = self.doors.services.send(FromEngine::Ran(script, now.since(begun)));
                 }
                 exit
             }
             Notice::NotRun(error) => {
                 self.scripts.remove(&attempt);
                 if let Some(script) = self.engine.script_of(attempt) {
-                    let _ = self.doors.services.send(Told::NotRun(script, error));
+                    let _ = self.doors.services.send(FromEngine::NotRun(script, error));
                 }
                 Exit::NotRun
             }
@@ -275,7 +275,7 @@ impl Driver {
         let snapshot = Box::new(self.engine.snapshot(clock::now()));
         // It is read once: nobody has asked for views, and there may be thousands.
         self.engine.forget_views();
-        let _ = self.doors.services.send(Told::Spec { spec: self.engine.spec().clone(), snapshot });
+        let _ = self.doors.services.send(FromEngine::Spec { spec: self.engine.spec().clone(), snapshot });
     }
 
     /// Sockets first, then everything the engine wishes.
@@ -330,7 +330,7 @@ impl Driver {
                 self.doors.programs.abandon(attempt, programs::PATIENCE);
             }
             Action::Report(event) => {
-                let _ = self.doors.services.send(Told::Event(event, now));
+                let _ = self.doors.services.send(FromEngine::Event(event, now));
             }
         }
     }
@@ -360,14 +360,14 @@ impl Driver {
                 }
             };
             if let Some(text) = text {
-                let _ = self.doors.services.send(Told::Trouble(None, text.into()));
+                let _ = self.doors.services.send(FromEngine::Trouble(None, text.into()));
             }
         }
         let overruns = privilege::realtime_overruns();
         if overruns != self.overruns {
             self.overruns = overruns;
             let text = "The engine has run for half of vrrp_rlimit_rttime without a pause";
-            let _ = self.doors.services.send(Told::Trouble(None, text.into()));
+            let _ = self.doors.services.send(FromEngine::Trouble(None, text.into()));
         }
     }
 
@@ -378,11 +378,11 @@ impl Driver {
             _ => return,
         };
         let text = format!("{address} {} interface index {index}", if added { "added to" } else { "removed from" });
-        let _ = self.doors.services.send(Told::Address(text));
+        let _ = self.doors.services.send(FromEngine::Address(text));
     }
 
     pub(super) fn finish(&self) {
-        let _ = self.doors.services.send(Told::Stopped);
+        let _ = self.doors.services.send(FromEngine::Stopped);
     }
 }
 
@@ -390,9 +390,9 @@ fn position<T>(list: &[T], is: impl Fn(&T) -> bool) -> Option<u32> {
     list.iter().position(is).and_then(|index| u32::try_from(index).ok())
 }
 
-pub(super) fn tell_troubles(services: &mpsc::UnboundedSender<Told>, troubles: Vec<Trouble>) {
+pub(super) fn tell_troubles(services: &mpsc::UnboundedSender<FromEngine>, troubles: Vec<Trouble>) {
     for trouble in troubles {
-        let _ = services.send(Told::Trouble(trouble.instance, trouble.text));
+        let _ = services.send(FromEngine::Trouble(trouble.instance, trouble.text));
     }
 }
 
@@ -414,7 +414,7 @@ mod tests {
     struct Bench {
         driver: Driver,
         orders: mpsc::UnboundedReceiver<ToKernel>,
-        told: mpsc::UnboundedReceiver<Told>,
+        told: mpsc::UnboundedReceiver<FromEngine>,
         _programs: Programs,
     }
 
@@ -481,7 +481,7 @@ mod tests {
 
         // A goes: B is number 0 for the kernel thread from here on, and still 1 for the engine.
         let after = spec(&[("B", 2)]);
-        bench.driver.news(News::Reload(after.clone(), Readings::new()));
+        bench.driver.news(ToEngine::Reload(after.clone(), Readings::new()));
         let carried = std::iter::from_fn(|| bench.orders.try_recv().ok()).find_map(|order| match order {
             ToKernel::Configure { carried, .. } => Some(carried),
             _ => None,
@@ -498,7 +498,8 @@ mod tests {
         bench.driver.carry_out(Action::Disown(InstanceId(0)), clock::now());
         assert_eq!(bench.owning().last(), Some(&(false, 0)));
         assert_eq!(bench.driver.engine.spec().instances.len(), 1);
-        let specs = std::iter::from_fn(|| bench.told.try_recv().ok()).filter(|told| matches!(told, Told::Spec { .. }));
+        let specs =
+            std::iter::from_fn(|| bench.told.try_recv().ok()).filter(|told| matches!(told, FromEngine::Spec { .. }));
         assert_eq!(specs.count(), 1);
     }
 
@@ -515,7 +516,7 @@ mod tests {
         };
         let next: Vec<Arc<Spec>> = vec![spec(&[("B", 2), ("A", 1)]), spec(&[("C", 3)]), spec(&[("A", 1), ("D", 4)])];
         for spec in &next {
-            bench.driver.news(News::Reload(spec.clone(), Readings::new()));
+            bench.driver.news(ToEngine::Reload(spec.clone(), Readings::new()));
         }
         let first = configured(&mut bench);
         assert_eq!(first.len(), 1);

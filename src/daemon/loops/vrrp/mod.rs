@@ -7,7 +7,7 @@
 //!
 //! Identifiers change with a reload. Orders and reports cross between threads, so the switch is made in this order: the
 //! kernel thread is told the new Spec ([`ToKernel::Configure`]); from then on what the old engine wishes is translated;
-//! when the kernel thread has answered, the engine goes over, and [`Told::Spec`] tells the services thread that the
+//! when the kernel thread has answered, the engine goes over, and [`FromEngine::Spec`] tells the services thread that the
 //! identifiers behind it are new.
 
 mod carry;
@@ -52,7 +52,7 @@ const PUNCTUAL: Interval = Interval::from_millis(1);
 
 /// What the engine thread is asked.
 #[derive(Debug)]
-pub enum News {
+pub enum ToEngine {
     ClearCounters,
     /// An operator's wish about one instance, or all.
     Steer(Steer, Option<Box<str>>),
@@ -63,14 +63,14 @@ pub enum News {
     ProcessesRun(Box<str>, u32),
     /// A BFD session is up, or counts as up; straight from the bfd thread.
     SessionSays(Box<str>, bool),
-    /// Go over to another Spec, of whose trackers this is known. Answered by [`Told::Spec`].
+    /// Go over to another Spec, of whose trackers this is known. Answered by [`FromEngine::Spec`].
     Reload(Arc<Spec>, Readings),
     Snapshot(oneshot::Sender<Box<Snapshot>>),
     /// Write the will and end, without a word to anybody on the wire and without giving anything up.
     HandOver(oneshot::Sender<Box<Handover>>),
     /// Answered when the loop comes round: the watchdog's question.
     Ping(oneshot::Sender<()>),
-    /// Give everything up, in order; answered by [`Told::Stopped`]. `release` false leaves addresses in place.
+    /// Give everything up, in order; answered by [`FromEngine::Stopped`]. `release` false leaves addresses in place.
     Stop {
         release: bool,
     },
@@ -87,7 +87,7 @@ pub enum Steer {
 
 /// What the engine thread tells the services thread, in order.
 #[derive(Debug)]
-pub enum Told {
+pub enum FromEngine {
     /// Identifiers behind this one belong to `spec`. The first one says that the engine runs.
     Spec {
         spec: Arc<Spec>,
@@ -144,7 +144,7 @@ pub struct Setup {
     pub spec: Arc<Spec>,
     pub readings: Readings,
     pub reports: mpsc::UnboundedReceiver<FromKernel>,
-    pub inbox: mpsc::UnboundedReceiver<News>,
+    pub inbox: mpsc::UnboundedReceiver<ToEngine>,
     pub doors: Doors,
     /// What another program of this process left behind.
     pub handover: Option<Box<Handover>>,
@@ -153,7 +153,7 @@ pub struct Setup {
 /// The doors of all who are told something by this thread. Nothing is waited for behind any of them.
 pub struct Doors {
     pub orders: mpsc::UnboundedSender<ToKernel>,
-    pub services: mpsc::UnboundedSender<Told>,
+    pub services: mpsc::UnboundedSender<FromEngine>,
     pub programs: Client,
     /// Told of interfaces and addresses: BFD sessions depend on them.
     pub bfd: bfd::Door,
@@ -165,7 +165,7 @@ pub struct Doors {
     pub log_addresses: bool,
 }
 
-/// Starts the engine thread. It ends after [`News::Stop`] or [`News::HandOver`], or with a panic, which the caller sees
+/// Starts the engine thread. It ends after [`ToEngine::Stop`] or [`ToEngine::HandOver`], or with a panic, which the caller sees
 /// when it joins.
 ///
 /// # Errors
@@ -175,7 +175,8 @@ pub fn start(setup: Setup) -> std::io::Result<std::thread::JoinHandle<()>> {
         threads::named(setup.spec.daemon.engine_name.as_deref());
         let failures = privilege::engine_thread(&setup.spec.daemon);
         for (what, error) in failures {
-            let _ = setup.doors.services.send(Told::Trouble(None, format!("Unable to set {what}: {error}").into()));
+            let _ =
+                setup.doors.services.send(FromEngine::Trouble(None, format!("Unable to set {what}: {error}").into()));
         }
         if let Err(error) = run(setup) {
             tracing::error!(target: "vrrp", "The engine's loop cannot go on: {error}");
@@ -216,7 +217,7 @@ fn run(setup: Setup) -> std::io::Result<()> {
             Some(FromKernel::Trouble(trouble)) => troubles.push(trouble),
             Some(FromKernel::Applied { .. } | FromKernel::Opened { .. }) => {}
             Some(FromKernel::Stopped) | None => {
-                let _ = doors.services.send(Told::KernelLost);
+                let _ = doors.services.send(FromEngine::KernelLost);
                 return Ok(());
             }
         }
@@ -245,7 +246,7 @@ fn run(setup: Setup) -> std::io::Result<()> {
 fn live(
     mut driver: Driver,
     mut reports: mpsc::UnboundedReceiver<FromKernel>,
-    mut inbox: mpsc::UnboundedReceiver<News>,
+    mut inbox: mpsc::UnboundedReceiver<ToEngine>,
     bell: &Bell,
 ) -> std::io::Result<()> {
     let waker = bell.waker();
@@ -308,7 +309,7 @@ fn take_reports(
                 return Break(());
             }
             Poll::Ready(None) => {
-                let _ = driver.doors.services.send(Told::KernelLost);
+                let _ = driver.doors.services.send(FromEngine::KernelLost);
                 // Whoever hears us must know that the addresses are not served any more.
                 driver.engine.handle(Input::Command(Command::Stop { release: true }), clock::now());
                 driver.settle();
@@ -320,12 +321,12 @@ fn take_reports(
     Continue(false)
 }
 
-fn take_news(driver: &mut Driver, inbox: &mut mpsc::UnboundedReceiver<News>, bell: &mut Context<'_>) -> Turn {
+fn take_news(driver: &mut Driver, inbox: &mut mpsc::UnboundedReceiver<ToEngine>, bell: &mut Context<'_>) -> Turn {
     for _ in 0..NEWS_A_ROUND {
         match inbox.poll_recv(bell) {
             Poll::Pending => return Continue(true),
             Poll::Ready(None) => return Break(()),
-            Poll::Ready(Some(News::HandOver(answer))) => {
+            Poll::Ready(Some(ToEngine::HandOver(answer))) => {
                 // The heir speaks some milliseconds later; nobody is to lose patience meanwhile.
                 driver.engine.handle(Input::Command(Command::Reassure), clock::now());
                 driver.settle();

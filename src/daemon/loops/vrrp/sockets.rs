@@ -1,7 +1,7 @@
 //! The sockets that the instances need: which are asked for, what the engine is told of them, and what waits for one.
 
 use super::carry::Driver;
-use super::{PARKED, PORT_PATIENCE, PORT_RETRY, Told};
+use super::{FromEngine, PARKED, PORT_PATIENCE, PORT_RETRY};
 use crate::kernel::netlink::ToKernel;
 use crate::kernel::socket::{Opening, is_own_refusal};
 use crate::spec::InstanceId;
@@ -72,7 +72,7 @@ impl Driver {
             && !before
         {
             let text = format!("Unable to open a {} socket{}: {reason}", port.family, on_interface(&port));
-            let _ = self.doors.services.send(Told::Trouble(None, text.into()));
+            let _ = self.doors.services.send(FromEngine::Trouble(None, text.into()));
         }
         if let Some(nobodys) = self.sockets.answer(opening, outcome) {
             let _ = self.doors.orders.send(ToKernel::Close(vec![nobodys]));
