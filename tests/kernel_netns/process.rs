@@ -274,6 +274,21 @@ fn a_limit_is_term_and_then_kill() {
     });
 }
 
+/// A run that waits for its turn for longer than its limit has all of it once it begins, as keepalived counts from the fork.
+#[test]
+fn a_limit_counts_from_the_process() {
+    if !ready("a_limit_counts_from_the_process") {
+        return;
+    }
+    run_with(Room { running: 1, waiting: 1 }, async |asker| {
+        let first = asker.start(Job::new(shell("exec sleep 3")));
+        let limit = Some(Limit { after: Duration::from_secs(2), then: PATIENCE });
+        let second = asker.start(Job { limit, ..Job::new(shell("exec sleep 0.1")) });
+        assert_eq!(asker.end().await, (first, Notice::Exited(Exit::Code(0))));
+        assert_eq!(asker.end().await, (second, Notice::Exited(Exit::Code(0))));
+    });
+}
+
 /// TERM for itself leaves what it has started, KILL takes all.
 #[test]
 fn a_signal_can_be_for_the_program_alone() {

@@ -33,7 +33,7 @@ impl Job {
     }
 }
 
-/// TERM `after` it was asked for, and KILL `then` later.
+/// TERM `after` there is a process for it, and KILL `then` later.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Limit {
     pub after: Duration,

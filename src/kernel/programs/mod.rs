@@ -206,7 +206,8 @@ impl Programs {
                 tell(key.1, Notice::Started);
                 // The reader of what it says sees its end.
                 job.stderr = None;
-                let limit = job.limit.map(|limit| (since + limit.after, KillSignal::Term));
+                // From the process on, as keepalived counts: what waited for its turn has run for no longer than others.
+                let limit = job.limit.map(|limit| (Instant::now() + limit.after, KillSignal::Term));
                 let run = Running {
                     pid,
                     ended: None,
