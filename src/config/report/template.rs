@@ -57,11 +57,12 @@ pub fn fold(text: &str, diagnostics: &mut Diagnostics) {
             ));
         }
     }
-    let (Some((span, Kind { open, close, whose })), Some(class)) = (first, diagnostics.worst()) else { return };
+    let (Some((span, Kind { whose, .. })), Some(class)) = (first, diagnostics.worst()) else { return };
     let stop = diagnostics.list.iter().find(|d| d.class == Class::Abort).and_then(|d| d.span);
     // What does not follow from it would have to be told apart by reading the file that it becomes.
     diagnostics.list.retain(|d| d.class == Class::Include);
-    let message = format!("this is a template that nobody has filled in: `{open} … {close}` means nothing here");
+    // The marks themselves are not quoted: behind `auth_pass` they count as the password, which no message shows.
+    let message = "this is a template that nobody has filled in";
     let more = match lines {
         1 => "one line has such a mark".to_owned(),
         lines => format!("{lines} lines have such marks"),
