@@ -69,7 +69,7 @@ impl Ears {
         let socket = socket2::Socket::new(socket2::Domain::PACKET, socket2::Type::DGRAM.cloexec(), None)?;
         socket.attach_filter(&ADVERTS)?;
         let _ = socket.set_recv_buffer_size(1 << 20);
-        bind(&socket, index)?;
+        bind(&socket, libc::ETH_P_ALL, index)?;
         hear_all_groups(&socket, index)?;
         set::<libc::c_int>(&socket, libc::PACKET_AUXDATA, &1)?;
         Ok(Ears { socket, buffer: vec![0; 1 << 16] })
@@ -136,11 +136,12 @@ fn receive(socket: &socket2::Socket, buffer: &mut [u8]) -> io::Result<(usize, li
     Ok((length, from, vlan))
 }
 
-fn bind(socket: &socket2::Socket, index: libc::c_int) -> io::Result<()> {
+/// Has a packet socket hear `protocol` (`ETH_P_…`) on the interface of this number.
+pub(super) fn bind(socket: &socket2::Socket, protocol: libc::c_int, index: libc::c_int) -> io::Result<()> {
     // SAFETY: sockaddr_ll is plain data, for which all zeroes is a value.
     let mut here: libc::sockaddr_ll = unsafe { std::mem::zeroed() };
     here.sll_family = libc::AF_PACKET as libc::c_ushort;
-    here.sll_protocol = (libc::ETH_P_ALL as u16).to_be();
+    here.sll_protocol = (protocol as u16).to_be();
     here.sll_ifindex = index;
     let length = size_of::<libc::sockaddr_ll>() as libc::socklen_t;
     // SAFETY: the address is valid for the length given with it, and the call keeps neither.

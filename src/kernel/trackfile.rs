@@ -1,8 +1,9 @@
 //! Tracked files: inotify on their directories, and the number in them.
 //!
 //! The directory is watched, not the file: editors and `mv` put a new file in the place of the old one. A symbolic link
-//! is followed once, at the start. A directory that is taken away is looked for each second. Whatever touches a file system is done aside, a file at a time: one whose file system
-//! does not answer keeps nobody waiting, neither the others nor whoever asks how things stand.
+//! is followed once, at the start. A directory that is taken away is looked for each second. Whatever touches a file system
+//! is done aside, a file at a time: one whose file system does not answer keeps nobody waiting, neither the others nor
+//! whoever asks how things stand.
 
 use super::aside::aside;
 use crate::spec::{FileId, FileSpec};
@@ -21,7 +22,7 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 /// As much of a file as is looked at.
 const LONGEST: u64 = 127;
 /// When too much is done aside already, or a folder is gone, when to try again.
-const ROOM_AGAIN: Duration = Duration::from_secs(1);
+const TRY_AGAIN: Duration = Duration::from_secs(1);
 
 /// Watches all tracked files.
 #[derive(Debug)]
@@ -171,7 +172,7 @@ impl FileWatch {
             tokio::select! {
                 Some((slot, looked)) = self.looked.recv() => self.take_looked(slot, looked),
                 () = sleep_until(self.next_try), if self.files.iter().any(|file| file.again.is_some() && file.looking.is_none()) => {
-                    self.next_try = Instant::now() + ROOM_AGAIN;
+                    self.next_try = Instant::now() + TRY_AGAIN;
                     self.start_postponed(true);
                 }
                 Some(event) = self.stream.next() => if let Ok(event) = event {

@@ -4,10 +4,10 @@
 //! One ARP request an address, and whatever answers within some time. Nobody's cache changes by a request whose sender is an
 //! address that this machine has already, or none (an ARP probe, RFC 5227 §1.1).
 
+use super::overhear;
 use crate::wire::frames::{self, ARP_FRAME};
 use std::io::{self, Read};
 use std::net::Ipv4Addr;
-use std::os::fd::AsRawFd;
 use std::time::{Duration, Instant};
 
 /// Machines that are heard at most: more than that is a flood.
@@ -28,9 +28,10 @@ pub fn ask(
     patience: Duration,
 ) -> io::Result<Vec<Answer>> {
     let index = nix::net::if_::if_nametoindex(interface)?;
+    let index = libc::c_int::try_from(index).map_err(|_| io::ErrorKind::InvalidInput)?;
     // Protocol 0: nothing comes before it is bound.
     let socket = socket2::Socket::new(socket2::Domain::PACKET, socket2::Type::RAW.cloexec(), None)?;
-    bind(&socket, index)?;
+    overhear::bind(&socket, libc::ETH_P_ARP, index)?;
     for address in addresses {
         socket.send(&frames::arp_request(own.0, own.1, *address))?;
     }
@@ -55,19 +56,4 @@ pub fn ask(
         }
     }
     Ok(answers)
-}
-
-/// To ARP on this interface.
-fn bind(socket: &socket2::Socket, index: u32) -> io::Result<()> {
-    // SAFETY: sockaddr_ll is plain data, for which all zeroes is a value.
-    let mut here: libc::sockaddr_ll = unsafe { std::mem::zeroed() };
-    here.sll_family = libc::AF_PACKET as libc::c_ushort;
-    here.sll_protocol = (libc::ETH_P_ARP as u16).to_be();
-    here.sll_ifindex = libc::c_int::try_from(index).map_err(|_| io::ErrorKind::InvalidInput)?;
-    let length = size_of::<libc::sockaddr_ll>() as libc::socklen_t;
-    // SAFETY: the address is valid for the length given with it, and the call keeps neither.
-    match unsafe { libc::bind(socket.as_raw_fd(), (&raw const here).cast(), length) } {
-        0 => Ok(()),
-        _ => Err(io::Error::last_os_error()),
-    }
 }

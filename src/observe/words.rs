@@ -85,6 +85,11 @@ pub fn cure(fault: &Fault) -> Option<String> {
     }
 }
 
+/// A hardware address.
+pub fn mac(bytes: [u8; 6]) -> String {
+    bytes.map(|byte| format!("{byte:02x}")).join(":")
+}
+
 /// What helps where the kernel refuses to send, by the number in what it says.
 fn send_cure(why: &str) -> &'static str {
     let number = why.rsplit_once("(os error ").and_then(|(_, rest)| rest.strip_suffix(')')?.parse().ok());

@@ -8,6 +8,7 @@ use super::running::Asked;
 use super::{Case, Finding, Weight};
 use crate::cli::{alarms, view};
 use crate::kernel::{addresses, who_has};
+use crate::observe::words;
 use crate::spec::{IfName, InstanceSpec, Transport, first_few};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
@@ -47,7 +48,7 @@ pub fn addresses_that_another_has(case: &Case<'_>, found: &mut Vec<Finding>) {
         if others.len() < if here { 1 } else { 2 } {
             continue;
         }
-        let names = first_few(others.iter().map(|mac| written(mac)), 4, ", ");
+        let names = first_few(others.iter().map(|mac| words::mac(**mac)), 4, ", ");
         let what = match here {
             true => format!("{name}: {address} is here, and another machine answers for it too: {names}"),
             false => format!("{name}: {} hardware addresses answer for {address}: {names}", others.len()),
@@ -84,10 +85,6 @@ fn claimed<'a>(case: &'a Case<'_>) -> impl Iterator<Item = (IfName, Ipv4Addr, &'
             Some((interface.clone(), address, instance))
         })
     })
-}
-
-fn written(mac: &[u8; 6]) -> String {
-    mac.map(|byte| format!("{byte:02x}")).join(":")
 }
 
 /// An interface, what is asked from there, and the addresses that are asked for.

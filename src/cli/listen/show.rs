@@ -4,8 +4,7 @@ use super::super::paint::Paint;
 use super::super::table::Table;
 use super::Learned;
 use crate::listen::{Authentication, Router, Speaker, Stray, Sum};
-use crate::observe::words;
-use crate::observe::words::span;
+use crate::observe::words::{self, span};
 use crate::vrrp::io::Refusal;
 use crate::wire::Family;
 use serde_json::{Value, json};
@@ -67,7 +66,7 @@ fn block(learned: &Learned, router: Router, paint: Paint) -> String {
         };
         table.row([
             format!("  {}{whose}", speaker.address),
-            speaker.mac.map_or_else(String::new, mac),
+            speaker.mac.map_or_else(String::new, words::mac),
             speaker.version.to_string(),
             speaker.priority.to_string(),
             interval(speaker),
@@ -163,10 +162,6 @@ fn vrids(learned: &Learned, vlan: Option<u16>, family: Family) -> String {
     format!("taken {}; free {free}", taken.join(", "))
 }
 
-fn mac(bytes: [u8; 6]) -> String {
-    bytes.map(|byte| format!("{byte:02x}")).join(":")
-}
-
 fn interval(speaker: &Speaker) -> String {
     let measured = speaker.measured().map_or_else(String::new, |m| format!(", measured {:.2}", m.as_secs_f64()));
     format!("{} s{measured}", speaker.interval)
@@ -255,7 +250,7 @@ fn speaker_json(learned: &Learned, speaker: &Speaker) -> Value {
         "vrid": speaker.router.vrid,
         "version": speaker.version,
         "address": speaker.address,
-        "mac": speaker.mac.map(mac),
+        "mac": speaker.mac.map(words::mac),
         "destination": speaker.destination,
         "ttl": speaker.ttl,
         "priority": speaker.priority,

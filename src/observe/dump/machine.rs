@@ -6,6 +6,7 @@
 use super::Page;
 use super::put;
 use super::truth;
+use crate::observe::words;
 use crate::spec::{Auth, BeatMethod, IfName, InstanceSpec, Pacing, RxBuffer, Spec, TieTarget, Transport};
 use crate::time::Interval;
 use crate::vrrp::snapshot::{LinkView, PortView, Snapshot};
@@ -151,9 +152,8 @@ fn addresses(page: &mut Page, spec: &Spec, view: &LinkView) {
 fn condition(page: &mut Page, spec: &Spec, view: &LinkView) {
     let link = &view.link;
     if let Some(mac) = link.mac.filter(|_| !link.loopback) {
-        let text = |mac: [u8; 6]| mac.map(|byte| format!("{byte:02x}")).join(":");
-        put!(page, 3, "MAC = {}", text(mac));
-        put!(page, 3, "MAC broadcast = {}", text([0xff; 6]));
+        put!(page, 3, "MAC = {}", words::mac(mac));
+        put!(page, 3, "MAC broadcast = {}", words::mac([0xff; 6]));
     }
     let not = |is: bool| if is { "" } else { "not " };
     let mut state = format!("{}UP, {}RUNNING", not(link.up), not(link.running));
