@@ -68,6 +68,10 @@ fn inputs() -> Vec<(&'static str, String)> {
     };
     let vmac =
         |n: usize| instance(&format!("V{n}"), n % 255 + 1, n % 3, "use_vmac\n", &format!("{} use_vmac", address(n)));
+    let password = |n: usize, word: &str| {
+        let lines = format!("authentication {{\nauth_type PASS\nauth_pass {word}\n}}\nbogus {n}\n");
+        instance(&format!("V{n}"), n % 255 + 1, n / 255, &lines, &address(n))
+    };
     let script = |n: usize| format!("vrrp_script check{n} {{\nscript /bin/true\n}}\n");
     let nested = |n: usize| if n == 0 { "$D0=x x\n".into() } else { format!("$D{n}=$D{} $D{}\n", n - 1, n - 1) };
     let mut chain = String::new();
@@ -91,6 +95,12 @@ fn inputs() -> Vec<(&'static str, String)> {
             "bad addresses",
             fill(&format!("{INSTANCE}virtual_ipaddress {{\n"), |n| format!("10.0.0.{n}x labell x\n"), "}\n}\n"),
         ),
+        ("passwords, one complaint each", fill("", |n| password(n, &format!("pw{n}")), "")),
+        (
+            "passwords out of definitions",
+            halves(|n| format!("$PW{n}=pw{n}\n"), |n| password(n, &format!("$PW{n}")), ""),
+        ),
+        ("passwords out of nowhere", fill("", |n| password(n, &format!("$PW{n}")), "")),
         ("unicast peers", fill(&format!("{INSTANCE}unicast_peer {{\n"), |n| address(n) + "\n", "}\n}\n")),
         (
             "routes",

@@ -4,6 +4,7 @@ use super::Ranges;
 use crate::config::table::block::nearest;
 use crate::config::table::keywords;
 use crate::config::text::expand::BUILTINS;
+use rustc_hash::FxHashMap;
 
 /// The names of definitions that a secret uses: `$NAME`, `${NAME}`, and with other signs between the two.
 pub(super) fn names_in(text: &str, names: &mut Vec<Box<str>>) {
@@ -21,16 +22,15 @@ pub(super) fn bare_names(text: &str, defined: impl Fn(&str) -> bool) -> Vec<&str
     words.filter(|word| defined(word)).collect()
 }
 
-/// Whether a text has `$NAME=`, or a sequence over the name.
-pub(super) fn defines(name: &str, text: &str) -> bool {
-    let followed = |sign: char, by: char| {
-        let mut found = text.match_indices(name);
-        found.any(|(at, _)| {
-            let rest = text.get(at + name.len()..).unwrap_or_default().trim_start_matches([' ', '\t']);
-            rest.starts_with(by) && text.get(..at).is_some_and(|before| before.ends_with(sign))
-        })
-    };
-    followed('$', '=') || followed('(', ',')
+/// The names that a text has a definition of (`$NAME=`) or a sequence over (`(NAME,`).
+pub(super) fn defined_in(text: &str) -> impl Iterator<Item = &str> {
+    text.match_indices(['$', '(']).filter_map(|(at, sign)| {
+        let behind = text.get(at + sign.len()..)?;
+        let end = behind.find(|c: char| !is_name_char(c))?;
+        let (name, rest) = behind.split_at(end);
+        let by = if sign == "$" { '=' } else { ',' };
+        rest.trim_start_matches([' ', '\t']).starts_with(by).then_some(name)
+    })
 }
 
 pub(super) fn is_name_char(c: char) -> bool {
@@ -110,19 +110,77 @@ pub(super) fn is_weak(value: &str) -> bool {
     value.chars().filter(|c| c.is_alphanumeric()).count() < 2
 }
 
+/// Bytes from which on what stands behind a `$` over several lines is no name any more.
+const NAME_MAX: usize = 1024;
+
+/// The lines of a text by the names that they may give a value, so that each name need not look at all of them.
+pub(super) struct Lines<'t> {
+    text: &'t str,
+    /// Each word with the line that it stands in (where that begins), in the order of the words.
+    words: Vec<(&'t str, usize)>,
+    /// Lines that go on with a name that was begun above, by the whole of it.
+    broken: FxHashMap<String, Vec<usize>>,
+}
+
+impl<'t> Lines<'t> {
+    pub(super) fn new(text: &'t str) -> Lines<'t> {
+        let (mut words, mut broken) = (Vec::new(), FxHashMap::<String, Vec<usize>>::default());
+        // What stands behind the last `$`, while it may be the beginning of a name; see [`stands_behind`].
+        let mut begun: Option<String> = None;
+        let mut start = 0;
+        for line in text.split_inclusive('\n') {
+            if let Some(begun) = &begun {
+                let glued = line.trim_start();
+                let rest = glued.find(|c: char| !is_name_char(c)).and_then(|end| glued.get(..end)).unwrap_or(glued);
+                if !rest.is_empty() || glued.contains('=') {
+                    broken.entry(format!("{begun}{rest}")).or_default().push(start);
+                }
+            }
+            for word in line.split(|c| !is_name_char(c)).filter(|word| !word.is_empty()) {
+                words.push((word, start));
+                let plain = word.trim_start_matches('_');
+                if plain.len() < word.len() {
+                    words.push((plain, start));
+                }
+            }
+            for c in line.chars() {
+                match &mut begun {
+                    _ if c == '$' => begun = Some(String::new()),
+                    Some(name) if is_name_char(c) && name.len() < NAME_MAX => name.push(c),
+                    Some(_) if !c.is_whitespace() && c != '\\' => begun = None,
+                    _ => {}
+                }
+            }
+            start += line.len();
+        }
+        words.sort_unstable();
+        Lines { text, words, broken }
+    }
+
+    /// Where the lines begin that may give this name a value, in their order.
+    fn of(&self, name: &str) -> Vec<usize> {
+        let from = self.words.partition_point(|(word, _)| *word < name);
+        let words = self.words.get(from..).unwrap_or_default().iter().take_while(|(word, _)| word.starts_with(name));
+        let mut lines: Vec<usize> = words.map(|(_, line)| *line).collect();
+        lines.extend(self.broken.get(name).into_iter().flatten());
+        lines.sort_unstable();
+        lines.dedup();
+        lines
+    }
+}
+
 /// The values that a name is given in a text, each to the end of its last line. Whatever else follows the name at the
 /// beginning of a line was meant to be one.
-pub(super) fn definitions_of(name: &str, text: &str) -> Ranges {
+pub(super) fn definitions_of(name: &str, lines: &Lines<'_>) -> Ranges {
+    let text = lines.text;
     if name.is_empty() {
         return Ranges::new();
     }
     let mut ranges = Ranges::new();
-    let mut start = 0;
-    for line in text.split_inclusive('\n') {
-        let at = start;
-        start += line.len();
+    for at in lines.of(name) {
+        let (before, rest) = text.split_at(at);
+        let line = rest.split_inclusive('\n').next().unwrap_or_default();
         // With its sign anywhere in the first word, for the rest may be glued to it; without, as a word of its own.
-        let before = text.get(..at).unwrap_or_default();
         let glued = line.trim_start();
         // The whole name stands above, and its `=` here.
         let above = glued.starts_with('=') && stands_behind(before, &format!("${name}"));
@@ -157,8 +215,7 @@ pub(super) fn definitions_of(name: &str, text: &str) -> Ranges {
 /// Where a name ends in a line that begins with the rest of it, the text before with `$` and its beginning: each line may
 /// hold a part, and a backslash may stand behind it.
 fn broken_name(name: &str, before: &str, line: &str) -> Option<usize> {
-    let inner = |c: char| c.is_alphanumeric() || c == '_';
-    let end = line.find(|c: char| !inner(c)).unwrap_or(line.len());
+    let end = line.find(|c: char| !is_name_char(c)).unwrap_or(line.len());
     let rest = line.get(..end)?;
     // With the whole name above, what follows it here is what makes it a definition.
     let goes_on = line.contains('=');

@@ -13,7 +13,7 @@ mod scan;
 
 use crate::config::text::source::{FileId, Source, Span};
 use crate::spec::MASK;
-use definitions::{all_definitions, bare_names, defines, definitions_of, is_builtin, is_name_char, names_in};
+use definitions::{Lines, all_definitions, bare_names, defined_in, definitions_of, is_builtin, is_name_char, names_in};
 use rustc_hash::FxHashSet;
 pub use scan::KEYWORDS;
 use scan::scan;
@@ -55,36 +55,49 @@ impl Secrets {
     /// A definition that is used where a secret belongs holds one, and so do those that it uses.
     fn follow_definitions(&mut self, files: &[Source]) {
         let mut new: Vec<Box<str>> = Vec::new();
-        let defined = |name: &str| files.iter().any(|file| defines(name, &file.text));
+        let defined: FxHashSet<&str> = files.iter().flat_map(|file| defined_in(&file.text)).collect();
         for (file, ranges) in files.iter().zip(&self.files) {
             for secret in ranges.iter().filter_map(|range| file.text.get(bytes(range))) {
                 names_in(secret, &mut new);
-                new.extend(bare_names(secret, defined).into_iter().map(Into::into));
+                new.extend(bare_names(secret, |name| defined.contains(name)).into_iter().map(Into::into));
             }
         }
+        if new.is_empty() {
+            return;
+        }
+        let lines: Vec<Lines<'_>> = files.iter().map(|file| Lines::new(&file.text)).collect();
+        let mut unknown = false;
         while let Some(name) = new.pop() {
             if !self.names.insert(name.clone()) {
                 continue;
             }
             let mut known = false;
-            for (file, ranges) in files.iter().zip(&mut self.files) {
-                let defined = definitions_of(&name, &file.text);
+            for ((file, lines), ranges) in files.iter().zip(&lines).zip(&mut self.files) {
+                let defined = definitions_of(&name, lines);
                 known |= !defined.is_empty();
                 for range in defined {
                     file.text.get(bytes(&range)).into_iter().for_each(|value| names_in(value, &mut new));
                     ranges.push(range);
                 }
             }
-            if !known && !is_builtin(&name) {
-                // Nobody can tell which definition was meant, so that each may hold the secret.
-                files.iter().zip(&mut self.files).for_each(|(file, ranges)| ranges.extend(all_definitions(&file.text)));
-            }
+            unknown |= !known && !is_builtin(&name);
+        }
+        if unknown {
+            // Nobody can tell which definition was meant, so that each may hold the secret.
+            files.iter().zip(&mut self.files).for_each(|(file, ranges)| ranges.extend(all_definitions(&file.text)));
         }
         self.files.iter_mut().for_each(merge);
     }
 
     fn ranges(&self, file: FileId) -> &[Range<u32>] {
         if file == FileId::EXPANDED { &self.expanded } else { self.files.get(file.0 as usize).map_or(&[], |r| r) }
+    }
+
+    /// The secret parts of a file that have a byte in this range.
+    fn ranges_in(&self, file: FileId, start: u32, end: u32) -> impl Iterator<Item = &Range<u32>> {
+        let ranges = self.ranges(file);
+        let from = ranges.partition_point(|range| range.end <= start);
+        ranges.iter().skip(from).take_while(move |range| range.start < end)
     }
 
     /// The words that a complaint about these places must not quote: what is secret in their lines.
@@ -105,7 +118,7 @@ impl Secrets {
                 None => continue,
             };
             let end = start + text.len() as u32;
-            for range in ranges.iter().filter(|range| range.start < end && range.end > start) {
+            for range in self.ranges_in(span.file, start, end) {
                 let from = range.start.saturating_sub(start)..range.end.min(end) - start;
                 let Some(secret) = text.get(bytes(&from)) else { continue };
                 words.push(secret.into());
@@ -126,7 +139,7 @@ impl Secrets {
         let mut masked = Masked { text: String::with_capacity(text.len()), moved: Vec::new() };
         let end = start + text.len() as u32;
         let mut done = 0;
-        for range in self.ranges(file).iter().filter(|range| range.start < end && range.end > start) {
+        for range in self.ranges_in(file, start, end) {
             let from = range.start.saturating_sub(start) as usize;
             let to = (range.end.min(end) - start) as usize;
             let (Some(before), true) = (text.get(done..from), to > from) else { continue };
