@@ -420,6 +420,10 @@ impl Oracle {
             if let Some((law, text)) = world.judge_sessions(node, number, snapshot) {
                 self.blame(law, world.now, text);
             }
+            let mut holds: BTreeMap<InstanceId, usize> = BTreeMap::new();
+            for holder in node.kernel.held.values() {
+                *holds.entry(*holder).or_default() += 1;
+            }
             for (position, view) in snapshot.instances.iter().enumerate() {
                 let instance = InstanceId(position as u32);
                 let role = self.role(number, instance).unwrap_or(Role::Init);
@@ -433,7 +437,7 @@ impl Oracle {
                 if let Some(fault) = view.faults.iter().find(|fault| node.denies(instance, fault)) {
                     self.blame(Law::FaultIsTrue, world.now, at(&format!("{}, {fault:?} is not so", view.state)));
                 }
-                let held = node.kernel.held.values().filter(|holder| **holder == instance).count();
+                let held = holds.get(&instance).copied().unwrap_or(0);
                 let claimed = node.spec.instances.get(position).map_or(0, |i| i.claim.addresses.len());
                 let wanted = if view.state == Role::Master { claimed } else { 0 };
                 if held != wanted {

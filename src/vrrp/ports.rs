@@ -4,14 +4,14 @@ use super::instance::Instance;
 use super::io::Port;
 use crate::spec::{Auth, InstanceId, InstanceSpec, Spec, Transport};
 use crate::wire::{PROTOCOL_AH, PROTOCOL_VRRP};
-use std::collections::{HashMap, HashSet};
+use rustc_hash::{FxHashMap, FxHashSet};
 use std::net::IpAddr;
 
 /// One entry a distinct socket, in the order of the first instance that needs it. An instance without a link, or for
 /// unicast without a source, needs none yet.
 pub(super) fn ports(spec: &Spec, instances: &[Instance]) -> Vec<(Port, Vec<InstanceId>)> {
     let mut ports: Vec<(Port, Vec<InstanceId>)> = Vec::new();
-    let mut places = HashMap::<Port, usize>::new();
+    let mut places = FxHashMap::<Port, usize>::default();
     for (id, (spec, instance)) in (0..).map(InstanceId).zip(spec.instances.iter().zip(instances)) {
         let Some(port) = port(spec, instance) else { continue };
         let place = *places.entry(port.clone()).or_insert(ports.len());
@@ -52,8 +52,8 @@ fn port_on(spec: &InstanceSpec, ifindex: Option<u32>, source: Option<IpAddr>) ->
 /// own. Unicast instances without `unicast_src_ip` are taken to speak from one address where they share an interface.
 pub fn most_ports(spec: &Spec) -> usize {
     // Interfaces have no numbers yet; those that will be different ones get different ones.
-    let mut links = HashMap::new();
-    let ports: HashSet<Port> = (0..)
+    let mut links = FxHashMap::default();
+    let ports: FxHashSet<Port> = (0..)
         .map(InstanceId)
         .zip(&spec.instances)
         .map(|(id, instance)| {

@@ -45,6 +45,8 @@ pub struct Place {
 pub(crate) struct Member<'a> {
     /// Position among the servers.
     pub server: usize,
+    /// Position among the server's instances.
+    pub place: usize,
     pub instance: &'a InstanceSpec,
 }
 
@@ -123,7 +125,9 @@ pub(crate) fn routers<'a>(servers: &Servers<'a>) -> Vec<Vec<Member<'a>>> {
         .list
         .iter()
         .enumerate()
-        .flat_map(|(server, (_, spec))| spec.instances.iter().map(move |instance| Member { server, instance }))
+        .flat_map(|(server, (_, spec))| {
+            spec.instances.iter().enumerate().map(move |(place, instance)| Member { server, place, instance })
+        })
         .collect();
     let mut pairs = candidates(&all);
     pairs.sort_by(|a, b| b.0.cmp(&a.0).then(a.1.cmp(&b.1)).then(a.2.cmp(&b.2)));

@@ -140,7 +140,8 @@ fn masters(members: &[Member<'_>], standings: &Standings) -> Vec<usize> {
 /// The instance of a member at some moment; `None` where no daemon runs.
 pub(super) fn view<'s>(member: &Member<'_>, standings: &'s Standings) -> Option<&'s InstanceView> {
     let snapshot = standings.get(member.server)?.as_ref()?;
-    snapshot.instances.iter().map(Arc::as_ref).find(|view| view.name == member.instance.name)
+    // An engine's snapshot has the instances in the order of its Spec.
+    snapshot.instances.get(member.place).map(Arc::as_ref).filter(|view| view.name == member.instance.name)
 }
 
 pub(super) struct Player<'p, 'a> {
@@ -246,19 +247,13 @@ impl Player<'_, '_> {
     /// When a member became MASTER for the last time between the failure and the return.
     fn became_master(&self, member: &Member<'_>, course: &Course) -> Option<crate::time::Time> {
         let end = course.back.as_ref().map(|(at, _)| *at);
-        let position = self.position(member)?;
         let mine = course.turns.iter().filter(|turn| {
-            (turn.node, turn.instance) == (member.server, position)
+            (turn.node, turn.instance) == (member.server, member.place)
                 && turn.to == Role::Master
                 && turn.at >= course.at
                 && end.is_none_or(|end| turn.at < end)
         });
         mine.map(|turn| turn.at).max()
-    }
-
-    pub(super) fn position(&self, member: &Member<'_>) -> Option<usize> {
-        let (_, spec) = self.specs.get(member.server)?;
-        spec.instances.iter().position(|instance| instance.name == member.instance.name)
     }
 
     fn played(&self, scene: &Scene) -> Played {

@@ -242,9 +242,10 @@ impl<'a> Player<'_, 'a> {
             let now = masters(&router.members, standings);
             let Some(member) = router.members.iter().find(|m| m.server == scene.server) else { continue };
             let fate = if now.contains(&scene.server) {
-                let turn = scene.course.turns.iter().rev().find(|turn| {
-                    (turn.node, Some(turn.instance)) == (scene.server, self.position(member)) && turn.to == Role::Master
-                });
+                let turn =
+                    scene.course.turns.iter().rev().find(|turn| {
+                        (turn.node, turn.instance) == (scene.server, member.place) && turn.to == Role::Master
+                    });
                 let time = turn.map_or(String::new(), |turn| format!(" {}", later(turn.at.since(*returned), "")));
                 match now.len() {
                     1 => format!("it takes \u{1} back{time}"),
