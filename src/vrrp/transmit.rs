@@ -29,7 +29,8 @@ struct Says {
 #[derive(Clone, Debug)]
 struct Packet {
     destination: IpAddr,
-    bytes: Vec<u8>,
+    /// Shared with what was sent last, which is gone by the time of the next: so there is no copy for each advert.
+    bytes: Arc<[u8]>,
 }
 
 /// What an instance needs to remember in order to send.
@@ -142,15 +143,16 @@ impl Sender {
         let unicast = matches!(spec.transport, Transport::Unicast { .. });
         let mut trailer = None;
         for packet in packets {
+            let bytes = Arc::make_mut(&mut packet.bytes);
             if spec.family == Family::V4 {
-                frames::set_ipv4_id(&mut packet.bytes, self.ip_id);
+                frames::set_ipv4_id(bytes, self.ip_id);
             }
             if let Auth::Ah(key) = &spec.auth {
-                auth::seal_ah(&mut packet.bytes, key, self.ah_sequence, unicast);
+                auth::seal_ah(bytes, key, self.ah_sequence, unicast);
             }
             if let Some((hmac, sequence)) = trailer_sequence {
-                let end = packet.bytes.len().saturating_sub(auth::TRAILER);
-                let (before, tail) = packet.bytes.split_at_mut(end);
+                let end = bytes.len().saturating_sub(auth::TRAILER);
+                let (before, tail) = bytes.split_at_mut(end);
                 let advert =
                     before.get(if spec.family == Family::V4 { frames::IPV4_HEAD } else { 0 }..).unwrap_or_default();
                 // The destination is not sealed: every copy carries the same trailer.
@@ -170,7 +172,7 @@ impl Sender {
                 source: speaker.source,
                 destination: packet.destination,
                 ttl: time_to_live(spec),
-                bytes: Arc::from(&*packet.bytes),
+                bytes: packet.bytes.clone(),
             }));
         }
     }
@@ -185,7 +187,7 @@ impl Sender {
                 (Family::V4, Auth::Ah(_)) => frames::IPV4_HEAD + auth::AH_HEAD,
                 (Family::V4, _) => frames::IPV4_HEAD,
             };
-            if let Some(vrid) = packet.bytes.get_mut(before + 1) {
+            if let Some(vrid) = Arc::make_mut(&mut packet.bytes).get_mut(before + 1) {
                 *vrid = 0;
             }
             out.push_back(Action::Transmit(Transmit {
@@ -194,7 +196,7 @@ impl Sender {
                 source: speaker.source,
                 destination: packet.destination,
                 ttl: time_to_live(speaker.spec),
-                bytes: packet.bytes.into(),
+                bytes: packet.bytes,
             }));
         }
     }
@@ -258,7 +260,7 @@ fn build(speaker: &Speaker<'_>, old_style: &[IpAddr]) -> Vec<Packet> {
             }
             _ => body,
         };
-        Packet { destination, bytes }
+        Packet { destination, bytes: bytes.into() }
     };
     // A source or peer of the other family cannot be spoken to.
     let fitting = |address: &IpAddr| Family::of(address) == spec.family && Family::of(&speaker.source) == spec.family;
