@@ -538,8 +538,8 @@ impl Thread {
     fn sender(&self, ifindex: u32, six: bool) -> Option<From> {
         let link = &self.links.get(ifindex)?.link;
         let mac = link.mac.filter(|_| link.arp && link.up)?;
-        let forwarding = sysctl::path("ipv6", link.name.as_str(), "forwarding");
-        let router = six && sysctl::read(&forwarding).is_some_and(|value| value != "0");
+        let forwards = || sysctl::read(&sysctl::path("ipv6", link.name.as_str(), "forwarding"));
+        let router = six && forwards().is_some_and(|value| value != "0");
         Some(From { ifindex, mac, router })
     }
 
