@@ -3,20 +3,23 @@
 use crate::time::Time;
 use crate::vrrp::io::Wall;
 use rustix::time::{ClockId, clock_gettime};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 /// CLOCK_MONOTONIC as a [`Time`]: the clock that [`super::wait`] waits by.
 pub fn now() -> Time {
-    let t = clock_gettime(ClockId::Monotonic);
-    let seconds = u64::try_from(t.tv_sec).unwrap_or(0);
-    let micros = u64::try_from(t.tv_nsec / 1_000).unwrap_or(0);
-    Time::from_micros(seconds.saturating_mul(1_000_000).saturating_add(micros))
+    Time::from_micros(micros_by(ClockId::Monotonic))
 }
 
 /// The wall clock, together with the monotonic time at which it was read.
 pub fn wall() -> Wall {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Wall { at: now(), unix_micros: u64::try_from(since.as_micros()).unwrap_or(u64::MAX) }
+    Wall { unix_micros: micros_by(ClockId::Realtime), at: now() }
+}
+
+/// 0 before the clock's beginning.
+fn micros_by(clock: ClockId) -> u64 {
+    let t = clock_gettime(clock);
+    let seconds = u64::try_from(t.tv_sec).unwrap_or(0);
+    let micros = u64::try_from(t.tv_nsec / 1_000).unwrap_or(0);
+    seconds.saturating_mul(1_000_000).saturating_add(micros)
 }
 
 /// When `at` was by the wall clock as it stands now: microseconds since 1970.

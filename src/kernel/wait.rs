@@ -75,6 +75,15 @@ impl Wake for Bell {
     }
 }
 
+/// How a wait has ended.
+#[derive(Clone, Copy, Debug)]
+pub struct Woken {
+    /// When: whoever was woken need not read the clock again.
+    pub at: Time,
+    /// The bell has rung.
+    pub rung: bool,
+}
+
 /// Descriptors and a bell. Owned by the one thread that waits.
 #[derive(Debug)]
 pub struct Waiting {
@@ -124,14 +133,15 @@ impl Waiting {
     }
 
     /// Sleeps until something is readable, the bell rings or `until` has come; a time that has passed only looks. Tells the
-    /// tokens of what is readable, and answers whether the bell has rung.
+    /// tokens of what is readable.
     ///
     /// # Errors
     /// None in practice; those of epoll_pwait2(2).
-    pub fn wait(&self, until: Time, mut ready: impl FnMut(u64)) -> io::Result<bool> {
+    pub fn wait(&self, until: Time, mut ready: impl FnMut(u64)) -> io::Result<Woken> {
         let mut events = [NOTHING; READY];
+        let mut now = clock::now();
         loop {
-            let left = until.since(clock::now());
+            let left = until.since(now);
             let limit = (until != Time::NEVER).then_some(left);
             let count = match &self.timer {
                 None => epoll::wait(&self.epoll, &mut events, limit.map(|left| timespec(go(left))).as_ref()),
@@ -147,13 +157,14 @@ impl Waiting {
                 any = true;
                 if token == BELL { rung = true } else { ready(token) }
             }
-            if !any && !left.is_zero() && clock::now() < until {
+            now = clock::now();
+            if !any && now < until {
                 continue;
             }
             if rung {
                 self.bell.heard();
             }
-            return Ok(rung);
+            return Ok(Woken { at: now, rung });
         }
     }
 }
@@ -209,7 +220,7 @@ mod tests {
         for (_bell, waiting) in both() {
             for length in [EXACT.times(3), EXACT, Interval::ZERO] {
                 let until = clock::now() + length;
-                assert!(!waiting.wait(until, |_| unreachable!()).unwrap());
+                assert!(!waiting.wait(until, |_| unreachable!()).unwrap().rung);
                 assert!(clock::now() >= until);
             }
         }
@@ -228,11 +239,11 @@ mod tests {
         for (bell, waiting) in both() {
             bell.ring();
             bell.waker().wake();
-            assert!(waiting.wait(Time::NEVER, |_| unreachable!()).unwrap());
-            assert!(!waiting.wait(Time::ZERO, |_| unreachable!()).unwrap());
+            assert!(waiting.wait(Time::NEVER, |_| unreachable!()).unwrap().rung);
+            assert!(!waiting.wait(Time::ZERO, |_| unreachable!()).unwrap().rung);
             let other = bell.clone();
             let ringer = std::thread::spawn(move || other.ring());
-            assert!(waiting.wait(Time::NEVER, |_| unreachable!()).unwrap());
+            assert!(waiting.wait(Time::NEVER, |_| unreachable!()).unwrap().rung);
             ringer.join().unwrap();
         }
     }
@@ -256,7 +267,7 @@ mod tests {
                 .collect();
             // A ringing that was lost would leave this waiting for ever.
             while told.load(Ordering::Relaxed) < RINGERS * NEWS {
-                assert!(waiting.wait(Time::NEVER, |_| unreachable!()).unwrap());
+                assert!(waiting.wait(Time::NEVER, |_| unreachable!()).unwrap().rung);
             }
             for ringer in ringers {
                 ringer.join().unwrap();
@@ -271,10 +282,10 @@ mod tests {
         waiting.add(&here, 7).unwrap();
         there.send(b"an advert").unwrap();
         // It has run out when this looks, and something is readable too.
-        assert!(!waiting.wait(clock::now() + Interval::from_micros(1), |token| assert_eq!(token, 7)).unwrap());
+        assert!(!waiting.wait(clock::now() + Interval::from_micros(1), |token| assert_eq!(token, 7)).unwrap().rung);
         here.recv(&mut [0; 16]).unwrap();
         let until = clock::now() + Interval::from_millis(5);
-        assert!(!waiting.wait(until, |_| unreachable!()).unwrap());
+        assert!(!waiting.wait(until, |_| unreachable!()).unwrap().rung);
         assert!(clock::now() >= until);
         drop(bell);
     }
@@ -287,11 +298,11 @@ mod tests {
             there.send(b"an advert").unwrap();
             for _ in 0..2 {
                 let mut told = Vec::new();
-                assert!(!waiting.wait(Time::NEVER, |token| told.push(token)).unwrap());
+                assert!(!waiting.wait(Time::NEVER, |token| told.push(token)).unwrap().rung);
                 assert_eq!(told, [7]);
             }
             here.recv(&mut [0; 16]).unwrap();
-            assert!(!waiting.wait(Time::ZERO, |_| unreachable!()).unwrap());
+            assert!(!waiting.wait(Time::ZERO, |_| unreachable!()).unwrap().rung);
         }
     }
 }

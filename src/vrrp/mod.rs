@@ -281,6 +281,12 @@ impl Engine {
         self.out.pop_front()
     }
 
+    /// When to come back: [`Engine::deadline`] without the why, which a loop need not know. Never, if only news can change
+    /// anything.
+    pub fn due(&self) -> Time {
+        self.agenda.next().map_or(Time::NEVER, |(at, _)| at)
+    }
+
     /// When to come back, and why. `None`: only news can change anything.
     pub fn deadline(&self) -> Option<(Time, Wake)> {
         let (at, slot) = self.agenda.next()?;

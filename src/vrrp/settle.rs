@@ -22,6 +22,10 @@ use std::collections::{BTreeSet, VecDeque};
 impl Engine {
     /// Applies what follows from everything that was marked.
     pub(super) fn settle(&mut self) {
+        // With nearly every advert nothing is.
+        if self.unsettled.is_empty() && self.stirred.is_empty() {
+            return;
+        }
         let mut follow = BTreeSet::new();
         // An instance that begins or ceases to be faulty is told of first, then the members that it holds or lets go.
         let mut causes = VecDeque::new();

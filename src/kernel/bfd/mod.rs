@@ -107,13 +107,13 @@ impl Ground {
     /// None in practice; those of epoll_pwait2(2).
     pub fn wait(&mut self, due: Time) -> io::Result<Woken> {
         let mut datagrams = false;
-        let bell = self.waiting.wait(due, |token| {
+        let ended = self.waiting.wait(due, |token| {
             if let Some(listener) = self.listeners.get_mut(&token) {
                 listener.ready = true;
                 datagrams = true;
             }
         })?;
-        Ok(Woken { datagrams, bell })
+        Ok(Woken { datagrams, bell: ended.rung })
     }
 
     /// Reads what is there, at most `room` datagrams; true when everything that was there has been read.

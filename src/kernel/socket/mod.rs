@@ -260,13 +260,15 @@ impl Sockets {
     }
 
     /// Sleeps until some socket has something, the bell rings or `until` has come; a time that has passed only looks.
+    /// Answers when it was woken.
     ///
     /// # Errors
     /// None in practice; those of epoll_pwait2(2).
-    pub fn wait(&mut self, until: Time) -> io::Result<()> {
+    pub fn wait(&mut self, until: Time) -> io::Result<Time> {
         let ready = &mut self.ready;
-        self.rung |= self.waiting.wait(until, |token| ready.push_back(token))?;
-        Ok(())
+        let woken = self.waiting.wait(until, |token| ready.push_back(token))?;
+        self.rung |= woken.rung;
+        Ok(woken.at)
     }
 
     /// Has the bell rung since this was asked last?

@@ -1,6 +1,6 @@
 //! What the engine thread does with each fact and each wish: the loop around it is [`super::start`]'s.
 
-use super::{Doors, FromEngine, Steer, ToEngine, WALL_EVERY};
+use super::{DATAGRAMS_A_ROUND, Doors, FromEngine, Steer, ToEngine, WALL_EVERY};
 use crate::kernel::arrivals::Arrival;
 use crate::kernel::netlink::{FromKernel, ToKernel, Trouble};
 use crate::kernel::programs::{self, Job, Notice};
@@ -95,18 +95,17 @@ impl Driver {
 
     /// When to come back at the latest.
     pub(super) fn due(&self) -> Time {
-        let engine = self.engine.deadline().map_or(Time::NEVER, |(at, _)| at);
-        engine.min(self.ports_retry)
+        self.engine.due().min(self.ports_retry)
     }
 
     /// Takes the datagrams that are there (see [`Sockets::receive`]) and tells them in the order of their arrival, whatever
     /// socket they came through: one instance's advert must not make another's deadline pass that is only a queue away
     /// from being moved.
-    pub(super) fn receive(&mut self, heard: &mut Heard, room: usize, all: bool) {
-        self.sockets.receive(heard, room, all);
+    pub(super) fn receive(&mut self, heard: &mut Heard, all: bool, now: Time) {
+        self.sockets.receive(heard, DATAGRAMS_A_ROUND, all);
         for Arrival { at, meta, bytes } in heard.in_order() {
             self.engine.handle(Input::Datagram { meta, bytes }, at);
-            self.settle();
+            self.settle(now);
         }
     }
 
@@ -125,7 +124,7 @@ impl Driver {
             FromKernel::Configured { spec, troubles, .. } => {
                 // What the old engine has wished up to here goes out under the kernel thread's new numbers.
                 self.tell_wall(now, true);
-                self.settle();
+                self.settle(now);
                 if let Some(switch) = self.switching.take() {
                     self.switch(spec, &switch, now);
                 }
@@ -188,7 +187,7 @@ impl Driver {
             ToEngine::Stop { release } => {
                 self.stopping = Some(release);
                 self.engine.handle(Input::Command(Command::Stop { release }), now);
-                self.settle();
+                self.settle(now);
                 let _ = self.doors.orders.send(ToKernel::Stop { release });
             }
         }
@@ -268,7 +267,7 @@ impl Driver {
         self.share_buffers();
         self.tell_spec();
         self.ports_version = None;
-        self.settle();
+        self.settle(now);
     }
 
     pub(super) fn tell_spec(&self) {
@@ -279,8 +278,7 @@ impl Driver {
     }
 
     /// Sockets first, then everything the engine wishes.
-    pub(super) fn settle(&mut self) {
-        let now = clock::now();
+    pub(super) fn settle(&mut self, now: Time) {
         if self.ports_version != Some(self.engine.ports_version()) || self.ports_retry <= now {
             self.sync_ports(now);
         }

@@ -237,7 +237,7 @@ fn run(setup: Setup) -> std::io::Result<()> {
     driver.tell_spec();
     // Before that nobody knows the names of the instances that they are of.
     tell_troubles(&driver.doors.services, troubles);
-    driver.settle();
+    driver.settle(now);
 
     live(driver, reports, inbox, &bell)
 }
@@ -256,8 +256,7 @@ fn live(
     let mut may_sleep = false;
     loop {
         let due = driver.due();
-        driver.sockets.wait(if may_sleep { due } else { Time::ZERO })?;
-        let now = clock::now();
+        let now = driver.sockets.wait(if may_sleep { due } else { Time::ZERO })?;
         if due <= now {
             driver.doors.punctuality.note(now.since(due));
             driver.mind_lateness(now.since(due));
@@ -266,11 +265,11 @@ fn live(
         // socket, and a deadline that they would have moved must not pass. Who was woken in time and found the sockets
         // empty need not ask again.
         if driver.sockets.has_heard() || now.since(due) > PUNCTUAL {
-            driver.receive(&mut heard, DATAGRAMS_A_ROUND, due <= now);
+            driver.receive(&mut heard, due <= now, now);
         }
         driver.engine.handle(Input::Tick, now);
         driver.tell_wall(now, false);
-        driver.settle();
+        driver.settle(now);
 
         // The bell rings for both channels: without it there is nothing in them, and most turns are an advert's.
         if may_sleep && !driver.sockets.has_rung() {
@@ -295,7 +294,7 @@ fn take_reports(
         match reports.poll_recv(bell) {
             Poll::Pending => {
                 if taken > 0 {
-                    driver.settle();
+                    driver.settle(clock::now());
                 }
                 return Continue(true);
             }
@@ -312,12 +311,12 @@ fn take_reports(
                 let _ = driver.doors.services.send(FromEngine::KernelLost);
                 // Whoever hears us must know that the addresses are not served any more.
                 driver.engine.handle(Input::Command(Command::Stop { release: true }), clock::now());
-                driver.settle();
+                driver.settle(clock::now());
                 return Break(());
             }
         }
     }
-    driver.settle();
+    driver.settle(clock::now());
     Continue(false)
 }
 
@@ -329,13 +328,13 @@ fn take_news(driver: &mut Driver, inbox: &mut mpsc::UnboundedReceiver<ToEngine>,
             Poll::Ready(Some(ToEngine::HandOver(answer))) => {
                 // The heir speaks some milliseconds later; nobody is to lose patience meanwhile.
                 driver.engine.handle(Input::Command(Command::Reassure), clock::now());
-                driver.settle();
+                driver.settle(clock::now());
                 let _ = answer.send(Box::new(driver.engine.hand_over()));
                 return Break(());
             }
             Poll::Ready(Some(news)) => {
                 driver.news(news);
-                driver.settle();
+                driver.settle(clock::now());
             }
         }
     }
