@@ -15,12 +15,17 @@ const DAY: i64 = 86_400;
 /// How often the file is looked at.
 const LOOK: Duration = Duration::from_secs(1);
 
+/// The clock was set back when it shows so much less than before, in seconds.
+const BACK: i64 = 2;
+
 /// The file and what it says.
 #[derive(Debug)]
 pub struct Schedule {
     path: PathBuf,
     repeat: bool,
     seen: Option<(SystemTime, u64)>,
+    /// The wall clock when the file was looked at last, in seconds since the epoch.
+    looked: i64,
     /// Seconds since the epoch.
     due: Option<i64>,
     dated: bool,
@@ -31,8 +36,8 @@ pub struct Schedule {
 }
 
 impl Schedule {
-    pub(crate) fn new(path: &str, repeat: bool) -> Schedule {
-        Schedule { path: path.into(), repeat, seen: None, due: None, dated: false, next: Instant::now(), asked: None }
+    pub fn new(path: &str, repeat: bool) -> Schedule {
+        Schedule { path: path.into(), repeat, seen: None, looked: 0, due: None, dated: false, next: Instant::now(), asked: None }
     }
 
     /// Waits until it is time. Cancel-safe; the file is looked at aside.
@@ -60,11 +65,12 @@ impl Schedule {
     }
 
     fn copy(&self) -> Schedule {
-        let Schedule { path, repeat, seen, due, dated, next, .. } = self;
+        let Schedule { path, repeat, seen, looked, due, dated, next, .. } = self;
         Schedule {
             path: path.clone(),
             repeat: *repeat,
             seen: *seen,
+            looked: *looked,
             due: *due,
             dated: *dated,
             next: *next,
@@ -74,7 +80,16 @@ impl Schedule {
 
     /// To be asked once a second: is it time?
     pub fn look(&mut self) -> bool {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs() as i64);
+        self.look_at(SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs() as i64))
+    }
+
+    /// As [`Schedule::look`]; `now`: seconds since the epoch.
+    pub fn look_at(&mut self, now: i64) -> bool {
+        let before = std::mem::replace(&mut self.looked, now);
+        // A clock that was far ahead and is right now: what it made of a time of day is days or years away.
+        if now < before - BACK {
+            self.seen = None;
+        }
         let stamp = std::fs::metadata(&self.path).ok().and_then(|meta| Some((meta.modified().ok()?, meta.len())));
         if stamp != self.seen {
             self.seen = stamp;
@@ -85,7 +100,7 @@ impl Schedule {
             return false;
         }
         if self.repeat && !self.dated {
-            self.due = self.due.map(|due| due + DAY);
+            self.due = self.due.map(|due| due + DAY * ((now - due) / DAY + 1));
         } else {
             self.due = None;
             self.seen = None;

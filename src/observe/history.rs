@@ -15,7 +15,7 @@ use crate::balance::io as balance;
 use crate::vrrp::io::Event;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Changes kept for each name.
 pub const MOST: usize = 64;
@@ -32,6 +32,10 @@ const DAEMON: &str = "";
 pub struct Moment {
     /// Microseconds since 1970, by the wall clock of that moment.
     pub unix_micros: u64,
+    /// Its place among all that was noted: a clock that was set back does not put what came later before what came first.
+    /// 0 in the record of a program that did not count.
+    #[serde(default)]
+    pub number: u64,
     /// As `vipctl watch --json` shows it.
     pub event: serde_json::Value,
 }
@@ -43,6 +47,7 @@ type Record = BTreeMap<Box<str>, VecDeque<Moment>>;
 #[derive(Debug)]
 struct Kept {
     unix_micros: u64,
+    number: u64,
     event: Box<str>,
     /// What it says of the checks of a virtual server, if it is about those: whether they are made.
     checks: Option<bool>,
@@ -50,32 +55,45 @@ struct Kept {
 
 impl Kept {
     fn new(moment: &Moment) -> Kept {
-        let Moment { unix_micros, event } = moment;
+        let Moment { unix_micros, number, event } = moment;
         let checks = (event["kind"] == "checks").then(|| event["made"].as_bool()).flatten();
-        Kept { unix_micros: *unix_micros, event: event.to_string().into(), checks }
+        Kept { unix_micros: *unix_micros, number: *number, event: event.to_string().into(), checks }
     }
 
     fn moment(&self) -> Moment {
         // It was written by us.
-        Moment { unix_micros: self.unix_micros, event: serde_json::from_str(&self.event).unwrap_or_default() }
+        let event = serde_json::from_str(&self.event).unwrap_or_default();
+        Moment { unix_micros: self.unix_micros, number: self.number, event }
     }
 }
 
 /// What happened lately, for `vipctl history`; clones share the record.
 #[derive(Clone, Default, Debug)]
-pub struct History(Arc<Mutex<BTreeMap<Box<str>, VecDeque<Kept>>>>);
+pub struct History(Arc<Mutex<Notes>>);
+
+#[derive(Default, Debug)]
+struct Notes {
+    kept: BTreeMap<Box<str>, VecDeque<Kept>>,
+    /// Of the moment that was noted last.
+    number: u64,
+}
 
 impl History {
     /// Goes on with the record of the program before.
     pub fn of(record: Record) -> History {
+        let number = record.values().flatten().map(|moment| moment.number).max().unwrap_or(0);
         let kept = record.into_iter().map(|(name, moments)| (name, moments.iter().map(Kept::new).collect()));
-        History(Arc::new(Mutex::new(kept.collect())))
+        History(Arc::new(Mutex::new(Notes { kept: kept.collect(), number })))
+    }
+
+    fn notes(&self) -> MutexGuard<'_, Notes> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// All of it, to be handed on.
     pub fn record(&self) -> Record {
-        let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.iter().map(|(name, moments)| (name.clone(), moments.iter().map(Kept::moment).collect())).collect()
+        let notes = self.notes();
+        notes.kept.iter().map(|(name, moments)| (name.clone(), moments.iter().map(Kept::moment).collect())).collect()
     }
 
     /// A configuration came into force; `changes`: in words.
@@ -88,7 +106,8 @@ impl History {
     /// The changes of one name or of all, oldest first; `None` when nothing of that name is known. A virtual server's are
     /// those of its real servers too, and real servers are called as in [`story::is_called`].
     pub fn of_name(&self, name: Option<&str>) -> Option<Vec<Moment>> {
-        let record = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let notes = self.notes();
+        let record = &notes.kept;
         if let Some(name) = name {
             if let Some(moments) = record.get(name).filter(|_| !story::is_server(name)) {
                 return Some(moments.iter().map(Kept::moment).collect());
@@ -104,26 +123,28 @@ impl History {
 impl History {
     /// Notes what happened to something that is no virtual router (a BFD session), under its name.
     pub fn note(&self, name: &str, unix_micros: u64, event: serde_json::Value) {
-        let mut record = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let most = (TOGETHER / (record.len() + 1)).clamp(LEAST, MOST);
-        let moments = record.entry(name.into()).or_default();
+        let mut notes = self.notes();
+        notes.number += 1;
+        let number = notes.number;
+        let most = (TOGETHER / (notes.kept.len() + 1)).clamp(LEAST, MOST);
+        let moments = notes.kept.entry(name.into()).or_default();
         let bytes = |moments: &VecDeque<Kept>| moments.iter().map(|kept| kept.event.len()).sum::<usize>();
         while moments.len() >= most || (moments.len() >= LEAST && bytes(moments) > TEXT) {
             moments.pop_front();
         }
-        moments.push_back(Kept::new(&Moment { unix_micros, event }));
+        moments.push_back(Kept::new(&Moment { unix_micros, number, event }));
     }
 
     /// Whether the checks of a virtual server were said to be made, or not to be, when that was said last.
     fn are_checks_made(&self, service: &str) -> bool {
-        let record = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let moments = record.get(service).into_iter().flatten().rev();
+        let notes = self.notes();
+        let moments = notes.kept.get(service).into_iter().flatten().rev();
         moments.filter_map(|kept| kept.checks).next() != Some(false)
     }
 }
 
 fn in_order(mut moments: Vec<Moment>) -> Vec<Moment> {
-    moments.sort_by_key(|moment| moment.unix_micros);
+    moments.sort_by_key(|moment| (moment.number, moment.unix_micros));
     moments
 }
 
@@ -179,10 +200,9 @@ impl Observer for History {
 
     fn reconfigured(&mut self, cx: &Context<'_>) {
         let servers = cx.servers();
-        let mut record = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let group = |name: &str| cx.spec.groups.iter().any(|group| *group.name == *name);
         let session = |name: &str| cx.spec.sessions.iter().any(|session| *session.name == *name);
-        record.retain(|name, _| {
+        self.notes().kept.retain(|name, _| {
             **name == *DAEMON || cx.deleted(name).is_some() || group(name) || session(name) || servers.contains(&**name)
         });
     }

@@ -285,3 +285,25 @@ fn a_history_has_the_last_changes_of_each_name_and_no_more() {
     // What one program of the process hands to the next.
     assert_eq!(History::of(history.record()).of_name(None), history.of_name(None));
 }
+
+#[test]
+fn a_history_is_in_order_although_the_clock_was_set_back() {
+    let history = History::default();
+    let mut hub = Hub::new(vec![Box::new(history.clone())]);
+    let spec = spec(CONF);
+    let (engine, now) = engine(&spec, 0);
+    hub.reconfigure(spec.clone(), &engine.snapshot(now));
+    let tell = |hub: &mut Hub, instance, at| {
+        hub.event(&became(instance, Role::Init, Role::Backup, Cause::Start), at, &mut Wishes::default());
+    };
+    tell(&mut hub, 0, 1_000);
+    tell(&mut hub, 1, 5);
+    let times = |history: &History| -> Vec<u64> {
+        history.of_name(None).unwrap().iter().map(|moment| moment.unix_micros).collect()
+    };
+    assert_eq!(times(&history), [1_000, 5]);
+    // The next program counts on.
+    let heir = History::of(history.record());
+    heir.note("A", 3, serde_json::Value::Null);
+    assert_eq!(times(&heir), [1_000, 5, 3]);
+}
