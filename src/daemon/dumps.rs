@@ -134,6 +134,14 @@ pub fn temporary_directory() -> PathBuf {
 /// # Errors
 /// The directory is not there, not writable or full.
 pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    replace_with_mode(path, bytes, 0o644)
+}
+
+/// As [`replace`], for a file that not everybody may read. It is a new one, whatever stood at the path.
+///
+/// # Errors
+/// The directory is not there, not writable or full.
+pub fn replace_with_mode(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     // Exporters clear away everything that begins with the final name: begin otherwise.
     let temporary = path.with_file_name(format!(".vipd-{}-{name}", std::process::id()));
@@ -141,7 +149,7 @@ pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
         let mut file = OpenOptions::new()
             .write(true)
             .create_new(true)
-            .mode(0o644)
+            .mode(mode)
             .custom_flags(libc::O_NOFOLLOW | libc::O_CLOEXEC)
             .open(&temporary)?;
         file.write_all(bytes)

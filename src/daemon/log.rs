@@ -12,11 +12,11 @@
 //! (`VIPD_INSTANCE`, `VIPD_STATE`, `VIPD_REASON`); else to /dev/log. `--log-format json` makes objects of the lines on the
 //! console and in files.
 
+use super::logfile::LogFile;
 use super::options::LogOptions;
 use crate::kernel::threads;
 use crate::observe::calendar::Local;
 use std::fmt::Write as _;
-use std::fs::{File, OpenOptions};
 use std::io::Write as _;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
@@ -283,22 +283,47 @@ impl Sinks {
         let now = Local::now();
         let (name, parent) = (format!("{}{}", process.name(), self.suffix), process == Process::Parent);
         for line in said.text.lines() {
-            let written = match self.json {
-                true => object(level, &name, said, line),
-                false => format!("{}: {line}", now.ctime()),
-            };
-            if self.console {
-                // One write, so that lines of several threads do not mix.
-                let _ = std::io::stderr().write_all(format!("{written}\n").as_bytes());
-            }
-            if let Some(file) = if parent { &mut self.file } else { &mut self.vrrp_file } {
-                file.write(&format!("{written}\n"));
-            }
-            if let Some(syslog) = &mut self.syslog {
-                syslog.write(level, &now, &name, said, line);
+            let written = layout(self.json, level, &name, &now, said, line);
+            let file = if parent { &mut self.file } else { &mut self.vrrp_file };
+            let told = file.as_mut().and_then(|file| {
+                let about = |text: &str| layout(self.json, Level::WARN, &name, &now, &Said::default(), text);
+                let outcome = file.write(&written, about);
+                trouble(file, outcome)
+            });
+            self.show(level, &now, &name, said, line, &written);
+            if let Some(text) = told {
+                let (said, name) = (Said::default(), format!("{}{}", Process::Parent.name(), self.suffix));
+                let written = layout(self.json, Level::WARN, &name, &now, &said, &text);
+                self.show(Level::WARN, &now, &name, &said, &text, &written);
             }
         }
     }
+
+    /// Everywhere but in files.
+    fn show(&mut self, level: Level, now: &Local, name: &str, said: &Said, line: &str, written: &str) {
+        if self.console {
+            // One write, so that lines of several threads do not mix.
+            let _ = std::io::stderr().write_all(format!("{written}\n").as_bytes());
+        }
+        if let Some(syslog) = &mut self.syslog {
+            syslog.write(level, now, name, said, line);
+        }
+    }
+}
+
+/// What is to be said of a file after an attempt to write to it.
+fn trouble(file: &LogFile, written: Result<u64, Option<String>>) -> Option<String> {
+    let path = file.path().display();
+    match written {
+        Ok(0) | Err(None) => None,
+        Ok(missing) => Some(format!("Log file {path} is written again. Lines missing in it: {missing}")),
+        Err(Some(why)) => Some(format!("Unable to write log file {path}: {why}. Its lines are lost until that is mended")),
+    }
+}
+
+/// A line as console and files show it.
+fn layout(json: bool, level: Level, name: &str, now: &Local, said: &Said, line: &str) -> String {
+    if json { object(level, name, said, line) } else { format!("{}: {line}", now.ctime()) }
 }
 
 /// A line as one JSON object: `time` (RFC 3339, UTC), `level`, `name`, `pid`, `message`, and what it is about.
@@ -334,24 +359,6 @@ fn beside(path: &Path, insert: &str) -> PathBuf {
     let stem = path.file_stem().unwrap_or_default().to_string_lossy();
     let extension = path.extension().map(|e| format!(".{}", e.to_string_lossy())).unwrap_or_default();
     path.with_file_name(format!("{stem}{insert}{extension}"))
-}
-
-struct LogFile {
-    path: PathBuf,
-    file: Option<File>,
-}
-
-impl LogFile {
-    fn open(path: PathBuf) -> LogFile {
-        let file = OpenOptions::new().append(true).create(true).open(&path).ok();
-        LogFile { path, file }
-    }
-    fn write(&mut self, line: &str) {
-        let written = self.file.as_mut().is_some_and(|file| file.write_all(line.as_bytes()).is_ok());
-        if !written {
-            self.file = OpenOptions::new().append(true).create(true).open(&self.path).ok();
-        }
-    }
 }
 
 /// The datagram protocol of /dev/log (RFC 3164 without host name), which syslog daemons speak, and that of systemd's journal. libc's

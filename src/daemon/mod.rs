@@ -17,6 +17,7 @@ pub mod dumps;
 mod fork;
 
 mod log;
+mod logfile;
 mod loops;
 mod notifications;
 mod options;

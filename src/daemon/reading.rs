@@ -44,9 +44,9 @@ pub fn save(directory: &str, number: u32, options: &Options) {
         return tracing::warn!(target: "parent", "Unable to create {directory}: {error}");
     }
     let path = Path::new(directory).join(format!("keepalived.conf.{}.{number}", std::process::id()));
-    // It holds passwords, whatever `umask` leaves to others.
-    let file = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path);
-    if let Err(error) = file.and_then(|mut file| file.write_all(text.buffer().as_bytes())) {
+    // It holds passwords, whatever `umask` leaves to others, and whatever another user has put there before under a name that is
+    // easily guessed: an open file, a link, a FIFO.
+    if let Err(error) = super::dumps::replace_with_mode(&path, text.buffer().as_bytes(), 0o600) {
         tracing::warn!(target: "parent", "Unable to write {}: {error}", path.display());
     }
 }
@@ -125,9 +125,11 @@ pub fn plain(diagnostics: &Diagnostics) -> String {
     diagnostics.show(Style::Plain)
 }
 
-/// `reload_check_config`'s file.
+/// `reload_check_config`'s file. Nobody is waited for who should read a FIFO.
 pub fn save_report(path: &str, report: &str) {
-    if let Err(error) = std::fs::write(path, report) {
+    let mut file = std::fs::OpenOptions::new();
+    let file = file.write(true).create(true).truncate(true).custom_flags(libc::O_NONBLOCK | libc::O_CLOEXEC).open(path);
+    if let Err(error) = file.and_then(|mut file| file.write_all(report.as_bytes())) {
         tracing::warn!(target: "parent", "Unable to write {path}: {error}");
     }
 }

@@ -45,8 +45,11 @@ pub struct Marker(PathBuf);
 
 impl Marker {
     pub(crate) fn set(path: PathBuf) -> Marker {
-        use std::os::unix::fs::PermissionsExt;
-        if std::fs::write(&path, b"").is_ok() {
+        use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+        // A FIFO would be waited for.
+        let flags = libc::O_NONBLOCK | libc::O_CLOEXEC;
+        let mut file = std::fs::OpenOptions::new();
+        if file.write(true).create(true).truncate(true).custom_flags(flags).open(&path).is_ok() {
             let _ = std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644));
         }
         Marker(path)

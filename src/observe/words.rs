@@ -228,8 +228,18 @@ pub fn stage(stage: Stage) -> &'static str {
 
 /// The kernel's words for an error number.
 pub fn errno(number: i32) -> String {
-    let text = std::io::Error::from_raw_os_error(number).to_string();
+    os(&std::io::Error::from_raw_os_error(number))
+}
+
+/// What an error says, without the number that Rust puts behind it.
+pub fn os(error: &std::io::Error) -> String {
+    let text = error.to_string();
     text.split(" (os error").next().unwrap_or(&text).to_owned()
+}
+
+/// What stands in a log file in the place of lines that could not be written.
+pub fn lines_missing(count: u64, why: &str) -> String {
+    format!("lines missing here: {count}. {why}")
 }
 
 /// A length of time for people: `0.35 s`, `12 s`, `2 min 5 s`, `3 h 12 min`, `9 days 4 h`.

@@ -370,6 +370,25 @@ fn lines_go_where_the_flags_say() {
     }
 }
 
+/// Neither a FIFO without a reader nor a file that cannot be made holds the start up, and the console says why there are no lines.
+#[test]
+fn a_log_file_that_cannot_be_written_is_told_of_once() {
+    if !ready() {
+        return;
+    }
+    let ground = Ground::new();
+    let fifo = ground.directory.join("pipe.log");
+    assert!(std::process::Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+    std::fs::create_dir(ground.directory.join("pipe_vrrp.log")).unwrap();
+    let daemon = ground.start_master(&format!("-g{}", fifo.display()));
+    assert_eq!(daemon.stop().code(), Some(0));
+    let said = std::fs::read_to_string(ground.directory.join("log")).unwrap();
+    for why in ["pipe.log: it is a FIFO that nobody reads, or a socket.", "pipe_vrrp.log: Is a directory."] {
+        let told = said.lines().filter(|line| line.contains("Unable to write log file") && line.contains(why));
+        assert_eq!(told.count(), 1, "{why}: {said}");
+    }
+}
+
 #[test]
 fn a_syslog_daemon_that_was_restarted_is_found_again() {
     if !ready() {

@@ -161,7 +161,12 @@ fn what_is_saved_of_a_configuration_is_as_it_was_written() {
     // keepalived's processes write their state before and after each reload, and none at the start.
     let service = "virtual_server 10.9.0.10 80 {\n delay_loop 60\n lb_algo rr\n lb_kind NAT\n protocol TCP\n real_server 10.9.0.3 80 {\n }\n}\n";
     ground.configure(&format!("$HIGH=201\n{globals}include one.conf\n{service}"));
+    // Another user, who may write into the folder, knows the name of the next one.
+    let (next, trap) = (saved.join(format!("keepalived.conf.{}.1", daemon.pid())), ground.write("trap", "untouched"));
+    std::os::unix::fs::symlink(&trap, &next).unwrap();
     assert_eq!(daemon.ask(r#"{"request":"reload"}"#)["reply"], "done");
+    daemon.wait_for("a file of its own", || std::fs::symlink_metadata(&next).is_ok_and(|next| next.is_file()));
+    assert_eq!(std::fs::read_to_string(trap).unwrap(), "untouched");
     let named =
         |what: &str| saved.join(format!("keepalived_{what}", what = what.replace("PID", &daemon.pid().to_string())));
     daemon.wait_for("states after the reload", || named("check.PID.1.post").exists());
