@@ -214,6 +214,11 @@ impl Claims {
         removed.collect()
     }
 
+    /// Is this one of [`Claims::going`]? Looks through all steps that are to be done.
+    pub fn is_going(&self, key: &Key) -> bool {
+        self.queue.iter().any(|step| matches!(step, Step::Remove { item, .. } if item.key() == *key))
+    }
+
     /// Nothing is to be done.
     pub fn idle(&self) -> bool {
         self.queue.is_empty()

@@ -173,8 +173,9 @@ impl Thread {
             return;
         }
         self.renew_sweep();
-        if let Some(instance) = self.is_unwelcome(key).filter(|_| self.sweep.items.get(key).is_some_and(|i| i.tracked))
-        {
+        let unwelcome = self.is_unwelcome(key).filter(|_| self.sweep.items.get(key).is_some_and(|i| i.tracked));
+        // The news of what was set for a MASTER may come when that one is BACKUP again: it goes with the next step.
+        if let Some(instance) = unwelcome.filter(|_| !self.claims.is_going(key)) {
             match self.sweep.may_remove(instance, Instant::now()) {
                 Ok(()) => self.remove_unwelcome(key, instance, false),
                 Err(rest) => {
