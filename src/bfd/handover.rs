@@ -191,6 +191,7 @@ impl SessionHandover {
         (heir.last_heard, heir.last_sent) = (self.last_heard, self.last_sent);
         (heir.send_at, heir.silent_at, heir.settled_at) = (self.send_at, self.silent_at, self.settled_at);
         (heir.detection, heir.drawn) = (micros(self.detection_us), micros(self.drawn_us));
+        heir.told.detection = heir.detection;
         heir.level = self.level.unwrap_or(heir.level);
         (heir.warned_of_ttl, heir.last_ttl) = (self.warned_of_ttl, self.last_ttl);
         heir.counters = self.counters.clone();

@@ -125,6 +125,7 @@ pub(super) struct Session {
     /// When the peer has been silent for the detection time.
     pub(super) silent_at: Option<Time>,
     pub(super) detection: Interval,
+    pub(super) told: Told,
     pub(super) level: Level,
     /// When a level that was kept over a shutdown counts no more.
     pub(super) settled_at: Option<Time>,
@@ -138,6 +139,32 @@ pub(super) struct Session {
     pub(super) warned_of_ttl: bool,
     pub(super) last_ttl: Option<u8>,
     pub(super) counters: Counters,
+}
+
+/// What was told of the detection time. A peer that changes its mind with each packet is told of so often that it is seen, and
+/// the log stays readable: [`Told::MOST`] times in [`Told::WINDOW`], what holds then with the first packet after it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Told {
+    pub(super) detection: Interval,
+    count: u32,
+    since: Time,
+}
+
+impl Told {
+    const MOST: u32 = 6;
+    const WINDOW: Interval = Interval::from_secs(10);
+
+    /// What was told last, if `is` is to be told now.
+    fn is_news(&mut self, is: Interval, now: Time) -> Option<Interval> {
+        if now.since(self.since) >= Told::WINDOW {
+            (self.since, self.count) = (now, 0);
+        }
+        if is == self.detection || self.count >= Told::MOST {
+            return None;
+        }
+        self.count += 1;
+        Some(std::mem::replace(&mut self.detection, is))
+    }
 }
 
 impl Session {
@@ -159,6 +186,7 @@ impl Session {
             send_at: None,
             silent_at: None,
             detection: Interval::ZERO,
+            told: Told { detection: Interval::ZERO, count: 0, since: now },
             level: Level { up: false, held: None },
             settled_at: None,
             obstacle: None,
@@ -301,10 +329,9 @@ impl Session {
 
     fn set_detection(&mut self, cx: &mut Cx<'_>) {
         let is = self.detection_time();
-        let was = std::mem::replace(&mut self.detection, is);
-        if was != self.detection {
-            let event = Event::DetectionTime { name: self.spec.name.clone(), is: self.detection, was };
-            cx.out.push_back(Action::Report(event));
+        self.detection = is;
+        if let Some(was) = self.told.is_news(is, cx.now) {
+            cx.out.push_back(Action::Report(Event::DetectionTime { name: self.spec.name.clone(), is, was }));
         }
         self.silent_at = self.last_heard.map(|at| at + self.detection);
     }

@@ -464,3 +464,26 @@ fn a_session_whose_socket_comes_late_comes_up_and_lives_over_reloads() {
         assert_eq!(bench.view().state, State::Up);
     }
 }
+
+/// A peer whose interval is another one with each packet: what holds is told, and the log is not flooded.
+#[test]
+fn a_peer_that_changes_its_mind_with_each_packet_is_told_of_a_few_times() {
+    let mut bench = Bench::new(defaults());
+    bench.bring_up();
+    let told = |bench: &Bench| {
+        let times = bench.events.iter().filter_map(|event| match event {
+            Event::DetectionTime { is, was, .. } => Some((*is, *was)),
+            _ => None,
+        });
+        times.collect::<Vec<_>>()
+    };
+    let before = told(&bench).len();
+    for n in 0..1_000_u32 {
+        bench.hear(Packet { min_tx: 100_000 + 1_000 * n, ..says(State::Up) });
+        bench.run(ms(1));
+    }
+    assert!((1..=6).contains(&(told(&bench).len() - before)), "{:?}", told(&bench));
+    let last = told(&bench).last().unwrap().0;
+    bench.run_with_peer(Interval::from_secs(11), Packet { min_tx: 50_000, ..says(State::Up) });
+    assert_eq!(told(&bench).last(), Some(&(bench.view().detection_time, last)));
+}
