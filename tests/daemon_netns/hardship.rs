@@ -179,6 +179,23 @@ fn a_disk_without_room_for_one_more_file_costs_the_dump_and_nothing_else() {
     assert_eq!(status.code(), Some(0));
 }
 
+/// Whatever tidied /run: `vipctl` can ask again, and at the end nothing is left.
+#[test]
+fn a_control_socket_that_was_removed_is_put_back() {
+    if !ready() {
+        return;
+    }
+    let ground = Ground::new();
+    let daemon = ground.start_master("");
+    let folder = daemon.path("/run/vipd");
+    std::fs::remove_dir_all(&folder).unwrap();
+    daemon.wait_for_log("control.sock was removed by another program, put back");
+    assert_eq!(daemon.ask(r#"{"request":"hello"}"#)["reply"], "hello");
+    assert_eq!(daemon.stop().code(), Some(0));
+    let log = std::fs::read_to_string(ground.directory.join("log")).unwrap();
+    assert_eq!(log.matches("put back").count(), 1, "{log}");
+}
+
 #[test]
 fn a_fifo_that_nobody_reads_does_not_block() {
     if !ready() {

@@ -13,7 +13,8 @@ use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, mpsc, oneshot};
-use tokio::time::timeout;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep_until, timeout};
 
 /// Longer requests are not understood.
 const REQUEST_MAX: u64 = 64 << 10;
@@ -28,6 +29,9 @@ const GROUPS: &str = "/etc/group";
 const IDLE: Duration = Duration::from_secs(30);
 /// How long it may take to read what it is told.
 const READS: Duration = Duration::from_secs(10);
+
+/// How often it is seen to that the socket is where clients look for it.
+const LOOK: Duration = Duration::from_secs(2);
 
 /// A request and where its answers go.
 #[derive(Debug)]
@@ -48,6 +52,7 @@ pub enum Answer {
 #[derive(Debug)]
 pub struct Server {
     path: PathBuf,
+    task: JoinHandle<()>,
 }
 
 impl Server {
@@ -58,46 +63,74 @@ impl Server {
     /// # Errors
     /// `AddrInUse` when a living process listens there; otherwise what the file system says.
     pub fn start(path: &Path, questions: mpsc::Sender<Question>) -> io::Result<Server> {
-        let directory = path.parent().unwrap_or(Path::new("."));
-        std::fs::create_dir_all(directory)?;
-        if directory == Path::new("/run/vipd") {
-            std::fs::set_permissions(directory, std::fs::Permissions::from_mode(0o755))?;
-        }
+        let directory = prepare(path)?;
         if std::os::unix::net::UnixStream::connect(path).is_ok() {
             return Err(io::ErrorKind::AddrInUse.into());
         }
         let listener = listen(directory, path)?;
-        tokio::spawn(async move {
-            let places = super::super::room();
-            let (room, watchers) = (Arc::new(Semaphore::new(places)), Arc::new(Semaphore::new(places / 2)));
-            // Those who may only look cannot keep those out who have something to do, nor those who watch for them.
-            let lookers = Arc::new(Semaphore::new((places / 4).max(1)));
-            while let Ok(place) = room.clone().acquire_owned().await {
-                match listener.accept().await {
-                    Ok((stream, _)) => {
-                        let may_change = may_change(&stream);
-                        let looker = if may_change { None } else { Some(lookers.clone().try_acquire_owned()) };
-                        if matches!(looker, Some(Err(_))) {
-                            turn_away(stream);
-                            continue;
-                        }
-                        let (questions, watchers) = (questions.clone(), watchers.clone());
-                        tokio::spawn(async move {
-                            serve(stream, may_change, questions, &watchers).await;
-                            drop((place, looker));
-                        });
-                    }
-                    // Out of descriptors: others must end first.
-                    Err(_) => tokio::time::sleep(std::time::Duration::from_millis(100)).await,
-                }
-            }
-        });
-        Ok(Server { path: path.to_owned() })
+        let task = tokio::spawn(accept(listener, path.to_owned(), questions));
+        Ok(Server { path: path.to_owned(), task })
     }
+}
+
+/// Gives each connection a place and a task, and sees to it that the socket stays where it is looked for.
+async fn accept(mut listener: UnixListener, path: PathBuf, questions: mpsc::Sender<Question>) {
+    let places = super::super::room();
+    let (room, watchers) = (Arc::new(Semaphore::new(places)), Arc::new(Semaphore::new(places / 2)));
+    // Those who may only look cannot keep those out who have something to do, nor those who watch for them.
+    let lookers = Arc::new(Semaphore::new((places / 4).max(1)));
+    let mut look = Instant::now() + LOOK;
+    while let Ok(place) = room.clone().acquire_owned().await {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = sleep_until(look) => {
+                look = Instant::now() + LOOK;
+                listener = put_back(&path).unwrap_or(listener);
+                continue;
+            }
+        };
+        match accepted {
+            Ok((stream, _)) => {
+                let may_change = may_change(&stream);
+                let looker = if may_change { None } else { Some(lookers.clone().try_acquire_owned()) };
+                if matches!(looker, Some(Err(_))) {
+                    turn_away(stream);
+                    continue;
+                }
+                let (questions, watchers) = (questions.clone(), watchers.clone());
+                tokio::spawn(async move {
+                    serve(stream, may_change, questions, &watchers).await;
+                    drop((place, looker));
+                });
+            }
+            // Out of descriptors: others must end first.
+            Err(_) => tokio::time::sleep(std::time::Duration::from_millis(100)).await,
+        }
+    }
+}
+
+/// Another socket where somebody, or a program that tidies /run, has removed the one that was there. What stands there is left alone.
+fn put_back(path: &Path) -> Option<UnixListener> {
+    let gone = std::fs::symlink_metadata(path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
+    let listener = gone.then(|| prepare(path).and_then(|directory| listen(directory, path)))?.ok()?;
+    tracing::warn!(target: "parent", "The control socket {} was removed by another program, put back", path.display());
+    Some(listener)
+}
+
+/// The folder of the socket, which is made as needed.
+fn prepare(path: &Path) -> io::Result<&Path> {
+    let directory = path.parent().unwrap_or(Path::new("."));
+    std::fs::create_dir_all(directory)?;
+    if directory == Path::new("/run/vipd") {
+        std::fs::set_permissions(directory, std::fs::Permissions::from_mode(0o755))?;
+    }
+    Ok(directory)
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
+        // Before the file goes, so that it is not put back.
+        self.task.abort();
         let _ = std::fs::remove_file(&self.path);
     }
 }
