@@ -7,6 +7,7 @@ use super::Trouble;
 use super::args::Daemon;
 use super::view::Snapshot;
 use crate::daemon::doors::socket::{Reply, Request, socket_path};
+use crate::observe::words;
 use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 use std::io::{BufRead, BufReader, ErrorKind, Write};
 use std::os::unix::net::UnixStream;
@@ -55,7 +56,7 @@ impl Client {
     /// Nobody listens at `path`, or this user may not ask.
     pub fn open(path: &Path) -> Result<Client, Trouble> {
         let stream = connected(path, PATIENCE).map_err(|e| {
-            let trouble = Trouble::new(format!("no daemon answers at {}: {e}", path.display()));
+            let trouble = Trouble::new(format!("no daemon answers at {}: {}", path.display(), words::os(&e)));
             match e.kind() {
                 ErrorKind::PermissionDenied => trouble.help("ask as root"),
                 _ => {

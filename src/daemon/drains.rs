@@ -6,6 +6,7 @@
 
 use std::collections::BTreeSet;
 use std::io::{self, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 /// Where the file is.
@@ -59,15 +60,25 @@ impl Drains {
             };
         }
         let directory = self.path.parent().unwrap_or(Path::new("/"));
-        std::fs::create_dir_all(directory)?;
+        if !directory.exists() {
+            std::fs::create_dir_all(directory)?;
+            // Also where the daemon's umask takes the right to look into folders, and its unit the right to do without.
+            std::fs::set_permissions(directory, std::fs::Permissions::from_mode(0o755))?;
+        }
         let fresh = self.path.with_extension("new");
-        let mut file = std::fs::File::create(&fresh)?;
+        if let Err(error) = self.write(&fresh).and_then(|()| std::fs::rename(&fresh, &self.path)) {
+            let _ = std::fs::remove_file(&fresh);
+            return Err(error);
+        }
+        std::fs::File::open(directory)?.sync_all()
+    }
+
+    fn write(&self, path: &Path) -> io::Result<()> {
+        let mut file = std::fs::File::create(path)?;
         for name in &self.names {
             writeln!(file, "{name}")?;
         }
-        file.sync_all()?;
-        std::fs::rename(&fresh, &self.path)?;
-        std::fs::File::open(directory)?.sync_all()
+        file.sync_all()
     }
 }
 

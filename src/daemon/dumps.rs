@@ -5,7 +5,7 @@
 //! final name is never partial, and sees a close-after-write event.
 
 use crate::observe::calendar::Local;
-use crate::observe::{self, dump, json};
+use crate::observe::{self, dump, json, words};
 use crate::spec::Spec;
 use crate::vrrp::snapshot::Snapshot;
 use std::fs::OpenOptions;
@@ -63,7 +63,7 @@ pub fn check(spec: &Spec, servers: &crate::balance::snapshot::Snapshot) -> Strin
 
 fn put(path: &Path, text: &str) {
     if let Err(error) = replace(path, text.as_bytes()) {
-        tracing::warn!(target: "vrrp", "Can't open {} ({error})", path.display());
+        tracing::warn!(target: "vrrp", "Can't open {} ({})", path.display(), words::os(&error));
     }
 }
 
@@ -79,7 +79,7 @@ pub fn save(directory: &str, number: u32, part: &str, when: &str, text: &str) {
     let name = format!("keepalived_{part}.{}.{number}.{when}", std::process::id());
     let path = Path::new(directory).join(name);
     if let Err(error) = replace(&path, text.as_bytes()) {
-        tracing::warn!(target: "parent", "Unable to write {}: {error}", path.display());
+        tracing::warn!(target: "parent", "Unable to write {}: {}", path.display(), words::os(&error));
     }
 }
 

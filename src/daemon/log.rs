@@ -317,7 +317,9 @@ fn trouble(file: &LogFile, written: Result<u64, Option<String>>) -> Option<Strin
     match written {
         Ok(0) | Err(None) => None,
         Ok(missing) => Some(format!("Log file {path} is written again. Lines missing in it: {missing}")),
-        Err(Some(why)) => Some(format!("Unable to write log file {path}: {why}. Its lines are lost until that is mended")),
+        Err(Some(why)) => {
+            Some(format!("Unable to write log file {path}: {why}. Its lines are lost until that is mended"))
+        }
     }
 }
 

@@ -29,8 +29,7 @@ pub(super) struct LogFile {
 
 impl LogFile {
     pub(super) fn open(path: PathBuf) -> LogFile {
-        let mut log =
-            LogFile { path, file: None, looked: Instant::now(), missing: 0, why: String::new(), cut: false };
+        let mut log = LogFile { path, file: None, looked: Instant::now(), missing: 0, why: String::new(), cut: false };
         log.reopen();
         log
     }

@@ -8,6 +8,7 @@ use crate::config::text::expand::{self, TextEnv};
 use crate::kernel::clock;
 use crate::kernel::files::OsLoader;
 use crate::kernel::system::LinuxSystem;
+use crate::observe::words;
 use crate::spec::{Spec, Tie, TieTarget};
 use std::io::{IsTerminal, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -41,13 +42,13 @@ pub fn save(directory: &str, number: u32, options: &Options) {
     if let Err(error) = std::fs::create_dir(directory)
         && error.kind() != std::io::ErrorKind::AlreadyExists
     {
-        return tracing::warn!(target: "parent", "Unable to create {directory}: {error}");
+        return tracing::warn!(target: "parent", "Unable to create {directory}: {}", words::os(&error));
     }
     let path = Path::new(directory).join(format!("keepalived.conf.{}.{number}", std::process::id()));
     // It holds passwords, whatever `umask` leaves to others, and whatever another user has put there before under a name that is
     // easily guessed: an open file, a link, a FIFO.
     if let Err(error) = super::dumps::replace_with_mode(&path, text.buffer().as_bytes(), 0o600) {
-        tracing::warn!(target: "parent", "Unable to write {}: {error}", path.display());
+        tracing::warn!(target: "parent", "Unable to write {}: {}", path.display(), words::os(&error));
     }
 }
 
@@ -130,7 +131,7 @@ pub fn save_report(path: &str, report: &str) {
     let mut file = std::fs::OpenOptions::new();
     let file = file.write(true).create(true).truncate(true).custom_flags(libc::O_NONBLOCK | libc::O_CLOEXEC).open(path);
     if let Err(error) = file.and_then(|mut file| file.write_all(report.as_bytes())) {
-        tracing::warn!(target: "parent", "Unable to write {path}: {error}");
+        tracing::warn!(target: "parent", "Unable to write {path}: {}", words::os(&error));
     }
 }
 

@@ -36,8 +36,18 @@ pub struct Schedule {
 }
 
 impl Schedule {
+    /// `reload_time_file` and `reload_repeat`; the file is not looked at yet.
     pub fn new(path: &str, repeat: bool) -> Schedule {
-        Schedule { path: path.into(), repeat, seen: None, looked: 0, due: None, dated: false, next: Instant::now(), asked: None }
+        Schedule {
+            path: path.into(),
+            repeat,
+            seen: None,
+            looked: 0,
+            due: None,
+            dated: false,
+            next: Instant::now(),
+            asked: None,
+        }
     }
 
     /// Waits until it is time. Cancel-safe; the file is looked at aside.

@@ -11,6 +11,7 @@ use super::Observer;
 use super::Wishes;
 use super::notify::{Told, deleted_word};
 use super::telling::Telling;
+use super::words;
 use crate::spec::{Fifo, Run, Spec};
 use crate::vrrp::io::Role;
 use serde::{Deserialize, Serialize};
@@ -85,7 +86,9 @@ impl Fifos {
             }
             match Pipe::open(fifo) {
                 Ok(pipe) => self.pipes.push(Pipe { hears, ..pipe }),
-                Err(error) => tracing::warn!(target: "vrrp", "Unable to open notify fifo {}: {error}", fifo.path),
+                Err(error) => {
+                    tracing::warn!(target: "vrrp", "Unable to open notify fifo {}: {}", fifo.path, words::os(&error))
+                }
             }
         }
         inherited.into_iter().for_each(Pipe::remove);
@@ -105,7 +108,7 @@ impl Fifos {
                 Ok(_) => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) => {
-                    tracing::warn!(target: "vrrp", "notify fifo {} write error: {error}", pipe.path.display());
+                    tracing::warn!(target: "vrrp", "notify fifo {} write error: {}", pipe.path.display(), words::os(&error));
                 }
             }
         }

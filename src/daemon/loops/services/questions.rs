@@ -19,6 +19,7 @@ use crate::handover;
 use crate::kernel::addresses;
 use crate::kernel::aside;
 use crate::observe::balance::story;
+use crate::observe::words;
 use crate::spec::{GroupId, InstanceSpec, Spec, first_few};
 use crate::wire::Priority;
 use std::collections::BTreeSet;
@@ -185,7 +186,8 @@ impl Services {
     fn steer(&self, steer: Steer, instance: Option<String>) -> Reply {
         let spec = self.parts.hub.spec();
         let Some(name) = instance else {
-            let message = format!("{} instances", spec.instances.len());
+            let count = spec.instances.len();
+            let message = format!("{count} instance{}", if count == 1 { "" } else { "s" });
             let _ = self.parts.engine.send(ToEngine::Steer(steer, None));
             return Reply::Done { message };
         };
@@ -263,7 +265,7 @@ impl Services {
         self.answers.spawn(async move {
             let why = match (put, saved.await) {
                 (Ok(()), Ok(Ok(()))) => None,
-                (Ok(()), Ok(Err(error))) => Some(error.to_string()),
+                (Ok(()), Ok(Err(error))) => Some(words::os(&error)),
                 (Err(_), _) | (_, Err(_)) => Some("files that were to be written before are still waiting".to_owned()),
             };
             let reply = why.map_or(reply, |why| Reply::Refused {
