@@ -14,7 +14,7 @@ use vipd::config::{Env, load};
 use vipd::sim::outlook::{Failure, Played};
 use vipd::sim::{Report, outlook, rehearse, run};
 use vipd::spec::Spec;
-use vipd::time::{Interval, Time};
+use vipd::time::Interval;
 use vipd::vrrp::io::Role;
 
 /// Played in every run.
@@ -101,6 +101,41 @@ impl Rare {
     }
 }
 
+/// What is odd about an installation: what is wrong in it, or never twice alike.
+#[derive(Default)]
+struct Odd {
+    /// All servers have one priority.
+    equal: bool,
+    /// The second instance speaks IPv6.
+    six: bool,
+    /// The last server says another VRID of the first instance, another password, other peers, or has no sync group.
+    vrid: bool,
+    password: bool,
+    deaf: bool,
+    loose: bool,
+    /// `state MASTER` beside nopreempt, and nopreempt beside 255.
+    stubborn: bool,
+    /// A line of the global block.
+    global: &'static str,
+}
+
+impl Odd {
+    fn of(number: usize) -> Odd {
+        let mut dice = Dice::of(number + 2_000_000);
+        let global =
+            dice.of_list(&["", "", "", " interface_up_down_delays {\n  eth1 1 1\n }\n", " vrrp_startup_delay 3\n"]);
+        let odd =
+            Odd { equal: dice.one_in(6), six: dice.one_in(6), stubborn: dice.one_in(6), global, ..Odd::default() };
+        match dice.below(16) {
+            0 => Odd { vrid: true, ..odd },
+            1 => Odd { password: true, ..odd },
+            2 => Odd { deaf: true, ..odd },
+            3 => Odd { loose: true, ..odd },
+            _ => odd,
+        }
+    }
+}
+
 /// Servers of one installation: two or three, one or two instances, with everything that decides who takes over.
 fn servers(number: usize) -> Vec<(String, String)> {
     let mut dice = Dice::of(number);
@@ -135,14 +170,14 @@ fn servers(number: usize) -> Vec<(String, String)> {
         .collect();
     // Who is best for the second instance; one that owns its addresses; what only the first server says.
     let (crossed, owner, lonely) = (dice.one_in(3), dice.one_in(6), dice.one_in(4));
-    // Of three servers of a group the two that are left after a failure, each the better one of another member, never come to
-    // rest: which of them is master is a matter of the moment that one looks at.
-    let crossed = crossed && !(grouped && count == 3);
     let starts = dice.of_list(&["", "", "first", "all"]);
-    let rare = Rare::of(number, instances, grouped);
+    let (rare, odd) = (Rare::of(number, instances, grouped), Odd::of(number));
+    // IPv6 needs version 3, and passwords version 2.
+    let six = odd.six && version == 3 && !unicast;
     let mut all = Vec::new();
     for at in 0..count {
-        let delay = if rare.late == Some(at) { " vrrp_startup_delay 6\n" } else { "" };
+        let delay = if rare.late == Some(at) { " vrrp_startup_delay 6\n" } else { odd.global };
+        let last = at == count - 1;
         let mut text = format!("global_defs {{\n script_user root\n{delay}}}\n");
         if rare.bfd {
             text += "bfd_instance gw {\n neighbor_ip 10.0.9.254\n min_tx 300\n min_rx 300\n multiplier 3\n}\n";
@@ -150,28 +185,39 @@ fn servers(number: usize) -> Vec<(String, String)> {
         text += "vrrp_script chk {\n script /usr/bin/true\n interval 1\n timeout 2\n fall 2\n rise 1\n}\n";
         text += "vrrp_script other {\n script /usr/bin/true\n interval 2\n fall 1\n rise 1\n}\n";
         text += "vrrp_track_file file {\n file /etc/passwd\n}\nvrrp_track_process prog {\n process haproxy\n}\n";
-        if grouped {
+        if grouped && !(odd.loose && last) {
             let tracking = if weighted { "sync_group_tracking_weight\n" } else { "" };
             text += &format!("vrrp_sync_group G {{\n group {{\n V1\n V2\n }}\n {tracking}{}}}\n", rare.group);
         }
         for n in 1..=instances {
             let place = if crossed && n == 2 { count - 1 - at } else { at };
-            let priority = if owner && place == 0 { 255 } else { 180 - place * steps };
-            let hold = if priority == 255 || (lonely && at > 0) { "" } else { hold[n - 1] };
+            let priority = match (owner && place == 0, odd.equal) {
+                (true, _) => 255,
+                (false, true) => 100,
+                (false, false) => 180 - place * steps,
+            };
+            let hold = if (priority == 255 && !odd.stubborn) || (lonely && at > 0) { "" } else { hold[n - 1] };
+            let vrid = if odd.vrid && last && n == 1 { 9 } else { n };
             text +=
-                &format!("vrrp_instance V{n} {{\n interface eth{n}\n virtual_router_id {n}\n priority {priority}\n");
+                &format!("vrrp_instance V{n} {{\n interface eth{n}\n virtual_router_id {vrid}\n priority {priority}\n");
+            if version == 2 && odd.password {
+                let word = if last { "other" } else { "word" };
+                text += &format!(" authentication {{\n  auth_type PASS\n  auth_pass {word}\n }}\n");
+            }
             let own = if version == 3 && rare.unequal { ["1", "0.5", "0.2"][at] } else { advert };
             text += &format!(" version {version}\n advert_int {own}\n {hold}\n");
             text += &rare.lines[n - 1];
             let [program, turned, word] = if lonely && at > 0 { [""; 3] } else { more[n - 1] };
             let word = if word.contains("accept") && version == 2 { "" } else { word };
             text += &format!(" {word}\n");
-            if hold.is_empty() && (starts == "all" || (starts == "first" && at == 0)) {
+            if (hold.is_empty() || odd.stubborn) && (starts == "all" || (starts == "first" && at == 0)) {
                 text += " state MASTER\n";
             }
             if unicast {
-                let peers: Vec<String> =
-                    (0..count).filter(|o| *o != at).map(|o| format!("  10.0.{n}.{}\n", o + 1)).collect();
+                let peers: Vec<String> = (0..count)
+                    .filter(|o| *o != at && !(odd.deaf && last && *o == 0))
+                    .map(|o| format!("  10.0.{n}.{}\n", o + 1))
+                    .collect();
                 text += &format!(" unicast_src_ip 10.0.{n}.{}\n unicast_peer {{\n{} }}\n", at + 1, peers.concat());
             }
             let [script, other, interface, file] = ties[n - 1];
@@ -181,7 +227,11 @@ fn servers(number: usize) -> Vec<(String, String)> {
                 if turned.is_empty() { script } else { turned }
             );
             text += &format!(" track_process {{\n  {program}\n }}\n");
-            text += &format!(" track_file {{\n  {file}\n }}\n virtual_ipaddress {{\n  10.0.{n}.100/24\n }}\n}}\n");
+            let addresses = match six && n == 2 {
+                true => "  fe80::64/64\n  2001:db8::64/64\n".to_owned(),
+                false => format!("  10.0.{n}.100/24\n"),
+            };
+            text += &format!(" track_file {{\n  {file}\n }}\n virtual_ipaddress {{\n{addresses} }}\n}}\n");
         }
         all.push((["a", "b", "c"][at].to_owned(), text));
     }
@@ -219,9 +269,14 @@ fn disagreement(named: &[(String, Spec)], played: &Played) -> Option<String> {
         let (Some(took), Failure::Crash) = (told.and_then(|m| m.took), &played.failure) else { continue };
         let address = instance.claim.addresses[0].address;
         let owner = report.owners.iter().find(|owner| owner.address == address).unwrap();
-        let gap =
-            owner.gaps.iter().find(|(at, _)| at.since(Time::ZERO) == failed.since(Time::ZERO)).map(|(_, gap)| *gap);
-        let fits = gap.is_some_and(|gap| gap <= took + SMALL && gap + instance.interval + SMALL >= took);
+        // Of two groups that throw each other out both have had it for a moment: until one kept it counts.
+        let returns = scenario.acts.last().map_or(failed, |(at, _)| *at);
+        let after = owner.gaps.iter().filter(|(at, _)| *at >= failed && *at < returns);
+        let gap = after.map(|(at, gap)| (*at + *gap).since(failed)).max();
+        // A server outside the group may have it until the group takes it.
+        let grouped = named.iter().filter(|(_, spec)| !spec.groups.is_empty()).count();
+        let loose = grouped > 0 && grouped < named.len();
+        let fits = gap.is_some_and(|gap| gap <= took + SMALL && (loose || gap + instance.interval + SMALL >= took));
         if !fits {
             return Some(format!("{}: nobody had {address} for {gap:?}, the outlook says {took}", instance.name));
         }

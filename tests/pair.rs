@@ -159,6 +159,27 @@ fn members_of_groups_are_compared_once() {
     assert_eq!(found(&file(1, &halves), &file(0, &halves)), [] as [&str; 0]);
 }
 
+/// Servers of a sync group of which one is better in one member and another in the other: told once, and of the two that are
+/// left after a failure one takes over although both lose patience at one moment.
+#[test]
+fn groups_whose_servers_pull_in_different_directions() {
+    let file = |first: u8, second: u8| {
+        let one = |n: u8, priority: u8| {
+            format!(
+                "vrrp_instance V{n} {{\n interface eth{n}\n virtual_router_id {n}\n priority {priority}\n \
+                 virtual_ipaddress {{\n 10.0.{n}.10/24\n }}\n}}\n"
+            )
+        };
+        format!("{}{}vrrp_sync_group G {{\n group {{\n V1\n V2\n }}\n}}\n", one(1, first), one(2, second))
+    };
+    assert_eq!(found(&file(150, 100), &file(100, 150)), ["group-crossed"]);
+    assert_eq!(found(&file(150, 100), &file(100, 100)), ["equal-priority"]);
+    assert_eq!(found(&file(150, 120), &file(100, 90)), [] as [&str; 0]);
+    let told = play(&[("a", &file(180, 180)), ("b", &file(150, 100)), ("c", &file(100, 150))]).lines.join("\n");
+    assert!(told.contains("if a dies, c takes over at most"), "{told}");
+    assert!(!told.contains("nobody holds"), "{told}");
+}
+
 #[test]
 fn the_outlook_says_what_the_engine_does() {
     // Three adverts of 1 s and a skew of (256 - 100)/256 s.

@@ -49,6 +49,9 @@ pub(super) enum Patience {
     /// It handed over because an operator asked: any other router speaks within one interval (the longest skew), and if none
     /// does, the addresses are nobody's until they are taken back.
     HandedOver,
+    /// Its sync group and another one became MASTER at one moment, each the better one of another member, so that both
+    /// yielded: this one lets the other go first.
+    Clash,
     /// An owner that starts as master: not a moment longer than the start-up delay.
     Nothing,
 }

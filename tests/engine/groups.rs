@@ -196,3 +196,36 @@ fn priority_below_the_peer_in_one_segment_only() {
         assert_eq!(bench.roles(), [Role::Backup, Role::Backup], "step {step}");
     }
 }
+
+/// Both groups became MASTER at one moment, and each yields to the other in one member: who has the lower address waits an
+/// interval longer than before, so the other is there first.
+#[test]
+fn of_two_groups_that_throw_each_other_out_one_goes_first() {
+    let takes_over = |rival: &str| {
+        let of = pair_of(150, 100);
+        let mut bench = Bench::as_master(of.clone());
+        let mut theirs = second(&of, 150);
+        theirs.from = rival.parse().unwrap();
+        bench.hear(&theirs);
+        assert_eq!(bench.roles(), [Role::Backup, Role::Backup]);
+        let yielded = bench.now;
+        while bench.roles()[0] != Role::Master {
+            bench.wait(ms(10));
+        }
+        bench.now.since(yielded)
+    };
+    let (first, last) = (takes_over("10.1.0.0"), takes_over("10.1.0.200"));
+    assert!(first < ms(3700) && last >= first + ms(900), "{first} {last}");
+}
+
+/// A master of long standing that is outranked waits no longer than it ever did.
+#[test]
+fn a_group_that_was_master_for_long_does_not_step_aside() {
+    let of = pair_of(150, 100);
+    let mut bench = Bench::as_master(of.clone());
+    bench.wait(ms(5000));
+    bench.hear(&Voice { from: "10.1.0.200".parse().unwrap(), ..second(&of, 150) });
+    assert_eq!(bench.roles(), [Role::Backup, Role::Backup]);
+    bench.wait(ms(3700));
+    assert_eq!(bench.roles(), [Role::Master, Role::Master]);
+}

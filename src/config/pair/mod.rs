@@ -102,6 +102,7 @@ pub fn compare(servers: &[(String, &Spec)]) -> Vec<Finding> {
         trackers::check(router, &servers, &mut out);
     }
     rules::groups(&routers, &servers, &mut out);
+    rules::crossed(&routers, &servers, &mut out);
     rules::across(&routers, &servers, &mut out);
     bfd::check(&servers, &mut out);
     for server in 0..servers.count() {

@@ -408,6 +408,48 @@ pub(super) fn groups(routers: &[Vec<Member<'_>>], servers: &Servers<'_>, out: &m
     }
 }
 
+/// A sync group of which one server is the better one in some members and another server in others.
+pub(super) fn crossed(routers: &[Vec<Member<'_>>], servers: &Servers<'_>, out: &mut Vec<Finding>) {
+    // By the two groups: a router of which the first server is the better one, and one of which the second is.
+    type Better<'a> = [Option<Member<'a>>; 2];
+    let mut seen: HashMap<[(usize, GroupId); 2], Better<'_>> = HashMap::new();
+    for router in routers {
+        let cx = Cx { router, servers };
+        for (a, b) in cx.pairs() {
+            let (Some(x), Some(y)) = (a.instance.group, b.instance.group) else { continue };
+            let (mine, theirs) = (a.instance.priority, b.instance.priority);
+            if mine == theirs {
+                continue;
+            }
+            let better = seen.entry([(a.server, x), (b.server, y)]).or_default();
+            let known = better.iter().all(Option::is_some);
+            let [of_a, of_b] = better;
+            let slot = if mine > theirs { of_a } else { of_b };
+            slot.get_or_insert(a);
+            if let ([Some(first), Some(second)], false) = (*better, known) {
+                let name = servers.spec(a.server).and_then(|spec| spec.groups.get(x.index()));
+                let name = name.map_or("", |group| &group.name);
+                let message = format!(
+                    "vrrp_sync_group {name}: {} has the higher priority for {} and {} for {}; the group moves as a whole, so \
+                     neither takes it from the other: the server that was first keeps it, and if both become MASTER at one \
+                     moment, both yield and nobody holds it for another down timer",
+                    servers.name(a.server),
+                    first.instance.name,
+                    servers.name(b.server),
+                    second.instance.name
+                );
+                out.push(Finding {
+                    level: Level::Warning,
+                    rule: "group-crossed",
+                    places: vec![servers.place(first), servers.place(second)],
+                    message,
+                    help: Some("give one server the higher priority for every member of the group".into()),
+                });
+            }
+        }
+    }
+}
+
 /// Rules between routers: one identifier for two of them on one segment.
 pub(super) fn across(routers: &[Vec<Member<'_>>], servers: &Servers<'_>, out: &mut Vec<Finding>) {
     let mut by_id: BTreeMap<(crate::wire::Family, u8), Vec<(usize, Member<'_>)>> = BTreeMap::new();

@@ -156,10 +156,31 @@ impl Instance {
                 if spec.version == Version::V3 {
                     self.learned = admitted.advert.interval;
                 }
+                let steps_aside = self.steps_aside(from, cx);
                 self.become_backup(Cause::Outranked { by: from, priority }, Some(heard), cx);
+                if steps_aside && let State::Backup(backup) = &mut self.state {
+                    backup.patience = Patience::Clash;
+                }
             }
         }
         Aftermath::Nothing
+    }
+
+    /// Two sync groups, each better than the other in one of its members, that lose patience at one moment are both MASTER and
+    /// both yield; their timers then end at one moment again. Whoever has yielded as soon as it was MASTER lets the other go
+    /// first, if it has the lower address; where that has not ended it (addresses need not be in one order on all segments),
+    /// by a mix of its address and of how often it has happened. keepalived's timers are less exact, and part by chance.
+    fn steps_aside(&mut self, from: IpAddr, cx: &Cx<'_>) -> bool {
+        if cx.spec.group.is_none() || cx.now.since(self.since) >= cx.spec.interval {
+            self.clashes = 0;
+            return false;
+        }
+        self.clashes = self.clashes.saturating_add(1);
+        match self.binding.source {
+            Some(own) if self.clashes == 1 => own < from,
+            Some(own) => mix(own, self.clashes) & 1 == 1,
+            None => false,
+        }
     }
 
     /// Another router speaks as MASTER and is not better: it has to hear us and yield, or there are two.
@@ -195,6 +216,17 @@ impl Instance {
             }
         }
     }
+}
+
+/// Bits that two addresses seldom have in common for several numbers in succession (FNV-1a, with its bits folded).
+fn mix(address: IpAddr, number: u32) -> u64 {
+    let bytes = match address {
+        IpAddr::V4(v4) => v4.to_ipv6_mapped().octets(),
+        IpAddr::V6(v6) => v6.octets(),
+    };
+    let step = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+    let hash = bytes.into_iter().chain(number.to_be_bytes()).fold(0xcbf2_9ce4_8422_2325, step);
+    hash ^ (hash >> 32) ^ (hash >> 17)
 }
 
 /// Is this one of the unicast peers? No other sender is answered, so nothing need be remembered of it.

@@ -72,6 +72,8 @@ pub(super) struct Instance {
     pub(super) standing: (Priority, i32),
     /// An owner that met another owner which would not give in.
     lowered: bool,
+    /// How often in succession its sync group yielded as soon as it was MASTER.
+    clashes: u32,
     pub(super) drained: bool,
     /// The master's interval: learned from a version 3 master, else our own.
     pub(super) learned: Interval,
@@ -114,6 +116,7 @@ impl Instance {
             silent: false,
             standing: (spec.priority, i32::from(spec.priority.0)),
             lowered: false,
+            clashes: 0,
             drained: false,
             learned: spec.interval,
             last_heard: None,
@@ -196,6 +199,7 @@ impl Instance {
                 Patience::HandedOver => {
                     self.learned + election::skew(spec.version, self.patience_priority(), self.learned)
                 }
+                Patience::Clash => self.master_down(spec) + spec.interval,
                 Patience::Nothing => Interval::ZERO,
             }
     }
