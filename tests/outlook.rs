@@ -253,6 +253,9 @@ fn disagreement(named: &[(String, Spec)], played: &Played) -> Option<String> {
         None => played.scenario.to_string().parse().unwrap(),
     };
     let report = run(named.to_vec(), &scenario, None).unwrap();
+    if let Some(broken) = report.violations.first() {
+        return Some(format!("a law is broken: {broken}"));
+    }
     let (failed, _) = scenario.acts[0];
     for instance in named[0].1.instances.iter() {
         let before = masters(&report, 0, &instance.name);

@@ -58,6 +58,7 @@ fn a_good_pair_has_no_findings() {
 fn each_difference_is_found_alone() {
     let unicast = |own: &str, peer: &str| format!("unicast_src_ip {own}\n unicast_peer {{\n {peer}\n }}");
     let pass = |word: &str| format!("authentication {{\n auth_type PASS\n auth_pass {word}\n }}");
+    const PEER: &str = "unicast_peer {\n 10.0.0.2\n }";
     const NOPREEMPT: &[&str] = &["nopreempt-idle", "weight-nopreempt"];
     let rows: Vec<(String, String, &[&str])> = vec![
         (server(150, "virtual_router_id 51"), server(100, "virtual_router_id 52"), &["vrid-differs"]),
@@ -92,7 +93,15 @@ fn each_difference_is_found_alone() {
         (server(150, "down_timer_adverts 4"), server(100, ""), &["patience-differs"]),
         (server(150, "virtual_routes {\n 10.9.0.0/16 via 10.0.0.9\n }"), server(100, ""), &["routes-differ"]),
         (server(150, "track_script {\n hasty\n }"), server(100, ""), &["script-hasty"]),
-        (server(255, "state MASTER"), server(255, "state MASTER"), &["two-masters", "two-owners"]),
+        (server(255, "state MASTER"), server(255, "state MASTER"), &["two-owners"]),
+        (server(255, ""), server(100, "state MASTER"), &["two-masters"]),
+        (server(150, "mcast_src_ip 10.0.0.1"), server(100, "mcast_src_ip 10.0.0.1"), &["source-twice"]),
+        (
+            server(150, &unicast("10.0.0.1", "10.0.0.2")),
+            server(100, &unicast("10.0.0.1", "10.0.0.2")),
+            &["source-twice"],
+        ),
+        (server(150, PEER), server(100, PEER), &["peer-itself"]),
         (server(150, "track_script {\n chk weight -60\n }"), server(100, "nopreempt"), NOPREEMPT),
         (server(150, "no_accept"), server(100, "accept"), &["accept-differs"]),
         (server(150, "version 3\n v3_checksum_as_v2"), server(100, "version 3"), &["checksum-differs"]),
@@ -178,6 +187,59 @@ fn groups_whose_servers_pull_in_different_directions() {
     let told = play(&[("a", &file(180, 180)), ("b", &file(150, 100)), ("c", &file(100, 150))]).lines.join("\n");
     assert!(told.contains("if a dies, c takes over at most"), "{told}");
     assert!(!told.contains("nobody holds"), "{told}");
+}
+
+/// Most unicast pairs in clouds name the peer only: each speaks from the address that the other has as its peer.
+#[test]
+fn unicast_servers_that_name_only_their_peers_hear_each_other() {
+    let to = |peers: &str| format!("unicast_peer {{\n {peers}\n }}");
+    let all = "10.0.0.1\n 10.0.0.2\n 10.0.0.3";
+    for servers in [
+        vec![server(150, &to("10.0.0.2")), server(100, &to("10.0.0.1"))],
+        vec![server(150, &to("10.0.0.2")), server(100, &(to("10.0.0.1") + "\n unicast_src_ip 10.0.0.2"))],
+        vec![
+            server(150, &to("10.0.0.2\n 10.0.0.3")),
+            server(120, &to("10.0.0.3\n 10.0.0.1")),
+            server(100, &to("10.0.0.1\n 10.0.0.2")),
+        ],
+        // The same list in every server's file.
+        vec![server(150, &to(all)), server(120, &to(all)), server(100, &to(all))],
+    ] {
+        let named: Vec<(&str, &str)> = ["a", "b", "c"].into_iter().zip(servers.iter().map(String::as_str)).collect();
+        let told = play(&named).lines.join("\n");
+        assert!(told.contains("a holds 10.0.0.10 (priority 150 against 1"), "{told}");
+        assert!(told.contains("if a dies, b takes over at most 3."), "{told}");
+    }
+}
+
+/// Of servers with one priority the files say who wins only if they say who has the greater address.
+#[test]
+fn equal_priorities_are_a_draw() {
+    let from = |address: &str| format!("mcast_src_ip {address}");
+    let told = story(&server(100, ""), &server(100, ""));
+    assert!(told.contains("which these files do not say: it may as well be primary)"), "{told}");
+    let told = story(&server(100, &from("10.0.0.5")), &server(100, &from("10.0.0.4")));
+    let by = "primary holds 10.0.0.10 (priority 100, as secondary; if they start together, by its greater address 10.0.0.5, \
+              otherwise whoever was first)";
+    assert!(told.contains(by), "{told}");
+    assert!(told.contains("when primary comes back, secondary keeps 10.0.0.10"), "{told}");
+}
+
+/// What does not move is said where it is said what moves, and servers are called by their names.
+#[test]
+fn what_two_files_do_not_have_in_common_shows_in_the_outlook() {
+    let told = story(&server(150, "virtual_ipaddress {\n 10.0.0.10/24\n 10.0.0.11/24\n }"), &server(100, ""));
+    assert!(
+        told.contains("secondary takes over at most 3.6 s later, without 10.0.0.11, which nobody holds then"),
+        "{told}"
+    );
+    let told = story(&server(150, "version 3"), &server(100, "version 2"));
+    assert!(told.contains("primary refuses the adverts of secondary: it speaks another VRRP version"), "{told}");
+    assert!(
+        told.contains("if primary is cut off while its links stay up, nothing moves: several servers hold it already")
+    );
+    let told = story(&server(150, "virtual_router_id 51"), &server(100, "virtual_router_id 52"));
+    assert!(told.contains("their VRIDs differ (51 on primary, 52 on secondary)"), "{told}");
 }
 
 #[test]

@@ -247,7 +247,7 @@ fn links(node: usize, spec: &Spec, lan: &Lan) -> Vec<Link> {
         let index = u32::try_from(links.len()).unwrap_or(0) + 2;
         let mut link = plain(index, ifname, mac(number, index));
         let sources = spec.instances.iter().filter(|i| i.interface.as_ref().map_or("eth0", |n| n.as_str()) == &*name);
-        let mut sources: Vec<IpAddr> = sources.filter_map(|i| i.source).collect();
+        let mut sources: Vec<IpAddr> = sources.filter_map(|i| i.source).chain(lan.told(node, &name)).collect();
         sources.dedup();
         if !sources.iter().any(IpAddr::is_ipv4) {
             sources.push(IpAddr::V4(own_v4(place, number)));

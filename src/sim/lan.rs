@@ -2,10 +2,12 @@
 //! arrives. Knows nothing of VRRP; a wire carries bytes.
 
 use super::scenario::{LanSettings, Segment};
+use crate::config::pair::{Guess, guessed};
 use crate::random::Random;
 use crate::spec::{Spec, TieTarget};
 use crate::time::Interval;
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
 /// Wires and what is wrong with them. Nodes and segments are positions in the world's lists.
 #[derive(Clone, Debug)]
@@ -20,6 +22,8 @@ pub(super) struct Lan {
     parts: Option<Vec<usize>>,
     /// The part of what is no node.
     outside: usize,
+    /// Addresses of nodes' interfaces, as the peers of other nodes tell them.
+    told: Vec<(usize, Box<str>, IpAddr)>,
 }
 
 impl Lan {
@@ -33,6 +37,7 @@ impl Lan {
             cuts: BTreeSet::new(),
             parts: None,
             outside: 0,
+            told: told(specs),
         };
         for (name, ends) in segments {
             let segment = lan.segment(name);
@@ -52,6 +57,14 @@ impl Lan {
             }
         }
         lan
+    }
+
+    /// Addresses of an interface that no file of its own node says, but those of others.
+    pub fn told(&self, node: usize, interface: &str) -> impl Iterator<Item = IpAddr> {
+        self.told
+            .iter()
+            .filter(move |(at, name, _)| (*at, &**name) == (node, interface))
+            .map(|(_, _, address)| *address)
     }
 
     /// Segment of another node's interface that carries the same virtual router under another interface name.
@@ -147,4 +160,14 @@ pub(super) fn interfaces(spec: &Spec) -> BTreeSet<Box<str>> {
         }));
     }
     names
+}
+
+/// Own addresses of unicast instances without a source, by the interfaces that they are on.
+fn told(specs: &[&Spec]) -> Vec<(usize, Box<str>, IpAddr)> {
+    let place = |guess: Guess| {
+        let spec = specs.get(guess.server)?;
+        let instance = spec.instances.iter().find(|own| own.name == guess.instance)?;
+        Some((guess.server, instance.interface.as_ref()?.as_str().into(), guess.address))
+    };
+    guessed(specs).into_iter().filter_map(place).collect()
 }

@@ -11,7 +11,10 @@
 mod bfd;
 mod rules;
 mod services;
+mod sources;
 mod trackers;
+
+pub(crate) use sources::{Guess, guessed};
 
 use super::report::Level;
 use crate::spec::{InstanceSpec, Spec, Transport};

@@ -187,8 +187,51 @@ impl<'a> Cx<'_, 'a> {
             out.push(self.finding(Level::Error, "multicast-group-differs", message, "use the same group everywhere"));
         }
         for (a, b) in self.pairs() {
-            self.peers(a, b, out);
-            self.peers(b, a, out);
+            if !self.one_address_twice(a, b, out) {
+                self.peers(a, b, out);
+                self.peers(b, a, out);
+            }
+        }
+    }
+
+    /// A file that was copied to the other server as it is: both speak from one address, or both to one.
+    fn one_address_twice(&self, a: Member<'a>, b: Member<'a>, out: &mut Vec<Finding>) -> bool {
+        let (one, other) = (self.servers.name(a.server), self.servers.name(b.server));
+        let places = vec![self.servers.place(a), self.servers.place(b)];
+        let alone = |m: Member<'a>| match &m.instance.transport {
+            Transport::Unicast { peers, .. } if m.instance.source.is_none() => match peers.as_slice() {
+                [peer] => Some(peer.address),
+                _ => None,
+            },
+            _ => None,
+        };
+        if let Some(source) = a.instance.source.filter(|own| b.instance.source == Some(*own)) {
+            let keyword = match a.instance.transport {
+                Transport::Unicast { .. } => "unicast_src_ip",
+                Transport::Multicast { .. } => "mcast_src_ip",
+            };
+            let message = format!(
+                "{}: {one} and {other} both are to speak from {source}, which one server only can have: the other is in FAULT, \
+                 and under keepalived nobody hears it",
+                self.name()
+            );
+            let help = format!("write each server's own address as {keyword}");
+            out.push(Finding { places, ..self.finding(Level::Error, "source-twice", message, &help) });
+            return true;
+        }
+        // Servers without a source of their own, each with one peer.
+        match (alone(a), alone(b)) {
+            (Some(x), Some(y)) if x == y && self.router.len() == 2 => {
+                let message = format!(
+                    "{}: {one} and {other} both have {x} as their only unicast_peer: the server with that address speaks to \
+                     itself, the other never hears it, and both will be master",
+                    self.name()
+                );
+                let help = "name in unicast_peer of each server the address of the other";
+                out.push(Finding { places, ..self.finding(Level::Error, "peer-itself", message, help) });
+                true
+            }
+            _ => false,
         }
     }
 
@@ -290,7 +333,8 @@ impl<'a> Cx<'_, 'a> {
             let priority = a.instance.priority;
             if priority == Priority::OWNER {
                 let message = format!(
-                    "{}: {one} and {other} both own the addresses (priority 255): both will be master",
+                    "{}: {one} and {other} both own the addresses (priority 255): each takes them whenever it starts, and \
+                     both have them until the one with the lower interface address gives in",
                     self.name()
                 );
                 let help = "only one server may have priority 255";
@@ -312,13 +356,16 @@ impl<'a> Cx<'_, 'a> {
     }
 
     fn preemption(&self, out: &mut Vec<Finding>) {
-        let masters: Vec<&str> =
-            self.router.iter().filter(|m| m.instance.wants_master).map(|m| self.servers.name(m.server)).collect();
-        if masters.len() > 1 {
+        // An owner counts as one that has `state MASTER`, and two of them are told of by themselves.
+        let owner = |m: &&Member<'a>| m.instance.priority == Priority::OWNER;
+        let masters: Vec<&Member<'a>> = self.router.iter().filter(|m| m.instance.wants_master).collect();
+        if masters.len() > 1 && masters.iter().copied().filter(owner).count() < 2 {
+            let names: Vec<&str> = masters.iter().map(|m| self.servers.name(m.server)).collect();
+            let counts = if masters.iter().copied().any(|m| owner(&m)) { " (priority 255 counts as it)" } else { "" };
             let message = format!(
-                "{}: {} all have `state MASTER`: `state` chooses nobody, the priority does, and `nopreempt` is void with it",
+                "{}: {} have `state MASTER`{counts}: `state` chooses nobody, the priority does, and `nopreempt` is void with it",
                 self.name(),
-                masters.join(" and ")
+                names.join(" and ")
             );
             out.push(self.finding(
                 Level::Warning,
@@ -332,7 +379,9 @@ impl<'a> Cx<'_, 'a> {
         if let Some(patient) = patient.filter(|p| best.instance.preempt && p.instance.priority < best.instance.priority)
         {
             let (strong, weak) = (self.servers.name(best.server), self.servers.name(patient.server));
+            let owner = best.instance.priority == Priority::OWNER;
             let cause = match best.instance.wants_master {
+                _ if owner => " (an address owner, priority 255, cannot be patient)",
                 true => " (with `state MASTER` it cannot be patient)",
                 false => "",
             };
@@ -340,8 +389,10 @@ impl<'a> Cx<'_, 'a> {
                 "{}: {weak} has nopreempt and the lower priority, where it changes nothing: {strong} takes back what {weak} holds{cause}",
                 self.name()
             );
-            let help =
-                format!("put `nopreempt` and `state BACKUP` on {strong} if the addresses shall stay where they are");
+            let below = if owner { "a priority below 255, " } else { "" };
+            let help = format!(
+                "put {below}`nopreempt` and `state BACKUP` on {strong} if the addresses shall stay where they are"
+            );
             out.push(self.finding(Level::Warning, "nopreempt-idle", message, &help));
         }
     }

@@ -36,10 +36,14 @@ impl<'a> Player<'_, 'a> {
     fn unconcerned(&self, scene: &Scene) -> String {
         let server = self.servers.name(scene.server);
         let held = self.routers.iter().filter(|router| router.masters.contains(&scene.server));
+        // Who is cut off from nobody that it heard has not lost anything.
+        let split = held.clone().any(|router| router.masters.len() > 1);
         let member = held.flat_map(|router| &router.members).find(|m| m.server == scene.server);
         let group = member.and_then(|m| m.instance.group).zip(self.servers.spec(scene.server));
         let group = group.and_then(|(id, spec)| spec.groups.get(id.index()));
         match (&scene.failure, group) {
+            (Failure::Cut, _) if split => "several servers hold it already".into(),
+            (Failure::Cut, _) => "no other server could take over".into(),
             (Failure::Link(_), _) => format!("no instance that {server} is master of depends on it"),
             (_, Some(group)) if !group.tracking_weight => {
                 format!("no weight of a member counts in sync group {} without sync_group_tracking_weight", group.name)
@@ -105,13 +109,17 @@ impl<'a> Player<'_, 'a> {
             let Some(Some(snapshot)) = self.calm.standings.get(member.server) else { continue };
             let Some(own) = view(member, &self.calm.standings) else { continue };
             let name = self.servers.name(member.server);
+            // The model's addresses say nothing to an operator.
+            let others = router.masters.iter().filter(|other| **other != member.server);
+            let others: Vec<&str> = others.map(|other| self.servers.name(*other)).collect();
+            let other = others.join(" and ");
             let refused = own.refused_speakers.iter().find(|s| s.current);
             if let Some(speaker) = refused {
-                return format!("{name} refuses adverts of {}: {}", speaker.address, words::refusal(speaker.why));
+                return format!("{name} refuses the adverts of {other}: {}", words::refusal(speaker.why));
             }
             let stranger = snapshot.strangers.iter().find(|s| s.current && s.instance.as_ref() == Some(&own.name));
             if let Some(theirs) = stranger.and_then(|s| s.vrid) {
-                return format!("their VRIDs differ ({} on {name}, {theirs} on the other)", own.vrid);
+                return format!("their VRIDs differ ({} on {name}, {theirs} on {other})", own.vrid);
             }
         }
         "they do not hear each other".into()

@@ -3,9 +3,12 @@
 use super::failure::Failure;
 use super::{Change, Player, Router, Scene, masters, view};
 use crate::config::pair::{Member, advertised};
-use crate::spec::and_more;
+use crate::spec::{and_more, first_few};
 use crate::time::Interval;
 use crate::vrrp::io::Role;
+use crate::wire::Priority;
+use std::collections::BTreeSet;
+use std::net::IpAddr;
 
 /// Addresses that are named before the rest is counted.
 const NAMED: usize = 2;
@@ -113,9 +116,8 @@ impl<'a> Player<'_, 'a> {
         let by = match (own, others.first()) {
             (_, None) => return format!("{} holds \u{1}; nobody else does.{unable}", self.name(*master)),
             (Some(own), Some((best, _))) if own == *best => {
-                format!(
-                    "both have priority {own}; whoever is master stays it, and of two masters the greater address wins"
-                )
+                let alike: Vec<&Member<'a>> = others.iter().filter(|(p, _)| *p == own).map(|(_, m)| *m).collect();
+                self.draw(router, *master, own, &alike)
             }
             (Some(own), Some((best, m))) if own > *best => {
                 let rest: Vec<String> = others
@@ -132,6 +134,26 @@ impl<'a> Player<'_, 'a> {
             }
         };
         format!("{} holds \u{1} ({by}).{unable}", self.name(*master))
+    }
+
+    /// Who of servers with one priority is master.
+    fn draw(&self, router: &Router<'a>, master: usize, priority: Priority, alike: &[&Member<'a>]) -> String {
+        let own = router.members.iter().find(|m| m.server == master).and_then(|m| m.instance.source);
+        let theirs: Option<Vec<IpAddr>> = alike.iter().map(|m| m.instance.source).collect();
+        let names: Vec<usize> = alike.iter().map(|m| m.server).collect();
+        let names = self.names(&names);
+        let rule = match (own, theirs) {
+            (Some(own), Some(theirs)) if theirs.iter().all(|other| own > *other) => {
+                format!("if they start together, by its greater address {own}, otherwise whoever was first")
+            }
+            (Some(_), Some(_)) => "it was first".to_owned(),
+            _ => format!(
+                "whoever was first keeps it, and if they start together the greater interface address wins, which these \
+                 files do not say: it may as well be {}",
+                names.replace(" and ", " or ")
+            ),
+        };
+        format!("priority {priority}, as {names}; {rule}")
     }
 
     /// Why nobody is master.
@@ -226,9 +248,23 @@ impl<'a> Player<'_, 'a> {
         match (new.as_slice(), stay.as_slice()) {
             ([], []) => "nobody holds \u{1} any longer".to_owned(),
             ([], stay) => format!("only {} holds \u{1}", self.names(stay)),
-            (new, []) => format!("{} takes over \u{1}{time}", self.names(new)),
+            (new, []) => format!("{} takes over \u{1}{time}{}", self.names(new), self.missing(router, new)),
             (new, _) => format!("{} takes \u{1} too{}", self.names(new), time.replacen(' ', ", ", 1)),
         }
+    }
+
+    /// Addresses that the old master had, and the new one has not in its file.
+    fn missing(&self, router: &Router<'a>, new: &[usize]) -> String {
+        let of = |servers: &[usize]| -> BTreeSet<IpAddr> {
+            let members = router.members.iter().filter(|m| servers.contains(&m.server));
+            members.flat_map(|m| m.instance.claim.addresses.iter().map(|address| address.address)).collect()
+        };
+        let (before, after) = (of(&router.masters), of(new));
+        let lost: Vec<String> = before.difference(&after).map(IpAddr::to_string).collect();
+        if lost.is_empty() {
+            return String::new();
+        }
+        format!(", without {}, which nobody holds then", first_few(&lost, NAMED, " and "))
     }
 
     /// What happens when a server that died comes back.
