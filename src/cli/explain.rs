@@ -99,7 +99,16 @@ fn formerly(snapshot: &Snapshot, instance: &Instance) -> Vec<String> {
             ago(speaker.last_heard)
         )
     });
-    rivals.chain(refused).collect()
+    let slept = snapshot.slept.iter().map(|slept| status::slept(snapshot, slept));
+    let replaced = instance.replaced.iter().map(|by| {
+        let address = &by.address;
+        format!(
+            "{address}, priority {}, was MASTER while this daemon did not run, until {} ago",
+            by.priority,
+            ago(by.until)
+        )
+    });
+    slept.chain(replaced).chain(rivals).chain(refused).collect()
 }
 
 fn headline(snapshot: &Snapshot, instance: &Instance, paint: Paint) -> String {
@@ -174,7 +183,10 @@ fn backup_outlook(instance: &Instance, lines: &mut Vec<String>) {
             (Some(true), None) => format!("{ours} is more than the master's {theirs}: its sync group holds it back."),
         });
     } else {
-        lines.push("equal priorities: the higher address wins.".into());
+        lines.push(
+            "the priorities are equal: the master stays it, and only of two masters the one with the greater address does."
+                .into(),
+        );
     }
 }
 

@@ -5,10 +5,12 @@ use super::alarms;
 use super::clock;
 use super::paint::Paint;
 use super::table::Table;
-use super::view::{Instance, Snapshot, span};
+use super::view::{Instance, Slept, Snapshot, span};
 
 /// Addresses shown of one instance; more are counted.
 const ADDRESSES: usize = 20;
+/// So long after it, in seconds, it is shown that the daemon did not run.
+const SLEPT_SHOWN: f64 = 3600.0;
 
 /// Which part of a snapshot was asked for. Everything if both are empty.
 #[derive(Clone, Debug, Default)]
@@ -72,6 +74,9 @@ fn chosen(snapshot: &Snapshot, instances: &[&Instance], whole: bool, paint: Pain
         let text =
             format!("The reload of {when} was refused, the configuration before it goes on: {}", refused.message);
         out += &format!("{}\n\n", paint.bad(&text));
+    }
+    if let Some(slept) = snapshot.slept.as_ref().filter(|slept| snapshot.ago(slept.until) < SLEPT_SHOWN) {
+        out += &format!("{}\n\n", paint.careful(&format!("{}.", self::slept(snapshot, slept))));
     }
     if instances.is_empty() {
         out += "No VRRP instance is configured.\n";
@@ -216,6 +221,16 @@ fn since(snapshot: &Snapshot, instance: &Instance) -> String {
     let length = span(snapshot.ago(instance.since));
     let wall = clock::local(instance.since_unix_micros, snapshot.unix_micros);
     if wall.is_empty() { length } else { format!("{wall} ({length})") }
+}
+
+/// That the daemon did not run, and what to look for.
+pub fn slept(snapshot: &Snapshot, slept: &Slept) -> String {
+    format!(
+        "The daemon did not run for {}, until {} ago: something stopped it (a signal, a debugger) or the machine (a suspended or \
+         moved VM), or it had no processor time; another router may have been MASTER meanwhile",
+        span(slept.by),
+        span(snapshot.ago(slept.until))
+    )
 }
 
 /// Who is master as far as this server knows.

@@ -23,6 +23,7 @@ pub struct Snapshot {
     pub trackers: Vec<Tracker>,
     pub strangers: Vec<Speaker>,
     pub startup_delay_left: Option<f64>,
+    pub slept: Option<Slept>,
     /// How the last reload ended, if there was one.
     pub reload: Option<Reload>,
     /// Instances whose drain outlives a restart.
@@ -109,9 +110,27 @@ pub struct Instance {
     pub last_advert_sent: Option<u64>,
     pub refused_speakers: Vec<Speaker>,
     pub rivals: Vec<Rival>,
+    pub replaced: Option<Replaced>,
     pub counters: Value,
     /// Of its claim, and whether each is on this machine; a daemon that does not say so sends none.
     pub addresses: Vec<Address>,
+}
+
+/// When the daemon last went on after it had not run, and for how many seconds it had not.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Slept {
+    pub until: u64,
+    pub by: f64,
+}
+
+/// Who was MASTER in place of an instance while the daemon last did not run.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Replaced {
+    pub address: String,
+    pub priority: u8,
+    pub until: u64,
 }
 
 /// A virtual address and where it is.

@@ -156,6 +156,7 @@ impl Observer for History {
             | Event::RivalMaster { instance, .. }
             | Event::RivalStays { instance, .. }
             | Event::RivalSilent { instance, .. }
+            | Event::Replaced { instance, .. }
             | Event::Refused { instance: Some(instance), .. }
             | Event::FaultsChanged { instance, .. }
             | Event::Healed { instance, .. }
@@ -165,7 +166,7 @@ impl Observer for History {
             | Event::Stopped { instance } => cx.name(*instance),
             Event::GroupBecame { group, .. } => cx.group_name(*group),
             Event::Deleted { name, .. } => name,
-            Event::ReloadRefused { .. } => DAEMON,
+            Event::Slept { .. } | Event::ReloadRefused { .. } => DAEMON,
             // What comes with each advert, or what the changes above follow from.
             Event::HeardLower { .. }
             | Event::WillPreempt { .. }

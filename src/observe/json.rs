@@ -326,6 +326,10 @@ fn fields(event: &Event, cx: &Context<'_>) -> Value {
         Event::LinkChanged { name, running } => json!({"kind": "link_changed", "link": name, "running": running}),
         Event::Deleted { name, was } => json!({"kind": "deleted", "instance": name, "was": was}),
         Event::Stopped { instance } => json!({"kind": "stopped", "instance": name(*instance)}),
+        Event::Slept { by } => json!({"kind": "slept", "by": by}),
+        Event::Replaced { instance, from, priority } => {
+            json!({"kind": "replaced", "instance": name(*instance), "from": from, "priority": priority})
+        }
         Event::Late { by } => json!({"kind": "late", "by": by}),
         Event::Swept { instance, item, role } => {
             json!({"kind": "swept", "instance": name(*instance), "item": item, "state": role})

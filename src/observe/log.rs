@@ -87,6 +87,8 @@ impl Observer for Log {
             | Event::LinkChanged { .. }
             | Event::Deleted { .. }
             | Event::Stopped { .. }
+            | Event::Slept { .. }
+            | Event::Replaced { .. }
             | Event::Late { .. }
             | Event::Swept { .. }
             | Event::SendFailed { .. }
@@ -161,6 +163,7 @@ impl<'a> Fields<'a> {
             | Event::RivalMaster { instance, .. }
             | Event::RivalStays { instance, .. }
             | Event::RivalSilent { instance, .. }
+            | Event::Replaced { instance, .. }
             | Event::FaultsChanged { instance, .. }
             | Event::Healed { instance, .. }
             | Event::ClaimFailed { instance, .. }
@@ -173,6 +176,7 @@ impl<'a> Fields<'a> {
             | Event::ScriptOverrun { .. }
             | Event::TrackerChanged { .. }
             | Event::LinkChanged { .. }
+            | Event::Slept { .. }
             | Event::Late { .. }
             | Event::ReloadRefused { .. }
             | Event::Reloaded => Fields::default(),
@@ -271,6 +275,10 @@ pub fn sentences(event: &Event, cx: &Context<'_>) -> Vec<(Level, String)> {
             info(format!("({name}) is not in the configuration any longer, was in {was} state"))
         }
         Event::Stopped { instance } => stopped(cx, *instance),
+        Event::Slept { by } => warn(words::slept(*by)),
+        Event::Replaced { instance, from, priority } => {
+            warn(format!("({}) {}", cx.name(*instance), words::replaced(*from, *priority)))
+        }
         Event::Late { by } => {
             warn(format!("VRRP thread timer expired {}.{:06} seconds ago", by.as_secs(), by.as_micros() % 1_000_000))
         }

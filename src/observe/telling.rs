@@ -69,6 +69,8 @@ impl Telling<'_> {
             | Event::ClaimFailed { .. }
             | Event::TrackerChanged { .. }
             | Event::LinkChanged { .. }
+            | Event::Slept { .. }
+            | Event::Replaced { .. }
             | Event::Late { .. }
             | Event::Swept { .. }
             | Event::SendFailed { .. }

@@ -6,8 +6,11 @@
 
 use crate::balance::io::{Finding, Stage, Symptom};
 use crate::spec::InstanceId;
+use crate::time::Interval;
 use crate::vrrp::io::{Cause, Exit, Fault, Refusal, TrackValue};
+use crate::wire::Priority;
 use nix::errno::Errno;
+use std::net::IpAddr;
 
 /// Why a virtual router is in its state. `name`: what an instance is called.
 pub fn cause(why: &Cause, name: impl Fn(InstanceId) -> String) -> String {
@@ -31,6 +34,16 @@ pub fn cause(why: &Cause, name: impl Fn(InstanceId) -> String) -> String {
         Cause::NobodyTookOver => "it had handed over, and nobody took over".into(),
         Cause::Stopping => "the daemon is stopping".into(),
     }
+}
+
+/// That the daemon did not run, and what may have come of it.
+pub fn slept(by: Interval) -> String {
+    format!("Did not run for {:.1} s: another router may have taken over meanwhile", by.as_secs_f64())
+}
+
+/// That another router was MASTER meanwhile.
+pub fn replaced(by: IpAddr, priority: Priority) -> String {
+    format!("{by}, priority {priority}, was MASTER while this daemon did not run")
 }
 
 /// What keeps an instance in FAULT.

@@ -166,6 +166,11 @@ impl World<'_> {
         let Some(n) = self.nodes.get_mut(node).filter(|n| n.paused) else { return };
         n.paused = false;
         n.deadline = None;
+        if let Some(router) = n.router.as_mut()
+            && let Some((since, _)) = router.deadline().filter(|(at, _)| *at <= now)
+        {
+            router.handle(Input::Slept { since }, now);
+        }
         self.oracle.resumed(node, now);
         let inbox = std::mem::take(&mut n.inbox);
         let Some(n) = self.nodes.get(node) else { return };

@@ -345,6 +345,10 @@ fn sentence(spec: &Spec, event: &Event) -> Option<String> {
         Event::Stopped { instance } => format!("{}: stopped", name(instance)),
         Event::ReloadRefused { reason } => format!("reload refused: {reason}"),
         Event::Reloaded => "reloaded".into(),
+        Event::Slept { by } => words::slept(*by),
+        Event::Replaced { instance, from, priority } => {
+            format!("{}: {}", name(instance), words::replaced(*from, *priority))
+        }
         Event::Refused { .. }
         | Event::AddressListDiffers { .. }
         | Event::TrackerChanged { .. }

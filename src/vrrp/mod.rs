@@ -75,6 +75,8 @@ pub struct Engine {
     now: Time,
     /// End of the start-up delay.
     not_before: Time,
+    /// When the loop that carries this engine last went on after it had not run, and for how long it had not.
+    slept: Option<(Time, Interval)>,
     /// Instances whose standing has to be recomputed.
     unsettled: BTreeSet<InstanceId>,
     /// Groups of which a member changed.
@@ -136,6 +138,7 @@ impl Engine {
             out: VecDeque::new(),
             now,
             not_before: now + spec.startup_delay,
+            slept: None,
             unsettled: BTreeSet::new(),
             stirred: BTreeSet::new(),
             leader: None,
@@ -155,6 +158,9 @@ impl Engine {
     /// Fires everything that is due up to `now`, in order, then takes the news. A time that lies before one that was
     /// given already counts as that one: time does not go back.
     pub fn handle(&mut self, input: Input<'_>, now: Time) {
+        if let Input::Slept { since } = input {
+            return self.slept(since, now);
+        }
         self.now = self.now.max(now);
         if self.stopped {
             return;
@@ -162,7 +168,7 @@ impl Engine {
         self.fire();
         let opening = matches!(input, Input::Socket { .. });
         match input {
-            Input::Tick => {}
+            Input::Tick | Input::Slept { .. } => {}
             Input::Datagram { meta, bytes } => self.receive(meta, bytes),
             Input::Link(fact) => self.link(fact),
             Input::Tracked { tracker, value } => self.reread(tracker, value),
@@ -191,6 +197,24 @@ impl Engine {
         }
         // News can move a deadline into the past: a priority that rises shortens a patience that has almost ended.
         self.fire();
+    }
+
+    /// Says that nothing was done since a deadline, if that was long enough for another router to lose patience. No time passes:
+    /// what was heard meanwhile comes after this, with the times at which it was heard.
+    fn slept(&mut self, since: Time, now: Time) {
+        let patience = |spec: &crate::spec::InstanceSpec| {
+            spec.interval.times(u64::from(spec.down_adverts.saturating_sub(1).max(1)))
+        };
+        let by = now.since(since);
+        if !self.stopped && self.spec.instances.iter().map(patience).min().is_some_and(|shortest| by >= shortest) {
+            self.slept = Some((now, by));
+            self.out.push_back(Action::Report(Event::Slept { by }));
+        }
+    }
+
+    /// What was heard before this was heard while nothing ran.
+    fn awake(&self) -> Time {
+        self.slept.map_or(Time::ZERO, |(awake, _)| awake)
     }
 
     /// A step of the clock moves every time that is shown to people; that two clocks are read one after the other does not.
@@ -370,8 +394,9 @@ impl Engine {
     fn with<R>(&mut self, id: InstanceId, act: impl FnOnce(&mut Instance, &mut Cx<'_>) -> R) -> Option<R> {
         let instance = self.instances.get_mut(id.index())?;
         let spec = self.spec.instances.get(id.index())?;
-        let mut cx =
-            Cx { id, spec, now: self.now, wall: self.around.wall, not_before: self.not_before, out: &mut self.out };
+        let awake = self.slept.map_or(Time::ZERO, |(awake, _)| awake);
+        let (now, wall, not_before) = (self.now, self.around.wall, self.not_before);
+        let mut cx = Cx { id, spec, now, wall, not_before, awake, out: &mut self.out };
         let (before, plan_before) = ((instance.role(), instance.wants_master()), instance.plan.deadline());
         let result = act(instance, &mut cx);
         let after = (instance.role(), instance.wants_master());

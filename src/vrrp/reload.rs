@@ -180,8 +180,9 @@ impl Engine {
             let Some(Some(instance)) = before.get_mut(position) else { continue };
             if instance.is_master() {
                 let id = InstanceId(position as u32);
+                let awake = self.awake();
                 let (now, wall, not_before, out) = (self.now, self.around.wall, self.not_before, &mut self.out);
-                instance.advertise(Priority::LEAVING, &mut Cx { id, spec, now, wall, not_before, out });
+                instance.advertise(Priority::LEAVING, &mut Cx { id, spec, now, wall, not_before, awake, out });
             }
             self.out.push_back(Action::Report(Event::Deleted { name: spec.name.clone(), was: instance.role() }));
         }

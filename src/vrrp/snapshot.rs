@@ -27,6 +27,8 @@ pub struct Snapshot {
     /// Senders of adverts with a VRID of nobody here.
     pub strangers: Vec<SpeakerView>,
     pub startup_delay_left: Option<Interval>,
+    /// When the daemon last went on after it had not run.
+    pub slept: Option<SleptView>,
     /// All interfaces, by index. Only the dumps show them.
     #[serde(skip)]
     pub links: Vec<LinkView>,
@@ -46,6 +48,24 @@ impl Snapshot {
     pub fn has_set(&self, view: &InstanceView, position: u32, address: IpAddr) -> bool {
         view.held.contains(position) || view.state == Role::Master && self.has(address)
     }
+}
+
+/// A time in which the daemon did not run: it or the machine was stopped, or had no processor time.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+pub struct SleptView {
+    /// Its end.
+    pub until: Time,
+    /// How long it was.
+    pub by: Interval,
+}
+
+/// Who was MASTER in place of an instance while the daemon did not run.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+pub struct ReplacedView {
+    pub address: IpAddr,
+    pub priority: Priority,
+    /// When the daemon went on.
+    pub until: Time,
 }
 
 /// An interface, and whether a change of it is still being waited out (`interface_up_down_delays`).
@@ -115,6 +135,8 @@ pub struct InstanceView {
     pub refused_speakers: Vec<SpeakerView>,
     /// Who speaks as MASTER while this router is, or last was, MASTER.
     pub rivals: Vec<RivalView>,
+    /// Who was MASTER in its place while the daemon last did not run, if that was heard of.
+    pub replaced: Option<ReplacedView>,
     pub counters: Counters,
 }
 

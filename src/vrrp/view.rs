@@ -4,8 +4,8 @@ use super::Engine;
 use super::instance::Instance;
 use super::io::{Role, Wake};
 use super::snapshot::{
-    ContributionView, GroupView, InstanceView, LinkView, MasterView, NextView, PortView, RivalView, ScriptView,
-    Snapshot, SpeakerView, TrackerView,
+    ContributionView, GroupView, InstanceView, LinkView, MasterView, NextView, PortView, ReplacedView, RivalView,
+    ScriptView, SleptView, Snapshot, SpeakerView, TrackerView,
 };
 use super::speakers::{Refused, STAYS};
 use super::state::{Claimed, Patience, State};
@@ -63,6 +63,7 @@ impl Engine {
                 .into_iter()
                 .map(|(port, instances)| PortView { port, instances, descriptor: None })
                 .collect(),
+            slept: self.slept.map(|(until, by)| SleptView { until, by }),
             startup_delay_left: (now < self.not_before).then(|| self.not_before.since(now)),
         }
     }
@@ -182,6 +183,11 @@ impl Engine {
                     current: instance.is_master() && rival.seen.count >= STAYS && now.since(rival.seen.last) <= down,
                 })
                 .collect(),
+            replaced: instance.replaced.map(|(heard, until)| ReplacedView {
+                address: heard.from,
+                priority: heard.priority,
+                until,
+            }),
             counters: instance.counters.clone(),
         }
     }

@@ -254,6 +254,13 @@ fn the_peer_is_frozen() {
     }
     pair.primary.must("kill -CONT $(cat /run/unit-keepalived.pid)");
     says(&pair.primary, "is-master VI_1", &["VI_1 is MASTER"]);
+    // What it finds in its sockets is the past: there are not two masters, there was another one.
+    let meanwhile = "10.0.0.12, priority 100, was MASTER while this daemon did not run";
+    let history = says(&pair.primary, "history", &["Did not run for ", meanwhile]);
+    assert!(!history.contains("two masters"), "{history}");
+    says(&pair.primary, "explain", &["The daemon did not run for ", meanwhile]);
+    says(&pair.primary, "status", &["The daemon did not run for "]);
+    says(&pair.secondary, "status", &["BACKUP"]);
 }
 
 /// Adverts that name many addresses are longer than what the interface takes.

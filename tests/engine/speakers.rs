@@ -147,3 +147,36 @@ fn a_master_that_speaks_for_other_addresses_is_seen_until_it_speaks_for_ours() {
     bench.hear(&right);
     assert!(!differ(&bench));
 }
+
+/// A daemon that was stopped and goes on: what it hears of the time between is that another router was MASTER, not that there
+/// are two. One that goes on speaking is a rival from then on.
+#[test]
+fn a_master_of_the_time_in_which_nothing_ran_is_no_rival() {
+    let of = spec(vec![instance(1, 150)]);
+    let mut bench = Bench::as_master(of.clone());
+    let (since, _) = bench.engine.deadline().unwrap();
+    let awake = since + ms(8000);
+    let voice = Voice::of(&of.instances[0], "10.0.0.2", 100);
+    bench.engine.handle(Input::Slept { since }, awake);
+    for step in 0..5 {
+        bench.now = since + ms(3000) + ms(1000).times(step);
+        bench.hear(&voice);
+    }
+    bench.now = awake;
+    bench.give(Input::Tick);
+    let told = events(&bench.take());
+    assert_eq!(told[0], Event::Slept { by: ms(8000) }, "{told:?}");
+    let replaced = told.iter().filter(|event| matches!(event, Event::Replaced { .. })).count();
+    assert_eq!(replaced, 1, "{told:?}");
+    assert!(!told.iter().any(|event| matches!(event, Event::RivalStays { .. })), "{told:?}");
+    assert!(bench.view(0).rivals.is_empty() && bench.view(0).replaced.is_some());
+    for _ in 0..3 {
+        bench.wait(ms(500));
+        bench.hear(&voice);
+    }
+    assert!(events(&bench.take()).iter().any(|event| matches!(event, Event::RivalStays { .. })));
+    // A little lateness costs nobody's patience.
+    let (since, _) = bench.engine.deadline().unwrap();
+    bench.engine.handle(Input::Slept { since }, since + ms(900));
+    assert!(events(&bench.take()).is_empty());
+}

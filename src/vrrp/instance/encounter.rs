@@ -115,6 +115,9 @@ impl Instance {
 
     fn heard_as_master(&mut self, heard: Heard, admitted: &Admitted<'_>, cx: &mut Cx<'_>) -> Aftermath {
         let (spec, Heard { from, priority, .. }) = (cx.spec, heard);
+        if cx.now <= cx.awake && priority != Priority::LEAVING {
+            self.was_replaced(heard, cx);
+        }
         let theirs = Claimant { priority, address: Some(from) };
         let mine = |me: &Instance| Claimant { priority: me.priority(), address: me.binding.source };
         let mut verdict = election::judge(mine(self), theirs);
@@ -186,8 +189,21 @@ impl Instance {
     /// Another router speaks as MASTER and is not better: it has to hear us and yield, or there are two.
     fn meet_rival(&mut self, heard: Heard, cx: &mut Cx<'_>) {
         let Heard { from, priority, .. } = heard;
+        // What it said while this daemon did not run it said to nobody: whether it yields is seen from now on.
+        if cx.now <= cx.awake {
+            return;
+        }
         if self.rivals.heard(from, priority, self.master_down(cx.spec), cx.now) {
             cx.report(Event::RivalStays { instance: cx.id, from, priority });
+        }
+    }
+
+    /// Another router was MASTER in place of this one, which did not run.
+    fn was_replaced(&mut self, heard: Heard, cx: &mut Cx<'_>) {
+        let known = self.replaced.is_some_and(|(by, until)| (by.from, until) == (heard.from, cx.awake));
+        self.replaced = Some((heard, cx.awake));
+        if !known {
+            cx.report(Event::Replaced { instance: cx.id, from: heard.from, priority: heard.priority });
         }
     }
 

@@ -34,6 +34,8 @@ pub(super) struct Cx<'a> {
     pub(super) wall: Wall,
     /// No router becomes master before this.
     pub(super) not_before: Time,
+    /// Until here the daemon did not run: what was heard before is the past.
+    pub(super) awake: Time,
     pub(super) out: &'a mut VecDeque<Action>,
 }
 
@@ -72,6 +74,8 @@ pub(super) struct Instance {
     pub(super) standing: (Priority, i32),
     /// An owner that met another owner which would not give in.
     lowered: bool,
+    /// Who spoke as MASTER while this daemon did not run and this router was MASTER, and until when that was.
+    pub(super) replaced: Option<(Heard, Time)>,
     /// How often in succession its sync group yielded as soon as it was MASTER.
     clashes: u32,
     pub(super) drained: bool,
@@ -116,6 +120,7 @@ impl Instance {
             silent: false,
             standing: (spec.priority, i32::from(spec.priority.0)),
             lowered: false,
+            replaced: None,
             clashes: 0,
             drained: false,
             learned: spec.interval,

@@ -248,6 +248,17 @@ pub enum Event {
     Stopped {
         instance: InstanceId,
     },
+    /// The loop that carries this engine did not run for so long, and other routers may have lost patience: the process or the
+    /// machine was stopped, or had no processor time. Comes before everything that was heard meanwhile.
+    Slept {
+        by: Interval,
+    },
+    /// Another router spoke as MASTER while this daemon did not run although this router was MASTER; once each time.
+    Replaced {
+        instance: InstanceId,
+        from: IpAddr,
+        priority: Priority,
+    },
     /// Our own loop came late; how late.
     Late {
         by: Interval,

@@ -58,6 +58,10 @@ pub enum Input<'a> {
     },
     /// Where the wall clock stands: needed by `auth_hmac` and by times shown to people, by nothing else.
     WallClock(Wall),
+    /// Nothing ran since that deadline. To be told before what was heard meanwhile; it lets no time pass.
+    Slept {
+        since: Time,
+    },
     Command(Command),
 }
 

@@ -101,8 +101,12 @@ impl Driver {
     /// Takes the datagrams that are there (see [`Sockets::receive`]) and tells them in the order of their arrival, whatever
     /// socket they came through: one instance's advert must not make another's deadline pass that is only a queue away
     /// from being moved.
-    pub(super) fn receive(&mut self, heard: &mut Heard, all: bool, now: Time) {
-        self.sockets.receive(heard, DATAGRAMS_A_ROUND, all);
+    pub(super) fn receive(&mut self, heard: &mut Heard, due: Option<Time>, now: Time) {
+        self.sockets.receive(heard, DATAGRAMS_A_ROUND, due.is_some());
+        if let Some(since) = due {
+            // Behind the reading: what has waited for too long counts as heard when it was read.
+            self.engine.handle(Input::Slept { since }, clock::now());
+        }
         for Arrival { at, meta, bytes } in heard.in_order() {
             self.engine.handle(Input::Datagram { meta, bytes }, at);
             self.settle(now);

@@ -265,7 +265,7 @@ fn live(
         // socket, and a deadline that they would have moved must not pass. Who was woken in time and found the sockets
         // empty need not ask again.
         if driver.sockets.has_heard() || now.since(due) > PUNCTUAL {
-            driver.receive(&mut heard, due <= now, now);
+            driver.receive(&mut heard, Some(due).filter(|due| *due <= now), now);
         }
         driver.engine.handle(Input::Tick, now);
         driver.tell_wall(now, false);
