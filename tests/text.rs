@@ -316,6 +316,16 @@ fn quotes_that_stay_open() {
 }
 
 #[test]
+fn a_template_of_many_real_servers_is_no_bomb() {
+    let text = "$RS=real_server 22.22.221.${RS2} $PORT { \\\nweight ${_RANDOM 1 10} \\\n}\n$PORT=80\n\
+                $VS=virtual_server 22.22.1.${VS2} 80 { \\\n~SEQ(RS2,1,100) $RS \\\n}\n~SEQ(VS2,0,299) $VS\n";
+    let (lines, said) = expand(text);
+    assert_eq!(said, [""; 0]);
+    let count = |word: &str| lines.iter().filter(|line| line.starts_with(word)).count();
+    assert_eq!((count("virtual_server "), count("real_server ")), (300, 30_000));
+}
+
+#[test]
 fn bombs_end_in_a_complaint() {
     let out = |text: &str| expand(text).1.last().cloned().unwrap_or_default();
     let too_big = "the configuration grows out of bounds when it is expanded";

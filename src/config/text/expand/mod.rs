@@ -133,7 +133,8 @@ pub fn read(root: &str, env: &TextEnv, loader: &dyn Loader, diagnostics: &mut Di
         reading: HashSet::new(),
         depth: 0,
         in_globals: false,
-        steps: 200_000,
+        // A template of some ten thousand real servers, with definitions in each, is what people have.
+        steps: 500_000,
         bytes: 24 << 20,
     };
     reader.root(root);
