@@ -111,10 +111,9 @@ fn what_is_carried_for_the_dumps_is_in_a_dump() {
 }
 
 /// Settings with an entry that works, and that nothing in config looks at.
-const SETTINGS_WITHOUT_READER: [(&str, &str); 4] = [
+const SETTINGS_WITHOUT_READER: [(&str, &str); 3] = [
     ("include_check", "done by the text level, which sees the word before there are settings"),
     ("vrrp_ipsets", "deprecated: there is no iptables, so there are no ipsets"),
-    ("lvs_sync_daemon_interface", "deprecated: lvs_sync_daemon in global_defs"),
     ("lvs_process_name", "old spelling of a keyword without effect"),
 ];
 

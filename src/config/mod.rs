@@ -86,6 +86,7 @@ fn understand(text: &Text, env: &Env<'_>, files: &dyn Loader, diagnostics: Diagn
     let lvs = std::mem::take(&mut top.lvs);
     let namespace = top.net_namespace_ipvs.value().filter(|name| !name.is_empty());
     loaded.sessions = top.bfd.usable.iter().map(|(_, session)| session.clone()).collect();
+    balance::resolve::sync_daemon_of_instance(&top.instances, &mut cx);
     loaded.spec = resolve::resolve(top, &mut cx);
     let mut lvs = balance::resolve::resolve(lvs, loaded.spec.as_ref(), &mut cx);
     lvs.settings.namespace = namespace;

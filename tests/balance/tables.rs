@@ -4,6 +4,10 @@ use crate::harness::*;
 use vipd::balance::io::{Beginning, Input, ServiceKey};
 use vipd::balance::quorum::judge;
 use vipd::balance::server::{clamped, file_part, misc_part, weight};
+use vipd::config::system::TableSystem;
+use vipd::config::text::expand::TextEnv;
+use vipd::config::text::source::MapLoader;
+use vipd::config::{Env, load_all};
 use vipd::wire::Family;
 
 #[test]
@@ -156,8 +160,27 @@ fn a_sorry_server_that_is_a_real_server_shares_its_entry() {
 }
 
 #[test]
+fn a_sorry_server_that_is_a_failed_real_server_serves() {
+    // keepalived adds what is there with weight 0, is refused, and nobody serves.
+    let inhibiting = server(2, &format!("inhibit_on_failure\n alpha\n {TCP}"));
+    let text = service(&format!("sorry_server 10.1.0.2 8080\n sorry_server_inhibit\n {inhibiting}"));
+    let mut bench = Bench::with(&text, |bench| {
+        bench.bad.insert(2, vipd::balance::io::Symptom::Refused);
+    });
+    bench.run(10_000);
+    assert_eq!(bench.held(), "2:8080=1");
+}
+
+#[test]
 fn the_sync_daemon_follows_its_instance() {
-    let text = |line: &str| format!("global_defs {{\n lvs_sync_daemon {line}\n }}\n{}", service(&server(2, "")));
+    let instance = |inside: &str| {
+        format!(
+            "vrrp_instance VI {{\n interface eth0\n virtual_router_id 51\n {inside}\n virtual_ipaddress {{\n 10.0.0.1\n }}\n }}\n"
+        )
+    };
+    let text = |line: &str| {
+        format!("global_defs {{\n lvs_sync_daemon {line}\n }}\n{}{}", instance(""), service(&server(2, "")))
+    };
     let mut bench = Bench::new(&text("eth0 id 5"));
     assert_eq!(bench.done()[0], "sync master true backup true");
     bench.reload(&text("eth0 id 5\n lvs_flush"));
@@ -170,6 +193,27 @@ fn the_sync_daemon_follows_its_instance() {
     assert_eq!(bench.done(), ["sync master false backup true"]);
     bench.tell(Input::Command(vipd::balance::io::Command::Stop { keep: false }));
     assert_eq!(bench.done().last().unwrap(), "no sync");
+    // The old spelling, in the instance that it follows.
+    let old = format!("{}{}", instance("lvs_sync_daemon_interface eth1"), service(&server(2, "")));
+    let daemon = spec(&old).settings.sync_daemon.clone().unwrap();
+    assert_eq!((daemon.interface.as_str(), daemon.instance.as_deref(), daemon.id), ("eth1", Some("VI"), Some(51)));
+    let both = format!("global_defs {{\n lvs_sync_daemon eth0 id 7\n }}\n{old}");
+    let daemon = spec(&both).settings.sync_daemon.clone().unwrap();
+    assert_eq!((daemon.interface.as_str(), daemon.instance, daemon.id), ("eth0", None, Some(7)));
+    // An instance that is not there is followed by nobody.
+    assert_eq!(spec(&text("eth0 inst other")).settings.sync_daemon, None);
+}
+
+#[test]
+fn a_server_whose_check_is_left_out_is_in() {
+    // keepalived keeps an alpha server out whose program is not there, 2.2.7 until a reload.
+    let system = TableSystem { assume_scripts: false, ..TableSystem::anywhere() };
+    let env = Env { text: TextEnv::default(), system: &system };
+    let text = service(&server(2, "alpha\n MISC_CHECK {\n misc_path /none/check\n }"));
+    let loaded = load_all("/k.conf", &env, &MapLoader::default().with("/k.conf", text));
+    assert!(loaded.lvs.services[0].servers[0].checkers.is_empty(), "{:?}", loaded.diagnostics.list);
+    let bench = Bench::of(loaded.lvs, Beginning::default(), |_| {});
+    assert_eq!(bench.held(), "2:8080=1");
 }
 
 #[test]

@@ -11,10 +11,12 @@ use crate::config::report::{Class, Diagnostic};
 use crate::config::security::{Guard, ScriptLine, SetScript, UserLine};
 use crate::config::table::block::{Cx, Set};
 use crate::config::text::source::Span;
+use crate::config::vrrp::instance::Instance;
+use crate::config::vrrp::tracker::Named;
 use crate::spec::balance::{
     Checker, CheckerKind, Connection, Defaults, Endpoint, FlushOnStop, Forwarding, Granularity, LvsSettings, LvsSpec,
-    MarkSettings, Method, Persistence, Protocol, RealServer, ServerGroup, ShownService, SorryServer, Target, Timeouts,
-    Timing, TunnelChecksum, TunnelKind, VirtualServer,
+    MarkSettings, Method, Persistence, Protocol, RealServer, ServerGroup, ShownService, SorryServer, SyncDaemon,
+    Target, Timeouts, Timing, TunnelChecksum, TunnelKind, VirtualServer,
 };
 use crate::spec::{Fifo, Run, Spec};
 use crate::wire::Family;
@@ -54,11 +56,7 @@ pub fn resolve(lvs: Lvs, vrrp: Option<&Spec>, cx: &mut Cx<'_>) -> LvsSpec {
         }
     }
     let mut settings = settings(cx);
-    if let Some(daemon) = settings.sync_daemon.as_mut().filter(|daemon| daemon.id.is_none()) {
-        let named = |spec: &&Spec| spec.instances.iter().position(|own| daemon.instance.as_ref() == Some(&own.name));
-        let instance = vrrp.and_then(|spec| spec.instances.get(named(&spec)?));
-        daemon.id = instance.map(|instance| instance.vrid.get());
-    }
+    settings.sync_daemon = sync_daemon(vrrp, cx);
     if !services.is_empty() {
         settings.fifo = fifo(&mut guard, cx);
         if let Some(reader) = cx.global.fifo_script.clone()
@@ -75,7 +73,47 @@ pub fn resolve(lvs: Lvs, vrrp: Option<&Spec>, cx: &mut Cx<'_>) -> LvsSpec {
     LvsSpec { settings, tls: tls.map(Into::into), groups, services }
 }
 
-/// What `global_defs` say, but for the FIFO.
+/// `lvs_sync_daemon_interface` of the first instance that has it, as the `lvs_sync_daemon` that it is an old spelling of.
+pub fn sync_daemon_of_instance(instances: &[Named<Instance>], cx: &mut Cx<'_>) {
+    for own in instances {
+        let Some(set) = own.settings.lvs_sync.clone().given() else { continue };
+        if let Some(first) = cx.global.lvs_sync_daemon.span() {
+            // keepalived complains of the old spelling already, so the exit code stays.
+            let message = "`lvs_sync_daemon_interface` is ignored: the interface of the sync daemon is given already";
+            let note = Diagnostic::new(Class::Note, set.span, message).related(first, "first given here");
+            cx.push(note.help("keep one of the two"));
+            continue;
+        }
+        let daemon = SyncDaemon {
+            interface: set.value,
+            instance: Some(own.name.clone()),
+            id: None,
+            max_length: None,
+            port: None,
+            ttl: None,
+            group: None,
+        };
+        cx.global.lvs_sync_daemon = Set::at(daemon, set.span);
+    }
+}
+
+/// The sync daemon with the id of its instance. One of an instance that is not there follows nobody and is left out.
+fn sync_daemon(vrrp: Option<&Spec>, cx: &mut Cx<'_>) -> Option<SyncDaemon> {
+    let set = cx.global.lvs_sync_daemon.clone().given()?;
+    let mut daemon = set.value;
+    if let Some(name) = &daemon.instance {
+        let Some(own) = vrrp.and_then(|spec| spec.instances.iter().find(|own| own.name == *name)) else {
+            let message = format!("the sync daemon is not started: there is no vrrp_instance `{name}`");
+            let note = Diagnostic::new(Class::Note, set.span, message);
+            cx.push(note.help("name an instance that is there, or none: then both of its threads run"));
+            return None;
+        };
+        daemon.id = daemon.id.or(Some(own.vrid.get()));
+    }
+    Some(daemon)
+}
+
+/// What `global_defs` say, but for the FIFO and the sync daemon.
 fn settings(cx: &Cx<'_>) -> LvsSettings {
     let global = &cx.global;
     let marks = global.nftables_ipvs.as_ref().map(|table| MarkSettings {
@@ -93,7 +131,7 @@ fn settings(cx: &Cx<'_>) -> LvsSettings {
             Some(false) => FlushOnStop::All,
         },
         timeouts: global.lvs_timeouts.or(Timeouts::default()),
-        sync_daemon: global.lvs_sync_daemon.value(),
+        sync_daemon: None,
         marks,
         init_notifies: global.rs_init_notifies(),
         no_checker_emails: global.no_checker_emails(),

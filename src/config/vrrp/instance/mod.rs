@@ -16,7 +16,7 @@ use crate::config::text::source::Span;
 use crate::config::vrrp::instance::hmac::*;
 use crate::config::vrrp::instance::read::*;
 use crate::config::vrrp::instance::vmac::*;
-use crate::spec::{HmacMode, OldUnicast, Route, Rule};
+use crate::spec::{HmacMode, IfName, OldUnicast, Route, Rule};
 use crate::time::Interval;
 use crate::wire::Family;
 use std::net::IpAddr;
@@ -93,7 +93,7 @@ block! {
         /// Priority changes are written to the FIFOs.
         "notify_priority_changes" => notify_priority_changes: Set<bool> = toggle(), default "sync group's, else vrrp_notify_priority_changes";
         /// Bind IPVS connection synchronisation to this instance.
-        "lvs_sync_daemon_interface" => lvs_sync: Set<Box<str>> = must_first(STR), deprecated "use lvs_sync_daemon in global_defs";
+        "lvs_sync_daemon_interface" => lvs_sync: Set<IfName> = must_first(IFNAME), deprecated "use lvs_sync_daemon in global_defs";
         /// Seconds before the second burst of gratuitous ARP after becoming master; 0 is none.
         "garp_master_delay" => garp_delay: Set<u32> = must(uint(0, 4294)), default "vrrp_garp_master_delay";
         /// Seconds between refreshing announcements while master; 0 is none.
