@@ -295,7 +295,7 @@ fn sessions() {
         ("neighbor_ip 192.0.2.2\n weight 5 noreverse", 5, 1),
         ("neighbor_ip 192.0.2.2\n min_tx 20000", 0, 1),
         ("neighbor_ip 192.0.2.2\n max_hops", 2, 0),
-        ("neighbor_ip", 2, 0),
+        ("neighbor_ip", 5, 0),
     ];
     for (inside, expected, left) in rows {
         let (loaded, code, said) = session(inside);

@@ -6,7 +6,7 @@ use vipd::config::report::{Class, Diagnostics, Style};
 use vipd::config::system::{FileKind, Link, Stat, TableSystem};
 use vipd::config::text::expand::TextEnv;
 use vipd::config::text::source::MapLoader;
-use vipd::config::{Env, load};
+use vipd::config::{Env, Subsystems, load, load_what_runs};
 use vipd::spec::{Spec, Transport};
 
 fn machine() -> TableSystem {
@@ -384,4 +384,97 @@ fn one_slip_is_one_complaint() {
         let first = if text[..text.find(slip).unwrap()].ends_with('\n') { at + 1 } else { at };
         assert!((first..=first + 3).contains(&line), "{slip}: line {line}, not {first}: {said}");
     }
+}
+
+/// What the daemon reads with `-P`, `-C` or `--no_bfd`: (code that it would end with, instances, virtual servers).
+fn run_with(run: Subsystems, text: &str) -> (bool, usize, usize, Diagnostics) {
+    let files = MapLoader::default().with("/etc/keepalived.conf", text);
+    let env = Env { text: TextEnv::default(), system: &machine() };
+    let loaded = load_what_runs("/etc/keepalived.conf", run, &env, &files);
+    let instances = loaded.spec.as_ref().map_or(0, |spec| spec.instances.len());
+    (loaded.spec.is_some(), instances, loaded.lvs.services.len(), loaded.diagnostics)
+}
+
+const SERVICE: &str = "virtual_server 10.0.0.1 80 {\n lb_algo rr\n lb_kind NAT\n protocol TCP\n real_server 10.1.0.1 80 {\n  TCP_CHECK {\n  }\n }\n}\n";
+
+/// keepalived 2.2.7 was run with each of these: its processes do not read what is another one's.
+#[test]
+fn what_only_another_subsystem_reads_ends_nothing() {
+    let vrrp = Subsystems { checkers: false, ..Subsystems::ALL };
+    let checkers = Subsystems { vrrp: false, ..Subsystems::ALL };
+    let good = instance("priority 100");
+    for (old, new) in [
+        (" lb_algo rr", " lb_algo"),
+        ("  TCP_CHECK {", "  TCP_CHECK {\n   connect_port"),
+        ("  TCP_CHECK {", "  MISC_CHECK {\n   misc_path"),
+        ("  TCP_CHECK {", "  HTTP_GET {\n   url {\n    path\n   }"),
+        ("virtual_server 10.0.0.1 80 {", "virtual_server_group\nvirtual_server 10.0.0.1 80 {"),
+        ("real_server 10.1.0.1 80 {", "real_server 10.1.0.1 80 {\n weight\n notify_up"),
+    ] {
+        let broken = SERVICE.replace(old, new);
+        assert_ne!(broken, SERVICE);
+        let (usable, instances, _, said) = run_with(vrrp, &format!("{broken}{good}"));
+        assert_eq!((usable, instances, said.list.len()), (true, 1, 0), "{broken}: {}", shown(&said));
+        assert_ne!(read(&format!("{broken}{good}")).1.exit_code(), 0, "a test judges all of it: {broken}");
+    }
+    for broken in [
+        good.replace("priority 100", "priority"),
+        good.replace("interface eth0", "interface"),
+        good.replace(" interface eth0\n", ""),
+        good.replace("eth0", "eth9"),
+        good.replace(" virtual_router_id 51\n", ""),
+        format!("vrrp_track_process P {{\n process\n}}\n{good}"),
+        format!("vrrp_sync_group\n{good}"),
+        format!("static_ipaddress {{\n 192.0.2.x\n}}\n{good}"),
+    ] {
+        let (usable, instances, services, said) = run_with(checkers, &format!("{SERVICE}{broken}"));
+        assert_eq!((usable, instances, services, said.list.len()), (true, 0, 1, 0), "{broken}: {}", shown(&said));
+    }
+}
+
+/// keepalived starts no process where there is nothing to run.
+#[test]
+fn a_subsystem_with_nothing_to_run_reads_nothing() {
+    let good = instance("priority 100");
+    for broken in ["virtual_server_group {\n}\n", "SSL {\n key\n}\n"] {
+        let (usable, instances, _, said) = run_with(Subsystems::ALL, &format!("{broken}{good}"));
+        assert_eq!((usable, instances, said.list.len()), (true, 1, 0), "{broken}: {}", shown(&said));
+    }
+    let (usable, _, services, _) =
+        run_with(Subsystems::ALL, &format!("vrrp_track_process P {{\n process\n}}\n{SERVICE}"));
+    assert_eq!((usable, services), (true, 1));
+    let both = format!("virtual_server_group {{\n}}\n{SERVICE}{good}");
+    assert!(!run_with(Subsystems::ALL, &both).0, "with a virtual server it is read");
+}
+
+/// Without BFD a session is a name and a weight; checkers do not look at the weight.
+#[test]
+fn lines_of_a_session_are_read_by_whom_they_concern() {
+    let no_bfd = Subsystems { bfd: false, ..Subsystems::ALL };
+    let checkers = Subsystems { vrrp: false, ..Subsystems::ALL };
+    let session =
+        |line: &str| format!("bfd_instance B {{\n neighbor_ip 192.0.2.2\n {line}\n}}\n{SERVICE}{}", instance(""));
+    for line in ["min_rx", "source_ip", "multiplier 300", "neighbor_ip"] {
+        let (usable, instances, _, said) = run_with(no_bfd, &session(line));
+        assert_eq!((usable, instances, said.list.len()), (true, 1, 0), "{line}: {}", shown(&said));
+    }
+    assert!(!run_with(no_bfd, &session("weight")).0, "VRRP reads it");
+    assert!(run_with(checkers, &session("weight")).0);
+    assert!(!run_with(checkers, &session("min_rx")).0, "BFD runs with -C too");
+    assert!(run_with(Subsystems::ALL, &session("neighbor_ip")).0, "VRRP lives without the session");
+}
+
+/// `virtual_server 10.0.0.1 80` without a block took the `{` of the vrrp_instance behind it, and the instance was gone.
+#[test]
+fn a_block_without_a_brace_takes_none_of_another_subsystem() {
+    let good = instance("priority 100");
+    for head in ["virtual_server 10.0.0.1 80", "virtual_server_group G", "SSL"] {
+        let (spec, diagnostics) = read(&format!("{head}\n{good}"));
+        assert_eq!(spec.unwrap().instances.len(), 1, "{head}");
+        let braces: Vec<_> = diagnostics.list.iter().filter(|d| d.class == Class::Brace).collect();
+        assert_eq!(braces.len(), 1, "{head}: {}", shown(&diagnostics));
+    }
+    let (spec, diagnostics) = read(&format!("vrrp_script S\n{SERVICE}{good}"));
+    let spec = spec.unwrap();
+    assert_eq!((spec.instances.len(), spec.balance.services.len()), (1, 1), "{}", shown(&diagnostics));
 }

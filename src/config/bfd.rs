@@ -3,6 +3,7 @@
 //! A session can be followed by VRRP (`track_bfd`), by checkers (`BFD_CHECK`) or both. Which, is remembered under the names
 //! [`FOR_VRRP`] and [`FOR_CHECKERS`], where the lists that refer to it look.
 
+use super::Subsystems;
 use super::line::signed_in;
 use super::report::{Class, Diagnostic};
 use crate::config::table::block::{Cx, Repeat, Set, by, flag, must, read_block, toggle};
@@ -97,7 +98,14 @@ pub fn bfd_instance(sessions: &mut Sessions, node: &Node<'_>, cx: &mut Cx<'_>) {
         return;
     }
     let mut own = Bfd::default();
-    read_block(&mut own, node.body.as_deref().unwrap_or_default(), cx);
+    let body = node.body.as_deref().unwrap_or_default();
+    let run = cx.subsystems;
+    if run.vrrp && run.bfd {
+        read_block(&mut own, body, cx);
+    } else {
+        let read: Vec<_> = body.iter().filter(|line| is_read(line.keyword.text, run)).cloned().collect();
+        read_block(&mut own, &read, cx);
+    }
     if cx.aborted {
         return;
     }
@@ -112,6 +120,9 @@ pub fn bfd_instance(sessions: &mut Sessions, node: &Node<'_>, cx: &mut Cx<'_>) {
         cx.names.entry(FOR_CHECKERS).or_default().insert(name.text.into(), name.span);
     }
 
+    if !run.bfd {
+        return;
+    }
     let Some(neighbor) = own.neighbor.address.value() else {
         if !own.neighbor.malformed {
             let message = format!("bfd_instance {} has no neighbor_ip; it is left out", name.text);
@@ -179,8 +190,24 @@ pub fn bfd_instance(sessions: &mut Sessions, node: &Node<'_>, cx: &mut Cx<'_>) {
     sessions.usable.push((node.span, session));
 }
 
+/// Whether a line of a session is read where not everything runs: the weight is for VRRP's trackers, who follows the session for
+/// those that follow, and all else for BFD alone.
+fn is_read(keyword: &str, run: Subsystems) -> bool {
+    match keyword {
+        "weight" => run.vrrp,
+        "vrrp" | "checker" => true,
+        _ => run.bfd,
+    }
+}
+
 fn neighbor(field: &mut Neighbor, node: &Node<'_>, cx: &mut Cx<'_>) {
-    let Some(word) = node.args.first() else { return cx.abort(node, "an address") };
+    let Some(word) = node.args.first() else {
+        // keepalived's BFD process crashes here again and again; the one for VRRP does not look and lives.
+        field.malformed = true;
+        field.address = Set::default();
+        let message = format!("`{}` has no argument; the bfd_instance is left out", node.keyword.text);
+        return cx.mistake(node.span, message, format!("write `{} ADDRESS`", node.keyword.text));
+    };
     let (text, interface) = match word.text.split_once('%') {
         Some((address, interface)) => (address, Some(interface)),
         None => (without_range(word.text), None),

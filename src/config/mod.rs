@@ -28,12 +28,28 @@ use system::System;
 use table::block::Cx;
 use text::expand::Text;
 use text::source::Loader;
+use text::tree::Nodes;
 
 /// What a configuration depends on beside its files.
 pub struct Env<'a> {
     /// What the text level wants to know: config id, environment variables, seed, strict includes.
     pub text: text::expand::TextEnv,
     pub system: &'a dyn System,
+}
+
+/// For which subsystems a configuration is read. keepalived has a process for each: what only others read may be as wrong as
+/// it will, and ends nothing.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Subsystems {
+    pub vrrp: bool,
+    /// Virtual servers and their checks.
+    pub checkers: bool,
+    pub bfd: bool,
+}
+
+impl Subsystems {
+    /// As `-t` reads it.
+    pub const ALL: Subsystems = Subsystems { vrrp: true, checkers: true, bfd: true };
 }
 
 /// Everything that a configuration says.
@@ -59,9 +75,33 @@ pub fn load(root: &str, env: &Env<'_>, files: &dyn Loader) -> (Option<Spec>, Dia
 
 /// Reads a configuration with everything in it.
 pub fn load_all(root: &str, env: &Env<'_>, files: &dyn Loader) -> Loaded {
+    load_for(root, Subsystems::ALL, env, files)
+}
+
+/// Reads what concerns `subsystems`; the rest is passed over unread.
+pub fn load_for(root: &str, subsystems: Subsystems, env: &Env<'_>, files: &dyn Loader) -> Loaded {
+    load_with(root, |_| subsystems, env, files)
+}
+
+/// As [`load_for`], but without a subsystem that has nothing to run, for which keepalived starts no process.
+pub fn load_what_runs(root: &str, subsystems: Subsystems, env: &Env<'_>, files: &dyn Loader) -> Loaded {
+    let run = |nodes: &Nodes<'_, '_>| Subsystems {
+        vrrp: subsystems.vrrp && nodes.has_line_of(top::RUN_BY_VRRP),
+        checkers: subsystems.checkers && nodes.has_line_of(&["virtual_server"]),
+        ..subsystems
+    };
+    load_with(root, run, env, files)
+}
+
+fn load_with(
+    root: &str,
+    subsystems: impl Fn(&Nodes<'_, '_>) -> Subsystems,
+    env: &Env<'_>,
+    files: &dyn Loader,
+) -> Loaded {
     let mut diagnostics = Diagnostics::default();
     let text = text::expand::read(root, &env.text, files, &mut diagnostics);
-    let mut loaded = understand(&text, env, files, diagnostics);
+    let mut loaded = understand(&text, subsystems, env, files, diagnostics);
     template::fold(text.buffer(), &mut loaded.diagnostics);
     odd::name_all(text.buffer(), &mut loaded.diagnostics);
     if !loaded.diagnostics.list.is_empty() {
@@ -71,12 +111,19 @@ pub fn load_all(root: &str, env: &Env<'_>, files: &dyn Loader) -> Loaded {
 }
 
 /// From the expanded text on.
-fn understand(text: &Text, env: &Env<'_>, files: &dyn Loader, diagnostics: Diagnostics) -> Loaded {
+fn understand(
+    text: &Text,
+    subsystems: impl Fn(&Nodes<'_, '_>) -> Subsystems,
+    env: &Env<'_>,
+    files: &dyn Loader,
+    diagnostics: Diagnostics,
+) -> Loaded {
     let mut loaded = Loaded { diagnostics, ..Loaded::default() };
     let diagnostics = &mut loaded.diagnostics;
     let include_failed = diagnostics.list.iter().any(|d| d.class == Class::Include);
     let mut cx = Cx::new(env, line::names::Names::customary(), diagnostics);
-    let mut nodes = text::tree::Nodes::new(text, &table::keywords::Language);
+    let mut nodes = Nodes::new(text, &table::keywords::Language);
+    cx.subsystems = subsystems(&nodes);
     let mut top = top::read(&mut nodes, files, &mut cx);
     // Where reading stopped, braces and quotes are looked at all the same.
     while nodes.next(cx.diagnostics).is_some() {}

@@ -3,6 +3,7 @@
 //! keepalived reads `global_defs` and the process keywords first, in its parent, whatever stands before them; its children
 //! then read the rest. So does [`read`]; where they do stand first, as usual, no node is kept longer than it takes to read.
 
+use super::Subsystems;
 use super::balance::{self, Lvs};
 use super::bfd::{Sessions, bfd_instance};
 use super::global::Global;
@@ -92,6 +93,42 @@ const FIRST: &[&str] = &[
     "global_defs",
 ];
 
+/// What only VRRP reads.
+const OF_VRRP: &[&str] = &[
+    "track_group",
+    "static_ipaddress",
+    "static_routes",
+    "static_rules",
+    "vrrp_sync_group",
+    "garp_group",
+    "linkbeat_interfaces",
+    "vrrp_instance",
+    "vrrp_script",
+    "vrrp_track_process",
+    "interface_up_down_delays",
+];
+/// Blocks that make keepalived start its VRRP process.
+pub(crate) const RUN_BY_VRRP: &[&str] =
+    &["vrrp_instance", "vrrp_sync_group", "static_ipaddress", "static_routes", "static_rules"];
+/// What only checkers read.
+const OF_CHECKERS: &[&str] = &["virtual_server", "virtual_server_group", "SSL"];
+
+/// Whether a block outside all others is read for one of `subsystems`. Tracked files and BFD sessions are read for several.
+fn is_read(keyword: &str, subsystems: Subsystems) -> bool {
+    match keyword {
+        _ if OF_VRRP.contains(&keyword) => subsystems.vrrp,
+        _ if OF_CHECKERS.contains(&keyword) => subsystems.checkers,
+        "track_file" | "vrrp_track_file" => subsystems.vrrp || subsystems.checkers,
+        _ => true,
+    }
+}
+
+/// Whether two blocks outside all others are never read by the same subsystem.
+pub(crate) fn are_strangers(one: &str, other: &str) -> bool {
+    let both = [OF_VRRP, OF_CHECKERS].map(|own| (own.contains(&one), own.contains(&other)));
+    matches!(both, [(true, false), (false, true)] | [(false, true), (true, false)])
+}
+
 /// Reads all nodes; stops where keepalived stops ([`Cx::aborted`]).
 pub fn read<'a>(nodes: &mut Nodes<'_, '_>, files: &'a dyn Loader, cx: &mut Cx<'a>) -> Top {
     let mut top = Top::default();
@@ -117,6 +154,9 @@ pub fn read<'a>(nodes: &mut Nodes<'_, '_>, files: &'a dyn Loader, cx: &mut Cx<'a
     cx.iproute = Names::from_files(files, etc.as_deref().map(Path::new), usr.as_deref().map(Path::new));
     let mut waiting = waiting.into_iter();
     while let Some(node) = waiting.next().or_else(|| nodes.next(cx.diagnostics)) {
+        if !is_read(node.keyword.text, cx.subsystems) {
+            continue;
+        }
         read_node(&mut top, &node, cx);
         if cx.aborted {
             return top;

@@ -1,10 +1,10 @@
 //! Reading the configuration: from the command line's wishes to a [`Spec`] and its diagnostics, and how these are shown.
 
-use super::options::Options;
+use super::options::{Options, Parts};
 use crate::config::Env;
-use crate::config::load;
 use crate::config::report::{Class, Diagnostics, Style};
 use crate::config::text::expand::{self, TextEnv};
+use crate::config::{Subsystems, load, load_for, load_what_runs};
 use crate::kernel::clock;
 use crate::kernel::files::OsLoader;
 use crate::kernel::system::LinuxSystem;
@@ -14,11 +14,15 @@ use std::io::{IsTerminal, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-/// Reads the configuration that `options` name, on this machine, as it is.
+/// Reads the configuration that `options` name, on this machine, as it is: what the subsystems that run read of it.
 pub fn read(options: &Options) -> (Option<Spec>, Diagnostics) {
+    let Parts { vrrp, checkers, bfd, all } = options.parts;
+    let run = Subsystems { vrrp, checkers, bfd };
+    let load = if all { load_for } else { load_what_runs };
     let system = LinuxSystem::new();
     let env = Env { text: text_environment(options), system: &system };
-    load(&options.config.to_string_lossy(), &env, &OsLoader)
+    let loaded = load(&options.config.to_string_lossy(), run, &env, &OsLoader);
+    (loaded.spec, loaded.diagnostics)
 }
 
 fn text_environment(options: &Options) -> TextEnv {
@@ -148,7 +152,10 @@ pub fn test(options: &Options, file: Option<&Path>) -> u8 {
             return 1;
         }
     };
-    let (spec, diagnostics) = read(options);
+    let system = LinuxSystem::new();
+    let env = Env { text: text_environment(options), system: &system };
+    // All of it, whatever `-P`, `-C` and `-B` say, as keepalived's test does.
+    let (spec, diagnostics) = load(&options.config.to_string_lossy(), &env, &OsLoader);
     let style = if file.is_none() && std::io::stderr().is_terminal() {
         Style::Full { colour: std::env::var_os("NO_COLOR").is_none() }
     } else {

@@ -129,6 +129,9 @@ pub fn of_the_same_meaning(block: &str, keyword: &str) -> Option<&'static str> {
 pub struct Language;
 
 impl Schema for Language {
+    fn are_strangers(&self, one: &str, other: &str) -> bool {
+        crate::config::top::are_strangers(one, other)
+    }
     fn shape(&self, block: &str, keyword: &str) -> Shape {
         type Shapes = FxHashMap<&'static str, FxHashMap<&'static str, Shape>>;
         static SHAPES: OnceLock<Shapes> = OnceLock::new();

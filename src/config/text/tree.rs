@@ -99,6 +99,11 @@ pub trait Schema {
     /// `block` is the path of the block that the keyword stands in; "" at the top level.
     fn shape(&self, block: &str, keyword: &str) -> Shape;
 
+    /// Whether two keywords outside all blocks belong to subsystems that read nothing of each other.
+    fn are_strangers(&self, _one: &str, _other: &str) -> bool {
+        false
+    }
+
     /// Whether the keyword names a command and so reads its line again with the rules of [`lexer::script_words`]:
     /// a quote that looks open to the first reading is then no mistake.
     fn reads_again(&self, _block: &str, keyword: &str) -> bool {
@@ -169,6 +174,12 @@ impl<'s, 'd> Nodes<'s, 'd> {
     /// How far the text has been read, in bytes.
     pub fn position(&self) -> usize {
         self.pieces.position()
+    }
+
+    /// Whether a line that has not been read begins with one of these words.
+    pub fn has_line_of(&self, keywords: &[&str]) -> bool {
+        let word = |line: &'s str| line.split(|c| lexer::is_space(c) || c == '"').find(|word| !word.is_empty());
+        self.pieces.clone().any(|(line, _)| word(line).is_some_and(|word| keywords.contains(&word)))
     }
 
     /// Where the last line begins that may begin with one of these keywords, of those that have not been read; 0 without
@@ -266,7 +277,9 @@ impl<'s> Builder<'s, '_> {
             self.report_unreplaced(brace, keyword, diagnostics);
         }
         self.after_dollar = line.ends_with('$');
-        self.miss_brace(whole, diagnostics);
+        if !self.ends_before_stranger(keyword, diagnostics) {
+            self.miss_brace(whole, diagnostics);
+        }
         let block = match self.open.last().map(|open| &open.kind) {
             None => Some(""),
             Some(Kind::Block(path)) => Some(*path),
@@ -309,6 +322,25 @@ impl<'s> Builder<'s, '_> {
             Shape::List => self.start(node, Kind::List),
             Shape::Block(path) => self.start(node, Kind::Block(path)),
         }
+    }
+
+    /// Ends a block without `{` before one that another subsystem reads. Each of keepalived's processes passes over what it does not
+    /// read, so the other block is whole for its own process.
+    fn ends_before_stranger(&mut self, keyword: Word<'_>, diagnostics: &mut Diagnostics) -> bool {
+        let [open] = self.open.as_slice() else { return false };
+        let head = &open.node;
+        if open.brace != Brace::Awaited || !self.schema.are_strangers(head.keyword.text, keyword.text) {
+            return false;
+        }
+        let message = format!("`{}` is not followed by `{{`", head.keyword.text);
+        diagnostics.push(
+            Diagnostic::new(Class::Brace, head.span, message)
+                .label("a block begins here")
+                .related(keyword.span, "it ends before this one, empty")
+                .help(format!("write `{} {{`, what belongs into it, and `}}`", written(head))),
+        );
+        self.done = self.open.pop().map(|open| open.node);
+        true
     }
 
     fn start(&mut self, mut node: Node<'s>, kind: Kind) {

@@ -3,7 +3,6 @@
 //! It knows names, the machine and where reading stands; it never looks at settings. Wording that several keywords share
 //! stands here, so that one kind of mistake has one sentence.
 
-use crate::config::Env;
 use crate::config::global::Global;
 use crate::config::line::names::Names;
 use crate::config::line::rule::Preferences;
@@ -14,6 +13,7 @@ use crate::config::table::block::{meant, nearest};
 use crate::config::table::keywords;
 use crate::config::text::source::Span;
 use crate::config::text::tree::{Node, SURPLUS, Word};
+use crate::config::{Env, Subsystems};
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::cell::Cell;
 
@@ -28,6 +28,8 @@ const CUT_SHORT: &str = "{";
 pub struct Cx<'a> {
     pub env: &'a Env<'a>,
     pub diagnostics: &'a mut Diagnostics,
+    /// What is read for whom.
+    pub subsystems: Subsystems,
     /// `global_defs` and the process keywords; they are read before everything else, wherever they stand.
     pub global: Global,
     /// An argument that cannot be done without is missing: nothing more is read.
@@ -77,6 +79,7 @@ impl<'a> Cx<'a> {
         Cx {
             env,
             diagnostics,
+            subsystems: Subsystems::ALL,
             global: Global::default(),
             aborted: false,
             fatal: false,
