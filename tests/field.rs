@@ -408,7 +408,7 @@ fn what_only_another_subsystem_reads_ends_nothing() {
         ("  TCP_CHECK {", "  TCP_CHECK {\n   connect_port"),
         ("  TCP_CHECK {", "  MISC_CHECK {\n   misc_path"),
         ("  TCP_CHECK {", "  HTTP_GET {\n   url {\n    path\n   }"),
-        ("virtual_server 10.0.0.1 80 {", "virtual_server_group\nvirtual_server 10.0.0.1 80 {"),
+        ("virtual_server 10.0.0.1 80 {", "virtual_server_group {\n}\nvirtual_server 10.0.0.1 80 {"),
         ("real_server 10.1.0.1 80 {", "real_server 10.1.0.1 80 {\n weight\n notify_up"),
     ] {
         let broken = SERVICE.replace(old, new);

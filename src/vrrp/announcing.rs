@@ -9,7 +9,7 @@ use super::garp::{self, Rounds};
 use super::io::{Action, Announce, Event, Outcome};
 use super::settle;
 use super::state::Claimed;
-use crate::spec::InstanceId;
+use crate::spec::{IfName, InstanceId};
 
 impl Engine {
     pub(super) fn applied(&mut self, id: InstanceId, outcome: Outcome) {
@@ -59,6 +59,32 @@ impl Engine {
         });
         self.out.push_back(Action::Report(Event::Healed { instance: id, addresses }));
         self.announce(id, &Rounds { over: known.unwrap_or_default(), times: repeat, ..Rounds::default() });
+    }
+
+    /// These interfaces have another hardware address: who knew the old one speaks to nobody until its cache forgets it. What a
+    /// master owns there is announced; so is the source of a unicast instance, which a backup is sent adverts to.
+    pub(super) fn readdressed(&mut self, names: &[IfName]) {
+        for id in (0..self.instances.len() as u32).map(InstanceId) {
+            let Some(spec) = self.spec.instances.get(id.index()) else { continue };
+            let (repeat, base) = (spec.garp.repeat, spec.interface.as_ref());
+            let on_base = base.is_some_and(|base| names.contains(base));
+            let over = self.instances.get(id.index()).filter(|instance| instance.is_master()).map(|instance| {
+                let own = instance.binding.link_name.as_ref().or(base);
+                let mut over = garp::Ranges::default();
+                for position in instance.plan.ready.iter().flatten() {
+                    let address = spec.claim.addresses.get(position as usize);
+                    let interface = address.and_then(|address| address.interface.as_ref()).or(own);
+                    if interface.is_some_and(|name| names.contains(name)) {
+                        over.add(position..position + 1);
+                    }
+                }
+                over
+            });
+            if on_base {
+                self.with(id, |instance, cx| instance.announce_source(cx));
+            }
+            self.announce(id, &Rounds { over: over.unwrap_or_default(), times: repeat, ..Rounds::default() });
+        }
     }
 
     /// The kernel layer has removed what only a master has.

@@ -159,6 +159,20 @@ impl Links {
         changed
     }
 
+    /// The interfaces whose hardware address is another according to `fact`, which is not taken in yet.
+    pub(super) fn readdressed(&self, fact: &LinkFact) -> Vec<IfName> {
+        let links = match fact {
+            LinkFact::Dump(links) => links.as_slice(),
+            LinkFact::Changed(link) => std::slice::from_ref(link),
+            _ => &[],
+        };
+        let other = |link: &&Link| {
+            let before = self.by_index.get(&link.index).and_then(|known| known.link.mac);
+            before.is_some() && link.mac.is_some() && before != link.mac
+        };
+        links.iter().filter(other).map(|link| link.name.clone()).collect()
+    }
+
     /// When the next belief changes.
     pub(super) fn deadline(&self) -> Option<Time> {
         self.by_index.values().filter_map(|known| known.flips_at).min()

@@ -549,6 +549,7 @@ impl Engine {
             LinkFact::AddressGone { address, .. } => self.index.is_passing(*address),
             _ => false,
         };
+        let readdressed = self.around.links.readdressed(&fact);
         let (spec, instances) = (&self.spec, &self.instances);
         let delays = |name: &IfName| settle::debounce(spec, instances, name);
         let changed = self.around.change(|facts| {
@@ -557,6 +558,9 @@ impl Engine {
         });
         if !passing {
             self.links_changed(changed);
+        }
+        if !readdressed.is_empty() {
+            self.readdressed(&readdressed);
         }
     }
 

@@ -104,3 +104,35 @@ fn a_firewall_that_lets_nothing_out_is_a_fault_until_it_does() {
     daemon.wait_for_address(&ground, "10.9.0.10/24", true);
     assert!(daemon.stop().success());
 }
+
+/// keepalived announces nothing, and neighbours speak to the old hardware address for minutes; an interface that is made again has the
+/// kernel's `promote_secondaries`, and the next address that goes takes others of its network along.
+#[test]
+fn what_an_interface_is_now_counts_and_not_what_it_was() {
+    if !ready() {
+        return;
+    }
+    let ground = Ground::new();
+    let lines = "vrrp_garp_master_delay 0\n vrrp_garp_master_repeat 2\n dynamic_interfaces";
+    let own = instance("A", 1, "10.9.0.10/24").replace("priority", "promote_secondaries\n priority");
+    ground.configure(&format!("global_defs {{\n {lines}\n}}\n{own}"));
+    let daemon = ground.start("-D");
+    let announced = || daemon.log_text().matches("Sending gratuitous ARP on eth0 for 10.9.0.10").count();
+    daemon.wait_for("the announcements of a new master", || announced() == 2);
+    inside(&ground, "ip link set eth0 address 02:11:22:33:44:55");
+    daemon.wait_for("announcements with the new address", || announced() == 4);
+    let promotes = || {
+        let read = || std::fs::read_to_string("/proc/sys/net/ipv4/conf/eth0/promote_secondaries");
+        ground.inside(|| read().map_or(String::new(), |text| text.trim().to_owned()))
+    };
+    assert_eq!(promotes(), "1");
+    inside(&ground, "ip link del eth0");
+    daemon.wait_for("FAULT", || daemon.state("A") == "FAULT");
+    inside(&ground, "ip link add eth0 type veth peer name far");
+    inside(&ground, "ip link set far up");
+    inside(&ground, "ip link set eth0 up");
+    inside(&ground, "ip addr add 10.9.0.1/24 dev eth0");
+    daemon.wait_for("MASTER on the new interface", || daemon.state("A") == "MASTER");
+    daemon.wait_for("promote_secondaries on the new interface", || promotes() == "1");
+    assert_eq!(daemon.stop().code(), Some(0));
+}

@@ -400,6 +400,48 @@ fn a_healed_address_is_announced_and_mastership_kept() {
     assert_eq!((bench.role(0), bench.view(0).counters.healed), (Role::Master, 1));
 }
 
+/// keepalived says nothing, and neighbours speak to a hardware address that nobody has until their caches forget it.
+#[test]
+fn another_hardware_address_is_announced() {
+    let with_mac = |index, label: &str, mac: u8, addresses: &[&str]| Link {
+        mac: Some([2, 0, 0, 0, 0, mac]),
+        ..link(index, label, addresses)
+    };
+    let mut elsewhere = instance(2, 100);
+    elsewhere.interface = Some(name("eth1"));
+    let mut both = instance(1, 100);
+    let mut owned = Claim::clone(&claim(&["10.0.0.100", "10.0.0.101", "10.0.0.102"]));
+    owned.addresses[1].interface = Some(name("eth1"));
+    both.claim = owned.into();
+    let mut bench = Bench::as_master(spec(vec![both, elsewhere]));
+    let before = with_mac(ETH0, "eth0", 1, &["10.0.0.1", "fe80::1"]);
+    bench.give(Input::Link(LinkFact::Changed(before.clone())));
+    bench.give(Input::Command(Command::Announce { instance: None }));
+    bench.take();
+    let moved = Link { mac: Some([2, 0, 0, 0, 0, 9]), ..before.clone() };
+    bench.give(Input::Link(LinkFact::Changed(moved.clone())));
+    let actions = bench.take();
+    let expected: Vec<_> = (0..5).flat_map(|_| [0..1, 2..3]).collect();
+    assert_eq!(announced(&actions), expected, "only what is on eth0: {actions:?}");
+    assert_eq!(bench.role(0), Role::Master);
+    // The same once more, and a change of anything else, say nothing.
+    bench.give(Input::Link(LinkFact::Changed(moved.clone())));
+    bench.give(Input::Link(LinkFact::Changed(Link { mtu: 9000, ..moved })));
+    assert_eq!(announced(&bench.take()), []);
+}
+
+#[test]
+fn the_source_of_a_unicast_backup_is_announced_with_its_new_hardware_address() {
+    let mut bench = Bench::new(spec(vec![unicast(1, 100, &["10.0.0.2"])]));
+    let moved = Link { mac: Some([2, 0, 0, 0, 0, 9]), ..link(ETH0, "eth0", &["10.0.0.1", "fe80::1"]) };
+    bench.take();
+    bench.give(Input::Link(LinkFact::Changed(moved)));
+    let said = bench.take();
+    let source = |action: &&Action| matches!(action, Action::AnnounceSource { ifindex: ETH0, address, .. } if *address == ip("10.0.0.1"));
+    assert_eq!(said.iter().filter(source).count(), 1, "{said:?}");
+    assert_eq!(bench.role(0), Role::Backup);
+}
+
 #[test]
 fn version_2_over_ipv4_and_version_3_over_ipv6() {
     for one_of in [v2(1, 100), v6(1, 100), InstanceSpec { version: Version::V2, ..v6(1, 100) }] {

@@ -37,7 +37,7 @@ impl Thread {
         self.poll_carriers();
         let mut troubles = Vec::new();
         self.make_links(&mut troubles);
-        self.set_sysctls(&mut troubles);
+        self.set_sysctls(None, &mut troubles);
         self.sysctls.keep();
         if !(first && self.settings.keep_leftovers) {
             // What appeared a moment ago may not have been heard of yet.
@@ -290,9 +290,11 @@ impl Thread {
             || self.claims.going().iter().any(is)
     }
 
-    fn set_sysctls(&mut self, troubles: &mut Vec<Trouble>) {
+    /// `promote_secondaries`, of all interfaces or of `only` one.
+    pub(super) fn set_sysctls(&mut self, only: Option<&IfName>, troubles: &mut Vec<Trouble>) {
         for (number, instance) in (0u32..).zip(&self.spec.instances) {
-            let Some(interface) = instance.interface.as_ref().filter(|_| instance.promote_secondaries) else {
+            let wanted = |name: &&IfName| instance.promote_secondaries && only.is_none_or(|only| only == *name);
+            let Some(interface) = instance.interface.as_ref().filter(wanted) else {
                 continue;
             };
             let path = sysctl::path("ipv4", interface.as_str(), "promote_secondaries");

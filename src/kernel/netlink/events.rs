@@ -188,8 +188,14 @@ impl Thread {
         let known_before = before.is_some();
         let came_up = now.link.up && !before.as_ref().is_some_and(|before| before.link.up);
         let renamed = before.as_ref().is_some_and(|before| before.link.name != now.link.name);
+        let name = now.link.name.clone();
         self.report(FromKernel::Link(LinkFact::Changed(now.link)));
         if !known_before || renamed {
+            // The kernel gives a new interface its defaults.
+            let mut troubles = Vec::new();
+            self.set_sysctls(Some(&name), &mut troubles);
+            self.sysctls.keep();
+            troubles.into_iter().for_each(|trouble| self.report(FromKernel::Trouble(trouble)));
             self.sweep.forget();
             self.remake_links();
         }

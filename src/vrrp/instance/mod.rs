@@ -372,7 +372,7 @@ impl Instance {
     }
 
     /// Peers send to the address of a unicast router itself: they find it again at once when it is back.
-    fn announce_source(&self, cx: &mut Cx<'_>) {
+    pub(super) fn announce_source(&self, cx: &mut Cx<'_>) {
         let (ifindex, unicast) = (self.binding.base, matches!(cx.spec.transport, Transport::Unicast { .. }));
         if let Some(address) = self.binding.source.filter(|_| unicast && ifindex != 0) {
             cx.out.push_back(Action::AnnounceSource { instance: cx.id, ifindex, address });
