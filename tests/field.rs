@@ -424,7 +424,7 @@ fn what_only_another_subsystem_reads_ends_nothing() {
         good.replace("eth0", "eth9"),
         good.replace(" virtual_router_id 51\n", ""),
         format!("vrrp_track_process P {{\n process\n}}\n{good}"),
-        format!("vrrp_sync_group\n{good}"),
+        format!("vrrp_sync_group {{\n}}\n{good}"),
         format!("static_ipaddress {{\n 192.0.2.x\n}}\n{good}"),
     ] {
         let (usable, instances, services, said) = run_with(checkers, &format!("{SERVICE}{broken}"));
