@@ -257,7 +257,7 @@ fn read(routers: u32) -> (u32, Box<dyn FnMut()>) {
     for n in 0..routers {
         text.push_str(&format!(
             "vrrp_instance V{n} {{\n    interface eth{}\n    virtual_router_id {}\n    priority 100\n    \
-             virtual_ipaddress {{\n        {}/24\n    }}\n}}\n",
+             virtual_ipaddress {{\n        {}/32\n    }}\n}}\n",
             n / A_LINK,
             vrid(n),
             address(n)
@@ -268,6 +268,8 @@ fn read(routers: u32) -> (u32, Box<dyn FnMut()>) {
         let env = Env { text: TextEnv::default(), system: &system };
         let (spec, diagnostics) = load(MAIN, &env, &files);
         assert_eq!(spec.unwrap().instances.len(), routers as usize, "{:?}", diagnostics.list.first());
+        // A complaint has the whole text searched for secrets, which is not what is counted here.
+        assert!(diagnostics.list.is_empty(), "{:?}", diagnostics.list.first());
     };
     (routers, Box::new(act))
 }
