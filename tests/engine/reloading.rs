@@ -22,6 +22,24 @@ fn the_same_again_is_nothing() {
     }
 }
 
+/// keepalived counts it from each reload again: reloads that follow each other faster keep it from ever preempting.
+#[test]
+fn a_preempt_delay_goes_on_over_a_reload() {
+    let of = spec(vec![InstanceSpec { preempt_delay: ms(5000), ..instance(1, 100) }]);
+    let voice = Voice::of(&of.instances[0], "10.0.0.2", 99);
+    let mut bench = Bench::new(of.clone());
+    for second in 0..6 {
+        bench.hear(&voice);
+        let mut other = of.clone();
+        other.daemon.router_id = format!("r{second}").into();
+        bench.reload(other);
+        assert_eq!(bench.role(0), Role::Backup);
+        bench.wait(ms(1000));
+    }
+    bench.hear(&voice);
+    assert_eq!(bench.engine.deadline().unwrap().1, Wake::Preempt(InstanceId(0)));
+}
+
 #[test]
 fn what_does_not_concern_an_instance_leaves_it_alone() {
     let of = spec(vec![instance(1, 100)]);
