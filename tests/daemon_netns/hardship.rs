@@ -179,6 +179,31 @@ fn a_disk_without_room_for_one_more_file_costs_the_dump_and_nothing_else() {
     assert_eq!(status.code(), Some(0));
 }
 
+/// More connections than there are places, and no request: a scraper is answered while they stay, all but the oldest.
+#[test]
+fn strangers_who_ask_for_nothing_do_not_keep_a_scraper_out() {
+    if !ready() {
+        return;
+    }
+    let ground = Ground::new();
+    let daemon = ground.start_master("--metrics 127.0.0.1:9650");
+    let (answer, last) = ground.inside(|| {
+        let connect = || std::net::TcpStream::connect("127.0.0.1:9650").unwrap();
+        let mut silent: Vec<_> = (0..64).map(|_| connect()).collect();
+        silent.iter_mut().for_each(|stream| stream.write_all(b"GET /met").unwrap());
+        let mut scraper = connect();
+        scraper.write_all(b"GET /metrics HTTP/1.0\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        scraper.read_to_string(&mut answer).unwrap();
+        let last = silent.last_mut().unwrap();
+        last.set_nonblocking(true).unwrap();
+        (answer, last.read(&mut [0; 1]).map_err(|error| error.kind()))
+    });
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    assert_eq!(last, Err(std::io::ErrorKind::WouldBlock));
+    assert_eq!(daemon.stop().code(), Some(0));
+}
+
 /// Whatever tidied /run: `vipctl` can ask again, and at the end nothing is left.
 #[test]
 fn a_control_socket_that_was_removed_is_put_back() {

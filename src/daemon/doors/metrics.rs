@@ -2,24 +2,28 @@
 //! GET, one answer, close).
 //!
 //! However many ask, the daemon makes a page at most every [`FRESH`], and so many are served at once as any door has room
-//! for: the others wait in the kernel's queue. A slow scraper loses its connection after [`PATIENCE`].
+//! for: the others wait in the kernel's queue. A slow scraper loses its connection after [`PATIENCE`]; one that has yet to say what
+//! it wants loses it after [`GRACE`] where another needs the place, so that no stranger keeps the scrapers out.
 
 use super::socket::{Answer, Question, Reply, Request};
 use crate::daemon::options::MetricsPlace;
 use crate::observe::metrics::{Format, Names};
+use std::collections::VecDeque;
 use std::fs;
 use std::io;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 const PATIENCE: Duration = Duration::from_secs(10);
 const REQUEST_MAX: usize = 8 << 10;
+/// How long a connection may say nothing where others wait for its place.
+const GRACE: Duration = Duration::from_secs(1);
 /// More header lines than any scraper sends.
 const HEADERS_MAX: usize = 64;
 /// For so long a page that has been made serves others too.
@@ -27,8 +31,8 @@ const FRESH: Duration = Duration::from_millis(100);
 
 /// Listens and answers on the runtime of the caller; trouble is logged.
 pub fn start(place: &MetricsPlace, names: Names, questions: mpsc::Sender<Question>) {
-    let door =
-        Arc::new(Door { questions, names, room: Arc::new(Semaphore::new(super::room())), pages: Default::default() });
+    let room = Arc::new(Semaphore::new(super::room()));
+    let door = Arc::new(Door { questions, names, room, silent: Default::default(), pages: Default::default() });
     let started = match place {
         MetricsPlace::Address(address) => std::net::TcpListener::bind(address)
             .and_then(|listener| {
@@ -37,15 +41,15 @@ pub fn start(place: &MetricsPlace, names: Names, questions: mpsc::Sender<Questio
             })
             .map(|listener| {
                 tokio::spawn(async move {
-                    while let Some(room) = door.room().await {
-                        door.admit(listener.accept().await.map(|(stream, _)| stream), room).await;
+                    loop {
+                        door.admit(listener.accept().await.map(|(stream, _)| stream)).await;
                     }
                 });
             }),
         MetricsPlace::Path(path) => Socket::bind(path).map(|socket| {
             tokio::spawn(async move {
-                while let Some(room) = door.room().await {
-                    door.admit(socket.listener.accept().await.map(|(stream, _)| stream), room).await;
+                loop {
+                    door.admit(socket.listener.accept().await.map(|(stream, _)| stream)).await;
                 }
             });
         }),
@@ -92,25 +96,62 @@ struct Door {
     questions: mpsc::Sender<Question>,
     names: Names,
     room: Arc<Semaphore>,
+    /// Those whose request is not there yet, oldest first: what is sent ends their connection.
+    silent: std::sync::Mutex<VecDeque<(Instant, oneshot::Sender<()>)>>,
     /// The last page of each format. A request that waits for the lock gets the page that the one before it asked for.
     pages: [Mutex<Made>; 2],
 }
 
 impl Door {
-    /// Waits until one more can be served.
+    /// Waits until one more can be served. Where there is no place, the connection that has been silent longest gives way.
     async fn room(&self) -> Option<OwnedSemaphorePermit> {
-        self.room.clone().acquire_owned().await.ok()
+        let mut place = std::pin::pin!(self.room.clone().acquire_owned());
+        loop {
+            let look = self.oldest().unwrap_or_else(Instant::now) + GRACE;
+            tokio::select! {
+                biased;
+                place = &mut place => return place.ok(),
+                () = sleep_until(look) => {
+                    if self.turn_out() {
+                        return place.await.ok();
+                    }
+                }
+            }
+        }
     }
 
-    async fn admit<S>(self: &Arc<Door>, accepted: io::Result<S>, room: OwnedSemaphorePermit)
+    /// Since when the connection that has been silent longest is so.
+    fn oldest(&self) -> Option<Instant> {
+        self.silent.lock().unwrap_or_else(PoisonError::into_inner).front().map(|(since, _)| *since)
+    }
+
+    /// Ends the connection that has been silent longest, if it is so for long enough.
+    fn turn_out(&self) -> bool {
+        let mut silent = self.silent.lock().unwrap_or_else(PoisonError::into_inner);
+        silent.retain(|(_, one)| !one.is_closed());
+        let due = silent.front().is_some_and(|(since, _)| since.elapsed() >= GRACE);
+        due && silent.pop_front().is_some_and(|(_, one)| one.send(()).is_ok())
+    }
+
+    /// Writes down a connection that has not asked for anything yet; what comes out is told when another needs its place.
+    fn silent(&self) -> oneshot::Receiver<()> {
+        let (end, ended) = oneshot::channel();
+        let mut silent = self.silent.lock().unwrap_or_else(PoisonError::into_inner);
+        silent.retain(|(_, one)| !one.is_closed());
+        silent.push_back((Instant::now(), end));
+        ended
+    }
+
+    async fn admit<S>(self: &Arc<Door>, accepted: io::Result<S>)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         match accepted {
             Ok(stream) => {
-                let door = self.clone();
+                let Some(room) = self.room().await else { return };
+                let (door, turned_out) = (self.clone(), self.silent());
                 tokio::spawn(async move {
-                    let _ = timeout(PATIENCE, door.answer(stream)).await;
+                    let _ = timeout(PATIENCE, door.answer(stream, turned_out)).await;
                     drop(room);
                 });
             }
@@ -119,8 +160,13 @@ impl Door {
         }
     }
 
-    async fn answer(&self, mut stream: impl AsyncRead + AsyncWrite + Unpin) {
-        let Some(request) = head(&mut stream).await else { return };
+    async fn answer(&self, mut stream: impl AsyncRead + AsyncWrite + Unpin, turned_out: oneshot::Receiver<()>) {
+        let request = tokio::select! {
+            biased;
+            request = head(&mut stream) => request,
+            _ = turned_out => return,
+        };
+        let Some(request) = request else { return };
         let (status, kind, body) = self.reply(&request).await;
         let head = format!(
             "HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
