@@ -93,6 +93,7 @@ KNOWN = [
     ("a `track_file` in a directory that is not there", "Tracked files", r" -> $"),
     ("a command that goes through the shell", "Command", r"^(<.*) -> '\1'$"),
     ("`vrrp_check_unicast_src` in `global_defs`", "Check unicast src", r"^no -> yes$"),
+    ("`vrrp_min_garp`", "Gratuitous ARP refresh repeat", r"^0 -> 1$"),
     ("a delay that is no number", "Gratuitous ARP delay", r"^0 -> 5$"),
     ("time-out of a script that has none", "Timeout", r"^0 sec -> "),
     ("a `track_file` that nobody tracks", "Track file is new", r""),
