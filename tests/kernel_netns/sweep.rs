@@ -54,30 +54,6 @@ fn what_appears_while_nobody_is_master_goes_at_once() {
     });
 }
 
-/// A master that yields at once: the kernel's news of what was set for it comes when it is BACKUP, and no other program did it.
-#[test]
-fn what_a_master_set_itself_is_not_said_to_be_of_another_program() {
-    if !ready("what_a_master_set") {
-        return;
-    }
-    let pair = Pair::new();
-    within(&pair.here, async || {
-        let many = (1..=24).map(|n| v4(&format!("10.0.1.{n}"), 24)).collect();
-        let claim = Arc::new(Claim { addresses: many, advertised: 24, ..Claim::default() });
-        let running = Running::configured(spec(vec![instance(Family::V4, Claim::clone(&claim))])).await;
-        for round in 0..400 {
-            running.kernel.order(ToKernel::Own(InstanceId(0), claim.clone()));
-            // From before the first address is there to after the last one's news.
-            tokio::time::sleep(std::time::Duration::from_micros(round * 10)).await;
-            running.kernel.order(ToKernel::Disown(InstanceId(0)));
-        }
-        let log = running.stop().await;
-        let told: Vec<_> = log.iter().filter(|report| swept(report)).collect();
-        assert!(told.is_empty(), "{} times, such as {:?}", told.len(), told[0]);
-        assert!(!there(&pair, "10.0.1.1"));
-    });
-}
-
 #[test]
 fn what_is_there_goes_with_the_configuration_that_brings_its_instance() {
     if !ready("what_is_there") {
