@@ -149,3 +149,22 @@ fn excuses_are_few_and_have_reasons() {
     assert!(WITHOUT.len() < 10 && WITHOUT.iter().all(|(_, why)| !why.is_empty()));
     assert!(Class::NotRun.is_against_strict() && Class::Idle.is_against_strict() && !Class::Note.is_against_strict());
 }
+
+/// What was to be replaced and was not is named, whatever keyword it stands behind.
+#[test]
+fn a_word_that_was_not_filled_in_is_the_cure() {
+    for (line, name) in [
+        ("priority $PRIO", "`$PRIO=VALUE`"),
+        ("priority @PRIO@", "`@PRIO@` stands for"),
+        ("unicast_src_ip 10.0.0.$US", "`$US=VALUE`"),
+        ("mcast_src_ip ${US}", "`$US=VALUE`"),
+        ("advert_int @SECONDS@", "`@SECONDS@` stands for"),
+    ] {
+        let text = format!("vrrp_instance V {{\n    virtual_router_id 51\n    interface lo\n    {line}\n}}\n");
+        let files = MapLoader::default().with("/etc/keepalived.conf", text);
+        let system = TableSystem::anywhere();
+        let (_, diagnostics) = load("/etc/keepalived.conf", &Env { text: TextEnv::default(), system: &system }, &files);
+        let helps: Vec<_> = diagnostics.list.iter().filter_map(|d| d.help.as_deref()).collect();
+        assert!(helps.iter().any(|help| help.contains(name)), "{line}: {helps:?}");
+    }
+}

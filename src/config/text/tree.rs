@@ -61,8 +61,12 @@ impl<'s> Node<'s> {
     }
 }
 
-/// The cure of a `$NAME` that was not replaced.
+/// The cure of a `$NAME` that was not replaced, or of a `@NAME@` that a template left.
 pub fn undefined(word: &str) -> Option<String> {
+    let inner = word.strip_prefix('@').and_then(|rest| rest.strip_suffix('@')).filter(|name| !name.is_empty());
+    if inner.is_some_and(|name| name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')) {
+        return Some(format!("write what `{word}` stands for: whatever makes this file has not filled it in"));
+    }
     let (_, name) = word.split_once('$')?;
     let name = name.trim_start_matches('{');
     let end = name.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).unwrap_or(name.len());
