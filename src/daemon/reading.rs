@@ -9,7 +9,7 @@ use crate::kernel::clock;
 use crate::kernel::files::OsLoader;
 use crate::kernel::system::LinuxSystem;
 use crate::observe::words;
-use crate::spec::{Spec, Tie, TieTarget};
+use crate::spec::Spec;
 use std::io::{IsTerminal, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
@@ -90,29 +90,10 @@ pub fn within(mut spec: Spec, options: &Options) -> Spec {
         let Spec { daemon, balance, files, sessions, .. } = spec;
         spec = Spec { daemon, balance, files, sessions, ..Spec::default() };
     }
-    if !options.parts.bfd && !spec.sessions.is_empty() {
-        spec.sessions.clear();
-        for instance in never_running(&spec) {
-            tracing::warn!(
-                target: "parent",
-                "({instance}) tracks a BFD session without weight, and none runs with --no_bfd: it stays in FAULT"
-            );
-        }
-    }
     if !options.parts.checkers {
         spec.balance = std::sync::Arc::default();
     }
     spec
-}
-
-/// Instances that track a session which does not run, without a weight: nothing lets them leave FAULT.
-fn never_running(spec: &Spec) -> impl Iterator<Item = &str> {
-    let dead = |tie: &&Tie| {
-        let TieTarget::Bfd(id) = &tie.on else { return false };
-        let name = spec.bfds.get(id.index()).map(|bfd| &bfd.name);
-        tie.weight == 0 && !tie.reverse && !spec.sessions.iter().any(|session| Some(&session.name) == name)
-    };
-    spec.instances.iter().filter(move |instance| instance.ties.iter().any(|tie| dead(&tie))).map(|i| &*i.name)
 }
 
 /// Exit code of a daemon that cannot use its configuration: 2 when an argument is missing or the whole makes no sense, 6

@@ -295,7 +295,7 @@ fn dump_and_flags() {
     pair.end(0, libc::SIGTERM);
     pair.configure(0, &format!("{}{VRRP}", pair.session(0, false, PLAIN)));
     pair.start_with(0, "--no_bfd");
-    pair.until("a word about what can never run", || pair.log(0).contains("it stays in FAULT")).unwrap();
+    pair.until("a word about what can never run", || pair.log(0).contains("V can never leave FAULT")).unwrap();
     pair.until("it stands", || pair.ask(0, r#"{"request":"status"}"#).is_some()).unwrap();
     assert!(pair.session_of(0).is_none());
     assert!(!pair.nodes[0].directory.join("bfd.pid").exists());
