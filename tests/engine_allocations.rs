@@ -1,4 +1,4 @@
-//! The steady path asks the allocator for nothing but the bytes that leave: counted, not timed.
+//! The steady path asks the allocator for nothing: counted, not timed.
 #![allow(clippy::unwrap_used)]
 
 #[allow(dead_code)]
@@ -74,8 +74,8 @@ fn a_backup_that_hears_its_master_allocates_nothing() {
 }
 
 #[test]
-fn a_master_allocates_its_datagrams_only() {
-    // AH and two unicast peers as well: sealing allocates nothing, a further peer one datagram.
+fn a_master_that_sends_allocates_nothing() {
+    // AH and two unicast peers as well: what was sent is gone by the time of the next, so its bytes are written again.
     let ah = vipd::spec::InstanceSpec { auth: vipd::spec::Auth::Ah(*b"12345678"), ..v2(1, 100) };
     for (of, copies) in
         [(instance(1, 100), 1), (v2(1, 100), 1), (ah, 1), (unicast(1, 100, &["10.0.0.2", "10.0.0.3"]), 2)]
@@ -95,7 +95,7 @@ fn a_master_allocates_its_datagrams_only() {
                 sent += drain(&mut engine);
             });
         }
-        assert_eq!((sent, allocated), (1000 * copies, 1000 * copies as u64));
+        assert_eq!((sent, allocated), (1000 * copies, 0));
     }
 }
 
