@@ -151,6 +151,7 @@ pub struct NotifyRun {
 struct Former {
     deleted: Vec<InstanceSpec>,
     balance: Arc<LvsSpec>,
+    #[cfg(feature = "snmp")]
     had_servers_on_show: bool,
 }
 
@@ -160,6 +161,7 @@ impl Former {
         Former {
             deleted: old.instances.iter().filter(|instance| !kept.contains(&*instance.name)).cloned().collect(),
             balance: if old.balance == new.balance { &new.balance } else { &old.balance }.clone(),
+            #[cfg(feature = "snmp")]
             had_servers_on_show: old.has_servers_on_show(),
         }
     }
