@@ -21,7 +21,9 @@ use vipd::config::text::source::MapLoader;
 use vipd::sim::bfd::{self, plain};
 use vipd::sim::{Law, Make, Report, Router, Scenario, build, play, real, shrink, weather};
 use vipd::spec::bfd::Session;
-use vipd::spec::{BfdId, BfdSpec, FileSpec, GroupId, GroupSpec, IfName, InstanceId, Spec, Tie, TieTarget};
+use vipd::spec::{
+    Auth, BfdId, BfdSpec, FileSpec, GroupId, GroupSpec, IfName, InstanceId, Spec, Tie, TieTarget,
+};
 use vipd::time::{Interval, Time};
 use vipd::vrrp::Engine;
 use vipd::vrrp::io::Beginning;
@@ -295,6 +297,50 @@ fn one_that_takes_over_in_spite_of_nopreempt_is_noticed() {
         Box::new(Engine::begin(Arc::new(spec), world, now))
     };
     assert_eq!(first_law(&specs, scenario, &preempts), Some(Law::NoHurry));
+}
+
+/// Adverts with another password, or of the same VRID on another interface, say nothing to an instance, and it may take over in
+/// spite of them.
+#[test]
+fn adverts_that_are_for_nobody_here_hold_nobody() {
+    let mut words = pair(Version::V2);
+    for ((_, spec), word) in words.iter_mut().zip([b"onewords", b"twowords"]) {
+        Arc::make_mut(spec).instances[0].auth = Auth::Pass(*word);
+    }
+    let mut wires = pair(Version::V3);
+    for (_, spec) in &mut wires {
+        let spec = Arc::make_mut(spec);
+        let mut other = build::instance("V2", 51, spec.instances[0].priority.0, &["192.0.3.100".parse().unwrap()]);
+        (other.version, other.interface) = (Version::V3, IfName::new("eth1"));
+        other.interval = spec.instances[0].interval;
+        spec.instances.push(other);
+    }
+    for (mut specs, what) in [(words, "crash a\nat 40s start a"), (wires, "cut a b on eth0")] {
+        for (_, spec) in &mut specs {
+            Arc::make_mut(spec).instances.iter_mut().for_each(|instance| instance.preempt = false);
+        }
+        let report = play(&specs, &format!("run 60s\nat 20s {what}").parse().unwrap(), &real, true).unwrap();
+        assert_eq!(report.violations, vec![], "{report}");
+        let both = report.timeline.iter().any(|entry| entry.text == "192.0.2.100 is on a and b");
+        assert!(both, "they heard each other:\n{report}");
+    }
+}
+
+/// A backup that no advert of its own router reaches has to take over, however many others come in.
+#[test]
+fn one_that_takes_a_stranger_s_adverts_for_a_master_s_is_noticed() {
+    let mut specs = pair(Version::V2);
+    for ((_, spec), word) in specs.iter_mut().zip([b"onewords", b"twowords"]) {
+        Arc::make_mut(spec).instances[0].auth = Auth::Pass(*word);
+    }
+    let scenario = "run 60s";
+    assert_eq!(first_law(&specs, scenario, &real), None);
+    let credulous = |spec: Arc<Spec>, world: Beginning, now: Time| -> Box<dyn Router> {
+        let mut spec = (*spec).clone();
+        spec.instances.iter_mut().for_each(|instance| instance.auth = Auth::Pass(*b"onewords"));
+        Box::new(Engine::begin(Arc::new(spec), world, now))
+    };
+    assert_eq!(first_law(&specs, scenario, &credulous), Some(Law::Patience));
 }
 
 #[test]

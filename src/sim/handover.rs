@@ -130,8 +130,8 @@ impl Hold {
         (plain && !spec.preempt).then_some(hold)
     }
 
-    /// An advert came in.
-    pub fn heard(&mut self, head: &Head, now: Time) {
+    /// An advert came in that is not refused; `surely`: and that cannot be refused for anything said before.
+    pub fn heard(&mut self, head: &Head, surely: bool, now: Time) {
         let centis = u64::from(head.fifth & 0x0f) << 8 | u64::from(head.sixth);
         let theirs = match (head.version, self.version) {
             (2, Version::V2) => Interval::from_secs(head.sixth.into()),
@@ -140,7 +140,7 @@ impl Hold {
         };
         if head.priority == Priority::LEAVING {
             self.told = None;
-        } else if self.version == Version::V3 || theirs == self.interval {
+        } else if surely && (self.version == Version::V3 || theirs == self.interval) {
             self.told = Some((now, theirs));
         }
     }

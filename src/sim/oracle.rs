@@ -6,14 +6,15 @@ use super::bounds::Bounds;
 use super::circles::Circles;
 use super::handover::{Handover, Hold};
 use super::law::{Law, Violation};
-use super::reach::{connected, unsettled};
+use super::node::Node;
+use super::reach::{connected, takes, unsettled};
 use super::reloads::Carried;
 use super::said;
 use super::scenario::{Act, Scenario};
 use super::world::World;
 use crate::spec::{InstanceId, Spec, Transport};
 use crate::time::{Interval, Time};
-use crate::vrrp::io::{Action, Announce, Cause, Event, Role};
+use crate::vrrp::io::{Action, Announce, Cause, Event, Role, RxMeta};
 use crate::wire::Priority;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -138,16 +139,18 @@ impl Oracle {
         }
     }
 
-    /// A datagram came to a node: a master may answer it.
-    pub fn heard(&mut self, node: usize, bytes: &[u8], now: Time) {
+    /// A datagram came to a node: a master may answer it, and a backup waits anew if it does not refuse it.
+    pub fn heard(&mut self, (node, own): (usize, &Node), meta: &RxMeta, bytes: &[u8], now: Time) {
         let (sealed, head) = (said::ah_mark(bytes), said::head(bytes));
         let listens = self.starts.get(&node).is_some_and(|start| *start <= now);
-        for watch in self.watches.get_mut(node).into_iter().flatten() {
+        for (position, watch) in self.watches.get_mut(node).into_iter().flatten().enumerate() {
             watch.allowed += 2 * watch.peers;
-            if let Some(head) = head.filter(|head| head.vrid == watch.vrid) {
+            let for_it = head.filter(|head| head.vrid == watch.vrid);
+            let taken = for_it.map(|head| (head, takes(own, InstanceId(position as u32), meta, bytes)));
+            if let Some((head, taken)) = taken.filter(|(_, taken)| *taken != Some(false)) {
                 watch.waits_from(now);
                 if let (Some(hold), true) = (watch.hold.as_mut(), listens && watch.role == Role::Backup) {
-                    hold.heard(&head, now);
+                    hold.heard(&head, taken == Some(true), now);
                 }
             }
             if let Some((_, sequence)) = sealed.filter(|(vrid, _)| *vrid == watch.vrid && watch.listens()) {

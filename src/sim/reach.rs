@@ -1,10 +1,15 @@
-//! Who can hear whom, and when that cannot be said.
+//! Who can hear whom, who takes what he hears, and when that cannot be said.
 
 use super::clocks;
 use super::node::Node;
+use super::said;
 use super::scenario::Conduct;
 use super::world::World;
-use crate::spec::{InstanceId, Transport};
+use crate::spec::{Auth, InstanceId, InstanceSpec, Transport};
+use crate::time::Interval;
+use crate::vrrp::io::RxMeta;
+use crate::wire::advert::{AUTH_NONE, AUTH_PASS, Head};
+use crate::wire::{Family, Priority, Version};
 use std::net::IpAddr;
 
 /// Something goes on by which no law about calm can be asked for.
@@ -40,5 +45,52 @@ pub(super) fn hears(world: &World<'_>, from: (usize, InstanceId), to: (usize, In
             peers.iter().any(|peer| has(peer.address))
         }
         None => false,
+    }
+}
+
+/// Does this instance of a node take an advert that reaches the node? `None`: that depends on what was said before (AH,
+/// `auth_hmac`), or on which of several instances it is for.
+pub(super) fn takes(node: &Node, instance: InstanceId, meta: &RxMeta, bytes: &[u8]) -> Option<bool> {
+    let own = |instance: &InstanceId| fits(node, *instance, meta, bytes) != Some(false);
+    let all = (0..node.spec.instances.len()).map(|position| InstanceId(position as u32));
+    match fits(node, instance, meta, bytes) {
+        Some(true) if all.filter(own).count() > 1 => None,
+        answer => answer,
+    }
+}
+
+/// As [`takes`], with nobody else on the node that it could be for.
+fn fits(node: &Node, instance: InstanceId, meta: &RxMeta, bytes: &[u8]) -> Option<bool> {
+    let (spec, head) = (node.spec.instances.get(instance.index())?, said::head(bytes)?);
+    let below = node.kernel.link(meta.ifindex).map(|link| if link.lower == 0 { link.index } else { link.lower });
+    let here = spec.interface.is_none() || below == node.interface_of(instance);
+    let meant = match &spec.transport {
+        Transport::Multicast { group } => meta.destination == *group,
+        Transport::Unicast { peers, check_source, .. } => {
+            let peer = || peers.iter().any(|peer| peer.address == meta.source);
+            !meta.destination.is_multicast() && (!check_source || peer())
+        }
+    };
+    let deaf = spec.owner_ignore_adverts && spec.priority == Priority::OWNER;
+    let same = head.vrid == spec.vrid.get() && Family::of(&meta.source) == spec.family && says(spec, &head);
+    if !here || !meant || deaf || !same {
+        return Some(false);
+    }
+    let (kind, word) = match (spec.version, spec.family) {
+        (Version::V2, Family::V4) => said::credentials(bytes).unwrap_or_default(),
+        _ => (AUTH_NONE, None),
+    };
+    match &spec.auth {
+        Auth::None => Some(kind == AUTH_NONE),
+        Auth::Pass(own) => Some(kind == AUTH_PASS && word == Some(*own)),
+        Auth::Ah(_) | Auth::Hmac(_) => None,
+    }
+}
+
+/// Version, and of version 2 the interval, are those of the instance.
+fn says(spec: &InstanceSpec, head: &Head) -> bool {
+    match spec.version {
+        Version::V2 => head.version == 2 && Interval::from_secs(head.sixth.into()) == spec.interval,
+        Version::V3 => head.version == 3,
     }
 }

@@ -1,7 +1,7 @@
 //! What a datagram says, as far as laws ask. Read with the codec alone: what engines make of it is not asked here.
 
 use crate::vrrp::io::Transmit;
-use crate::wire::{PROTOCOL_AH, PROTOCOL_VRRP, Priority, advert, auth, frames};
+use crate::wire::{Family, PROTOCOL_AH, PROTOCOL_VRRP, Priority, advert, auth, frames};
 use std::net::IpAddr;
 
 /// Priority of an advert on its way out.
@@ -24,6 +24,13 @@ pub(super) fn head(bytes: &[u8]) -> Option<advert::Head> {
     let ip = frames::ipv4(bytes).ok()?;
     let before = if ip.protocol == PROTOCOL_AH { auth::AH_HEAD } else { 0 };
     advert::Head::read(ip.payload.get(before..)?)
+}
+
+/// Authentication of a version 2 advert over IPv4: its type, and the data behind it.
+pub(super) fn credentials(bytes: &[u8]) -> Option<(u8, Option<[u8; 8]>)> {
+    let ip = frames::ipv4(bytes).ok().filter(|ip| ip.protocol == PROTOCOL_VRRP)?;
+    let advert = advert::parse(ip.payload, Family::V4).ok()?;
+    Some((advert.auth_type, advert.password))
 }
 
 /// VRID and sequence of an advert that is sealed with AH.
