@@ -22,7 +22,7 @@ use vipd::sim::bfd::{self, plain};
 use vipd::sim::{Law, Make, Report, Router, Scenario, build, play, real, shrink, weather};
 use vipd::spec::bfd::Session;
 use vipd::spec::{
-    Auth, BfdId, BfdSpec, FileSpec, GroupId, GroupSpec, IfName, InstanceId, Spec, Tie, TieTarget,
+    Auth, BfdId, BfdSpec, FileId, FileSpec, GroupId, GroupSpec, IfName, InstanceId, Spec, Tie, TieTarget,
 };
 use vipd::time::{Interval, Time};
 use vipd::vrrp::Engine;
@@ -341,6 +341,23 @@ fn one_that_takes_a_stranger_s_adverts_for_a_master_s_is_noticed() {
         Box::new(Engine::begin(Arc::new(spec), world, now))
     };
     assert_eq!(first_law(&specs, scenario, &credulous), Some(Law::Patience));
+}
+
+/// While two meet the priority of the worse one rises above the other's, which has just heard it as the lower one.
+#[test]
+fn a_priority_that_changes_while_two_meet_begins_their_time_anew() {
+    let mut specs = pair(Version::V2);
+    for (_, spec) in &mut specs {
+        let spec = Arc::make_mut(spec);
+        spec.instances[0].lower_prio_no_advert = true;
+        spec.files.push(FileSpec { name: "f".into(), path: "/run/f".into(), weight: 1, reverse: false, init: None });
+        let on = TieTarget::File(FileId(0));
+        spec.instances[0].ties.push(Tie { on, weight: 1, reverse: false, from_group: false, asked: Some(1) });
+    }
+    let scenario = "run 60s\nat 15s partition a | b\nat 16s file a f -100\nat 40200ms heal\nat 40201ms heal\nat 40700ms file a f 0";
+    let report = play(&specs, &scenario.parse().unwrap(), &real, true).unwrap();
+    assert_eq!(report.violations, vec![], "{report}");
+    assert_eq!(holders(&report), BTreeMap::from([("192.0.2.100".into(), vec!["a".into()])]));
 }
 
 #[test]

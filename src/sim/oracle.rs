@@ -67,7 +67,8 @@ pub(super) struct Oracle {
     pub(super) stale: bool,
     calm_since: Time,
     checked_at: Time,
-    overlaps: BTreeMap<(IpAddr, usize, usize), Time>,
+    /// Since when an address is on two servers whose order has been the same.
+    overlaps: BTreeMap<(IpAddr, Holder, Holder), Time>,
     reloading: Option<bool>,
     /// Backups that must take over, each list since when.
     pub(super) handovers: Vec<Handover>,
@@ -76,6 +77,9 @@ pub(super) struct Oracle {
     /// Calm checks made: a run in which nothing was ever checked proves little.
     pub checks: u64,
 }
+
+/// An instance of a node that has an address.
+type Holder = (usize, InstanceId);
 
 /// Between two looks at the whole of a calm world.
 const EVERY: Interval = Interval::from_millis(700);
@@ -244,6 +248,10 @@ impl Oracle {
                     watch.waits_from(now);
                 }
                 self.heir_changes(node, *instance);
+                // What the other has heard and left unanswered was said with another priority.
+                let own = (node, *instance);
+                let mine = self.overlaps.iter_mut().filter(|((_, x, y), _)| *x == own || *y == own);
+                mine.for_each(|(_, since)| *since = now);
             }
             Action::Report(Event::Became { .. }) => self.becomes(node, action, now),
             _ => {}
@@ -389,7 +397,7 @@ impl Oracle {
                     if world.lan.settings.loss > 0 || !self.circles.same(*x, *y) || !connected(world, *x, *y) {
                         continue;
                     }
-                    let key = (address, x.0, y.0);
+                    let key = (address, *x, *y);
                     let since = self.overlaps.get(&key).copied().unwrap_or(world.now);
                     overlaps.insert(key, since);
                     let lasts = world.now.since(since);
