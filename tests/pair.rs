@@ -185,7 +185,8 @@ fn groups_whose_servers_pull_in_different_directions() {
     assert_eq!(found(&file(150, 100), &file(100, 100)), ["equal-priority"]);
     assert_eq!(found(&file(150, 120), &file(100, 90)), [] as [&str; 0]);
     let told = play(&[("a", &file(180, 180)), ("b", &file(150, 100)), ("c", &file(100, 150))]).lines.join("\n");
-    assert!(told.contains("if a dies, c takes over at most"), "{told}");
+    assert!(told.contains("if a dies, b or c takes over"), "{told}");
+    assert!(told.contains("(a draw: to the millisecond they wait equally long"), "{told}");
     assert!(!told.contains("nobody holds"), "{told}");
 }
 
@@ -223,6 +224,36 @@ fn equal_priorities_are_a_draw() {
               otherwise whoever was first)";
     assert!(told.contains(by), "{told}");
     assert!(told.contains("when primary comes back, secondary keeps 10.0.0.10"), "{told}");
+}
+
+/// Whom nothing but chance makes the next master is not promised to be it.
+#[test]
+fn a_takeover_that_a_millisecond_decides_is_a_draw() {
+    let told = |b: &str, c: &str| play(&[("a", &server(150, "")), ("b", b), ("c", c)]).lines.join("\n");
+    let draw = "(a draw: to the millisecond they wait equally long, and whoever is first has it)";
+    let equal = told(&server(100, "nopreempt"), &server(100, "nopreempt"));
+    for part in [
+        format!("if a dies, b or c takes over at most 3.6 s later {draw}; if it is stopped, 0.61 s later."),
+        format!("if a is cut off while its links stay up, b or c takes 10.0.0.10 too, at most 3.6 s later {draw}; two"),
+        format!("if eth0 goes down on a, b or c takes over 3.6 s later {draw}"),
+    ] {
+        assert!(equal.contains(&part), "{part}\nnot in\n{equal}");
+    }
+    // Three of one priority, and a point that is four thousandths of a second.
+    let four =
+        play(&[("a", &server(150, "")), ("b", &server(100, "")), ("c", &server(100, "")), ("d", &server(100, ""))]);
+    assert!(four.lines.join("\n").contains("if a dies, b or c or d takes over"), "{:?}", four.lines);
+    let apart = told(&server(100, "nopreempt"), &server(99, "nopreempt"));
+    assert!(apart.contains("if a dies, b takes over at most 3.6 s later; if"), "{apart}");
+    assert!(!apart.contains("a draw"), "{apart}");
+    // A point of priority is 0.4 ms here: without preemption that decides nothing, with it the better one has it in the end.
+    let fast = |priority, more| server(priority, &format!("version 3\n advert_int 0.1\n {more}"));
+    let told = |more| {
+        let all = [fast(150, ""), fast(100, more), fast(99, more)];
+        play(&[("a", &all[0]), ("b", &all[1]), ("c", &all[2])]).lines.join("\n")
+    };
+    assert!(told("nopreempt").contains("if a dies, b or c takes over"), "{}", told("nopreempt"));
+    assert!(told("").contains("if a dies, b takes over"), "{}", told(""));
 }
 
 /// What does not move is said where it is said what moves, and servers are called by their names.

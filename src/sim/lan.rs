@@ -9,6 +9,9 @@ use crate::time::Interval;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
+/// More than the model's own latency and wake-ups differ by, and less than a real network's and a busy machine's may.
+pub(super) const LAG: Interval = Interval::from_millis(1);
+
 /// Wires and what is wrong with them. Nodes and segments are positions in the world's lists.
 #[derive(Clone, Debug)]
 pub(super) struct Lan {
@@ -22,6 +25,8 @@ pub(super) struct Lan {
     parts: Option<Vec<usize>>,
     /// The part of what is no node.
     outside: usize,
+    /// From, to: what takes longer by [`LAG`].
+    slow: BTreeSet<(usize, usize)>,
     /// Addresses of nodes' interfaces, as the peers of other nodes tell them.
     told: Vec<(usize, Box<str>, IpAddr)>,
 }
@@ -37,6 +42,7 @@ impl Lan {
             cuts: BTreeSet::new(),
             parts: None,
             outside: 0,
+            slow: BTreeSet::new(),
             told: told(specs),
         };
         for (name, ends) in segments {
@@ -121,6 +127,16 @@ impl Lan {
         let first = arrives.then(|| random.interval(low, high));
         let second = again.then(|| random.interval(low, high.times(3)));
         first.into_iter().chain(second)
+    }
+
+    /// From now on all that one says reaches the other later than it reaches anybody else.
+    pub fn slow(&mut self, from: usize, to: usize) {
+        self.slow.insert((from, to));
+    }
+
+    /// How much longer that takes.
+    pub fn lag(&self, from: usize, to: usize) -> Interval {
+        if self.slow.contains(&(from, to)) { LAG } else { Interval::ZERO }
     }
 
     /// Nothing gets from one to the other, on one segment or on all.

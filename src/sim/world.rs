@@ -482,7 +482,7 @@ impl<'m> World<'m> {
                 let delays: Vec<Interval> = self.lan.fates(&mut self.random).collect();
                 for delay in delays {
                     let bytes = bytes.clone();
-                    let at = self.now + delay;
+                    let at = self.now + delay + self.lan.lag(node, other);
                     self.at(at, Happening::Arrive { node: other, index, source, destination, ttl, bytes });
                 }
             }

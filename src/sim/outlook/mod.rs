@@ -7,6 +7,7 @@
 //! those of the play. What would take too long with many instances is left out, and said.
 
 mod because;
+mod draws;
 mod failure;
 mod play;
 pub mod servers;
@@ -56,6 +57,8 @@ pub struct Move {
     pub instance: Box<str>,
     pub before: Vec<String>,
     pub after: Vec<String>,
+    /// Who may as well be master afterwards, where a millisecond decides: each possibility but `after`.
+    pub or: Vec<Vec<String>>,
     /// From the failure (where silence tells of it: from the last advert) until the new master took over.
     pub took: Option<Interval>,
 }
@@ -168,6 +171,8 @@ pub(super) struct Scene {
 pub(super) struct Change {
     pub router: usize,
     pub after: Vec<usize>,
+    /// What it may as well come to, where a millisecond decides.
+    pub or: Vec<Vec<usize>>,
     pub took: Option<Interval>,
 }
 
@@ -218,6 +223,7 @@ impl Player<'_, '_> {
             let course = play::play(specs, calm, server, &[failure]).ok()?;
             Some(self.changes(failure, &course, calm))
         });
+        let changes = self.with_draws(server, failure, changes);
         Some(Scene { server, failure: failure.clone(), course, changes, without })
     }
 
@@ -239,7 +245,7 @@ impl Player<'_, '_> {
             };
             let took =
                 newcomer.and_then(|m| self.became_master(m, course)).map(|at| at.since(from.unwrap_or(course.at)));
-            changes.push(Change { router: number, after, took });
+            changes.push(Change { router: number, after, or: Vec::new(), took });
         }
         changes
     }
@@ -264,6 +270,7 @@ impl Player<'_, '_> {
                 instance: router.members.first()?.instance.name.clone(),
                 before: names(&router.masters),
                 after: names(&change.after),
+                or: change.or.iter().map(|after| names(after)).collect(),
                 took: change.took,
             })
         });

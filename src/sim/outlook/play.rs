@@ -11,6 +11,7 @@ use crate::spec::Spec;
 use crate::time::{Interval, Time};
 use crate::vrrp::io::Role;
 use crate::vrrp::snapshot::{InstanceView, Snapshot};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// After an advert or a run of a script, so that the failure comes at the moment at which it takes longest to be noticed.
@@ -51,6 +52,18 @@ pub(super) fn calm(specs: &Specs, settle: Interval) -> Result<Calm, String> {
 
 /// Plays some failures of one server together.
 pub(super) fn play(specs: &Specs, calm: &Calm, server: usize, failures: &[&Failure]) -> Result<Course, String> {
+    play_with(specs, calm, server, failures, &BTreeSet::new())
+}
+
+/// The same, with servers that hear the one that fails a little later than the others do: a draw that one of them has won goes
+/// to another then.
+pub(super) fn play_with(
+    specs: &Specs,
+    calm: &Calm,
+    server: usize,
+    failures: &[&Failure],
+    late: &BTreeSet<usize>,
+) -> Result<Course, String> {
     let name = specs.get(server).map_or("", |(name, _)| name.as_str());
     let at = moment(calm, server, failures, specs);
     let (settle, mut scenario) = (calm.settle, Scenario::default());
@@ -65,6 +78,13 @@ pub(super) fn play(specs: &Specs, calm: &Calm, server: usize, failures: &[&Failu
     }
     let mut world = World::new(specs, &scenario, &real, &direct, false)?;
     world.watch_turns();
+    if !late.is_empty() {
+        // The last advert of each of its instances has to be one that comes later.
+        let longest = specs.iter().flat_map(|(_, spec)| &spec.instances).map(|own| own.interval).max();
+        let before = Time::ZERO + at.since(Time::ZERO).less(longest.unwrap_or_default() + JUST_AFTER);
+        until(&mut world, before);
+        late.iter().for_each(|other| world.lan.slow(server, *other));
+    }
     let after = until(&mut world, settled);
     let back = (!returns.is_empty()).then(|| (returned, until(&mut world, returned + settle)));
     Ok(Course { at, after, back, turns: world.turns(), scenario })

@@ -172,8 +172,8 @@ impl<'a> Player<'_, 'a> {
         let (crash, stop) = (of(&Failure::Crash), of(&Failure::Stop));
         let Some(crash) = crash else { return };
         let same = |stop: &&Scene| {
-            let ends = |scene: &Scene| -> Vec<(usize, Vec<usize>)> {
-                scene.changes.iter().map(|change| (change.router, change.after.clone())).collect()
+            let ends = |scene: &Scene| -> Vec<(usize, BTreeSet<Vec<usize>>)> {
+                scene.changes.iter().map(|change| (change.router, outcomes(change).cloned().collect())).collect()
             };
             ends(crash) == ends(stop) && one_time(&stop.changes).is_some() && !stop.changes.is_empty()
         };
@@ -241,8 +241,14 @@ impl<'a> Player<'_, 'a> {
 
     /// What became of one router, with a mark where its addresses come.
     fn fate(&self, router: &Router<'a>, change: &Change, bound: bool) -> String {
+        let grouped = router.members.iter().any(|m| m.instance.group.is_some());
+        // Of two sync groups that become MASTER at one moment both may yield, and wait once more.
+        let bound = bound && (change.or.is_empty() || !grouped);
         let time =
             change.took.map_or(String::new(), |took| format!(" {}", later(took, if bound { "at most " } else { "" })));
+        if !change.or.is_empty() {
+            return self.draw_of(router, change, &time);
+        }
         let new: Vec<usize> = change.after.iter().copied().filter(|server| !router.masters.contains(server)).collect();
         let stay: Vec<usize> = change.after.iter().copied().filter(|server| router.masters.contains(server)).collect();
         match (new.as_slice(), stay.as_slice()) {
@@ -251,6 +257,24 @@ impl<'a> Player<'_, 'a> {
             (new, []) => format!("{} takes over \u{1}{time}{}", self.names(new), self.missing(router, new)),
             (new, _) => format!("{} takes \u{1} too{}", self.names(new), time.replacen(' ', ", ", 1)),
         }
+    }
+
+    /// What became of one router, where a millisecond decides.
+    fn draw_of(&self, router: &Router<'a>, change: &Change, time: &str) -> String {
+        let new = |after: &Vec<usize>| -> Vec<usize> {
+            after.iter().copied().filter(|server| !router.masters.contains(server)).collect()
+        };
+        let all: BTreeSet<Vec<usize>> = outcomes(change).map(new).collect();
+        let names: Vec<String> =
+            all.iter().map(|new| if new.is_empty() { "nobody".to_owned() } else { self.names(new) }).collect();
+        let kept = outcomes(change).flatten().any(|server| router.masters.contains(server));
+        let takes = if kept { "takes \u{1} too," } else { "takes over \u{1}" };
+        let missing: Vec<usize> = all.into_iter().flatten().collect();
+        let missing = if kept { String::new() } else { self.missing(router, &missing) };
+        format!(
+            "{} {takes}{time}{missing} (a draw: to the millisecond they wait equally long, and whoever is first has it)",
+            names.join(" or ")
+        )
     }
 
     /// Addresses that the old master had, and the new one has not in its file.
@@ -291,7 +315,10 @@ impl<'a> Player<'_, 'a> {
                 "nobody holds \u{1}".to_owned()
             } else {
                 let why = if member.instance.preempt { "" } else { " (nopreempt)" };
-                format!("{} keeps \u{1}{why}", self.names(&now))
+                match now.len() {
+                    _ if !change.or.is_empty() => format!("whoever took \u{1} keeps it{why}"),
+                    _ => format!("{} keeps \u{1}{why}", self.names(&now)),
+                }
             };
             match fates.iter_mut().find(|(known, _)| *known == fate) {
                 Some((_, numbers)) => numbers.push(change.router),
@@ -338,6 +365,11 @@ fn without(scene: &Scene) -> String {
         (Some(time), Some(own)) if time != own => format!("; without BFD {time} later"),
         _ => String::new(),
     }
+}
+
+/// All that a change may come to.
+fn outcomes(change: &Change) -> impl Iterator<Item = &Vec<usize>> {
+    change.or.iter().chain([&change.after])
 }
 
 /// The daemon or its machine is gone.
