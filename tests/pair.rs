@@ -256,6 +256,23 @@ fn a_takeover_that_a_millisecond_decides_is_a_draw() {
     assert!(told("").contains("if a dies, b takes over"), "{}", told(""));
 }
 
+/// A sync group takes over when the last of its members has lost patience: what is promised of one holds for the slowest.
+#[test]
+fn a_group_waits_for_its_slowest_member() {
+    let one = |n: u8, priority: u8| {
+        format!(
+            "vrrp_instance V{n} {{\n interface eth{n}\n virtual_router_id {n}\n priority {priority}\n \
+             down_timer_adverts {}\n virtual_ipaddress {{\n 10.0.{n}.10/24\n }}\n}}\n",
+            1 + 2 * n
+        )
+    };
+    // The master has no group, and speaks for the two at different moments.
+    let (a, b) = (one(1, 150) + &one(2, 200), one(1, 100) + &one(2, 100));
+    let b = b + "vrrp_sync_group G {\n group {\n V1\n V2\n }\n}\n";
+    let told = play(&[("a", &a), ("b", &b)]).lines.join("\n");
+    assert!(told.contains("if a dies, b takes over at most 5.6 s later"), "{told}");
+}
+
 /// What does not move is said where it is said what moves, and servers are called by their names.
 #[test]
 fn what_two_files_do_not_have_in_common_shows_in_the_outlook() {

@@ -237,17 +237,43 @@ impl Player<'_, '_> {
                 continue;
             }
             let newcomer = router.members.iter().find(|m| after.contains(&m.server) && !before.contains(&m.server));
-            let from = match router.members.iter().find(|m| before.contains(&m.server)) {
-                Some(old) if failure.is_silence() => {
-                    view(old, &calm.standings).and_then(|view| play::advert_before(view, course.at))
-                }
-                _ => None,
-            };
-            let took =
-                newcomer.and_then(|m| self.became_master(m, course)).map(|at| at.since(from.unwrap_or(course.at)));
+            let old = router.members.iter().find(|m| before.contains(&m.server)).filter(|_| failure.is_silence());
+            let turn = newcomer.and_then(|m| Some((m, self.became_master(m, course)?)));
+            let took = turn.map(|(m, at)| match old.and_then(|old| self.patience(m, old.server, course, calm)) {
+                Some((ends, longest)) => longest + at.since(ends),
+                None => at.since(course.at),
+            });
             changes.push(Change { router: number, after, or: Vec::new(), took });
         }
         changes
+    }
+
+    /// When the patience of a member with a silent master ends, and how long it is where the last advert came just before the
+    /// failure. Members of a sync group wait for each other: the latest of them counts, and the longest, which need not be the same.
+    fn patience(
+        &self,
+        member: &Member<'_>,
+        silent: usize,
+        course: &Course,
+        calm: &Calm,
+    ) -> Option<(crate::time::Time, Interval)> {
+        let together = |m: &&Member<'_>| {
+            m.server == member.server
+                && (m.place == member.place || m.instance.group.is_some() && m.instance.group == member.instance.group)
+        };
+        let waits = |router: &Router<'_>| {
+            let master = router.members.iter().find(|m| m.server == silent)?;
+            let master = view(master, &calm.standings).filter(|view| view.state == Role::Master)?;
+            let own = view(router.members.iter().find(together)?, &calm.standings)?;
+            let patience = own.master_down;
+            // Who is ready, and held back by the others only, waits for nothing.
+            if own.wanted == Role::Master {
+                return None;
+            }
+            Some((play::advert_before(master, course.at)? + patience, patience))
+        };
+        let all: Vec<_> = self.routers.iter().filter_map(waits).collect();
+        Some((all.iter().map(|(ends, _)| *ends).max()?, all.iter().map(|(_, patience)| *patience).max()?))
     }
 
     /// When a member became MASTER for the last time between the failure and the return.
