@@ -273,6 +273,19 @@ fn a_group_waits_for_its_slowest_member() {
     assert!(told.contains("if a dies, b takes over at most 5.6 s later"), "{told}");
 }
 
+/// Of servers that have never understood each other it is not said that they will.
+#[test]
+fn who_holds_an_address_beside_somebody_whom_he_refuses_is_named() {
+    let pass =
+        |priority, word: &str| server(priority, &format!("authentication {{\n auth_type PASS\n auth_pass {word}\n }}"));
+    let all = [pass(150, "one"), pass(120, "one"), pass(100, "other")];
+    let told = play(&[("a", &all[0]), ("b", &all[1]), ("c", &all[2])]).lines.join("\n");
+    let line =
+        "if a dies, b takes 10.0.0.10 too, at most 3.5 s later; b and c hold it then; if it is stopped, 0.53 s later.";
+    assert!(told.contains(line), "{told}");
+    assert!(!told.contains("until they hear each other again"), "{told}");
+}
+
 /// What does not move is said where it is said what moves, and servers are called by their names.
 #[test]
 fn what_two_files_do_not_have_in_common_shows_in_the_outlook() {

@@ -232,9 +232,13 @@ impl<'a> Player<'_, 'a> {
         if !kept.is_empty() && !ending {
             parts.push(format!("{} keeps {}", self.name(scene.server), self.what(&kept)));
         }
-        let double = scene.changes.iter().any(|change| change.after.len() > 1);
-        if double {
+        let split = |change: &&Change| change.after.len() > 1;
+        // Servers that have never heard each other will not do so when the failure is over.
+        let before = |change: &Change| self.routers.get(change.router).is_some_and(|r| r.masters.len() > 1);
+        if scene.changes.iter().filter(split).any(|change| !before(change)) {
             parts.push("two servers hold it until they hear each other again".into());
+        } else if let Some(change) = scene.changes.iter().find(split) {
+            parts.push(format!("{} hold it then", self.names(&change.after)));
         }
         parts.join("; ")
     }
@@ -317,7 +321,8 @@ impl<'a> Player<'_, 'a> {
                 let why = if member.instance.preempt { "" } else { " (nopreempt)" };
                 match now.len() {
                     _ if !change.or.is_empty() => format!("whoever took \u{1} keeps it{why}"),
-                    _ => format!("{} keeps \u{1}{why}", self.names(&now)),
+                    1 => format!("{} keeps \u{1}{why}", self.names(&now)),
+                    _ => format!("{} keep \u{1}{why}", self.names(&now)),
                 }
             };
             match fates.iter_mut().find(|(known, _)| *known == fate) {
