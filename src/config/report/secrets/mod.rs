@@ -122,7 +122,7 @@ impl Secrets {
                 let from = range.start.saturating_sub(start)..range.end.min(end) - start;
                 let Some(secret) = text.get(bytes(&from)) else { continue };
                 words.push(secret.into());
-                let parts = |c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '{' | '}');
+                let parts = |c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '{' | '}' | '$' | '@');
                 words.extend(secret.split_whitespace().map(Into::into));
                 words.extend(secret.split(parts).filter(|word| !word.is_empty()).map(Into::into));
             }

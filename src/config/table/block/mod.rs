@@ -21,7 +21,7 @@ pub use meant::nearest;
 pub use readers::*;
 pub use set::{Given, Set, Setting};
 
-use crate::config::report::{Class, Diagnostic, Level};
+use crate::config::report::{Class, Diagnostic, Level, SECRET_KEYWORDS};
 use crate::config::text::tree::{Node, undefined};
 use rustc_hash::FxHashMap;
 use std::borrow::Cow;
@@ -336,7 +336,9 @@ fn plain<B: Block>(entry: &Entry<B>, node: &Node<'_>, list: &mut Vec<Diagnostic>
 fn cure<'d, B: Block>(entry: &Entry<B>, node: &Node<'_>, complaints: impl Iterator<Item = &'d mut Diagnostic>) {
     let mut lacking = complaints.filter(|d| d.help.is_none() && d.class.level() != Level::Note).peekable();
     if lacking.peek().is_some() {
-        let unknown = node.args.iter().find_map(|word| undefined(word.text));
+        // What stands in a secret's place may be the secret.
+        let open = !SECRET_KEYWORDS.contains(&entry.keyword);
+        let unknown = node.args.iter().filter(|_| open).find_map(|word| undefined(word.text));
         let help = match node.args.as_slice() {
             _ if unknown.is_some() => unknown.unwrap_or_default(),
             [word] if word.text == entry.default => format!("remove the line: {} is what holds without it", word.text),
