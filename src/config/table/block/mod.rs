@@ -339,10 +339,12 @@ fn cure<'d, B: Block>(entry: &Entry<B>, node: &Node<'_>, complaints: impl Iterat
         // What stands in a secret's place may be the secret.
         let open = !SECRET_KEYWORDS.contains(&entry.keyword);
         let unknown = node.args.iter().filter(|_| open).find_map(|word| undefined(word.text));
-        let help = match node.args.as_slice() {
-            _ if unknown.is_some() => unknown.unwrap_or_default(),
-            [word] if word.text == entry.default => format!("remove the line: {} is what holds without it", word.text),
-            _ => example(entry.keyword, &(entry.facts)().arguments, entry.default),
+        let help = match (unknown, node.args.as_slice()) {
+            (Some(cure), _) => cure,
+            (None, [word]) if word.text == entry.default => {
+                format!("remove the line: {} is what holds without it", word.text)
+            }
+            (None, _) => example(entry.keyword, &(entry.facts)().arguments, entry.default),
         };
         lacking.for_each(|complaint| complaint.help = Some(help.clone()));
     }
