@@ -159,11 +159,8 @@ impl Instance {
                 if spec.version == Version::V3 {
                     self.learned = admitted.advert.interval;
                 }
-                let steps_aside = self.steps_aside(from, cx);
-                self.become_backup(Cause::Outranked { by: from, priority }, Some(heard), cx);
-                if steps_aside && let State::Backup(backup) = &mut self.state {
-                    backup.patience = Patience::Clash;
-                }
+                let patience = if self.steps_aside(from, cx) { Patience::Clash } else { Patience::Full };
+                self.become_backup_for(patience, Cause::Outranked { by: from, priority }, Some(heard), cx);
             }
         }
         Aftermath::Nothing

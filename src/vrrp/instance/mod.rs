@@ -317,7 +317,12 @@ impl Instance {
 
     /// BACKUP with a fresh timer, which does not begin before the start-up delay has ended.
     pub(super) fn become_backup(&mut self, why: Cause, heard: Option<Heard>, cx: &mut Cx<'_>) {
-        let backup = Backup { heard, ..Backup::fresh(cx.now.max(cx.not_before)) };
+        self.become_backup_for(Patience::Full, why, heard, cx);
+    }
+
+    /// As [`Instance::become_backup`], with that patience.
+    fn become_backup_for(&mut self, patience: Patience, why: Cause, heard: Option<Heard>, cx: &mut Cx<'_>) {
+        let backup = Backup { heard, patience, ..Backup::fresh(cx.now.max(cx.not_before)) };
         self.enter(State::Backup(backup), why, cx);
     }
 
