@@ -38,7 +38,7 @@ pub fn cause(why: &Cause, name: impl Fn(InstanceId) -> String) -> String {
 
 /// That the daemon did not run, and what may have come of it.
 pub fn slept(by: Interval) -> String {
-    format!("Did not run for {:.1} s: another router may have taken over meanwhile", by.as_secs_f64())
+    format!("Did not run for {}: another router may have taken over meanwhile", span(by.as_secs_f64()))
 }
 
 /// That another router was MASTER meanwhile.

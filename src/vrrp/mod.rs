@@ -56,6 +56,11 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
 use std::sync::Arc;
 
+/// So long after the last time in which nothing ran a short one is not told of again.
+const SLEPT_QUIET: Interval = Interval::from_secs(10);
+/// A time in which nothing ran that is told of whenever it happens.
+const SLEPT_LONG: Interval = Interval::from_secs(1);
+
 /// All virtual routers of one process.
 #[derive(Clone, Debug)]
 pub struct Engine {
@@ -207,8 +212,12 @@ impl Engine {
         };
         let by = now.since(since);
         if !self.stopped && self.spec.instances.iter().map(patience).min().is_some_and(|shortest| by >= shortest) {
+            let again = self.slept.is_some_and(|(last, _)| now.since(last) < SLEPT_QUIET);
             self.slept = Some((now, by));
-            self.out.push_back(Action::Report(Event::Slept { by }));
+            // A busy machine with intervals of some milliseconds would have a line for each of them.
+            if !again || by >= SLEPT_LONG {
+                self.out.push_back(Action::Report(Event::Slept { by }));
+            }
         }
     }
 
@@ -392,9 +401,9 @@ impl Engine {
 
     /// Lets `act` work on one instance, and sees to it afterwards that the agenda and the group know.
     fn with<R>(&mut self, id: InstanceId, act: impl FnOnce(&mut Instance, &mut Cx<'_>) -> R) -> Option<R> {
+        let awake = self.awake();
         let instance = self.instances.get_mut(id.index())?;
         let spec = self.spec.instances.get(id.index())?;
-        let awake = self.slept.map_or(Time::ZERO, |(awake, _)| awake);
         let (now, wall, not_before) = (self.now, self.around.wall, self.not_before);
         let mut cx = Cx { id, spec, now, wall, not_before, awake, out: &mut self.out };
         let (before, plan_before) = ((instance.role(), instance.wants_master()), instance.plan.deadline());

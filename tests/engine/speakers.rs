@@ -175,6 +175,17 @@ fn a_master_of_the_time_in_which_nothing_ran_is_no_rival() {
         bench.hear(&voice);
     }
     assert!(events(&bench.take()).iter().any(|event| matches!(event, Event::RivalStays { .. })));
+    // Short times one after the other are one line.
+    let mut quick = Bench::as_master(spec(vec![InstanceSpec { interval: ms(10), ..instance(1, 150) }]));
+    let mut told = 0;
+    for _ in 0..50 {
+        let (since, _) = quick.engine.deadline().unwrap();
+        quick.now = since + ms(25);
+        quick.engine.handle(Input::Slept { since }, quick.now);
+        quick.give(Input::Tick);
+        told += events(&quick.take()).iter().filter(|event| matches!(event, Event::Slept { .. })).count();
+    }
+    assert_eq!(told, 1);
     // A little lateness costs nobody's patience.
     let (since, _) = bench.engine.deadline().unwrap();
     bench.engine.handle(Input::Slept { since }, since + ms(900));
