@@ -193,10 +193,10 @@ fn the_sync_daemon_follows_its_instance() {
     assert_eq!(bench.done(), ["sync master false backup true"]);
     bench.tell(Input::Command(vipd::balance::io::Command::Stop { keep: false }));
     assert_eq!(bench.done().last().unwrap(), "no sync");
-    // The old spelling, in the instance that it follows.
+    // The old spelling, in the instance that it follows: 2.2.7 runs `mcast=eth1, syncid=0` with VRID 51 (`ipvsadm -l --daemon`).
     let old = format!("{}{}", instance("lvs_sync_daemon_interface eth1"), service(&server(2, "")));
     let daemon = spec(&old).settings.sync_daemon.clone().unwrap();
-    assert_eq!((daemon.interface.as_str(), daemon.instance.as_deref(), daemon.id), ("eth1", Some("VI"), Some(51)));
+    assert_eq!((daemon.interface.as_str(), daemon.instance.as_deref(), daemon.id), ("eth1", Some("VI"), Some(0)));
     let both = format!("global_defs {{\n lvs_sync_daemon eth0 id 7\n }}\n{old}");
     let daemon = spec(&both).settings.sync_daemon.clone().unwrap();
     assert_eq!((daemon.interface.as_str(), daemon.instance, daemon.id), ("eth0", None, Some(7)));

@@ -87,7 +87,8 @@ pub fn sync_daemon_of_instance(instances: &[Named<Instance>], cx: &mut Cx<'_>) {
         let daemon = SyncDaemon {
             interface: set.value,
             instance: Some(own.name.clone()),
-            id: None,
+            // Debian's 2.2.7 gives this spelling 0 and not the VRID; a peer with another id takes none of our connections.
+            id: Some(0),
             max_length: None,
             port: None,
             ttl: None,
