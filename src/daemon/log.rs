@@ -16,6 +16,7 @@ use super::logfile::LogFile;
 use super::options::LogOptions;
 use crate::kernel::threads;
 use crate::observe::calendar::Local;
+use crate::observe::words;
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::os::unix::net::UnixDatagram;
@@ -219,7 +220,7 @@ impl Visit for Said {
     fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
         if field.name() == "message" {
             let rest = std::mem::take(&mut self.text);
-            let _ = write!(self.text, "{value:?}{rest}");
+            let _ = write!(self.text, "{}{rest}", words::unnumbered(&format!("{value:?}")));
         } else {
             let _ = write!(self.text, " {}={value:?}", field.name());
         }

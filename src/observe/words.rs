@@ -10,6 +10,7 @@ use crate::time::Interval;
 use crate::vrrp::io::{Cause, Exit, Fault, Refusal, TrackValue};
 use crate::wire::Priority;
 use nix::errno::Errno;
+use std::borrow::Cow;
 use std::net::IpAddr;
 
 /// Why a virtual router is in its state. `name`: what an instance is called.
@@ -246,8 +247,15 @@ pub fn errno(number: i32) -> String {
 
 /// What an error says, without the number that Rust puts behind it.
 pub fn os(error: &std::io::Error) -> String {
-    let text = error.to_string();
-    text.split(" (os error").next().unwrap_or(&text).to_owned()
+    unnumbered(&error.to_string()).into_owned()
+}
+
+/// A sentence without the ` (os error 22)` that Rust puts behind what the kernel says.
+pub fn unnumbered(text: &str) -> Cow<'_, str> {
+    const NUMBER: &str = " (os error ";
+    let Some((before, rest)) = text.split_once(NUMBER) else { return Cow::Borrowed(text) };
+    let behind = rest.split_once(')').map_or("", |(_, behind)| behind);
+    Cow::Owned(format!("{before}{}", unnumbered(behind)))
 }
 
 /// What stands in a log file in the place of lines that could not be written.
@@ -284,6 +292,14 @@ mod tests {
             cause(&Cause::Group { led_by: InstanceId(1) }, |id| format!("V{}", id.0)),
             "its sync group went along with V1"
         );
+    }
+
+    #[test]
+    fn no_sentence_has_the_number_of_an_error() {
+        let said = "route cannot be removed: Invalid argument (os error 22) (Invalid dsfield); then Busy (os error 16)";
+        assert_eq!(unnumbered(said), "route cannot be removed: Invalid argument (Invalid dsfield); then Busy");
+        assert_eq!(unnumbered("all is well (os error"), "all is well (os error");
+        assert_eq!(unnumbered("cut (os error 2"), "cut");
     }
 
     #[test]
