@@ -73,8 +73,8 @@ const MUTANTS: &[Mutant] = &[
     mutant(
         "a master does not yield to a better one",
         "instance/encounter.rs",
-        "self.become_backup(Cause::Outranked { by: from, priority }, Some(heard), cx);",
-        "let _ = heard;",
+        "self.become_backup_for(patience, Cause::Outranked { by: from, priority }, Some(heard), cx);",
+        "let _ = (patience, heard);",
     ),
     mutant(
         "no goodbye when a fault appears",
