@@ -224,7 +224,7 @@ fn checkers() {
         ("UDP_CHECK {\n payload 00 0g\n }", 5, 1),
         ("UDP_CHECK {\n payload 0001ff\n require_reply 0x1x\n min_reply_length 3\n }", 0, 1),
         ("UDP_CHECK {\n min_reply_length 300\n }", 5, 1),
-        ("SMTP_CHECK {\n helo_name a\n host {\n connect_port 26\n }\n host {\n }\n }", 0, 3),
+        ("SMTP_CHECK {\n helo_name a\n host {\n connect_port 26\n }\n host {\n }\n }", 0, 2),
         ("SMTP_CHECK {\n helo_name a\n helo_name b\n }", 5, 1),
         ("DNS_CHECK {\n type aaaa\n name www.example.org.\n }", 0, 1),
         ("DNS_CHECK {\n type PTR\n }", 5, 1),
@@ -255,6 +255,33 @@ fn checkers() {
         let (lvs, code, said) = server(block);
         let found = lvs.services.first().map_or(0, |s| s.servers[0].checkers.len());
         assert_eq!((code, found), (expected, left), "{block}: {said}");
+    }
+}
+
+/// As keepalived 2.2.7 dumps them: with hosts, the server itself is checked only where the block says how. The hosts are
+/// checked as the block says, where they say nothing else.
+#[test]
+fn hosts_of_a_mail_check() {
+    let checks = |block: &str| -> Vec<(String, u32, u64)> {
+        let (lvs, code, said) = server(block);
+        assert_eq!(code, 0, "{said}");
+        let told = |check: &vipd::spec::balance::Checker| {
+            let connection = check.connection.as_ref().unwrap();
+            (connection.to.to_string(), check.timing.unwrap().retry, connection.timeout.as_secs())
+        };
+        lvs.services[0].servers[0].checkers.iter().map(told).collect()
+    };
+    let hosts =
+        "host {\n connect_ip 192.0.2.21\n }\n host {\n connect_ip 192.0.2.22\n retry 2\n connect_timeout 3\n }\n";
+    assert_eq!(
+        checks(&format!("SMTP_CHECK {{\n retry 4\n {hosts} }}")),
+        [("192.0.2.21:80".into(), 4, 5), ("192.0.2.22:80".into(), 2, 3)]
+    );
+    for says in ["connect_timeout 7", "connect_port 80\n connect_timeout 7"] {
+        assert_eq!(
+            checks(&format!("SMTP_CHECK {{\n retry 4\n {says}\n {hosts} }}")),
+            [("192.0.2.11:80".into(), 4, 7), ("192.0.2.21:80".into(), 4, 7), ("192.0.2.22:80".into(), 2, 3)]
+        );
     }
 }
 

@@ -265,14 +265,20 @@ fn require_reply(field: &mut Option<Box<[(u8, u8)]>>, node: &Node<'_>, cx: &mut 
     }
 }
 
-/// SMTP_CHECK: one check, and one more for each `host`.
+/// SMTP_CHECK: a check of the server, and one of each `host`. Where there are hosts and the block says nothing of its own
+/// connection, only the hosts are checked.
 pub fn smtp(node: &Node<'_>, server: Endpoint, out: &mut Vec<Draft>, cx: &mut Cx<'_>) {
     let mut own = Smtp::default();
     read_block(&mut own, body(node), cx);
-    let helo = own.helo();
-    let kind = CheckerKind::Smtp { helo };
-    let hosts = own.hosts.into_iter().map(|(host, at)| (host.connection, host.timing, at));
-    for (connection, timing, at) in std::iter::once((own.connection, own.timing, ends(node))).chain(hosts) {
+    let kind = CheckerKind::Smtp { helo: own.helo() };
+    let checks_itself = own.hosts.is_empty() || own.connection.says_anything();
+    let hosts = own.hosts.iter().map(|(host, at)| {
+        let timeout = host.connection.timeout.otherwise(&own.connection.timeout);
+        let connection = ConnectionSettings { timeout, ..host.connection.clone() };
+        (connection, host.timing.otherwise(&own.timing), *at)
+    });
+    let itself = checks_itself.then(|| (own.connection.clone(), own.timing.clone(), ends(node)));
+    for (connection, timing, at) in itself.into_iter().chain(hosts) {
         if reachable(&connection, server, at, cx) {
             out.push(Draft::new(kind.clone(), at.0).timed(timing).connected(connection));
         }

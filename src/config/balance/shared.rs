@@ -50,6 +50,17 @@ impl TimingSettings {
     pub fn logs_all_failures(&self) -> bool {
         self.log_all_failures.or(false)
     }
+    /// What is said here, and what `outer` says of the rest.
+    pub fn otherwise(&self, outer: &TimingSettings) -> TimingSettings {
+        TimingSettings {
+            retry: self.retry.otherwise(&outer.retry),
+            delay_before_retry: self.delay_before_retry.otherwise(&outer.delay_before_retry),
+            warmup: self.warmup.otherwise(&outer.warmup),
+            delay_loop: self.delay_loop.otherwise(&outer.delay_loop),
+            alpha: self.alpha.otherwise(&outer.alpha),
+            log_all_failures: self.log_all_failures.otherwise(&outer.log_all_failures),
+        }
+    }
 }
 
 /// How a check connects, as far as the configuration says so.
@@ -141,6 +152,17 @@ impl ConnectionSettings {
     /// The connection of a check of this server that says nothing about it.
     pub fn to(server: IpAddr) -> Self {
         ConnectionSettings { server: Some(server), ..Self::default() }
+    }
+    /// Whether the configuration says anything of it.
+    pub fn says_anything(&self) -> bool {
+        let Self { server: _, connect_ip, connect_port, bind_ip, bind_port, interface, timeout, mark } = self;
+        connect_ip.is_some()
+            || connect_port.is_some()
+            || bind_ip.is_some()
+            || bind_port.is_some()
+            || interface.is_some()
+            || timeout.is_some()
+            || mark.is_some()
     }
 }
 
