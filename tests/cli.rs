@@ -52,6 +52,28 @@ fn explain_says_what_would_change_it() {
     assert!(explain::render(&snapshot, Some("VI_2"), Paint::plain()).is_none());
 }
 
+/// A program that hangs costs whatever it was to do, and nothing else shows it.
+#[test]
+fn a_notify_program_that_hangs_and_a_fifo_that_nobody_reads_are_named() {
+    let mut snapshot = backup_with_failed_script();
+    let run = |of: &str, since: u64, pid: i32| json!({ "of": of, "event": "MASTER", "program": "/etc/n", "pid": pid, "since": since });
+    snapshot.groups = serde_json::from_value(json!([{ "name": "G", "members": ["VI_1"] }])).unwrap();
+    let notify = json!({ "running": [run("VI_1", 20_000_000, 77), run("G", 30_000_000, 78), run("VI_1", 60_000_000, 79)],
+        "waiting": 2, "full_fifos": [{ "path": "/run/f", "lost": 3 }] });
+    snapshot.notify = serde_json::from_value(notify).unwrap();
+    let hangs = "the notify program /etc/n of VI_1 (MASTER) has been running for 1 min 20 s and does not end (pid 77); so do 1 more of it";
+    let full = "the notify FIFO /run/f is full, and 3 lines were lost: nobody reads it";
+    let status = status::render(&snapshot, Paint::plain());
+    assert!(status.contains(hangs) && status.contains(full), "{status}");
+    assert!(!status.contains("pid 79"), "40 s are not long: {status}");
+    let explain = explain::render(&snapshot, None, Paint::plain()).unwrap();
+    for part in [hangs, "it is left alone; 2 others wait for their turn", "`kill 77`"] {
+        assert!(explain.contains(part), "no {part} in {explain}");
+    }
+    snapshot.notify.running.truncate(0);
+    assert!(!explain::render(&snapshot, None, Paint::plain()).unwrap().contains("notify"));
+}
+
 /// What has failed already is not counted again, and a drained instance does not claim a sum that it does not have.
 #[test]
 fn sums_are_right_when_failed_and_when_drained() {

@@ -9,6 +9,8 @@ use crate::vrrp::io::Exit;
 
 /// How long an address may take to come or go before it is called missing or left over, in seconds.
 const MOVING: f64 = 2.0;
+/// From when on a notify program is said to hang, in seconds; the daemon's log names it then as well.
+const LONG: f64 = 60.0;
 
 /// Something that is wrong.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -43,6 +45,7 @@ pub fn of_daemon(snapshot: &Snapshot) -> Vec<String> {
     }
     found.extend(snapshot.scripts.iter().filter_map(script));
     found.extend(reload(snapshot));
+    found.extend(of_notifications(snapshot).into_iter().map(|alarm| alarm.what));
     found
 }
 
@@ -59,6 +62,55 @@ pub fn script(script: &view::Script) -> Option<String> {
         }
         _ => format!("the check {} fails: {}", script.name, how()),
     })
+}
+
+/// Notify programs that do not end, and FIFOs that nobody reads.
+pub fn of_notifications(snapshot: &Snapshot) -> Vec<Alarm> {
+    let mut found = hanging(snapshot, |_| true);
+    for view::FullFifo { path, lost } in &snapshot.notify.full_fifos {
+        let lines = if *lost == 1 { "line was" } else { "lines were" };
+        found.push(
+            Alarm::new(
+                "fifo-full",
+                format!("the notify FIFO {path} is full, and {lost} {lines} lost: nobody reads it"),
+            )
+            .why("whoever acts upon its lines does not hear of changes")
+            .cure(format!("start or mend its reader; `fuser -v {path}` shows who has it open")),
+        );
+    }
+    found
+}
+
+/// Notify programs that do not end, of those instances, groups and servers that are wanted; each program once.
+pub fn hanging(snapshot: &Snapshot, is_wanted: impl Fn(&str) -> bool) -> Vec<Alarm> {
+    let notify = &snapshot.notify;
+    let mut hang: Vec<(&view::Underway, usize)> = Vec::new();
+    for run in notify.running.iter().filter(|run| snapshot.ago(run.since) >= LONG && is_wanted(&run.of)) {
+        match hang.iter_mut().find(|(first, _)| first.program == run.program) {
+            Some((_, more)) => *more += 1,
+            None => hang.push((run, 0)),
+        }
+    }
+    let mut found = Vec::new();
+    for (run, more) in hang {
+        let view::Underway { of, event, program, pid, since } = run;
+        let since = span(snapshot.ago(*since));
+        let more = if more == 0 { String::new() } else { format!("; so do {more} more of it") };
+        let waiting = match notify.waiting {
+            0 => "it is left alone, and others run beside it: only what it was to do is missing".to_owned(),
+            1 => "it is left alone; another one waits for its turn".to_owned(),
+            count => format!("it is left alone; {count} others wait for their turn"),
+        };
+        found.push(
+            Alarm::new(
+                "notify-hangs",
+                format!("the notify program {program} of {of} ({event}) has been running for {since} and does not end (pid {pid}){more}"),
+            )
+            .why(waiting)
+            .cure(format!("see what it waits for (`ps -o pid,stat,wchan,args -g {pid}`), then end it: `kill {pid}`")),
+        );
+    }
+    found
 }
 
 /// That the last reload was refused.

@@ -1,6 +1,6 @@
 //! `vipctl explain`: why an instance is master, or why it is not, and what would change that.
 
-use super::alarms;
+use super::alarms::{self, Alarm};
 use super::clock;
 use super::paint::Paint;
 use super::status;
@@ -31,6 +31,11 @@ fn paragraph(snapshot: &Snapshot, instance: &Instance, paint: Paint) -> String {
             say("cure", &format!("{cure}."));
         }
     }
+    for alarm in notifications(snapshot, instance) {
+        say("wrong", &format!("{}.", alarm.what));
+        say("", &format!("{}.", alarm.why.unwrap_or_default()));
+        say("cure", &format!("{}.", alarm.cure.unwrap_or_default()));
+    }
     for line in formerly(snapshot, instance) {
         say("earlier", &format!("{line}."));
     }
@@ -56,6 +61,12 @@ fn paragraph(snapshot: &Snapshot, instance: &Instance, paint: Paint) -> String {
         say("outlook", &line);
     }
     out
+}
+
+/// What was started for this instance or its group and does not end.
+fn notifications(snapshot: &Snapshot, instance: &Instance) -> Vec<Alarm> {
+    let group = |of: &str| snapshot.groups.iter().any(|g| g.name == of && g.members.contains(&instance.name));
+    alarms::hanging(snapshot, |of| of == instance.name || group(of))
 }
 
 /// A BFD session, and who goes by it.

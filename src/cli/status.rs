@@ -78,6 +78,9 @@ fn chosen(snapshot: &Snapshot, instances: &[&Instance], whole: bool, paint: Pain
     if let Some(slept) = snapshot.slept.as_ref().filter(|slept| snapshot.ago(slept.until) < SLEPT_SHOWN) {
         out += &format!("{}\n\n", paint.careful(&format!("{}.", self::slept(snapshot, slept))));
     }
+    for alarm in alarms::of_notifications(snapshot) {
+        out += &format!("{} {}\n\n", paint.bad("notify:"), alarm.what);
+    }
     if instances.is_empty() {
         out += "No VRRP instance is configured.\n";
     } else {

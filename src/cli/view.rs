@@ -28,9 +28,40 @@ pub struct Snapshot {
     pub reload: Option<Reload>,
     /// Instances whose drain outlives a restart.
     pub drains_kept: Vec<String>,
+    pub notify: Notify,
     pub pid: u32,
     /// BFD sessions; `None` where their thread did not answer.
     pub bfd: Option<Sessions>,
+}
+
+/// Notify programs and FIFOs.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Notify {
+    /// Those that run, the one that began first at the front.
+    pub running: Vec<Underway>,
+    /// How many wait for their turn.
+    pub waiting: usize,
+    pub full_fifos: Vec<FullFifo>,
+}
+
+/// A notify program that runs: the twin of [`crate::observe::tally::Underway`].
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Underway {
+    pub of: String,
+    pub event: String,
+    pub program: String,
+    pub pid: i32,
+    pub since: u64,
+}
+
+/// A FIFO without room, and how many lines it did not take.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct FullFifo {
+    pub path: String,
+    pub lost: u64,
 }
 
 /// All BFD sessions.

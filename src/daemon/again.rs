@@ -13,6 +13,7 @@ use crate::kernel::privilege;
 use crate::kernel::programs::{Handle, Job, LeftBehind, Limit, Notice};
 use crate::observe::fifo::KeptFifo;
 use crate::observe::history::Moment;
+use crate::observe::tally::Underway;
 use crate::spec::{self, Exit, Run};
 use crate::vrrp::handover::Handover;
 use rustix::fs::MemfdFlags;
@@ -99,7 +100,7 @@ async fn say(programs: &Handle, program: &Path, args: &[&str], limit: Duration) 
         Ok((Some(Notice::NotRun(error)), _)) => {
             Err(format!("{name} cannot be started: {}", std::io::Error::from_raw_os_error(error)))
         }
-        Ok((Some(Notice::Started) | None, _)) => Err("the daemon is stopping".into()),
+        Ok((Some(Notice::Started(_)) | None, _)) => Err("the daemon is stopping".into()),
     }
 }
 
@@ -125,6 +126,9 @@ pub struct Will {
     /// Children stay children: a child that nobody waits for becomes a zombie.
     #[serde(default, deserialize_with = "handover::each")]
     pub programs: Vec<LeftBehind>,
+    /// What is known of notify programs among them.
+    #[serde(default, deserialize_with = "handover::each")]
+    pub notifies: Vec<Underway>,
     /// FIFOs stay open, so that their readers do not see an end.
     #[serde(default, deserialize_with = "handover::each")]
     pub fifos: Vec<KeptFifo>,

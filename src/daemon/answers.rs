@@ -73,6 +73,11 @@ pub(crate) fn status(view: &View, snapshot: &Snapshot, around: &Surroundings) ->
         fields.insert("bfd".into(), sessions_json(around.bfd.as_deref()));
         fields.insert("drains_kept".into(), around.drains_kept.clone().into());
         fields.insert("reload".into(), serde_json::to_value(&around.reload).unwrap_or_default());
+        let counts = view.tally.read();
+        let running: Vec<_> = counts.underway.values().collect();
+        let full = counts.full_fifos.iter().map(|(path, lost)| json!({ "path": path, "lost": lost }));
+        let full: Vec<Value> = full.collect();
+        fields.insert("notify".into(), json!({ "running": running, "waiting": counts.waiting, "full_fifos": full }));
     }
     let rows = status.get_mut("instances").and_then(|list| list.as_array_mut()).into_iter().flatten();
     let here: HashMap<IpAddr, Vec<&str>> = around.present.iter().fold(HashMap::new(), |mut map, (name, address)| {

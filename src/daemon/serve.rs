@@ -104,9 +104,11 @@ pub(super) fn serve(given: Given<'_>, runtime: &Runtime, programs: &mut Programs
         let _inside = runtime.enter();
         programs.adopt(&will.programs);
     }
+    let tally = Tally::default();
     // SAFETY: the program before us left these descriptors open for us, and nothing here has opened or taken them.
-    let fifos = unsafe { Fifos::inheriting(std::mem::take(&mut will.fifos)) };
+    let fifos = unsafe { Fifos::inheriting(std::mem::take(&mut will.fifos), tally.clone()) };
     let history = History::of(std::mem::take(&mut will.history));
+    let notifies = std::mem::take(&mut will.notifies);
     let inside = beside.enter();
     let engines = match Engines::start(given, will, &beside, &kernel, reports, &programs.handle()) {
         Ok(engines) => engines,
@@ -123,7 +125,6 @@ pub(super) fn serve(given: Given<'_>, runtime: &Runtime, programs: &mut Programs
     if let Some(place) = &options.metrics {
         metrics::start(place, options.metrics_names, ask.clone());
     }
-    let tally = Tally::default();
     let mut observers: Vec<Box<dyn Observer + Send>> = vec![
         Box::new(crate::observe::log::Log::default()),
         Box::new(Notifier),
@@ -158,6 +159,7 @@ pub(super) fn serve(given: Given<'_>, runtime: &Runtime, programs: &mut Programs
         mistakes,
         pid_file,
         drains,
+        notifies,
     });
     drop(inside);
     let (ended, services) = match begin(services, beside, options.no_respawn) {

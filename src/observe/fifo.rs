@@ -10,6 +10,7 @@ use super::Context;
 use super::Observer;
 use super::Wishes;
 use super::notify::{Told, deleted_word};
+use super::tally::Tally;
 use super::telling::Telling;
 use super::words;
 use crate::spec::{Fifo, Run, Spec};
@@ -29,6 +30,8 @@ pub struct Fifos {
     inherited: Vec<Pipe>,
     /// Effective priority is repeated after a reload (`fifo_write_vrrp_states_on_reload`).
     started: bool,
+    /// Which of them are full stands there.
+    tally: Tally,
 }
 
 /// A pipe that stays open while its daemon becomes another program.
@@ -59,11 +62,11 @@ impl Fifos {
     ///
     /// # Safety
     /// The descriptors in `kept` must belong to nobody else in this process.
-    pub unsafe fn inheriting(kept: Vec<KeptFifo>) -> Fifos {
+    pub unsafe fn inheriting(kept: Vec<KeptFifo>, tally: Tally) -> Fifos {
         // SAFETY: passed on to the caller.
         let take = |kept: KeptFifo| unsafe { Pipe::take(kept) };
         let inherited = kept.into_iter().filter_map(take).collect();
-        Fifos { pipes: Vec::new(), inherited, started: false }
+        Fifos { pipes: Vec::new(), inherited, started: false, tally }
     }
 
     /// The programs that read the pipes of `spec`, each with the path that it reads. One whose pipe could not be made has
@@ -95,7 +98,10 @@ impl Fifos {
     }
 
     fn close(&mut self) {
-        self.pipes.drain(..).for_each(Pipe::remove);
+        for pipe in self.pipes.drain(..) {
+            self.tally.fifo_line(&pipe.path.to_string_lossy(), 0);
+            pipe.remove();
+        }
     }
 
     fn write(&mut self, line: &str) {
@@ -105,8 +111,27 @@ impl Fifos {
     fn write_to(&mut self, line: &str, who: impl Fn(Hears) -> bool) {
         for pipe in self.pipes.iter_mut().filter(|pipe| who(pipe.hears)) {
             match pipe.file.write(line.as_bytes()) {
-                Ok(_) => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Ok(_) => {
+                    let lost = self.tally.fifo_line(&pipe.path.to_string_lossy(), 0);
+                    if lost > 0 {
+                        let lines = if lost == 1 { "line" } else { "lines" };
+                        tracing::info!(
+                            target: "vrrp",
+                            "notify fifo {} is read again; {lost} {lines} found no room and were lost",
+                            pipe.path.display()
+                        );
+                    }
+                }
+                // Once until there is room again.
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    if self.tally.fifo_line(&pipe.path.to_string_lossy(), 1) == 0 {
+                        tracing::warn!(
+                            target: "vrrp",
+                            "notify fifo {} is full: nobody reads it, and its lines are lost until somebody does",
+                            pipe.path.display()
+                        );
+                    }
+                }
                 Err(error) => {
                     tracing::warn!(target: "vrrp", "notify fifo {} write error: {}", pipe.path.display(), words::os(&error));
                 }

@@ -143,6 +143,10 @@ pub struct NotifyRun {
     pub run: Run,
     /// Appended to its arguments.
     pub arguments: Vec<String>,
+    /// The instance, group or server that it is about.
+    pub of: String,
+    /// What happened to that, in a word: `MASTER`, `UP`.
+    pub event: &'static str,
     /// It is killed after a second (STOP notifications); others may run as long as they like.
     pub limited: bool,
 }

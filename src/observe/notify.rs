@@ -102,7 +102,14 @@ impl Observer for Notifier {
             }
             Telling::HeardLower(id) => {
                 let program = cx.instance(id).and_then(|i| i.notify.master_rx_lower_pri.as_deref().cloned());
-                wishes.runs.extend(program.map(|run| NotifyRun { run, arguments: Vec::new(), limited: false }));
+                let (of, event) = (cx.name(id), "MASTER_RX_LOWER_PRI");
+                wishes.runs.extend(program.map(|run| NotifyRun {
+                    run,
+                    arguments: Vec::new(),
+                    of: of.into(),
+                    event,
+                    limited: false,
+                }));
             }
             Telling::Stopped(id) => instance_told(cx, id, Told::Stop, wishes),
             Telling::Deleted { name, was } => deleted(cx, name, was, wishes),
@@ -151,6 +158,7 @@ fn deleted(cx: &Context<'_>, name: &str, was: Role, wishes: &mut Wishes) {
 
 fn run(notify: &Notify, told: Told, arguments: [&str; 4], wishes: &mut Wishes) {
     let limited = told == Told::Stop;
+    let (of, event) = (arguments[1].to_owned(), told.word());
     let specific = match told {
         Told::Master => &notify.master,
         Told::Backup => &notify.backup,
@@ -159,10 +167,10 @@ fn run(notify: &Notify, told: Told, arguments: [&str; 4], wishes: &mut Wishes) {
         Told::Deleted => &notify.deleted,
     };
     if let Some(run) = specific.as_deref().cloned() {
-        wishes.runs.push(NotifyRun { run, arguments: Vec::new(), limited });
+        wishes.runs.push(NotifyRun { run, arguments: Vec::new(), of: of.clone(), event, limited });
     }
     if let Some(run) = notify.any.as_deref().cloned() {
         let arguments = arguments.iter().map(ToString::to_string).collect();
-        wishes.runs.push(NotifyRun { run, arguments, limited });
+        wishes.runs.push(NotifyRun { run, arguments, of, event, limited });
     }
 }

@@ -1,5 +1,5 @@
 //! What is counted outside of the engines: changes of state by the state entered, reloads, and how scripts, notify programs
-//! and mail fared. For metrics alone; nobody decides by it.
+//! and mail fared; and what is under way of notify programs and FIFOs. For metrics and the status alone; nobody decides by it.
 //!
 //! [`Tally`] is an observer and the handle by which others count: clones share it. It begins with the program, as counters
 //! do for Prometheus, and keeps nothing of instances and scripts that are no longer configured.
@@ -7,10 +7,25 @@
 use super::Context;
 use super::Observer;
 use super::Wishes;
-use crate::time::Interval;
+use crate::spec::Attempt;
+use crate::time::{Interval, Time};
 use crate::vrrp::io::Event;
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// A notify program that runs.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Underway {
+    /// The instance, group or server that it is about.
+    pub of: String,
+    /// What happened to that, in a word: `MASTER`, `UP`.
+    pub event: String,
+    /// Its file, without arguments.
+    pub program: String,
+    pub pid: i32,
+    pub since: Time,
+}
 
 /// The counts at one moment.
 #[derive(Clone, Debug, Default)]
@@ -26,6 +41,14 @@ pub struct Counts {
     pub in_force_unix_micros: u64,
     pub notifies: u64,
     pub notifies_failed: u64,
+    /// Notify programs that run, the one that began first at the front.
+    pub underway: BTreeMap<Attempt, Underway>,
+    /// Notify programs that wait for their turn.
+    pub waiting: usize,
+    /// FIFOs that are full, each with the lines that found no room since it was last written to.
+    pub full_fifos: BTreeMap<Box<str>, u64>,
+    /// Lines that found no room in a FIFO.
+    pub fifo_lines_lost: u64,
     pub mails: u64,
     pub mails_failed: u64,
 }
@@ -81,6 +104,45 @@ impl Tally {
     pub fn notified(&self, well: bool) {
         let mut counts = self.counts();
         *if well { &mut counts.notifies } else { &mut counts.notifies_failed } += 1;
+    }
+
+    /// A notify program waits for its turn.
+    pub fn notify_waits(&self) {
+        self.counts().waiting += 1;
+    }
+
+    /// One that waited runs, or was given up without having begun (`None`).
+    pub fn notify_began(&self, attempt: Attempt, underway: Option<Underway>) {
+        let mut counts = self.counts();
+        counts.waiting = counts.waiting.saturating_sub(1);
+        counts.underway.extend(underway.map(|underway| (attempt, underway)));
+    }
+
+    /// The program before this one of the process had it running.
+    pub fn notify_goes_on(&self, attempt: Attempt, underway: Underway) {
+        self.counts().underway.insert(attempt, underway);
+    }
+
+    /// It runs no more; what it was.
+    pub fn notify_ended(&self, attempt: Attempt) -> Option<Underway> {
+        self.counts().underway.remove(&attempt)
+    }
+
+    /// What is still running, for the program that this process becomes.
+    pub fn underway(&self) -> Vec<Underway> {
+        self.counts().underway.values().cloned().collect()
+    }
+
+    /// A line found no room in a FIFO, or it was written and `lost` is 0: how many were lost of this FIFO before it.
+    pub fn fifo_line(&self, path: &str, lost: u64) -> u64 {
+        let mut counts = self.counts();
+        counts.fifo_lines_lost += lost;
+        if lost == 0 {
+            return counts.full_fifos.remove(path).unwrap_or(0);
+        }
+        let before = counts.full_fifos.entry(path.into()).or_default();
+        *before += lost;
+        *before - lost
     }
 
     /// A mail was sent, or given up.

@@ -11,9 +11,11 @@ use std::sync::Arc;
 use vipd::balance::io::{DestinationTraffic, ServiceKey, ServiceTraffic, Stats, Traffic};
 use vipd::daemon::MetricsPlace;
 use vipd::observe::metrics::{Format, LATENESS_BOUNDS, Names, Process, Sources, text};
+use vipd::observe::tally::Underway;
 use vipd::observe::{Hub, Tally, Wishes, json};
 use vipd::spec::balance::Protocol;
-use vipd::spec::{InstanceId, Spec};
+use vipd::spec::{Attempt, InstanceId, Spec};
+use vipd::time::Interval;
 use vipd::vrrp::io::{Cause, Event, Input, Outcome, Role};
 use vipd::vrrp::snapshot::Snapshot;
 
@@ -48,6 +50,18 @@ impl Page {
         tally.notified(true);
         tally.notified(false);
         tally.mailed(false);
+        tally.notify_waits();
+        tally.notify_waits();
+        let underway = Underway {
+            of: "A".into(),
+            event: "MASTER".into(),
+            program: "/n".into(),
+            pid: 7,
+            since: now.before(Interval::from_secs(5)),
+        };
+        tally.notify_began(Attempt(1), Some(underway));
+        tally.fifo_line("/run/f", 1);
+        tally.fifo_line("/run/f", 1);
         for took in [250, 750] {
             tally.script("chk", vipd::time::Interval::from_millis(took));
         }
@@ -185,6 +199,10 @@ fn a_page_says_who_holds_what_and_since_when() {
     has("vipd_config_last_reload_success_timestamp_seconds 1795215445.229559");
     has("vipd_config_reloads_total{outcome=\"refused\"} 1");
     has("vipd_notify_runs_total{outcome=\"failed\"} 1");
+    has("vipd_notify_running 1");
+    has("vipd_notify_waiting 1");
+    has("vipd_notify_longest_seconds 5.000000");
+    has("vipd_notify_fifo_lines_lost_total 2");
     has("vipd_mails_total{outcome=\"failed\"} 1");
     has("vipd_script_duration_seconds_sum{script=\"chk\"} 1.000000");
     has("vipd_script_duration_seconds_count{script=\"chk\"} 2");

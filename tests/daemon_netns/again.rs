@@ -139,14 +139,24 @@ fn what_runs_beside_the_engine_goes_on_across_an_upgrade() {
     let mut watch = daemon.control();
     crate::ground::say(&mut watch, r#"{"request":"watch"}"#);
     crate::ground::hear(&mut watch);
+    // Which one runs is known to the next program as well.
+    let underway = || daemon.ask(r#"{"request":"status"}"#)["status"]["notify"]["running"].clone();
+    let known = underway();
+    let pid: i64 = lines("notified")[0].parse().unwrap();
+    assert_eq!(
+        (&known[0]["of"], &known[0]["event"], known[0]["pid"].as_i64()),
+        (&"A".into(), &"MASTER".into(), Some(pid))
+    );
     assert_eq!(daemon.ask(r#"{"request":"upgrade"}"#)["reply"], "done");
     daemon.wait_for("the next program to stand", || daemon.log_text().matches("Startup complete").count() == 2);
+    assert_eq!(underway(), known);
     // The check is made to end and started anew; the notification ends by itself; nobody is left unwaited for.
     let old: i32 = lines("checks")[0].parse().unwrap();
     daemon.wait_for("the old check to go", || !std::path::Path::new(&format!("/proc/{old}")).exists());
     daemon.wait_for("another check", || lines("checks").len() == 2);
     ground.write("go", "");
     daemon.wait_for("the notification to end", || lines("notified").len() == 2);
+    daemon.wait_for("its end to be heard", || underway() == serde_json::json!([]));
     daemon.wait_for("everybody to be reaped", || zombies(daemon.pid()) == 0);
     // Whoever reads the pipe has not seen its end; whoever scrapes or asks finds somebody.
     assert!(reader.try_wait().unwrap().is_none(), "the reader of the FIFO saw an end");

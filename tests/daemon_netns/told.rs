@@ -2,7 +2,8 @@
 
 use crate::ground::{Ground, hear, instance, ready, say};
 use inotify::{EventMask, Inotify, WatchMask};
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
 
 #[test]
 fn dumps_are_written_whole_and_seen_by_who_watches_the_exact_name() {
@@ -61,6 +62,36 @@ fn a_fifo_hears_every_change() {
     assert_eq!(daemon.stop().code(), Some(0));
     assert_eq!(lines.next().unwrap().unwrap(), "INSTANCE \"A\" STOP 200");
     assert!(fifo.exists(), "it was not the daemon that made it");
+}
+
+/// What its reader never learns of stands in the log and in the status, once, until there is room again.
+#[test]
+fn a_fifo_that_nobody_reads_is_told_of() {
+    if !ready() {
+        return;
+    }
+    let ground = Ground::new();
+    let fifo = ground.directory.join("fifo");
+    let globals = format!("global_defs {{\n notify_fifo {}\n script_user root\n}}\n", fifo.display());
+    ground.configure(&(globals + &instance("A", 1, "10.9.0.10/24")));
+    nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::from_bits_truncate(0o600)).unwrap();
+    let mut pipe =
+        std::fs::OpenOptions::new().read(true).write(true).custom_flags(libc::O_NONBLOCK).open(&fifo).unwrap();
+    while pipe.write(&[b'x'; 4096]).is_ok() {}
+    while pipe.write(b"x").is_ok() {}
+    let daemon = ground.start("");
+    daemon.wait_for_address(&ground, "10.9.0.10/24", true);
+    let full = || daemon.ask(r#"{"request":"status"}"#)["status"]["notify"]["full_fifos"].clone();
+    let lost = serde_json::json!([{ "path": fifo.display().to_string(), "lost": 2 }]);
+    daemon.wait_for("two lines to be lost", || full() == lost);
+    assert_eq!(daemon.log_text().matches("is full: nobody reads it").count(), 1, "{}", daemon.log_text());
+    let mut heap = [0; 1 << 17];
+    while pipe.read(&mut heap).is_ok() {}
+    assert_eq!(daemon.stop().code(), Some(0));
+    let read = pipe.read(&mut heap).unwrap();
+    assert_eq!(&heap[..read], b"INSTANCE \"A\" STOP 200\n");
+    let log = std::fs::read_to_string(ground.directory.join("log")).unwrap();
+    assert!(log.contains("is read again; 2 lines found no room and were lost"), "{log}");
 }
 
 /// Some write their log that way. keepalived 2.2.7 writes over what the file begins with.

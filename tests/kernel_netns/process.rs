@@ -71,7 +71,7 @@ impl Asker {
     async fn end(&mut self) -> (Attempt, Notice) {
         loop {
             let (attempt, notice) = self.notices.recv().await.unwrap();
-            if notice != Notice::Started {
+            if !matches!(notice, Notice::Started(_)) {
                 return (attempt, notice);
             }
         }
@@ -280,7 +280,7 @@ fn a_limit_counts_from_the_process() {
     if !ready("a_limit_counts_from_the_process") {
         return;
     }
-    run_with(Room { running: 1, waiting: 1 }, async |asker| {
+    run_with(Room { running: 1, waiting: 1, counts: None }, async |asker| {
         let first = asker.start(Job::new(shell("exec sleep 3")));
         let limit = Some(Limit { after: Duration::from_secs(2), then: PATIENCE });
         let second = asker.start(Job { limit, ..Job::new(shell("exec sleep 0.1")) });
@@ -320,7 +320,7 @@ fn there_is_room_for_so_many_and_the_others_take_turns() {
     let folder = Folder::new("room");
     let script = folder
         .script("one", "#!/bin/sh\ncd ${0%/*}\necho >> begun.$1\nuntil [ -e go ]; do sleep 0.02; done\nexit $1\n");
-    run_with(Room { running: 2, waiting: 3 }, async |asker| {
+    run_with(Room { running: 2, waiting: 3, counts: None }, async |asker| {
         let started: Vec<Attempt> = (1..=6).map(|n| asker.start_run(&exec(&script, &[&n.to_string()]), &[])).collect();
         // Of four that have to wait the first has no room.
         assert_eq!(asker.end().await, (started[2], Notice::NotRun(libc::EAGAIN)));
@@ -337,6 +337,24 @@ fn there_is_room_for_so_many_and_the_others_take_turns() {
         ended.sort_by_key(|(attempt, _)| *attempt);
         let expected = [(0, 1), (1, 2), (4, 5), (5, 6)].map(|(at, n)| (started[at], Notice::Exited(Exit::Code(n))));
         assert_eq!(ended, expected);
+    });
+}
+
+/// keepalived runs all of them beside each other, so one that hangs may not keep others back for ever.
+#[test]
+fn a_run_that_takes_long_takes_nobodys_turn() {
+    if !ready("a_run_that_takes_long") {
+        return;
+    }
+    let room = Room { running: 1, waiting: 4, counts: Some(Duration::from_millis(100)) };
+    run_with(room, async |asker| {
+        let hangs = asker.start(Job::new(shell("exec sleep 1000")));
+        for _ in 0..2 {
+            let next = asker.start(Job::new(shell("exit 3")));
+            assert_eq!(asker.end().await, (next, Notice::Exited(Exit::Code(3))));
+        }
+        asker.client.kill(hangs, KillSignal::Kill);
+        assert_eq!(asker.end().await, (hangs, Notice::Exited(Exit::Signal(9))));
     });
 }
 

@@ -82,6 +82,11 @@ pub fn what_it_says(case: &Case<'_>, found: &mut Vec<Finding>) {
                         )),
                 );
             }
+            for alarm in alarms::of_notifications(snapshot) {
+                let mut finding = Finding::new(Weight::Problem, alarm.kind, alarm.what);
+                (finding.why, finding.cure) = (alarm.why, alarm.cure);
+                found.push(finding);
+            }
             if let Some(what) = alarms::reload(snapshot) {
                 found.push(
                     Finding::new(Weight::Problem, "reload", what)

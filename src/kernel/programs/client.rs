@@ -43,8 +43,8 @@ pub struct Limit {
 /// What becomes of a run. The last one is [`Notice::NotRun`] or [`Notice::Exited`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Notice {
-    /// There is a process for it. It may hang yet in the exec of the program, or fail there, which is told.
-    Started,
+    /// There is a process for it, with this number. It may hang yet in the exec of the program, or fail there, which is told.
+    Started(i32),
     /// It could not be started: the kernel's error number.
     NotRun(i32),
     Exited(Exit),
@@ -56,11 +56,13 @@ pub enum Notice {
 pub struct Room {
     pub running: usize,
     pub waiting: usize,
+    /// A run that takes longer goes on, and no longer counts among those that run. `None`: each counts until it ends.
+    pub counts: Option<Duration>,
 }
 
 impl Room {
     /// For a client that has one run a check, and no more checks than its configuration.
-    pub const BY_CONFIGURATION: Room = Room { running: usize::MAX, waiting: usize::MAX };
+    pub const BY_CONFIGURATION: Room = Room { running: usize::MAX, waiting: usize::MAX, counts: None };
 }
 
 pub(super) type Tell = Arc<dyn Fn(Attempt, Notice) + Send + Sync>;
@@ -70,6 +72,7 @@ pub(super) enum Order {
     Client(u32, Room),
     Start { key: Key, job: Box<Job>, tell: Tell },
     Kill(Key, KillSignal),
+    TakeOver { key: Key, pid: i32, tell: Tell },
     Abandon(Key, Duration),
     AbandonAll(u32),
     Hurry,
@@ -121,7 +124,7 @@ impl Handle {
     pub fn once(&self, job: Job) -> Once {
         let (tell, told) = mpsc::unbounded_channel();
         let client = self.client(Room::BY_CONFIGURATION, move |_, notice| {
-            if notice != Notice::Started {
+            if !matches!(notice, Notice::Started(_)) {
                 let _ = tell.send(notice);
             }
         });
@@ -173,6 +176,12 @@ impl Client {
     /// Starts a program. `attempt` must be new among this client's.
     pub fn start(&self, attempt: Attempt, job: Job) {
         let _ = self.orders.send(Order::Start { key: (self.id, attempt), job: Box::new(job), tell: self.tell.clone() });
+    }
+
+    /// A program that the program before this one started, and left running, is a run of this client's: its end is told.
+    /// One that has ended meanwhile is told of as [`Exit::NotRun`].
+    pub fn take_over(&self, attempt: Attempt, pid: i32) {
+        let _ = self.orders.send(Order::TakeOver { key: (self.id, attempt), pid, tell: self.tell.clone() });
     }
 
     /// Signals a run, whose end is still told; nothing if it has ended.

@@ -1,9 +1,10 @@
 //! What goes on while the daemon becomes another program, and how that one takes it on.
 
+use super::client::{Key, Tell};
 use super::ladder::PATIENCE;
-use super::{Programs, Running};
+use super::{Notice, Programs, Running};
 use crate::kernel::process::{self, Whom};
-use crate::spec::Attempt;
+use crate::spec::{Attempt, Exit};
 use crate::vrrp::io::KillSignal;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -53,6 +54,7 @@ impl Programs {
                 limited: false,
                 signalled: *told,
                 error: None,
+                counted: false,
             };
             let id = self.enter(run, ended, None);
             if *doomed {
@@ -65,5 +67,17 @@ impl Programs {
         }
         // Who ended while nobody was there to see it.
         self.reap_others();
+    }
+
+    /// See [`Client::take_over`](super::Client::take_over).
+    pub(super) fn take_over(&mut self, key: Key, pid: i32, tell: Tell) {
+        let id = self.by_pid.get(&pid).copied();
+        match id.and_then(|id| Some((id, self.running.get_mut(&id).filter(|run| run.client.is_none())?))) {
+            Some((id, run)) => {
+                (run.client, run.attempt, run.tell) = (Some(key.0), key.1, Some(tell));
+                self.by_key.insert(key, id);
+            }
+            None => tell(key.1, Notice::Exited(Exit::NotRun)),
+        }
     }
 }

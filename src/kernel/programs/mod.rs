@@ -24,7 +24,7 @@ pub use inherited::LeftBehind;
 pub use ladder::PATIENCE;
 use ladder::{Ladder, number};
 use queue::{Queue, Waiting};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
@@ -58,6 +58,8 @@ struct Running {
     signalled: bool,
     /// Why it could not be executed.
     error: Option<i32>,
+    /// It counts among those of its client that run.
+    counted: bool,
 }
 
 /// What the watcher of a run has seen.
@@ -77,6 +79,8 @@ pub struct Programs {
     by_pid: HashMap<i32, RunId>,
     ladder: Ladder,
     queue: Queue,
+    /// When a run no longer counts among those of its client ([`Room::counts`]).
+    uncounted: BTreeSet<(Instant, RunId)>,
     settled: Vec<oneshot::Sender<()>>,
     /// Children that are nobody's run are reaped as well.
     all: bool,
@@ -103,6 +107,7 @@ impl Programs {
             by_pid: HashMap::new(),
             ladder: Ladder::default(),
             queue: Queue::default(),
+            uncounted: BTreeSet::new(),
             settled: Vec::new(),
             all: false,
             handle: Handle { orders, clients: Arc::default() },
@@ -130,7 +135,8 @@ impl Programs {
 
     /// Deals with one thing that happens to the programs. Cancel-safe.
     pub async fn attend(&mut self) {
-        let next = [self.ladder.first(), self.queue.supply_at()].into_iter().flatten().min();
+        let uncounted = self.uncounted.first().map(|(at, _)| *at);
+        let next = [self.ladder.first(), self.queue.supply_at(), uncounted].into_iter().flatten().min();
         let alarm = async {
             match next {
                 Some(at) => sleep_until(at).await,
@@ -171,6 +177,7 @@ impl Programs {
                     }
                 }
             },
+            Order::TakeOver { key, pid, tell } => self.take_over(key, pid, tell),
             Order::Abandon(key, patience) => match self.by_key.get(&key) {
                 Some(id) => self.abandon(*id, patience),
                 None => drop(self.queue.remove(key)),
@@ -203,7 +210,7 @@ impl Programs {
         let stderr = job.stderr.as_ref().map(AsFd::as_fd);
         match process::start(&mut self.outfit, &job.run, &job.extra, stderr) {
             Ok(Child { pid, ended, executed }) => {
-                tell(key.1, Notice::Started);
+                tell(key.1, Notice::Started(pid));
                 // The reader of what it says sees its end.
                 job.stderr = None;
                 // From the process on, as keepalived counts: what waited for its turn has run for no longer than others.
@@ -221,10 +228,12 @@ impl Programs {
                     limited: job.limit.is_some(),
                     signalled: false,
                     error: None,
+                    counted: true,
                 };
                 let id = self.enter(run, ended, Some(executed));
                 self.by_key.insert(key, id);
                 self.queue.began(key.0);
+                self.uncounted.extend(self.queue.counts(key.0).map(|counts| (Instant::now() + counts, id)));
                 if let Some(run) = self.running.get_mut(&id) {
                     self.ladder.set(id, run, limit);
                 }
@@ -245,6 +254,15 @@ impl Programs {
         let now = Instant::now();
         if self.queue.is_supplied(now) {
             self.start_waiting();
+        }
+        while let Some((_, id)) = self.uncounted.first().copied().filter(|(at, _)| *at <= now) {
+            self.uncounted.pop_first();
+            let client =
+                self.running.get_mut(&id).and_then(|run| run.client.filter(|_| std::mem::take(&mut run.counted)));
+            if let Some(client) = client {
+                self.queue.ended(client);
+                self.start_waiting();
+            }
         }
         self.climb(now);
     }
@@ -289,7 +307,9 @@ impl Programs {
         self.by_pid.remove(&run.pid);
         if let Some(client) = run.client {
             self.by_key.remove(&(client, run.attempt));
-            self.queue.ended(client);
+            if run.counted {
+                self.queue.ended(client);
+            }
         }
         if let Some(tell) = run.tell {
             tell(run.attempt, run.error.map_or(Notice::Exited(exit), Notice::NotRun));

@@ -38,6 +38,11 @@ impl Queue {
         self.rooms.get(&client).copied().unwrap_or(Room::BY_CONFIGURATION)
     }
 
+    /// For how long a run of this client's counts among those that run.
+    pub(super) fn counts(&self, client: u32) -> Option<Duration> {
+        self.room(client).counts
+    }
+
     fn is_full(&self, client: u32) -> bool {
         self.at_once.get(&client).copied().unwrap_or(0) >= self.room(client).running
     }
@@ -135,7 +140,7 @@ mod tests {
     fn what_finds_no_room_is_told_and_the_others_keep_their_order() {
         let told = Arc::default();
         let mut queue = Queue::default();
-        queue.set_room(1, Room { running: 1, waiting: 2 });
+        queue.set_room(1, Room { running: 1, waiting: 2, counts: None });
         assert_eq!(number(queue.ask(asked(1, 1, &told))), Some(1));
         queue.began(1);
         for late in 2..=4 {

@@ -236,7 +236,12 @@ pub fn run(event: &Event) -> Option<NotifyRun> {
         (Subject::Service(service), true) => &service.quorum_up,
         (Subject::Service(service), false) => &service.quorum_down,
     };
-    program.clone().map(|run| NotifyRun { run, arguments: Vec::new(), limited: occasion == Occasion::Stopped })
+    let of = match subject {
+        Subject::Server(server) => format!("{} of {}", server.text, server.service.text),
+        Subject::Service(service) => service.text.to_string(),
+    };
+    let limited = occasion == Occasion::Stopped;
+    program.clone().map(|run| NotifyRun { run, arguments: Vec::new(), of, event: state(up), limited })
 }
 
 fn state(up: bool) -> &'static str {

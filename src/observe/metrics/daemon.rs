@@ -3,6 +3,7 @@
 
 use super::page::{Labels, Micros, Page};
 use super::{Process, Sources};
+use crate::time::Time;
 
 pub(super) fn about(page: &mut Page, sources: &Sources<'_>) {
     page.info("vipd_build_info", "Version of the daemon, and the router_id of its configuration.");
@@ -10,7 +11,7 @@ pub(super) fn about(page: &mut Page, sources: &Sources<'_>) {
     page.sample(&Labels::new(&[("version", &env!("CARGO_PKG_VERSION")), ("router_id", router)]), 1);
 }
 
-pub(super) fn families(page: &mut Page, process: &Process) {
+pub(super) fn families(page: &mut Page, process: &Process, now: Time) {
     let counts = &process.counts;
     page.gauge(
         "vipd_config_last_reload_successful",
@@ -30,6 +31,21 @@ pub(super) fn families(page: &mut Page, process: &Process) {
         "Notify programs that have ended, by outcome; failed: not started, another exit code than 0, or a signal.",
     );
     outcomes(page, counts.notifies, counts.notifies_failed);
+    page.gauge("vipd_notify_running", "Notify programs that run at present.");
+    page.only(Some(counts.underway.len()));
+    page.gauge("vipd_notify_waiting", "Notify programs that wait until others have ended.");
+    page.only(Some(counts.waiting));
+    let oldest = counts.underway.values().map(|one| one.since).min();
+    page.gauge(
+        "vipd_notify_longest_seconds",
+        "For how long the notify program that began first has been running; 0: none runs.",
+    );
+    page.only(Some(Micros(oldest.map_or(0, |since| now.since(since).as_micros()))));
+    page.counter(
+        "vipd_notify_fifo_lines_lost_total",
+        "Lines that found no room in a notify FIFO, which nobody reads then.",
+    );
+    page.only(Some(counts.fifo_lines_lost));
     page.counter("vipd_mails_total", "Mails about changes of state, by outcome; failed: the server did not take it.");
     outcomes(page, counts.mails, counts.mails_failed);
     page.counter("vipd_log_lines_lost_total", "Log lines that did not fit into the queue.");

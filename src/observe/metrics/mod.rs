@@ -142,7 +142,7 @@ pub fn text(sources: &Sources<'_>, names: Names, format: Format) -> String {
     if names != Names::Exporters {
         daemon::about(&mut page, sources);
         vrrp::families(&mut page, sources);
-        daemon::families(&mut page, sources.process);
+        daemon::families(&mut page, sources.process, sources.snapshot.now);
         if let Some(sessions) = sources.sessions.filter(|sessions| !sessions.sessions.is_empty()) {
             bfd::families(&mut page, sessions, &sources.process.bfd);
         }

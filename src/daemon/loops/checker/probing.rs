@@ -78,7 +78,7 @@ impl Probing {
         let programs = programs.client(Room::BY_CONFIGURATION, move |attempt, notice| {
             let mut runs = known.lock().unwrap_or_else(PoisonError::into_inner);
             let finding = match (notice, runs.get(&attempt)) {
-                (Notice::Started, _) | (_, None) => return,
+                (Notice::Started(_), _) | (_, None) => return,
                 // This machine's shortage says nothing about the server.
                 (Notice::NotRun(error), Some(_)) if is_shortage(&std::io::Error::from_raw_os_error(error)) => {
                     Finding::NotMade(error)

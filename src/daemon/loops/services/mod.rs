@@ -28,6 +28,7 @@ use crate::daemon::trackers::Trackers;
 use crate::kernel::aside::Writer;
 use crate::kernel::clock;
 use crate::kernel::programs::Handle;
+use crate::observe::tally::Underway;
 use crate::observe::{self, History, Hub, Tally, Wishes, json};
 use crate::vrrp::handover::Handover;
 use crate::vrrp::io::{Event, Role};
@@ -84,6 +85,8 @@ pub struct Setup {
     pub pid_file: PathBuf,
     /// Drains that outlive the process.
     pub drains: Drains,
+    /// Notify programs that the program before this one of the process left running.
+    pub notifies: Vec<Underway>,
 }
 
 /// Observers, reloads, mail and what is asked over the control socket.
@@ -154,9 +157,13 @@ enum Phase {
 }
 
 impl Services {
-    pub(crate) fn new(parts: Setup) -> Services {
+    pub(crate) fn new(mut parts: Setup) -> Services {
         Services {
-            notifications: Notifications::new(parts.programs.clone(), parts.tally.clone()),
+            notifications: Notifications::new(
+                parts.programs.clone(),
+                parts.tally.clone(),
+                std::mem::take(&mut parts.notifies),
+            ),
             mails: Mails::new(parts.tally.clone()),
             parts,
             watchers: Vec::new(),

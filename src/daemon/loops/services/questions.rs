@@ -369,7 +369,8 @@ impl Services {
     pub fn belongings(&mut self, balance: Option<Box<crate::balance::Handover>>) -> Will {
         let history = self.parts.history.record();
         let fifos = self.parts.hub.hand_over();
-        Will { version: handover::VERSION, handover: None, balance, programs: Vec::new(), fifos, history, bfd: None }
+        let notifies = self.parts.tally.underway();
+        Will { version: handover::VERSION, balance, notifies, fifos, history, ..Will::default() }
     }
 
     /// What the bfd thread leaves, which ends by that.

@@ -199,7 +199,7 @@ impl Driver {
 
     fn program(&mut self, attempt: Attempt, notice: Notice, now: Time) {
         let exit = match notice {
-            Notice::Started => {
+            Notice::Started(_) => {
                 self.scripts.insert(attempt, now);
                 return self.engine.handle(Input::ScriptStarted { attempt }, now);
             }
