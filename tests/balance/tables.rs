@@ -225,6 +225,11 @@ fn settings_of_the_kernel_are_set_and_put_back() {
     bench.reload(&text("lvs_flush\n lvs_timeouts udp 9"));
     bench.reload(&text(""));
     assert_eq!(bench.done(), ["timeouts Some(None)", "timeouts None"], "a reload never flushes");
+    // keepalived sets them without a service that can be used as well, and leaves them behind then.
+    let mut bench = Bench::new("global_defs {\n lvs_timeouts tcp 7200\n }\nvirtual_server 10.0.0.1x 80 {\n }");
+    assert_eq!(bench.done(), ["timeouts Some(Some(7200))"]);
+    bench.tell(Input::Command(vipd::balance::io::Command::Stop { keep: false }));
+    assert_eq!(bench.done(), ["timeouts None"]);
 }
 
 #[test]
