@@ -123,6 +123,8 @@ pub fn heard(error: &io::Error) -> Heard<'static> {
 
 fn of_code(code: i32) -> Heard<'static> {
     match code {
+        // A queue of this machine is full, or its memory: no packet has left.
+        libc::EAGAIN | libc::ENOBUFS | libc::ENOMEM => Heard::Failed(Failure::Local(code)),
         libc::ETIMEDOUT => Heard::TimedOut,
         libc::ECONNREFUSED => Heard::Failed(Failure::Refused),
         libc::ECONNRESET | libc::ECONNABORTED | libc::EPIPE => Heard::Failed(Failure::Reset),
@@ -155,4 +157,26 @@ pub fn unreachable(socket: &impl AsFd) -> io::Result<Option<Heard<'static>>> {
         }
     }
     Ok(None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A device whose queue is full lets a datagram fall with ENOBUFS, a socket whose buffer is full with EAGAIN: the server
+    /// was not asked. What a firewall refuses (EPERM) is as bad as a way that is not there, as for keepalived.
+    #[test]
+    fn a_shortage_of_this_machine_is_no_fault_of_the_server() {
+        let failure = |code| match heard(&io::Error::from_raw_os_error(code)) {
+            Heard::Failed(failure) => failure,
+            other => panic!("{code}: {other:?}"),
+        };
+        for code in [libc::EAGAIN, libc::ENOBUFS, libc::ENOMEM] {
+            assert_eq!(failure(code), Failure::Local(code));
+        }
+        for code in [libc::EPERM, libc::EHOSTUNREACH, libc::ENETUNREACH] {
+            assert_eq!(failure(code), Failure::Unreachable(code));
+        }
+        assert_eq!(failure(libc::ECONNREFUSED), Failure::Refused);
+    }
 }
