@@ -4,7 +4,7 @@
 //! A rule either repairs, with a complaint, or ends everything: then the configuration cannot be run. Rules about its
 //! interface and the other routers are in `reach`, those about what it owns in `owned`.
 
-use super::owned::{addresses, announcements, virtual_link};
+use super::owned::{Announcing, addresses, announcements, virtual_link};
 use super::reach::{fits_interface, transport, without_peers};
 use crate::config::line::address::{Seal, most_addresses};
 use crate::config::report::{Class, Diagnostic};
@@ -25,6 +25,8 @@ pub struct Surroundings<'a> {
     /// The sync group's `notify_priority_changes`.
     pub group_priority_changes: Option<bool>,
     pub notify: &'a mut Notify,
+    /// What global_defs say of announcements.
+    pub announcing: &'a Announcing,
     /// `nftables` is needed although nobody asked for it.
     pub firewall: &'a mut bool,
 }
@@ -103,7 +105,7 @@ pub fn complete(own: &mut Named<Instance>, around: Surroundings<'_>, cx: &mut Cx
     let accept = accepts(own, owner, version, strict, cx);
     *around.firewall |= !accept || own.settings.vmac.is_some();
     let transport = transport(own, family, cx);
-    let garp = announcements(own, strict, cx);
+    let garp = announcements(own, around.announcing, strict, cx);
     let (lower_prio_no_advert, higher_prio_send_advert) = other_masters(own, strict, cx);
     let owner_ignore_adverts = owner_ignores(own, owner, strict, cx);
 

@@ -19,6 +19,7 @@ use super::top::Top;
 use crate::config::resolve::clashes::clashes;
 use crate::config::resolve::daemon::daemon;
 use crate::config::resolve::instance::{Surroundings, complete, has_the_least};
+use crate::config::resolve::owned::Announcing;
 use crate::config::resolve::ties::Trackers;
 use crate::config::resolve::unfit::unfit_addresses;
 use crate::config::table::block::{Cx, ENDS_AROUND};
@@ -84,11 +85,11 @@ pub fn resolve(mut top: Top, cx: &mut Cx<'_>) -> Option<Spec> {
             return None;
         }
     }
-    let ids: FxHashMap<Box<str>, InstanceId> =
-        top.instances.iter().enumerate().map(|(at, own)| (own.name.clone(), InstanceId(at as u32))).collect();
+    let ids = ids(&top);
     let membership = groups(&mut top, &ids, group_notifies, &mut spec, cx);
 
     unfit_addresses(&top, cx);
+    let announcing = Announcing::of(&cx.global);
     let mut firewall = false;
     spec.instances.reserve(top.instances.len());
     for (at, own) in top.instances.iter_mut().enumerate() {
@@ -98,6 +99,7 @@ pub fn resolve(mut top: Top, cx: &mut Cx<'_>) -> Option<Spec> {
             group,
             group_priority_changes: block.and_then(|b| b.settings.notify_priority_changes.value()),
             notify: notifies.get_mut(at)?,
+            announcing: &announcing,
             firewall: &mut firewall,
         };
         let mut instance = complete(own, around, cx)?;
@@ -281,6 +283,14 @@ fn process(block: &Named<ProcessBlock>, weight: Weight) -> ProcessSpec {
         terminate_delay: s.terminate_delay(),
         fork_delay: s.fork_delay(),
     }
+}
+
+/// The instances by their names, where groups name any.
+fn ids(top: &Top) -> FxHashMap<Box<str>, InstanceId> {
+    if top.sync_groups.is_empty() && top.track_groups.is_empty() {
+        return FxHashMap::default();
+    }
+    top.instances.iter().enumerate().map(|(at, own)| (own.name.clone(), InstanceId(at as u32))).collect()
 }
 
 /// Which instance is in which group, and which block each group came from.

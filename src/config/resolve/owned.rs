@@ -39,10 +39,9 @@ impl Announcing {
     }
 }
 
-/// What an instance says of announcements, and what global_defs say for it.
-pub fn announcements(own: &Named<Instance>, strict: bool, cx: &mut Cx<'_>) -> Garp {
+/// What an instance says of announcements, and what global_defs say for `all`.
+pub fn announcements(own: &Named<Instance>, all: &Announcing, strict: bool, cx: &mut Cx<'_>) -> Garp {
     let (settings, global) = (&own.settings, &cx.global);
-    let all = Announcing::of(global);
     let seconds = |s: u32| Interval::from_secs(u64::from(s));
     let mut garp = Garp {
         repeat: settings.garp_repeat.or(all.repeat),
@@ -62,10 +61,10 @@ pub fn announcements(own: &Named<Instance>, strict: bool, cx: &mut Cx<'_>) -> Ga
         }
     }
     let vmac_addresses = |a: &VirtualAddress| a.use_vmac || settings.vmac_addr.is_some();
-    let all = settings.addresses.advertised.iter().chain(&settings.addresses.excluded);
+    let addresses = settings.addresses.advertised.iter().chain(&settings.addresses.excluded);
     let elsewhere = |a: &VirtualAddress| a.interface.is_some() && a.interface != settings.interface.value();
     let (mut extra_vmac, mut extra_link) = (false, false);
-    for (address, _) in all {
+    for (address, _) in addresses {
         let other = elsewhere(address) || own.settings.family.is_some_and(|f| f != Family::of(&address.address));
         extra_vmac |= other && vmac_addresses(address);
         extra_link |= elsewhere(address);
@@ -105,8 +104,6 @@ pub fn virtual_link(
     fault: &mut Option<Box<str>>,
     cx: &mut Cx<'_>,
 ) -> (Option<VirtualLink>, bool, bool) {
-    let prefix: Box<str> = cx.global.vmac_prefix();
-
     let mut base = own.settings.xmit_base;
     let mut promote = own.settings.promote_secondaries;
     let link = if let Some(line) = &own.settings.ipvlan {
@@ -131,7 +128,7 @@ pub fn virtual_link(
             }
             _ => {}
         }
-        let mode = line.mode.unwrap_or_default();
+        let (prefix, mode) = (cx.global.vmac_prefix(), line.mode.unwrap_or_default());
         Some(VirtualLink::Ipvlan { name: line.name.value(), prefix, address: line.address, mode, group: line.group })
     } else if let Some(line) = &own.settings.vmac {
         if let Some(set) = base.take_if(|_| strict) {
@@ -149,7 +146,7 @@ pub fn virtual_link(
             Some(([a, b, c, d, e, _], true)) => [a, b, c, d, e, vrid.get()],
             None => [0, 0, 0x5e, 0, kind, vrid.get()],
         };
-        let (netlink_notify, group) = (line.netlink_notify, line.group);
+        let (prefix, netlink_notify, group) = (cx.global.vmac_prefix(), line.netlink_notify, line.group);
         Some(VirtualLink::Vmac { name: line.name.value(), prefix, mac, netlink_notify, group })
     } else {
         None
