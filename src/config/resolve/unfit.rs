@@ -15,8 +15,7 @@ use std::net::{IpAddr, Ipv4Addr};
 /// Warns of each virtual address of the instances that cannot serve, before the blocks are taken apart.
 pub fn unfit_addresses(top: &Top, cx: &mut Cx<'_>) {
     let fixed: FxHashSet<IpAddr> = top.static_addresses.iter().map(|address| address.address).collect();
-    // Who lists an address of an interface: the same one elsewhere may be another network's.
-    let mut holders: FxHashMap<(IpAddr, Option<&IfName>), (usize, Span)> = FxHashMap::default();
+    let mut holders = Holders::of(top);
     for (at, own) in top.instances.iter().enumerate() {
         own_peer(own, cx);
         let collected = &own.settings.addresses;
@@ -29,7 +28,7 @@ pub fn unfit_addresses(top: &Top, cx: &mut Cx<'_>) {
                 let message = format!("{}: {ip} is in static_ipaddress too, so every server holds it", own.name);
                 cx.push(Diagnostic::new(Class::Unfit, *span, message).help("keep it in one of the two places"));
             } else {
-                let &mut (first, there) = holders.entry((ip, interface)).or_insert((at, *span));
+                let (first, there) = holders.first(ip, interface, (at, *span));
                 let Some(other) = top.instances.get(first).filter(|other| !together(top, &other.name, &own.name))
                 else {
                     continue;
@@ -42,6 +41,34 @@ pub fn unfit_addresses(top: &Top, cx: &mut Cx<'_>) {
                 cx.push(complaint.help("give it to one of the two, or put both into one sync group"));
             }
         }
+    }
+}
+
+/// An instance and its line.
+type Listed = (usize, Span);
+
+/// Who lists an address of an interface: the same one elsewhere may be another network's.
+struct Holders<'a> {
+    /// The first one of each address, with its interface. Nearly all addresses are listed once, and there may be tens of
+    /// thousands.
+    first: FxHashMap<IpAddr, (Option<&'a IfName>, Listed)>,
+    elsewhere: FxHashMap<(IpAddr, Option<&'a IfName>), Listed>,
+}
+
+impl<'a> Holders<'a> {
+    /// With room for all of them.
+    fn of(top: &Top) -> Self {
+        let listed = top.instances.iter().map(|own| &own.settings.addresses);
+        let count = listed.map(|listed| listed.advertised.len() + listed.excluded.len()).sum();
+        Holders {
+            first: FxHashMap::with_capacity_and_hasher(count, Default::default()),
+            elsewhere: FxHashMap::default(),
+        }
+    }
+    /// Who listed the address first, which may be `own`.
+    fn first(&mut self, address: IpAddr, interface: Option<&'a IfName>, own: Listed) -> Listed {
+        let (there, first) = *self.first.entry(address).or_insert((interface, own));
+        if there == interface { first } else { *self.elsewhere.entry((address, interface)).or_insert(own) }
     }
 }
 
