@@ -234,8 +234,19 @@ pub fn read_block<B: Block>(block: &mut B, nodes: &[Node<'_>], cx: &mut Cx<'_>) 
 const ADDING: [&str; 5] =
     ["vrrp_rx_bufs_policy", "vrrp_garp_extra_if", "vrrp_vmac_garp_intvl", "garp_extra_if", "vmac_garp_intvl"];
 
+/// So many lines are compared with each other faster than a table of them is made.
+const FEW_LINES: usize = 16;
+
+fn repeats_a_keyword(nodes: &[Node<'_>]) -> bool {
+    let mut before = nodes.iter().enumerate().filter_map(|(at, node)| Some((node, nodes.get(..at)?)));
+    before.any(|(node, before)| before.iter().any(|other| other.keyword.text == node.keyword.text))
+}
+
 /// Names the lines of a block whose keyword stands there once more and then with another value, which holds.
 fn overridden<B: Block>(nodes: &[Node<'_>], cx: &mut Cx<'_>) {
+    if nodes.len() <= FEW_LINES && !repeats_a_keyword(nodes) {
+        return;
+    }
     let mut later: FxHashMap<&str, &Node<'_>> = FxHashMap::default();
     for node in nodes.iter().rev().filter(|node| !node.stray) {
         if node.body.is_some() {
