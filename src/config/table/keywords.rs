@@ -133,7 +133,7 @@ impl Schema for Language {
         crate::config::top::are_strangers(one, other)
     }
     fn shape(&self, block: &str, keyword: &str) -> Shape {
-        type Shapes = FxHashMap<&'static str, FxHashMap<&'static str, Shape>>;
+        type Shapes = FxHashMap<(&'static str, &'static str), Shape>;
         static SHAPES: OnceLock<Shapes> = OnceLock::new();
         let shapes = SHAPES.get_or_init(|| {
             let mut shapes = Shapes::default();
@@ -143,11 +143,11 @@ impl Schema for Language {
                     Body::List => Shape::List,
                     Body::Block(path) => Shape::Block(path),
                 };
-                shapes.entry(k.block).or_default().insert(k.keyword, shape);
+                shapes.insert((k.block, k.keyword), shape);
             }
             shapes
         });
-        shapes.get(block).and_then(|b| b.get(keyword)).copied().unwrap_or(Shape::Unknown)
+        shapes.get(&(block, keyword)).copied().unwrap_or(Shape::Unknown)
     }
 }
 

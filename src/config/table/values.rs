@@ -381,7 +381,8 @@ pub fn ip_address(word: &str) -> Option<IpAddr> {
 /// An address without what may stand behind it: keepalived cuts a prefix length and the end of a range off before it reads one
 /// in most places.
 pub fn without_range(word: &str) -> &str {
-    word.split(['-', '/']).next().unwrap_or(word)
+    let end = word.bytes().position(|byte| matches!(byte, b'-' | b'/'));
+    end.and_then(|end| word.get(..end)).unwrap_or(word)
 }
 
 /// The note for a word from which [`without_range`] cut something off. keepalived takes it without a word.

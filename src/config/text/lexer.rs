@@ -30,31 +30,33 @@ pub fn words<'s>(line: &'s str, base: u32, found: &mut Vec<Word<'s>>) -> Option<
         end: base.saturating_add(to as u32),
     };
     let bytes = line.as_bytes();
-    // Bytes will do: whatever ends a word is ASCII.
-    let find = |from: usize, ends: fn(u8) -> bool| {
-        let rest = bytes.get(from..).unwrap_or_default();
-        rest.iter().position(|byte| ends(*byte)).map_or(bytes.len(), |at| from + at)
-    };
     let mut end = 0;
     loop {
-        let start = find(end, |byte| !is_space(char::from(byte)));
+        let start = find(bytes, end, |byte| !is_space(char::from(byte)));
         let quoted = match bytes.get(start) {
             None => return None,
             Some(byte) => *byte == b'"',
         };
         let text = if quoted {
-            let close = find(start + 1, |byte| byte == b'"');
+            let close = find(bytes, start + 1, |byte| byte == b'"');
             if close == bytes.len() {
                 return Some(span(start, close));
             }
             end = close + 1;
             start + 1..close
         } else {
-            end = find(start, |byte| is_space(char::from(byte)) || byte == b'"');
+            end = find(bytes, start, |byte| is_space(char::from(byte)) || byte == b'"');
             start..end
         };
         found.push(Word { text: line.get(text).unwrap_or_default(), span: span(start, end), quoted });
     }
+}
+
+/// The first byte from `from` on of which `ends` is true, or the end. Bytes will do: whatever ends a word is ASCII.
+#[inline]
+fn find(bytes: &[u8], from: usize, ends: impl Fn(u8) -> bool) -> usize {
+    let rest = bytes.get(from..).unwrap_or_default();
+    rest.iter().position(|byte| ends(*byte)).map_or(bytes.len(), |at| from + at)
 }
 
 /// What is wrong in a line read with the shell-like rules.

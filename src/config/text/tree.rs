@@ -298,11 +298,9 @@ impl<'s> Builder<'s, '_> {
             self.report_quote(quote, diagnostics);
         }
         let shape = block.map_or(Shape::Leaf, |block| self.schema.shape(block, keyword.text));
-        let raw_start = (keyword.span.end - whole.start) as usize;
-        let raw = line.get(raw_start..).unwrap_or("").trim_matches(lexer::is_space);
-        let raw_at = (line.len() - line.get(raw_start..).unwrap_or("").trim_start_matches(lexer::is_space).len())
-            as u32
-            + whole.start;
+        let behind = line.get((keyword.span.end - whole.start) as usize..).unwrap_or("");
+        let behind = behind.trim_start_matches(lexer::is_space);
+        let (raw, raw_at) = (behind.trim_end_matches(lexer::is_space), whole.end - behind.len() as u32);
         let end = args.last().map_or(keyword.span.end, |word| word.span.end);
         let outside = shape == Shape::Unknown && self.is_robbed_of(keyword, diagnostics);
         let node = Node {
