@@ -16,6 +16,7 @@ mod define;
 mod include;
 mod line;
 mod physical;
+mod pieces;
 mod sequence;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -28,6 +29,8 @@ pub(crate) use define::{BUILTINS, definition, used};
 use define::{Collecting, Definition, Random, Substituted, Value};
 use include::Checks;
 use line::{Line, decomment, is_blank};
+pub(crate) use pieces::Pieces;
+use pieces::{Bounds, split};
 use sequence::{Fault, Rounds};
 
 /// What the text may depend on beside files. Nothing else: the same environment gives the same text.
@@ -49,6 +52,8 @@ pub struct TextEnv {
 #[derive(Clone, Debug, Default)]
 pub struct Text {
     buffer: String,
+    /// Where its pieces stand in it.
+    bounds: Vec<Bounds>,
     /// Where lines begin whose unpaired quote has been complained about; ascending.
     complained: Vec<u32>,
     /// The main file (or the pattern given for it) does not exist: keepalived says so, and with `-t` calls that success.
@@ -68,45 +73,18 @@ impl Text {
     }
     /// As [`Text::lines`], each with the place where it begins.
     pub(crate) fn pieces(&self) -> Pieces<'_> {
-        Pieces { buffer: &self.buffer, at: 0 }
+        Pieces::of(&self.buffer, &self.bounds)
+    }
+    /// Adds a line with its pieces.
+    fn push_line(&mut self, line: &str) {
+        let base = self.buffer.len() as u32;
+        self.bounds.extend(split(line, base).map(|(_, bounds)| bounds));
+        self.buffer.push_str(line);
+        self.buffer.push('\n');
     }
     /// Has the unpaired quote of the line that begins at `start` been complained about?
     pub(crate) fn complained(&self, start: u32) -> bool {
         self.complained.binary_search(&start).is_ok()
-    }
-}
-
-/// Lines are kept as they stand in a file, and split at their braces only here: what is copied in long runs needs but one
-/// entry in the table of places.
-#[derive(Clone)]
-pub(crate) struct Pieces<'s> {
-    buffer: &'s str,
-    at: usize,
-}
-
-impl Pieces<'_> {
-    /// How much has been read, in bytes.
-    pub fn position(&self) -> usize {
-        self.at
-    }
-}
-
-impl<'s> Iterator for Pieces<'s> {
-    type Item = (&'s str, u32);
-    fn next(&mut self) -> Option<(&'s str, u32)> {
-        let bytes = self.buffer.as_bytes();
-        let between = |byte: &u8| matches!(byte, b' ' | b'\t' | b'\n');
-        let start = self.at + bytes.get(self.at..)?.iter().position(|byte| !between(byte))?;
-        let line = bytes.get(start..)?;
-        let mut quoted = false;
-        let end = line.iter().position(|byte| {
-            quoted ^= *byte == b'"';
-            *byte == b'\n' || (!quoted && matches!(byte, b'{' | b'}'))
-        });
-        let len = end.map_or(line.len(), |end| end.max(1));
-        self.at = start + len;
-        let piece = self.buffer.get(start..self.at)?.trim_end_matches(is_blank);
-        Some((piece, start as u32))
     }
 }
 
@@ -414,10 +392,9 @@ impl Reader<'_> {
         }
         // An environment variable may hold an end of line, which is as good as a blank.
         match piece.contains('\n') {
-            true => self.text.buffer.push_str(&piece.replace('\n', " ")),
-            false => self.text.buffer.push_str(piece),
+            true => self.text.push_line(&piece.replace('\n', " ")),
+            false => self.text.push_line(piece),
         }
-        self.text.buffer.push('\n');
     }
     /// Notes where in the blocks the text has come.
     fn follow(&mut self, piece: &str) {

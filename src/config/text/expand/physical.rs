@@ -4,9 +4,9 @@
 use super::super::source::{FileId, Place, Span, is_stray};
 use super::Frame;
 use super::LINE_BUFFER;
-use super::Pieces;
 use super::Reader;
 use super::line::{Line, decomment, is_blank};
+use super::pieces::split;
 use crate::config::report::{Class, Diagnostic};
 
 impl Reader<'_> {
@@ -19,18 +19,17 @@ impl Reader<'_> {
             // The rest of an over-long line is taken in pieces, and its end is not looked for again each time.
             let skip = self.rest_of_long_line(at);
             // One pass finds the end of the line and whether it asks for a closer look.
-            let mut kinds = 0;
-            let newline = rest.bytes().skip(skip).position(|byte| {
-                let kind = KIND[byte as usize];
+            let bytes = rest.as_bytes();
+            let (mut len, mut kinds) = (skip.min(bytes.len()), 0);
+            while let Some(kind) = bytes.get(len).map(|byte| KIND[usize::from(*byte)]).filter(|kind| *kind != END) {
                 kinds |= kind;
-                kind == END
-            });
-            let newline = newline.map(|at| at + skip);
-            let len = newline.unwrap_or(rest.len());
+                len += 1;
+            }
+            let ended = len < bytes.len();
             let mut physical = rest.get(..len).unwrap_or("");
             let mut next = at + len + 1;
             if skip > 0 || len + 1 >= LINE_BUFFER || (kinds & ODD != 0 && physical.contains('\0')) {
-                let (kept, read) = self.odd_line(file, at, physical, newline.is_some());
+                let (kept, read) = self.odd_line(file, at, physical, ended);
                 (physical, next) = (kept, at + read);
             }
             let start = at;
@@ -147,7 +146,8 @@ impl Reader<'_> {
 
     /// Copies a line with nothing to expand, and says whether it was one. `kinds` is what its bytes are.
     fn plain(&mut self, file: FileId, start: usize, physical: &str, kinds: u8) -> bool {
-        let trimmed = physical.trim_start_matches(is_blank);
+        let blanks = physical.bytes().position(|byte| !is_blank(char::from(byte))).unwrap_or(physical.len());
+        let trimmed = physical.get(blanks..).unwrap_or("");
         let Some(first) = trimmed.bytes().next() else { return true };
         if matches!(first, b'#' | b'!') {
             return true;
@@ -159,13 +159,18 @@ impl Reader<'_> {
         if braces && trimmed.contains("include") {
             return false;
         }
+        let base = self.text.buffer.len() as u32;
         if braces || self.depth == 0 || self.in_globals {
-            for (piece, _) in (Pieces { buffer: trimmed, at: 0 }) {
+            for (piece, bounds) in split(physical, base) {
                 self.follow(piece);
+                self.text.bounds.push(bounds);
             }
+        } else {
+            let end = physical.trim_end_matches(is_blank).len();
+            self.text.bounds.push((base + blanks as u32, base + end as u32));
         }
         let place = Place { file, start: start as u32, end: 0, way: 0 };
-        self.origins.add(self.text.buffer.len() as u32, place);
+        self.origins.add(base, place);
         self.text.buffer.push_str(physical);
         self.text.buffer.push('\n');
         true
