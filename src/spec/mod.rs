@@ -25,6 +25,7 @@ pub use track::*;
 
 use crate::time::Interval;
 use std::fmt;
+use std::num::NonZeroU8;
 use std::sync::Arc;
 
 /// What stands in the place of a secret wherever something is shown; its length says nothing.
@@ -59,28 +60,50 @@ ids! {
     BfdId,
 }
 
-/// Name of a network interface, 1..=15 bytes.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
-#[serde(transparent)]
-pub struct IfName(Arc<str>);
+/// Longest name of an interface, in bytes.
+const IF_NAME: usize = 15;
+
+/// Name of a network interface, 1..=15 bytes. Held in place: there are thousands of them, and each place that knows an
+/// instance has one.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct IfName {
+    /// Zeros follow the name.
+    bytes: [u8; IF_NAME],
+    length: NonZeroU8,
+}
 impl IfName {
     /// `None` when empty or longer than the kernel's 15 bytes.
     pub fn new(name: &str) -> Option<IfName> {
-        (!name.is_empty() && name.len() <= 15).then(|| IfName(name.into()))
+        let length = NonZeroU8::new(u8::try_from(name.len()).ok()?)?;
+        let mut bytes = [0; IF_NAME];
+        bytes.get_mut(..name.len())?.copy_from_slice(name.as_bytes());
+        Some(IfName { bytes, length })
     }
     /// As text.
     pub fn as_str(&self) -> &str {
-        &self.0
+        let name = self.bytes.get(..usize::from(self.length.get()));
+        name.and_then(|name| std::str::from_utf8(name).ok()).unwrap_or_default()
     }
 }
 impl fmt::Display for IfName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(self.as_str())
     }
 }
 impl fmt::Debug for IfName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.0)
+        f.write_str(self.as_str())
+    }
+}
+impl serde::Serialize for IfName {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+impl<'de> serde::Deserialize<'de> for IfName {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<IfName, D::Error> {
+        let name = std::borrow::Cow::<str>::deserialize(deserializer)?;
+        IfName::new(&name).ok_or_else(|| serde::de::Error::custom("no name of an interface has this length"))
     }
 }
 
