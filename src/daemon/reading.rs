@@ -65,7 +65,8 @@ pub fn config_id(options: &Options) -> String {
     })
 }
 
-/// What is left of a configuration when parts of the daemon are switched off (`-P`, `-C`, `-B`, `-s`).
+/// What is left of a configuration when parts of the daemon are switched off (`-P`, `-C`, `-B`, `-s`), for as long as it runs:
+/// gathered by another thread than the one that read it, out of whose part of the allocator it would not come otherwise.
 pub fn within(mut spec: Spec, options: &Options) -> Spec {
     if let Some(namespace) = &options.namespace {
         if let Some(configured) = spec.daemon.net_namespace.as_deref().filter(|configured| *configured != namespace) {
@@ -93,7 +94,7 @@ pub fn within(mut spec: Spec, options: &Options) -> Spec {
     if !options.parts.checkers {
         spec.balance = std::sync::Arc::default();
     }
-    spec
+    spec.gathered()
 }
 
 /// Exit code of a daemon that cannot use its configuration: 2 when an argument is missing or the whole makes no sense, 6

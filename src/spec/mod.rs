@@ -146,6 +146,17 @@ impl Spec {
         self.pacing.is_empty() && self.instances.get(instance.index()).is_some_and(|spec| spec.garp.repeat > 0)
     }
 
+    /// The same in memory of its own. As it was read it stands scattered among all that reading it took, and a page is not given
+    /// back as long as one word of it is used.
+    pub fn gathered(&self) -> Spec {
+        let mut spec = self.clone();
+        for instance in &mut spec.instances {
+            instance.claim = Arc::new(Claim::clone(&instance.claim));
+        }
+        spec.balance = Arc::new(balance::LvsSpec::clone(&spec.balance));
+        spec
+    }
+
     /// Whether virtual servers are shown over SNMP: keepalived has no checker process, and so no agent, without any.
     pub fn has_servers_on_show(&self) -> bool {
         self.daemon.snmp.checker && !self.balance.services.is_empty()
