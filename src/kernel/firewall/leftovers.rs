@@ -11,7 +11,7 @@ use netlink_packet_netfilter::nftables::{
     ChainAttribute, ChainMessage, NfTablesMessage, SetAttribute, SetMessage, TableAttribute, TableMessage,
 };
 use netlink_packet_netfilter::{NetfilterMessage, NetfilterMessageInner, NetfilterProtoFamily};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Sets of which every table has at least one.
 const TELLING: [&str; 3] = ["vips", "vmac_map", "vmac_set"];
@@ -36,8 +36,8 @@ impl Contents {
     }
 }
 
-/// The names of the tables of VRRP in a family; none where the kernel does not tell.
-pub(super) fn find(channel: &mut Channel, family: NetfilterProtoFamily) -> Vec<String> {
+/// The names of the tables in a family that are VRRP's or among `ours`; none where the kernel does not tell.
+pub(super) fn find(channel: &mut Channel, family: NetfilterProtoFamily, ours: &BTreeSet<String>) -> Vec<String> {
     let mut tables: BTreeMap<String, Contents> = BTreeMap::new();
     for message in dump(channel, family, NfTablesMessage::GetTable(TableMessage { attributes: Vec::new() })) {
         if let NfTablesMessage::NewTable(TableMessage { attributes }) = message {
@@ -47,6 +47,9 @@ pub(super) fn find(channel: &mut Channel, family: NetfilterProtoFamily) -> Vec<S
             });
             tables.extend(name.map(|name| (name, Contents::default())));
         }
+    }
+    if tables.is_empty() {
+        return Vec::new();
     }
     for message in dump(channel, family, NfTablesMessage::GetSet(SetMessage { attributes: Vec::new() })) {
         let NfTablesMessage::NewSet(SetMessage { attributes }) = message else { continue };
@@ -70,7 +73,15 @@ pub(super) fn find(channel: &mut Channel, family: NetfilterProtoFamily) -> Vec<S
             contents.chains.push(chain);
         }
     }
-    tables.into_iter().filter(|(_, contents)| contents.is_of_vrrp()).map(|(name, _)| name).collect()
+    leftovers(tables, ours)
+}
+
+fn leftovers(tables: BTreeMap<String, Contents>, ours: &BTreeSet<String>) -> Vec<String> {
+    tables
+        .into_iter()
+        .filter(|(name, contents)| ours.contains(name) || contents.is_of_vrrp())
+        .map(|(name, _)| name)
+        .collect()
 }
 
 /// A name that a set or a chain comes with.
@@ -103,7 +114,16 @@ fn dump(channel: &mut Channel, family: NetfilterProtoFamily, what: NfTablesMessa
 
 #[cfg(test)]
 mod tests {
-    use super::Contents;
+    use super::{Contents, leftovers};
+    use std::collections::{BTreeMap, BTreeSet};
+
+    #[test]
+    fn no_table_is_removed_that_is_not_there() {
+        let ours: BTreeSet<String> = ["keepalived", "other"].map(String::from).into();
+        assert_eq!(leftovers(BTreeMap::new(), &ours), Vec::<String>::new());
+        let there = ["filter", "other"].map(|name| (name.to_owned(), Contents::default()));
+        assert_eq!(leftovers(there.into(), &ours), ["other"]);
+    }
 
     #[test]
     fn only_what_holds_nothing_else_is_a_table_of_vrrp() {

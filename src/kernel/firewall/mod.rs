@@ -148,13 +148,11 @@ impl Firewall {
         for v6 in [false, true] {
             let (family, word) =
                 if v6 { (NetfilterProtoFamily::IPv6, "ip6") } else { (NetfilterProtoFamily::IPv4, "ip") };
-            let mut names: BTreeSet<String> = BTreeSet::new();
-            if let Ok(channel) = opened(&mut self.channel) {
-                names.extend(leftovers::find(channel, family));
-            }
             let usual = Nftables { table: None, ..settings.clone() };
-            names.extend([&usual, settings].map(|settings| Table::new(settings, v6, false).name().to_owned()));
-            for name in names {
+            let ours = [&usual, settings].map(|settings| Table::new(settings, v6, false).name().to_owned());
+            let Ok(channel) = opened(&mut self.channel) else { return went };
+            // Only what is there: the kernel takes as long to refuse a transaction as to carry it out, many milliseconds.
+            for name in leftovers::find(channel, family, &ours.into()) {
                 if self.table(family).is_some_and(|held| held.name() == name) {
                     continue;
                 }
