@@ -244,7 +244,11 @@ fn live(
     }
     let parts = {
         let _inside = runtime.enter();
-        StopSignals::new(options.ignore_sigint).and_then(|stop| Ok((stop, Programs::new()?)))
+        StopSignals::new(options.ignore_sigint).and_then(|stop| {
+            let mut programs = Programs::new()?;
+            programs.reap_all()?;
+            Ok((stop, programs))
+        })
     };
     let (mut stop, mut programs) = match parts {
         Ok(parts) => parts,
@@ -253,7 +257,6 @@ fn live(
             return EXIT_FATAL;
         }
     };
-    programs.reap_all();
     stop.let_in();
     let core_pattern = super::coredump::arrange(&options.core);
     let shutdown = spec.daemon.shutdown_script.clone();

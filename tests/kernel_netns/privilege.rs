@@ -45,6 +45,37 @@ fn the_engine_thread_is_real_time_and_its_children_are_not() {
     assert!(privilege::missing_capabilities().is_empty());
 }
 
+/// How long the calling thread wants to run at a time, in nanoseconds; 0 before Linux 6.12.
+fn turn() -> u64 {
+    // SAFETY: plain data, for which all zeroes is a value; the call fills it, and 0 is the calling thread.
+    unsafe {
+        let mut now: libc::sched_attr = std::mem::zeroed();
+        let size = size_of::<libc::sched_attr>() as libc::c_uint;
+        assert_eq!(libc::syscall(libc::SYS_sched_getattr, 0, &raw mut now, size, 0), 0);
+        now.sched_runtime
+    }
+}
+
+#[test]
+fn a_punctual_thread_without_real_time_asks_for_short_turns_and_keeps_its_nice_value() {
+    if !ready("short_turns") {
+        return;
+    }
+    if turn() == 0 {
+        eprintln!("skipped: needs Linux 6.12");
+        return;
+    }
+    std::thread::spawn(|| {
+        let failures = privilege::engine_thread(&Daemon { nice: Some(-3), ..Daemon::default() });
+        assert!(failures.is_empty(), "{failures:?}");
+        assert_eq!(turn(), 100_000);
+        // SAFETY: numbers only; 0 is the calling thread.
+        assert_eq!(unsafe { libc::getpriority(libc::PRIO_PROCESS, 0) }, -3);
+    })
+    .join()
+    .unwrap();
+}
+
 #[test]
 fn a_processor_that_is_not_there_is_a_failure_with_a_name() {
     std::thread::spawn(|| {

@@ -15,10 +15,11 @@ pub(crate) async fn run(run: &Run, timeout: Interval, dynamic: bool) -> Heard {
     let began = clock::now();
     let mut transcript = Transcript::kept();
     transcript.note(began, || format!("running {}", run.program()));
-    let finding = match process::start(&mut Outfit::default(), &possible(run), &[], None) {
+    let mut outfit = Outfit::default();
+    let finding = match process::start(&mut outfit, &possible(run), &[], None) {
         Err(error) if process::is_shortage(&error) => Finding::NotMade(number(&error)),
         Err(error) => Finding::Bad(Symptom::NotRun(number(&error))),
-        Ok(child) => match outcome(child, timeout).await {
+        Ok(child) => match outcome(&mut outfit, child, timeout).await {
             Ok(Some(exit)) => Finding::of_program(exit, dynamic),
             Ok(None) => Finding::Bad(Symptom::TimedOut(Stage::Program)),
             Err(error) => Finding::Bad(Symptom::NotRun(number(&error))),
@@ -41,7 +42,11 @@ fn possible(run: &Run) -> Run {
 }
 
 /// How the program ended; `None`: it took too long, and was ended with all that it started.
-async fn outcome(Child { pid, ended, executed }: Child, timeout: Interval) -> io::Result<Option<Exit>> {
+async fn outcome(
+    outfit: &mut Outfit,
+    Child { pid, ended, note }: Child,
+    timeout: Interval,
+) -> io::Result<Option<Exit>> {
     let ended = readiness::readable(ended)?;
     let in_time = tokio::time::timeout(timeout.to_std(), ended.readable()).await.is_ok();
     if !in_time {
@@ -49,8 +54,8 @@ async fn outcome(Child { pid, ended, executed }: Child, timeout: Interval) -> io
         drop(ended.readable().await?);
     }
     let exit = process::reap(pid).unwrap_or(Exit::NotRun);
-    if let Some(Err(error)) = process::execution(&executed) {
-        return Err(error);
+    if let Some(error) = outfit.read(note) {
+        return Err(io::Error::from_raw_os_error(error));
     }
     Ok(in_time.then_some(exit))
 }

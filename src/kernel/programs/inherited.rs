@@ -53,10 +53,10 @@ impl Programs {
                 outlives: !doomed,
                 limited: false,
                 signalled: *told,
-                error: None,
+                note: None,
                 counted: false,
             };
-            let id = self.enter(run, ended, None);
+            let id = self.enter(run, ended);
             if *doomed {
                 let first = if *told { KillSignal::Kill } else { KillSignal::Term };
                 let at = Instant::now() + if *told { PATIENCE } else { Duration::ZERO };

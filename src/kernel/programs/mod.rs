@@ -14,6 +14,7 @@ mod inherited;
 mod ladder;
 mod queue;
 
+use super::notes::Note;
 use super::process::{self, Child, Outfit, Whom};
 use super::readiness::readable;
 use crate::spec::{Attempt, Exit};
@@ -56,18 +57,10 @@ struct Running {
     limited: bool,
     /// A signal has been sent: when the leader has ended, the rest of the group is to go too.
     signalled: bool,
-    /// Why it could not be executed.
-    error: Option<i32>,
+    /// Why it could not be executed, if it could not. `None`: adopted.
+    note: Option<Note>,
     /// It counts among those of its client that run.
     counted: bool,
-}
-
-/// What the watcher of a run has seen.
-#[derive(Debug)]
-enum Seen {
-    /// The program could not be executed, and why.
-    NotExecuted(io::Error),
-    Ended,
 }
 
 /// All programs of the process.
@@ -86,19 +79,21 @@ pub struct Programs {
     all: bool,
     handle: Handle,
     orders: mpsc::UnboundedReceiver<Order>,
-    seen: mpsc::UnboundedReceiver<(RunId, Seen)>,
-    see: mpsc::UnboundedSender<(RunId, Seen)>,
-    children: Signal,
+    ended: mpsc::UnboundedReceiver<RunId>,
+    end: mpsc::UnboundedSender<RunId>,
+    /// `None` as long as every child is a run whose end is seen by itself: the signal would wake several threads for each.
+    children: Option<Signal>,
 }
 
 impl Programs {
     /// Must be called inside a tokio runtime with I/O, time and signals, on the thread that will attend.
     ///
     /// # Errors
-    /// No handler for SIGCHLD.
+    /// None in practice; those of sigaction(2).
     pub fn new() -> io::Result<Programs> {
+        process::keep_the_ended()?;
         let (orders, inbox) = mpsc::unbounded_channel();
-        let (see, seen) = mpsc::unbounded_channel();
+        let (end, ended) = mpsc::unbounded_channel();
         Ok(Programs {
             outfit: Outfit::default(),
             next: 0,
@@ -112,15 +107,27 @@ impl Programs {
             all: false,
             handle: Handle { orders, clients: Arc::default() },
             orders: inbox,
-            seen,
-            see,
-            children: signal(SignalKind::child())?,
+            ended,
+            end,
+            children: None,
         })
     }
 
-    /// From here on every child of the process is reaped: for a process that has no others, and inherits them as process 1.
-    pub fn reap_all(&mut self) {
+    /// From here on every child of the process is reaped: for a process that has no others, and inherits them as process 1. To
+    /// be called where [`Programs::new`] was.
+    ///
+    /// # Errors
+    /// No handler for SIGCHLD.
+    pub fn reap_all(&mut self) -> io::Result<()> {
         self.all = true;
+        if process::may_have_strangers() { self.hear_of_children() } else { Ok(()) }
+    }
+
+    fn hear_of_children(&mut self) -> io::Result<()> {
+        if self.children.is_none() {
+            self.children = Some(signal(SignalKind::child())?);
+        }
+        Ok(())
     }
 
     /// To make clients with.
@@ -143,13 +150,22 @@ impl Programs {
                 None => std::future::pending().await,
             }
         };
+        let child = async {
+            match &mut self.children {
+                Some(children) => children.recv().await,
+                None => std::future::pending().await,
+            }
+        };
         // Ends before beginnings: where more is asked for than the machine can do, what has ended is told in time, and what is
         // to begin waits.
         tokio::select! {
             biased;
             () = alarm => self.ring(),
-            Some((id, seen)) = self.seen.recv() => self.see(id, seen),
-            Some(()) = self.children.recv() => self.reap_others(),
+            Some(id) = self.ended.recv() => {
+                self.finish(id);
+                self.reap_others();
+            }
+            Some(()) = child => self.reap_others(),
             Some(order) = self.orders.recv() => self.order(order),
         }
         let left = || self.queue.has_limited() || self.running.values().any(|run| run.limited || run.given_up());
@@ -209,7 +225,7 @@ impl Programs {
         let Waiting { key, mut job, tell, since } = asked;
         let stderr = job.stderr.as_ref().map(AsFd::as_fd);
         match process::start(&mut self.outfit, &job.run, &job.extra, stderr) {
-            Ok(Child { pid, ended, executed }) => {
+            Ok(Child { pid, ended, note }) => {
                 tell(key.1, Notice::Started(pid));
                 // The reader of what it says sees its end.
                 job.stderr = None;
@@ -227,10 +243,10 @@ impl Programs {
                     outlives: job.outlives,
                     limited: job.limit.is_some(),
                     signalled: false,
-                    error: None,
+                    note: Some(note),
                     counted: true,
                 };
-                let id = self.enter(run, ended, Some(executed));
+                let id = self.enter(run, ended);
                 self.by_key.insert(key, id);
                 self.queue.began(key.0);
                 self.uncounted.extend(self.queue.counts(key.0).map(|counts| (Instant::now() + counts, id)));
@@ -268,31 +284,25 @@ impl Programs {
     }
 
     /// Takes a run into the books and has it watched.
-    fn enter(&mut self, mut run: Running, ended: OwnedFd, executed: Option<OwnedFd>) -> RunId {
+    fn enter(&mut self, mut run: Running, ended: OwnedFd) -> RunId {
         self.next += 1;
         let id = RunId(self.next);
-        if let (Ok(ended), Ok(executed)) = (readable(ended), executed.map(readable).transpose()) {
-            let ended = Arc::new(ended);
-            run.ended = Some(ended.clone());
-            tokio::spawn(watch(id, executed, ended, self.see.clone()));
-        }
-        self.by_pid.insert(run.pid, id);
-        self.running.insert(id, run);
-        id
-    }
-
-    fn see(&mut self, id: RunId, seen: Seen) {
-        match seen {
-            Seen::NotExecuted(error) => {
-                if let Some(run) = self.running.get_mut(&id) {
-                    run.error = Some(error.raw_os_error().unwrap_or(libc::EIO));
+        let pid = run.pid;
+        match readable(ended) {
+            Ok(ended) => {
+                let ended = Arc::new(ended);
+                run.ended = Some(ended.clone());
+                tokio::spawn(watch(id, ended, self.end.clone()));
+            }
+            Err(_) => {
+                if let Err(error) = self.hear_of_children() {
+                    tracing::error!(target: "parent", "The end of process {pid} will not be seen: {error}");
                 }
             }
-            Seen::Ended => {
-                self.finish(id);
-                self.reap_others();
-            }
         }
+        self.by_pid.insert(pid, id);
+        self.running.insert(id, run);
+        id
     }
 
     /// The leader has ended and is not reaped yet.
@@ -311,8 +321,9 @@ impl Programs {
                 self.queue.ended(client);
             }
         }
+        let error = run.note.and_then(|note| self.outfit.read(note));
         if let Some(tell) = run.tell {
-            tell(run.attempt, run.error.map_or(Notice::Exited(exit), Notice::NotRun));
+            tell(run.attempt, error.map_or(Notice::Exited(exit), Notice::NotRun));
         }
         self.start_waiting();
     }
@@ -334,25 +345,8 @@ impl Programs {
     }
 }
 
-/// Tells what becomes of one process. Its exec comes first, also when it ends without one: the pipe ends with it.
-async fn watch(
-    id: RunId,
-    executed: Option<AsyncFd<OwnedFd>>,
-    ended: Arc<AsyncFd<OwnedFd>>,
-    tell: mpsc::UnboundedSender<(RunId, Seen)>,
-) {
-    if let Some(executed) = executed {
-        let outcome = loop {
-            let Ok(mut guard) = executed.readable().await else { break Ok(()) };
-            match process::execution(executed.get_ref()) {
-                Some(outcome) => break outcome,
-                None => guard.clear_ready(),
-            }
-        };
-        if let Err(error) = outcome {
-            let _ = tell.send((id, Seen::NotExecuted(error)));
-        }
-    }
+/// Tells the end of one process.
+async fn watch(id: RunId, ended: Arc<AsyncFd<OwnedFd>>, tell: mpsc::UnboundedSender<RunId>) {
     let _ = ended.readable().await;
-    let _ = tell.send((id, Seen::Ended));
+    let _ = tell.send(id);
 }
