@@ -496,3 +496,26 @@ fn shown(text: &str) -> Option<String> {
     }
     Some(all.join("\n"))
 }
+
+/// Whatever is wrong beside it: what belongs in a block whose brace is missing, lines that end with a carriage return alone, words
+/// that other programs have for such things, and what a program is given on its command line.
+#[test]
+fn a_secret_is_not_told_in_another_place_or_form() {
+    let secret = "Zq7rWtPx9";
+    let own = |line: &str| instance("auth_type PASS").replace("    virtual_ipaddress", &format!("    {line}\n    virtual_ipaddress"));
+    let carriage = instance(&format!("auth_type PASS\n        auth_pas {secret}")).replace('\n', "\r");
+    let texts = [
+        own(&format!("auth_hmac 1 {secret}")),
+        own(&format!("auth_hmac {secret}")),
+        own(&format!("notify_master \"/etc/told --token={secret}\" wrong wrong")),
+        own(&format!("notify_master \"/etc/told http://user:{secret}@host/\" wrong wrong")),
+        format!("global_defs {{\n    snmp_community {secret}\n}}\n"),
+        format!("vrrp_script chk {{\n    script \"/usr/bin/mysql -u root -p{secret} -e x\n}}\n"),
+        format!("vrrp_script chk {{\n    script \"/usr/bin/redis-cli -a {secret} ping\n}}\n"),
+        carriage,
+    ];
+    for text in texts {
+        let said = one(&text);
+        assert!(!said.is_empty() && !tells(&said, secret), "{text}\n{said}");
+    }
+}

@@ -85,6 +85,8 @@ fn secret_keyword(word: &str) -> bool {
     }
     lower.contains("pass")
         || lower.contains("secret")
+        || lower.contains("community")
+        || lower.contains("token")
         || (lower.len() > 5 && nearest(&lower, MEANT.into_iter()).is_some())
 }
 
@@ -116,6 +118,17 @@ fn interrupted(line: &str, at: usize) -> Option<usize> {
 
 /// The secret parts of a text.
 pub(super) fn scan(text: &str) -> Ranges {
+    let mut ranges = lines(text);
+    // Written on a machine that ends lines with a carriage return alone: to the language all of it is one line.
+    if text.split('\r').skip(1).any(|line| !line.starts_with('\n')) {
+        ranges.extend(lines(&text.replace('\r', "\n")));
+        merge(&mut ranges);
+    }
+    ranges
+}
+
+/// The same, of a text whose lines end as the language's do.
+fn lines(text: &str) -> Ranges {
     let mut ranges = Ranges::new();
     let mut scan = Scan::default();
     let mut start = 0_usize;
@@ -228,6 +241,9 @@ fn secret_in(before: &str, line: &str, scan: &mut Scan) -> Option<usize> {
         }
         if nearest(word, BLOCKS.into_iter()).is_some() {
             scan.within = true;
+            // What should stand in the block, where its brace was forgotten.
+            let rest = line.get(end..).unwrap_or_default().trim_start();
+            take_if(!rest.is_empty() && !rest.starts_with(['{', '}']), end, &mut take);
         }
     }
     scan.within |= BLOCKS.iter().any(|block| line.contains(block));
@@ -254,6 +270,9 @@ fn secret_in(before: &str, line: &str, scan: &mut Scan) -> Option<usize> {
             }
         }
     }
+    if let Some(at) = in_command(line) {
+        take(at);
+    }
     if line.contains('}') {
         scan.within = line.rfind('{') > line.rfind('}') && scan.within;
     }
@@ -263,6 +282,26 @@ fn secret_in(before: &str, line: &str, scan: &mut Scan) -> Option<usize> {
             || call_in(line).is_some() && !line.contains(')');
     }
     found
+}
+
+/// Where a secret begins that a program is given on its command line, in the ways of the programs that checks are made with, and
+/// one in an address (`http://user:secret@host`).
+fn in_command(line: &str) -> Option<usize> {
+    const NAMES: [&str; 4] = ["token=", "secret=", "passwd=", "pwd="];
+    let named = NAMES.iter().filter_map(|name| Some(line.find(name)? + name.len()));
+    let option = |program: &str, sign: &str, glued: bool| {
+        let after = line.find(program)? + program.len();
+        let at = after + line.get(after..)?.find(sign)? + sign.len();
+        (line.get(at..)?.starts_with(char::is_whitespace) != glued).then_some(at)
+    };
+    let options = [("mysql", " -p", true), ("maria", " -p", true), ("redis-cli", " -a", false), ("curl", " -u", false)];
+    let options = options.into_iter().filter_map(|(program, sign, glued)| option(program, sign, glued));
+    let address = line.match_indices("://").find_map(|(at, sign)| {
+        let host = line.get(at + sign.len()..)?.split(|c: char| c.is_whitespace() || c == '/').next()?;
+        let (user, _) = host.rsplit_once('@')?;
+        Some(at + sign.len() + user.find(':')? + 1)
+    });
+    named.chain(options).chain(address).min()
 }
 
 /// Where the arguments of `$NAME(…)` begin: the language has no such thing, and whoever believes it has gives a password that way.
