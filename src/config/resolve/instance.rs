@@ -237,14 +237,16 @@ fn may_advertise(own: &mut Named<Instance>, count: usize, version: Version, stri
     let complaint = |class| {
         Diagnostic::new(class, own.span, message).help("add a virtual_ipaddress block, or no_virtual_ipaddress")
     };
+    // Where a list was wrong, that has been said.
+    let told = cx.class_without(&["virtual_ipaddress"], (own.span, own.close)) == Class::Follows;
     if version == Version::V3 || strict {
-        cx.push(complaint(Class::General).label("VRRPv3 and strict mode need at least one"));
+        if !told {
+            cx.push(complaint(Class::General).label("VRRPv3 and strict mode need at least one"));
+        }
         return false;
     }
-    // Where a list was wrong, that has been said; so has that there is no interface for any of them.
-    if own.settings.interface.is_some()
-        && cx.class_without(&["virtual_ipaddress"], (own.span, own.close)) != Class::Follows
-    {
+    // So has that there is no interface for any of them.
+    if own.settings.interface.is_some() && !told {
         cx.push(complaint(Class::Warning));
     }
     true

@@ -395,11 +395,15 @@ impl<'s> Builder<'s, '_> {
     fn is_lost_from(&mut self, brace: Span, diagnostics: &mut Diagnostics) -> bool {
         let [.., around, open] = self.open.as_mut_slice() else { return false };
         let (Kind::Block(path), Kind::List, Brace::Seen) = (&around.kind, &open.kind, open.brace) else { return false };
-        let Some(last) = open.node.body.as_mut().and_then(|body| body.last_mut()) else { return false };
+        let Some(last) = open.node.body.as_ref().and_then(|body| body.last()) else { return false };
         if !matches!(self.schema.shape(path, last.keyword.text), Shape::List | Shape::Block(_)) {
             return false;
         }
-        let (list, next, at) = (open.node.keyword, last.keyword, last.span);
+        // Settings of the block around it that stand above are lost with it.
+        let body = open.node.body.as_deref().unwrap_or_default();
+        let is_setting = |line: &&Node<'_>| self.schema.shape(path, line.keyword.text) != Shape::Unknown;
+        let first = body.iter().rev().take_while(is_setting).last().unwrap_or(last);
+        let (list, next, at) = (open.node.keyword, first.keyword, first.span);
         if open.node.lost.replace(at).is_none() {
             let message = format!("the `}}` of `{}` is missing above `{}`", list.text, next.text);
             diagnostics.push(

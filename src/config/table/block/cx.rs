@@ -124,6 +124,9 @@ impl<'a> Cx<'a> {
     }
 }
 
+/// What a page put around the text is called among the spoilt lines.
+const PAGE: &str = "a page";
+
 /// What a block is called among the spoilt lines: no keyword has a blank.
 fn named(keyword: &str, name: &str) -> Box<str> {
     format!("{keyword} {name}").into()
@@ -450,6 +453,14 @@ impl Cx<'_> {
                 _ => String::new(),
             };
             return self.push(complaint.help(format!("move it to {home}{}{brace}", here.unwrap_or_default())));
+        }
+        let page = meant::is_of_page(keyword);
+        // The one behind the text goes with the one in front.
+        if page && self.spoilt(PAGE) {
+            return;
+        }
+        if page {
+            self.spoilt_lines.entry(PAGE.into()).or_default().push(node.span.start);
         }
         let address = crate::config::table::values::without_range(keyword);
         let help = match (meant::foreign(keyword), path) {

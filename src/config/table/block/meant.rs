@@ -68,8 +68,14 @@ pub fn foreign(word: &str) -> Option<&'static str> {
         _ if ends('<') || ends('>') || ends('=') => {
             Some("a merge conflict was left in this file: keep one of its two versions, and remove the markers")
         }
+        _ if is_of_page(word) => Some("it belongs to the page that the text was copied from: remove the line"),
         _ => None,
     }
+}
+
+/// Whether a first word is what web pages and chats put around a text: a fence, a tag.
+pub fn is_of_page(word: &str) -> bool {
+    word.starts_with("```") || word.starts_with("~~~") || (word.starts_with('<') && word.contains('>'))
 }
 
 /// The cure of a value that has a sign or a unit which belongs to other kinds of files; `in_seconds`: the keyword takes
