@@ -82,6 +82,8 @@ fn each_difference_is_found_alone() {
         (server(150, "track_script {\n chk weight -60\n }"), server(100, ""), &[]),
         (server(150, "track_script {\n chk\n }"), server(100, ""), &[]),
         (server(150, "use_vmac"), server(100, ""), &["mac-differs"]),
+        (server(150, "use_vmac"), server(100, "use_vmac\n vmac_xmit_base"), &["xmit-base-differs"]),
+        (server(150, ""), server(100, "").replace("eth0", "ens3"), &["interface-differs"]),
         (server(150, "virtual_ipaddress_excluded {\n 10.0.1.1/24\n }"), server(100, ""), &["excluded-differ"]),
         (server(150, "mcast_dst_ip 224.0.0.19"), server(100, ""), &["multicast-group-differs"]),
         (server(150, &unicast("10.0.0.1", "10.0.0.1\n 10.0.0.2")), server(100, &unicast("10.0.0.2", "10.0.0.1")), &[]),

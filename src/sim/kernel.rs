@@ -225,6 +225,11 @@ impl Kernel {
         self.links.iter().find(|link| link.index == index)
     }
 
+    /// Whether a VMAC with this hardware address is on an interface.
+    pub fn has_vmac(&self, base: u32, mac: [u8; 6]) -> bool {
+        self.links.iter().any(|link| link.lower == base && &*link.kind == "macvlan" && link.mac == Some(mac))
+    }
+
     /// Index of the link with this name.
     pub fn index(&self, name: &str) -> Option<u32> {
         self.links.iter().find(|link| link.name.as_str() == name).map(|link| link.index)

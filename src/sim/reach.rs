@@ -5,7 +5,7 @@ use super::node::Node;
 use super::said;
 use super::scenario::Conduct;
 use super::world::World;
-use crate::spec::{Auth, InstanceId, InstanceSpec, Transport};
+use crate::spec::{Auth, InstanceId, InstanceSpec, Transport, VirtualLink};
 use crate::time::Interval;
 use crate::vrrp::io::RxMeta;
 use crate::wire::advert::{AUTH_NONE, AUTH_PASS, Head};
@@ -39,13 +39,25 @@ pub(super) fn hears(world: &World<'_>, from: (usize, InstanceId), to: (usize, In
         return false;
     }
     match a.spec.instances.get(from.1.index()).map(|i| &i.transport) {
-        Some(Transport::Multicast { .. }) => segment == other,
+        Some(Transport::Multicast { .. }) => segment == other && !kept_by_vmac(a, from.1, b, to.1, index),
         Some(Transport::Unicast { peers, .. }) => {
             let has = |address: IpAddr| b.kernel.whose(address).is_some_and(|own| own == index);
             peers.iter().any(|peer| has(peer.address))
         }
         None => false,
     }
+}
+
+/// The kernel gives what comes from the hardware address of a VMAC to the VMAC with that address, and to nobody on the interface
+/// below it: who has such a VMAC and listens below (`vmac_xmit_base`) does not hear who speaks through his.
+fn kept_by_vmac(from: &Node, speaker: InstanceId, to: &Node, listener: InstanceId, index: u32) -> bool {
+    let speaks = from.spec.instances.get(speaker.index()).filter(|own| !own.transmit_base);
+    let mac = speaks.and_then(|own| match &own.virtual_link {
+        Some(VirtualLink::Vmac { mac, .. }) => Some(*mac),
+        _ => None,
+    });
+    let below = |own: &InstanceSpec| own.virtual_link.is_none() || own.transmit_base;
+    to.spec.instances.get(listener.index()).is_some_and(below) && mac.is_some_and(|mac| to.kernel.has_vmac(index, mac))
 }
 
 /// Does this instance of a node take an advert that reaches the node? `None`: that depends on what was said before (AH,

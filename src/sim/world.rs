@@ -64,6 +64,8 @@ pub(super) enum Happening {
         destination: IpAddr,
         ttl: Option<u8>,
         bytes: Arc<[u8]>,
+        /// The hardware address that it comes from, where that is a VMAC's.
+        virtual_mac: Option<[u8; 6]>,
     },
     Kernel {
         node: usize,
@@ -246,8 +248,8 @@ impl<'m> World<'m> {
 
     fn happen(&mut self, happening: Happening) {
         match happening {
-            Happening::Arrive { node, index, source, destination, ttl, bytes } => {
-                self.arrive(node, index, source, destination, ttl, bytes);
+            Happening::Arrive { node, index, source, destination, ttl, bytes, virtual_mac } => {
+                self.arrive(node, index, (source, destination, ttl), bytes, virtual_mac);
             }
             Happening::Kernel { node, epoch, request } => self.carry_out(node, epoch, request),
             Happening::Heal { node, epoch, instance, position } => {
@@ -466,6 +468,7 @@ impl<'m> World<'m> {
         let Some(n) = self.nodes.get(node) else { return };
         let index = if ifindex == 0 { n.kernel.whose(source).unwrap_or_default() } else { ifindex };
         let (Some(segment), true) = (n.wire(index), n.carries(index)) else { return };
+        let virtual_mac = n.kernel.link(index).filter(|link| &*link.kind == "macvlan").and_then(|link| link.mac);
         let from = mac(u8::try_from(node + 1).unwrap_or(u8::MAX), index);
         self.chronicle.pcap.datagram(self.now, from, source, destination, ttl.unwrap_or(64), &bytes);
         for other in 0..self.nodes.len() {
@@ -483,7 +486,7 @@ impl<'m> World<'m> {
                 for delay in delays {
                     let bytes = bytes.clone();
                     let at = self.now + delay + self.lan.lag(node, other);
-                    self.at(at, Happening::Arrive { node: other, index, source, destination, ttl, bytes });
+                    self.at(at, Happening::Arrive { node: other, index, source, destination, ttl, bytes, virtual_mac });
                 }
             }
         }
@@ -494,10 +497,9 @@ impl<'m> World<'m> {
         &mut self,
         node: usize,
         index: u32,
-        source: IpAddr,
-        destination: IpAddr,
-        ttl: Option<u8>,
+        (source, destination, ttl): (IpAddr, IpAddr, Option<u8>),
         bytes: Arc<[u8]>,
+        virtual_mac: Option<[u8; 6]>,
     ) {
         let Some(n) = self.nodes.get(node) else { return };
         if n.router.is_none() || !n.carries(index) {
@@ -515,7 +517,11 @@ impl<'m> World<'m> {
             .filter(|port| port.family == family && port.protocol == protocol)
             .filter(|port| port.ifindex.is_none_or(|i| i == index || below(i) == index))
             .filter(|port| match destination.is_multicast() {
-                true => port.group == Some(destination),
+                // What has the hardware address of a VMAC here goes to that VMAC alone.
+                true => {
+                    let kept = port.ifindex == Some(index) && virtual_mac.is_some_and(|mac| n.kernel.has_vmac(index, mac));
+                    port.group == Some(destination) && !kept
+                }
                 false => port.group.is_none() && port.local.is_none_or(|local| local == destination),
             })
             .map(|port| port.ifindex.unwrap_or(index))

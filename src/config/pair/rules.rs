@@ -9,7 +9,7 @@ use super::advertised;
 use super::names;
 use super::same_network;
 use crate::config::report::Level;
-use crate::spec::{Auth, GroupId, HmacMode, InstanceSpec, Transport, first_few};
+use crate::spec::{Auth, GroupId, HmacMode, IfName, InstanceSpec, Transport, VirtualLink, first_few};
 use crate::wire::{Priority, Version};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::net::IpAddr;
@@ -96,6 +96,51 @@ impl<'a> Cx<'_, 'a> {
             let message = format!("{}: {list}; hosts must learn a new MAC at each takeover", self.name());
             out.push(self.finding(Level::Note, "mac-differs", message, "set use_vmac on all servers or on none"));
         }
+        self.deaf_below(out);
+        self.interfaces(out);
+    }
+
+    /// A kernel gives what comes from the hardware address of a VMAC to its own VMAC with that address alone: whoever listens below
+    /// it does not hear who speaks through his.
+    fn deaf_below(&self, out: &mut Vec<Finding>) {
+        let mac = |m: &Member<'_>| match m.instance.virtual_link {
+            Some(VirtualLink::Vmac { mac, .. }) if matches!(m.instance.transport, Transport::Multicast { .. }) => Some(mac),
+            _ => None,
+        };
+        for (a, b) in self.pairs().flat_map(|(a, b)| [(a, b), (b, a)]) {
+            if a.instance.transmit_base || !b.instance.transmit_base || mac(&a).is_none() || mac(&a) != mac(&b) {
+                continue;
+            }
+            let (speaker, listener) = (self.servers.name(a.server), self.servers.name(b.server));
+            let message = format!(
+                "{}: {listener} has vmac_xmit_base and {speaker} has not: {listener} never hears {speaker}, and takes the addresses \
+                 too whenever {speaker} is master",
+                self.name()
+            );
+            let places = vec![self.servers.place(b), self.servers.place(a)];
+            let help = "set vmac_xmit_base on all servers or on none";
+            out.push(Finding { places, ..self.finding(Level::Error, "xmit-base-differs", message, help) });
+        }
+    }
+
+    /// Servers may call their interfaces as they like; where each has the other's name too, they are probably crossed.
+    fn interfaces(&self, out: &mut Vec<Finding>) {
+        let Some(list) = self.differ(|i| i.interface.as_ref().map_or("none".to_owned(), ToString::to_string)) else {
+            return;
+        };
+        let has = |server: usize, name: &IfName| {
+            let instances = self.servers.spec(server).into_iter().flat_map(|spec| &spec.instances);
+            instances.filter_map(|own| own.interface.as_ref()).any(|own| own == name)
+        };
+        let crossed = self.pairs().any(|(a, b)| match (&a.instance.interface, &b.instance.interface) {
+            (Some(ours), Some(theirs)) => ours != theirs && has(a.server, theirs) && has(b.server, ours),
+            _ => false,
+        });
+        let level = if crossed { Level::Warning } else { Level::Note };
+        let what = if crossed { "both have both: are they crossed?" } else { "right where both are in one network" };
+        let message = format!("{}: interface differs: {list}; {what}", self.name());
+        let help = "where they are not in one network the servers do not hear each other, and both will be master";
+        out.push(self.finding(level, "interface-differs", message, help));
     }
 
     fn intervals(&self, out: &mut Vec<Finding>) {
