@@ -147,10 +147,68 @@ impl Odd {
     }
 }
 
-/// Servers of one installation: two or three, one or two instances, with everything that decides who takes over.
+/// More servers, and what only some of them say of how they speak.
+struct Wide {
+    four: bool,
+    /// The last server speaks the other version, or authenticates in another way.
+    version: bool,
+    stranger: bool,
+    /// `AH`, `PASS`, or nothing; with version 3 a signature in place of both.
+    auth: &'static str,
+    /// Lines inside each instance.
+    lines: &'static str,
+    /// With unicast the last server has no peers.
+    lonely: bool,
+}
+
+impl Wide {
+    fn of(number: usize) -> Wide {
+        let mut dice = Dice::of(number + 3_000_000);
+        let four = dice.one_in(8);
+        let auth = ["", "", "AH", "PASS"][dice.below(4)];
+        let lines = [
+            "",
+            "",
+            " garp_master_delay 1\n garp_master_repeat 2\n",
+            " garp_lower_prio_delay 1\n garp_master_refresh 3\n",
+            " unicast_fault_no_peer\n",
+            " higher_prio_send_advert true\n",
+        ][dice.below(6)];
+        let wide = Wide { four, version: false, stranger: false, auth, lines, lonely: false };
+        match dice.below(16) {
+            0 => Wide { version: true, ..wide },
+            1 => Wide { stranger: true, ..wide },
+            2 => Wide { lonely: true, ..wide },
+            _ => wide,
+        }
+    }
+
+    /// How an instance authenticates.
+    fn authentication(&self, version: usize, last: bool) -> String {
+        let kind = match self.auth {
+            "" => return String::new(),
+            "AH" if self.stranger && last => "PASS",
+            _ if self.stranger && last => "AH",
+            kind => kind,
+        };
+        let key = if self.stranger && last {
+            "ffffffffffffffffffffffffffffffffff"
+        } else {
+            "0123456789abcdef0123456789abcdef"
+        };
+        match version {
+            2 => format!(" authentication {{\n  auth_type {kind}\n  auth_pass word\n }}\n"),
+            _ => format!(" auth_hmac {{\n  key 1 {key}\n  active_key 1\n }}\n"),
+        }
+    }
+}
+
+/// Servers of one installation: two to four, one or two instances, with everything that decides who takes over.
 fn servers(number: usize) -> Vec<(String, String)> {
     let mut dice = Dice::of(number);
+    let wide = Wide::of(number);
     let count = if dice.one_in(5) { 3 } else { 2 };
+    let count = if wide.four { 4 } else { count };
     let instances = 1 + dice.below(2);
     let grouped = instances == 2 && dice.one_in(2);
     let weighted = dice.one_in(2);
@@ -211,11 +269,19 @@ fn servers(number: usize) -> Vec<(String, String)> {
             let vrid = if odd.vrid && last && n == 1 { 9 } else { n };
             text +=
                 &format!("vrrp_instance V{n} {{\n interface eth{n}\n virtual_router_id {vrid}\n priority {priority}\n");
+            // IPv6 has no version 2.
+            let version = if wide.version && last && !(six && n == 2) { 5 - version } else { version };
+            if version == 3 || !odd.password {
+                text += &wide.authentication(version, last);
+            }
+            text += wide.lines;
             if version == 2 && odd.password {
                 let word = if last { "other" } else { "word" };
                 text += &format!(" authentication {{\n  auth_type PASS\n  auth_pass {word}\n }}\n");
             }
-            let own = if version == 3 && rare.unequal { ["1", "0.5", "0.2"][at] } else { advert };
+            let own = if version == 3 && rare.unequal { ["1", "0.5", "0.2", "0.7"][at] } else { advert };
+            // Version 2 counts whole seconds.
+            let own = if version == 2 { "1" } else { own };
             text += &format!(" version {version}\n advert_int {own}\n {hold}\n");
             text += &rare.lines[n - 1];
             let [program, turned, word] = if lonely && at > 0 { [""; 3] } else { more[n - 1] };
@@ -226,7 +292,7 @@ fn servers(number: usize) -> Vec<(String, String)> {
             }
             if unicast {
                 let peers: Vec<String> = (0..count)
-                    .filter(|o| *o != at && !(odd.deaf && last && *o == 0))
+                    .filter(|o| *o != at && !(odd.deaf && last && *o == 0) && !(wide.lonely && last))
                     .map(|o| format!("  10.0.{n}.{}\n", o + 1))
                     .collect();
                 text += &format!(" unicast_src_ip 10.0.{n}.{}\n unicast_peer {{\n{} }}\n", at + 1, peers.concat());
@@ -244,7 +310,7 @@ fn servers(number: usize) -> Vec<(String, String)> {
             };
             text += &format!(" track_file {{\n  {file}\n }}\n virtual_ipaddress {{\n{addresses} }}\n}}\n");
         }
-        all.push((["a", "b", "c"][at].to_owned(), text));
+        all.push((["a", "b", "c", "d"][at].to_owned(), text));
     }
     all
 }

@@ -502,7 +502,9 @@ fn shown(text: &str) -> Option<String> {
 #[test]
 fn a_secret_is_not_told_in_another_place_or_form() {
     let secret = "Zq7rWtPx9";
-    let own = |line: &str| instance("auth_type PASS").replace("    virtual_ipaddress", &format!("    {line}\n    virtual_ipaddress"));
+    let own = |line: &str| {
+        instance("auth_type PASS").replace("    virtual_ipaddress", &format!("    {line}\n    virtual_ipaddress"))
+    };
     let carriage = instance(&format!("auth_type PASS\n        auth_pas {secret}")).replace('\n', "\r");
     let texts = [
         own(&format!("auth_hmac 1 {secret}")),

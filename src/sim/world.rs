@@ -519,7 +519,8 @@ impl<'m> World<'m> {
             .filter(|port| match destination.is_multicast() {
                 // What has the hardware address of a VMAC here goes to that VMAC alone.
                 true => {
-                    let kept = port.ifindex == Some(index) && virtual_mac.is_some_and(|mac| n.kernel.has_vmac(index, mac));
+                    let kept =
+                        port.ifindex == Some(index) && virtual_mac.is_some_and(|mac| n.kernel.has_vmac(index, mac));
                     port.group == Some(destination) && !kept
                 }
                 false => port.group.is_none() && port.local.is_none_or(|local| local == destination),

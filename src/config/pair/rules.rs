@@ -104,7 +104,9 @@ impl<'a> Cx<'_, 'a> {
     /// it does not hear who speaks through his.
     fn deaf_below(&self, out: &mut Vec<Finding>) {
         let mac = |m: &Member<'_>| match m.instance.virtual_link {
-            Some(VirtualLink::Vmac { mac, .. }) if matches!(m.instance.transport, Transport::Multicast { .. }) => Some(mac),
+            Some(VirtualLink::Vmac { mac, .. }) if matches!(m.instance.transport, Transport::Multicast { .. }) => {
+                Some(mac)
+            }
             _ => None,
         };
         for (a, b) in self.pairs().flat_map(|(a, b)| [(a, b), (b, a)]) {

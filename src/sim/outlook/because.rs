@@ -10,6 +10,9 @@ use crate::spec::Tie;
 use crate::vrrp::io::Role;
 use crate::vrrp::snapshot::InstanceView;
 
+/// The rule of [`Player::held_twice`].
+pub(super) const HELD_TWICE: &str = "held-twice";
+
 impl<'a> Player<'_, 'a> {
     /// Why a failure of a master moved nothing: about the first router that it holds and that the failure concerns.
     pub(super) fn because(&self, scene: &Scene) -> Option<String> {
@@ -127,7 +130,7 @@ impl<'a> Player<'_, 'a> {
 
     /// A warning for each tracker of a master that fails and moves nothing of what is tied to it.
     pub(super) fn findings(&self, scenes: &[Scene]) -> Vec<Finding> {
-        let mut found = Vec::new();
+        let mut found: Vec<Finding> = self.routers.iter().filter_map(|router| self.held_twice(router)).collect();
         let tracked = |scene: &&Scene| !matches!(scene.failure, Failure::Crash | Failure::Stop | Failure::Cut);
         for scene in scenes.iter().filter(tracked) {
             for (number, router) in self.routers.iter().enumerate() {
@@ -143,6 +146,26 @@ impl<'a> Player<'_, 'a> {
             }
         }
         found
+    }
+
+    /// Several are master while nothing has failed.
+    fn held_twice(&self, router: &Router<'a>) -> Option<Finding> {
+        let [_, _, ..] = router.masters.as_slice() else { return None };
+        let name = &router.members.first()?.instance.name;
+        let file = |m: &Member<'_>| self.files.get(m.server).cloned().unwrap_or_default();
+        let place = |m: &Member<'_>| Place { file: file(m), instance: Some(m.instance.name.clone()) };
+        let members = router.members.iter().filter(|m| router.masters.contains(&m.server));
+        Some(Finding {
+            level: Level::Error,
+            rule: HELD_TWICE,
+            places: members.map(place).collect(),
+            message: format!(
+                "{name}: {} are master at the same time: {}",
+                self.names(&router.masters),
+                self.split(router)
+            ),
+            help: Some("each must hear and take the adverts of the other: the same settings on both".into()),
+        })
     }
 
     /// Equal priorities: who was first stays, and no weight is meant to say otherwise.

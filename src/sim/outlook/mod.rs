@@ -16,6 +16,7 @@ mod tell;
 pub use failure::Failure;
 
 use crate::config::pair::{Finding, Member, Servers, routers};
+use crate::config::report::Level;
 use crate::sim::bounds::Bounds;
 use crate::sim::scenario::Scenario;
 use crate::spec::{Spec, Tie, TieTarget};
@@ -33,7 +34,7 @@ const BUDGET: u64 = 150_000;
 pub struct Outlook {
     /// In sentences, one a line.
     pub lines: Vec<String>,
-    /// Trackers that fail and move nothing.
+    /// Trackers that fail and move nothing, and addresses that several hold.
     pub findings: Vec<Finding>,
     pub plays: Vec<Played>,
     /// Failures that were not played, since there are too many.
@@ -68,6 +69,19 @@ pub(super) struct Router<'a> {
     pub members: Vec<Member<'a>>,
     /// Servers that are its master before anything fails.
     pub masters: Vec<usize>,
+}
+
+impl Outlook {
+    /// What the plays found that is not among these findings of the files: where a difference between two files is named
+    /// already, two masters follow from it and are no mistake of their own.
+    pub fn findings_beside(&self, known: &[Finding]) -> Vec<Finding> {
+        let named = |found: &Finding| {
+            known
+                .iter()
+                .any(|other| other.level == Level::Error && found.places.iter().any(|at| other.places.contains(at)))
+        };
+        self.findings.iter().filter(|found| found.rule != because::HELD_TWICE || !named(found)).cloned().collect()
+    }
 }
 
 /// Plays everything through. The names are what servers are called in sentences; `files` what their findings point at.

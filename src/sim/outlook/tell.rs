@@ -64,7 +64,7 @@ impl<'a> Player<'_, 'a> {
         self.servers.name(server)
     }
 
-    fn names(&self, list: &[usize]) -> String {
+    pub(super) fn names(&self, list: &[usize]) -> String {
         list.iter().map(|server| self.name(*server)).collect::<Vec<_>>().join(" and ")
     }
 
