@@ -69,7 +69,11 @@ pub fn vipctl() -> ExitCode {
     match run(args.verb) {
         Ok(code) => code,
         Err(trouble) => {
-            eprintln!("{} {trouble}", paint::Paint::stderr().bad("vipctl:"));
+            eprintln!(
+                "{} {}",
+                paint::Paint::stderr().bad("vipctl:"),
+                crate::observe::words::unnumbered(&trouble.to_string())
+            );
             if let Some(help) = &trouble.help {
                 eprintln!("        {help}");
             }

@@ -163,6 +163,7 @@ impl Observer for History {
             | Event::ClaimFailed { instance, .. }
             | Event::Swept { instance, .. }
             | Event::SendFailed { instance, .. }
+            | Event::AddressListDiffers { instance, .. }
             | Event::Stopped { instance } => cx.name(*instance),
             Event::GroupBecame { group, .. } => cx.group_name(*group),
             Event::Deleted { name, .. } => name,
@@ -171,7 +172,6 @@ impl Observer for History {
             Event::HeardLower { .. }
             | Event::WillPreempt { .. }
             | Event::Refused { instance: None, .. }
-            | Event::AddressListDiffers { .. }
             | Event::IntervalLearned { .. }
             | Event::ClockDiffers { .. }
             | Event::ScriptChanged { .. }

@@ -3,6 +3,7 @@
 use super::Context;
 use super::describe;
 use super::log::sentences;
+use super::words;
 use crate::spec::{Auth, InstanceSpec, MASK, ParamMatch, ProcessSpec, Run, Spec, TieTarget, VirtualAddress};
 use crate::vrrp::io::{Event, TrackValue};
 use crate::vrrp::snapshot::{Counters, InstanceView, Snapshot};
@@ -250,7 +251,7 @@ pub fn event(event: &Event, cx: &Context<'_>) -> Value {
     let text: Vec<String> = sentences(event, cx).into_iter().map(|(_, text)| text).collect();
     let mut value = fields(event, cx);
     if let Some(object) = value.as_object_mut() {
-        object.insert("text".into(), text.join("; ").into());
+        object.insert("text".into(), words::unnumbered(&text.join("; ")).into());
     }
     value
 }

@@ -53,10 +53,10 @@ pub fn fault(fault: &Fault) -> String {
         Fault::InterfaceMissing(name) => format!("interface {name} does not exist"),
         Fault::InterfaceDown(name) => format!("interface {name} down"),
         Fault::BaseInterfaceDown(name) => format!("base interface {name} down"),
-        Fault::NoSourceAddress => "no address of its own on the interface".into(),
+        Fault::NoSourceAddress => "the interface has no address to speak from".into(),
         Fault::SourceAbsent(address) => format!("its source address {address} is on no interface"),
-        Fault::NoSocket(why) => format!("no socket: {why}"),
-        Fault::CannotSend(why) => format!("this machine does not let its adverts out: {why}"),
+        Fault::NoSocket(why) => format!("no socket: {}", unnumbered(why)),
+        Fault::CannotSend(why) => format!("this machine does not let its adverts out: {}", unnumbered(why)),
         Fault::Tracker(name) => format!("tracked {name} fails"),
         Fault::Pending(name) => format!("{name} has not reported yet"),
         Fault::DuplicateVrid => "another instance here has the same VRID on the same link".into(),
@@ -80,8 +80,8 @@ pub fn cure(fault: &Fault) -> Option<String> {
             Some(format!("`ip link set {name} up`, or look at the cable, the bond or the switch"))
         }
         Fault::NoSourceAddress => Some(
-            "give the interface an address of its own (IPv6: is it switched off by disable_ipv6?), or set mcast_src_ip or \
-             unicast_src_ip"
+            "IPv4: give the interface an address that is not virtual; IPv6: a link-local one (fe80::…), which disable_ipv6 or \
+             addr_gen_mode may keep away; or set mcast_src_ip or unicast_src_ip"
                 .into(),
         ),
         Fault::SourceAbsent(address) => {
@@ -152,7 +152,9 @@ pub fn refusal(why: Refusal) -> &'static str {
 pub fn refusal_cure(why: Refusal) -> Option<&'static str> {
     match why {
         Refusal::UnknownVrid => Some("the same virtual_router_id on all servers of a virtual address"),
-        Refusal::Ttl => Some("the servers must be on one link; over routers use unicast with unicast_ttl or min_ttl"),
+        Refusal::Ttl => Some(
+            "where the sender has a unicast_ttl, 255 there, or min_ttl here in unicast_peer; else the servers must be on one link",
+        ),
         Refusal::Version => Some("the same vrrp_version on all servers"),
         Refusal::Checksum => Some("`checksum_compatibility never` or `auto` beside an old keepalived with unicast"),
         Refusal::AuthTypeInvalid | Refusal::AuthTypeMismatch | Refusal::AuthExtMissing | Refusal::AuthExtMalformed => {
