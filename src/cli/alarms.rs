@@ -160,6 +160,25 @@ pub fn of(snapshot: &Snapshot, instance: &Instance) -> Vec<Alarm> {
 fn rivals(snapshot: &Snapshot, instance: &Instance, found: &mut Vec<Alarm>) {
     for rival in instance.rivals_now() {
         let since = span(snapshot.ago(rival.first_heard));
+        let address = &rival.address;
+        let (why, cure) = match rival.is_peer {
+            Some(false) => (
+                format!(
+                    "{address} is not in unicast_peer of {} here, so no advert of this server goes there; clients reach now one \
+                     server, now the other",
+                    instance.name
+                ),
+                format!(
+                    "add {address} to unicast_peer here; if it is a second address of a server that is there already, \
+                     set unicast_src_ip on that server"
+                ),
+            ),
+            _ => (
+                "it does not hear this server or refuses its adverts; clients reach now one server, now the other"
+                    .into(),
+                format!("on {address}: `vipctl explain` says whose adverts it refuses; look at firewalls on both"),
+            ),
+        };
         found.push(
             Alarm::new(
                 "two-masters",
@@ -171,11 +190,8 @@ fn rivals(snapshot: &Snapshot, instance: &Instance, found: &mut Vec<Alarm>) {
                     span(snapshot.ago(rival.last_heard))
                 ),
             )
-            .why("it does not hear this server or refuses its adverts; clients reach now one server, now the other")
-            .cure(format!(
-                "on {}: `vipctl explain` says whose adverts it refuses; look at firewalls on both",
-                rival.address
-            )),
+            .why(why)
+            .cure(cure),
         );
     }
 }

@@ -170,6 +170,8 @@ pub struct RivalView {
     pub last_heard: Time,
     /// There are two masters now: this router is MASTER, and the other one spoke within the down timer and does not yield.
     pub current: bool,
+    /// Whether our adverts are sent to it: with unicast, whether it is one of the peers. `None` with multicast.
+    pub is_peer: Option<bool>,
 }
 
 /// What a tracker adds to an instance's priority.

@@ -10,7 +10,7 @@ use super::snapshot::{
 use super::speakers::{Refused, STAYS};
 use super::state::{Claimed, Patience, State};
 use super::track::name_of;
-use crate::spec::{InstanceId, InstanceSpec};
+use crate::spec::{InstanceId, InstanceSpec, Transport};
 use crate::time::{Interval, Time};
 use crate::wire::Priority;
 use std::net::IpAddr;
@@ -181,6 +181,10 @@ impl Engine {
                     first_heard: rival.seen.first,
                     last_heard: rival.seen.last,
                     current: instance.is_master() && rival.seen.count >= STAYS && now.since(rival.seen.last) <= down,
+                    is_peer: match &spec.transport {
+                        Transport::Multicast { .. } => None,
+                        Transport::Unicast { peers, .. } => Some(peers.iter().any(|peer| peer.address == rival.from)),
+                    },
                 })
                 .collect(),
             replaced: instance.replaced.map(|(heard, until)| ReplacedView {
