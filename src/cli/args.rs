@@ -153,9 +153,9 @@ pub enum Verb {
 #[derive(Debug, Args)]
 pub struct Check {
     /// One file: its own mistakes. Several: also what does not fit between the servers, and what will happen. `-`: the
-    /// configuration comes on standard input. Of the file that the daemon here runs with it is also said, as text, what is
-    /// wrong with that daemon now.
-    #[arg(required = true, value_name = "FILE")]
+    /// configuration comes on standard input. None: the file of the daemon here, or /etc/keepalived/keepalived.conf. Of the
+    /// file that the daemon here runs with it is also said, as text, what is wrong with that daemon now.
+    #[arg(value_name = "FILE")]
     pub files: Vec<PathBuf>,
     /// Fail on warnings too.
     #[arg(long)]
@@ -282,12 +282,23 @@ pub struct Daemon {
     pub control: Option<PathBuf>,
 }
 
+/// An address, also as it is written in a configuration, with its prefix length.
+///
+/// # Errors
+/// It is none.
+pub fn plain_address(text: &str) -> Result<std::net::IpAddr, std::net::AddrParseError> {
+    match text.split_once('/') {
+        Some((address, length)) if length.bytes().all(|digit| digit.is_ascii_digit()) => address.parse(),
+        _ => text.parse(),
+    }
+}
+
 #[derive(Debug, Args)]
 pub struct Status {
     /// Instances or sync groups; all if not given.
     pub names: Vec<String>,
     /// Only the instance with this virtual address.
-    #[arg(long, value_name = "ADDRESS")]
+    #[arg(long, value_name = "ADDRESS", value_parser = plain_address)]
     pub address: Option<std::net::IpAddr>,
     /// These servers instead of this one, over ssh: where each address is, whether exactly one has it, and what does not fit
     /// between their configurations. vipctl must be there, and ssh must need no password. Exit code 0: all is so, 1: it is not,

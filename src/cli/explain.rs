@@ -8,7 +8,7 @@ use super::view::{self, Instance, Snapshot, span};
 
 /// One paragraph an instance.
 pub fn render(snapshot: &Snapshot, only: Option<&str>, paint: Paint) -> Option<String> {
-    let group = snapshot.groups.iter().find(|group| only == Some(group.name.as_str()));
+    let group = only.and_then(|name| snapshot.group(name));
     let member = |i: &Instance| group.is_some_and(|group| group.members.contains(&i.name));
     let wanted = |i: &&Instance| only.is_none_or(|name| i.name == name || member(i));
     let chosen: Vec<&Instance> = snapshot.instances.iter().filter(wanted).collect();

@@ -110,7 +110,7 @@ fn hand_over(daemon: &Daemon, name: Option<&str>, request: &Request, how: &str) 
 fn concerned<'s>(snapshot: &'s Snapshot, name: Option<&str>) -> Vec<&'s Instance> {
     let Some(name) = name else { return snapshot.instances.iter().collect() };
     let group = snapshot.groups.iter().find(|group| group.members.iter().any(|member| member == name));
-    let group = group.or_else(|| snapshot.groups.iter().find(|group| group.name == name));
+    let group = group.or_else(|| snapshot.group(name));
     let wanted = |i: &&Instance| i.name == name || group.is_some_and(|group| group.members.contains(&i.name));
     snapshot.instances.iter().filter(wanted).collect()
 }

@@ -36,8 +36,8 @@ impl Chosen<'_> {
         let address = self.address.map(|address| address.to_string());
         let wanted = |instance: &&Instance| {
             let member = |name: &String| {
-                let group = snapshot.groups.iter().find(|group| group.name == *name);
-                instance.name == *name || group.is_some_and(|group| group.members.contains(&instance.name))
+                instance.name == *name
+                    || snapshot.group(name).is_some_and(|group| group.members.contains(&instance.name))
             };
             let named = self.names.is_empty() || self.names.iter().any(member);
             named && address.as_ref().is_none_or(|wanted| instance.addresses.iter().any(|a| a.address == *wanted))

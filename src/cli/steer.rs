@@ -53,7 +53,7 @@ fn unknown(reason: String, view: &Snapshot) -> Trouble {
     if view.instances.is_empty() {
         return Trouble::new("no VRRP instance is configured");
     }
-    let groups = view.groups.iter().map(|group| group.name.as_str());
+    let groups = view.groups.iter().map(|group| group.name.as_str()).filter(|name| view.group(name).is_some());
     let names = view.instances.iter().map(|i| i.name.as_str()).chain(groups);
     Trouble::new(reason).help(format!("there are: {}", first_few(names, 20, ", ")))
 }
@@ -62,10 +62,7 @@ fn unknown(reason: String, view: &Snapshot) -> Trouble {
 pub fn is_master(args: &IsMaster) -> Outcome {
     let (_, view) = Client::connect(&args.daemon)?.status()?;
     let names = [args.what.clone()];
-    // As an address is written in a configuration, with its prefix length.
-    let (address, length) = args.what.split_once('/').unwrap_or((&args.what, ""));
-    let plain = length.bytes().all(|digit| digit.is_ascii_digit());
-    let which = match if plain { address.parse() } else { args.what.parse() } {
+    let which = match super::args::plain_address(&args.what) {
         Ok(address) => status::Chosen { names: &[], address: Some(address) },
         Err(_) => status::Chosen { names: &names, address: None },
     };

@@ -198,6 +198,8 @@ pub struct Rival {
     pub first_heard: u64,
     pub last_heard: u64,
     pub current: bool,
+    /// With unicast: whether it is one of the peers, so that our adverts are sent to it.
+    pub is_peer: Option<bool>,
 }
 
 /// What a tracker adds to an instance's priority.
@@ -285,6 +287,11 @@ impl Snapshot {
         let tracked = self.trackers.iter().any(|t| t.kind == "bfd" && t.name == tracker);
         self.sessions().iter().find(|session| tracked && session.name == tracker)
     }
+    /// The sync group that a name means: none where an instance is called so too, for then that is meant.
+    pub fn group(&self, name: &str) -> Option<&Group> {
+        let group = self.groups.iter().find(|group| group.name == name)?;
+        (!self.instances.iter().any(|instance| instance.name == name)).then_some(group)
+    }
     /// Seconds from `at` to the moment of the snapshot; 0 if `at` is later.
     pub fn ago(&self, at: u64) -> f64 {
         self.now.saturating_sub(at) as f64 / 1e6
@@ -296,7 +303,7 @@ impl Snapshot {
 }
 
 impl Instance {
-    /// Why it came into its state, in words; of a fault that is over while another one goes on, that too.
+    /// Why it is in its state, in words: how it came into it, or, of a fault that is over while another one goes on, both.
     pub fn reason(&self, snapshot: &Snapshot) -> String {
         let name = |id: InstanceId| {
             snapshot.instances.get(id.index()).map_or_else(|| "another member".to_owned(), |i| i.name.clone())
@@ -307,7 +314,7 @@ impl Instance {
             Ok(Cause::Faulted(then)) => !then.is_empty() && !now.is_empty() && !then.iter().any(|f| now.contains(f)),
             _ => false,
         };
-        if over { reason + ", which is over" } else { reason }
+        if over { format!("{}; it began with: {reason}, which is over", words::faults(&now)) } else { reason }
     }
     /// Others that speak as MASTER while this one is MASTER.
     pub fn rivals_now(&self) -> impl Iterator<Item = &Rival> {

@@ -137,3 +137,37 @@ fn a_group_is_steered_by_its_name_and_an_address_asked_for_as_it_is_written() {
     let (text, _) = ask(&pair.primary, "servers");
     assert!(!text.contains("nothing is balanced"), "{text}");
 }
+
+/// A sync group may be called as an instance that is not in it: whoever says the name means the instance, everywhere.
+#[test]
+fn what_an_instance_is_called_means_the_instance() {
+    let Some(pair) = Pair::new("ste-both") else { return };
+    let three = |priority: u8| {
+        let instance = |n: u8| {
+            format!(
+                "vrrp_instance V{n} {{\n    interface eth0\n    virtual_router_id 5{n}\n    priority {priority}\n    \
+                 virtual_ipaddress {{\n        10.0.0.2{n}/24\n    }}\n}}\n"
+            )
+        };
+        format!(
+            "vrrp_sync_group V3 {{\n    group {{\n        V1\n        V2\n    }}\n}}\n{}{}{}",
+            instance(1),
+            instance(2),
+            instance(3)
+        )
+    };
+    pair.start(&three(150), &three(100));
+    for name in ["V1", "V2", "V3"] {
+        says(&pair.primary, &format!("is-master {name}"), &[&format!("{name} is MASTER")]);
+        says(&pair.secondary, &format!("explain {name}"), &["10.0.0.11, priority 150, heard"]);
+    }
+    let (said, _) = ask(&pair.primary, "is-master V3");
+    assert_eq!(said.lines().count(), 1, "{said}");
+    let (said, code) = ask(&pair.primary, "drain V3");
+    assert!(
+        code == 0 && said.starts_with("V3: 10.0.0.12 took over after ") && said.lines().count() == 1,
+        "{code}: {said}"
+    );
+    assert_eq!(ask(&pair.primary, "is-master V1").1, 0);
+    assert_eq!(ask(&pair.primary, "status --address 10.0.0.21/24").1, 0);
+}

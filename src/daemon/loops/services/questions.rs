@@ -191,14 +191,23 @@ impl Services {
             let _ = self.parts.engine.send(ToEngine::Steer(steer, None));
             return Reply::Done { message };
         };
-        let group = spec.groups.iter().find(|group| *group.name == *name);
+        let called = |name: &str| spec.instances.iter().any(|one| *one.name == *name);
+        // What an instance is called means that instance, whatever else is called so.
+        let group = spec.groups.iter().find(|group| *group.name == *name).filter(|_| !called(&name));
         let of_group = group.iter().flat_map(|group| &group.members).filter_map(|id| spec.instances.get(id.index()));
         let named = spec.instances.iter().filter(|one| *one.name == *name);
         let meant: Vec<Box<str>> = named.chain(of_group).map(|one| one.name.clone()).collect();
         if meant.is_empty() {
-            let names = spec.instances.iter().map(|one| &*one.name).chain(spec.groups.iter().map(|group| &*group.name));
-            let reason = format!("there is no instance or group `{name}`; there are {}", first_few(names, 20, ", "));
-            return Reply::Refused { reason, diagnostics: None };
+            let groups = spec.groups.iter().map(|group| &*group.name).filter(|name| !called(name));
+            let names = spec.instances.iter().map(|one| &*one.name).chain(groups);
+            let there = match spec.instances.is_empty() {
+                true => "no VRRP instance is configured".to_owned(),
+                false => format!("there are {}", first_few(names, 20, ", ")),
+            };
+            return Reply::Refused {
+                reason: format!("there is no instance or group `{name}`; {there}"),
+                diagnostics: None,
+            };
         }
         // A group moves as a whole, whichever member leads it; what is announced is each member's own.
         let most = if matches!(steer, Steer::Announce) { meant.len() } else { 1 };
