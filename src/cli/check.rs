@@ -26,12 +26,13 @@ const NO: u8 = 1;
 
 pub(crate) fn run(args: &Check) -> Outcome {
     // Several files are for several machines, and this is at most one of them.
-    let place = if args.anywhere || args.files.len() > 1 { Where::Anywhere } else { Where::Here };
+    let files = if args.files.is_empty() { vec![file_here()] } else { args.files.clone() };
+    let place = if args.anywhere || files.len() > 1 { Where::Anywhere } else { Where::Here };
     let format = if args.json { Format::Json } else { args.format };
     let paint = Paint::stdout();
     let (mut code, mut out) = (0, String::new());
     let mut specs: Vec<(String, Spec)> = Vec::new();
-    for file in &args.files {
+    for file in &files {
         let (spec, diagnostics) = load(file, args.config_id.as_deref(), place)?;
         code = code.max(diagnostics.exit_code());
         if args.strict && diagnostics.list.iter().any(|d| d.class.is_against_strict()) {
@@ -73,7 +74,8 @@ pub(crate) fn run(args: &Check) -> Outcome {
             server_names(&paths).into_iter().zip(specs.into_iter().map(|(_, spec)| spec)).collect();
         let mut outlook = outlook(&named, &files);
         outlook.lines.extend(deaths_of(&named));
-        findings.extend(outlook.findings.clone());
+        let played = outlook.findings_beside(&findings);
+        findings.extend(played);
         let worst = |level| findings.iter().any(|f| f.level == level);
         if worst(Level::Error) || args.strict && worst(Level::Warning) {
             code = code.max(NO);
@@ -84,10 +86,19 @@ pub(crate) fn run(args: &Check) -> Outcome {
         };
     }
     if format == Format::Text {
-        out += &of_the_daemon(&args.files, paint);
+        out += &of_the_daemon(&files, paint);
     }
     steer::print(&out)?;
     Ok(ExitCode::from(code))
+}
+
+/// The file that is meant when none is named.
+fn file_here() -> PathBuf {
+    let control = std::env::var_os("VIPD_CONTROL").map(PathBuf::from);
+    match client::path_of(&Daemon { control }).and_then(|path| Client::open(&path)?.ask(&Request::Hello)) {
+        Ok(Reply::Hello { config, .. }) => config,
+        _ => PathBuf::from("/etc/keepalived/keepalived.conf"),
+    }
 }
 
 /// What is wrong now with the daemon here, if it runs with one of the files: whoever checks a file that is in force wants to know
