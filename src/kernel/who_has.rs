@@ -1,8 +1,9 @@
 //! Asks a network who has an IPv4 address, as a client would, and hears every machine that answers: `vipctl doctor` finds
 //! with it that two have the same one. The daemon does not use it.
 //!
-//! One ARP request an address, and whatever answers within some time. Nobody's cache changes by a request whose sender is an
-//! address that this machine has already, or none (an ARP probe, RFC 5227 §1.1).
+//! Two ARP requests an address, and whatever answers within some time. Nobody's cache changes by a request whose sender is an
+//! address that this machine has already, or none (an ARP probe, RFC 5227 §1.1). Both are sent, for some answer only to their
+//! own network, and a machine that has the sender's address itself answers to a probe alone.
 
 use super::overhear;
 use crate::wire::frames::{self, ARP_FRAME};
@@ -33,7 +34,10 @@ pub fn ask(
     let socket = socket2::Socket::new(socket2::Domain::PACKET, socket2::Type::RAW.cloexec(), None)?;
     overhear::bind(&socket, libc::ETH_P_ARP, index)?;
     for address in addresses {
-        socket.send(&frames::arp_request(own.0, own.1, *address))?;
+        if own.1 != *address && !own.1.is_unspecified() {
+            socket.send(&frames::arp_request(own.0, own.1, *address))?;
+        }
+        socket.send(&frames::arp_request(own.0, Ipv4Addr::UNSPECIFIED, *address))?;
     }
     let (mut answers, end) = (Vec::new(), Instant::now() + patience);
     let mut buffer = [0; 2 * ARP_FRAME];

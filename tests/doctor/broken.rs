@@ -321,7 +321,7 @@ fn an_interface_has_no_address_but_the_virtual_one() {
     pair.primary.must("ip address flush dev eth0 && ip address add 10.0.0.10/24 dev eth0");
     pair.start(&conf(150, ""), &conf(100, ""));
     says(&pair.secondary, "is-master VI_1", &["VI_1 is MASTER"]);
-    all_four(&pair.primary, &["no address of its own on the interface"]);
+    all_four(&pair.primary, &["the interface has no address to speak from"]);
     says(&pair.primary, "doctor", &["eth0 has no IPv4 address"]);
 }
 
@@ -417,4 +417,137 @@ fn another_version_and_another_interval() {
     pair.secondary.write(CONF, &conf(100, "version 3"), 0o644);
     pair.secondary.systemctl("restart keepalived");
     all_four(&pair.primary, &["adverts of 10.0.0.12 are refused: it speaks another VRRP version"]);
+}
+
+/// Each takes the adverts of the other for its own, so that no daemon hears anything.
+#[test]
+fn two_servers_have_one_address_to_speak_from() {
+    let Some(pair) = Pair::new("bro-same") else { return };
+    pair.secondary.must("ip address flush dev eth0 && ip address add 10.0.0.11/24 dev eth0");
+    pair.start(&conf(150, ""), &conf(100, ""));
+    for machine in [&pair.primary, &pair.secondary] {
+        says(machine, "is-master VI_1", &["VI_1 is MASTER"]);
+        says(machine, "doctor", &["10.0.0.11, from which this server speaks, is on another machine as well: "]);
+    }
+}
+
+#[test]
+fn a_copied_machine_has_the_same_hardware_address() {
+    let Some(pair) = Pair::new("bro-clone") else { return };
+    let mac = pair.primary.read("/sys/class/net/eth0/address");
+    pair.secondary.must(&format!("ip link set eth0 down && ip link set eth0 address {}", mac.trim()));
+    pair.secondary.must("ip link set eth0 up");
+    pair.start(&conf(150, ""), &conf(100, ""));
+    says(&pair.primary, "is-master VI_1", &["VI_1 is MASTER"]);
+    says(
+        &pair.secondary,
+        "doctor",
+        &["10.0.0.10 is on another machine that has the hardware address of eth0 here too", mac.trim()],
+    );
+}
+
+/// The way back to the other server goes through another interface, and the kernel believes nobody who comes on this one.
+#[test]
+fn the_kernel_takes_adverts_for_forged() {
+    let Some(pair) = Pair::new("bro-forged") else { return };
+    pair.secondary.must("ip route add 10.0.0.11/32 dev lo");
+    pair.secondary.must("sysctl -qw net.ipv4.conf.all.rp_filter=1");
+    pair.start(&conf(150, ""), &conf(100, ""));
+    says(
+        &pair.secondary,
+        "doctor",
+        &[
+            "on eth0 for forged, as the way to 10.0.0.11 goes through lo",
+            "`ip route get 10.0.0.11` has to say dev eth0",
+        ],
+    );
+}
+
+/// A third server knows the others, and they do not know it.
+#[test]
+fn a_server_is_not_among_the_peers() {
+    let Some(pair) = Pair::new("bro-peer") else { return };
+    let unicast = |peer: &str| format!("unicast_peer {{\n        {peer}\n    }}");
+    pair.start(&conf(150, &unicast("10.0.0.13")), &conf(100, &unicast("10.0.0.11")));
+    all_four(&pair.primary, &["two masters: 10.0.0.12 speaks as MASTER too"]);
+    for verb in ["explain", "doctor"] {
+        says(&pair.primary, verb, &["10.0.0.12 is not in unicast_peer of VI_1 here", "add 10.0.0.12 to unicast_peer"]);
+    }
+    says(
+        &pair.secondary,
+        "doctor",
+        &[
+            "VI_1: 10.0.0.10 is here, and another machine answers for it too: 10.0.0.11 (",
+            "10.0.0.12 has to be in its unicast_peer",
+        ],
+    );
+}
+
+/// What began as "has not reported yet" is what it is now.
+#[test]
+fn a_fault_is_said_as_it_is_now() {
+    let Some(pair) = Pair::new("bro-now") else { return };
+    let script = "vrrp_script chk {\n    script /bin/false\n    interval 1\n    fall 1\n}\n";
+    let tracked = conf(150, "track_script {\n        chk\n    }");
+    pair.start(&tracked.replace("vrrp_instance", &format!("{script}vrrp_instance")), &conf(100, ""));
+    says(
+        &pair.primary,
+        "is-master VI_1",
+        &["VI_1 is FAULT: tracked chk fails; it began with: chk has not reported yet"],
+    );
+    says(&pair.primary, "explain", &["why       tracked chk fails"]);
+}
+
+/// `vipctl check` is what several cures say; it needs no name of a file.
+#[test]
+fn the_file_of_the_daemon_is_checked_where_none_is_named() {
+    let Some(pair) = Pair::new("bro-check") else { return };
+    pair.start(&conf(150, ""), &conf(100, ""));
+    let (said, code) = ask(&pair.primary, "check");
+    assert!(code == 0 && said.contains(&format!("{CONF}: no mistakes")), "{code}: {said}");
+}
+
+/// The file is broken or gone: what the daemon says is said all the same.
+#[test]
+fn the_daemon_is_asked_although_its_file_cannot_be_used() {
+    let Some(pair) = Pair::new("bro-file") else { return };
+    pair.start(&conf(150, ""), &conf(100, ""));
+    says(&pair.secondary, "status", &["BACKUP"]);
+    pair.secondary.must("ip address add 10.0.0.10/32 dev lo");
+    let left = "10.0.0.10 here although BACKUP";
+    says(&pair.secondary, "doctor", &[left]);
+    pair.secondary.write(CONF, "vrrp_instance VI_1 {", 0o644);
+    says(&pair.secondary, "doctor", &[left, "the daemon would not start with it"]);
+    pair.secondary.must(&format!("rm {CONF}"));
+    let said = says(&pair.secondary, "doctor", &[left, &format!("{CONF}: No such file or directory")]);
+    assert!(!said.contains("os error"), "{said}");
+}
+
+/// One sends from its VMAC and the other listens below a VMAC with the same hardware address: it hears nothing, with keepalived
+/// as well.
+#[test]
+fn one_speaks_through_its_vmac_and_the_other_listens_below() {
+    let Some(pair) = Pair::new("bro-xmit") else { return };
+    pair.start(&conf(150, "use_vmac"), &conf(100, "use_vmac\n    vmac_xmit_base"));
+    says(
+        &pair.secondary,
+        "doctor",
+        &[
+            "10.0.0.11 speaks as MASTER too",
+            "from the hardware address of vrrp.51 here",
+            "vmac_xmit_base on all servers or on none",
+        ],
+    );
+    check_says(&pair, &["xmit-base-differs", "hold 10.0.0.10"]);
+}
+
+/// The address of a peer is mistyped on both.
+#[test]
+fn nobody_has_the_address_of_a_peer() {
+    let Some(pair) = Pair::new("bro-absent") else { return };
+    let unicast = |peer: &str| format!("unicast_peer {{\n        {peer}\n    }}");
+    pair.start(&conf(150, &unicast("10.0.0.21")), &conf(100, &unicast("10.0.0.22")));
+    let absent = |peer: &str| format!("VI_1: no machine on eth0 has {peer}, which is in its unicast_peer");
+    says(&pair.primary, "doctor", &[&absent("10.0.0.21")]);
+    says(&pair.secondary, "doctor", &[&absent("10.0.0.22")]);
 }

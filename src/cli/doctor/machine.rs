@@ -1,5 +1,6 @@
 //! The machine that doctor looks at: files, links, commands. The real one may be mounted somewhere else.
 
+use super::elsewhere::Question;
 use super::{Asked, Overheard};
 use crate::cli::args::Daemon;
 use crate::cli::client::{Client, path_of, reach};
@@ -36,14 +37,14 @@ pub trait Machine {
         Vec::new()
     }
     /// Which other machines answer on these interfaces for these addresses within `patience`: the interface, the address, the
-    /// hardware address.
-    fn who_has(
-        &self,
-        questions: &BTreeMap<IfName, BTreeSet<Ipv4Addr>>,
-        patience: Duration,
-    ) -> Vec<(IfName, Ipv4Addr, [u8; 6])> {
+    /// hardware address, which is this machine's own where the other one has the same.
+    fn who_has(&self, questions: &BTreeMap<IfName, Question>, patience: Duration) -> Vec<(IfName, Ipv4Addr, [u8; 6])> {
         let _ = (questions, patience);
         Vec::new()
+    }
+    /// The hardware addresses of Ethernet interfaces.
+    fn hardware(&self) -> BTreeMap<String, [u8; 6]> {
+        BTreeMap::new()
     }
     /// A file's text; `None` when it is absent or may not be read.
     fn read(&self, path: &str) -> Option<String>;
@@ -120,12 +121,11 @@ impl Machine for Mounted {
     fn overhear(&self, interfaces: &BTreeSet<IfName>, spec: &Spec, patience: Duration) -> Vec<Overheard> {
         if self.root.is_some() { Vec::new() } else { super::overheard::listen(interfaces, spec, patience) }
     }
-    fn who_has(
-        &self,
-        questions: &BTreeMap<IfName, BTreeSet<Ipv4Addr>>,
-        patience: Duration,
-    ) -> Vec<(IfName, Ipv4Addr, [u8; 6])> {
+    fn who_has(&self, questions: &BTreeMap<IfName, Question>, patience: Duration) -> Vec<(IfName, Ipv4Addr, [u8; 6])> {
         if self.root.is_some() { Vec::new() } else { super::elsewhere::ask(questions, patience) }
+    }
+    fn hardware(&self) -> BTreeMap<String, [u8; 6]> {
+        if self.root.is_some() { BTreeMap::new() } else { crate::kernel::addresses::hardware() }
     }
     fn read(&self, path: &str) -> Option<String> {
         std::fs::read(self.path(path)).ok().map(|bytes| String::from_utf8_lossy(&bytes).into_owned())

@@ -15,6 +15,7 @@ mod ruleset;
 mod running;
 mod services;
 
+pub use elsewhere::Question;
 pub use machine::{Machine, Mounted, Ran};
 pub use overheard::Overheard;
 pub use running::Asked;
@@ -27,6 +28,7 @@ use super::paint::Paint;
 use super::steer;
 use crate::config::report::{Class, Diagnostics, Level};
 use crate::daemon::doors::socket::{Reply, Request};
+use crate::observe::words;
 use crate::spec::{IfName, InstanceSpec, Spec};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -147,24 +149,29 @@ pub fn examine(spec: &Spec, machine: &dyn Machine) -> Vec<Finding> {
 
 pub(crate) fn run(args: &Doctor) -> Outcome {
     let file = &file_of(args);
-    let (spec, diagnostics) = load(file, None, Where::Here)?;
     let machine = Mounted::new(args.root.clone(), args.daemon.control.clone());
-    let mut findings = vec![configuration(&file.display().to_string(), spec.is_some(), &diagnostics)];
-    findings.extend(script_security(&diagnostics));
-    match &spec {
-        Some(spec) => findings.extend(examine(spec, &machine)),
-        None => {
-            findings.push(
-                Finding::new(Weight::Problem, "configuration", "the daemon would not start with this configuration")
-                    .cure(format!("vipctl check {}", file.display())),
-            );
-            // What keeps it from starting may be the machine, such as an interface that is not there: taken for a
-            // configuration of another machine it can still be held against this one.
-            if let (Some(spec), _) = load(file, None, Where::Anywhere)? {
-                findings.extend(examine(&spec, &machine));
+    let mut findings = Vec::new();
+    // Without a file that can be used, what the daemon says and how the machine is still counts.
+    let spec = match load(file, None, Where::Here) {
+        Ok((spec, diagnostics)) => {
+            findings.push(configuration(&file.display().to_string(), spec.is_some(), &diagnostics));
+            findings.extend(script_security(&diagnostics));
+            match spec {
+                Some(spec) => spec,
+                // What keeps it from starting may be the machine, such as an interface that is not there: taken for a
+                // configuration of another machine it can still be held against this one.
+                None => load(file, None, Where::Anywhere)?.0.unwrap_or_default(),
             }
         }
-    }
+        Err(trouble) => {
+            let what = words::unnumbered(&trouble.what).into_owned();
+            let finding = Finding::new(Weight::Problem, "configuration", what);
+            findings
+                .push(finding.why("the daemon would not start without it").cure("name the file: vipctl doctor FILE"));
+            Spec::default()
+        }
+    };
+    findings.extend(examine(&spec, &machine));
     let worst = findings.iter().map(|f| f.weight).max().unwrap_or(Weight::Good);
     if args.json {
         steer::print(&steer::pretty(serde_json::json!({ "findings": findings })))?;
@@ -187,15 +194,21 @@ fn file_of(args: &Doctor) -> PathBuf {
     args.file.clone().or_else(running).unwrap_or_else(usual)
 }
 
+fn counted(n: usize, what: &str) -> String {
+    format!("{n} {what}{}", if n == 1 { "" } else { "s" })
+}
+
 fn configuration(file: &str, usable: bool, diagnostics: &Diagnostics) -> Finding {
     let errors = diagnostics.list.iter().filter(|d| d.class.level() == Level::Error).count();
     let warnings = diagnostics.list.iter().filter(|d| d.class.level() == Level::Warning).count();
     let say = |weight, what: String| Finding::new(weight, "configuration", what).cure(format!("vipctl check {file}"));
-    let counted = |n: usize, what: &str| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
     // Scripts without script security run all the same.
     let only_security = diagnostics.list.iter().all(|d| d.class.level() != Level::Error || d.class == Class::Security);
     match (errors, warnings) {
-        (0, 0) if !usable => say(Weight::Problem, format!("{file} cannot be used")),
+        (0, 0) if !usable => say(Weight::Problem, format!("{file} cannot be used: the daemon would not start with it")),
+        (n, _) if !usable => {
+            say(Weight::Problem, format!("{file}: {}: the daemon would not start with it", counted(n, "error")))
+        }
         (0, 0) => Finding::new(Weight::Good, "configuration", format!("{file} has no mistakes")),
         (0, n) => say(Weight::Note, format!("{file}: {}", counted(n, "warning"))),
         (n, _) if only_security => say(Weight::Warning, format!("{file}: {}", counted(n, "error"))),
@@ -258,7 +271,7 @@ pub fn render(findings: &[Finding], paint: Paint) -> String {
     let (problems, warnings) = (count(Weight::Problem), count(Weight::Warning));
     out += &match (problems, warnings) {
         (0, 0) => "\nNothing stands in the way of a failover.\n".to_owned(),
-        _ => format!("\n{problems} problems, {warnings} warnings.\n"),
+        _ => format!("\n{}, {}.\n", counted(problems, "problem"), counted(warnings, "warning")),
     };
     out
 }

@@ -1,5 +1,6 @@
 //! Interfaces and those who believe that they own them: networkd, NetworkManager, sysctls.
 
+use super::Asked;
 use super::Case;
 use super::Finding;
 use super::Weight;
@@ -28,7 +29,11 @@ pub fn interfaces(case: &Case<'_>, found: &mut Vec<Finding>) {
             let candidates = present.iter().filter(|p| *p != "lo");
             let nearest = candidates.min_by_key(|p| strsim::damerau_levenshtein(p, name));
             let finding = Finding::new(Weight::Problem, "interface", format!("interface {name} does not exist"));
-            let finding = finding.why("its instances stay in FAULT until it appears");
+            let runs = matches!(case.asked, Asked::Answers(_)) || case.spec.dynamic_interfaces;
+            let finding = finding.why(match runs {
+                true => "its instances stay in FAULT until it appears",
+                false => "the daemon does not start without it, unless `dynamic_interfaces` stands in global_defs",
+            });
             found.push(match nearest {
                 Some(near) => finding.cure(format!("there is {near}; `ip -br link` shows all")),
                 None => finding.cure("`ip -br link` shows what there is"),

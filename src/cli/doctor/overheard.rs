@@ -4,7 +4,7 @@
 //! The daemon cannot tell, so it is listened here, beside it, for as long as an advert may take. Nothing is sent.
 
 use super::running::Asked;
-use super::{Case, Finding, Weight};
+use super::{Case, Finding, Weight, elsewhere};
 use crate::cli::{alarms, view};
 use crate::kernel::clock;
 use crate::kernel::overhear::Ears;
@@ -25,6 +25,8 @@ pub struct Overheard {
     pub source: IpAddr,
     /// Why the configuration would refuse it; `None`: it would be taken.
     pub refused: Option<Refusal>,
+    /// The hardware address that it came from.
+    pub mac: Option<[u8; 6]>,
 }
 
 /// At most this long, whatever the interval: a person waits.
@@ -53,17 +55,42 @@ pub fn masters_that_are_not_heard(case: &Case<'_>, found: &mut Vec<Finding>) {
         return;
     }
     let mut told = BTreeSet::new();
-    for Overheard { instance, source, refused } in case.machine.overhear(&interfaces, case.spec, patience) {
+    let (present, hardware) = (case.machine.addresses(), case.machine.hardware());
+    for Overheard { instance, source, refused, mac } in case.machine.overhear(&interfaces, case.spec, patience) {
         let Some(ours) = alone.iter().find(|own| *own.name == *instance) else { continue };
-        let own = case.machine.addresses().iter().any(|(_, address)| *address == source);
-        if own || ours.source.as_deref() == Some(&source.to_string()) || !told.insert((instance.clone(), source)) {
+        let own = present.iter().any(|(_, address)| *address == source)
+            || ours.source.as_deref() == Some(&source.to_string());
+        // What comes back of its own adverts has a hardware address of this machine.
+        let reflected = mac.is_none_or(|mac| hardware.values().any(|known| *known == mac));
+        if own && reflected || !told.insert((instance.clone(), source)) {
             continue;
         }
-        let (what, cure) = match refused {
-            Some(why) => (words::refusal(why), words::refusal_cure(why).unwrap_or("the same settings on all servers")),
-            None => (
-                "something on this machine takes them away",
-                "look at firewalls here: `nft list ruleset`, `iptables -S INPUT`, `tc filter show`; VRRP is IP protocol 112",
+        if own {
+            found.push(elsewhere::double_source(&instance, source, &mac.into_iter().collect()));
+            continue;
+        }
+        let on = case.instances().iter().find(|spec| spec.name == instance).and_then(|spec| spec.interface.as_ref());
+        let vmac = mac.and_then(|mac| hardware.iter().find(|(_, known)| **known == mac)).map(|(name, _)| name);
+        let dropped = || match (on, vmac) {
+            (Some(on), Some(vmac)) if vmac != on.as_str() => Some((
+                format!(
+                    "they come from the hardware address of {vmac} here, and the kernel gives them to {vmac} alone"
+                ),
+                "vmac_xmit_base on all servers or on none".to_owned(),
+            )),
+            (Some(on), _) => forged(case, on, source),
+            (None, _) => None,
+        };
+        let (what, cure) = match (refused, dropped()) {
+            (Some(why), _) => {
+                let cure = words::refusal_cure(why).unwrap_or("the same settings on all servers");
+                (words::refusal(why).to_owned(), cure.to_owned())
+            }
+            (None, Some(said)) => said,
+            (None, None) => (
+                "something on this machine takes them away".to_owned(),
+                "look at firewalls here: `nft list ruleset`, `iptables -S INPUT`, `tc filter show`; VRRP is IP protocol 112"
+                    .to_owned(),
             ),
         };
         found.push(
@@ -76,6 +103,30 @@ pub fn masters_that_are_not_heard(case: &Case<'_>, found: &mut Vec<Finding>) {
             .cure(cure),
         );
     }
+}
+
+/// Where the kernel drops what comes from this sender on this interface, since its way back is another one: that, and the cure.
+fn forged(case: &Case<'_>, on: &IfName, source: IpAddr) -> Option<(String, String)> {
+    let filter = |key: &str| case.sysctl(&format!("net/ipv4/conf/{key}/rp_filter")).unwrap_or(0);
+    let way = case.machine.run(&["ip", "-o", "route", "get", &source.to_string()])?;
+    let words: Vec<&str> = way.stdout.split_whitespace().collect();
+    let through = words.windows(2).find_map(|pair| match pair {
+        ["dev", name] => Some(*name),
+        _ => None,
+    });
+    let strict = source.is_ipv4() && filter("all").max(filter(on.as_str())) == 1;
+    let local = words.first() == Some(&"local");
+    let (way, hint) = match through {
+        Some(name) if name != on.as_str() && (strict || local) => (format!("through {name}"), strict && !local),
+        Some(_) => return None,
+        None if source.is_ipv4() && filter("all").max(filter(on.as_str())) != 0 => ("nowhere".to_owned(), true),
+        None => return None,
+    };
+    let filter = if hint { format!(", or sysctl -w net.ipv4.conf.{on}.rp_filter=2") } else { String::new() };
+    Some((
+        format!("the kernel takes what comes from there on {on} for forged, as the way to {source} goes {way}"),
+        format!("correct the route: `ip route get {source}` has to say dev {on}{filter}"),
+    ))
 }
 
 /// What is on these interfaces within `patience`, judged by `spec`. Interfaces that cannot be listened on are left out.
@@ -96,11 +147,12 @@ pub(super) fn listen(interfaces: &BTreeSet<IfName>, spec: &Spec, patience: Durat
             else {
                 continue;
             };
+            let mac = frame.mac;
             let meta = RxMeta { ifindex: 0, source, destination, ttl: Some(ttl) };
             let verdict = bystander.judge(Some(name), meta, datagram, clock::wall().unix_micros);
             let instance = verdict.instance.and_then(|id| spec.instances.get(id.index()));
             if let Some(instance) = instance.filter(|_| heard.len() < 64) {
-                heard.push(Overheard { instance: instance.name.clone(), source, refused: verdict.refused });
+                heard.push(Overheard { instance: instance.name.clone(), source, refused: verdict.refused, mac });
             }
         }
     };
