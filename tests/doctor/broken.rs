@@ -551,3 +551,20 @@ fn nobody_has_the_address_of_a_peer() {
     says(&pair.primary, "doctor", &[&absent("10.0.0.21")]);
     says(&pair.secondary, "doctor", &[&absent("10.0.0.22")]);
 }
+
+/// The names of two interfaces were crossed on one server.
+#[test]
+fn the_address_belongs_to_the_network_of_another_interface() {
+    let Some(pair) = Pair::new("bro-cross") else { return };
+    pair.secondary.must("ip link add eth1 type veth peer name eth2 && ip link set eth1 up && ip link set eth2 up");
+    pair.secondary.must("ip address add 10.9.0.12/24 dev eth1");
+    pair.start(&conf(150, ""), &conf(100, "").replace("eth0", "eth1"));
+    says(
+        &pair.secondary,
+        "doctor",
+        &["VI_1: 10.0.0.10 comes to eth1, and its network is on eth0 (10.0.0.12/24)", "is `interface eth1` right"],
+    );
+    check_says(&pair, &["interface-differs"]);
+    let said = says(&pair.primary, "doctor", &["VI_1: 10.0.0.10 is here, and another machine answers for it too"]);
+    assert!(!said.contains("its network is on"), "{said}");
+}

@@ -124,6 +124,7 @@ const CHECKS: &[Check] = &[
     network::reverse_path,
     network::arp_with_vmac,
     network::already_there,
+    network::in_another_network,
     firewall::vrrp_may_pass,
     bfd::may_pass,
     bfd::port_is_free,

@@ -7,6 +7,8 @@ use super::Weight;
 use super::balance;
 use crate::spec::{TieTarget, VirtualLink};
 use crate::wire::Family;
+use std::collections::BTreeSet;
+use std::net::IpAddr;
 
 /// Every interface that the configuration names is there, is up, and can do what is asked of it.
 pub fn interfaces(case: &Case<'_>, found: &mut Vec<Finding>) {
@@ -277,6 +279,68 @@ pub fn arp_with_vmac(case: &Case<'_>, found: &mut Vec<Finding>) {
                 .cure(format!("sysctl -w net.ipv4.conf.{base}.arp_ignore=1   # and in /etc/sysctl.d")),
             );
         }
+    }
+}
+
+/// The network of a virtual address is on another interface than the one that it comes to: two names were crossed, or the file is
+/// another server's.
+pub fn in_another_network(case: &Case<'_>, found: &mut Vec<Finding>) {
+    let Some(shown) = case.machine.run(&["ip", "-o", "address", "show"]) else { return };
+    let claimed: BTreeSet<IpAddr> =
+        case.instances().iter().flat_map(|own| &own.claim.addresses).map(|own| own.address).collect();
+    // `2: eth0    inet 10.0.0.12/24 brd …`
+    let networks: Vec<(&str, IpAddr, u8)> = shown
+        .stdout
+        .lines()
+        .filter_map(|line| {
+            let mut words = line.split_whitespace().skip(1);
+            let (name, _, network) = (words.next()?, words.next()?, words.next()?);
+            let (address, length) = network.split_once('/')?;
+            Some((name, address.parse().ok()?, length.parse().ok()?))
+        })
+        .filter(|(_, address, _)| !claimed.contains(address))
+        .collect();
+    for own in case.instances() {
+        let Some(interface) = &own.interface else { continue };
+        for address in own.claim.addresses.iter().filter(|one| one.interface.is_none()) {
+            let has = |(name, network, length): &&(&str, IpAddr, u8)| {
+                *name != "lo" && *length > 0 && is_in(address.address, *network, *length)
+            };
+            let mut there = networks.iter().filter(has).peekable();
+            let Some((name, network, length)) = there.peek().copied() else { continue };
+            if there.any(|(name, ..)| *name == interface.as_str()) {
+                continue;
+            }
+            found.push(
+                Finding::new(
+                    Weight::Warning,
+                    "network",
+                    format!(
+                        "{}: {} comes to {interface}, and its network is on {name} ({network}/{length})",
+                        own.name, address.address
+                    ),
+                )
+                .why("clients look for it there, and the other servers probably speak there: then both become MASTER")
+                .cure(format!(
+                    "is `interface {interface}` right on this server? If it is meant so: `{}/{} dev {name}`",
+                    address.address, address.prefix
+                )),
+            );
+            break;
+        }
+    }
+}
+
+/// Whether an address is in the network of another one.
+fn is_in(address: IpAddr, network: IpAddr, length: u8) -> bool {
+    let same = |a: u128, b: u128, bits: u32| {
+        let left = bits.saturating_sub(u32::from(length));
+        a.checked_shr(left).unwrap_or(0) == b.checked_shr(left).unwrap_or(0)
+    };
+    match (address, network) {
+        (IpAddr::V4(a), IpAddr::V4(b)) => same(u32::from(a).into(), u32::from(b).into(), 32),
+        (IpAddr::V6(a), IpAddr::V6(b)) => !b.is_unicast_link_local() && same(a.into(), b.into(), 128),
+        _ => false,
     }
 }
 
