@@ -30,6 +30,12 @@ impl Seen {
     fn once(now: Time) -> Seen {
         Seen { count: 1, first: now, last: now }
     }
+    /// For how long a silence it still counts as speaking: `least`, and longer where it speaks seldom, for its interval may be
+    /// what is refused. Bounded, so that who was heard twice in a day is gone in between.
+    pub(super) fn patience(&self, least: Interval) -> Interval {
+        let cadence = self.last.since(self.first).as_micros() / self.count.saturating_sub(1).max(1);
+        least.max(Interval::from_micros(cadence.saturating_mul(3)).min(FORGOTTEN))
+    }
     fn again(&mut self, now: Time) {
         self.count = self.count.saturating_add(1);
         self.last = now;
@@ -195,6 +201,17 @@ mod tests {
             refuse(&mut table, address(500 + n), now);
         }
         assert!(table.iter().all(|e| e.from != address(1)));
+    }
+
+    #[test]
+    fn who_speaks_seldom_speaks_still_between_two_adverts() {
+        let (down, second) = (Interval::from_millis(3400), Interval::from_secs(1));
+        let heard =
+            |every: u64| Seen { count: 4, first: Time::ZERO, last: Time::ZERO + Interval::from_secs(3 * every) };
+        assert_eq!(heard(1).patience(down), down);
+        assert_eq!(heard(6).patience(down), Interval::from_secs(18));
+        assert_eq!(heard(20_000).patience(down), FORGOTTEN);
+        assert_eq!(Seen::once(Time::ZERO + second).patience(down), down);
     }
 
     #[test]

@@ -295,6 +295,6 @@ fn speaker(entry: &Refused, instance: Option<Box<str>>, patience: Interval, now:
         count: entry.seen.count,
         first_heard: entry.seen.first,
         last_heard: entry.seen.last,
-        current: now.since(entry.seen.last) <= patience,
+        current: now.since(entry.seen.last) <= entry.seen.patience(patience),
     }
 }
