@@ -283,6 +283,8 @@ const SLIPS: &[(&str, &str, &str)] = &[
     ("        10.0.0.100/24, 10.0.0.101/24", "        10.0.0.100/24", "one address a line"),
     ("        10.0.0.100/24 10.0.0.101/24", "        10.0.0.100/24", "one address a line"),
     ("        10.0.0.100/24;", "        10.0.0.100/24", "10.0.0.100/24"),
+    ("    garp_master_delay 5\n    track_script", "    }\n    track_script", "write `}` on a line before it"),
+    ("```conf\nglobal_defs {", "global_defs {", "belongs to the page"),
     ("        10.0.0.100/$MASK_", "        10.0.0.100/24", "10.0.0.100/"),
     ("        $VIP", "        10.0.0.100/24", "$VIP=VALUE"),
     ("virtual_ipaddresses {", "virtual_ipaddress {", "`virtual_ipaddress`"),
@@ -384,6 +386,19 @@ fn one_slip_is_one_complaint() {
         let first = if text[..text.find(slip).unwrap()].ends_with('\n') { at + 1 } else { at };
         assert!((first..=first + 3).contains(&line), "{slip}: line {line}, not {first}: {said}");
     }
+}
+
+/// A fence or a tag in front goes with the one behind; and an instance whose only address is no address has one complaint, also
+/// where version 3 can run nothing without one.
+#[test]
+fn what_follows_from_a_slip_is_not_a_second_one() {
+    for (front, behind) in [("```conf\n", "```\n"), ("<pre>\n", "</pre>\n")] {
+        let (_, found) = read(&format!("{front}{WHOLE}{behind}"));
+        assert_eq!(found.list.len(), 1, "{}", shown(&found));
+    }
+    let (_, found) = read(&instance("priority 100\n    version 3").replace("192.0.2.10", "192..0.2.10"));
+    assert!(shown(&found).contains("is no address"), "{}", shown(&found));
+    assert_eq!(found.list.len(), 1, "{}", shown(&found));
 }
 
 /// What the daemon reads with `-P`, `-C` or `--no_bfd`: (code that it would end with, instances, virtual servers).

@@ -150,7 +150,7 @@ impl Odd {
 /// More servers, and what only some of them say of how they speak.
 struct Wide {
     four: bool,
-    /// The last server speaks the other version, or authenticates in another way.
+    /// The last server speaks the other version, or (version 2) authenticates in another way.
     version: bool,
     stranger: bool,
     /// `AH`, `PASS`, or nothing; with version 3 a signature in place of both.
@@ -191,14 +191,9 @@ impl Wide {
             _ if self.stranger && last => "AH",
             kind => kind,
         };
-        let key = if self.stranger && last {
-            "ffffffffffffffffffffffffffffffffff"
-        } else {
-            "0123456789abcdef0123456789abcdef"
-        };
         match version {
             2 => format!(" authentication {{\n  auth_type {kind}\n  auth_pass word\n }}\n"),
-            _ => format!(" auth_hmac {{\n  key 1 {key}\n  active_key 1\n }}\n"),
+            _ => " auth_hmac {\n  key 1 0123456789abcdef0123456789abcdef\n  active_key 1\n }\n".to_owned(),
         }
     }
 }

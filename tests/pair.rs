@@ -40,7 +40,7 @@ fn play(servers: &[(&str, &str)]) -> Outlook {
 fn found(left: &str, right: &str) -> Vec<&'static str> {
     let (a, b) = (spec(left), spec(right));
     let compared = compare(&[("primary.conf".into(), &a), ("secondary.conf".into(), &b)]);
-    let played = play(&[("primary", left), ("secondary", right)]).findings;
+    let played = play(&[("primary", left), ("secondary", right)]).findings_beside(&compared);
     let mut rules: Vec<_> = compared.into_iter().chain(played).map(|f| f.rule).collect();
     rules.sort_unstable();
     rules
@@ -97,6 +97,11 @@ fn each_difference_is_found_alone() {
         (server(150, "track_script {\n hasty\n }"), server(100, ""), &["script-hasty"]),
         (server(255, "state MASTER"), server(255, "state MASTER"), &["two-owners"]),
         (server(255, ""), server(100, "state MASTER"), &["two-masters"]),
+        (
+            server(150, &unicast("10.0.0.1", "10.0.0.2").replace("unicast_peer", "unicast_ttl 64\n unicast_peer")),
+            server(100, &unicast("10.0.0.2", "10.0.0.1 min_ttl 255")),
+            &["held-twice"],
+        ),
         (server(150, "mcast_src_ip 10.0.0.1"), server(100, "mcast_src_ip 10.0.0.1"), &["source-twice"]),
         (
             server(150, &unicast("10.0.0.1", "10.0.0.2")),
