@@ -550,3 +550,17 @@ fn how_long_a_dead_real_server_gets_connections() {
     let none = usual.replace("TCP_CHECK {\n connect_timeout 5\n retry 1\n delay_before_retry 1\n }", "");
     assert!(lines(&none).concat().contains("for ever: it has no check"), "{:?}", lines(&none));
 }
+
+/// The third server is heard by one of the two masters, and refuses what the other one says as well: it is none of the two.
+#[test]
+fn of_three_servers_the_two_that_disagree_are_named() {
+    let keyed = |priority: u8, key: &str| {
+        server(priority, &format!("version 3\n auth_hmac {{\n key 1 {}\n active_key 1\n }}", key.repeat(32)))
+    };
+    let (a, b, c) = (keyed(100, "a"), keyed(140, "a"), keyed(100, "b"));
+    let said = play(&[("a", &a), ("b", &b), ("c", &c)]).lines.join("\n");
+    assert!(
+        said.contains("b and c both hold 10.0.0.10: b refuses the adverts of c: its signature is wrong."),
+        "{said}"
+    );
+}

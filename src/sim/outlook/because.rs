@@ -9,6 +9,7 @@ use crate::observe::words;
 use crate::spec::Tie;
 use crate::vrrp::io::Role;
 use crate::vrrp::snapshot::InstanceView;
+use std::net::IpAddr;
 
 /// The rule of [`Player::held_twice`].
 pub(super) const HELD_TWICE: &str = "held-twice";
@@ -108,20 +109,25 @@ impl<'a> Player<'_, 'a> {
 
     /// Why two servers are master of the same router from the start.
     pub(super) fn split(&self, router: &Router<'a>) -> String {
-        for member in &router.members {
+        let masters = || router.members.iter().filter(|m| router.masters.contains(&m.server));
+        for member in masters() {
             let Some(Some(snapshot)) = self.calm.standings.get(member.server) else { continue };
             let Some(own) = view(member, &self.calm.standings) else { continue };
             let name = self.servers.name(member.server);
-            // The model's addresses say nothing to an operator.
-            let others = router.masters.iter().filter(|other| **other != member.server);
-            let others: Vec<&str> = others.map(|other| self.servers.name(*other)).collect();
-            let other = others.join(" and ");
-            let refused = own.refused_speakers.iter().find(|s| s.current);
-            if let Some(speaker) = refused {
-                return format!("{name} refuses the adverts of {other}: {}", words::refusal(speaker.why));
+            // The model's addresses say nothing to an operator; a third server that is heard as it should be is none of the two.
+            let other = |address: IpAddr| {
+                let from =
+                    |m: &&Member<'a>| view(m, &self.calm.standings).is_some_and(|view| view.source == Some(address));
+                let other = masters().filter(|m| m.server != member.server).find(from)?;
+                Some(self.servers.name(other.server))
+            };
+            let mut refused = own.refused_speakers.iter().filter(|s| s.current);
+            if let Some((other, why)) = refused.find_map(|s| Some((other(s.address)?, s.why))) {
+                return format!("{name} refuses the adverts of {other}: {}", words::refusal(why));
             }
-            let stranger = snapshot.strangers.iter().find(|s| s.current && s.instance.as_ref() == Some(&own.name));
-            if let Some(theirs) = stranger.and_then(|s| s.vrid) {
+            let mut strangers =
+                snapshot.strangers.iter().filter(|s| s.current && s.instance.as_ref() == Some(&own.name));
+            if let Some((other, theirs)) = strangers.find_map(|s| Some((other(s.address)?, s.vrid?))) {
                 return format!("their VRIDs differ ({} on {name}, {theirs} on {other})", own.vrid);
             }
         }
