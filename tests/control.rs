@@ -224,6 +224,7 @@ fn the_status_has_the_fields_that_are_described() {
         first_heard: vipd::time::Time::ZERO,
         last_heard: vipd::time::Time::ZERO,
         current: true,
+        is_peer: None,
     };
     assert_eq!(fields(&page, "rival"), keys(&serde_json::to_value(rival).unwrap()));
     // The number of the form, the clock by its name, and nothing that looks like the inside.
