@@ -431,21 +431,6 @@ fn two_servers_have_one_address_to_speak_from() {
     }
 }
 
-#[test]
-fn a_copied_machine_has_the_same_hardware_address() {
-    let Some(pair) = Pair::new("bro-clone") else { return };
-    let mac = pair.primary.read("/sys/class/net/eth0/address");
-    pair.secondary.must(&format!("ip link set eth0 down && ip link set eth0 address {}", mac.trim()));
-    pair.secondary.must("ip link set eth0 up");
-    pair.start(&conf(150, ""), &conf(100, ""));
-    says(&pair.primary, "is-master VI_1", &["VI_1 is MASTER"]);
-    says(
-        &pair.secondary,
-        "doctor",
-        &["10.0.0.10 is on another machine that has the hardware address of eth0 here too", mac.trim()],
-    );
-}
-
 /// The way back to the other server goes through another interface, and the kernel believes nobody who comes on this one.
 #[test]
 fn the_kernel_takes_adverts_for_forged() {
