@@ -25,70 +25,99 @@ const ADDRESSES: usize = 64;
 pub struct Question {
     /// An address of this machine's own there, or none (unspecified).
     pub from: Ipv4Addr,
+    /// Who has these?
     pub addresses: BTreeSet<Ipv4Addr>,
 }
 
 /// What answered: the interface, the address, the hardware address.
 pub type Answer = (IfName, Ipv4Addr, [u8; 6]);
 
-/// Only beside a daemon: without one, who else has an address is no contradiction.
-pub fn addresses_that_another_has(case: &Case<'_>, found: &mut Vec<Finding>) {
-    let Asked::Answers(snapshot) = &case.asked else { return };
-    let present = case.machine.addresses();
-    let states: BTreeMap<&str, &view::Instance> =
-        snapshot.instances.iter().map(|instance| (instance.name.as_str(), instance)).collect();
-    let mut questions: BTreeMap<IfName, Question> = BTreeMap::new();
-    let own = |spec: &InstanceSpec| -> Option<Ipv4Addr> { states.get(&*spec.name)?.source.as_ref()?.parse().ok() };
-    let speakers = |spec: &InstanceSpec| -> Vec<Ipv4Addr> {
-        let said = states.get(&*spec.name).into_iter().flat_map(|instance| {
+/// What is known of the instances: what the daemon says of each, and what is on this machine.
+struct Known<'k> {
+    states: BTreeMap<&'k str, &'k view::Instance>,
+    present: Vec<(String, IpAddr)>,
+}
+
+impl Known<'_> {
+    /// The address that an instance speaks from.
+    fn own(&self, spec: &InstanceSpec) -> Option<Ipv4Addr> {
+        self.states.get(&*spec.name)?.source.as_ref()?.parse().ok()
+    }
+    /// Who speaks to it, or should.
+    fn speakers(&self, spec: &InstanceSpec) -> Vec<Ipv4Addr> {
+        let said = self.states.get(&*spec.name).into_iter().flat_map(|instance| {
             let refused = instance.refused_speakers.iter().map(|speaker| speaker.address.clone());
             refused.chain(instance.master.as_ref().and_then(|master| master.address.clone()))
         });
-        let peers = match &spec.transport {
-            Transport::Multicast { .. } => &[][..],
-            Transport::Unicast { peers, .. } => peers.as_slice(),
-        };
-        let peers = peers.iter().map(|peer| peer.address.to_string());
-        peers.chain(said).filter_map(|text| text.parse().ok()).collect()
-    };
-    let here = |address: Ipv4Addr| present.iter().any(|(_, known)| *known == IpAddr::V4(address));
-    // The addresses that machines speak from first: who they are is worth more than one virtual address more.
-    let from = case.instances().iter().filter_map(|spec| Some((spec.interface.clone()?, spec)));
-    let from = from.flat_map(|(interface, spec)| {
-        own(spec).into_iter().chain(speakers(spec)).map(move |address| (interface.clone(), address, spec))
-    });
-    for (interface, address, spec) in from.chain(claimed(case)) {
-        if questions.len() < INTERFACES || questions.contains_key(&interface) {
-            let from = own(spec).filter(|own| present.contains(&(interface.as_str().to_owned(), IpAddr::V4(*own))));
-            let question = questions
-                .entry(interface)
-                .or_insert_with(|| Question { from: Ipv4Addr::UNSPECIFIED, addresses: BTreeSet::new() });
-            question.from = if question.from.is_unspecified() { from.unwrap_or(question.from) } else { question.from };
-            if question.addresses.len() < ADDRESSES {
-                question.addresses.insert(address);
+        let said = said.filter_map(|text| text.parse().ok());
+        peers(spec).chain(said).collect()
+    }
+    fn is_here(&self, address: Ipv4Addr) -> bool {
+        self.present.iter().any(|(_, known)| *known == IpAddr::V4(address))
+    }
+
+    /// The addresses that machines speak from first: who they are is worth more than one virtual address more.
+    fn questions(&self, case: &Case<'_>) -> BTreeMap<IfName, Question> {
+        let mut questions: BTreeMap<IfName, Question> = BTreeMap::new();
+        let from = case.instances().iter().filter_map(|spec| Some((spec.interface.clone()?, spec)));
+        let from = from.flat_map(|(interface, spec)| {
+            let all = self.own(spec).into_iter().chain(self.speakers(spec));
+            all.map(move |address| (interface.clone(), address, spec))
+        });
+        for (interface, address, spec) in from.chain(claimed(case)) {
+            if questions.len() < INTERFACES || questions.contains_key(&interface) {
+                let there = |own: &Ipv4Addr| self.present.contains(&(interface.as_str().to_owned(), IpAddr::V4(*own)));
+                let from = self.own(spec).filter(there).unwrap_or(Ipv4Addr::UNSPECIFIED);
+                let question = questions.entry(interface).or_insert(Question { from, addresses: BTreeSet::new() });
+                if question.from.is_unspecified() {
+                    question.from = from;
+                }
+                if question.addresses.len() < ADDRESSES {
+                    question.addresses.insert(address);
+                }
             }
         }
+        questions
     }
-    let mut answers = case.machine.who_has(&questions, PATIENCE);
-    clones(case, &mut answers, found);
+}
+
+/// The IPv4 addresses of an instance's peers.
+fn peers(spec: &InstanceSpec) -> impl Iterator<Item = Ipv4Addr> + '_ {
+    let peers = match &spec.transport {
+        Transport::Multicast { .. } => &[][..],
+        Transport::Unicast { peers, .. } => peers.as_slice(),
+    };
+    peers.iter().filter_map(|peer| match peer.address {
+        IpAddr::V4(address) => Some(address),
+        IpAddr::V6(_) => None,
+    })
+}
+
+/// Another machine has the address that an instance speaks from.
+fn double_sources(case: &Case<'_>, known: &Known<'_>, answers: &[Answer], found: &mut Vec<Finding>) {
     let mut told = BTreeSet::new();
     for spec in case.instances() {
-        let (Some(interface), Some(address)) = (&spec.interface, own(spec)) else { continue };
-        let others: BTreeSet<[u8; 6]> = answered(&answers, interface, address).collect();
+        let (Some(interface), Some(address)) = (&spec.interface, known.own(spec)) else { continue };
+        let others: BTreeSet<[u8; 6]> = answered(answers, interface, address).collect();
         let said = found.iter().any(|finding| finding.check == "double-source");
-        if others.is_empty() || !here(address) || said || !told.insert(address) {
-            continue;
+        if !others.is_empty() && known.is_here(address) && !said && told.insert(address) {
+            found.push(double_source(&spec.name, IpAddr::V4(address), &others));
         }
-        found.push(double_source(&spec.name, IpAddr::V4(address), &others));
     }
+}
+
+/// Peers that no machine on the link is.
+fn absent_peers(
+    case: &Case<'_>,
+    known: &Known<'_>,
+    (questions, answers): (&BTreeMap<IfName, Question>, &[Answer]),
+    found: &mut Vec<Finding>,
+) {
     for spec in case.instances() {
-        let (Transport::Unicast { peers, .. }, Some(interface)) = (&spec.transport, &spec.interface) else { continue };
-        for address in peers.iter().filter_map(|peer| match peer.address {
-            IpAddr::V4(address) => Some(address),
-            IpAddr::V6(_) => None,
-        }) {
+        let Some(interface) = &spec.interface else { continue };
+        for address in peers(spec) {
             let asked = questions.get(interface).is_some_and(|question| question.addresses.contains(&address));
-            let silent = asked && answered(&answers, interface, address).next().is_none() && !here(address);
+            let silent = asked && answered(answers, interface, address).next().is_none() && !known.is_here(address);
             if silent && is_on_link(case, interface, address) {
                 found.push(
                     Finding::new(
@@ -102,9 +131,21 @@ pub fn addresses_that_another_has(case: &Case<'_>, found: &mut Vec<Finding>) {
             }
         }
     }
+}
+
+/// Only beside a daemon: without one, who else has an address is no contradiction.
+pub fn addresses_that_another_has(case: &Case<'_>, found: &mut Vec<Finding>) {
+    let Asked::Answers(snapshot) = &case.asked else { return };
+    let states = snapshot.instances.iter().map(|instance| (instance.name.as_str(), instance)).collect();
+    let here = Known { states, present: case.machine.addresses() };
+    let questions = here.questions(case);
+    let mut answers = case.machine.who_has(&questions, PATIENCE);
+    clones(case, &mut answers, found);
+    double_sources(case, &here, &answers, found);
+    absent_peers(case, &here, (&questions, &answers), found);
     for (interface, address, spec) in claimed(case) {
         let name = &*spec.name;
-        let Some(instance) = states.get(name) else { continue };
+        let Some(instance) = here.states.get(name) else { continue };
         // Two masters that are known of have both the address: that is said already.
         let known = ["not-heard", "double-source"];
         let known = known.iter().any(|check| {
@@ -125,7 +166,7 @@ pub fn addresses_that_another_has(case: &Case<'_>, found: &mut Vec<Finding>) {
             continue;
         }
         let known = |mac: &[u8; 6]| {
-            speakers(spec)
+            here.speakers(spec)
                 .into_iter()
                 .find(|of| *of != address && answered(&answers, &interface, *of).any(|one| one == *mac))
         };
