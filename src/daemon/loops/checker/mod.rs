@@ -26,8 +26,8 @@ use crate::time::{Interval, Time};
 use crate::vrrp::io::{Link, LinkFact};
 use probing::Probing;
 use std::net::IpAddr;
-use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 use table::{Table, Turn};
@@ -169,7 +169,7 @@ pub struct Inbox(mpsc::UnboundedReceiver<ToChecker>);
 ///
 /// # Errors
 /// The thread cannot be started, or no descriptor is left.
-pub fn start(mut setup: Setup, Inbox(mut inbox): Inbox) -> std::io::Result<std::thread::JoinHandle<()>> {
+pub fn start(setup: Setup, Inbox(inbox): Inbox) -> std::io::Result<std::thread::JoinHandle<()>> {
     let (built, is_built) = std::sync::mpsc::sync_channel(1);
     let thread = threads::start("checker", move || {
         let runtime = match Builder::new_current_thread().enable_all().build_local(LocalOptions::default()) {
@@ -177,14 +177,17 @@ pub fn start(mut setup: Setup, Inbox(mut inbox): Inbox) -> std::io::Result<std::
             Err(error) => return drop(built.send(Err(error))),
         };
         let _ = built.send(Ok(()));
-        run(&runtime, &mut setup, &mut inbox);
+        run(&runtime, setup, inbox);
     })?;
     is_built.recv().unwrap_or_else(|_| Err(std::io::ErrorKind::Other.into()))?;
     Ok(thread)
 }
 
 /// Lives until it is told to end, and begins again after a panic.
-fn run(runtime: &LocalRuntime, setup: &mut Setup, inbox: &mut mpsc::UnboundedReceiver<ToChecker>) {
+///
+/// The loop is a task like the probes: to wake the future that the runtime itself runs costs a system call each time, and every
+/// answer of a probe wakes the loop.
+fn run(runtime: &LocalRuntime, setup: Setup, inbox: mpsc::UnboundedReceiver<ToChecker>) {
     let thread = setup.spec.daemon.checker.clone();
     threads::named(thread.name.as_deref());
     for (what, error) in privilege::thread(&thread) {
@@ -192,9 +195,16 @@ fn run(runtime: &LocalRuntime, setup: &mut Setup, inbox: &mut mpsc::UnboundedRec
             setup.services.send(FromChecker::Warning(format!("Unable to set {what} of the checker thread: {error}")));
     }
     let turn = Turn::default();
+    // What a life that panicked leaves to the next one.
+    let own = Rc::new(tokio::sync::Mutex::new((setup, inbox)));
     for _ in 0..=threads::LIVES {
-        let lived = std::panic::catch_unwind(AssertUnwindSafe(|| runtime.block_on(live(setup, inbox, &turn))));
-        match lived {
+        let (own, turn) = (own.clone(), turn.clone());
+        let life = async move {
+            let mut own = own.lock().await;
+            let (setup, inbox) = &mut *own;
+            live(setup, inbox, &turn).await
+        };
+        match runtime.block_on(runtime.spawn_local(life)) {
             Ok(Ok(())) => return,
             Ok(Err(error)) => {
                 tracing::error!(target: "checker", "No thread for the table of virtual servers: {error}")
