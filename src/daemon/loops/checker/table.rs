@@ -427,6 +427,13 @@ impl Keeper {
                 self.said = None;
                 self.compared(&compared, false);
             }
+            // The family is another one once the module has been loaded again: this socket would never find it.
+            Err(Trouble::Refused(libc::ENOENT)) => {
+                let text = "IPVS: the module ip_vs was unloaded, and the table with it; it is made again";
+                let _ = self.services.send(FromChecker::Warning(text.into()));
+                self.access = Access::Unknown;
+                return Some(Instant::now());
+            }
             Err(trouble) => self.trouble(&trouble),
         }
         Some(Instant::now() + COMPARE_EVERY)
