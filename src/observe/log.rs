@@ -297,6 +297,9 @@ pub fn sentences(event: &Event, cx: &Context<'_>) -> Vec<(Level, String)> {
 fn script_changed(name: &str, good: bool, exit: Exit) -> String {
     match (good, exit) {
         (true, _) => format!("VRRP_Script({name}) succeeded"),
+        (false, Exit::Code(0)) => {
+            format!("VRRP_Script({name}) succeeded, and counts as failed until it has `rise` times in a row")
+        }
         (false, Exit::Code(code)) => format!("VRRP_Script({name}) failed (exited with status {code})"),
         (false, Exit::Signal(signal)) => format!("VRRP_Script({name}) failed (due to signal {signal})"),
         (false, Exit::NotRun) => format!("VRRP_Script({name}) failed (it could not be started)"),

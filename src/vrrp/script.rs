@@ -47,6 +47,8 @@ enum Run {
 pub(super) struct Monitor {
     run: Run,
     next_start: Option<Time>,
+    /// A run was due just when the one in progress had taken too long: it begins when that one has ended.
+    owed: Option<Time>,
     pub(super) last_started: Option<Time>,
     pub(super) last_exit: Option<Exit>,
     /// Position in 0..rise+fall; good from `rise` up.
@@ -69,7 +71,8 @@ impl Monitor {
             (false, true) => (spec.rise, false),
             (false, false) => (spec.rise.saturating_sub(1), true),
         };
-        Monitor { run: Run::Idle, next_start: Some(now), last_started: None, last_exit: None, result, pending }
+        let next_start = Some(now);
+        Monitor { run: Run::Idle, next_start, owed: None, last_started: None, last_exit: None, result, pending }
     }
 
     /// What a successor has to know.
@@ -162,13 +165,28 @@ impl Monitor {
             next = at + interval.times(missed + 1);
         }
         self.next_start = Some(next);
+        self.owed = None;
         if self.run == Run::Idle {
             let attempt = attempts.advance();
             self.run = Run::Running { attempt, gives_up_at: gives_up_at(spec, now + ITS_TURN) };
             self.last_started = Some(now);
             out.push_back(Action::RunScript(id, attempt));
+        } else if self.gives_up_about(now) {
+            // Where the time-out is the interval, as it is unless the file says otherwise, every second run would be lost, and
+            // `fall` would take twice as long.
+            self.owed = Some(at);
         } else {
             out.push_back(Action::Report(Event::ScriptOverrun { script: id }));
+        }
+    }
+
+    /// The run in progress has just taken too long, or will have in a moment: its time-out counts from the process, which is there
+    /// a little after the run was due.
+    fn gives_up_about(&self, now: Time) -> bool {
+        match self.run {
+            Run::Idle => false,
+            Run::Running { gives_up_at, .. } => gives_up_at <= now + CROWDED,
+            Run::Dying { signals, again_at, .. } => signals == 1 && again_at + CROWDED >= now + PATIENCE,
         }
     }
 
@@ -189,6 +207,9 @@ impl Monitor {
 
     /// The run in progress has ended. True when the health that others see is different from before.
     pub(super) fn ended(&mut self, id: ScriptId, spec: &ScriptSpec, exit: Exit, out: &mut VecDeque<Action>) -> bool {
+        if let Some(owed) = self.owed.take().filter(|_| self.run != Run::Idle) {
+            self.next_start = Some(owed);
+        }
         match self.run {
             Run::Idle => return false,
             Run::Running { .. } => {}
@@ -240,7 +261,7 @@ impl Monitor {
 
     /// Ends the schedule; a run in progress is given up, and its result will not count.
     pub(super) fn stop(&mut self, id: ScriptId, out: &mut VecDeque<Action>) {
-        self.next_start = None;
+        (self.next_start, self.owed) = (None, None);
         if let Some(attempt) = self.attempt() {
             out.push_back(Action::AbandonScript(id, attempt));
             self.run = Run::Idle;

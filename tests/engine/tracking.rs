@@ -128,6 +128,28 @@ fn time_out_ladder() {
     assert_eq!(late(Exit::Code(0)).1, []);
 }
 
+/// Without `timeout` it is the interval, so the time-out of a run that hangs and the next run are due together. keepalived makes
+/// that run; skipped, it would take `fall` twice as long to tell a failure.
+#[test]
+fn a_script_that_hangs_for_its_interval_misses_no_run() {
+    let mut bench = Bench::busy(scripted(|check| (check.timeout, check.fall) = (ms(1000), 3), 0));
+    bench.give(Input::ScriptStarted { attempt: bench.runs[&SCRIPT] });
+    ends(&mut bench, 0);
+    bench.until(at(1_000));
+    for second in 1..=3 {
+        // The process is there a little after it was wished for.
+        bench.until(at(second * 1000 + 3 * second));
+        assert!(words(&bench.take()).contains(&"run 0".into()), "second {second}");
+        bench.give(Input::ScriptStarted { attempt: bench.runs[&SCRIPT] });
+        assert_eq!(bench.view(0).faults, [], "second {second}");
+        bench.until(at((second + 1) * 1000 + 3 * second));
+        let told = words(&bench.take());
+        assert!(told.contains(&"ScriptTimedOut".into()) && !told.contains(&"ScriptOverrun".into()), "{told:?}");
+        bench.exits(SCRIPT, Exit::Signal(15));
+    }
+    assert_eq!(bench.view(0).faults, [Fault::Tracker("check".into())]);
+}
+
 /// A thousand scripts that are due at once are started over a second, and keepalived counts each one's time-out from its fork.
 #[test]
 fn a_script_that_waits_for_its_turn_does_not_time_out() {
