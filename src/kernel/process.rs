@@ -24,7 +24,8 @@ use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::sync::{Arc, OnceLock};
+use std::rc::Rc;
+use std::sync::OnceLock;
 
 /// Variables of the daemon's environment that programs do not get: they change what a shell or the linker does.
 const WITHHELD: [&str; 3] = ["IFS", "LD_PRELOAD", "LD_LIBRARY_PATH"];
@@ -57,7 +58,7 @@ pub enum Whom {
 pub struct Outfit {
     /// `/dev/null`.
     null: Option<File>,
-    environment: Option<Arc<Words>>,
+    environment: Option<Rc<Words>>,
     notes: Notes,
     guests: Guests<Plan>,
 }
@@ -82,7 +83,7 @@ struct Image {
     arguments: Words,
     /// For a text without a `#!` line, which the shell knows what to do with.
     shell: Option<(CString, Words)>,
-    environment: Arc<Words>,
+    environment: Rc<Words>,
 }
 
 /// Strings, and the array of pointers to them that ends with null.
@@ -107,7 +108,7 @@ impl Words {
 }
 
 impl Image {
-    fn new(run: &Run, extra: &[String], environment: Arc<Words>) -> io::Result<Image> {
+    fn new(run: &Run, extra: &[String], environment: Rc<Words>) -> io::Result<Image> {
         match &run.command {
             Command::Exec { path, argv } => {
                 let words = || argv.iter().map(|word| &**word).chain(extra.iter().map(String::as_str));
@@ -158,7 +159,7 @@ fn quoted(word: &str) -> String {
 pub fn start(outfit: &mut Outfit, run: &Run, extra: &[String], stderr: Option<BorrowedFd<'_>>) -> io::Result<Child> {
     let environment = match &outfit.environment {
         Some(environment) => environment.clone(),
-        None => outfit.environment.insert(Arc::new(Words::of_the_environment()?)).clone(),
+        None => outfit.environment.insert(Rc::new(Words::of_the_environment()?)).clone(),
     };
     let image = Image::new(run, extra, environment)?;
     let null = match &mut outfit.null {
@@ -375,10 +376,16 @@ impl Errand for Plan {
         // SAFETY: system calls on numbers, and on memory that was there before the fork; nothing is allocated, no lock taken.
         unsafe {
             // All of them: whoever started the daemon may have had some ignored, and that would be handed on.
-            let mut default: libc::sigaction = std::mem::zeroed();
-            default.sa_sigaction = libc::SIG_DFL;
+            // The kernel's own call: the C library's would take a lock for one of them.
+            let default = KernelAction::default();
             for number in (1..=SIGNALS).filter(|number| can_be_handled(*number)) {
-                libc::sigaction(number, &raw const default, std::ptr::null_mut());
+                libc::syscall(
+                    libc::SYS_rt_sigaction,
+                    number,
+                    &raw const default,
+                    std::ptr::null::<u8>(),
+                    size_of::<u64>(),
+                );
             }
             libc::dup2(self.null, 0);
             libc::dup2(self.null, 1);
@@ -420,9 +427,15 @@ impl Plan {
     }
 }
 
-/// Neither the two that nobody may handle nor the C library's own: to ask for them fails.
+/// The two that nobody may handle: to ask for them fails.
 fn can_be_handled(number: c_int) -> bool {
-    number != libc::SIGKILL && number != libc::SIGSTOP && !(32..libc::SIGRTMIN()).contains(&number)
+    number != libc::SIGKILL && number != libc::SIGSTOP
+}
+
+/// What rt_sigaction(2) takes, with room for each architecture's form: all zeroes is SIG_DFL, without flags and mask.
+#[derive(Default)]
+struct KernelAction {
+    _zeroes: [u64; 8],
 }
 
 const EXECUTES_WITHOUT_ERRNO: bool = cfg!(any(target_arch = "x86_64", target_arch = "aarch64"));
