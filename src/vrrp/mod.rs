@@ -60,6 +60,8 @@ use std::sync::Arc;
 const SLEPT_QUIET: Interval = Interval::from_secs(10);
 /// A time in which nothing ran that is told of whenever it happens.
 const SLEPT_LONG: Interval = Interval::from_secs(1);
+/// For so many actions room is kept when none is left.
+const QUEUE_KEPT: usize = 1024;
 
 /// All virtual routers of one process.
 #[derive(Clone, Debug)]
@@ -311,7 +313,12 @@ impl Engine {
 
     /// The next thing to do; to be called until `None`. The order is the order that the world must see.
     pub fn poll(&mut self) -> Option<Action> {
-        self.out.pop_front()
+        let next = self.out.pop_front();
+        if next.is_none() && self.out.capacity() > QUEUE_KEPT {
+            // Thousands changed their state together, which they will not do again soon.
+            self.out.shrink_to(QUEUE_KEPT);
+        }
+        next
     }
 
     /// When to come back: [`Engine::deadline`] without the why, which a loop need not know. Never, if only news can change
