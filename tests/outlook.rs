@@ -193,7 +193,10 @@ impl Wide {
         };
         match version {
             2 => format!(" authentication {{\n  auth_type {kind}\n  auth_pass word\n }}\n"),
-            _ => " auth_hmac {\n  key 1 0123456789abcdef0123456789abcdef\n  active_key 1\n }\n".to_owned(),
+            _ => {
+                let end = if self.stranger && last { "0" } else { "f" };
+                format!(" auth_hmac {{\n  key 1 0123456789abcdef0123456789abcde{end}\n  active_key 1\n }}\n")
+            }
         }
     }
 }

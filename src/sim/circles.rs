@@ -69,7 +69,11 @@ fn key(node: &Node, instance: InstanceId) -> Option<Key> {
         Auth::None => Vec::new(),
         Auth::Pass(word) => [&[1], &word[..]].concat(),
         Auth::Ah(word) => [&[2], &word[..]].concat(),
-        Auth::Hmac(hmac) => format!("{hmac:?}").into_bytes(),
+        // In words, for the mode and the like; they have no keys.
+        Auth::Hmac(hmac) => {
+            let keys = hmac.keys.iter().flat_map(|(id, key)| std::iter::once(*id).chain(key.iter().copied()));
+            format!("{hmac:?}").into_bytes().into_iter().chain(keys).collect()
+        }
     };
     Some(Key {
         segment,
