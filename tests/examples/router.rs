@@ -24,7 +24,9 @@ pub fn play() {
         server.systemctl("enable --now keepalived.service");
     }
     let up = |server: &Machine| {
-        let told: serde_json::Value = serde_json::from_str(&server.vipctl("bfd --json")).unwrap_or_default();
+        // A daemon that is starting does not answer yet.
+        let told = server.run(&format!("{} bfd --json", env!("CARGO_BIN_EXE_vipctl"))).stdout;
+        let told: serde_json::Value = serde_json::from_slice(&told).unwrap_or_default();
         told["sessions"][0]["state"] == "Up"
     };
     let holds = |server: &Machine, other: &Machine| server.has(ADDRESS) && !other.has(ADDRESS);
