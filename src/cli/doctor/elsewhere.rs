@@ -147,13 +147,9 @@ pub fn addresses_that_another_has(case: &Case<'_>, found: &mut Vec<Finding>) {
         let name = &*spec.name;
         let Some(instance) = here.states.get(name) else { continue };
         // Two masters that are known of have both the address: that is said already.
-        let known = ["not-heard", "double-source"];
-        let known = known.iter().any(|check| {
-            found
-                .iter()
-                .any(|f| f.check == *check && f.what.strip_prefix(name).is_some_and(|rest| rest.starts_with(": ")))
-        });
-        if known
+        let of_it = |f: &&Finding| f.what.strip_prefix(name).is_some_and(|rest| rest.starts_with(": "));
+        let said = found.iter().filter(of_it).any(|f| matches!(f.check, "not-heard" | "double-source"));
+        if said
             || alarms::of(snapshot, instance)
                 .iter()
                 .any(|a| matches!(a.kind, "refused" | "two-masters" | "address-here"))
@@ -165,12 +161,12 @@ pub fn addresses_that_another_has(case: &Case<'_>, found: &mut Vec<Finding>) {
         if others.len() < if master { 1 } else { 2 } {
             continue;
         }
-        let known = |mac: &[u8; 6]| {
+        let speaker_at = |mac: &[u8; 6]| {
             here.speakers(spec)
                 .into_iter()
                 .find(|of| *of != address && answered(&answers, &interface, *of).any(|one| one == *mac))
         };
-        let named = |mac: &[u8; 6]| match known(mac) {
+        let named = |mac: &[u8; 6]| match speaker_at(mac) {
             Some(speaker) => format!("{speaker} ({})", words::mac(*mac)),
             None => words::mac(*mac),
         };
@@ -179,7 +175,7 @@ pub fn addresses_that_another_has(case: &Case<'_>, found: &mut Vec<Finding>) {
             true => format!("{name}: {address} is here, and another machine answers for it too: {names}"),
             false => format!("{name}: {} hardware addresses answer for {address}: {names}", others.len()),
         };
-        let peer = others.iter().find_map(known);
+        let peer = others.iter().find_map(speaker_at);
         let (weight, why) = match (&spec.transport, peer) {
             (Transport::Unicast { .. }, Some(_)) if master => {
                 (Weight::Problem, "each of the two takes itself for the only MASTER: both hold the addresses")
