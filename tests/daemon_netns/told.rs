@@ -43,16 +43,22 @@ fn dumps_are_written_whole_and_seen_by_who_watches_the_exact_name() {
     daemon.wait_for("counters of zero", zero);
 }
 
+/// Configures an instance whose changes are written to a FIFO, and makes that.
+fn with_a_fifo(ground: &Ground) -> std::path::PathBuf {
+    let fifo = ground.directory.join("fifo");
+    let globals = format!("global_defs {{\n notify_fifo {}\n script_user root\n}}\n", fifo.display());
+    ground.configure(&(globals + &instance("A", 1, "10.9.0.10/24")));
+    nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::from_bits_truncate(0o600)).unwrap();
+    fifo
+}
+
 #[test]
 fn a_fifo_hears_every_change() {
     if !ready() {
         return;
     }
     let ground = Ground::new();
-    let fifo = ground.directory.join("fifo");
-    let globals = format!("global_defs {{\n notify_fifo {}\n script_user root\n}}\n", fifo.display());
-    ground.configure(&(globals + &instance("A", 1, "10.9.0.10/24")));
-    nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::from_bits_truncate(0o600)).unwrap();
+    let fifo = with_a_fifo(&ground);
     // Opened for both, so that it does not wait for a writer.
     let pipe = std::fs::OpenOptions::new().read(true).write(true).open(&fifo).unwrap();
     let mut lines = BufReader::new(pipe).lines();
@@ -71,10 +77,7 @@ fn a_fifo_that_nobody_reads_is_told_of() {
         return;
     }
     let ground = Ground::new();
-    let fifo = ground.directory.join("fifo");
-    let globals = format!("global_defs {{\n notify_fifo {}\n script_user root\n}}\n", fifo.display());
-    ground.configure(&(globals + &instance("A", 1, "10.9.0.10/24")));
-    nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::from_bits_truncate(0o600)).unwrap();
+    let fifo = with_a_fifo(&ground);
     let mut pipe =
         std::fs::OpenOptions::new().read(true).write(true).custom_flags(libc::O_NONBLOCK).open(&fifo).unwrap();
     while pipe.write(&[b'x'; 4096]).is_ok() {}
