@@ -4,13 +4,12 @@
 //! of yesterday, a priority) is said by the verb itself.
 
 use super::view::{self, Address, Instance, Snapshot, Speaker, span};
+use crate::observe::tally::LONG;
 use crate::spec::first_few;
 use crate::vrrp::io::Exit;
 
 /// How long an address may take to come or go before it is called missing or left over, in seconds.
 const MOVING: f64 = 2.0;
-/// From when on a notify program is said to hang, in seconds; the daemon's log names it then as well.
-const LONG: f64 = 60.0;
 
 /// Something that is wrong.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -85,7 +84,7 @@ pub fn of_notifications(snapshot: &Snapshot) -> Vec<Alarm> {
 pub fn hanging(snapshot: &Snapshot, is_wanted: impl Fn(&str) -> bool) -> Vec<Alarm> {
     let notify = &snapshot.notify;
     let mut hang: Vec<(&view::Underway, usize)> = Vec::new();
-    for run in notify.running.iter().filter(|run| snapshot.ago(run.since) >= LONG && is_wanted(&run.of)) {
+    for run in notify.running.iter().filter(|run| snapshot.ago(run.since) >= LONG.as_secs_f64() && is_wanted(&run.of)) {
         match hang.iter_mut().find(|(first, _)| first.program == run.program) {
             Some((_, more)) => *more += 1,
             None => hang.push((run, 0)),

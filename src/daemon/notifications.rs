@@ -6,7 +6,7 @@
 use crate::kernel::clock;
 use crate::kernel::process::Whom;
 use crate::kernel::programs::{Client, Handle, Job, Limit, Notice, Room};
-use crate::observe::tally::Underway;
+use crate::observe::tally::{LONG, Underway};
 use crate::observe::{Fifos, NotifyRun, Tally};
 use crate::spec::{Attempt, Exit, Spec};
 use std::collections::{BTreeSet, HashMap};
@@ -20,8 +20,6 @@ const STOP_LIMIT: Limit = Limit { after: Duration::from_secs(1), then: Duration:
 /// Notify programs at once: 1,000 instances that change together take turns. One that takes longer than a few seconds takes nobody's
 /// turn, as keepalived runs all of them beside each other.
 const ROOM: Room = Room { running: 128, waiting: 8_192, counts: Some(Duration::from_secs(5)) };
-/// A notify program that runs for so long is told of.
-pub const LONG: Duration = Duration::from_secs(60);
 
 /// Notify programs and readers under way.
 pub struct Notifications {

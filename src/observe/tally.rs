@@ -13,6 +13,10 @@ use crate::vrrp::io::Event;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// A notify program that runs for so long is told of: by the log, and by whoever asks.
+pub const LONG: Duration = Duration::from_secs(60);
 
 /// A notify program that runs.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
