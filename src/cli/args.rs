@@ -103,7 +103,8 @@ pub enum Verb {
     History(History),
     /// BFD sessions: state, why, what was agreed with the peer
     Bfd(Bfd),
-    /// Hand over, wait until another router has taken over, and stay backup while one lives, until `undrain`
+    /// Hand over, wait until another router has taken over, and stay backup while one lives, until `undrain`; interrupted
+    /// before that, it takes the drain back
     Drain(Drain),
     /// End a `drain`
     Undrain(Which),

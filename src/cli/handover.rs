@@ -4,6 +4,7 @@
 use super::Outcome;
 use super::args::{Daemon, Drain, Which};
 use super::client::{Client, unexpected};
+use super::ending::{Held, died_of};
 use super::steer::print;
 use super::view::{Instance, Snapshot, span};
 use crate::daemon::doors::socket::{Reply, Request};
@@ -49,6 +50,8 @@ fn hand_over(daemon: &Daemon, name: Option<&str>, request: &Request, how: &str) 
     let concerned = concerned(&before, name);
     let masters: Vec<Instance> = concerned.iter().filter(|i| i.state == "MASTER").map(|i| (*i).clone()).collect();
     let drained_before: Vec<String> = concerned.iter().filter(|i| i.drained).map(|i| i.name.clone()).collect();
+    // Whoever loses patience while it waits wants to have it as it was.
+    let signals = Held::new()?;
     match client.ask(request)? {
         Reply::Done { .. } => {}
         other => return Err(unexpected(&other)),
@@ -67,6 +70,7 @@ fn hand_over(daemon: &Daemon, name: Option<&str>, request: &Request, how: &str) 
     let limit = masters.iter().map(|i| i.master_down.max(3.0 * i.interval)).fold(0.0, f64::max) + MORE;
     let mut open: Vec<&Instance> = masters.iter().collect();
     let (mut out, mut failed) = (String::new(), Vec::new());
+    let mut ended = None;
     while !open.is_empty() {
         let late = begun.elapsed().as_secs_f64() > limit;
         let (_, now) = client.status()?;
@@ -83,7 +87,10 @@ fn hand_over(daemon: &Daemon, name: Option<&str>, request: &Request, how: &str) 
             }
         });
         if !open.is_empty() {
-            std::thread::sleep(LOOK);
+            ended = signals.within(LOOK);
+        }
+        if ended.is_some() {
+            failed.extend(open.drain(..).map(|i| i.name.clone()));
         }
     }
     print(&out)?;
@@ -93,7 +100,7 @@ fn hand_over(daemon: &Daemon, name: Option<&str>, request: &Request, how: &str) 
     let took = span(begun.elapsed().as_secs_f64());
     for name in &failed {
         let then = if !matches!(request, Request::Drain { .. }) {
-            "it is master here again"
+            if ended.is_some() { "it takes it back when nobody does" } else { "it is master here again" }
         } else if drained_before.contains(name) {
             "it stays drained, as before"
         } else {
@@ -101,6 +108,9 @@ fn hand_over(daemon: &Daemon, name: Option<&str>, request: &Request, how: &str) 
             "it is taken back"
         };
         eprintln!("vipctl: nobody took {name} over within {took}: {then}");
+    }
+    if let Some(signal) = ended {
+        return Ok(died_of(signal));
     }
     eprintln!("        is another server of it running? `vipctl status` there; `vipctl explain` here");
     Ok(ExitCode::FAILURE)

@@ -10,6 +10,7 @@ pub mod check;
 mod client;
 mod clock;
 pub mod doctor;
+mod ending;
 pub mod explain;
 pub mod explain_server;
 pub mod files;

@@ -25,6 +25,24 @@ fn a_hand_over_that_nobody_takes_is_taken_back() {
 }
 
 #[test]
+fn whoever_interrupts_a_hand_over_finds_it_as_it_was() {
+    let Some(pair) = Pair::new("ste-int") else { return };
+    // So long an interval that its own patience does not end first.
+    pair.start(&conf(150, "advert_int 4"), &conf(100, "advert_int 4"));
+    pair.secondary.systemctl("stop keepalived");
+    says(&pair.primary, "is-master VI_1", &["VI_1 is MASTER"]);
+    let vipctl = env!("CARGO_BIN_EXE_vipctl");
+    let ran = pair.primary.run(&format!(
+        "{vipctl} drain VI_1 2>&1 & until {vipctl} status | grep -q '(drained)'; do :; done; kill $!; wait $!; echo code $?"
+    ));
+    let text = String::from_utf8_lossy(&ran.stdout).into_owned();
+    let parts = ["nobody took VI_1 over", "it is taken back", "code 143"];
+    assert!(parts.iter().all(|part| text.contains(part)), "{text}");
+    let (status, _) = ask(&pair.primary, "status");
+    assert!(!status.contains("(drained)"), "{status}");
+}
+
+#[test]
 fn a_kept_drain_outlives_a_restart_and_another_does_not() {
     let Some(pair) = Pair::new("ste-keep") else { return };
     pair.start(&conf(150, ""), &conf(100, ""));
@@ -101,6 +119,7 @@ fn a_configuration_on_standard_input_is_checked() {
     assert!(text.contains("did you mean `priority`?") && text.contains("-:") && text.contains("code 5"), "{text}");
     // An empty variable is as good as none.
     pair.start(&conf(150, ""), &conf(100, ""));
+    says(&pair.primary, "status", &["VI_1"]);
     let ran = pair.primary.run(&format!("VIPD_CONTROL= {vipctl} status"));
     assert_eq!(ran.status.code(), Some(0), "{}", String::from_utf8_lossy(&ran.stderr));
 }

@@ -10,6 +10,7 @@ mod model;
 mod tests;
 
 use super::client::{Client, Heard, read, unexpected};
+use super::ending::{self, died_of};
 use super::paint::Paint;
 use super::{Outcome, Trouble};
 use crate::daemon::doors::socket::{Reply, Request};
@@ -36,11 +37,7 @@ const TURN: Duration = Duration::from_millis(100);
 /// No daemon answers when it begins, or the terminal cannot be used.
 pub fn run(path: &Path) -> Outcome {
     Client::open(path)?.ask(&Request::Hello)?;
-    // What whoever started this ignores (nohup) ends nothing here either.
-    let ignored = ignored(&std::fs::read_to_string("/proc/self/status").unwrap_or_default());
-    let ends = |signal: &Signal| ignored >> (*signal as u32 - 1) & 1 == 0;
-    let ending = [Signal::SIGTERM, Signal::SIGHUP, Signal::SIGINT, Signal::SIGQUIT];
-    let ending: SigSet = ending.into_iter().filter(ends).collect();
+    let ending = ending::signals();
     // Threads inherit it: none of them is ended by a signal while the terminal is raw.
     let before = ending.thread_swap_mask(SigmaskHow::SIG_BLOCK).map_err(std::io::Error::from)?;
     let (end, ended) = channel();
@@ -48,12 +45,6 @@ pub fn run(path: &Path) -> Outcome {
     let outcome = on_terminal(path, &ended);
     let _ = before.thread_set_mask();
     outcome
-}
-
-/// The signals that a process ignores, as `/proc/PID/status` has them: signal 1 is the lowest bit.
-fn ignored(status: &str) -> u64 {
-    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
-    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0)
 }
 
 /// Hands on the first signal, then leaves the next one to the kernel: this thread does not block it and lives on.
@@ -88,10 +79,6 @@ fn on_terminal(path: &Path, ended: &Receiver<Signal>) -> Outcome {
         // A terminal that hangs up fails, and says so with a signal too.
         Err(e) => ended.try_recv().map(died_of).map_err(|_| e.into()),
     }
-}
-
-fn died_of(signal: Signal) -> ExitCode {
-    ExitCode::from(u8::try_from(128 + signal as i32).unwrap_or(u8::MAX))
 }
 
 /// Shows the model until a key or a signal ends it; answers with the signal.

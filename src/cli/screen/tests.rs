@@ -167,13 +167,6 @@ fn the_log_is_bounded_and_stays_before_the_eyes_of_who_reads_it() {
     assert!(before[22].contains("event 1496.") && lines(&model, 80, 24)[22].contains("event 1496."), "{before:?}");
 }
 
-/// What a signal that is ignored from the beginning (nohup) must not do is end the screen.
-#[test]
-fn signals_that_are_ignored_are_read_from_the_kernel() {
-    assert_eq!(super::ignored("Name:\tvipctl\nSigIgn:\t0000000000001001\nSigCgt:\t0\n"), 0x1001);
-    assert_eq!(super::ignored(""), 0);
-}
-
 #[test]
 fn groups_servers_and_sessions_are_explained_too() {
     let mut screen = model(&[("VI_1", "MASTER")]);
