@@ -12,7 +12,7 @@ use crate::config::system::System;
 use crate::config::table::block::{meant, nearest};
 use crate::config::table::keywords;
 use crate::config::text::source::Span;
-use crate::config::text::tree::{Node, SURPLUS, Word};
+use crate::config::text::tree::{Node, SURPLUS, Word, undefined};
 use crate::config::{Env, Subsystems};
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::cell::Cell;
@@ -61,7 +61,14 @@ pub struct Cx<'a> {
     stranded: Vec<&'static str>,
     /// The first of them outside all blocks, behind a block that may have ended too early.
     thrown_out: Option<Span>,
+    /// Names whose definition has a blank before its `=`.
+    undefined: Vec<Box<str>>,
+    /// Where the last line of such a definition ends, if it has further ones.
+    runs_on: Option<u32>,
 }
+
+/// Between the end of a line and the first word of the next one there are no more blanks.
+const INDENTED: u32 = 128;
 
 /// [`System`] as the line languages ask it.
 struct HostOf<'a>(&'a dyn System);
@@ -95,6 +102,8 @@ impl<'a> Cx<'a> {
             comparisons: Cell::new(100_000),
             stranded: Vec::new(),
             thrown_out: None,
+            undefined: Vec::new(),
+            runs_on: None,
         }
     }
     /// Reads a line of a list: lends what the line languages need, and takes over what they found. `form` is how such a line
@@ -383,6 +392,27 @@ impl Cx<'_> {
             told.related.push((one, "so that this `}` closes nothing".into()));
         }
     }
+    /// A blank before the `=` makes a definition none, and a mistake of each line that uses it: said once, at the blank.
+    pub(crate) fn join_undefined(&mut self) {
+        let cures: Vec<String> = self.undefined.iter().filter_map(|name| undefined(&format!("${name}"))).collect();
+        self.diagnostics.list.retain(|told| told.help.as_ref().is_none_or(|help| !cures.contains(help)));
+    }
+    /// Takes a line outside all blocks that was meant to define a name, or goes on with the value of one; true when it is one.
+    fn is_definition(&mut self, node: &Node<'_>) -> bool {
+        let goes_on = self.runs_on.take().is_some_and(|end| node.span.start.saturating_sub(end) < INDENTED);
+        let meant = node.keyword.text.strip_prefix('$').filter(|_| node.raw.starts_with('='));
+        if !goes_on && meant.is_none() {
+            return false;
+        }
+        self.runs_on = node.raw.ends_with('\\').then_some(node.raw_span.end);
+        if let Some(name) = meant.filter(|_| !goes_on) {
+            self.undefined.push(name.into());
+            let message = format!("`${name}` is not defined: a blank stands before its `=`");
+            let complaint = Diagnostic::new(Class::UnknownKeyword, node.keyword.span, message);
+            self.push(complaint.help(format!("write `${name}=VALUE`")));
+        }
+        true
+    }
     /// Whether a line belongs to the same other block as the one before it, which has been complained about.
     fn is_stranded(&mut self, homes: &[&'static str]) -> bool {
         let told = self.stranded.iter().any(|home| homes.contains(home));
@@ -401,6 +431,9 @@ impl Cx<'_> {
             return;
         }
         let keyword = node.keyword.text;
+        if path.is_empty() && self.is_definition(node) {
+            return;
+        }
         let place = if path.is_empty() { "outside all blocks".to_owned() } else { format!("in {path}") };
         if node.opens {
             self.spoilt_lines.entry(CUT_SHORT.into()).or_default().push(node.span.start);
@@ -453,6 +486,11 @@ impl Cx<'_> {
                 _ => String::new(),
             };
             return self.push(complaint.help(format!("move it to {home}{}{brace}", here.unwrap_or_default())));
+        }
+        if let Some(cure) = undefined(keyword) {
+            // It may stand for whatever the block lacks.
+            self.spoilt_lines.entry(CUT_SHORT.into()).or_default().push(node.span.start);
+            return self.push(complaint(unknown()).help(cure));
         }
         let page = meant::is_of_page(keyword);
         // The one behind the text goes with the one in front.
