@@ -17,6 +17,7 @@ use super::told::{meaning, teller};
 use super::{Balancer, Entry, names};
 use crate::spec::balance::{Checker, Endpoint, GroupEntry, LvsSpec, RealServer, SorryServer, Target, VirtualServer};
 use crate::time::Time;
+use rustc_hash::FxHashMap;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
@@ -269,8 +270,10 @@ impl Balancer {
         for (number, checker) in (0..).zip(&real.checkers) {
             let place = Place { seat: number, ..place };
             let checker = Arc::new(checker.clone());
-            let identity = names::identity(&checker);
-            let paired = known.iter().position(|check| check.identity == identity).map(|at| known.swap_remove(at));
+            // A name that nothing is compared with is not made: at the start that would be one for each of thousands.
+            let paired = (!known.is_empty()).then(|| names::identity(&checker)).and_then(|identity| {
+                known.iter().position(|check| check.identity == identity).map(|at| known.swap_remove(at))
+            });
             let info = Arc::new(CheckInfo { server: server.info.clone(), checker: checker.clone() });
             let mut seat = Seat { info, check: None, up: !checker.alpha, ran: false, part: 0 };
             if let Some(tracker) = teller(&checker.kind) {
@@ -485,7 +488,7 @@ struct Builder {
     how: Begin,
     checks: Vec<Check>,
     /// Which check is whose, where equal checks are made once.
-    book: HashMap<Arc<Checker>, u32>,
+    book: FxHashMap<Arc<Checker>, u32>,
     ids: BTreeSet<CheckId>,
     /// Places without a check: whether the server was there before, and was down.
     pending: Vec<(Place, bool, bool)>,
@@ -500,7 +503,7 @@ impl Builder {
         Builder {
             how,
             checks: Vec::new(),
-            book: HashMap::new(),
+            book: FxHashMap::default(),
             ids: BTreeSet::new(),
             pending: Vec::new(),
             new_services: BTreeSet::new(),
