@@ -82,17 +82,23 @@ impl Prober {
     /// Probes once. Dropping the future gives the probe up.
     pub async fn probe(&self, plan: &Plan, attempt: Attempt, manner: Manner) -> Report {
         let mut transcript = if manner.transcript { Transcript::kept() } else { Transcript::default() };
-        let asked = clock::now();
-        let slot = timeout_at(at(asked + plan.patience().whole), self.slots.acquire()).await;
-        let began = clock::now();
+        let mut began = clock::now();
+        let slot = match self.slots.try_acquire() {
+            Ok(slot) => Some(slot),
+            Err(_) => {
+                let slot = timeout_at(at(began + plan.patience().whole), self.slots.acquire()).await;
+                began = clock::now();
+                slot.ok().and_then(Result::ok)
+            }
+        };
         let (finding, page) = match slot {
-            Ok(Ok(_slot)) => self.converse(plan, manner, &mut transcript).await,
-            _ => (Finding::NotMade(libc::EAGAIN), 0),
+            Some(_slot) => self.converse(plan, manner, began, &mut transcript).await,
+            None => (Finding::NotMade(libc::EAGAIN), 0),
         };
         Report { attempt, finding, took: clock::now().since(began), page, transcript }
     }
 
-    async fn converse(&self, plan: &Plan, manner: Manner, talk: &mut Transcript) -> (Finding, usize) {
+    async fn converse(&self, plan: &Plan, manner: Manner, began: Time, talk: &mut Transcript) -> (Finding, usize) {
         let begin = |numbers| match manner.page {
             Some(page) => plan.begin_page(numbers, page),
             None => plan.begin(numbers),
@@ -112,22 +118,24 @@ impl Prober {
         }
         let mut dialogue = begin(numbers);
         let mut line = Line::Closed;
-        let mut step = dialogue.next(clock::now(), Heard::Begin, talk);
+        let mut step = dialogue.next(began, Heard::Begin, talk);
         loop {
             step = match step {
                 Step::Done(finding) => return (finding, dialogue.page()),
                 Step::Connect { until } => {
                     // The old one is closed before the new one is made.
                     drop(std::mem::replace(&mut line, Line::Closed));
-                    let heard = match Line::open(plan, echo.take(), until).await {
+                    let opened = Line::open(plan, echo.take(), until).await;
+                    let now = clock::now();
+                    let heard = match opened {
                         Ok(open) => {
                             line = open;
-                            talk.note(clock::now(), || line.told(plan));
+                            talk.note(now, || line.told(plan));
                             Heard::Connected
                         }
                         Err(heard) => heard,
                     };
-                    dialogue.next(clock::now(), heard, talk)
+                    dialogue.next(now, heard, talk)
                 }
                 Step::Send { bytes, until } => {
                     let heard = line.send(&bytes, until).await;
@@ -177,9 +185,7 @@ pub fn tls(files: Option<&TlsFiles>) -> Result<Client, Box<str>> {
 
 /// That time on the clock of the runtime.
 fn at(time: Time) -> Instant {
-    let left = time.since(clock::now()).to_std();
-    let now = Instant::now();
-    now.checked_add(left).unwrap_or_else(|| now + std::time::Duration::from_secs(86_400 * 365))
+    clock::instant(time).into()
 }
 
 /// What a dialogue runs over.

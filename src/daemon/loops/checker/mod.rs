@@ -233,7 +233,7 @@ fn together(at: Time, slack: Interval) -> Time {
 
 /// That time on the clock of the runtime.
 fn instant(at: Time) -> Instant {
-    Instant::now() + at.since(clock::now()).to_std().min(Duration::from_secs(86_400))
+    clock::instant(at).into()
 }
 
 /// Serves until it is told to end.
@@ -245,9 +245,12 @@ async fn live(setup: &mut Setup, inbox: &mut mpsc::UnboundedReceiver<ToChecker>,
     let mut slack = slack(&spec);
     let (answer, mut answers) = mpsc::unbounded_channel();
     let table = Table::new(&spec, setup.record.clone(), turn, answer.clone(), setup.services.clone())?;
+    // What the checks need is made ready while the kernel's table is opened.
+    let opened = (!spec.services.is_empty()).then(|| table.open());
+    let probing = Probing::new(&spec, &setup.programs, answer, setup.services.clone());
     // Nobody is to be told of a quorum that the kernel then cannot serve.
-    if !spec.services.is_empty() {
-        setup.world.no_table = timeout(TABLE_PATIENCE, table.open()).await.ok().and_then(Result::ok).flatten();
+    if let Some(opened) = opened {
+        setup.world.no_table = timeout(TABLE_PATIENCE, opened).await.ok().and_then(Result::ok).flatten();
     }
     let now = clock::now();
     // After a panic it begins with what it has been told since the start: the world, and what operators wished.
@@ -258,12 +261,7 @@ async fn live(setup: &mut Setup, inbox: &mut mpsc::UnboundedReceiver<ToChecker>,
     for wish in &setup.wishes {
         balancer.handle(Input::Command(wish.clone()), now);
     }
-    let mut checker = Checker {
-        table,
-        probing: Probing::new(&spec, &setup.programs, answer, setup.services.clone()),
-        services: setup.services.clone(),
-        balancer,
-    };
+    let mut checker = Checker { table, probing, services: setup.services.clone(), balancer };
     // Checks that present a certificate begin with it, if it is to be had.
     if checker.probing.is_reading() {
         let client = timeout(FILES_PATIENCE, checker.probing.read()).await.ok();
@@ -319,10 +317,11 @@ async fn live(setup: &mut Setup, inbox: &mut mpsc::UnboundedReceiver<ToChecker>,
                 }
             },
             Some(input) = answers.recv() => {
-                checker.answer(input);
                 // Those that came together are worked off together; what else there is has its turn after so many.
-                for input in (0..AT_ONCE).map_while(|_| answers.try_recv().ok()) {
-                    checker.answer(input);
+                let together = (0..AT_ONCE).map_while(|_| answers.try_recv().ok());
+                let now = clock::now();
+                for input in std::iter::once(input).chain(together) {
+                    checker.answer(input, now);
                 }
             }
             client = checker.probing.read() => checker.probing.have_read(Some(client)),
@@ -367,9 +366,9 @@ struct Checker {
 }
 
 impl Checker {
-    fn answer(&mut self, input: Input) {
+    fn answer(&mut self, input: Input, now: Time) {
         self.probing.answered(&input);
-        self.balancer.handle(input, clock::now());
+        self.balancer.handle(input, now);
     }
 
     /// Has the table made before anything is told: what thousands of lines cost must not come before the first connection.
