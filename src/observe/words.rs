@@ -4,7 +4,7 @@
 //! Every function is a `match` without a wildcard arm, so that a new variant asks for its sentence here and nowhere else.
 //! A sentence has no capital at its beginning and no full stop: it stands behind a colon, in brackets or in a table.
 
-use crate::balance::io::{Finding, Stage, Symptom};
+use crate::balance::io::{Finding, NO_IPVS, NO_NAMESPACE, Stage, Symptom};
 use crate::spec::InstanceId;
 use crate::time::Interval;
 use crate::vrrp::io::{Cause, Exit, Fault, Refusal, TrackValue};
@@ -239,6 +239,18 @@ pub fn stage(stage: Stage) -> &'static str {
         Stage::Send => "sending the request",
         Stage::Answer => "waiting for the whole answer",
         Stage::Program => "running the program",
+    }
+}
+
+/// Why the kernel has not got a virtual server or one of its servers.
+pub fn refused(number: i32) -> String {
+    // Of a table that is there this is about what the service names.
+    const ENOENT: i32 = 2;
+    match number {
+        NO_IPVS => "there is no IPVS in it (module ip_vs)".into(),
+        NO_NAMESPACE => "the network namespace of its table cannot be entered".into(),
+        ENOENT => "it has no such scheduler or persistence engine".into(),
+        other => errno(other),
     }
 }
 

@@ -87,6 +87,11 @@ pub enum Input {
     Command(Command),
 }
 
+/// The error number that says that the kernel has no IPVS at all: ENOSYS, which IPVS itself never answers.
+pub const NO_IPVS: i32 = 38;
+/// The error number that says that the network namespace of the table cannot be entered: ENONET, likewise.
+pub const NO_NAMESPACE: i32 = 64;
+
 /// What the world is like when the balancer begins or goes over to another configuration.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct Beginning {

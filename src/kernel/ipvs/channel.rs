@@ -39,6 +39,8 @@ const LONGEST_DUMP: usize = 1 << 20;
 pub enum Trouble {
     #[error("this kernel has no IPVS: the module ip_vs is not loaded and could not be loaded")]
     NoModule,
+    #[error("the module ip_vs was unloaded, and the table with it")]
+    Unloaded,
     #[error("IPVS needs the capability CAP_NET_ADMIN")]
     NotPermitted,
     #[error("network namespace {name}: {error}")]
@@ -58,6 +60,8 @@ pub enum Trouble {
 pub enum Failure {
     /// The kernel's error number.
     Refused(i32),
+    /// There is no table any more: the module was unloaded.
+    Unloaded,
     /// Nobody knows whether it was carried out: no answer, or no way to ask.
     Unknown,
 }
@@ -86,12 +90,12 @@ impl Channel {
         };
         let socket = readiness::readable(socket)?;
         let mut channel = Channel { socket, sequence: 0, buffer: vec![0; READ], family: 0 };
-        match channel.resolve().await {
+        match channel.resolve(message::FAMILY).await {
             Ok(family) => {
                 channel.family = family;
                 Ok(Some(channel))
             }
-            Err(Trouble::Refused(libc::ENOENT | libc::EOPNOTSUPP | libc::EPROTONOSUPPORT)) => Ok(None),
+            Err(Trouble::NoModule) => Ok(None),
             Err(trouble) => Err(permission(trouble)),
         }
     }
@@ -101,6 +105,12 @@ impl Channel {
         let mut outcomes = Vec::with_capacity(requests.len());
         for part in requests.chunks(LARGEST_BATCH) {
             outcomes.extend(self.one_batch(part).await);
+        }
+        // A scheduler that is not there is answered with the same number as a family that is not.
+        let missing = Err(Failure::Refused(libc::ENOENT));
+        if outcomes.contains(&missing) && self.is_unloaded(message::FAMILY).await {
+            let unloaded = |outcome: &mut Result<(), Failure>| *outcome = Err(Failure::Unloaded);
+            outcomes.iter_mut().filter(|outcome| **outcome == missing).for_each(unloaded);
         }
         outcomes
     }
@@ -113,6 +123,7 @@ impl Channel {
         match self.batch(&[request]).await.pop() {
             Some(Ok(())) => Ok(()),
             Some(Err(Failure::Refused(errno))) => Err(permission(Trouble::Refused(errno))),
+            Some(Err(Failure::Unloaded)) => Err(Trouble::Unloaded),
             Some(Err(Failure::Unknown)) | None => Err(Trouble::Silent),
         }
     }
@@ -124,12 +135,12 @@ impl Channel {
     /// What the kernel says, or that it says nothing.
     pub async fn dump(&mut self, request: Message) -> Result<Vec<Message>, Trouble> {
         for _ in 0..3 {
-            let (found, disturbed) = self.exchange(request.clone(), NLM_F_DUMP).await?;
+            let (found, disturbed) = self.ask(request.clone(), NLM_F_DUMP).await?;
             if !disturbed {
                 return Ok(found);
             }
         }
-        self.exchange(request, NLM_F_DUMP).await.map(|(found, _)| found)
+        self.ask(request, NLM_F_DUMP).await.map(|(found, _)| found)
     }
 
     /// Asks for one thing; nothing comes if there is none.
@@ -137,16 +148,32 @@ impl Channel {
     /// # Errors
     /// What the kernel says, or that it says nothing.
     pub async fn get(&mut self, request: Message) -> Result<Vec<Message>, Trouble> {
-        match self.exchange(request, NLM_F_ACK).await {
+        match self.ask(request, NLM_F_ACK).await {
             Ok((found, _)) => Ok(found),
             Err(Trouble::Refused(libc::ESRCH | libc::ENOENT)) => Ok(Vec::new()),
             Err(trouble) => Err(trouble),
         }
     }
 
-    async fn resolve(&mut self) -> Result<u16, Trouble> {
-        let ask =
-            GenlCtrl { cmd: GenlCtrlCmd::GetFamily, nlas: vec![GenlCtrlAttrs::FamilyName(message::FAMILY.to_owned())] };
+    /// Whether the family has gone, or is another one by now: after the module was unloaded, this socket never finds it
+    /// again. The kernel itself is asked, since it answers a family that is not there as many things inside of one.
+    async fn is_unloaded(&mut self, family: &str) -> bool {
+        match self.resolve(family).await {
+            Ok(now) => now != self.family,
+            Err(trouble) => matches!(trouble, Trouble::NoModule),
+        }
+    }
+
+    /// The number of a family by its name.
+    async fn resolve(&mut self, family: &str) -> Result<u16, Trouble> {
+        match self.family_of(family).await {
+            Err(Trouble::Refused(libc::ENOENT | libc::EOPNOTSUPP | libc::EPROTONOSUPPORT)) => Err(Trouble::NoModule),
+            other => other,
+        }
+    }
+
+    async fn family_of(&mut self, family: &str) -> Result<u16, Trouble> {
+        let ask = GenlCtrl { cmd: GenlCtrlCmd::GetFamily, nlas: vec![GenlCtrlAttrs::FamilyName(family.to_owned())] };
         let sequence = self.next();
         let mut bytes = Vec::new();
         append(&mut bytes, GenlMessage::from_payload(ask), NLM_F_ACK, sequence);
@@ -201,6 +228,14 @@ impl Channel {
             }
         }
         outcomes.into_iter().map(|outcome| outcome.unwrap_or(Err(Failure::Unknown))).collect()
+    }
+
+    /// As [`Channel::exchange`]; a table that has gone is told from something that is not in it.
+    async fn ask(&mut self, request: Message, flags: u16) -> Result<(Vec<Message>, bool), Trouble> {
+        match self.exchange(request, flags).await {
+            Err(Trouble::Refused(libc::ENOENT)) if self.is_unloaded(message::FAMILY).await => Err(Trouble::Unloaded),
+            answer => answer,
+        }
     }
 
     /// The answers, and whether the table changed meanwhile.
@@ -302,5 +337,38 @@ fn permission(trouble: Trouble) -> Trouble {
     match trouble {
         Trouble::Refused(libc::EPERM | libc::EACCES) => Trouble::NotPermitted,
         other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    /// The number of the controller, the one family that every kernel has.
+    const CONTROLLER: u16 = 16;
+    /// One that none has.
+    const NOBODY: u16 = 1000;
+
+    fn with_family<T>(family: u16, work: impl AsyncFnOnce(&mut Channel) -> T) -> T {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let socket = readiness::readable(open((0, false)).unwrap()).unwrap();
+            work(&mut Channel { socket, sequence: 0, buffer: vec![0; READ], family }).await
+        })
+    }
+
+    #[test]
+    fn a_table_that_has_gone_is_told_from_something_that_is_not_in_it() {
+        with_family(NOBODY, async |channel| {
+            assert!(matches!(channel.dump(Message::get_services()).await, Err(Trouble::Unloaded)));
+            assert!(matches!(channel.get(Message::get_info()).await, Err(Trouble::Unloaded)));
+            assert_eq!(channel.batch(&[Message::flush(), Message::flush()]).await, [Err(Failure::Unloaded); 2]);
+            assert!(channel.is_unloaded("nlctrl").await, "it has another number");
+            assert!(channel.is_unloaded("vipd-nobody").await);
+        });
+        with_family(CONTROLLER, async |channel| {
+            assert!(!channel.is_unloaded("nlctrl").await);
+        });
     }
 }

@@ -78,6 +78,14 @@ pub struct Compared {
     pub refused: Vec<Refusal>,
 }
 
+/// A comparison, unless the table went away during it.
+fn whole(compared: Compared) -> Result<Compared, Trouble> {
+    match compared.refused.iter().any(Refusal::is_unloaded) {
+        true => Err(Trouble::Unloaded),
+        false => Ok(compared),
+    }
+}
+
 /// The table of one network namespace.
 #[derive(Debug)]
 pub struct Ipvs {
@@ -146,7 +154,7 @@ impl Ipvs {
     /// `flush` (`lvs_flush`) everything in it counts as ours.
     ///
     /// # Errors
-    /// The table cannot be read; nothing has been changed then.
+    /// The table cannot be read, and nothing has been changed then; or it has gone.
     pub async fn start(
         &mut self,
         wanted: BTreeMap<ServiceKey, Arc<Picture>>,
@@ -160,11 +168,12 @@ impl Ipvs {
         let ours = |key: &ServiceKey| self.wanted.contains_key(key) || self.before.contains(key) || flush;
         self.held.services = seen.services.into_iter().filter(|(key, _)| ours(key)).collect();
         self.write_record();
-        let corrected = steps.iter().filter_map(Correction::leftover).collect();
+        let mut corrected: Vec<_> = steps.iter().filter_map(Correction::leftover).collect();
         let refused = self.carry_out(steps, false).await;
+        Correction::deny(&mut corrected, &refused);
         self.before.retain(|key| self.held.services.contains_key(key) && !self.wanted.contains_key(key));
         self.write_record();
-        Ok(Compared { corrected, refused })
+        whole(Compared { corrected, refused })
     }
 
     /// Changes services: what each is to hold from now on, `None` for one that goes. Answers for each service that was
@@ -202,17 +211,18 @@ impl Ipvs {
     /// Reads the whole table and puts right what is not as it was left.
     ///
     /// # Errors
-    /// The table cannot be read; nothing has been changed then.
+    /// The table cannot be read, and nothing has been changed then; or it has gone.
     pub async fn compare(&mut self) -> Result<Compared, Trouble> {
         let seen = self.seen().await?;
         let rules = Rules { before: Some(&self.before), held: Some(&self.held), ..Rules::default() };
         let steps = plan(&self.wanted, &seen, rules);
-        let corrected = Correction::list(&steps, &self.held);
+        let mut corrected = Correction::list(&steps, &self.held);
         self.believe(seen, None);
         let refused = self.carry_out(steps, false).await;
+        Correction::deny(&mut corrected, &refused);
         self.before.retain(|key| self.held.services.contains_key(key) && !self.wanted.contains_key(key));
         self.write_record();
-        Ok(Compared { corrected, refused })
+        whole(Compared { corrected, refused })
     }
 
     /// The whole table as it is, with its counters, also what is not ours.
@@ -315,6 +325,7 @@ impl Ipvs {
             let result = match result {
                 Ok(()) | Err(Failure::Refused(libc::ESRCH)) => Ok(()),
                 Err(Failure::Refused(errno)) => Err(Trouble::Refused(errno)),
+                Err(Failure::Unloaded) => Err(Trouble::Unloaded),
                 Err(Failure::Unknown) => Err(Trouble::Silent),
             };
             outcome = outcome.and(result);
@@ -402,7 +413,7 @@ impl Ipvs {
                 (_, failure) => {
                     let doubt = match failure {
                         Failure::Refused(errno) => step.mistaken(errno),
-                        Failure::Unknown => true,
+                        Failure::Unloaded | Failure::Unknown => true,
                     };
                     if doubt {
                         run.doubtful.insert(step.service());

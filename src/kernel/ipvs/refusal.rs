@@ -7,7 +7,7 @@ use super::channel::Failure;
 use super::dump::Seen;
 use super::message::DestinationKey;
 use super::plan::Op;
-use crate::balance::io::ServiceKey;
+use crate::balance::io::{NO_IPVS, ServiceKey};
 use crate::wire::Family;
 use std::collections::BTreeSet;
 use std::fmt;
@@ -46,10 +46,16 @@ impl Refusal {
         matches!(self.step, None | Some(Op::DeleteService(_) | Op::DeleteDestination(..)))
     }
 
-    /// The kernel's error number; ETIMEDOUT if it did not answer.
+    /// The table has gone with its module.
+    pub fn is_unloaded(&self) -> bool {
+        self.failure == Failure::Unloaded
+    }
+
+    /// The kernel's error number; ETIMEDOUT if it did not answer, [`NO_IPVS`] if it has no table any more.
     pub fn errno(&self) -> i32 {
         match self.failure {
             Failure::Refused(errno) => errno,
+            Failure::Unloaded => NO_IPVS,
             Failure::Unknown => libc::ETIMEDOUT,
         }
     }
@@ -123,7 +129,11 @@ impl fmt::Display for Refusal {
 
 impl Refusal {
     fn reason(&self) -> String {
-        let Failure::Refused(errno) = self.failure else { return "the kernel did not answer".into() };
+        let errno = match self.failure {
+            Failure::Refused(errno) => errno,
+            Failure::Unloaded => return "the module ip_vs was unloaded".into(),
+            Failure::Unknown => return "the kernel did not answer".into(),
+        };
         match (&self.step, errno) {
             (Some(Op::NewService(_, service) | Op::SetService(_, service)), libc::ENOENT) => match &service.persistence
             {
@@ -150,6 +160,8 @@ pub struct Correction {
     pub service: ServiceKey,
     pub destination: Option<DestinationKey>,
     pub what: Found,
+    /// It is put right; else the kernel refused that.
+    pub done: bool,
 }
 /// In what way it was not as it had been left.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -172,7 +184,19 @@ impl Correction {
             Op::SetService(..) | Op::SetDestination(..) => Found::Outdated,
             Op::DeleteService(_) | Op::DeleteDestination(..) => Found::Leftover,
         };
-        Some(Correction { service: step.service(), destination: step.destination(), what })
+        Some(Correction { service: step.service(), destination: step.destination(), what, done: true })
+    }
+
+    /// Which of them the kernel refused: of a service that it refused, all.
+    pub(super) fn deny(all: &mut [Correction], refused: &[Refusal]) {
+        if refused.is_empty() {
+            return;
+        }
+        let refused: BTreeSet<_> = refused.iter().map(|refusal| (refusal.service(), refusal.destination())).collect();
+        for one in all {
+            let asked = [None, one.destination];
+            one.done = !asked.iter().any(|destination| refused.contains(&(one.service, *destination)));
+        }
     }
 
     /// What the steps of a comparison put right. What we had not put in before was not taken out, but refused or late; and
@@ -199,7 +223,7 @@ impl Correction {
                 Op::SetService(..) | Op::SetDestination(..) => return None,
                 Op::DeleteService(_) | Op::DeleteDestination(..) => Found::Leftover,
             };
-            Some(Correction { service: step.service(), destination: step.destination(), what })
+            Some(Correction { service: step.service(), destination: step.destination(), what, done: true })
         };
         steps.iter().filter_map(one).collect()
     }
@@ -214,10 +238,15 @@ impl fmt::Display for Correction {
         };
         f.write_str(&subject)?;
         f.write_str(match self.what {
-            Found::Missing => " was removed from the kernel's table by another program; it is put back",
-            Found::Changed => " was changed in the kernel's table by another program; it is set right",
-            Found::Leftover => " was left in the kernel's table by an earlier process; it is removed",
-            Found::Outdated => " was left in the kernel's table by an earlier process; it is set right",
+            Found::Missing => " was removed from the kernel's table by another program; ",
+            Found::Changed => " was changed in the kernel's table by another program; ",
+            Found::Leftover | Found::Outdated => " was left in the kernel's table by an earlier process; ",
+        })?;
+        f.write_str(match (self.done, self.what) {
+            (false, _) => "the kernel refuses to have that put right",
+            (true, Found::Missing) => "it is put back",
+            (true, Found::Leftover) => "it is removed",
+            (true, Found::Changed | Found::Outdated) => "it is set right",
         })
     }
 }
@@ -264,7 +293,7 @@ fn system_text(errno: i32) -> String {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::kernel::ipvs::message::SeenDestination;
+    use crate::kernel::ipvs::message::{SeenDestination, Service};
     use crate::spec::balance::Protocol;
 
     #[test]
@@ -304,5 +333,25 @@ mod tests {
             flush.to_string(),
             "emptying the kernel's table of virtual servers failed: the kernel did not answer"
         );
+    }
+    #[test]
+    fn what_could_not_be_put_right_is_not_said_to_be() {
+        let service = ServiceKey::Address { protocol: Protocol::Tcp, address: "10.0.0.1".parse().unwrap(), port: 80 };
+        let place = |last: u8| (IpAddr::from([10, 1, 0, last]), 80);
+        let missing = |destination| Correction { service, destination, what: Found::Missing, done: true };
+        let mut all = [missing(Some(place(2))), missing(Some(place(3)))];
+        Correction::deny(&mut all, &[]);
+        assert!(all.iter().all(|one| one.done));
+        let step = Op::NewDestination(service, place(3), SeenDestination::default().destination);
+        Correction::deny(&mut all, &[Refusal::of(step, Failure::Refused(libc::ENOMEM))]);
+        let said = all.each_ref().map(ToString::to_string);
+        assert!(said[0].ends_with(
+            "10.1.0.2:80 of 10.0.0.1:tcp:80 was removed from the kernel's table by another program; it is put back"
+        ));
+        assert!(said[1].ends_with("another program; the kernel refuses to have that put right"), "{}", said[1]);
+        // Of a service that is refused nothing is put right.
+        let step = Op::NewService(service, Service::of(service, &crate::balance::io::Picture::default()));
+        Correction::deny(&mut all, &[Refusal::of(step, Failure::Unloaded)]);
+        assert!(all.iter().all(|one| !one.done));
     }
 }

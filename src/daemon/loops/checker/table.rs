@@ -12,7 +12,9 @@
 use super::FromChecker;
 use super::access::Access;
 use super::orders::{Changes, Order, Orders};
-use crate::balance::io::{Action, Input, Marks, Outcome, Picture, ServiceKey, Sync, Traffic, Version};
+use crate::balance::io::{
+    Action, Input, Marks, NO_IPVS, NO_NAMESPACE, Outcome, Picture, ServiceKey, Sync, Traffic, Version,
+};
 use crate::kernel::aside;
 use crate::kernel::ipvs::channel::Trouble;
 use crate::kernel::ipvs::marks::MarkTables;
@@ -78,6 +80,7 @@ impl Table {
             counted: None,
             said: None,
             begun: false,
+            lost: false,
         };
         let (end, ended) = oneshot::channel();
         let turn = turn.clone();
@@ -187,6 +190,8 @@ struct Keeper {
     /// The trouble that was told last: it is told once.
     said: Option<String>,
     begun: bool,
+    /// The table has gone with its module: it is to be made again at once.
+    lost: bool,
 }
 
 impl Keeper {
@@ -239,6 +244,9 @@ impl Keeper {
                 }
             }
             drop(under_way);
+            if std::mem::take(&mut self.lost) {
+                next = Some(Instant::now());
+            }
             // The first service may come with a reload.
             if self.begun && next.is_none() && self.is_needed() {
                 next = Some(Instant::now());
@@ -253,7 +261,13 @@ impl Keeper {
         }
         if self.counted.as_ref().is_none_or(|(at, _)| at.elapsed() >= COUNTED_FOR) {
             let seen = match self.access.look_at() {
-                Some(ipvs) => ipvs.seen().await.ok(),
+                Some(ipvs) => match ipvs.seen().await {
+                    Ok(seen) => Some(seen),
+                    Err(trouble) => {
+                        self.is_lost(&trouble);
+                        None
+                    }
+                },
                 None => None,
             };
             self.counted = Some((Instant::now(), seen.map(|seen| Arc::new(seen.traffic()))));
@@ -296,6 +310,10 @@ impl Keeper {
                         let _ = self.services.send(FromChecker::Note("IPVS: the kernel has it now".into()));
                     }
                     self.compared(&compared, true);
+                }
+                Err(Trouble::Unloaded) => {
+                    self.is_lost(&Trouble::Unloaded);
+                    return None;
                 }
                 Err(trouble) => {
                     // What an earlier process left is still to be taken over, or flushed.
@@ -346,7 +364,13 @@ impl Keeper {
             }
             return;
         };
-        for applied in ipvs.apply(pictures).await {
+        let applied = ipvs.apply(pictures).await;
+        // What becomes of all services is told once the table is made again, or is not to be had.
+        if applied.iter().flat_map(|applied| &applied.refused).any(Refusal::is_unloaded) {
+            self.is_lost(&Trouble::Unloaded);
+            return;
+        }
+        for applied in applied {
             self.applied(&applied);
         }
     }
@@ -383,6 +407,7 @@ impl Keeper {
                 self.wanted.clear();
                 if let Some(ipvs) = self.access.writable()
                     && let Err(refusal) = ipvs.flush().await
+                    && !refusal.is_unloaded()
                 {
                     self.refused(&refusal);
                 }
@@ -408,14 +433,18 @@ impl Keeper {
 
     async fn synchronise(&mut self) {
         let Some(ipvs) = self.access.writable() else { return };
-        if let Err(trouble) = ipvs.synchronise(self.sync.as_ref()).await {
+        if let Err(trouble) = ipvs.synchronise(self.sync.as_ref()).await
+            && !self.is_lost(&trouble)
+        {
             let _ = self.services.send(FromChecker::Warning(format!("lvs_sync_daemon: {trouble}")));
         }
     }
 
     async fn set_timeouts(&mut self) {
         let Some(ipvs) = self.access.writable() else { return };
-        if let Err(trouble) = ipvs.set_timeouts(self.timeouts).await {
+        if let Err(trouble) = ipvs.set_timeouts(self.timeouts).await
+            && !self.is_lost(&trouble)
+        {
             let _ = self.services.send(FromChecker::Warning(format!("lvs_timeouts: {trouble}")));
         }
     }
@@ -427,16 +456,22 @@ impl Keeper {
                 self.said = None;
                 self.compared(&compared, false);
             }
-            // The family is another one once the module has been loaded again: this socket would never find it.
-            Err(Trouble::Refused(libc::ENOENT)) => {
-                let text = "IPVS: the module ip_vs was unloaded, and the table with it; it is made again";
-                let _ = self.services.send(FromChecker::Warning(text.into()));
-                self.access = Access::Unknown;
-                return Some(Instant::now());
-            }
+            Err(trouble) if self.is_lost(&trouble) => {}
             Err(trouble) => self.trouble(&trouble),
         }
         Some(Instant::now() + COMPARE_EVERY)
+    }
+
+    /// Whether the trouble is that the table has gone. It is opened anew then: the family is another one once the module has
+    /// been loaded again, and the socket that was open would never find it.
+    fn is_lost(&mut self, trouble: &Trouble) -> bool {
+        let lost = matches!(trouble, Trouble::Unloaded);
+        if lost {
+            let text = format!("IPVS: {trouble}; it is made again");
+            let _ = self.services.send(FromChecker::Warning(text));
+            (self.access, self.lost) = (Access::Unknown, true);
+        }
+        lost
     }
 
     /// Tells what was not as it had been left, and what became of everything that is wanted.
@@ -497,7 +532,8 @@ impl Drop for UnderWay<'_> {
 /// The error number that stands for a table that could not be reached.
 fn errno(trouble: &Trouble) -> i32 {
     match trouble {
-        Trouble::NoModule | Trouble::Namespace { .. } => libc::ENOENT,
+        Trouble::NoModule | Trouble::Unloaded => NO_IPVS,
+        Trouble::Namespace { .. } => NO_NAMESPACE,
         Trouble::NotPermitted => libc::EPERM,
         Trouble::Refused(errno) => *errno,
         Trouble::Silent => libc::ETIMEDOUT,
