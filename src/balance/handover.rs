@@ -174,6 +174,7 @@ impl Balancer {
                 quorum: service.quorum,
                 since: service.since,
                 sorry: service.sorry,
+                sorry_told: service.sorry.is_some(),
                 retry: None,
                 servers: servers.collect(),
             };

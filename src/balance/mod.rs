@@ -166,7 +166,12 @@ impl Balancer {
                 self.synchronise();
             }
             Input::Applied { service, version, outcome } => self.applied(service, version, &outcome),
-            Input::Table { absent } => self.no_table = absent,
+            Input::Table { absent } => {
+                self.no_table = absent;
+                if absent.is_some() {
+                    self.services.iter_mut().for_each(|service| service.sorry_told = false);
+                }
+            }
             Input::Restored { service, destination } => {
                 let of = self.owner(service);
                 self.events.push(Event::Restored { service, of, destination });
@@ -362,7 +367,7 @@ impl Balancer {
     /// Asks whether a service has its quorum; `begin`: at start or after a reload, when a service without quorum gets its
     /// sorry server too.
     fn evaluate(&mut self, position: u32, begin: bool) {
-        let (now, spec) = (self.now, self.spec.clone());
+        let (now, spec, reached) = (self.now, self.spec.clone(), self.is_reached(position));
         let Some(service) = self.services.get_mut(position as usize) else { return };
         let Some(own) = spec.services.get(position as usize) else { return };
         let (weight, had) = (service.servers.weight(), service.quorum);
@@ -378,11 +383,32 @@ impl Balancer {
         }
         service.sorry = wanted;
         self.dirty.insert(position);
+        // What moves in a table that the kernel has not got is nobody's news.
+        let sorry = match comes {
+            true => reached,
+            false => goes && service.sorry_told,
+        };
+        service.sorry_told = comes && reached || service.sorry_told && !goes;
         let (service, count) = (service.info.clone(), service.servers.count());
         self.events.push(match has {
-            true => Event::QuorumGained { service, count, weight, begin, sorry: goes },
-            false => Event::QuorumLost { service, count, weight, begin, sorry: comes },
+            true => Event::QuorumGained { service, count, weight, begin, sorry },
+            false => Event::QuorumLost { service, count, weight, begin, sorry },
         });
+    }
+
+    /// Whether the kernel has the service, as far as is known: what it refused nowhere will be there.
+    fn is_reached(&self, position: u32) -> bool {
+        let refused = |key| self.table.get(key).is_some_and(|entry| entry.refused.is_some());
+        let service = self.services.get(position as usize);
+        self.no_table.is_none() && service.is_some_and(|service| !service.keys.iter().all(refused))
+    }
+
+    /// The kernel has the service now: its sorry server that was wished for before is in.
+    fn tell_sorry(&mut self, position: u32) {
+        let Some(service) = self.services.get_mut(position as usize) else { return };
+        if service.sorry.is_some() && !std::mem::replace(&mut service.sorry_told, true) {
+            self.events.push(Event::SorryAdded { service: service.info.clone() });
+        }
     }
 
     fn addresses_changed(&mut self) {
@@ -412,6 +438,9 @@ impl Balancer {
         let spec = self.spec.clone();
         let errors: BTreeMap<_, _> = outcome.refused.iter().copied().collect();
         for position in owners {
+            if outcome.service.is_none() {
+                self.tell_sorry(position);
+            }
             let Some(own) = spec.services.get(position as usize) else { continue };
             let Some(service) = self.services.get(position as usize) else { continue };
             if !trouble && !service.servers.has_refused() && service.retry.is_none() {

@@ -40,6 +40,7 @@ pub(super) struct PastService {
     pub(super) quorum: bool,
     pub(super) since: Time,
     pub(super) sorry: Option<(Endpoint, bool)>,
+    pub(super) sorry_told: bool,
     pub(super) retry: Option<(Time, u32)>,
     pub(super) servers: HashMap<Endpoint, PastServer>,
 }
@@ -117,6 +118,7 @@ impl Past {
                 quorum: service.quorum,
                 since: service.since,
                 sorry: service.sorry,
+                sorry_told: service.sorry_told,
                 retry: service.retry,
                 servers: service.servers.into_iter().map(server).collect(),
             };
@@ -187,7 +189,9 @@ impl Balancer {
                 service.sorry = None;
                 let sorry = names::of_endpoint(active, service.info.protocol);
                 let pool = new.sorry.is_none();
-                self.events.push(Event::SorryRemoved { service: service.info.clone(), sorry, inhibit, pool });
+                if std::mem::take(&mut service.sorry_told) {
+                    self.events.push(Event::SorryRemoved { service: service.info.clone(), sorry, inhibit, pool });
+                }
             }
         }
     }
@@ -221,6 +225,7 @@ impl Balancer {
             let mut known = past.services.remove(&service.identity);
             if let Some(known) = &mut known {
                 (service.quorum, service.since, service.sorry) = (known.quorum, known.since, known.sorry);
+                service.sorry_told = known.sorry_told;
                 service.retry = known.retry;
                 if let (Some(active), Some(sorry)) = (&mut service.sorry, &own.sorry) {
                     active.1 = sorry.inhibit;

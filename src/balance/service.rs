@@ -31,6 +31,8 @@ pub(super) struct Service {
     pub(super) quorum: bool,
     /// The sorry server that is in, and its inhibit.
     pub(super) sorry: Option<(Endpoint, bool)>,
+    /// It was told of: the kernel has the service, and so its sorry server.
+    pub(super) sorry_told: bool,
     /// Its checks are made: the virtual address is here, or nobody asked.
     pub(super) enabled: bool,
     pub(super) since: Time,
@@ -47,6 +49,7 @@ impl Service {
             servers: Servers::default(),
             quorum: false,
             sorry: None,
+            sorry_told: false,
             enabled: true,
             since: now,
             retry: None,

@@ -1,7 +1,7 @@
 //! What the kernel refuses does not count, and is tried again.
 
 use crate::harness::*;
-use vipd::balance::io::{Beginning, Event, Input, Outcome};
+use vipd::balance::io::{Beginning, Event, Input, NO_IPVS, Outcome};
 
 #[test]
 fn a_refused_server_does_not_count_and_comes_in_when_the_kernel_takes_it() {
@@ -11,7 +11,11 @@ fn a_refused_server_does_not_count_and_comes_in_when_the_kernel_takes_it() {
         bench.refuses.insert(3);
     });
     assert_eq!(short(bench.told()), ["VS V UP", "RS R2 V DOWN", "RS R3 V DOWN", "VS V DOWN"]);
-    assert!(bench.said().iter().any(|line| line.contains("the kernel refuses real server [10.1.0.2]:tcp:8080")));
+    let said = bench.said();
+    let refused = "the kernel refuses real server [10.1.0.2]:tcp:8080";
+    assert_eq!(said.iter().filter(|line| line.contains(refused)).count(), 1, "{said:?}");
+    // It never was in, so it is not taken out.
+    assert!(!said.iter().any(|line| line.contains("Removing service")), "{said:?}");
     bench.refuses.remove(&2);
     let served = bench.served;
     bench.run(1_000);
@@ -171,4 +175,88 @@ fn where_the_kernel_has_no_table_nobody_is_told_of_a_quorum() {
     let told = short(bench.told());
     assert_eq!(told.iter().filter(|line| line.starts_with("VS ") && line.ends_with(" UP")).count(), 2, "{told:?}");
     assert!(told.iter().all(|line| line.ends_with(" UP")), "{told:?}");
+}
+
+/// Sentences about the table are about what the kernel has.
+#[test]
+fn nothing_moves_in_a_table_that_the_kernel_has_not_got() {
+    let no_table = |bench: &mut Bench| {
+        for (service, version, _) in std::mem::take(&mut bench.waiting) {
+            let outcome = Outcome { service: Some(NO_IPVS), refused: Vec::new() };
+            bench.tell(Input::Applied { service, version, outcome });
+        }
+    };
+    let moves = |bench: &mut Bench| -> Vec<String> {
+        let words = ["Adding", "Removing", "Enabling", "Disabling"];
+        let is_move = |line: &String| words.iter().any(|word| line.starts_with(word));
+        short(bench.said()).into_iter().filter(is_move).collect()
+    };
+    let text = service(&format!(
+        "delay_loop 1\n sorry_server 10.1.0.9 80\n {}{}",
+        server(2, TCP),
+        server(3, &format!("inhibit_on_failure\n {TCP}"))
+    ));
+    for known in [None, Some(NO_IPVS)] {
+        let world = Beginning { no_table: known, ..Beginning::default() };
+        let mut bench = Bench::of(spec(&text), world, |bench| bench.slow_kernel = true);
+        bench.tell(Input::Table { absent: Some(NO_IPVS) });
+        no_table(&mut bench);
+        let why = "there is no IPVS in it (module ip_vs); it is tried again";
+        assert!(bench.said().iter().any(|line| line.ends_with(why)));
+        bench.bad.insert(2, vipd::balance::io::Symptom::Refused);
+        bench.bad.insert(3, vipd::balance::io::Symptom::Refused);
+        for _ in 0..5 {
+            bench.run(1_000);
+            no_table(&mut bench);
+        }
+        assert_eq!(moves(&mut bench), [""; 0]);
+        bench.bad.remove(&2);
+        for _ in 0..5 {
+            bench.run(1_000);
+            no_table(&mut bench);
+        }
+        assert_eq!(moves(&mut bench), [""; 0]);
+        // With the table comes what was wished for meanwhile; then it is as ever.
+        bench.tell(Input::Table { absent: None });
+        bench.slow_kernel = false;
+        bench.run(61_000);
+        let sorry =
+            ["Adding sorry server", "Adding service R2 to VS V", "Removing sorry server", "Adding alive servers"];
+        let found = moves(&mut bench);
+        assert_eq!(found.len(), sorry.len(), "{found:?}");
+        assert!(found.iter().zip(sorry).all(|(line, word)| line.starts_with(word)), "{found:?}");
+        assert_eq!(bench.held(), "2:8080=1 3:8080=0");
+        bench.bad.insert(2, vipd::balance::io::Symptom::Refused);
+        bench.run(10_000);
+        let found = moves(&mut bench);
+        let sorry = ["Removing service R2", "Adding sorry server", "Removing alive servers"];
+        assert!(found.len() == 3 && found.iter().zip(sorry).all(|(line, word)| line.starts_with(word)), "{found:?}");
+    }
+}
+
+/// One that serves from the moment on at which the kernel has its service is told of then, and of its end.
+#[test]
+fn a_sorry_server_comes_with_the_table() {
+    let text = service(&format!("delay_loop 1\n sorry_server 10.1.0.9 80\n {}", server(2, TCP)));
+    let world = Beginning { no_table: Some(NO_IPVS), ..Beginning::default() };
+    let mut bench = Bench::of(spec(&text), world, |bench| bench.slow_kernel = true);
+    bench.bad.insert(2, vipd::balance::io::Symptom::Refused);
+    bench.run(5_000);
+    bench.said();
+    bench.tell(Input::Table { absent: None });
+    bench.slow_kernel = false;
+    bench.confirm();
+    bench.run(61_000);
+    let of_sorry = |bench: &mut Bench| {
+        let is = |line: &&String| line.contains("sorry server");
+        bench
+            .said()
+            .iter()
+            .filter(is)
+            .map(|line| line.split(' ').next().unwrap_or_default().to_owned())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!((of_sorry(&mut bench), bench.held()), (vec!["Adding".to_owned()], "9:80=1".to_owned()));
+    bench.reload(&service(&format!("delay_loop 1\n {}", server(2, TCP))));
+    assert_eq!(of_sorry(&mut bench), ["Removing"]);
 }

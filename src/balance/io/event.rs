@@ -195,6 +195,11 @@ pub enum Event {
         begin: bool,
         sorry: bool,
     },
+    /// The kernel has the service now, and with it the sorry server that serves: before, there was no table that it could
+    /// be in.
+    SorryAdded {
+        service: Arc<ServiceInfo>,
+    },
     /// A reload has taken an active sorry server out. `pool`: its servers serve again.
     SorryRemoved {
         service: Arc<ServiceInfo>,

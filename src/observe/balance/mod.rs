@@ -14,7 +14,7 @@ pub mod view;
 use super::NotifyRun;
 use super::mail::Message;
 use super::words;
-use crate::balance::io::{Activity, CheckInfo, Event, ServerInfo, ServiceInfo, Symptom, Why};
+use crate::balance::io::{Activity, CheckInfo, Event, ServerInfo, ServiceInfo, SorryInfo, Symptom, Why};
 use crate::spec::balance::CheckerKind;
 use crate::spec::{Mail, Run};
 use tracing::Level;
@@ -38,16 +38,11 @@ pub fn sentences(event: &Event) -> Vec<(Level, String)> {
         Event::CheckChanged { .. } | Event::ServerConfirmed { .. } | Event::Reloaded => Vec::new(),
         Event::ServerUp { server, .. } => info(coming(server)),
         Event::ServerDown { server, why, .. } => {
-            let mut lines = Vec::new();
-            if let Why::Refused(error) = why {
-                let (text, of) = (&server.text, &server.service.text);
-                let reason = words::errno(*error);
-                lines.extend(warn(format!(
-                    "the kernel refuses real server {text} of VS {of}: {reason}; it is tried again"
-                )));
-            }
-            lines.extend(info(going(server)));
-            lines
+            // What the kernel has not taken is not taken out of its table.
+            let Why::Refused(error) = why else { return info(going(server)) };
+            let (text, of) = (&server.text, &server.service.text);
+            let reason = words::refused(*error);
+            warn(format!("the kernel refuses real server {text} of VS {of}: {reason}; it is tried again"))
         }
         Event::WeightChanged { server, from, to, active, .. } => {
             let active = if *active { "active" } else { "inactive" };
@@ -62,6 +57,7 @@ pub fn sentences(event: &Event) -> Vec<(Level, String)> {
             lines
         }
         Event::QuorumLost { service, weight, begin, sorry, .. } => quorum_lost(service, *weight, *begin, *sorry),
+        Event::SorryAdded { service } => sorry_comes(service),
         Event::SorryRemoved { service, sorry, inhibit, pool } => sorry_goes(service, sorry, *inhibit, *pool),
         Event::Checker { check, activity } => {
             let word = match activity {
@@ -73,7 +69,7 @@ pub fn sentences(event: &Event) -> Vec<(Level, String)> {
             info(format!("{word} healthchecker for service {} for VS {}", server.text, server.service.text))
         }
         Event::ServiceRefused { service, error, .. } => {
-            warn(format!("the kernel refuses virtual server {service}: {}; it is tried again", words::errno(*error)))
+            warn(format!("the kernel refuses virtual server {service}: {}; it is tried again", words::refused(*error)))
         }
         Event::Restored { service, destination, .. } => {
             let gone = destination.map(|(address, port)| format!(" -> [{address}]:{port}")).unwrap_or_default();
@@ -133,12 +129,20 @@ fn quorum_lost(service: &ServiceInfo, weight: u64, begin: bool, sorry: bool) -> 
     let word = if begin { "Starting with quorum down" } else { "Lost quorum" };
     let mut lines =
         vec![(Level::INFO, format!("{word} {quorum}-{hysteresis}={total} > {weight} for VS {}", service.text))];
-    if let Some(own) = service.sorry.as_ref().filter(|_| sorry) {
-        let word = if own.inhibit { "Enabling" } else { "Adding" };
-        lines.push((Level::INFO, format!("{word} sorry server {} to VS {}", own.text, service.text)));
+    if sorry {
+        lines.extend(sorry_comes(service));
         lines.push((Level::INFO, format!("Removing alive servers from the pool for VS {}", service.text)));
     }
     lines
+}
+
+/// The sorry server is put into the table.
+fn sorry_comes(service: &ServiceInfo) -> Vec<(Level, String)> {
+    let line = |own: &SorryInfo| {
+        let word = if own.inhibit { "Enabling" } else { "Adding" };
+        (Level::INFO, format!("{word} sorry server {} to VS {}", own.text, service.text))
+    };
+    service.sorry.iter().map(line).collect()
 }
 
 fn coming(server: &ServerInfo) -> String {
@@ -205,6 +209,7 @@ fn notification(event: &Event) -> Option<(Subject<'_>, bool, Occasion)> {
         | Event::FileFault { .. }
         | Event::CheckChanged { .. }
         | Event::WeightChanged { .. }
+        | Event::SorryAdded { .. }
         | Event::SorryRemoved { .. }
         | Event::Checker { .. }
         | Event::ServiceRefused { .. }

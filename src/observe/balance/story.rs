@@ -80,6 +80,10 @@ pub fn story(event: &Event) -> Option<(String, String)> {
             let sorry = sorry_words(service, *sorry, "serves");
             of_service(service, format!("{} {has}: {reason}{sorry}", service.text))
         }
+        Event::SorryAdded { service } => {
+            let sorry = sorry_words(service, true, "serves");
+            of_service(service, format!("{} is in the kernel's table{sorry}", service.text))
+        }
         Event::SorryRemoved { service, sorry, .. } => {
             of_service(service, format!("the sorry server {sorry} of {} goes out: by a reload", service.text))
         }
@@ -178,6 +182,10 @@ fn fields(event: &Event) -> Value {
         }
         Event::QuorumLost { service, weight, sorry, .. } => {
             with(of_service("quorum_lost", service), json!({ "weight": weight, "sorry_server": sorry }))
+        }
+        Event::SorryAdded { service } => {
+            let sorry = service.sorry.as_ref().map(|own| &own.text);
+            with(of_service("sorry_server_added", service), json!({ "sorry_server": sorry }))
         }
         Event::SorryRemoved { service, sorry, .. } => {
             with(of_service("sorry_server_removed", service), json!({ "sorry_server": sorry }))

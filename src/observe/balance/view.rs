@@ -35,7 +35,7 @@ impl View<'_> {
 
     fn service(&self, one: &ServiceView, real: &[RealServer]) -> Value {
         let refused =
-            |(key, error): &(ServiceKey, i32)| json!({ "service": key.to_string(), "reason": words::errno(*error) });
+            |(key, error): &(ServiceKey, i32)| json!({ "service": key.to_string(), "reason": words::refused(*error) });
         let stats = self.traffic.and_then(|traffic| traffic.service(&one.keys));
         let count = |of: fn(&Stats) -> u64| stats.as_ref().map(of);
         let servers = one.servers.iter().zip(real).map(|(server, real)| self.server(one, server, real));
@@ -83,7 +83,7 @@ impl View<'_> {
             "drained": one.drained,
             "set_by_operator": one.weighed,
             "failed_checks": one.failed,
-            "refused": one.refused.map(words::errno),
+            "refused": one.refused.map(words::refused),
             "inhibit_on_failure": one.info.inhibit,
             "weight_in_kernel": seen.map(|seen| seen.weight),
             "active_connections": seen.map(|seen| seen.active),

@@ -125,6 +125,7 @@ pub fn of_servers(event: &balance::Event, cx: &Context<'_>, rows: &Rows) -> Vec<
         | balance::Event::FileFault { .. }
         | balance::Event::CheckChanged { .. }
         | balance::Event::WeightChanged { .. }
+        | balance::Event::SorryAdded { .. }
         | balance::Event::SorryRemoved { .. }
         | balance::Event::Checker { .. }
         | balance::Event::ServiceRefused { .. }
