@@ -56,7 +56,8 @@ pub struct Balancer {
     table: BTreeMap<ServiceKey, Entry>,
     /// Addresses of this machine, by interface.
     here: BTreeSet<(IpAddr, u32)>,
-    masters: BTreeSet<Box<str>>,
+    /// Instances of VRRP, as far as anything is known of them, and whether they are master.
+    masters: BTreeMap<Box<str>, bool>,
     trackers: BTreeMap<Tracker, TrackValue>,
     /// Who depends on a tracker.
     told: BTreeMap<Tracker, Vec<Place>>,
@@ -117,7 +118,7 @@ impl Balancer {
             running: HashMap::new(),
             table: BTreeMap::new(),
             here: world.addresses.into_iter().map(|(interface, address)| (address, interface)).collect(),
-            masters: world.masters.into_iter().collect(),
+            masters: world.masters.into_iter().map(|name| (name, true)).collect(),
             trackers: world.trackers.into_iter().collect(),
             told: BTreeMap::new(),
             marks: MarkBook::default(),
@@ -159,10 +160,11 @@ impl Balancer {
                 self.addresses_changed();
             }
             Input::Role { instance, master } => {
-                match master {
-                    true => self.masters.insert(instance),
-                    false => self.masters.remove(&instance),
-                };
+                self.masters.insert(instance, master);
+                self.synchronise();
+            }
+            Input::Roles(all) => {
+                self.masters = all.into_iter().collect();
                 self.synchronise();
             }
             Input::Applied { service, version, outcome } => self.applied(service, version, &outcome),
@@ -518,10 +520,12 @@ impl Balancer {
         let wanted = settings.map(|settings| {
             let (master, backup) = match &settings.instance {
                 None => (true, true),
-                Some(instance) => {
-                    let master = self.masters.contains(instance);
-                    (master, !master)
-                }
+                Some(instance) => match (self.masters.get(instance), &self.sync) {
+                    (Some(master), _) => (*master, !master),
+                    // A reload gave it another name, and who has it will be told: until then nothing changes.
+                    (None, Some(sync)) => (sync.master, sync.backup),
+                    (None, None) => (false, true),
+                },
             };
             Sync { master, backup, settings }
         });

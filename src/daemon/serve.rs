@@ -268,7 +268,11 @@ impl Engines {
                 spec: spec.clone(),
                 services: checker_told,
                 programs: programs.clone(),
-                world: balance::Beginning { trackers: trackers::of_files(&spec, &readings), ..Default::default() },
+                world: balance::Beginning {
+                    trackers: trackers::of_files(&spec, &readings),
+                    masters: handover.iter().flat_map(|left| left.masters()).collect(),
+                    ..Default::default()
+                },
                 left,
                 wishes: Vec::new(),
                 record: record_path(&pid_file, "ipvs"),

@@ -95,6 +95,14 @@ pub(super) struct Health {
     pub(super) next_start: Option<Time>,
 }
 
+impl Handover {
+    /// The names of those that were master.
+    pub fn masters(&self) -> impl Iterator<Item = Box<str>> + '_ {
+        let masters = self.instances.iter().filter(|left| matches!(left.state, Kept::Master { .. }));
+        masters.map(|left| left.name.clone())
+    }
+}
+
 impl Engine {
     /// Writes the will. The engine should not be used afterwards: two that speak for one router confuse its neighbours.
     pub fn hand_over(&self) -> Handover {

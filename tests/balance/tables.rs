@@ -200,6 +200,22 @@ fn the_sync_daemon_follows_its_instance() {
     let both = format!("global_defs {{\n lvs_sync_daemon eth0 id 7\n }}\n{old}");
     let daemon = spec(&both).settings.sync_daemon.clone().unwrap();
     assert_eq!((daemon.interface.as_str(), daemon.instance, daemon.id), ("eth0", None, Some(7)));
+    // Over a reload that gives the instance another name nothing changes: who is master is told after it, and is no news.
+    let renamed = text("eth0 inst VI").replace("vrrp_instance VI ", "vrrp_instance VJ ").replace("inst VI", "inst VJ");
+    let mut bench = Bench::of(
+        spec(&text("eth0 inst VI")),
+        Beginning { masters: vec!["VI".into()], ..Beginning::default() },
+        |_| {},
+    );
+    bench.done();
+    bench.reload(&renamed);
+    assert_eq!(bench.done(), ["sync master true backup false"]);
+    bench.tell(Input::Roles(vec![("VJ".into(), true)]));
+    assert_eq!(bench.done(), [""; 0]);
+    bench.tell(Input::Roles(vec![("VJ".into(), false)]));
+    assert_eq!(bench.done(), ["sync master false backup true"]);
+    bench.reload(&renamed.replace("lvs_sync_daemon eth0 inst VJ", ""));
+    assert_eq!(bench.done(), ["no sync"]);
     // An instance that is not there is followed by nobody.
     assert_eq!(spec(&text("eth0 inst other")).settings.sync_daemon, None);
 }

@@ -85,6 +85,10 @@ fn every_stored_will_is_inherited_with_all_addresses() {
         let is: Vec<_> = roles.iter().map(|role| *role == Role::Master).collect();
         assert_eq!(is, was, "{name}");
         assert_eq!(owned, masters(&roles), "{name}: not all addresses are wished for");
+        // Who follows a master (lvs_sync_daemon) is told of it by the will: nobody becomes master over it.
+        let named: Vec<_> = serde_json::from_value::<Handover>(part.clone()).unwrap().masters().collect();
+        let of = |id: &InstanceId| spec.instances[id.index()].name.clone();
+        assert_eq!(named, masters(&roles).iter().map(of).collect::<Vec<_>>(), "{name}");
     }
 }
 

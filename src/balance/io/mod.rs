@@ -66,6 +66,8 @@ pub enum Input {
         instance: Box<str>,
         master: bool,
     },
+    /// Every instance, and whether it is master: the whole truth, at a start and after a reload, over which names change.
+    Roles(Vec<(Box<str>, bool)>),
     /// What became of a wished picture. An answer to an older version than the last is ignored: who applies pictures may
     /// skip the ones that have been replaced.
     Applied {

@@ -353,6 +353,9 @@ fn remember(world: &mut Beginning, fact: &Input) {
                 world.masters.push(instance.clone());
             }
         }
+        Input::Roles(all) => {
+            world.masters = all.iter().filter(|(_, master)| *master).map(|(name, _)| name.clone()).collect();
+        }
         Input::Table { absent } => world.no_table = *absent,
         Input::Tick | Input::Probed { .. } | Input::Applied { .. } | Input::Restored { .. } | Input::Command(_) => {}
     }

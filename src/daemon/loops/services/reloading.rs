@@ -5,6 +5,7 @@
 
 use super::Phase;
 use super::Services;
+use crate::balance::io as balance;
 use crate::daemon::answers::LastReload;
 use crate::daemon::doors::socket::Reply;
 use crate::daemon::dumps;
@@ -19,7 +20,7 @@ use crate::daemon::trackers;
 use crate::kernel::{clock, memory};
 use crate::observe::changes;
 use crate::spec::Spec;
-use crate::vrrp::io::Event;
+use crate::vrrp::io::{Event, Role};
 use crate::vrrp::snapshot::Snapshot;
 use std::sync::Arc;
 use std::time::Duration;
@@ -118,6 +119,10 @@ impl Services {
     pub(super) fn in_force(&mut self, spec: Arc<Spec>, snapshot: &Snapshot) {
         let before = self.parts.hub.spec().clone();
         self.parts.hub.reconfigure(spec.clone(), snapshot);
+        // Nothing becomes master that an upgrade has handed on, or that has only another name.
+        let masters = snapshot.instances.iter().map(|view| view.state == Role::Master);
+        let roles = spec.instances.iter().map(|own| own.name.clone()).zip(masters).collect();
+        self.parts.checker.send(checker::ToChecker::Fact(balance::Input::Roles(roles)));
         self.notifications.readers(&spec);
         if self.phase == Phase::Starting {
             self.phase = Phase::Running;
