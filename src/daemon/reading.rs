@@ -10,9 +10,11 @@ use crate::kernel::files::OsLoader;
 use crate::kernel::system::LinuxSystem;
 use crate::observe::words;
 use crate::spec::Spec;
+use crate::spec::balance::{LvsSettings, LvsSpec};
 use std::io::{IsTerminal, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
+use std::sync::Arc;
 
 /// Reads the configuration that `options` name, on this machine, as it is: what the subsystems that run read of it.
 pub fn read(options: &Options) -> (Option<Spec>, Diagnostics) {
@@ -87,14 +89,26 @@ pub fn within(mut spec: Spec, options: &Options) -> Spec {
     if let Some(socket) = &options.snmp_socket {
         spec.daemon.snmp.socket = Some(socket.as_str().into());
     }
-    if !options.parts.vrrp {
+    of_parts(spec, options.parts).gathered()
+}
+
+/// What belongs to the subsystems that run.
+fn of_parts(mut spec: Spec, parts: Parts) -> Spec {
+    if !parts.vrrp {
         let Spec { daemon, balance, files, sessions, .. } = spec;
         spec = Spec { daemon, balance, files, sessions, ..Spec::default() };
+        // Whom it is to follow is not here.
+        let own = Arc::make_mut(&mut spec.balance);
+        own.settings.sync_daemon.take_if(|sync| sync.instance.is_some());
     }
-    if !options.parts.checkers {
-        spec.balance = std::sync::Arc::default();
+    if !parts.checkers {
+        // One that follows an instance belongs to VRRP.
+        let LvsSettings { sync_daemon, namespace, netlink_buffer, .. } = spec.balance.settings.clone();
+        let sync_daemon = sync_daemon.filter(|sync| sync.instance.is_some());
+        let settings = LvsSettings { sync_daemon, namespace, netlink_buffer, ..LvsSettings::default() };
+        spec.balance = Arc::new(LvsSpec { settings, ..LvsSpec::default() });
     }
-    spec.gathered()
+    spec
 }
 
 /// Exit code of a daemon that cannot use its configuration: 2 when an argument is missing or the whole makes no sense, 6
@@ -157,4 +171,34 @@ pub fn test(options: &Options, file: Option<&Path>) -> u8 {
         return 0;
     }
     diagnostics.exit_code()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::spec::IfName;
+    use crate::spec::balance::SyncDaemon;
+
+    /// With -C there is nobody whom it could follow; with -P it follows as ever, and there are no virtual servers.
+    #[test]
+    fn the_sync_daemon_goes_with_the_subsystem_that_it_belongs_to() {
+        let runs = |instance: Option<&str>, vrrp, checkers| {
+            let sync = SyncDaemon {
+                interface: IfName::new("eth0").unwrap(),
+                instance: instance.map(Into::into),
+                id: None,
+                max_length: None,
+                port: None,
+                ttl: None,
+                group: None,
+            };
+            let settings = LvsSettings { sync_daemon: Some(sync), ..LvsSettings::default() };
+            let spec = Spec { balance: Arc::new(LvsSpec { settings, ..LvsSpec::default() }), ..Spec::default() };
+            of_parts(spec, Parts { vrrp, checkers, bfd: true, all: false }).balance.settings.sync_daemon.is_some()
+        };
+        let ways = [(true, true), (false, true), (true, false)];
+        assert_eq!(ways.map(|(vrrp, checkers)| runs(Some("VI"), vrrp, checkers)), [true, false, true]);
+        assert_eq!(ways.map(|(vrrp, checkers)| runs(None, vrrp, checkers)), [true, true, false]);
+    }
 }
