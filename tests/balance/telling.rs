@@ -2,7 +2,7 @@
 
 use crate::harness::*;
 use std::sync::Arc;
-use vipd::balance::io::{Command, Input, Selection, Stage, Symptom, TrackValue, Tracker, Traffic};
+use vipd::balance::io::{Beginning, Command, Input, NO_IPVS, Selection, Stage, Symptom, TrackValue, Tracker, Traffic};
 use vipd::cli::explain_server;
 use vipd::cli::paint::Paint;
 use vipd::observe::balance::{story, view};
@@ -221,4 +221,18 @@ fn a_reload_says_what_it_changed() {
         ]
     );
     assert!(vipd::observe::changes::between(&after, &after).is_empty());
+}
+
+/// One that has never been in did not fall out for anything: what keeps it out is said all the same.
+#[test]
+fn what_has_never_been_in_says_what_keeps_it_out() {
+    let text = service(&format!("delay_loop 1\n {}{}", server(2, TCP), server(3, TCP)));
+    let world = Beginning { no_table: Some(NO_IPVS), ..Beginning::default() };
+    let mut bench = Bench::of(spec(&text), world, |bench| bench.slow_kernel = true);
+    bench.bad.insert(2, Symptom::Refused);
+    bench.run(10_000);
+    let value = view::json(&bench.balancer.snapshot(bench.now), None, 50_000_000);
+    let why = |at: usize| value["services"][0]["servers"][at]["why"].as_str().unwrap().to_owned();
+    assert_eq!(why(0), "so since the beginning; TCP_CHECK: the connection was refused");
+    assert_eq!(why(1), "so since the beginning; the kernel has not got it: there is no IPVS in it (module ip_vs)");
 }

@@ -3,7 +3,7 @@
 //!
 //! Pure functions of the read model. A sentence has no capital and no full stop, as everywhere in [`words`].
 
-use crate::balance::io::{CheckInfo, ServiceInfo, Symptom, Weighing, Why};
+use crate::balance::io::{CheckInfo, Finding, ServiceInfo, Symptom, Weighing, Why};
 use crate::balance::snapshot::{CheckView, ServerView, ServiceView};
 use crate::observe::words;
 use crate::spec::balance::{Checker, CheckerKind};
@@ -17,6 +17,25 @@ pub fn why(why: &Why) -> String {
         Why::Refused(error) => format!("the kernel refused it: {}", words::refused(*error)),
         Why::Accepted => "the kernel takes it again".to_owned(),
         Why::Reload => "by a reload".to_owned(),
+    }
+}
+
+/// Why a server is in or out at present: of one that has never been in also what keeps it out.
+pub fn standing(view: &ServerView) -> String {
+    let since = why(&view.why);
+    if view.up || !matches!(view.why, Why::Start | Why::Reload) {
+        return since;
+    }
+    let bad = |check: &&CheckView| check.ran && !check.up;
+    let of_check = |check: &CheckView| {
+        let found =
+            check.last.as_ref().map(|(finding, ..)| finding).filter(|finding| !matches!(finding, Finding::Good));
+        format!("{}: {}", name(&check.checker), found.map_or_else(|| "bad".to_owned(), words::finding))
+    };
+    let of_kernel = || Some(format!("the kernel has not got it: {}", words::refused(view.refused?)));
+    match view.checks.iter().find(bad).map(of_check).or_else(of_kernel) {
+        Some(cause) => format!("{since}; {cause}"),
+        None => since,
     }
 }
 

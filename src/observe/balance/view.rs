@@ -74,7 +74,7 @@ impl View<'_> {
             "port": endpoint.port,
             "up": one.up,
             "since_unix_micros": self.unix(one.since),
-            "why": reasons::why(&one.why),
+            "why": reasons::standing(one),
             "in_table": one.present,
             "back": reasons::back(of, one, self.now),
             "weight": one.weight,
