@@ -76,9 +76,10 @@ impl Gate {
         }
     }
 
-    /// What is not in the configuration any longer is forgotten.
+    /// After a reload everybody speaks for himself once more, as with keepalived: groups are told of before their members then, and
+    /// a group that has just been made may have no program, where its members have theirs.
     pub fn reconfigured(&mut self, spec: &Spec) {
-        self.told.retain(|name, _| spec.instances.iter().any(|i| i.name == *name));
+        self.told.clear();
         self.groups.retain(|name, _| spec.groups.iter().any(|g| g.name == *name));
     }
 }

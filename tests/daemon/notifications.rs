@@ -116,6 +116,19 @@ fn a_group_speaks_with_priority_0_and_for_members_that_are_where_it_is() {
 }
 
 #[test]
+fn members_whose_state_a_reload_changes_are_told_of_although_their_group_comes_first() {
+    let (mut hub, _, spec) = hub();
+    runs(&mut hub, &became(1, Role::Backup, Role::Master, Cause::MasterSilent));
+    let (engine, now) = engine(&spec, 0);
+    hub.reconfigure(spec, &engine.snapshot(now));
+    let group = Event::GroupBecame { group: GroupId(0), from: Role::Init, to: Role::Backup };
+    assert_eq!(runs(&mut hub, &group), ["/bin/group-any GROUP G BACKUP 0"]);
+    let follows = became(1, Role::Master, Role::Backup, Cause::Group { led_by: InstanceId(0) });
+    assert_eq!(runs(&mut hub, &follows), ["/bin/b-any INSTANCE B BACKUP 100"]);
+    assert!(runs(&mut hub, &follows).is_empty(), "from then on the group speaks for it again");
+}
+
+#[test]
 fn at_the_end_everybody_gets_stop_with_a_time_limit() {
     let (mut hub, ..) = hub();
     let mut wishes = Wishes::default();
