@@ -320,7 +320,7 @@ fn stopped(cx: &Context<'_>, id: InstanceId) -> Vec<(Level, String)> {
     let mut lines = Vec::new();
     if cx.role(id) == Role::Master {
         lines.push((Level::DEBUG, format!("({name}) sent 0 priority")));
-        lines.push((Level::DEBUG, format!("({name}) removing VIPs.")));
+        lines.extend(removing(cx, id));
     }
     lines.push((Level::DEBUG, format!("({name}) Stopped")));
     lines
@@ -363,17 +363,48 @@ fn became(cx: &Context<'_>, id: InstanceId, from: Role, to: Role, why: &Cause) -
         Role::Init => {}
     }
     match (from, to) {
-        (_, Role::Master) => out.push((Level::DEBUG, format!("({name}) setting VIPs."))),
+        (_, Role::Master) => out.extend(setting(cx, id)),
         (Role::Master, _) => {
             // Who was outranked leaves without a word.
             if !matches!(why, Cause::Outranked { .. }) {
                 out.push((Level::DEBUG, format!("({name}) sent 0 priority")));
             }
-            out.push((Level::DEBUG, format!("({name}) removing VIPs.")));
+            out.extend(removing(cx, id));
         }
         _ => {}
     }
     out
+}
+
+/// What a new master sets, a line a kind, in keepalived's words and order.
+fn setting(cx: &Context<'_>, id: InstanceId) -> impl Iterator<Item = (Level, String)> {
+    let [rules, routes, vips, excluded] = kinds_owned(cx, id);
+    said(cx, id, "setting", [vips, excluded, routes, rules])
+}
+
+/// What is taken away from one that is master no longer.
+fn removing(cx: &Context<'_>, id: InstanceId) -> impl Iterator<Item = (Level, String)> {
+    said(cx, id, "removing", kinds_owned(cx, id))
+}
+
+fn said(
+    cx: &Context<'_>,
+    id: InstanceId,
+    verb: &'static str,
+    kinds: [Option<&'static str>; 4],
+) -> impl Iterator<Item = (Level, String)> {
+    let name = cx.name(id).to_owned();
+    kinds.into_iter().flatten().map(move |kind| (Level::DEBUG, format!("({name}) {verb} {kind}")))
+}
+
+fn kinds_owned(cx: &Context<'_>, id: InstanceId) -> [Option<&'static str>; 4] {
+    let Some(claim) = cx.instance(id).map(|instance| &instance.claim) else { return [None; 4] };
+    [
+        (!claim.rules.is_empty()).then_some("Virtual Rules"),
+        (!claim.routes.is_empty()).then_some("Virtual Routes"),
+        (claim.advertised > 0).then_some("VIPs."),
+        (claim.addresses.len() > claim.advertised).then_some("E-VIPs."),
+    ]
 }
 
 fn refused(

@@ -48,6 +48,10 @@ vrrp_instance B {
 
 /// A hub on the configuration, with one more observer that writes down FIFO lines and log sentences.
 fn hub() -> (Hub, Arc<Mutex<Vec<String>>>, Arc<Spec>) {
+    hub_of(CONF)
+}
+
+fn hub_of(conf: &str) -> (Hub, Arc<Mutex<Vec<String>>>, Arc<Spec>) {
     struct Lines(Arc<Mutex<Vec<String>>>);
     impl Observer for Lines {
         fn event(&mut self, event: &Event, cx: &Context<'_>, _: &mut Wishes) {
@@ -57,7 +61,7 @@ fn hub() -> (Hub, Arc<Mutex<Vec<String>>>, Arc<Spec>) {
         }
     }
     let lines = Arc::new(Mutex::new(Vec::new()));
-    let spec = spec(CONF);
+    let spec = spec(conf);
     let observers: Vec<Box<dyn Observer + Send>> =
         vec![Box::new(Notifier), Box::new(Lines(lines.clone())), Box::new(Mailer::default())];
     let mut hub = Hub::new(observers);
@@ -203,6 +207,34 @@ fn log_lines_are_the_ones_that_people_grep_for() {
             "VRRP_Script(chk) succeeded",
             "VRRP_Group(G) Syncing instances to FAULT state",
             "(A) 10.9.0.10/32 removed by another program, put back",
+        ]
+    );
+}
+
+#[test]
+fn what_is_set_and_removed_is_told_by_its_kind_in_keepaliveds_order() {
+    let owned = "virtual_ipaddress { 10.9.0.11 }\n  virtual_ipaddress_excluded { 10.9.0.12 }\n  \
+                 virtual_routes { 10.8.0.0/24 dev eth0 }\n  virtual_rules { from 10.9.0.11 lookup 7 priority 9 }";
+    let (mut hub, lines, _) = hub_of(&CONF.replace("virtual_ipaddress { 10.9.0.11 }", owned));
+    hub.event(&became(1, Role::Backup, Role::Master, Cause::MasterSilent), 0, &mut Wishes::default());
+    hub.event(&Event::Stopped { instance: InstanceId(1) }, 0, &mut Wishes::default());
+    let lines = lines.lock().unwrap();
+    let of_kinds: Vec<&str> = lines
+        .iter()
+        .filter_map(|line| line.strip_prefix("(B) "))
+        .filter(|line| line.starts_with("setting") || line.starts_with("removing"))
+        .collect();
+    assert_eq!(
+        of_kinds,
+        [
+            "setting VIPs.",
+            "setting E-VIPs.",
+            "setting Virtual Routes",
+            "setting Virtual Rules",
+            "removing Virtual Rules",
+            "removing Virtual Routes",
+            "removing VIPs.",
+            "removing E-VIPs.",
         ]
     );
 }
