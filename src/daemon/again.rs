@@ -7,6 +7,7 @@
 use super::log;
 use super::loops::bfd;
 use super::options::Options;
+use super::reload;
 use super::signals::{self, StopSignals};
 use crate::handover;
 use crate::kernel::privilege;
@@ -24,6 +25,7 @@ use std::io::{Read, Seek, Write};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe;
@@ -36,23 +38,33 @@ const LONG_LIFE_SECS: u64 = 60;
 /// Options that a new beginning must not inherit.
 const RESTORE: &str = "--restore";
 
+/// What it says of itself with `-v`, beside keepalived's line: Debian's keepalived has that line too, and would begin with nothing
+/// of what we leave.
+const OURS: &str = concat!(env!("CARGO_PKG_NAME"), " ");
+
 /// How long the program file may take to say its version, and to read the configuration.
 const VERSION_LIMIT: Duration = Duration::from_secs(10);
 const CHECK_LIMIT: Duration = Duration::from_secs(60);
 /// As much as is taken of what it says.
 const SAID_MOST: u64 = 64 << 10;
 
-/// The program file to go over to, tried out: it must start, say a version and like the configuration.
+/// The program file to go over to, tried out: it must start, say a version and like the configuration. With it comes what the
+/// configuration is now, since the next program has no other to go on with.
 ///
 /// # Errors
 /// In words for the operator.
-pub async fn fit(programs: &Handle, program: Option<PathBuf>, options: &Options) -> Result<PathBuf, String> {
+pub async fn fit(
+    programs: &Handle,
+    program: Option<PathBuf>,
+    options: &Arc<Options>,
+) -> Result<(PathBuf, reload::Read), String> {
     let program = match program {
         Some(program) => program,
         None => own_file().ok_or("the program file cannot be found; name it")?,
     };
     let (exit, said) = say(programs, &program, &["-v"], VERSION_LIMIT).await?;
-    if exit != Exit::Code(0) || !said.starts_with("Keepalived v") {
+    let is_ours = said.starts_with("Keepalived v") && said.lines().any(|line| line.starts_with(OURS));
+    if exit != Exit::Code(0) || !is_ours {
         return Err(format!("{} is no vipd", program.display()));
     }
     let config = options.config.to_str().ok_or("the name of the configuration file is no UTF-8")?;
@@ -62,9 +74,13 @@ pub async fn fit(programs: &Handle, program: Option<PathBuf>, options: &Options)
     }
     match say(programs, &program, &args, CHECK_LIMIT).await? {
         (Exit::Code(2) | Exit::Signal(_) | Exit::NotRun, said) => {
-            Err(format!("{} cannot use the configuration: {}", program.display(), said.trim_end()))
+            return Err(format!("{} cannot use the configuration: {}", program.display(), said.trim_end()));
         }
-        (Exit::Code(_), _) => Ok(program),
+        (Exit::Code(_), _) => {}
+    }
+    match timeout(CHECK_LIMIT, reload::read_aside(options.clone(), None, None)).await {
+        Ok(Ok(read)) => Ok((program, read)),
+        Ok(Err(_)) | Err(_) => Err(format!("the configuration {config} cannot be read to its end")),
     }
 }
 

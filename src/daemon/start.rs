@@ -98,9 +98,18 @@ fn prepare(mut options: Arc<Options>) -> u8 {
     for line in report.lines() {
         tracing::warn!(target: "parent", "{line}");
     }
-    let Some(spec) = spec else {
-        tracing::error!(target: "parent", "The configuration cannot be used. Exiting");
-        return reading::exit_code(&diagnostics);
+    // What the program before us left has to be given up: the addresses are here, and the others will have them too.
+    let (spec, gives_up) = match spec {
+        Some(spec) => (spec, None),
+        None => {
+            tracing::error!(target: "parent", "The configuration cannot be used. Exiting");
+            let code = reading::exit_code(&diagnostics);
+            if options.restore.is_none() {
+                return code;
+            }
+            signals::ask_to_stop();
+            (Spec::default(), Some(code))
+        }
     };
     let mistakes = reload::mistakes(&diagnostics);
     // It has the text of all files.
@@ -178,7 +187,7 @@ fn prepare(mut options: Arc<Options>) -> u8 {
     log::start_thread();
     let code = live(&options, spec, mistakes, processes, main_file, &paths, ready);
     tracing::info!(target: "parent", "Stopped Keepalived {COMPATIBLE}");
-    code
+    gives_up.unwrap_or(code)
 }
 
 /// The limit has been raised as far as it may be. Too few are no reason not to begin: not all are needed at once.

@@ -73,7 +73,11 @@ fn a_program_that_does_not_fit_is_refused() {
     let ground = Ground::new();
     ground.configure(&instance("A", 1, "10.9.0.10/24"));
     let daemon = ground.start("");
-    for (program, reason) in [("/bin/true", "is no vipd"), ("/nonexistent", "cannot be started")] {
+    // Debian's keepalived would begin with nothing of what is left to it.
+    let theirs = ground.program("keepalived", "echo 'Keepalived v2.2.7 (01/16,2022)' >&2");
+    let theirs = theirs.to_str().unwrap();
+    let programs = [("/bin/true", "is no vipd"), (theirs, "is no vipd"), ("/nonexistent", "cannot be started")];
+    for (program, reason) in programs {
         let reply = daemon.ask(&format!(r#"{{"request":"upgrade","program":"{program}"}}"#));
         assert!(reply["reason"].as_str().unwrap().contains(reason), "{reply}");
     }
@@ -82,6 +86,49 @@ fn a_program_that_does_not_fit_is_refused() {
     assert!(reply["reason"].as_str().unwrap().contains("cannot use the configuration"), "{reply}");
     daemon.wait_for_address(&ground, "10.9.0.10/24", true);
     assert_eq!(daemon.stop().code(), Some(0));
+}
+
+/// The package comes while somebody edits the file, or has taken it away: what runs goes on, as at a reload.
+#[test]
+fn an_upgrade_takes_no_file_that_a_reload_would_not_take() {
+    if !ready() {
+        return;
+    }
+    let ground = Ground::new();
+    let whole = instance("A", 1, "10.9.0.10/24") + &instance("B", 2, "10.9.0.11/24");
+    ground.configure(&whole);
+    let daemon = ground.start("");
+    daemon.wait_for_address(&ground, "10.9.0.10/24", true);
+    let half: String = whole.chars().take(whole.len() - 40).collect();
+    let wrong = whole.replace("vrrp_instance B {", "vrrp_instance B {\n prioritty 5");
+    let files = [
+        (wrong.as_str(), "new mistake"),
+        (half.as_str(), "cannot be used"),
+        ("}}}\nvrrp_instance X {\n", "cannot be used"),
+    ];
+    for (file, reason) in files {
+        ground.configure(file);
+        let reply = daemon.ask(r#"{"request":"upgrade"}"#);
+        assert!(reply["reason"].as_str().is_some_and(|said| said.contains(reason)), "{file}: {reply}");
+    }
+    std::fs::remove_file(ground.directory.join("keepalived.conf")).unwrap();
+    let reply = daemon.ask(r#"{"request":"upgrade"}"#);
+    assert!(reply["reason"].as_str().is_some_and(|said| said.contains("cannot be used")), "{reply}");
+    daemon.advertises();
+    assert!(ground.has("10.9.0.10/24"));
+    // A file that goes at the last moment: nothing is left here that another server will have too.
+    ground.configure(&whole);
+    let conf = ground.directory.join("keepalived.conf");
+    let next = format!(
+        "case \"$*\" in *--restore*) rm -f {} ;; esac\nexec {} \"$@\"",
+        conf.display(),
+        env!("CARGO_BIN_EXE_vipd")
+    );
+    let program = ground.program("vipd-next", &next);
+    let reply = daemon.ask(&format!(r#"{{"request":"upgrade","program":"{}"}}"#, program.display()));
+    assert_eq!(reply["reply"], "done", "{reply}");
+    assert_eq!(daemon.end().code(), Some(6));
+    assert!(!ground.has("10.9.0.10/24") && !ground.has("10.9.0.11/24"));
 }
 
 /// Zombies among the children of a process.

@@ -14,6 +14,7 @@ use crate::daemon::drains::Drains;
 use crate::daemon::loops::bfd;
 use crate::daemon::loops::checker;
 use crate::daemon::loops::vrrp::{Steer, ToEngine};
+use crate::daemon::reload::{self, Read};
 use crate::daemon::systemd;
 use crate::handover;
 use crate::kernel::addresses;
@@ -42,13 +43,13 @@ const CHECKER_PATIENCE: Duration = Duration::from_secs(2);
 
 /// A program file that is tried out, and who asked for it.
 pub(super) struct Fitting {
-    told: oneshot::Receiver<Result<PathBuf, String>>,
+    told: oneshot::Receiver<Result<(PathBuf, Read), String>>,
     asker: Option<oneshot::Sender<Reply>>,
 }
 
 impl Fitting {
     /// Cancel-safe.
-    pub(super) async fn done(&mut self) -> Result<PathBuf, String> {
+    pub(super) async fn done(&mut self) -> Result<(PathBuf, Read), String> {
         (&mut self.told).await.unwrap_or_else(|_| Err("the program file could not be tried out".into()))
     }
 }
@@ -312,7 +313,7 @@ impl Services {
         let (tell, told) = oneshot::channel();
         self.answers.spawn(async move {
             let fitted = match again::fit(&programs, program, &options).await {
-                Ok(program) => nothing_is_waited_for().await.map(|()| program),
+                Ok(fits) => nothing_is_waited_for().await.map(|()| fits),
                 Err(reason) => Err(reason),
             };
             let _ = tell.send(fitted);
@@ -321,15 +322,20 @@ impl Services {
     }
 
     /// The program file has been tried out.
-    pub(super) fn fitted(&mut self, fitted: Result<PathBuf, String>) {
+    pub(super) fn fitted(&mut self, fitted: Result<(PathBuf, Read), String>) {
         let Some(asker) = self.fitting.take().and_then(|fitting| fitting.asker) else { return };
         let refuse = |asker: oneshot::Sender<Reply>, reason: String| {
             let _ = asker.send(Reply::Refused { reason, diagnostics: None });
         };
-        let program = match fitted {
-            Ok(program) => program,
+        let (program, read) = match fitted {
+            Ok(fits) => fits,
             Err(reason) => return refuse(asker, reason),
         };
+        // The next program would begin with it, whatever it has lost since it was read last: a package must not do what a reload
+        // is refused for.
+        if let Some(reason) = reload::refuse(self.parts.hub.spec(), &self.parts.mistakes, &read) {
+            return refuse(asker, reason);
+        }
         if self.phase != Phase::Running || self.is_reloading() {
             return refuse(asker, "the daemon is reloading or stopping; ask again".into());
         }
