@@ -99,6 +99,21 @@ pub fn ask_to_stop() {
     let _ = nix::sys::signal::raise(nix::sys::signal::Signal::SIGTERM);
 }
 
+/// What asks for nothing here does nothing, as with keepalived: by default SIGQUIT, SIGALRM or a real-time signal that was meant for
+/// another program would end the process and leave its addresses here, and Ctrl-Z would keep a master silent. What tells of a
+/// fault of the program itself, and what systemd's watchdog sends, is left alone. Handlers of our own come later.
+pub fn ignore_the_rest() {
+    let faults = [libc::SIGILL, libc::SIGTRAP, libc::SIGABRT, libc::SIGBUS, libc::SIGFPE, libc::SIGSEGV, libc::SIGSYS];
+    let others = [libc::SIGKILL, libc::SIGSTOP, libc::SIGCHLD];
+    let kept = [&faults[..], &others, &all()].concat();
+    // Between the named ones and these are the C library's own.
+    for number in (1..=libc::SIGSYS).chain(libc::SIGRTMIN()..=libc::SIGRTMAX()).filter(|number| !kept.contains(number))
+    {
+        // SAFETY: SIG_IGN runs no code.
+        unsafe { libc::signal(number, libc::SIG_IGN) };
+    }
+}
+
 /// nix has no real-time signals in its sets.
 fn all() -> [libc::c_int; 7] {
     let (stats_clear, json) = (libc::SIGRTMAX() - 1, libc::SIGRTMIN() + 2);

@@ -45,6 +45,7 @@ pub fn start(options: Options) -> u8 {
         signals::release();
         return reading::test(&options, file.as_deref());
     }
+    signals::ignore_the_rest();
     let options = options.from_here();
     if let Err(error) = privilege::raise_descriptors() {
         tracing::warn!(target: "parent", "Unable to set the number of file descriptors: {error}");

@@ -330,6 +330,27 @@ fn a_storm_of_signals_ends_in_the_last_configuration() {
     assert!(!ground.has("10.9.0.10/24") && !ground.has("10.9.0.20/24"));
 }
 
+/// Signals for other programs come by mistake (`pkill -RTMIN+5 .`, Ctrl-Z, a habit of nginx's): one that ended the daemon would leave
+/// its addresses here, and one that stopped it would keep a master silent.
+#[test]
+fn signals_that_ask_for_nothing_do_nothing() {
+    if !ready() {
+        return;
+    }
+    let ground = Ground::new();
+    let daemon = ground.start_master("");
+    let named =
+        [libc::SIGQUIT, libc::SIGALRM, libc::SIGTSTP, libc::SIGTTIN, libc::SIGVTALRM, libc::SIGPROF, libc::SIGIO];
+    let others = [libc::SIGPWR, libc::SIGXCPU, libc::SIGXFSZ, libc::SIGSTKFLT, libc::SIGRTMIN() + 5, libc::SIGRTMAX()];
+    for number in named.into_iter().chain(others) {
+        daemon.signal(number);
+        daemon.advertises();
+    }
+    assert!(ground.has("10.9.0.10/24"));
+    assert_eq!(daemon.stop().code(), Some(0));
+    assert!(!ground.has("10.9.0.10/24"));
+}
+
 #[test]
 fn a_configuration_that_is_no_file_any_more_leaves_the_running_one() {
     if !ready() {
