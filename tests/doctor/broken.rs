@@ -367,6 +367,25 @@ fn who_hears_nothing_is_told_who_speaks() {
     );
 }
 
+/// As on many a host of virtual machines, where eth0 has gone into a bridge and the configuration still names it.
+#[test]
+fn the_interface_is_a_port_of_a_bridge() {
+    let Some(pair) = Pair::new("bro-port") else { return };
+    pair.secondary.must("ip link add vmbr0 type bridge");
+    pair.secondary.must("ip link set vmbr0 up");
+    pair.secondary.must("ip link set eth0 master vmbr0");
+    pair.start(&conf(150, ""), &conf(100, ""));
+    says(
+        &pair.secondary,
+        "doctor",
+        &[
+            "interface eth0 is a port of vmbr0",
+            "10.0.0.11 speaks as MASTER too, and the daemon does not hear it: what arrives on eth0 goes to vmbr0",
+            "cure: `interface vmbr0`",
+        ],
+    );
+}
+
 /// A host that speaks no VRRP has the address as well: nothing but the network knows.
 #[test]
 fn a_host_without_vrrp_has_the_address_too() {

@@ -55,9 +55,32 @@ pub fn interfaces(case: &Case<'_>, found: &mut Vec<Finding>) {
             _ => good.push(name),
         }
     }
+    let speaks =
+        |name: &str| case.instances().iter().filter_map(|own| own.interface.as_ref()).any(|own| own.as_str() == name);
+    for name in good.iter().filter(|name| speaks(name)) {
+        let Some(above) = port_of(case, name) else { continue };
+        found.push(
+            Finding::new(Weight::Problem, "interface", format!("interface {name} is a port of {above}"))
+                .why(format!("what arrives there goes to {above}: an instance on {name} hears no other server, and becomes MASTER beside it"))
+                .cure(format!("`interface {above}`, with the addresses of {name} moved there")),
+        );
+    }
     if !good.is_empty() {
         found.push(Finding::new(Weight::Good, "interface", format!("{} there and up", good.join(", "))));
     }
+}
+
+/// The bridge, bond or switch that takes what arrives on this interface. Whoever listens to the interface itself by an address hears
+/// nothing then; one of a VRF does.
+pub(super) fn port_of(case: &Case<'_>, name: &str) -> Option<String> {
+    let shown = case.machine.run(&["ip", "-o", "-d", "link", "show", "dev", name]).filter(|ran| ran.ok)?;
+    let words: Vec<&str> = shown.stdout.split_whitespace().collect();
+    let is_port = words.iter().any(|word| word.ends_with("_slave") && *word != "vrf_slave");
+    let above = words.windows(2).find_map(|pair| match pair {
+        ["master", above] => Some((*above).to_owned()),
+        _ => None,
+    });
+    above.filter(|_| is_port)
 }
 
 /// Name of a VMAC or ipvlan that the daemon makes itself.

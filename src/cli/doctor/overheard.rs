@@ -4,7 +4,7 @@
 //! The daemon cannot tell, so it is listened here, beside it, for as long as an advert may take. Nothing is sent.
 
 use super::running::Asked;
-use super::{Case, Finding, Weight, elsewhere};
+use super::{Case, Finding, Weight, elsewhere, network};
 use crate::cli::{alarms, view};
 use crate::kernel::clock;
 use crate::kernel::overhear::Ears;
@@ -78,7 +78,7 @@ pub fn masters_that_are_not_heard(case: &Case<'_>, found: &mut Vec<Finding>) {
                 ),
                 "vmac_xmit_base on all servers or on none".to_owned(),
             )),
-            (Some(on), _) => forged(case, on, source),
+            (Some(on), _) => forged(case, on, source).or_else(|| taken(case, on)),
             (None, _) => None,
         };
         let (what, cure) = match (refused, dropped()) {
@@ -103,6 +103,12 @@ pub fn masters_that_are_not_heard(case: &Case<'_>, found: &mut Vec<Finding>) {
             .cure(cure),
         );
     }
+}
+
+/// Where what arrives on this interface goes to the bridge or bond that it belongs to: that, and the cure.
+fn taken(case: &Case<'_>, on: &IfName) -> Option<(String, String)> {
+    let above = network::port_of(case, on.as_str())?;
+    Some((format!("what arrives on {on} goes to {above}, whose port it is"), format!("`interface {above}`")))
 }
 
 /// Where the kernel drops what comes from this sender on this interface, since its way back is another one: that, and the cure.
