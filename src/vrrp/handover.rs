@@ -8,7 +8,7 @@ use super::Engine;
 use super::admit::ReplayTable;
 use super::around::Different;
 use super::instance::Instance;
-use super::io::{Action, Attempt, Beginning, Cause, Exit, Role, TrackValue, Tracker};
+use super::io::{Action, Attempt, Beginning, Cause, Exit, Fault, Role, TrackValue, Tracker};
 use super::reload;
 use super::script::Monitor;
 use super::snapshot::Counters;
@@ -49,6 +49,9 @@ struct InstanceHandover {
     vrid: u8,
     family: Family,
     state: Kept,
+    /// With [`Kept::Idle`]: it was in FAULT for these reasons, and everybody knows. Who says so again pages somebody for nothing.
+    #[serde(default, deserialize_with = "or_default")]
+    told_faults: Option<Vec<Fault>>,
     #[serde(default, deserialize_with = "or_default")]
     since: Time,
     /// `None`: written by a release whose causes this one does not know.
@@ -74,7 +77,7 @@ struct InstanceHandover {
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 enum Kept {
-    /// INIT and FAULT follow from the facts.
+    /// INIT, and FAULT, which follows from the facts.
     Idle,
     Backup(Backup),
     Master {
@@ -195,6 +198,7 @@ impl Instance {
                 State::Backup(backup) => Kept::Backup(backup.clone()),
                 State::Master(master) => Kept::Master { advert_at: master.advert_at },
             },
+            told_faults: self.told_faults(),
             since: self.since,
             why: Some(self.why.clone()),
             lowered: self.is_lowered(),
@@ -217,6 +221,9 @@ impl Instance {
             }
         };
         let mut own = Instance::resumed(spec, opening, now, state, left.lowered);
+        if let (State::Init, Some(told)) = (own.state(), &left.told_faults) {
+            own = own.still_in_fault(told.clone());
+        }
         if own.is_master() {
             own.plan.begin(&spec.garp, now);
         }

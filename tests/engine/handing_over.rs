@@ -92,6 +92,36 @@ fn every_stored_will_is_inherited_with_all_addresses() {
     }
 }
 
+/// An upgrade is nobody's news, and `status` goes on to say since when.
+#[test]
+fn who_was_in_fault_is_in_fault_and_nobody_is_told_again() {
+    let mut faulty = instance(2, 100);
+    faulty.interface = Some(name("eth2"));
+    for (spec, others) in [
+        (spec(vec![faulty.clone()]), Vec::new()),
+        (grouped(vec![faulty.clone(), instance(1, 100)]), vec![Fault::Group(faulty.name.clone())]),
+    ] {
+        let mut before = Bench::on(spec.clone(), links());
+        before.until(at(10_000));
+        let left = serde_json::to_value(before.engine.hand_over()).unwrap();
+        let left: Handover = serde_json::from_value(left).unwrap();
+        let world = Beginning { links: links(), ..Beginning::default() };
+        let mut after = Bench::of(Engine::inherit(Arc::new(spec.clone()), world, &left, at(10_000)));
+        after.until(at(20_000));
+        assert_eq!(events(&after.take()), [], "{:?}", after.roles());
+        for index in 0..spec.instances.len() {
+            let (was, is) = (before.view(index), after.view(index));
+            assert_eq!((is.state, is.since, &is.why), (Role::Fault, was.since, &was.why));
+        }
+        assert_eq!(after.view(0).faults, [Fault::InterfaceDown(name("eth2"))]);
+        assert!(others.is_empty() || after.view(1).faults == others);
+        // It recovers as always.
+        after.give(Input::Link(LinkFact::Changed(link(4, "eth2", &["10.2.0.1"]))));
+        assert_eq!(after.view(0).state, Role::Backup);
+        assert_eq!(after.view(0).why, Cause::Recovered);
+    }
+}
+
 /// Every place of a value, as the keys and positions that lead to it.
 fn places(value: &Value, at: &mut Vec<String>, all: &mut Vec<Vec<String>>) {
     let below: Vec<(String, &Value)> = match value {

@@ -146,6 +146,17 @@ impl Instance {
         Instance { state, lowered, ..Instance::new(spec, opening, now) }
     }
 
+    /// One that was in FAULT, for these reasons, and of which everybody knows.
+    pub(super) fn still_in_fault(mut self, told: Vec<Fault>) -> Instance {
+        (self.state, self.told_faults) = (State::Fault, told);
+        self
+    }
+
+    /// Why it is in FAULT, as everybody was told; `None` if it is not, or if nobody knows yet.
+    pub(super) fn told_faults(&self) -> Option<Vec<Fault>> {
+        (matches!(self.state, State::Fault) && !self.silent).then(|| self.told_faults.clone())
+    }
+
     /// The address that it spoke from last, which it may have lost since.
     pub(super) const fn spoke_from(&self) -> Option<IpAddr> {
         self.spoke_from
