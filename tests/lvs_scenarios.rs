@@ -28,7 +28,11 @@ use vipd::wire::Family;
 const DIRECTORY: &str = "/var/tmp/lvs/x";
 const VIPS: [&str; 5] = ["10.0.0.1", "10.0.0.2", "10.0.0.3", "2001:db8::1", "2001:db8::2"];
 /// Scenarios whose steps need more than this model has, with the reason.
-const PASSED_OVER: [(&str, &str); 0] = [];
+const PASSED_OVER: [(&str, &str); 3] = [
+    ("fill-killed", "here the table changes at one moment, in the middle of which nobody is killed"),
+    ("sync-roles", "nobody here plays VRRP: what the thread does is shown by the machine"),
+    ("sync-no-checkers", "without checkers there is no balancer to play"),
+];
 
 struct Scenario {
     name: String,
@@ -271,7 +275,7 @@ impl World<'_> {
                 let steps = plan(&BTreeMap::from([(key, picture)]), &Seen::default(), Rules::default());
                 steps.iter().for_each(|step| step.note(&mut self.seen));
             }
-            ["at-vip" | "run" | "show" | "ask" | "wait" | "load" | "unload", ..] => {}
+            ["at-vip" | "run" | "show" | "counters" | "ask" | "wait" | "load" | "unload", ..] => {}
             other => panic!("no such step: {other:?}"),
         }
     }
