@@ -1,4 +1,4 @@
-//! The socket that speaks to IPVS: many messages to a buffer, the answer to each of them, nothing that blocks.
+//! The socket that speaks to IPVS: many messages to a buffer, what became of each of them, nothing that blocks.
 //!
 //! It belongs to the `ipvs` thread and is used from that thread's current-thread runtime. The kernel carries a request out
 //! inside send(2), and the answer is there when send(2) returns. An answer that does not come is given up after
@@ -203,31 +203,40 @@ impl Channel {
         }
     }
 
+    /// Only the last request asks for its answer. The kernel carries them out in their order and answers a refusal unasked, so
+    /// with that answer all are known: a thousand servers cost some twenty answers to be read and not a thousand. Lost answers
+    /// are an error of the socket, and then nobody knows.
     async fn one_batch(&mut self, requests: &[Message]) -> Vec<Result<(), Failure>> {
         let first = self.sequence.wrapping_add(1);
         let mut bytes = Vec::with_capacity(requests.len() * 128);
-        for request in requests {
+        for (left, request) in (0..requests.len()).rev().zip(requests) {
+            let flags = if left == 0 { NLM_F_ACK } else { 0 };
             let sequence = self.next();
-            append(&mut bytes, GenlMessage::new(head(request), request.clone(), self.family), NLM_F_ACK, sequence);
+            append(&mut bytes, GenlMessage::new(head(request), request.clone(), self.family), flags, sequence);
         }
-        let mut outcomes: Vec<Option<Result<(), Failure>>> = Vec::new();
-        outcomes.resize_with(requests.len(), || None);
+        let mut refused: Vec<Option<i32>> = vec![None; requests.len()];
         let deadline = Instant::now() + TIME_LIMIT;
-        let mut open = if self.write(&bytes, deadline).await.is_ok() { requests.len() } else { 0 };
-        while open > 0 {
-            // What is not answered stays unknown, for whatever reason.
-            let Ok(length) = self.read(deadline).await else { break };
-            for (header, payload) in Messages::new(self.buffer.get(..length).unwrap_or_default()) {
-                let position = usize::try_from(header.sequence_number.wrapping_sub(first)).unwrap_or(usize::MAX);
-                let Some(slot) = outcomes.get_mut(position) else { continue };
-                if header.message_type == NLMSG_ERROR && slot.is_none() {
-                    let errno = errno(payload);
-                    *slot = Some(if errno == 0 { Ok(()) } else { Err(Failure::Refused(errno)) });
-                    open -= 1;
+        let mut is_answered = false;
+        if self.write(&bytes, deadline).await.is_ok() {
+            while !is_answered {
+                let Ok(length) = self.read(deadline).await else { break };
+                for (header, payload) in Messages::new(self.buffer.get(..length).unwrap_or_default()) {
+                    let position = usize::try_from(header.sequence_number.wrapping_sub(first)).unwrap_or(usize::MAX);
+                    let Some(slot) = refused.get_mut(position) else { continue };
+                    if header.message_type == NLMSG_ERROR {
+                        *slot = slot.or(Some(errno(payload)).filter(|errno| *errno != 0));
+                        is_answered |= position + 1 == requests.len();
+                    }
                 }
             }
         }
-        outcomes.into_iter().map(|outcome| outcome.unwrap_or(Err(Failure::Unknown))).collect()
+        let outcome = |refused: Option<i32>| match refused {
+            Some(errno) => Err(Failure::Refused(errno)),
+            None if is_answered => Ok(()),
+            // Whatever the reason: it may have been carried out.
+            None => Err(Failure::Unknown),
+        };
+        refused.into_iter().map(outcome).collect()
     }
 
     /// As [`Channel::exchange`]; a table that has gone is told from something that is not in it.
@@ -344,6 +353,7 @@ fn permission(trouble: Trouble) -> Trouble {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use nix::sys::socket::socketpair;
 
     /// The number of the controller, the one family that every kernel has.
     const CONTROLLER: u16 = 16;
@@ -370,5 +380,90 @@ mod tests {
         with_family(CONTROLLER, async |channel| {
             assert!(!channel.is_unloaded("nlctrl").await);
         });
+    }
+
+    /// One request of a batch as the kernel sees it: its number, and whether it asks for an answer.
+    fn requests(bytes: &[u8]) -> Vec<(u32, bool)> {
+        Messages::new(bytes).map(|(header, _)| (header.sequence_number, header.flags & NLM_F_ACK != 0)).collect()
+    }
+
+    /// NLMSG_ERROR to request `sequence`.
+    fn answer(sequence: u32, errno: i32) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        bytes.extend(20_u32.to_ne_bytes());
+        bytes.extend(NLMSG_ERROR.to_ne_bytes());
+        bytes.extend(0_u16.to_ne_bytes());
+        bytes.extend(sequence.to_ne_bytes());
+        bytes.extend(0_u32.to_ne_bytes());
+        bytes.extend((-errno).to_ne_bytes());
+        bytes
+    }
+
+    /// Sends `count` requests to a kernel that refuses those at the positions of `refusals` and answers what asks for it.
+    fn outcomes(count: usize, refusals: &[(usize, i32)]) -> Vec<Option<i32>> {
+        let (own, kernel) =
+            socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_NONBLOCK).unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let socket = readiness::readable(own).unwrap();
+            let mut channel = Channel { socket, sequence: 7, buffer: vec![0; READ], family: 40 };
+            let play = async {
+                let kernel = readiness::readable(kernel).unwrap();
+                let mut bytes = vec![0; READ];
+                let mut seen = 0;
+                while seen < count {
+                    let mut ready = kernel.readable().await.unwrap();
+                    let come = ready.try_io(|socket| Ok(recv(socket.as_raw_fd(), &mut bytes, MsgFlags::empty())?));
+                    let Ok(Ok(length)) = come else { continue };
+                    for (sequence, asks) in requests(&bytes[..length]) {
+                        let refusal = refusals.iter().find(|(at, _)| *at == seen).map(|(_, errno)| *errno);
+                        if asks || refusal.is_some() {
+                            let bytes = answer(sequence, refusal.unwrap_or(0));
+                            send(kernel.get_ref().as_raw_fd(), &bytes, MsgFlags::empty()).unwrap();
+                        }
+                        seen += 1;
+                    }
+                }
+            };
+            let messages = vec![Message::flush(); count];
+            let (outcomes, ()) = tokio::join!(channel.batch(&messages), play);
+            outcomes
+                .into_iter()
+                .map(|outcome| match outcome {
+                    Ok(()) => None,
+                    Err(Failure::Refused(errno)) => Some(errno),
+                    Err(Failure::Unloaded | Failure::Unknown) => Some(0),
+                })
+                .collect()
+        })
+    }
+
+    #[test]
+    fn a_refusal_is_that_of_its_request_wherever_it_stands_in_a_batch() {
+        for at in [0, 1, LARGEST_BATCH - 1, LARGEST_BATCH, 2 * LARGEST_BATCH + 9] {
+            let count = 2 * LARGEST_BATCH + 10;
+            let expected: Vec<_> = (0..count).map(|number| (number == at).then_some(libc::EEXIST)).collect();
+            assert_eq!(outcomes(count, &[(at, libc::EEXIST)]), expected, "position {at}");
+        }
+        let all: Vec<_> = (0..3).map(|at| (at, libc::EINVAL)).collect();
+        assert_eq!(outcomes(3, &all), [Some(libc::EINVAL); 3]);
+    }
+
+    /// The one answer of a batch is the last one's: a thousand servers are not a thousand answers to be read.
+    #[test]
+    fn only_the_last_request_of_a_batch_asks_for_its_answer() {
+        let (own, kernel) =
+            socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_NONBLOCK).unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let asked = runtime.block_on(async {
+            let socket = readiness::readable(own).unwrap();
+            let mut channel = Channel { socket, sequence: 0, buffer: vec![0; READ], family: 40 };
+            send(kernel.as_raw_fd(), &answer(3, 0), MsgFlags::empty()).unwrap();
+            assert!(channel.batch(&vec![Message::flush(); 3]).await.iter().all(Result::is_ok));
+            let mut bytes = vec![0; READ];
+            let length = recv(kernel.as_raw_fd(), &mut bytes, MsgFlags::empty()).unwrap();
+            requests(&bytes[..length])
+        });
+        assert_eq!(asked, [(1, false), (2, false), (3, true)]);
     }
 }
