@@ -39,7 +39,7 @@ const LONGEST_DUMP: usize = 1 << 20;
 pub enum Trouble {
     #[error("this kernel has no IPVS: the module ip_vs is not loaded and could not be loaded")]
     NoModule,
-    #[error("the module ip_vs was unloaded, and the table with it")]
+    #[error("the module ip_vs was unloaded")]
     Unloaded,
     #[error("IPVS needs the capability CAP_NET_ADMIN")]
     NotPermitted,

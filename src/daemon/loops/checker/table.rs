@@ -467,8 +467,8 @@ impl Keeper {
     fn is_lost(&mut self, trouble: &Trouble) -> bool {
         let lost = matches!(trouble, Trouble::Unloaded);
         if lost {
-            let text = format!("IPVS: {trouble}; it is made again");
-            let _ = self.services.send(FromChecker::Warning(text));
+            let text = "IPVS: the module ip_vs was unloaded, and the table with it; it is made again";
+            let _ = self.services.send(FromChecker::Warning(text.into()));
             (self.access, self.lost) = (Access::Unknown, true);
         }
         lost
