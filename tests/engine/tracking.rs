@@ -237,6 +237,35 @@ fn a_stale_exit_changes_nothing() {
     assert!(bench.runs[&SCRIPT] > former);
 }
 
+/// Whoever writes down priorities is shown them when the engine begins, and told of each change from then on: also of one before
+/// the first socket is there, and not of what another program of the daemon has told already.
+#[test]
+fn a_priority_that_changes_before_the_beginning_is_told() {
+    let mut of = spec(vec![InstanceSpec { ties: vec![tie(TieTarget::Bfd(BfdId(0)), 40)], ..instance(1, 100) }]);
+    of.bfds.push(BfdSpec { name: "gw".into(), weight: 0, reverse: false });
+    let up = || Input::Tracked { tracker: Tracker::Bfd(BfdId(0)), value: TrackValue::Up(true) };
+    let changes = |bench: &mut Bench| {
+        let events = events(&bench.take());
+        events.into_iter().filter(|event| matches!(event, Event::PriorityChanged { .. })).count()
+    };
+    let world = Beginning { links: links(), opening: true, ..Beginning::default() };
+    let mut bench = Bench::of(Engine::begin(std::sync::Arc::new(of.clone()), world, at(0)));
+    assert_eq!((bench.role(0), changes(&mut bench)), (Role::Init, 0));
+    bench.give(up());
+    assert_eq!((bench.role(0), bench.view(0).effective_priority, changes(&mut bench)), (Role::Init, Priority(140), 1));
+    let mut bench = Bench::new(of.clone());
+    bench.give(up());
+    bench.until(at(5_000));
+    assert_eq!((bench.role(0), changes(&mut bench)), (Role::Master, 1));
+    let readings = vec![(Tracker::Bfd(BfdId(0)), TrackValue::Up(true))];
+    let world = Beginning { links: links(), readings, ..Beginning::default() };
+    let mut bench = Bench::of(Engine::inherit(std::sync::Arc::new(of), world, &bench.engine.hand_over(), bench.now));
+    assert_eq!(
+        (bench.role(0), bench.view(0).effective_priority, changes(&mut bench)),
+        (Role::Master, Priority(140), 0)
+    );
+}
+
 /// A reload that gives a script another place in the list lets its run go on.
 #[test]
 fn a_run_goes_on_when_its_script_changes_its_place() {

@@ -72,6 +72,8 @@ pub(super) struct Instance {
     silent: bool,
     /// As computed from base and trackers.
     pub(super) standing: (Priority, i32),
+    /// It has been computed once: what every observer is shown at the beginning.
+    weighed: bool,
     /// An owner that met another owner which would not give in.
     lowered: bool,
     /// Who spoke as MASTER while this daemon did not run and this router was MASTER, and until when that was.
@@ -119,6 +121,7 @@ impl Instance {
             told_faults: Vec::new(),
             silent: false,
             standing: (spec.priority, i32::from(spec.priority.0)),
+            weighed: false,
             lowered: false,
             replaced: None,
             clashes: 0,
@@ -400,7 +403,7 @@ impl Instance {
         let before = self.priority();
         self.standing = standing;
         let after = self.priority();
-        if before != after && self.role() != Role::Init {
+        if std::mem::replace(&mut self.weighed, true) && before != after {
             cx.report(Event::PriorityChanged { instance: cx.id, from: before, to: after });
         }
     }
