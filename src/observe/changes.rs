@@ -4,7 +4,7 @@
 //! are found by comparison of the whole and named as such, so that "nothing changed" is only said when it is so.
 
 use crate::spec::{GroupSpec, InstanceSpec, Spec, TieTarget, Transport, first_few};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 
 /// Sentences that are shown; more are counted.
@@ -13,48 +13,29 @@ pub const SHOWN: usize = 12;
 /// One sentence for everything that is different; empty if nothing is.
 pub fn between(old: &Spec, new: &Spec) -> Vec<String> {
     let mut said = Vec::new();
-    for gone in old.instances.iter().filter(|i| !new.instances.iter().any(|n| n.name == i.name)) {
+    let before = by_name(&old.instances, |instance| &instance.name);
+    let after = by_name(&new.instances, |instance| &instance.name);
+    for gone in old.instances.iter().filter(|instance| !after.contains_key(&*instance.name)) {
         said.push(format!("{} is gone", gone.name));
     }
     for now in &new.instances {
-        match old.instances.iter().find(|before| before.name == now.name) {
+        match before.get(&*now.name) {
             None => said.push(format!("{} is new", now.name)),
             Some(before) => said.extend(instance(old, before, new, now)),
         }
     }
-    let named = |list: &mut dyn Iterator<Item = &Box<str>>| list.cloned().collect::<BTreeSet<_>>();
-    let mut things = |kind: &str, before: BTreeSet<Box<str>>, now: BTreeSet<Box<str>>, same: &dyn Fn(&str) -> bool| {
-        said.extend(before.difference(&now).map(|name| format!("{kind} {name} is gone")));
-        said.extend(now.difference(&before).map(|name| format!("{kind} {name} is new")));
-        said.extend(before.intersection(&now).filter(|name| !same(name)).map(|name| format!("{kind} {name} changed")));
-    };
+    things(&mut said, "script", [&old.scripts, &new.scripts], |script| &script.name, |before, now| before == now);
+    things(&mut said, "tracked file", [&old.files, &new.files], |file| &file.name, |before, now| before == now);
     things(
-        "script",
-        named(&mut old.scripts.iter().map(|s| &s.name)),
-        named(&mut new.scripts.iter().map(|s| &s.name)),
-        &|name| find(&old.scripts, name, |s| &s.name) == find(&new.scripts, name, |s| &s.name),
-    );
-    things(
-        "tracked file",
-        named(&mut old.files.iter().map(|f| &f.name)),
-        named(&mut new.files.iter().map(|f| &f.name)),
-        &|name| find(&old.files, name, |f| &f.name) == find(&new.files, name, |f| &f.name),
-    );
-    things(
+        &mut said,
         "tracked process",
-        named(&mut old.processes.iter().map(|p| &p.name)),
-        named(&mut new.processes.iter().map(|p| &p.name)),
-        &|name| find(&old.processes, name, |p| &p.name) == find(&new.processes, name, |p| &p.name),
+        [&old.processes, &new.processes],
+        |process| &process.name,
+        |before, now| before == now,
     );
-    things(
-        "sync group",
-        named(&mut old.groups.iter().map(|g| &g.name)),
-        named(&mut new.groups.iter().map(|g| &g.name)),
-        &|name| match (find(&old.groups, name, |g| &g.name), find(&new.groups, name, |g| &g.name)) {
-            (Some(before), Some(now)) => members(old, before) == members(new, now) && before.notify == now.notify,
-            _ => false,
-        },
-    );
+    let are_same =
+        |before: &GroupSpec, now: &GroupSpec| members(old, before) == members(new, now) && before.notify == now.notify;
+    things(&mut said, "sync group", [&old.groups, &new.groups], |group| &group.name, are_same);
     said.extend(super::balance::changes::between(&old.balance, &new.balance));
     if old.daemon != new.daemon {
         said.push("global settings changed".into());
@@ -73,8 +54,28 @@ pub fn line(sentences: &[String]) -> String {
     }
 }
 
-fn find<'s, T>(list: &'s [T], name: &str, of: impl Fn(&T) -> &Box<str>) -> Option<&'s T> {
-    list.iter().find(|item| **of(item) == *name)
+/// Of two that are called alike the first.
+fn by_name<'s, T>(list: &'s [T], name: impl Fn(&'s T) -> &'s str) -> BTreeMap<&'s str, &'s T> {
+    let mut found = BTreeMap::new();
+    for item in list {
+        found.entry(name(item)).or_insert(item);
+    }
+    found
+}
+
+/// What has become of the things of one kind: which are gone, which are new and which are not the same.
+fn things<'s, T>(
+    said: &mut Vec<String>,
+    kind: &str,
+    lists: [&'s [T]; 2],
+    name: impl Fn(&'s T) -> &'s str,
+    are_same: impl Fn(&T, &T) -> bool,
+) {
+    let [before, now] = lists.map(|list| by_name(list, &name));
+    said.extend(before.keys().filter(|name| !now.contains_key(*name)).map(|name| format!("{kind} {name} is gone")));
+    said.extend(now.keys().filter(|name| !before.contains_key(*name)).map(|name| format!("{kind} {name} is new")));
+    let changed = before.iter().filter(|(name, was)| now.get(*name).is_some_and(|now| !are_same(was, now)));
+    said.extend(changed.map(|(name, _)| format!("{kind} {name} changed")));
 }
 
 fn members<'s>(spec: &'s Spec, group: &GroupSpec) -> Vec<&'s str> {
@@ -84,6 +85,10 @@ fn members<'s>(spec: &'s Spec, group: &GroupSpec) -> Vec<&'s str> {
 
 fn instance(old: &Spec, before: &InstanceSpec, new: &Spec, now: &InstanceSpec) -> Vec<String> {
     let mut parts: Vec<String> = Vec::new();
+    // Nearly always nothing of it has changed, and there may be thousands.
+    if before == now && ties(old, before) == ties(new, now) {
+        return parts;
+    }
     value(&mut parts, "virtual_router_id", before.vrid, now.vrid);
     value(&mut parts, "priority", before.priority, now.priority);
     value(&mut parts, "advert_int", before.interval, now.interval);

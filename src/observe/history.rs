@@ -14,7 +14,7 @@ use super::json;
 use crate::balance::io as balance;
 use crate::vrrp::io::Event;
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Changes kept for each name.
@@ -201,10 +201,10 @@ impl Observer for History {
 
     fn reconfigured(&mut self, cx: &Context<'_>) {
         let servers = cx.servers();
-        let group = |name: &str| cx.spec.groups.iter().any(|group| *group.name == *name);
-        let session = |name: &str| cx.spec.sessions.iter().any(|session| *session.name == *name);
-        self.notes().kept.retain(|name, _| {
-            **name == *DAEMON || cx.deleted(name).is_some() || group(name) || session(name) || servers.contains(&**name)
-        });
+        let groups = cx.spec.groups.iter().map(|group| &*group.name);
+        let sessions = cx.spec.sessions.iter().map(|session| &*session.name);
+        let others = groups.chain(sessions).chain(servers.iter().map(String::as_str));
+        let known: HashSet<&str> = cx.instances().chain(others).chain([DAEMON]).collect();
+        self.notes().kept.retain(|name, _| known.contains(&**name));
     }
 }

@@ -111,7 +111,8 @@ impl Observer for Log {
 
     fn reconfigured(&mut self, cx: &Context<'_>) {
         self.said.clear();
-        self.scripts.retain(|name, _| cx.spec.scripts.iter().any(|script| script.name == *name));
+        let scripts: HashSet<&str> = cx.spec.scripts.iter().map(|script| &*script.name).collect();
+        self.scripts.retain(|name, _| scripts.contains(&**name));
     }
 }
 

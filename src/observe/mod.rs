@@ -92,6 +92,11 @@ impl Context<'_> {
         let former = || self.former.and_then(|former| former.deleted.iter().find(|gone| *gone.name == *name));
         in_force.or_else(former)
     }
+    /// The names of all instances, with those that a reload removes or has just removed.
+    fn instances(&self) -> impl Iterator<Item = &str> {
+        let former = self.former.into_iter().flat_map(|former| &former.deleted);
+        self.spec.instances.iter().chain(former).map(|instance| &*instance.name)
+    }
     /// Names of virtual and real servers that the configuration has, or the one before had: see [`balance::story::names`].
     fn servers(&self) -> BTreeSet<String> {
         let specs = self.former.map(|former| &former.balance).into_iter().chain(std::iter::once(&self.spec.balance));

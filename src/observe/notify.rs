@@ -12,7 +12,7 @@ use super::Wishes;
 use super::telling::Telling;
 use crate::spec::{GroupId, InstanceId, Notify, Spec};
 use crate::vrrp::io::Role;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// A state as notifications name it: the three roles, and two ends.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -80,7 +80,8 @@ impl Gate {
     /// a group that has just been made may have no program, where its members have theirs.
     pub fn reconfigured(&mut self, spec: &Spec) {
         self.told.clear();
-        self.groups.retain(|name, _| spec.groups.iter().any(|g| g.name == *name));
+        let groups: HashSet<&str> = spec.groups.iter().map(|group| &*group.name).collect();
+        self.groups.retain(|name, _| groups.contains(&**name));
     }
 }
 
