@@ -27,16 +27,20 @@ fn pair<T>(old: &[T], new: &[T], exact: impl Fn(&T, &T) -> bool, loose: impl Fn(
     let mut pairs = vec![None; new.len()];
     for strict in [true, false] {
         let fits = |a: &T, b: &T| if strict { exact(a, b) } else { loose(a, b) };
+        // Behind the one that was continued last.
+        let mut next = 0;
         for (position, entry) in new.iter().enumerate() {
             if pairs.get(position) != Some(&None) {
                 continue;
             }
-            // Configurations mostly keep their order: the same position is tried first.
+            // Configurations mostly keep their order: the same position is tried first, then the next one, where something
+            // came or went before. Only what is new is looked for among all.
             let free =
                 |at: &usize| taken.get(*at) == Some(&false) && old.get(*at).is_some_and(|other| fits(other, entry));
-            let found = Some(position).filter(free).or_else(|| (0..old.len()).find(free));
+            let found = [position, next].into_iter().find(free).or_else(|| (0..old.len()).find(free));
             if let (Some(at), Some(pair)) = (found, pairs.get_mut(position)) {
                 *pair = Some(at);
+                next = at + 1;
                 if let Some(taken) = taken.get_mut(at) {
                     *taken = true;
                 }
@@ -294,4 +298,28 @@ fn carried(old: &InstanceSpec, new: &InstanceSpec, ready: &Ranges) -> Ranges {
         }
     }
     kept
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::cell::Cell;
+
+    /// The engine's thread pairs thousands while adverts wait.
+    #[test]
+    fn one_that_came_or_went_does_not_have_all_compared_with_all() {
+        let all: Vec<u32> = (1..=1_000).collect();
+        let behind_a_new_one: Vec<u32> = (0..=1_000).collect();
+        for (old, new) in [(&all, &behind_a_new_one), (&behind_a_new_one, &all)] {
+            let compared = Cell::new(0);
+            let same = |a: &u32, b: &u32| {
+                compared.set(compared.get() + 1);
+                a == b
+            };
+            let pairs = pair(old, new, same, |_, _| false);
+            let expected: Pairs = new.iter().map(|number| old.iter().position(|other| other == number)).collect();
+            assert_eq!(pairs, expected);
+            assert!(compared.get() < 5_000, "{}", compared.get());
+        }
+    }
 }
