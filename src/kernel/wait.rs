@@ -8,6 +8,7 @@ use super::clock;
 use crate::time::{Interval, Time};
 use rustix::event::{EventfdFlags, Timespec, epoll, eventfd};
 use rustix::time::{Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, timerfd_create, timerfd_settime};
+use std::cell::{Cell, OnceCell};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::Arc;
@@ -21,7 +22,8 @@ const READY: usize = 16;
 /// The kernel may end a wait later than it was told to, by a thousandth of its length, to save wake-ups
 /// (`select_estimate_accuracy` in its fs/select.c; a two-hundredth for a nice process, nothing for a real-time one).
 /// That is of no account in a wait that is not longer than this; a longer one is waited for in goes, each of which ends
-/// too early by more than the kernel may be late.
+/// too early by more than the kernel may be late. Who has slept to the end of his last wait has a timer set instead, which
+/// ends on time and wakes him once.
 const EXACT: Interval = Interval::from_millis(20);
 
 /// Rings for the thread that waits; cheap, from any thread. Between two waits it rings once, however often it is asked to.
@@ -89,9 +91,13 @@ pub struct Woken {
 pub struct Waiting {
     epoll: OwnedFd,
     bell: Bell,
-    /// For kernels before 5.11, and sandboxes that know no later one: there a wait is as precise only with a timer that is set
-    /// before each.
-    timer: Option<OwnedFd>,
+    /// Made when it is needed first.
+    timer: OnceCell<OwnedFd>,
+    /// False with kernels before 5.11, and in sandboxes that know no later one: there a wait is as precise only with a timer that
+    /// is set before each.
+    has_limits: bool,
+    /// The last wait has lasted as long as it might.
+    slept_through: Cell<bool>,
 }
 
 impl Waiting {
@@ -102,21 +108,24 @@ impl Waiting {
         // Nobody reads the count of the bell: with the edge each ringing is told by itself.
         let edge = epoll::EventFlags::IN | epoll::EventFlags::ET;
         epoll::add(&epoll, &bell.0.eventfd, epoll::EventData::new_u64(BELL), edge)?;
-        let waiting = Waiting { epoll, bell, timer: None };
-        match epoll::wait(&waiting.epoll, &mut [NOTHING; 0], Some(&timespec(Interval::ZERO))) {
-            Err(rustix::io::Errno::NOSYS | rustix::io::Errno::PERM) => waiting.with_timer(),
-            _ => Ok(waiting),
+        let tried = epoll::wait(&epoll, &mut [NOTHING; 0], Some(&timespec(Interval::ZERO)));
+        let has_limits = !matches!(tried, Err(rustix::io::Errno::NOSYS | rustix::io::Errno::PERM));
+        let waiting = Waiting { epoll, bell, timer: OnceCell::new(), has_limits, slept_through: Cell::new(false) };
+        if !has_limits {
+            waiting.timer()?;
         }
+        Ok(waiting)
     }
 
-    /// Waits as on a kernel without epoll_pwait2(2).
-    fn with_timer(mut self) -> io::Result<Waiting> {
+    fn timer(&self) -> io::Result<&OwnedFd> {
+        if let Some(timer) = self.timer.get() {
+            return Ok(timer);
+        }
         let timer = timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK)?;
         // As with the bell: setting it once more takes an expiry away that was not read.
         let edge = epoll::EventFlags::IN | epoll::EventFlags::ET;
         epoll::add(&self.epoll, &timer, epoll::EventData::new_u64(TIMER), edge)?;
-        self.timer = Some(timer);
-        Ok(self)
+        Ok(self.timer.get_or_init(|| timer))
     }
 
     /// From here on `descriptor` ends a wait while it is readable, and is told as `token` (any number but the two greatest).
@@ -139,13 +148,19 @@ impl Waiting {
     /// None in practice; those of epoll_pwait2(2).
     pub fn wait(&self, until: Time, mut ready: impl FnMut(u64)) -> io::Result<Woken> {
         let mut events = [NOTHING; READY];
-        let mut now = clock::now();
+        let begun = clock::now();
+        let mut now = begun;
         loop {
             let left = until.since(now);
             let limit = (until != Time::NEVER).then_some(left);
-            let count = match &self.timer {
-                None => epoll::wait(&self.epoll, &mut events, limit.map(|left| timespec(go(left))).as_ref()),
-                Some(timer) => wait_for(timer, &self.epoll, &mut events, limit),
+            let is_long = limit.is_some_and(|left| left > EXACT);
+            let by_timer = !self.has_limits || (is_long && self.slept_through.get());
+            let count = match by_timer.then(|| self.timer()) {
+                Some(Ok(timer)) => wait_for(timer, &self.epoll, &mut events, limit),
+                // Out of descriptors it does without.
+                Some(Err(_)) | None => {
+                    epoll::wait(&self.epoll, &mut events, limit.map(|left| timespec(go(left))).as_ref())
+                }
             };
             let count = match count {
                 Ok(count) => count,
@@ -163,6 +178,9 @@ impl Waiting {
             }
             if rung {
                 self.bell.heard();
+            }
+            if until > begun {
+                self.slept_through.set(!any);
             }
             return Ok(Woken { at: now, rung });
         }
@@ -212,7 +230,10 @@ mod tests {
     /// With epoll_pwait2, and as on a kernel that has none.
     fn both() -> [(Bell, Waiting); 2] {
         let (one, two) = (Bell::new().unwrap(), Bell::new().unwrap());
-        [(one.clone(), Waiting::new(one).unwrap()), (two.clone(), Waiting::new(two).unwrap().with_timer().unwrap())]
+        [
+            (one.clone(), Waiting::new(one).unwrap()),
+            (two.clone(), Waiting { has_limits: false, ..Waiting::new(two).unwrap() }),
+        ]
     }
 
     #[test]
@@ -273,6 +294,22 @@ mod tests {
                 ringer.join().unwrap();
             }
         }
+    }
+
+    #[test]
+    fn who_has_slept_to_the_end_is_woken_once_the_next_time() {
+        const WAITS: i64 = 5;
+        let wakings = || nix::sys::resource::getrusage(nix::sys::resource::UsageWho::RUSAGE_THREAD);
+        let [(_bell, waiting), _] = both();
+        let wait = || waiting.wait(clock::now() + EXACT.times(2), |_| unreachable!()).unwrap();
+        wait();
+        let before = wakings().unwrap().voluntary_context_switches();
+        for _ in 0..WAITS {
+            wait();
+        }
+        let woken = wakings().unwrap().voluntary_context_switches() - before;
+        // The machine may have had a thread wait for something else once.
+        assert!(woken <= WAITS + 2, "{woken}");
     }
 
     #[test]

@@ -474,7 +474,8 @@ fn nobody_can_starve_the_programs_of_descriptors() {
     for _ in 0..3 {
         let runs = lines(&ground, "runs");
         daemon.wait_for("further runs", || lines(&ground, "runs") > runs + 1);
-        assert!(open() < 60, "{}", open());
+        // A run takes two at most, and one may be under way.
+        assert!(open() <= 62, "{}", open());
     }
     assert!(!daemon.log_text().contains("Entering FAULT"), "{}", daemon.log_text());
     drop(silent);
