@@ -28,7 +28,7 @@ use netlink_packet_route::RouteNetlinkMessage as Message;
 use netlink_packet_route::address::AddressMessage;
 use netlink_packet_route::route::RouteMessage;
 use netlink_packet_route::rule::RuleMessage;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
@@ -43,7 +43,7 @@ const OF_AN_HEIR: Duration = Duration::from_secs(2);
 /// What no instance but a master may have.
 #[derive(Debug, Default)]
 pub(super) struct Sweep {
-    items: HashMap<Key, Claimed>,
+    items: BTreeMap<Key, Claimed>,
     /// `items` is to be rebuilt before it is used.
     stale: bool,
     /// When everything is to be compared.
@@ -55,7 +55,7 @@ pub(super) struct Sweep {
 #[derive(Debug)]
 struct Claimed {
     /// `None` for an address, of which the key says enough: they are the many.
-    item: Option<Item>,
+    item: Option<Box<Item>>,
     by: Vec<InstanceId>,
     /// Looked at when it appears, and not only at a configuration.
     tracked: bool,
@@ -65,7 +65,7 @@ impl Claimed {
     fn removal(&self, key: &Key) -> Option<Message> {
         match key {
             Key::Address(key) => Some(Message::DelAddress(address::removal(key))),
-            Key::Route(_) | Key::Rule(_) => self.item.as_ref().map(removal),
+            Key::Route(_) | Key::Rule(_) => self.item.as_deref().map(removal),
         }
     }
 }
@@ -235,7 +235,7 @@ impl Thread {
             return;
         }
         let spoken_from: BTreeSet<IpAddr> = self.spec.instances.iter().filter_map(|i| i.source).collect();
-        let mut items: HashMap<Key, Claimed> = HashMap::new();
+        let mut items: BTreeMap<Key, Claimed> = BTreeMap::new();
         for (number, instance) in (0u32..).zip(&self.spec.instances) {
             if instance.priority == Priority::OWNER {
                 continue;
@@ -246,14 +246,15 @@ impl Thread {
                 if matches!(&key, Key::Address(address) if spoken_from.contains(&address.address)) {
                     continue;
                 }
-                let item = Some(want.item).filter(|item| !matches!(item, Item::Address(_)));
+                let item = Some(want.item).filter(|item| !matches!(item, Item::Address(_))).map(Box::new);
                 let fresh = Claimed { item, by: Vec::with_capacity(1), tracked: false };
                 let claimed = items.entry(key).or_insert(fresh);
                 claimed.by.push(id);
                 claimed.tracked |= want.tracked;
             }
         }
-        self.sweep.items = items;
+        // There may be thousands, and one by one they have left its nodes half empty.
+        self.sweep.items = items.into_iter().collect();
     }
 
     /// What an earlier run left, whatever its configuration was.
