@@ -229,7 +229,8 @@ fn lines_of(row: &str, runs: usize, daemons: &[(&str, PathBuf)]) -> Vec<Line> {
 fn repeated(row: &str, runs: usize) -> usize {
     // keepalived takes up to a minute for each of these.
     let long = ["crash:1:10000", "graceful:1:10000", "test:50000"].iter().any(|name| row.starts_with(name));
-    let again = ["crash", "graceful", "test", "start"].iter().any(|kind| row.starts_with(kind));
+    // Of a single advert the figure is as much the machine's moment as the daemon's.
+    let again = ["crash", "graceful", "test", "start", "cpu:1:1:"].iter().any(|kind| row.starts_with(kind));
     if again && !long { runs } else { 1 }
 }
 
