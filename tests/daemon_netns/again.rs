@@ -114,6 +114,10 @@ fn an_upgrade_takes_no_file_that_a_reload_would_not_take() {
     std::fs::remove_file(ground.directory.join("keepalived.conf")).unwrap();
     let reply = daemon.ask(r#"{"request":"upgrade"}"#);
     assert!(reply["reason"].as_str().is_some_and(|said| said.contains("cannot be used")), "{reply}");
+    assert!(
+        reply["diagnostics"].as_str().is_some_and(|said| said.contains("there is no configuration file")),
+        "{reply}"
+    );
     daemon.advertises();
     assert!(ground.has("10.9.0.10/24"));
     // A file that goes at the last moment: nothing is left here that another server will have too.

@@ -14,6 +14,7 @@ use crate::daemon::drains::Drains;
 use crate::daemon::loops::bfd;
 use crate::daemon::loops::checker;
 use crate::daemon::loops::vrrp::{Steer, ToEngine};
+use crate::daemon::reading;
 use crate::daemon::reload::{self, Read};
 use crate::daemon::systemd;
 use crate::handover;
@@ -334,7 +335,9 @@ impl Services {
         // The next program would begin with it, whatever it has lost since it was read last: a package must not do what a reload
         // is refused for.
         if let Some(reason) = reload::refuse(self.parts.hub.spec(), &self.parts.mistakes, &read) {
-            return refuse(asker, reason);
+            let diagnostics = Some(reading::plain(&read.diagnostics)).filter(|report| !report.is_empty());
+            let _ = asker.send(Reply::Refused { reason, diagnostics });
+            return;
         }
         if self.phase != Phase::Running || self.is_reloading() {
             return refuse(asker, "the daemon is reloading or stopping; ask again".into());
