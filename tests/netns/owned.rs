@@ -292,10 +292,12 @@ fn an_engine_that_was_woken_late_helps_itself() {
         };
         let round_robin = 2;
         for wanted in [1, 2, 3, 3] {
-            lab.signal(0, libc::SIGSTOP);
-            std::thread::sleep(std::time::Duration::from_millis(500));
-            lab.signal(0, libc::SIGCONT);
+            // Who is stopped at work and not asleep is not woken late.
             until(&format!("priority {wanted}"), || {
+                lab.signal(0, libc::SIGSTOP);
+                std::thread::sleep(std::time::Duration::from_millis(500));
+                lab.signal(0, libc::SIGCONT);
+                std::thread::sleep(std::time::Duration::from_millis(200));
                 engine().is_some_and(|(p, policy)| p >= wanted && policy == round_robin)
             })?;
         }
