@@ -163,7 +163,7 @@ pub fn read<'a>(nodes: &mut Nodes<'_, '_>, files: &'a dyn Loader, cx: &mut Cx<'a
         }
     }
     cx.join_surplus();
-    cx.join_undefined();
+    cx.join_misdefined();
     top
 }
 

@@ -62,7 +62,7 @@ pub struct Cx<'a> {
     /// The first of them outside all blocks, behind a block that may have ended too early.
     thrown_out: Option<Span>,
     /// Names whose definition has a blank before its `=`.
-    undefined: Vec<Box<str>>,
+    misdefined: Vec<Box<str>>,
     /// Where the last line of such a definition ends, if it has further ones.
     runs_on: Option<u32>,
 }
@@ -102,7 +102,7 @@ impl<'a> Cx<'a> {
             comparisons: Cell::new(100_000),
             stranded: Vec::new(),
             thrown_out: None,
-            undefined: Vec::new(),
+            misdefined: Vec::new(),
             runs_on: None,
         }
     }
@@ -393,11 +393,11 @@ impl Cx<'_> {
         }
     }
     /// A blank before the `=` makes a definition none, and a mistake of each line that uses it: said once, at the blank.
-    pub(crate) fn join_undefined(&mut self) {
-        let cures: Vec<String> = self.undefined.iter().filter_map(|name| undefined(&format!("${name}"))).collect();
+    pub(crate) fn join_misdefined(&mut self) {
+        let cures: Vec<String> = self.misdefined.iter().filter_map(|name| undefined(&format!("${name}"))).collect();
         self.diagnostics.list.retain(|told| told.help.as_ref().is_none_or(|help| !cures.contains(help)));
     }
-    /// Takes a line outside all blocks that was meant to define a name, or goes on with the value of one; true when it is one.
+    /// Takes a line that was meant to define a name, or goes on with the value of one; true when it is such a line.
     fn is_definition(&mut self, node: &Node<'_>) -> bool {
         let goes_on = self.runs_on.take().is_some_and(|end| node.span.start.saturating_sub(end) < INDENTED);
         let meant = node.keyword.text.strip_prefix('$').filter(|_| node.raw.starts_with('='));
@@ -406,7 +406,7 @@ impl Cx<'_> {
         }
         self.runs_on = node.raw.ends_with('\\').then_some(node.raw_span.end);
         if let Some(name) = meant.filter(|_| !goes_on) {
-            self.undefined.push(name.into());
+            self.misdefined.push(name.into());
             let message = format!("`${name}` is not defined: a blank stands before its `=`");
             let complaint = Diagnostic::new(Class::UnknownKeyword, node.keyword.span, message);
             self.push(complaint.help(format!("write `${name}=VALUE`")));
@@ -431,7 +431,7 @@ impl Cx<'_> {
             return;
         }
         let keyword = node.keyword.text;
-        if path.is_empty() && self.is_definition(node) {
+        if self.is_definition(node) {
             return;
         }
         let place = if path.is_empty() { "outside all blocks".to_owned() } else { format!("in {path}") };
