@@ -4,7 +4,7 @@
 //! ```text
 //! cargo bench --bench takeover                              every row, and what grows with its size (--table: the same)
 //! cargo bench --bench takeover -- --write                   the same, into docs/performance.md and README.md
-//! cargo bench --bench takeover -- --try                     one small row of each kind (about three minutes), into copies of the documents
+//! cargo bench --bench takeover -- --try                     one small row of each kind (about five minutes), into copies of the documents
 //! cargo bench --bench takeover -- crash:1:1:0.1 heal        rows that begin with one of the words
 //! cargo bench --bench takeover -- --runs 10 crash           with more runs (3 otherwise)
 //! cargo bench --bench takeover -- --only vipd crash         of one daemon
