@@ -185,79 +185,121 @@ fn secret_in(before: &str, line: &str, scan: &mut Scan) -> Option<usize> {
         scan.within |= BLOCKS.iter().any(|block| line.contains(block));
         return Some(0);
     }
-    let mut found = definition_in(line).into_iter().chain(call_in(line)).min();
-    let mut take = |at: usize| found = Some(found.map_or(at, |first: usize| first.min(at)));
+    let mut found = Earliest(definition_in(line).into_iter().chain(call_in(line)).min());
     for at in fronts(line) {
         let Front { word, end } = keyword_at(line, at);
         if word.is_empty() {
             continue;
         }
-        // Old passwords are kept in comments.
-        let letters: String = line.chars().filter(|c| is_name_char(*c)).take(4).collect();
-        if (scan.within || letters == "auth")
-            && let Some(comment) = line.get(end..).and_then(|rest| rest.find(['#', '!']))
-        {
-            take(end + comment + 1);
-        }
+        in_comment(line, end, scan.within, &mut found);
         if word.len() > 9 && word.get(..9).is_some_and(|front| front.eq_ignore_ascii_case("auth_pass")) {
-            take(at + 9);
+            found.take(at + 9);
         } else if secret_keyword(word) {
             let meant = nearest(&word.to_ascii_lowercase(), MEANT.into_iter()).is_some();
             let alone = line.get(end..).is_none_or(|rest| rest.trim().is_empty());
-            take(if alone && !meant { at } else { end });
+            found.take(if alone && !meant { at } else { end });
         } else if let Some(end) = interrupted(line, at) {
-            take(end);
+            found.take(end);
         } else if broken_keyword(line.get(..at).filter(|front| !front.trim().is_empty()).unwrap_or(before), word) {
-            take(end);
+            found.take(end);
         } else if scan.within || word.len() <= 4 {
-            // `key N SECRET`; within its block also without the number.
-            let rest = line.get(end..).unwrap_or_default();
-            let number = rest.split_whitespace().next().unwrap_or_default();
-            let numbered = !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit());
-            let key = nearest(word, ["key"].into_iter()).is_some();
-            let file = rest.contains("file:");
-            if key && !file && (numbered || scan.within) {
-                let skip = if numbered { rest.len() - rest.trim_start().len() + number.len() } else { 0 };
-                take(end + skip);
-            } else if scan.within && !key {
-                let known = BESIDE.iter().any(|known| nearest(word, [*known].into_iter()).is_some())
-                    // A block that is not closed has keywords of others in it.
-                    || keywords::all().iter().any(|keyword| keyword.keyword == word);
-                let kind = nearest(word, ["auth_type"].into_iter()).is_some();
-                if kind {
-                    // What follows the type, and what cannot be one.
-                    let typed = rest.len() - rest.trim_start().len() + number.len();
-                    let may_be = number.len() <= 6 || number.bytes().all(|b| b.is_ascii_alphabetic() || b == b'"');
-                    take_if(
-                        rest.get(typed..).is_some_and(|more| !more.trim_matches([' ', '\t', '\r', '}']).is_empty()),
-                        end + typed,
-                        &mut take,
-                    );
-                    take_if(!may_be, end, &mut take);
-                } else if !known {
-                    take(at);
-                }
-            }
+            in_block(line, at, scan.within, &mut found);
         }
         if nearest(word, BLOCKS.into_iter()).is_some() {
             scan.within = true;
             // What should stand in the block, where its brace was forgotten.
             let rest = line.get(end..).unwrap_or_default().trim_start();
-            take_if(!rest.is_empty() && !rest.starts_with(['{', '}']), end, &mut take);
+            found.take_if(!rest.is_empty() && !rest.starts_with(['{', '}']), end);
         }
     }
     scan.within |= BLOCKS.iter().any(|block| line.contains(block));
-    // A keyword with a blank in its middle.
+    behind_split_keyword(line, &mut found);
+    behind_names(line, &mut found);
+    if let Some(at) = in_command(line) {
+        found.take(at);
+    }
+    if line.contains('}') {
+        scan.within = line.rfind('{') > line.rfind('}') && scan.within;
+    }
+    if let Some(at) = found.0 {
+        scan.continues = goes_on && line.contains("$")
+            || line.get(at..).is_none_or(is_weak)
+            || call_in(line).is_some() && !line.contains(')');
+    }
+    found.0
+}
+
+/// The first place of a line from which on nothing may be shown.
+struct Earliest(Option<usize>);
+
+impl Earliest {
+    fn take(&mut self, at: usize) {
+        self.0 = Some(self.0.map_or(at, |first| first.min(at)));
+    }
+
+    fn take_if(&mut self, condition: bool, at: usize) {
+        if condition {
+            self.take(at);
+        }
+    }
+}
+
+/// Old passwords are kept in comments, behind the keyword that ends at `end`.
+fn in_comment(line: &str, end: usize, within: bool, found: &mut Earliest) {
+    let letters: String = line.chars().filter(|c| is_name_char(*c)).take(4).collect();
+    if (within || letters == "auth")
+        && let Some(comment) = line.get(end..).and_then(|rest| rest.find(['#', '!']))
+    {
+        found.take(end + comment + 1);
+    }
+}
+
+/// What stands in `authentication` or `auth_hmac` (`within`), or may have lost its block: `key N SECRET`, the type and what follows
+/// it, and words that nobody knows.
+fn in_block(line: &str, at: usize, within: bool, found: &mut Earliest) {
+    let Front { word, end } = keyword_at(line, at);
+    let rest = line.get(end..).unwrap_or_default();
+    let argument = rest.split_whitespace().next().unwrap_or_default();
+    let behind_argument = rest.len() - rest.trim_start().len() + argument.len();
+    if nearest(word, ["key"].into_iter()).is_some() {
+        // Within its block also without the number.
+        let numbered = !argument.is_empty() && argument.bytes().all(|b| b.is_ascii_digit());
+        found
+            .take_if(!rest.contains("file:") && (numbered || within), end + if numbered { behind_argument } else { 0 });
+        return;
+    }
+    if !within {
+        return;
+    }
+    if nearest(word, ["auth_type"].into_iter()).is_some() {
+        // What follows the type, and what cannot be one.
+        let more = rest.get(behind_argument..).unwrap_or_default();
+        found.take_if(!more.trim_matches([' ', '\t', '\r', '}']).is_empty(), end + behind_argument);
+        let may_be = argument.len() <= 6 || argument.bytes().all(|b| b.is_ascii_alphabetic() || b == b'"');
+        found.take_if(!may_be, end);
+        return;
+    }
+    let known = BESIDE.iter().any(|known| nearest(word, [*known].into_iter()).is_some())
+        // A block that is not closed has keywords of others in it.
+        || keywords::all().iter().any(|keyword| keyword.keyword == word);
+    found.take_if(!known, at);
+}
+
+/// A keyword with a blank in its middle.
+fn behind_split_keyword(line: &str, found: &mut Earliest) {
     for (blank, sign) in line.trim_end().match_indices(char::is_whitespace) {
         let (front, rest) = (line.get(..blank).unwrap_or_default(), line.get(blank + sign.len()..).unwrap_or_default());
         let word = rest.split(char::is_whitespace).next().unwrap_or_default();
         let joined = front.split_whitespace().next_back().map(|last| format!("{last}{word}").to_ascii_lowercase());
         let Some(joined) = joined.filter(|_| !word.is_empty()) else { continue };
         if broken_keyword(front, word) || nearest(&joined, MEANT.into_iter()).is_some() {
-            take(blank + sign.len() + word.len());
+            found.take(blank + sign.len() + word.len());
         }
     }
-    // These names are a secret's wherever they stand: in a command line, behind another word.
+}
+
+/// These names are a secret's wherever they stand: in a command line, behind another word.
+fn behind_names(line: &str, found: &mut Earliest) {
     for name in KEYWORDS.iter().filter(|name| name.contains("pass")) {
         for (at, _) in line.match_indices(*name) {
             let alone = line
@@ -265,23 +307,9 @@ fn secret_in(before: &str, line: &str, scan: &mut Scan) -> Option<usize> {
                 .and_then(|text| text.chars().next_back())
                 .is_none_or(|c| !c.is_alphanumeric() && c != '_');
             let Front { word, end } = keyword_at(line, at);
-            if alone && word == *name {
-                take(end);
-            }
+            found.take_if(alone && word == *name, end);
         }
     }
-    if let Some(at) = in_command(line) {
-        take(at);
-    }
-    if line.contains('}') {
-        scan.within = line.rfind('{') > line.rfind('}') && scan.within;
-    }
-    if let Some(at) = found {
-        scan.continues = goes_on && line.contains("$")
-            || line.get(at..).is_none_or(is_weak)
-            || call_in(line).is_some() && !line.contains(')');
-    }
-    found
 }
 
 /// Where a secret begins that a program is given on its command line, in the ways of the programs that checks are made with, and
@@ -311,10 +339,4 @@ fn call_in(line: &str) -> Option<usize> {
         let arguments = name.trim_start_matches(is_name_char);
         (arguments.len() < name.len() && arguments.starts_with('(')).then_some(line.len() - arguments.len() + 1)
     })
-}
-
-fn take_if(condition: bool, at: usize, take: &mut impl FnMut(usize)) {
-    if condition {
-        take(at);
-    }
 }
