@@ -136,3 +136,28 @@ fn what_an_interface_is_now_counts_and_not_what_it_was() {
     daemon.wait_for("promote_secondaries on the new interface", || promotes() == "1");
     assert_eq!(daemon.stop().code(), Some(0));
 }
+
+/// The kernel's own setting: with the first address of a network it removes all others of it. A virtual one may be the first, where
+/// somebody sets the server's own addresses anew, and takes none of them along when it goes.
+#[test]
+fn a_virtual_address_that_goes_takes_no_other_along() {
+    if !ready() {
+        return;
+    }
+    let ground = Ground::new();
+    inside(&ground, "for f in /proc/sys/net/ipv4/conf/*/promote_secondaries; do echo 0 > $f; done");
+    let add = |address: &str| ip(&format!("-n {} addr add {address} dev eth0", ground.name));
+    ground.configure(&(instance("A", 1, "10.8.0.10/24") + &instance("B", 2, "10.7.0.10/24")));
+    let daemon = ground.start("");
+    daemon.wait_for_address(&ground, "10.8.0.10/24", true);
+    add("10.8.0.77/24");
+    ground.configure(&instance("B", 2, "10.7.0.10/24"));
+    assert_eq!(daemon.ask(r#"{"request":"reload"}"#)["reply"], "done");
+    daemon.wait_for_address(&ground, "10.8.0.10/24", false);
+    assert!(ground.has("10.8.0.77/24"));
+    daemon.wait_for_address(&ground, "10.7.0.10/24", true);
+    add("10.7.0.77/24");
+    daemon.advertises();
+    assert_eq!(daemon.stop().code(), Some(0));
+    assert!(ground.has("10.7.0.77/24") && !ground.has("10.7.0.10/24"));
+}

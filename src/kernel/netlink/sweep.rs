@@ -21,6 +21,7 @@ use super::rule;
 use super::thread::{Thread, describe, describe_key, is_gone};
 use super::virtual_link;
 use crate::kernel::reconcile::{Item, Key};
+use crate::kernel::sysctl;
 use crate::spec::{InstanceId, PROTOCOL_KEEPALIVED};
 use crate::vrrp::io::LinkFact;
 use crate::wire::{PROTOCOL_AH, PROTOCOL_VRRP, Priority};
@@ -39,6 +40,28 @@ const LONGEST_REST: Duration = Duration::from_secs(30);
 const PEACE: Duration = Duration::from_secs(60);
 /// An heir's masters have said by then what they own.
 const OF_AN_HEIR: Duration = Duration::from_secs(2);
+
+/// An interface whose next address takes the place of the first one that is removed, for as long as this lives.
+pub(super) struct Promoting(String);
+
+impl Promoting {
+    fn begin(path: String) -> Option<Promoting> {
+        std::fs::write(&path, "1").ok().map(|()| Promoting(path))
+    }
+}
+
+impl Drop for Promoting {
+    fn drop(&mut self) {
+        let _ = std::fs::write(&self.0, "0");
+    }
+}
+
+/// The network of an IPv4 address, and its length.
+fn network(address: IpAddr, prefix: u8) -> Option<(u32, u8)> {
+    let IpAddr::V4(address) = address else { return None };
+    let host = 32_u32.checked_sub(prefix.into())?;
+    Some((u32::from(address).checked_shr(host).unwrap_or(0), prefix))
+}
 
 /// What no instance but a master may have.
 #[derive(Debug, Default)]
@@ -215,7 +238,13 @@ impl Thread {
         let Some(claimed) = self.sweep.items.get(key) else { return };
         let (what, removal) = (describe_key(key), claimed.removal(key));
         let Some(removal) = removal else { return };
-        match self.channel.request(removal, 0) {
+        let promoting = match key {
+            Key::Address(address) => self.promote_secondaries(BTreeSet::from([*address])),
+            _ => Vec::new(),
+        };
+        let removed = self.channel.request(removal, 0);
+        drop(promoting);
+        match removed {
             Ok(()) if first => self.trouble(None, format!("{what} was left by an earlier run; removed")),
             Ok(()) => {
                 let name = match key {
@@ -228,6 +257,37 @@ impl Thread {
             Err(e) if is_gone(&e) => {}
             Err(e) => self.trouble(Some(instance), format!("{what} is not to be here and cannot be removed: {e}")),
         }
+    }
+
+    /// With the first IPv4 address of a network the kernel removes all others of it from the interface. Where one among them is to
+    /// stay, as this server's own that was set anew while a virtual one was there, the kernel makes that the first one for as long
+    /// as what is answered lives.
+    pub(super) fn promote_secondaries(&mut self, going: BTreeSet<AddressKey>) -> Vec<Promoting> {
+        let links: BTreeSet<u32> = going.iter().filter(|key| key.address.is_ipv4()).map(|key| key.index).collect();
+        let mut promoting = Vec::new();
+        for index in links {
+            let Some(known) = self.links.get(index) else { continue };
+            let (all, own) = ("all", known.link.name.as_str().to_owned());
+            let paths = [all, &own].map(|link| sysctl::path("ipv4", link, "promote_secondaries"));
+            if paths.iter().any(|path| sysctl::read(path).is_none_or(|value| value != "0")) {
+                continue;
+            }
+            self.renew_sweep();
+            let Some(known) = self.links.get(index) else { continue };
+            // Of a claim that goes as a whole nothing stays: there the kernel may take what it wants.
+            let stays = |address: IpAddr, prefix: u8| {
+                let key = AddressKey { index, address, prefix, peer: None };
+                let item = Key::Address(key);
+                !going.contains(&key) && (!self.sweep.items.contains_key(&item) || self.claims.state(&item).is_some())
+            };
+            let staying = known.link.addresses.iter().filter(|one| one.secondary && stays(one.address, one.prefix));
+            let networks: BTreeSet<(u32, u8)> = staying.filter_map(|one| network(one.address, one.prefix)).collect();
+            let touched = |key: &AddressKey| network(key.address, key.prefix).is_some_and(|of| networks.contains(&of));
+            if going.iter().any(|key| key.index == index && touched(key)) {
+                promoting.extend(paths.into_iter().nth(1).and_then(Promoting::begin));
+            }
+        }
+        promoting
     }
 
     fn renew_sweep(&mut self) {

@@ -432,7 +432,13 @@ impl Thread {
         }
         let requests = steps.iter().map(|(step, item)| request(step, item)).collect();
         let begun = Instant::now();
+        let going = steps.iter().filter_map(|(step, item)| match (step, item) {
+            (Step::Remove { .. }, Item::Address(message)) => Some(address::AddressKey::of(message)),
+            _ => None,
+        });
+        let promoting = self.promote_secondaries(going.collect());
         let outcomes = self.channel.batch(requests);
+        drop(promoting);
         let took = begun.elapsed();
         if took > BATCH_TIME {
             self.batch = (self.batch / 2).max(SMALLEST_BATCH);
