@@ -91,9 +91,15 @@ fn prepare(mut options: Arc<Options>) -> u8 {
         options.config = directory.join(&options.config);
     }
     tracing::info!(target: "parent", "Configuration file {}", options.config.display());
-    let Some((spec, diagnostics)) = read(&options) else {
-        tracing::warn!(target: "parent", "Told to stop while the configuration cannot be read to its end. Exiting");
-        return 0;
+    let (spec, diagnostics, unread) = match read(&options) {
+        Some((spec, diagnostics)) => (spec, diagnostics, false),
+        None => {
+            tracing::warn!(target: "parent", "Told to stop while the configuration cannot be read to its end. Exiting");
+            if options.restore.is_none() {
+                return 0;
+            }
+            (None, Diagnostics::default(), true)
+        }
     };
     let report = reading::plain(&diagnostics);
     for line in report.lines() {
@@ -102,6 +108,7 @@ fn prepare(mut options: Arc<Options>) -> u8 {
     // What the program before us left has to be given up: the addresses are here, and the others will have them too.
     let (spec, gives_up) = match spec {
         Some(spec) => (spec, None),
+        None if unread => (Spec::default(), Some(0)),
         None => {
             tracing::error!(target: "parent", "The configuration cannot be used. Exiting");
             let code = reading::exit_code(&diagnostics);

@@ -1,5 +1,6 @@
 //! Another program file in the same process, and nobody notices.
 
+use crate::dead_mount::{DeadMount, there};
 use crate::ground::{Ground, instance, ready};
 use std::process::{Command, Stdio};
 
@@ -133,6 +134,35 @@ fn an_upgrade_takes_no_file_that_a_reload_would_not_take() {
     assert_eq!(reply["reply"], "done", "{reply}");
     assert_eq!(daemon.end().code(), Some(6));
     assert!(!ground.has("10.9.0.10/24") && !ground.has("10.9.0.11/24"));
+}
+
+/// The next program cannot read its file, and is told to stop: what the one before it has is given up all the same.
+#[test]
+fn who_is_told_to_stop_while_its_file_cannot_be_read_gives_up_what_it_inherited() {
+    if !ready() || !there() {
+        return;
+    }
+    let ground = Ground::new();
+    let files = vec![("a.conf", 0o644, instance("A", 1, "10.9.0.10/24"))];
+    let mount = DeadMount::new(ground.directory.join("dead"), files);
+    ground.configure(&format!("include {}\n", mount.file("a.conf")));
+    let daemon = ground.start("");
+    daemon.wait_for_address(&ground, "10.9.0.10/24", true);
+    let here = ground.directory.display();
+    let next = format!(
+        "case \"$*\" in *--restore*) echo > {here}/begun; until [ -e {here}/go ]; do sleep 0.05; done ;; esac\nexec {} \"$@\"",
+        env!("CARGO_BIN_EXE_vipd")
+    );
+    let program = ground.program("vipd-next", &next);
+    let reply = daemon.ask(&format!(r#"{{"request":"upgrade","program":"{}"}}"#, program.display()));
+    assert_eq!(reply["reply"], "done", "{reply}");
+    daemon.wait_for("the next program", || ground.directory.join("begun").exists());
+    mount.deaf();
+    ground.write("go", "");
+    daemon.wait_for("the reading", || daemon.log_text().matches("Configuration file").count() == 2);
+    assert!(ground.has("10.9.0.10/24"));
+    assert_eq!(daemon.stop().code(), Some(0));
+    assert!(!ground.has("10.9.0.10/24"));
 }
 
 /// Zombies among the children of a process.
