@@ -53,6 +53,8 @@ pub(super) struct Given<'a> {
     /// Opened before the network namespace was entered, if there is one.
     pub(super) processes: Option<ProcessWatch>,
     pub(super) pid_file: PathBuf,
+    /// It has been told to end already, and begins only to take off what an earlier run left: it becomes nothing and says nothing of it.
+    pub(super) ends: bool,
 }
 
 /// What could not be started, and why.
@@ -98,7 +100,8 @@ pub(super) fn serve(given: Given<'_>, runtime: &Runtime, programs: &mut Programs
         kernel.join();
         code
     };
-    let (options, mistakes, pid_file) = (given.options, given.mistakes.clone(), given.pid_file.clone());
+    let (options, mistakes, pid_file, ends) =
+        (given.options, given.mistakes.clone(), given.pid_file.clone(), given.ends);
     let mut will = options.restore.map(again::inherited).unwrap_or_default();
     {
         let _inside = runtime.enter();
@@ -136,7 +139,7 @@ pub(super) fn serve(given: Given<'_>, runtime: &Runtime, programs: &mut Programs
     observers.extend(doors(&engine, &checker, ask));
     let (tell_stop, told_stop) = mpsc::unbounded_channel();
     let stopping = Arc::new(AtomicBool::new(false));
-    let services = Services::new(services::Setup {
+    let mut services = Services::new(services::Setup {
         options: options.clone(),
         hub: Hub::new(observers),
         history,
@@ -161,6 +164,9 @@ pub(super) fn serve(given: Given<'_>, runtime: &Runtime, programs: &mut Programs
         drains,
         notifies,
     });
+    if ends {
+        services.stop();
+    }
     drop(inside);
     let (ended, services) = match begin(services, beside, options.no_respawn) {
         Ok(begun) => begun,
@@ -233,7 +239,7 @@ impl Engines {
         reports: mpsc::UnboundedReceiver<FromKernel>,
         programs: &Handle,
     ) -> Result<Engines, Failure> {
-        let Given { options, spec, processes, pid_file, mistakes: _ } = given;
+        let Given { options, spec, processes, pid_file, ends, mistakes: _ } = given;
         let Will { handover, balance: left, bfd: sessions, .. } = will;
         let spec = Arc::new(spec);
         let (engine, inbox) = mpsc::unbounded_channel();
@@ -261,6 +267,9 @@ impl Engines {
         let drains = Drains::of(&socket);
         if handover.is_none() {
             drain(&drains, &spec, &engine);
+        }
+        if ends {
+            let _ = engine.send(ToEngine::Stop { release: !options.keep_claims });
         }
         let (checker_told, of_checker) = mpsc::unbounded_channel();
         let checking = checker::start(

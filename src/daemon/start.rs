@@ -277,15 +277,17 @@ fn live(
     stop.let_in();
     let core_pattern = super::coredump::arrange(&options.core);
     let shutdown = spec.daemon.shutdown_script.clone();
+    let mut ends = false;
     if let Some((script, seconds)) = spec.daemon.startup_script.as_ref().filter(|_| options.restore.is_none()) {
         // A daemon that is told to stop meanwhile begins all the same, and ends at once: only so does it take off what an
         // earlier run left behind.
         if alone(&runtime, &mut programs, Some(&mut stop), "Startup", script, *seconds) == Alone::Stop {
             signals::hold();
             signals::ask_to_stop();
+            ends = true;
         }
     }
-    let given = Given { options, spec, mistakes, processes, pid_file: paths.main.clone() };
+    let given = Given { options, spec, mistakes, processes, pid_file: paths.main.clone(), ends };
     let code = serve(given, &runtime, &mut programs, &mut stop);
     if let Some((script, seconds)) = &shutdown {
         alone(&runtime, &mut programs, None, "Shutdown", script, *seconds);

@@ -24,8 +24,13 @@ fn sigterm_ends_a_startup_script_and_a_startup_delay() {
             daemon.wait_for("the start", || daemon.log_text().contains("Startup complete"));
         }
         daemon.signal(libc::SIGTERM);
+        daemon.wait_for("the end", || daemon.log_text().contains("Stopped Keepalived"));
+        let log = daemon.log_text();
         assert_eq!(daemon.end().code(), Some(0), "{globals}");
         assert!(!ground.has("10.9.0.10/24"));
+        // It has begun nothing.
+        let told = ["Startup complete", "BACKUP STATE", "MASTER STATE"].iter().any(|word| log.contains(word));
+        assert!(until == "log" || !told, "{log}");
     }
 }
 

@@ -123,6 +123,10 @@ impl Services {
         let masters = snapshot.instances.iter().map(|view| view.state == Role::Master);
         let roles = spec.instances.iter().map(|own| own.name.clone()).zip(masters).collect();
         self.parts.checker.send(checker::ToChecker::Fact(balance::Input::Roles(roles)));
+        if self.read == 0 && self.phase != Phase::Starting {
+            // It was told to stop before it began.
+            return;
+        }
         self.notifications.readers(&spec);
         if self.phase == Phase::Starting {
             self.phase = Phase::Running;

@@ -254,6 +254,10 @@ fn live(
     let mut heard = heard();
     // The bell rings only for a loop that has found a channel empty.
     let mut may_sleep = false;
+    // What was asked before it began comes before its sockets are open, and so before any instance becomes anything.
+    if take_news(&mut driver, &mut inbox, &mut bell).is_break() {
+        return Ok(());
+    }
     loop {
         let due = driver.due();
         let now = driver.sockets.wait(if may_sleep { due } else { Time::ZERO })?;
