@@ -6,7 +6,7 @@
 use super::Trouble;
 use super::args::Daemon;
 use super::view::Snapshot;
-use crate::daemon::doors::socket::{Reply, Request, socket_path};
+use crate::daemon::doors::socket::{GOING_OVER, Reply, Request, socket_path};
 use crate::observe::words;
 use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 use std::io::{BufRead, BufReader, ErrorKind, Write};
@@ -20,6 +20,8 @@ pub const PATIENCE: Duration = Duration::from_millis(2_500);
 const WORK: Duration = Duration::from_secs(120);
 /// Between two attempts to connect to a daemon whose queue of connections is full.
 const AGAIN: Duration = Duration::from_millis(50);
+/// How long a daemon that has hung up is waited for.
+const COMES_BACK: Duration = Duration::from_secs(3);
 /// So long a look at a socket takes at most, before somebody waits for its daemon.
 const GLANCE: Duration = Duration::from_millis(150);
 
@@ -31,6 +33,8 @@ pub struct Client {
     patience: Duration,
     /// The beginning of a line whose rest has not come yet.
     line: Vec<u8>,
+    /// The daemon has hung up.
+    gone: bool,
 }
 
 /// What came, or that nothing did.
@@ -66,7 +70,13 @@ impl Client {
         })?;
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;
-        Ok(Client { stream: BufReader::new(stream), path: path.to_path_buf(), patience: PATIENCE, line: Vec::new() })
+        Ok(Client {
+            stream: BufReader::new(stream),
+            path: path.to_path_buf(),
+            patience: PATIENCE,
+            line: Vec::new(),
+            gone: false,
+        })
     }
 
     /// Asks and waits for the answer.
@@ -90,6 +100,30 @@ impl Client {
                 Err(Trouble { what: reason, help: diagnostics.map(|d| format!("\n{d}")) })
             }
             reply => Ok(reply),
+        }
+    }
+
+    /// Asks until the next program answers, where the daemon goes over to one meanwhile: that listens in the same place a moment
+    /// later. What is asked must do no harm when it is asked twice.
+    ///
+    /// # Errors
+    /// As [`Client::ask`], and that the daemon hung up and has not come back.
+    pub fn ask_on(&mut self, request: &Request) -> Result<Reply, Trouble> {
+        let begun = Instant::now();
+        loop {
+            let trouble = match self.ask(request) {
+                Ok(reply) => return Ok(reply),
+                Err(trouble) => trouble,
+            };
+            if begun.elapsed() >= COMES_BACK || (!self.gone && trouble.what != GOING_OVER) {
+                return Err(trouble);
+            }
+            std::thread::sleep(AGAIN);
+            if self.gone
+                && let Ok(again) = Client::open(&self.path)
+            {
+                *self = again;
+            }
         }
     }
 
@@ -143,11 +177,16 @@ impl Client {
                     .map(Heard::Reply)
                     .map_err(|e| Trouble::new(format!("the daemon's answer is not understood: {e}")))
             }
-            Ok(_) => Ok(Heard::Gone),
+            Ok(_) => Ok(self.gone()),
             Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => Ok(Heard::Silence),
-            Err(e) if e.kind() == ErrorKind::ConnectionReset => Ok(Heard::Gone),
+            Err(e) if e.kind() == ErrorKind::ConnectionReset => Ok(self.gone()),
             Err(e) => Err(self.lost(&e)),
         }
+    }
+
+    fn gone(&mut self) -> Heard {
+        self.gone = true;
+        Heard::Gone
     }
 
     fn wait_for(&mut self, patience: Duration) -> Result<(), Trouble> {
@@ -160,7 +199,7 @@ impl Client {
     /// # Errors
     /// As [`Client::ask`].
     pub fn status(&mut self) -> Result<(serde_json::Value, Snapshot), Trouble> {
-        match self.ask(&Request::Status)? {
+        match self.ask_on(&Request::Status)? {
             Reply::Status { status } => {
                 let view = read(&status)?;
                 Ok((status, view))

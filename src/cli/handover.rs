@@ -48,11 +48,11 @@ fn hand_over(daemon: &Daemon, name: Option<&str>, request: &Request, how: &str) 
     let mut client = Client::connect(daemon)?;
     let (_, before) = client.status()?;
     let concerned = concerned(&before, name);
-    let masters: Vec<Instance> = concerned.iter().filter(|i| i.state == "MASTER").map(|i| (*i).clone()).collect();
+    let masters: Vec<Instance> = concerned.iter().filter(|i| is_open(i)).map(|i| (*i).clone()).collect();
     let drained_before: Vec<String> = concerned.iter().filter(|i| i.drained).map(|i| i.name.clone()).collect();
     // Whoever loses patience while it waits wants to have it as it was.
     let signals = Held::new()?;
-    match client.ask(request)? {
+    match client.ask_on(request)? {
         Reply::Done { .. } => {}
         other => return Err(unexpected(&other)),
     }
@@ -101,11 +101,13 @@ fn hand_over(daemon: &Daemon, name: Option<&str>, request: &Request, how: &str) 
     for name in &failed {
         let then = if !matches!(request, Request::Drain { .. }) {
             if ended.is_some() { "it takes it back when nobody does" } else { "it is master here again" }
-        } else if drained_before.contains(name) {
+        } else if !drained_before.contains(name) {
+            client.ask_on(&Request::Undrain { instance: Some(name.clone()) })?;
+            "it is taken back"
+        } else if client.status()?.1.instances.iter().any(|i| i.name == *name && i.drained) {
             "it stays drained, as before"
         } else {
-            client.ask(&Request::Undrain { instance: Some(name.clone()) })?;
-            "it is taken back"
+            "it has been taken back"
         };
         eprintln!("vipctl: nobody took {name} over within {took}: {then}");
     }
@@ -125,18 +127,28 @@ fn concerned<'s>(snapshot: &'s Snapshot, name: Option<&str>) -> Vec<&'s Instance
     snapshot.instances.iter().filter(wanted).collect()
 }
 
+/// Somebody is to take it over, and nobody has yet: MASTER, or drained by another hand-over that still waits.
+fn is_open(i: &Instance) -> bool {
+    i.state == "MASTER" || (i.state == "BACKUP" && i.drained && taker(i).is_none())
+}
+
+/// The other server that speaks for it since it was given up.
+fn taker(is: &Instance) -> Option<String> {
+    let master = is.master.as_ref().filter(|master| !master.ourselves && !master.silent)?;
+    master.last_heard.filter(|at| *at >= is.since)?;
+    Some(master.address.clone().unwrap_or_else(|| "another server".into()))
+}
+
 fn fate(was: &Instance, now: &Snapshot, late: bool) -> Fate {
     let Some(is) = now.instances.iter().find(|i| i.name == was.name) else { return Fate::Nobody };
     if is.state == "MASTER" {
         // Still, or again.
         return if is.since > was.since || late { Fate::Nobody } else { Fate::Waiting };
     }
-    match is.master.as_ref().filter(|master| !master.ourselves && !master.silent) {
-        Some(master) if master.last_heard.is_some_and(|at| at >= is.since) => {
-            Fate::TakenBy(master.address.clone().unwrap_or_else(|| "another server".into()))
-        }
-        _ if late => Fate::Nobody,
-        _ => Fate::Waiting,
+    match taker(is) {
+        Some(address) => Fate::TakenBy(address),
+        None if late => Fate::Nobody,
+        None => Fate::Waiting,
     }
 }
 

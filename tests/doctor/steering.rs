@@ -42,6 +42,43 @@ fn whoever_interrupts_a_hand_over_finds_it_as_it_was() {
     assert!(!status.contains("(drained)"), "{status}");
 }
 
+/// The first one takes its drain back, so the second one's is nothing that could be relied on.
+#[test]
+fn a_second_drain_beside_a_first_hears_how_that_ends() {
+    let Some(pair) = Pair::new("ste-two") else { return };
+    pair.start(&conf(150, "advert_int 2"), &conf(100, "advert_int 2"));
+    pair.secondary.systemctl("stop keepalived");
+    says(&pair.primary, "is-master VI_1", &["VI_1 is MASTER"]);
+    let vipctl = env!("CARGO_BIN_EXE_vipctl");
+    let ran = pair.primary.run(&format!(
+        "{vipctl} drain VI_1 2>&1 & until {vipctl} status | grep -q 'BACKUP (drained)'; do :; done; {vipctl} drain VI_1 2>&1; \
+         echo code $?; wait"
+    ));
+    let text = String::from_utf8_lossy(&ran.stdout).into_owned();
+    assert!(text.contains("code 1") && text.matches("nobody took VI_1 over").count() == 2, "{text}");
+}
+
+/// The daemon hangs up in the middle, and the one that answers next knows how it went on.
+#[test]
+fn a_drain_during_an_upgrade_says_who_took_over() {
+    let Some(pair) = Pair::new("ste-over") else { return };
+    pair.start(&conf(150, ""), &conf(100, ""));
+    says(&pair.primary, "is-master VI_1", &["VI_1 is MASTER"]);
+    says(&pair.secondary, "status", &["BACKUP", "10.0.0.11, priority 150"]);
+    let vipctl = env!("CARGO_BIN_EXE_vipctl");
+    for wait in ["", "sleep 0.02;", "sleep 0.05;", "sleep 0.08;", "sleep 0.12;"] {
+        // When the program that was asked has answered, it still has some 50 ms to go.
+        let (text, code) = {
+            let ran = pair.primary.run(&format!("{vipctl} upgrade && {wait} {vipctl} drain 2>&1"));
+            (String::from_utf8_lossy(&ran.stdout).into_owned(), ran.status.code())
+        };
+        assert!(code == Some(0) && text.contains("VI_1: 10.0.0.12 took over after"), "{wait} {code:?}: {text}");
+        says(&pair.primary, "status", &["BACKUP (drained)", "10.0.0.12, priority 100"]);
+        says(&pair.primary, "undrain", &[""]);
+        says(&pair.primary, "is-master VI_1", &["VI_1 is MASTER"]);
+    }
+}
+
 #[test]
 fn a_kept_drain_outlives_a_restart_and_another_does_not() {
     let Some(pair) = Pair::new("ste-keep") else { return };

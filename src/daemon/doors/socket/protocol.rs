@@ -14,6 +14,9 @@ use std::path::{Path, PathBuf};
 /// that goes, or means something else, makes it larger. docs/control.md describes it.
 pub const SCHEMA: u32 = 1;
 
+/// Why a change is refused between an upgrade's last word and the next program's first: whoever asks again finds that one.
+pub const GOING_OVER: &str = "the daemon is going over to another program; ask again";
+
 /// An answer as it goes over the socket.
 #[derive(Serialize)]
 pub(super) struct Line<'a> {

@@ -9,7 +9,7 @@ use super::{Services, Successor};
 use crate::balance::io::{Command, Selection};
 use crate::daemon::again::{self, Will};
 use crate::daemon::answers::{self, Surroundings};
-use crate::daemon::doors::socket::{Adjustment, Answer, Question, Reply, Request, ServerWish};
+use crate::daemon::doors::socket::{Access, Adjustment, Answer, GOING_OVER, Question, Reply, Request, ServerWish};
 use crate::daemon::drains::Drains;
 use crate::daemon::loops::bfd;
 use crate::daemon::loops::checker;
@@ -107,6 +107,14 @@ impl Services {
 
     pub(super) fn question(&mut self, question: Question) {
         let Question { request, answer } = question;
+        // It would be half done: what the engine leaves may have been written already, and files are not waited for.
+        if self.phase == Phase::HandingOver
+            && request.access() == Access::Changing
+            && let Answer::Once(answer) = answer
+        {
+            let _ = answer.send(Reply::Refused { reason: GOING_OVER.into(), diagnostics: None });
+            return;
+        }
         let answer = match (request, answer) {
             (Request::Reload, Answer::Once(asker)) => return self.reload(Some(asker)),
             (_, Answer::Stream(stream)) => return self.watched_by(stream),
