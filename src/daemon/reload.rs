@@ -105,6 +105,17 @@ pub fn refuse(running: &Spec, known: &BTreeSet<(Class, String)>, read: &Read) ->
     (!changed.is_empty()).then(|| format!("{} cannot change without a restart", changed.join(" and ")))
 }
 
+/// Would going over to `read` change anything? A virtual link that has no name in the file has got one here.
+pub fn changes(running: &Spec, read: &Spec) -> bool {
+    let mut read = read.clone();
+    for (new, old) in read.instances.iter_mut().zip(&running.instances).filter(|(new, old)| new.name == old.name) {
+        if let (Some(new), Some(old)) = (&mut new.virtual_link, &old.virtual_link) {
+            new.called_as(old);
+        }
+    }
+    read != *running
+}
+
 /// The table named `keepalived` may come and go: it is the one that the first VMAC or `no_accept` brings along.
 fn same_table(old: Option<&str>, new: Option<&str>) -> bool {
     old == new || [old, new].iter().all(|table| matches!(table, None | Some("keepalived")))

@@ -146,6 +146,15 @@ pub enum VirtualLink {
 }
 
 impl VirtualLink {
+    /// Where no name is configured, it has the one that the daemon chose for `other`.
+    pub fn called_as(&mut self, other: &VirtualLink) {
+        let (VirtualLink::Vmac { name, .. } | VirtualLink::Ipvlan { name, .. }) = self;
+        let (VirtualLink::Vmac { name: known, .. } | VirtualLink::Ipvlan { name: known, .. }) = other;
+        if name.is_none() {
+            name.clone_from(known);
+        }
+    }
+
     /// Is `name` one that a virtual link without a configured name may be given: the prefix, cut to what fits, a number
     /// or none, and the VRID?
     pub fn is_given_name(prefix: &str, vrid: Vrid, name: &IfName) -> bool {

@@ -34,7 +34,7 @@ use crate::vrrp::handover::Handover;
 use crate::vrrp::io::{Event, Role};
 use crate::vrrp::snapshot::Snapshot;
 use mails::Mails;
-use questions::Fitting;
+use questions::{Fitting, Leaving};
 use std::collections::BTreeSet;
 use std::collections::HashMap;
 use std::future::pending;
@@ -107,6 +107,8 @@ pub struct Services {
     answers: JoinSet<()>,
     /// A program file that is tried out, to be gone over to.
     fitting: Option<Fitting>,
+    /// It has been, and follows when the reload before it has ended.
+    leaving: Option<Leaving>,
     schedule: Option<Schedule>,
     /// How the last reload ended, for later questions.
     last_reload: Option<LastReload>,
@@ -174,6 +176,7 @@ impl Services {
             settled: None,
             answers: JoinSet::new(),
             fitting: None,
+            leaving: None,
             schedule: None,
             last_reload: None,
             not_run: HashMap::new(),

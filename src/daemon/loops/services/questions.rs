@@ -42,6 +42,12 @@ const LOOK: Duration = Duration::from_millis(20);
 /// How long an answer waits for what the checker thread knows; it asks the kernel, which has a second.
 const CHECKER_PATIENCE: Duration = Duration::from_secs(2);
 
+/// A program file that is gone over to as soon as what has changed in the configuration is in force, and who asked for it.
+pub(super) struct Leaving {
+    program: PathBuf,
+    asker: oneshot::Sender<Reply>,
+}
+
 /// A program file that is tried out, and who asked for it.
 pub(super) struct Fitting {
     told: oneshot::Receiver<Result<(PathBuf, Read), String>>,
@@ -349,6 +355,27 @@ impl Services {
         }
         if self.phase != Phase::Running || self.is_reloading() {
             return refuse(asker, "the daemon is reloading or stopping; ask again".into());
+        }
+        // What is not in the file any more is given up by whoever has it: the next program knows nothing of a router that it has
+        // to say goodbye for, nor that another name is the same one.
+        self.leaving = Some(Leaving { program, asker });
+        match read.spec.map(|spec| reading::within(spec, &self.parts.options)) {
+            Some(spec) if reload::changes(self.parts.hub.spec(), &spec) => {
+                tracing::info!(target: "parent", "The configuration has changed: reloading before the upgrade");
+                systemd::reloading();
+                self.on_its_way = Some(reload::mistakes(&read.diagnostics));
+                self.go_over(Arc::new(spec));
+            }
+            _ => self.leave(),
+        }
+    }
+
+    /// Goes over to another program, if one is waited for.
+    pub(super) fn leave(&mut self) {
+        let Some(Leaving { program, asker }) = self.leaving.take() else { return };
+        if self.phase != Phase::Running {
+            let _ = asker.send(Reply::Refused { reason: "the daemon is stopping".into(), diagnostics: None });
+            return;
         }
         tracing::info!(target: "parent", "Going over to {}", program.display());
         systemd::reloading();

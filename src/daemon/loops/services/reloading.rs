@@ -152,6 +152,7 @@ impl Services {
                 memory::give_back();
             });
         }
+        self.leave();
         if std::mem::take(&mut self.again) {
             self.reload(None);
         }
