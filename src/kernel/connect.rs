@@ -31,6 +31,22 @@ pub fn stream(connection: &Connection) -> Result<Socket, Heard<'static>> {
     Ok(socket)
 }
 
+/// Whether a connection that [`stream`] began has come about. To ask for it once more is the one call that says so.
+///
+/// # Errors
+/// It has failed.
+pub fn is_made(connection: &Connection, socket: &Socket) -> Result<bool, Heard<'static>> {
+    let target = target(connection).map_err(local)?;
+    match socket.connect(&SockAddr::from(target)) {
+        Ok(()) => Ok(true),
+        Err(error) => match error.raw_os_error().unwrap_or(0) {
+            libc::EISCONN => Ok(true),
+            libc::EALREADY | libc::EINPROGRESS => Ok(false),
+            _ => Err(heard(&error)),
+        },
+    }
+}
+
 /// A UDP socket that sends to the server and hears from nobody else.
 ///
 /// # Errors

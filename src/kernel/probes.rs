@@ -15,6 +15,7 @@ use crate::spec::balance::TlsFiles;
 use crate::time::{Interval, Time};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use rustls::crypto::SecureRandom;
+use socket2::Socket;
 use std::cell::RefCell;
 use std::future::Future;
 use std::io;
@@ -22,7 +23,7 @@ use std::net::SocketAddr;
 use tokio::io::Interest;
 use tokio::net::{TcpStream, UdpSocket};
 use tokio::sync::Semaphore;
-use tokio::task::coop::consume_budget;
+use tokio::task::{coop::consume_budget, yield_now};
 use tokio::time::{Instant, timeout_at};
 
 /// Most probes at once. Each has a descriptor, up to 64 KiB of header and 256 KiB of a body that a pattern is sought in.
@@ -192,6 +193,8 @@ fn at(time: Time) -> Instant {
 #[derive(Debug)]
 enum Line {
     Closed,
+    /// A connection that nothing has been waited for on yet.
+    Connected(Socket),
     Stream(TcpStream),
     Datagram(UdpSocket),
     Echo(Echo),
@@ -207,6 +210,12 @@ impl Line {
             }
             Transport::Stream => {
                 let socket = connect::stream(plan.connection())?;
+                // Where the way is short, the answer is there by the time that all that are due together have asked. A check
+                // that wants no more than a connection is then never waited for.
+                yield_now().await;
+                if connect::is_made(plan.connection(), &socket)? {
+                    return Ok(Line::Connected(socket));
+                }
                 let stream = TcpStream::from_std(socket.into()).map_err(connect::local)?;
                 match timeout_at(at(until), stream.writable()).await {
                     Err(_) => return Err(Heard::TimedOut),
@@ -224,20 +233,36 @@ impl Line {
     fn told(&self, plan: &Plan) -> String {
         let connection = plan.connection();
         let to = SocketAddr::new(connection.to.address, connection.to.port.unwrap_or(0));
+        let connected = |from: io::Result<SocketAddr>| match from {
+            Ok(from) => format!("connected to {to} from {from}"),
+            Err(_) => format!("connected to {to}"),
+        };
         match self {
             Line::Closed => "not connected".into(),
-            Line::Stream(stream) => match stream.local_addr() {
-                Ok(from) => format!("connected to {to} from {from}"),
-                Err(_) => format!("connected to {to}"),
-            },
+            Line::Connected(socket) => {
+                connected(socket.local_addr().and_then(|from| from.as_socket().ok_or(io::ErrorKind::Other.into())))
+            }
+            Line::Stream(stream) => connected(stream.local_addr()),
             Line::Datagram(_) => format!("to {to} by UDP"),
             Line::Echo(_) => format!("to {} by ICMP", to.ip()),
         }
     }
 
+    /// Has the runtime wait for it from here on.
+    fn register(&mut self) -> Result<(), Heard<'static>> {
+        *self = match std::mem::replace(self, Line::Closed) {
+            Line::Connected(socket) => Line::Stream(TcpStream::from_std(socket.into()).map_err(connect::local)?),
+            line => line,
+        };
+        Ok(())
+    }
+
     async fn send(&mut self, bytes: &[u8], until: Time) -> Heard<'static> {
+        if let Err(heard) = self.register() {
+            return heard;
+        }
         match self {
-            Line::Closed => Heard::Failed(Failure::Reset),
+            Line::Closed | Line::Connected(_) => Heard::Failed(Failure::Reset),
             Line::Echo(echo) => match echo.send(bytes) {
                 Ok(()) => Heard::Sent,
                 Err(heard) => heard,
@@ -273,8 +298,11 @@ impl Line {
     /// Waits for what comes next and tells the dialogue. What has come already counts, however late it is read.
     async fn listen(&mut self, until: Time, dialogue: &mut dyn Dialogue, talk: &mut Transcript) -> Step {
         let mut tell = |heard: Heard<'_>| dialogue.next(clock::now(), heard, talk);
+        if let Err(heard) = self.register() {
+            return tell(heard);
+        }
         match self {
-            Line::Closed => tell(Heard::Failed(Failure::Reset)),
+            Line::Closed | Line::Connected(_) => tell(Heard::Failed(Failure::Reset)),
             Line::Echo(echo) => match timeout_at(at(until), echo.reply()).await {
                 Ok(Some(message)) => tell(Heard::Bytes(&message)),
                 Ok(None) => tell(Heard::Failed(Failure::Reset)),
