@@ -45,7 +45,7 @@ const FILES_PATIENCE: Duration = Duration::from_secs(1);
 const TABLE_PATIENCE: Duration = Duration::from_secs(1);
 
 /// The most that [`slack`] may be.
-const SLACK_MOST: Interval = Interval::from_millis(5);
+const SLACK_MOST: Interval = Interval::from_millis(20);
 /// Answers that are worked off before anything else has its turn.
 const AT_ONCE: usize = 64;
 
@@ -217,12 +217,12 @@ fn run(runtime: &LocalRuntime, setup: Setup, inbox: mpsc::UnboundedReceiver<ToCh
 }
 
 /// How much later than it is due a check may begin: what falls due within that is begun together, so a thousand checks a
-/// second wake the thread some two hundred times. A hundredth of the shortest pause of the configuration, 5 ms at most.
+/// second wake the thread some fifty times. A fiftieth of the shortest pause of the configuration, 20 ms at most.
 fn slack(spec: &LvsSpec) -> Interval {
     let checkers = spec.services.iter().flat_map(|service| &service.servers).flat_map(|server| &server.checkers);
     let pauses = checkers.filter_map(|checker| checker.timing).map(|own| own.delay_loop.min(own.delay_before_retry));
-    let least = pauses.filter(|pause| !pause.is_zero()).min().unwrap_or(SLACK_MOST.times(100));
-    Interval::from_micros(least.as_micros() / 100).min(SLACK_MOST)
+    let least = pauses.filter(|pause| !pause.is_zero()).min().unwrap_or(SLACK_MOST.times(50));
+    Interval::from_micros(least.as_micros() / 50).min(SLACK_MOST)
 }
 
 /// The next moment, of those that are `slack` apart, at which something that is due at `at` may be begun.
