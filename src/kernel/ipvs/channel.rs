@@ -8,7 +8,8 @@
 //! an answer out. At most [`LARGEST_BATCH`] requests are under way at once, whose answers the buffer holds many times.
 
 use super::message::{self, Message};
-use crate::kernel::netlink::channel::{Messages, append};
+use crate::kernel::netlink::answers::Answers;
+use crate::kernel::netlink::channel::{Messages, Request, append};
 use crate::kernel::{buffer, namespace, readiness};
 use netlink_packet_core::{NLM_F_ACK, NLM_F_DUMP, NLM_F_DUMP_INTR, NLMSG_DONE, NLMSG_ERROR, NetlinkDeserializable};
 use netlink_packet_generic::GenlMessage;
@@ -203,40 +204,27 @@ impl Channel {
         }
     }
 
-    /// Only the last request asks for its answer. The kernel carries them out in their order and answers a refusal unasked, so
-    /// with that answer all are known: a thousand servers cost some twenty answers to be read and not a thousand. Lost answers
-    /// are an error of the socket, and then nobody knows.
     async fn one_batch(&mut self, requests: &[Message]) -> Vec<Result<(), Failure>> {
         let first = self.sequence.wrapping_add(1);
+        self.sequence = self.sequence.wrapping_add(u32::try_from(requests.len()).unwrap_or(0));
         let mut bytes = Vec::with_capacity(requests.len() * 128);
-        for (left, request) in (0..requests.len()).rev().zip(requests) {
-            let flags = if left == 0 { NLM_F_ACK } else { 0 };
-            let sequence = self.next();
-            append(&mut bytes, GenlMessage::new(head(request), request.clone(), self.family), flags, sequence);
-        }
-        let mut refused: Vec<Option<i32>> = vec![None; requests.len()];
+        let family = self.family;
+        let framed = |request: &Message| GenlMessage::new(head(request), request.clone(), family);
+        let requests = requests.iter().map(|request| Request { message: framed(request), flags: 0 });
+        let mut answers = Answers::ask(&mut bytes, first, requests);
         let deadline = Instant::now() + TIME_LIMIT;
-        let mut is_answered = false;
         if self.write(&bytes, deadline).await.is_ok() {
-            while !is_answered {
+            while !answers.is_complete() {
                 let Ok(length) = self.read(deadline).await else { break };
                 for (header, payload) in Messages::new(self.buffer.get(..length).unwrap_or_default()) {
-                    let position = usize::try_from(header.sequence_number.wrapping_sub(first)).unwrap_or(usize::MAX);
-                    let Some(slot) = refused.get_mut(position) else { continue };
-                    if header.message_type == NLMSG_ERROR {
-                        *slot = slot.or(Some(errno(payload)).filter(|errno| *errno != 0));
-                        is_answered |= position + 1 == requests.len();
-                    }
+                    answers.take(&header, || match errno(payload) {
+                        0 => Ok(()),
+                        errno => Err(Failure::Refused(errno)),
+                    });
                 }
             }
         }
-        let outcome = |refused: Option<i32>| match refused {
-            Some(errno) => Err(Failure::Refused(errno)),
-            None if is_answered => Ok(()),
-            // Whatever the reason: it may have been carried out.
-            None => Err(Failure::Unknown),
-        };
-        refused.into_iter().map(outcome).collect()
+        answers.outcomes(|| Failure::Unknown)
     }
 
     /// As [`Channel::exchange`]; a table that has gone is told from something that is not in it.

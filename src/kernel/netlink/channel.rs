@@ -1,10 +1,11 @@
-//! Requests to the kernel: many messages to a buffer, their acknowledgements read together.
+//! Requests to the kernel: many messages to a buffer, one acknowledgement for all of them.
 //!
 //! Blocking on purpose. The kernel carries a request out inside sendmsg and has queued the answer when it returns, so
 //! there is nothing to wait for that a runtime could shorten; and this is the thread that may block. Not used for
 //! events: a socket that listens to groups may lose acknowledgements.
 
 use super::NetlinkError;
+use super::answers::Answers;
 use crate::kernel::buffer;
 use netlink_packet_core::{
     NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, NetlinkDeserializable, NetlinkHeader, NetlinkMessage, NetlinkPayload,
@@ -15,10 +16,10 @@ use std::io;
 use std::os::fd::AsRawFd;
 use std::time::Duration;
 
-/// Messages to one sendmsg, at most: a default receive buffer holds 256 acknowledgements.
+/// Messages to one sendmsg, at most: each may be refused, and a default receive buffer holds 256 answers.
 pub const LARGEST_BATCH: usize = 128;
-/// Room that an acknowledgement with the kernel's words takes, with its bookkeeping.
-const ACKNOWLEDGEMENT: usize = 2048;
+/// Room that a refusal with the kernel's words takes, with its bookkeeping.
+const REFUSAL: usize = 2048;
 const RECEIVE_BUFFER: u32 = 1 << 20;
 const TIME_LIMIT: Duration = Duration::from_secs(5);
 /// The kernel fills a dump's messages up to 32 KiB if the reader takes as much.
@@ -31,7 +32,7 @@ pub struct Channel {
     port: u32,
     sequence: u32,
     buffer: Vec<u8>,
-    /// Messages to one sendmsg: as many as the receive buffer holds acknowledgements.
+    /// Messages to one sendmsg: as many as the receive buffer holds refusals.
     at_once: usize,
 }
 
@@ -55,7 +56,7 @@ impl Channel {
         let _ = socket.set_ext_ack(true);
         let _ = socket.set_netlink_get_strict_chk(true);
         buffer::set(&borrow(&socket), bytes.unwrap_or(RECEIVE_BUFFER), force || bytes.is_none());
-        let at_once = (buffer::size(&borrow(&socket)) / ACKNOWLEDGEMENT).clamp(1, LARGEST_BATCH);
+        let at_once = (buffer::size(&borrow(&socket)) / REFUSAL).clamp(1, LARGEST_BATCH);
         let limit = nix::sys::time::TimeVal::new(i64::try_from(TIME_LIMIT.as_secs()).unwrap_or(5), 0);
         setsockopt(&borrow(&socket), sockopt::ReceiveTimeout, &limit).map_err(io::Error::from)?;
         Ok(Channel { socket, port, sequence: 0, buffer: vec![0; READ], at_once })
@@ -162,39 +163,25 @@ impl Channel {
     where
         T: NetlinkSerializable + NetlinkDeserializable + std::fmt::Debug,
     {
-        let count = requests.len();
-        let first = self.sequences(u32::try_from(count).unwrap_or(0));
-        let mut bytes = Vec::with_capacity(count * 96);
-        for (sequence, request) in (first..).zip(requests) {
-            append(&mut bytes, request.message, request.flags | NLM_F_ACK, sequence);
-        }
-        let mut outcomes: Vec<Option<Result<(), NetlinkError>>> = Vec::new();
-        outcomes.resize_with(count, || None);
-        let mut open = count;
+        let first = self.sequences(u32::try_from(requests.len()).unwrap_or(0));
+        let mut bytes = Vec::with_capacity(requests.len() * 96);
+        let mut answers = Answers::ask(&mut bytes, first, requests.into_iter());
         let mut trouble = self.write(&bytes).err();
-        while open > 0 && trouble.is_none() {
-            let length = match self.read() {
-                Ok(length) => length,
-                Err(e) => {
-                    trouble = Some(e);
-                    break;
+        while !answers.is_complete() && trouble.is_none() {
+            match self.read() {
+                Ok(length) => {
+                    for (header, payload) in Messages::new(self.buffer.get(..length).unwrap_or_default()) {
+                        answers.take(&header, || acknowledgement(&header, payload));
+                    }
                 }
-            };
-            for (header, payload) in Messages::new(self.buffer.get(..length).unwrap_or_default()) {
-                let position = usize::try_from(header.sequence_number.wrapping_sub(first)).unwrap_or(usize::MAX);
-                let Some(slot) = outcomes.get_mut(position) else { continue };
-                if header.message_type == netlink_packet_core::NLMSG_ERROR && slot.is_none() {
-                    *slot = Some(acknowledgement(&header, payload));
-                    open -= 1;
-                }
+                Err(e) => trouble = Some(e),
             }
         }
-        let reason = || match &trouble {
+        answers.outcomes(|| match &trouble {
             Some(NetlinkError::Io(e)) => NetlinkError::Io(io::Error::new(e.kind(), e.to_string())),
             Some(NetlinkError::Overrun) => NetlinkError::Overrun,
             _ => NetlinkError::Silent,
-        };
-        outcomes.into_iter().map(|outcome| outcome.unwrap_or_else(|| Err(reason()))).collect()
+        })
     }
 
     fn exchange<T>(&mut self, message: T, flags: u16) -> Result<Vec<T>, NetlinkError>
@@ -334,5 +321,75 @@ impl<'a> Iterator for Messages<'a> {
         let payload = self.rest.get(HEADER..length)?;
         self.rest = self.rest.get(length.next_multiple_of(4)..).unwrap_or_default();
         Some((header, payload))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use netlink_packet_core::NLMSG_ERROR;
+    use netlink_packet_route::RouteNetlinkMessage;
+    use netlink_packet_route::address::AddressMessage;
+    use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
+    use std::os::fd::{FromRawFd, IntoRawFd, OwnedFd};
+
+    /// A channel, and the end at which a kernel would sit.
+    fn channel() -> (Channel, OwnedFd) {
+        let flags = SockFlag::SOCK_NONBLOCK;
+        let (own, kernel) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, flags).unwrap();
+        // SAFETY: the descriptor is this test's own, and given away here.
+        let socket = unsafe { netlink_sys::Socket::from_raw_fd(own.into_raw_fd()) };
+        (Channel { socket, port: 0, sequence: 6, buffer: vec![0; READ], at_once: LARGEST_BATCH }, kernel)
+    }
+
+    /// NLMSG_ERROR to request `sequence`.
+    fn answer(sequence: u32, errno: i32) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        bytes.extend(20_u32.to_ne_bytes());
+        bytes.extend(NLMSG_ERROR.to_ne_bytes());
+        bytes.extend(0_u16.to_ne_bytes());
+        bytes.extend(sequence.to_ne_bytes());
+        bytes.extend(0_u32.to_ne_bytes());
+        bytes.extend((-errno).to_ne_bytes());
+        bytes
+    }
+
+    /// Sends three requests, numbered from 7, to a kernel that has answered already. The error number of each (0: nobody
+    /// knows), and which of the requests asked to be answered.
+    fn three(answers: &[(u32, i32)]) -> (Vec<Option<i32>>, Vec<bool>) {
+        let (mut channel, kernel) = channel();
+        for (sequence, errno) in answers {
+            send(kernel.as_raw_fd(), &answer(*sequence, *errno), MsgFlags::empty()).unwrap();
+        }
+        let message = RouteNetlinkMessage::NewAddress(AddressMessage::default());
+        let outcomes = channel.batch(vec![Request { message, flags: 0 }; 3]);
+        let errnos = outcomes.into_iter().map(|outcome| match outcome {
+            Ok(()) => None,
+            Err(NetlinkError::Refused { errno, .. }) => Some(errno),
+            Err(_) => Some(0),
+        });
+        let mut bytes = vec![0; READ];
+        let length = recv(kernel.as_raw_fd(), &mut bytes, MsgFlags::empty()).unwrap();
+        let asks = Messages::new(&bytes[..length]).map(|(header, _)| header.flags & NLM_F_ACK != 0).collect();
+        (errnos.collect(), asks)
+    }
+
+    /// The one answer of a batch is the last one's: a thousand addresses are not a thousand answers to be read.
+    #[test]
+    fn only_the_last_request_of_a_batch_asks_for_its_answer() {
+        assert_eq!(three(&[(9, 0)]), (vec![None; 3], vec![false, false, true]));
+    }
+
+    #[test]
+    fn a_refusal_is_that_of_its_request_wherever_it_stands_in_a_batch() {
+        let outcomes = |answers: &[(u32, i32)]| three(answers).0;
+        let there = libc::EEXIST;
+        assert_eq!(outcomes(&[(7, there), (9, 0)]), [Some(there), None, None]);
+        assert_eq!(outcomes(&[(8, there), (9, 0)]), [None, Some(there), None]);
+        assert_eq!(outcomes(&[(9, there)]), [None, None, Some(there)]);
+        assert_eq!(outcomes(&[(7, there), (8, libc::EINVAL), (9, there)]), [there, libc::EINVAL, there].map(Some));
+        assert_eq!(outcomes(&[(5, there), (6, 0), (9, 0)]), [None; 3], "what is left of another batch");
+        assert_eq!(outcomes(&[(8, there)]), [Some(0), Some(there), Some(0)], "without the last answer nobody knows");
     }
 }

@@ -5,6 +5,7 @@
 //! [`Spec`] and from its own picture of the links.
 
 pub mod address;
+pub(in crate::kernel) mod answers;
 pub(in crate::kernel) mod channel;
 mod claims;
 mod configure;
