@@ -448,6 +448,12 @@ fn script_lines_are_read_as_a_shell_would() {
     assert_eq!(words(r#"'/bin/s \'a b\''"#), [r#"/bin/s 'a b'"#]);
     assert_eq!(words(r#""/bin/s \\\"a b\\\"""#), [r#"/bin/s \"a b\""#]);
     assert_eq!(words(r#""/bin/s \"a b""#), [r#"/bin/s \"a b"#]);
+    // So they do outside of quotes, where a blank ends the word all the same.
+    assert_eq!(words(r#"\"/bin/s\" user"#), [r#""/bin/s""#, "user"]);
+    assert_eq!(words(r#"\'/bin/s\' user"#), [r#"'/bin/s'"#, "user"]);
+    assert_eq!(words(r#"/bin/\"s\"\"x\""#), [r#"/bin/"s""x""#]);
+    assert_eq!(words(r#"\"/bin/s a\""#), [r#"\"/bin/s"#, r#"a\""#]);
+    assert_eq!(words(r#"/bin/s\""#), [r#"/bin/s\""#]);
     assert_eq!(words(r#""/bin/s 'a \"b' c""#), [r#"/bin/s 'a \"b' c"#]);
     let split = |command| split_command(command).unwrap();
     assert_eq!(split(r#"/bin/s \"a b\" c"#), ["/bin/s", "\"a", "b\"", "c"]);

@@ -96,6 +96,8 @@ fn shell_words(line: &str, resolve: bool) -> Result<Vec<String>, Unreadable> {
         let mut quote: Option<(char, usize)> = None;
         // Escaped quotes of the kind around them, which quote when the command line is read again.
         let mut nested = false;
+        // The same outside of quotes, up to the one that closes it.
+        let mut escaped_open = None;
         while let Some(first) = rest.chars().next() {
             let at = line.len() - rest.len();
             rest = match (first, quote) {
@@ -103,6 +105,15 @@ fn shell_words(line: &str, resolve: bool) -> Result<Vec<String>, Unreadable> {
                     let (length, kept) = nested_quote(rest, open).unwrap_or_default();
                     word.extend_from_slice(kept.as_bytes());
                     rest.get(length..).unwrap_or("")
+                }
+                ('\\', None)
+                    if !resolve
+                        && let Some((open, after)) = escaped_quote(rest)
+                        && (escaped_open == Some(open) || (escaped_open.is_none() && closes_in_word(after, open))) =>
+                {
+                    escaped_open = if escaped_open.is_none() { Some(open) } else { None };
+                    word.push(open as u8);
+                    after
                 }
                 ('\\', _) => {
                     let escaped: IResult<&str, Option<u8>> = escape(rest);
@@ -156,6 +167,26 @@ fn nested_quote(rest: &str, open: char) -> Option<(usize, &str)> {
         () if rest.starts_with("\\\\") && inner(2) => Some((4, rest.get(2..4)?)),
         () => None,
     }
+}
+
+/// A quote that a backslash stands before, and what follows it.
+fn escaped_quote(rest: &str) -> Option<(char, &str)> {
+    let after = rest.strip_prefix('\\')?;
+    let quote = after.chars().next().filter(|c| matches!(c, '"' | '\''))?;
+    Some((quote, after.get(1..)?))
+}
+
+/// Whether an escaped quote of this kind follows in the same word, as in `\"/bin/check\"`: nothing there is quoted at the first
+/// reading, so a blank ends the word.
+fn closes_in_word(mut rest: &str, open: char) -> bool {
+    while let Some(first) = rest.chars().next().filter(|c| !is_space(*c) && !matches!(c, '"' | '\'')) {
+        rest = match escaped_quote(rest) {
+            Some((quote, _)) if quote == open => return true,
+            _ if first == '\\' => after_escape_kept(rest),
+            _ => rest.get(first.len_utf8()..).unwrap_or(""),
+        };
+    }
+    false
 }
 
 /// Whether the escaped quotes of this kind pair up before the closing one; a single one is data.
