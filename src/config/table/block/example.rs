@@ -34,6 +34,8 @@ const LINES: &[&str] = &[
     "snmp_socket unix:/var/agentx/master",
     "sorry_server 192.0.2.1 80",
     "startup_script /etc/keepalived/start.sh",
+    // Who wrote another word than these two would have a second MASTER by the other one.
+    "state BACKUP",
     "status_code 200-299",
     "umask 0177",
     "use_ipvlan 192.0.2.1/24",
