@@ -340,6 +340,11 @@ fn persistence_timeout(field: &mut Set<u32>, node: &Node<'_>, cx: &mut Cx<'_>) {
     };
     match decimal(word.text, false).filter(|n| (1..=LONGEST_PERSISTENCE).contains(n)) {
         Some(seconds) => *field = Set::at(seconds as u32, word.span),
+        None if decimal(word.text, false) == Some(0) => cx.mistake(
+            word.span,
+            "persistence_timeout `0` is ignored",
+            "remove the line: without it nothing is persistent, and any number makes it so",
+        ),
         None => cx.error(
             word.span,
             format!("persistence_timeout `{}` is ignored: expected 1 to {LONGEST_PERSISTENCE} seconds", word.text),
