@@ -174,6 +174,18 @@ fn what_cannot_be_seen_is_named() {
     assert!(diagnostics.list.is_empty(), "{}", shown(&diagnostics));
 }
 
+#[test]
+fn a_letter_that_only_looks_like_the_right_one_is_named() {
+    for (keyword, said) in
+        [("pre\u{435}mpt", "`preempt`? Its `\u{435}` (U+0435) only looks like `e`"), ("preemt", "`preempt`?")]
+    {
+        let (_, diagnostics) = read(&instance(keyword));
+        let helps: Vec<_> = diagnostics.list.iter().filter_map(|d| d.help.as_deref()).collect();
+        assert!(helps.iter().any(|help| help.contains(said)), "{helps:?}");
+        assert_eq!(helps.iter().any(|help| help.contains("looks like")), !keyword.is_ascii());
+    }
+}
+
 /// One style of quoting in all sentences: words of the file stand between backticks.
 #[test]
 fn words_are_quoted_in_one_way() {

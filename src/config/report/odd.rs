@@ -44,6 +44,41 @@ pub fn unseen(c: char) -> Option<String> {
     named(c).filter(|known| ![QUOTE, DASH].contains(&known.2)).map(|_| format!("<U+{:04X}>", u32::from(c)))
 }
 
+/// Letters of other alphabets that look like one of ours, in the order of their code points, and which.
+const LOOK_ALIKE: [(char, char); 24] = [
+    ('\u{391}', 'A'),
+    ('\u{392}', 'B'),
+    ('\u{395}', 'E'),
+    ('\u{39f}', 'O'),
+    ('\u{3bf}', 'o'),
+    ('\u{410}', 'A'),
+    ('\u{412}', 'B'),
+    ('\u{415}', 'E'),
+    ('\u{41a}', 'K'),
+    ('\u{41c}', 'M'),
+    ('\u{41d}', 'H'),
+    ('\u{41e}', 'O'),
+    ('\u{420}', 'P'),
+    ('\u{421}', 'C'),
+    ('\u{422}', 'T'),
+    ('\u{425}', 'X'),
+    ('\u{430}', 'a'),
+    ('\u{435}', 'e'),
+    ('\u{43e}', 'o'),
+    ('\u{440}', 'p'),
+    ('\u{441}', 'c'),
+    ('\u{443}', 'y'),
+    ('\u{445}', 'x'),
+    ('\u{456}', 'i'),
+];
+
+/// Why nobody sees what is wrong with a keyword: one of its letters only looks like ours.
+pub fn look_alike(keyword: &str) -> Option<String> {
+    let like = |c: char| LOOK_ALIKE.binary_search_by_key(&c, |known| known.0).ok().and_then(|at| LOOK_ALIKE.get(at));
+    let (c, latin) = keyword.chars().find_map(like)?;
+    Some(format!("Its `{c}` (U+{:04X}) only looks like `{latin}`: type that in its place", u32::from(*c)))
+}
+
 /// Says of each line of the expanded text that holds such a character which it is: as the cure of what has been complained of
 /// in that line, else as a note.
 pub fn name_all(text: &str, diagnostics: &mut Diagnostics) {

@@ -7,6 +7,7 @@ use crate::config::global::Global;
 use crate::config::line::names::Names;
 use crate::config::line::rule::Preferences;
 use crate::config::line::{Host, LineCx, List};
+use crate::config::report::odd;
 use crate::config::report::{Class, Diagnostic, Diagnostics, Level};
 use crate::config::system::System;
 use crate::config::table::block::{meant, nearest};
@@ -463,7 +464,11 @@ impl Cx<'_> {
         if let Some(near) = meant::keyword(node, names) {
             // What the block lacks for it has been said with this.
             self.spoilt_lines.entry(near.into()).or_default().push(node.span.start);
-            return self.push(complaint(unknown()).help(format!("did you mean `{near}`?")));
+            let help = match odd::look_alike(keyword) {
+                Some(letter) => format!("did you mean `{near}`? {letter}"),
+                None => format!("did you mean `{near}`?"),
+            };
+            return self.push(complaint(unknown()).help(help));
         }
         if !homes.is_empty() {
             let here = keywords::of_the_same_meaning(path, keyword).map(|here| format!(", or write `{here}` here"));
