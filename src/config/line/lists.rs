@@ -106,11 +106,11 @@ impl Tracked {
             Tracked::Bfd => "track_bfd",
         }
     }
-    /// How its lines are written.
+    /// How its lines are written. Behind the weight `reverse` may follow, which is no cure for anything.
     pub const fn form(self) -> &'static str {
         match self {
-            Tracked::Interface => "IFNAME weight N reverse",
-            _ => "NAME weight N reverse",
+            Tracked::Interface => "IFNAME weight N",
+            _ => "NAME weight N",
         }
     }
     const fn most(self) -> i64 {
