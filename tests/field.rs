@@ -186,6 +186,17 @@ fn a_letter_that_only_looks_like_the_right_one_is_named() {
     }
 }
 
+#[test]
+fn words_of_old_examples_have_a_cure_of_their_own() {
+    let service = "virtual_server 192.0.2.1 80 {\n nat_mask 255.255.255.0\n real_server 192.0.2.2 80 {\n }\n}\n";
+    let global = format!("global_defs {{\n script_security\n}}\n{}", instance(""));
+    for (text, cure) in [(service, "remove the line"), (&*global, "write `enable_script_security`")] {
+        let (_, diagnostics) = read(text);
+        let unknown = diagnostics.list.iter().find(|d| d.message.contains("unknown keyword")).unwrap();
+        assert!(unknown.help.as_ref().is_some_and(|help| help.contains(cure)), "{unknown:?}");
+    }
+}
+
 /// One style of quoting in all sentences: words of the file stand between backticks.
 #[test]
 fn words_are_quoted_in_one_way() {

@@ -58,7 +58,7 @@ pub fn keyword<'c>(node: &Node<'_>, names: &[&'c str]) -> Option<&'c str> {
         .or_else(|| nearest(&glued, names.iter().copied()))
 }
 
-/// The cure of a first word that comes from another kind of file.
+/// The cure of a first word that comes from another kind of file, or out of old or half-remembered examples.
 pub fn foreign(word: &str) -> Option<&'static str> {
     let ends = |sign: char| word.len() >= 7 && word.chars().all(|c| c == sign);
     match word {
@@ -68,6 +68,8 @@ pub fn foreign(word: &str) -> Option<&'static str> {
         _ if ends('<') || ends('>') || ends('=') => {
             Some("a merge conflict was left in this file: keep one of its two versions, and remove the markers")
         }
+        "nat_mask" | "net_mask" => Some("remove the line: no keepalived since version 2 knows it, and none needs it"),
+        "script_security" => Some("write `enable_script_security`"),
         _ if is_of_page(word) => Some("it belongs to the page that the text was copied from: remove the line"),
         _ => None,
     }
