@@ -56,6 +56,20 @@ impl Client {
         Client::open(&path_of(daemon)?)
     }
 
+    /// As [`Client::connect`], where the daemon may be going over to another program: nobody listens for a moment meanwhile.
+    ///
+    /// # Errors
+    /// As [`Client::connect`], and nobody has come back.
+    pub fn connect_on(daemon: &Daemon) -> Result<Client, Trouble> {
+        let path = path_of(daemon)?;
+        let begun = Instant::now();
+        let refuses = || connected(&path, PATIENCE).is_err_and(|e| e.kind() == ErrorKind::ConnectionRefused);
+        while begun.elapsed() < COMES_BACK && refuses() {
+            std::thread::sleep(AGAIN);
+        }
+        Client::open(&path)
+    }
+
     /// # Errors
     /// Nobody listens at `path`, or this user may not ask.
     pub fn open(path: &Path) -> Result<Client, Trouble> {

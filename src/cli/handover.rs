@@ -45,7 +45,7 @@ enum Fate {
 }
 
 fn hand_over(daemon: &Daemon, name: Option<&str>, request: &Request, how: &str) -> Outcome {
-    let mut client = Client::connect(daemon)?;
+    let mut client = Client::connect_on(daemon)?;
     let (_, before) = client.status()?;
     let concerned = concerned(&before, name);
     let masters: Vec<Instance> = concerned.iter().filter(|i| is_open(i)).map(|i| (*i).clone()).collect();
