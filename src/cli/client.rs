@@ -56,18 +56,19 @@ impl Client {
         Client::open(&path_of(daemon)?)
     }
 
-    /// As [`Client::connect`], where the daemon may be going over to another program: nobody listens for a moment meanwhile.
+    /// The same where the daemon may be going over to another program just now: for a moment nobody listens at its socket.
     ///
     /// # Errors
-    /// As [`Client::connect`], and nobody has come back.
+    /// As [`Client::connect`], after having waited for one that was there.
     pub fn connect_on(daemon: &Daemon) -> Result<Client, Trouble> {
-        let path = path_of(daemon)?;
         let begun = Instant::now();
-        let refuses = || connected(&path, PATIENCE).is_err_and(|e| e.kind() == ErrorKind::ConnectionRefused);
-        while begun.elapsed() < COMES_BACK && refuses() {
-            std::thread::sleep(AGAIN);
+        loop {
+            let path = path_of(daemon)?;
+            match Client::open(&path) {
+                Err(_) if begun.elapsed() < COMES_BACK && is_left(&path) => std::thread::sleep(AGAIN),
+                opened => return opened,
+            }
         }
-        Client::open(&path)
     }
 
     /// # Errors
@@ -318,6 +319,11 @@ fn listens(path: &Path) -> bool {
         Ok(()) => true,
         Err(error) => matches!(error.kind(), ErrorKind::PermissionDenied | ErrorKind::TimedOut),
     }
+}
+
+/// Is a socket there, and nobody behind it?
+fn is_left(path: &Path) -> bool {
+    reach(path).is_err_and(|error| error.kind() == ErrorKind::ConnectionRefused)
 }
 
 /// Does somebody take connections there?
