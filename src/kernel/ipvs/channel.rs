@@ -341,6 +341,7 @@ fn permission(trouble: Trouble) -> Trouble {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::kernel::netlink::answers::answer;
     use nix::sys::socket::socketpair;
 
     /// The number of the controller, the one family that every kernel has.
@@ -373,18 +374,6 @@ mod tests {
     /// One request of a batch as the kernel sees it: its number, and whether it asks for an answer.
     fn requests(bytes: &[u8]) -> Vec<(u32, bool)> {
         Messages::new(bytes).map(|(header, _)| (header.sequence_number, header.flags & NLM_F_ACK != 0)).collect()
-    }
-
-    /// NLMSG_ERROR to request `sequence`.
-    fn answer(sequence: u32, errno: i32) -> Vec<u8> {
-        let mut bytes = Vec::new();
-        bytes.extend(20_u32.to_ne_bytes());
-        bytes.extend(NLMSG_ERROR.to_ne_bytes());
-        bytes.extend(0_u16.to_ne_bytes());
-        bytes.extend(sequence.to_ne_bytes());
-        bytes.extend(0_u32.to_ne_bytes());
-        bytes.extend((-errno).to_ne_bytes());
-        bytes
     }
 
     /// Sends `count` requests to a kernel that refuses those at the positions of `refusals` and answers what asks for it.

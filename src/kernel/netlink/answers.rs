@@ -62,3 +62,16 @@ impl<E> Answers<E> {
         self.refused.into_iter().map(outcome).collect()
     }
 }
+
+/// NLMSG_ERROR to request `sequence`, as the kernel writes it: `errno` 0 for what has been carried out.
+#[cfg(test)]
+pub(in crate::kernel) fn answer(sequence: u32, errno: i32) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    bytes.extend(20_u32.to_ne_bytes());
+    bytes.extend(NLMSG_ERROR.to_ne_bytes());
+    bytes.extend(0_u16.to_ne_bytes());
+    bytes.extend(sequence.to_ne_bytes());
+    bytes.extend(0_u32.to_ne_bytes());
+    bytes.extend((-errno).to_ne_bytes());
+    bytes
+}

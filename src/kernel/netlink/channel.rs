@@ -328,7 +328,7 @@ impl<'a> Iterator for Messages<'a> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use netlink_packet_core::NLMSG_ERROR;
+    use crate::kernel::netlink::answers::answer;
     use netlink_packet_route::RouteNetlinkMessage;
     use netlink_packet_route::address::AddressMessage;
     use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
@@ -341,18 +341,6 @@ mod tests {
         // SAFETY: the descriptor is this test's own, and given away here.
         let socket = unsafe { netlink_sys::Socket::from_raw_fd(own.into_raw_fd()) };
         (Channel { socket, port: 0, sequence: 6, buffer: vec![0; READ], at_once: LARGEST_BATCH }, kernel)
-    }
-
-    /// NLMSG_ERROR to request `sequence`.
-    fn answer(sequence: u32, errno: i32) -> Vec<u8> {
-        let mut bytes = Vec::new();
-        bytes.extend(20_u32.to_ne_bytes());
-        bytes.extend(NLMSG_ERROR.to_ne_bytes());
-        bytes.extend(0_u16.to_ne_bytes());
-        bytes.extend(sequence.to_ne_bytes());
-        bytes.extend(0_u32.to_ne_bytes());
-        bytes.extend((-errno).to_ne_bytes());
-        bytes
     }
 
     /// Sends three requests, numbered from 7, to a kernel that has answered already. The error number of each (0: nobody
