@@ -41,7 +41,8 @@ const PEACE: Duration = Duration::from_secs(60);
 /// An heir's masters have said by then what they own.
 const OF_AN_HEIR: Duration = Duration::from_secs(2);
 
-/// An interface whose next address takes the place of the first one that is removed, for as long as this lives.
+/// An interface whose next address takes the place of the first one that is removed, for as long as this lives. It is no setting of
+/// the daemon's, and not recorded as one: it lasts for a request, and what a kill in that moment leaves does no harm.
 pub(super) struct Promoting(String);
 
 impl Promoting {
