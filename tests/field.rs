@@ -195,6 +195,10 @@ fn words_of_old_examples_have_a_cure_of_their_own() {
         let unknown = diagnostics.list.iter().find(|d| d.message.contains("unknown keyword")).unwrap();
         assert!(unknown.help.as_ref().is_some_and(|help| help.contains(cure)), "{unknown:?}");
     }
+    let (_, diagnostics) = read(&service.replace("nat_mask 255.255.255.0", "persistence_timeout 0"));
+    let ignored = diagnostics.list.iter().find(|d| d.message.contains("persistence_timeout"));
+    let help = ignored.and_then(|d| d.help.as_deref());
+    assert!(help.is_some_and(|help| help.starts_with("remove the line")), "{help:?}");
 }
 
 /// One style of quoting in all sentences: words of the file stand between backticks.

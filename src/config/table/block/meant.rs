@@ -68,7 +68,7 @@ pub fn foreign(word: &str) -> Option<&'static str> {
         _ if ends('<') || ends('>') || ends('=') => {
             Some("a merge conflict was left in this file: keep one of its two versions, and remove the markers")
         }
-        "nat_mask" | "net_mask" => Some("remove the line: no keepalived since version 2 knows it, and none needs it"),
+        "nat_mask" | "net_mask" => Some("remove the line: keepalived has no such keyword, and balances without it"),
         "script_security" => Some("write `enable_script_security`"),
         _ if is_of_page(word) => Some("it belongs to the page that the text was copied from: remove the line"),
         _ => None,
