@@ -221,8 +221,8 @@ fn run(runtime: &LocalRuntime, setup: Setup, inbox: mpsc::UnboundedReceiver<ToCh
 fn slack(spec: &LvsSpec) -> Interval {
     let checkers = spec.services.iter().flat_map(|service| &service.servers).flat_map(|server| &server.checkers);
     let pauses = checkers.filter_map(|checker| checker.timing).map(|own| own.delay_loop.min(own.delay_before_retry));
-    let least = pauses.filter(|pause| !pause.is_zero()).min().unwrap_or(SLACK_MOST.times(50));
-    Interval::from_micros(least.as_micros() / 50).min(SLACK_MOST)
+    let least = pauses.filter(|pause| !pause.is_zero()).min();
+    least.map_or(SLACK_MOST, |pause| Interval::from_micros(pause.as_micros() / 50).min(SLACK_MOST))
 }
 
 /// The next moment, of those that are `slack` apart, at which something that is due at `at` may be begun.
