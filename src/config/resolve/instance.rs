@@ -4,14 +4,15 @@
 //! A rule either repairs, with a complaint, or ends everything: then the configuration cannot be run. Rules about its
 //! interface and the other routers are in `reach`, those about what it owns in `owned`.
 
+use super::auth::authentication;
 use super::owned::{Announcing, addresses, announcements, virtual_link};
 use super::reach::{fits_interface, transport, without_peers};
 use crate::config::line::address::{Seal, most_addresses};
 use crate::config::report::{Class, Diagnostic};
 use crate::config::table::block::{Cx, Set};
 use crate::config::text::source::Span;
-use crate::config::vrrp::instance::read::{AuthKind, Wanted, says_unicast};
-use crate::config::vrrp::instance::{Hmac, Instance};
+use crate::config::vrrp::instance::Instance;
+use crate::config::vrrp::instance::read::{Wanted, says_unicast};
 use crate::config::vrrp::tracker::Named;
 use crate::spec::*;
 use crate::time::Interval;
@@ -29,6 +30,21 @@ pub struct Surroundings<'a> {
     pub announcing: &'a Announcing,
     /// `nftables` is needed although nobody asked for it.
     pub firewall: &'a mut bool,
+}
+
+/// By which rules an instance is judged.
+#[derive(Clone, Copy)]
+pub struct Rules {
+    pub family: Family,
+    pub version: Version,
+    pub strict: bool,
+}
+
+/// How an instance begins.
+pub struct Standing {
+    /// As written, 0 included; 255 is the owner's.
+    pub priority: u32,
+    pub wants_master: bool,
 }
 
 /// A complaint about an instance, with its cure: at the setting if there is one, else at the instance's name.
@@ -84,16 +100,18 @@ pub fn complete(own: &mut Named<Instance>, around: Surroundings<'_>, cx: &mut Cx
     let vrid = Vrid::new(own.settings.vrid.or(0) as u8)?;
     let strict = own.settings.strict.or(cx.global.strict());
     let version = version(own, family, strict, cx);
-    let (mut priority, mut wants_master) = standing(own, strict, cx);
+    let rules = Rules { family, version, strict };
+    let mut standing = standing(own, strict, cx);
     let interval = own.settings.advert_int();
-    let auth = authentication(own, version, family, strict, priority, &mut wants_master, interval, cx);
+    let auth = authentication(own, rules, &mut standing, interval, cx);
+    let Standing { priority, wants_master } = standing;
     let owner = priority == 255;
-    priority = priority.clamp(1, 255);
+    let priority = priority.clamp(1, 255);
 
     let unicast = !own.settings.peers.is_empty();
     let mut config_fault = if unicast { None } else { without_peers(own, cx) };
     let link = own.settings.interface.as_ref().and_then(|name| cx.env.system.interface(name.value.as_str()));
-    if !fits_interface(own, link.as_ref(), family, strict, &mut config_fault, cx) {
+    if !fits_interface(own, link.as_ref(), rules, &mut config_fault, cx) {
         return None;
     }
     let limit = most_addresses(link.as_ref().map_or(1500, |link| link.mtu), family, seal(version, family, &auth));
@@ -102,7 +120,7 @@ pub fn complete(own: &mut Named<Instance>, around: Surroundings<'_>, cx: &mut Cx
     let (preempt, preempt_delay) = preemption(own, owner, wants_master, strict, cx);
     let down_adverts = missed_adverts(own, strict, cx);
     let timer_expired_backup = late_backup(own, preempt, cx);
-    let accept = accepts(own, owner, version, strict, cx);
+    let accept = accepts(own, owner, rules, cx);
     *around.firewall |= !accept || own.settings.vmac.is_some();
     let transport = transport(own, family, cx);
     let garp = announcements(own, around.announcing, strict, cx);
@@ -118,9 +136,9 @@ pub fn complete(own: &mut Named<Instance>, around: Surroundings<'_>, cx: &mut Cx
         .or(around.group_priority_changes)
         .unwrap_or(cx.global.notify_priority_changes());
     let interval = rounded(own, interval, version, cx);
-    let (virtual_link, transmit_base, promote) = virtual_link(own, family, vrid, strict, &mut config_fault, cx);
+    let (virtual_link, transmit_base, promote) = virtual_link(own, vrid, rules, &mut config_fault, cx);
     let addresses = addresses(own, family, cx);
-    if !may_advertise(own, addresses.1, version, strict, cx) {
+    if !may_advertise(own, addresses.1, rules, cx) {
         return None;
     }
     let claim = Claim {
@@ -212,9 +230,9 @@ fn late_backup(own: &Named<Instance>, preempt: bool, cx: &mut Cx<'_>) -> Option<
 }
 
 /// Whether packets to the virtual addresses are accepted, `owner` apart.
-fn accepts(own: &Named<Instance>, owner: bool, version: Version, strict: bool, cx: &mut Cx<'_>) -> bool {
-    let accept = own.settings.accept.or(owner || !strict);
-    if accept && !owner && strict && version == Version::V2 {
+fn accepts(own: &Named<Instance>, owner: bool, rules: Rules, cx: &mut Cx<'_>) -> bool {
+    let accept = own.settings.accept.or(owner || !rules.strict);
+    if accept && !owner && rules.strict && rules.version == Version::V2 {
         let message = "RFC 3768 has no accept mode, and strict mode is on; `accept` is ignored";
         say(cx, own, own.settings.accept.span(), message, "remove `accept`, or write `version 3`");
         return false;
@@ -223,8 +241,8 @@ fn accepts(own: &Named<Instance>, owner: bool, version: Version, strict: bool, c
 }
 
 /// An instance without a virtual address: a complaint, and false where nothing can be run with it.
-fn may_advertise(own: &mut Named<Instance>, count: usize, version: Version, strict: bool, cx: &mut Cx<'_>) -> bool {
-    if own.settings.no_vips.is_some() && strict {
+fn may_advertise(own: &mut Named<Instance>, count: usize, rules: Rules, cx: &mut Cx<'_>) -> bool {
+    if own.settings.no_vips.is_some() && rules.strict {
         let span = own.settings.no_vips.span().unwrap_or(own.span);
         let message = format!("{}: strict mode does not allow no_virtual_ipaddress", own.name);
         cx.push(Diagnostic::new(Class::Warning, span, message).help("add a virtual_ipaddress block"));
@@ -239,7 +257,7 @@ fn may_advertise(own: &mut Named<Instance>, count: usize, version: Version, stri
     };
     // Where a list was wrong, that has been said.
     let told = cx.class_without(&["virtual_ipaddress"], (own.span, own.close)) == Class::Follows;
-    if version == Version::V3 || strict {
+    if rules.version == Version::V3 || rules.strict {
         if !told {
             cx.push(complaint(Class::General).label("VRRPv3 and strict mode need at least one"));
         }
@@ -271,8 +289,7 @@ fn version(own: &Named<Instance>, family: Family, strict: bool, cx: &mut Cx<'_>)
     }
 }
 
-/// Priority, and whether the instance wants to start as master.
-fn standing(own: &Named<Instance>, strict: bool, cx: &mut Cx<'_>) -> (u32, bool) {
+fn standing(own: &Named<Instance>, strict: bool, cx: &mut Cx<'_>) -> Standing {
     let wanted = own.settings.state.value();
     let priority = own.settings.priority.or(if wanted == Some(Wanted::Master) { 255 } else { 100 });
     let owner = priority == 255;
@@ -280,116 +297,9 @@ fn standing(own: &Named<Instance>, strict: bool, cx: &mut Cx<'_>) -> (u32, bool)
     if strict && wanted.is_some() && wants_master != owner {
         let message = "in strict mode, state MASTER and priority 255 go together; the priority decides";
         say(cx, own, own.settings.state.span(), message, "write priority 255 and state MASTER together, or neither");
-        return (priority, owner);
+        return Standing { priority, wants_master: owner };
     }
-    (priority, wants_master)
-}
-
-#[expect(clippy::too_many_arguments, reason = "the rules of authentication depend on nearly everything")]
-fn authentication(
-    own: &Named<Instance>,
-    version: Version,
-    family: Family,
-    strict: bool,
-    priority: u32,
-    wants_master: &mut bool,
-    interval: Interval,
-    cx: &mut Cx<'_>,
-) -> Auth {
-    let settings = &own.settings;
-    let span = settings.auth.kind.span();
-    let mut key = [0; 8];
-    let pass = settings.auth.pass.get().map_or("", |pass| pass);
-    key.iter_mut().zip(pass.bytes()).for_each(|(to, from)| *to = from);
-    let mut kind = settings.auth.kind.value();
-    let refusal = match kind {
-        None => None,
-        Some(_) if strict => Some("strict mode allows no authentication; it is ignored"),
-        Some(_) if version == Version::V3 => Some("VRRP version 3 has no authentication; it is ignored"),
-        Some(_) if pass.is_empty() => Some("authentication needs auth_pass; it is ignored"),
-        Some(AuthKind::Ah) if family == Family::V6 => Some("AH is not defined for IPv6; it is ignored"),
-        Some(AuthKind::Ah) if *wants_master && priority != 255 => {
-            say(
-                cx,
-                own,
-                settings.state.span(),
-                "state MASTER does not go with AH; BACKUP is used",
-                "write `state BACKUP`",
-            );
-            *wants_master = false;
-            None
-        }
-        Some(_) => None,
-    };
-    if let Some(refusal) = refusal {
-        let lacking = pass.is_empty() && !strict && version == Version::V2;
-        let mut class = if lacking { cx.class_without(&["auth_pass"], (own.span, own.close)) } else { Class::General };
-        // `auth_type PASS auth_pass WORD` in one line: the rest of it has been noted.
-        let rest = |d: &&mut Diagnostic| {
-            d.class == Class::Note
-                && span.zip(d.span).is_some_and(|(kind, rest)| (kind.end..kind.end + 2).contains(&rest.start))
-        };
-        if let Some(told) = cx.diagnostics.list.iter_mut().find(rest).filter(|_| lacking) {
-            told.class = Class::General;
-            told.message = format!("{}: the password is not read, and authentication is ignored", own.name);
-            told.help = Some("write each setting on a line of its own".to_owned());
-            class = Class::Follows;
-        }
-        let cure = if lacking { "write `auth_pass PASSWORD` in it" } else { "remove the authentication block" };
-        cx.push(Diagnostic::new(class, span.unwrap_or(own.span), format!("{}: {refusal}", own.name)).help(cure));
-        kind = None;
-    }
-    if let Some(hmac) = &settings.hmac {
-        if kind.take().is_some() {
-            say(
-                cx,
-                own,
-                span,
-                "auth_hmac takes the place of authentication, which is ignored",
-                "remove the authentication block",
-            );
-        }
-        return sealing(own, hmac, strict, interval, cx);
-    }
-    match kind {
-        None => Auth::None,
-        Some(AuthKind::Pass) => Auth::Pass(key),
-        Some(AuthKind::Ah) => Auth::Ah(key),
-    }
-}
-
-/// What a block `auth_hmac` comes to: none, where the key that is to be used is not there.
-fn sealing(own: &Named<Instance>, hmac: &Hmac, strict: bool, interval: Interval, cx: &mut Cx<'_>) -> Auth {
-    let active = hmac.active.or(0);
-    if !hmac.keys.iter().any(|key| u32::from(key.id) == active) {
-        // A key that cannot be used has been complained about.
-        if !hmac.refused {
-            let class = cx.class_without(&["key", "active_key"], (own.span, own.close));
-            let message = format!("{}: auth_hmac is off: active_key names no key that is there", own.name);
-            let at = hmac.active.span().or(hmac.opened).unwrap_or(own.span);
-            cx.push(Diagnostic::new(class, at, message).help("write `key N KEY` and `active_key N` with the same N"));
-        }
-        return Auth::None;
-    }
-    let mut mode = hmac.mode();
-    if strict && mode != HmacMode::Enforce {
-        say(
-            cx,
-            own,
-            hmac.mode.span(),
-            "in strict mode, auth_hmac has mode enforce, which is used",
-            "write `mode enforce`, or remove the line",
-        );
-        mode = HmacMode::Enforce;
-    }
-    let replay = if hmac.by_time() {
-        let derived = (3 * interval.as_secs()).clamp(5, 300);
-        Replay::Time { window: Interval::from_secs(hmac.window.map_or(derived, |set| u64::from(set.value))) }
-    } else {
-        Replay::Monotonic
-    };
-    let keys = hmac.keys.iter().map(|key| (key.id, key.bytes.clone())).collect();
-    Auth::Hmac(HmacAuth { keys, active: active as u8, mode, replay })
+    Standing { priority, wants_master }
 }
 
 fn preemption(

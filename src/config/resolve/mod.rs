@@ -4,6 +4,7 @@
 //! ends everything that comes after it. Rules about one instance are in [`instance`], about trackers in
 //! [`ties`], about the process in [`daemon`](mod@daemon).
 
+mod auth;
 mod clashes;
 mod daemon;
 mod instance;

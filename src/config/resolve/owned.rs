@@ -1,6 +1,6 @@
 //! What an instance owns while it is master, and how it announces that: virtual link, addresses, gratuitous ARPs.
 
-use super::instance::say;
+use super::instance::{Rules, say};
 use crate::config::global::Global;
 use crate::config::report::Diagnostic;
 use crate::config::table::block::Cx;
@@ -98,59 +98,23 @@ pub fn announcements(own: &Named<Instance>, all: &Announcing, strict: bool, cx: 
 /// The interface to be made, whether adverts go below it, and promote_secondaries.
 pub fn virtual_link(
     own: &mut Named<Instance>,
-    family: Family,
     vrid: Vrid,
-    strict: bool,
+    rules: Rules,
     fault: &mut Option<Box<str>>,
     cx: &mut Cx<'_>,
 ) -> (Option<VirtualLink>, bool, bool) {
     let mut base = own.settings.xmit_base;
     let mut promote = own.settings.promote_secondaries;
-    let link = if let Some(line) = &own.settings.ipvlan {
-        match line.address {
-            None if family == Family::V4 => {
-                let class = cx.class_without(&["use_ipvlan"], (own.span, own.close));
-                let message = "an IPv4 ipvlan needs an address of its own; the instance stays in FAULT";
-                let complaint =
-                    Diagnostic::new(class, line.span.unwrap_or(own.span), format!("{}: {message}", own.name));
-                cx.push(complaint.help("write it behind use_ipvlan: `use_ipvlan ADDRESS/PREFIX`"));
-                *fault = Some("IPv4 ipvlan without an address".into());
-            }
-            Some((address, _)) if Family::of(&address) != family => {
-                say(
-                    cx,
-                    own,
-                    line.span,
-                    "the ipvlan's address is of another family; the instance stays in FAULT",
-                    "write an address of the same family behind use_ipvlan",
-                );
-                *fault = Some("address of the ipvlan is of another family".into());
-            }
-            _ => {}
-        }
-        let (prefix, mode) = (cx.global.vmac_prefix(), line.mode.unwrap_or_default());
-        Some(VirtualLink::Ipvlan { name: line.name.value(), prefix, address: line.address, mode, group: line.group })
-    } else if let Some(line) = &own.settings.vmac {
-        if let Some(set) = base.take_if(|_| strict) {
-            say(
-                cx,
-                own,
-                Some(set.span),
-                "`vmac_xmit_base` does not go with strict mode; ignored",
-                "remove `vmac_xmit_base`",
-            );
-        }
-        let kind = if family == Family::V4 { 1 } else { 2 };
-        let mac = match line.mac {
-            Some((mac, false)) => mac,
-            Some(([a, b, c, d, e, _], true)) => [a, b, c, d, e, vrid.get()],
-            None => [0, 0, 0x5e, 0, kind, vrid.get()],
-        };
-        let (prefix, netlink_notify, group) = (cx.global.vmac_prefix(), line.netlink_notify, line.group);
-        Some(VirtualLink::Vmac { name: line.name.value(), prefix, mac, netlink_notify, group })
-    } else {
-        None
-    };
+    if let Some(set) = base.take_if(|_| rules.strict && own.settings.vmac.is_some() && own.settings.ipvlan.is_none()) {
+        say(
+            cx,
+            own,
+            Some(set.span),
+            "`vmac_xmit_base` does not go with strict mode; ignored",
+            "remove `vmac_xmit_base`",
+        );
+    }
+    let link = ipvlan(own, rules.family, fault, cx).or_else(|| vmac(own, rules.family, vrid, cx));
     if let Some(set) = promote.take_if(|_| link.is_some()) {
         say(
             cx,
@@ -171,6 +135,45 @@ pub fn virtual_link(
         );
     }
     (link, base.is_some(), promote.is_some())
+}
+
+fn ipvlan(own: &Named<Instance>, family: Family, fault: &mut Option<Box<str>>, cx: &mut Cx<'_>) -> Option<VirtualLink> {
+    let line = own.settings.ipvlan.as_ref()?;
+    match line.address {
+        None if family == Family::V4 => {
+            let class = cx.class_without(&["use_ipvlan"], (own.span, own.close));
+            let message = "an IPv4 ipvlan needs an address of its own; the instance stays in FAULT";
+            let complaint = Diagnostic::new(class, line.span.unwrap_or(own.span), format!("{}: {message}", own.name));
+            cx.push(complaint.help("write it behind use_ipvlan: `use_ipvlan ADDRESS/PREFIX`"));
+            *fault = Some("IPv4 ipvlan without an address".into());
+        }
+        Some((address, _)) if Family::of(&address) != family => {
+            say(
+                cx,
+                own,
+                line.span,
+                "the ipvlan's address is of another family; the instance stays in FAULT",
+                "write an address of the same family behind use_ipvlan",
+            );
+            *fault = Some("address of the ipvlan is of another family".into());
+        }
+        _ => {}
+    }
+    let (prefix, mode) = (cx.global.vmac_prefix(), line.mode.unwrap_or_default());
+    Some(VirtualLink::Ipvlan { name: line.name.value(), prefix, address: line.address, mode, group: line.group })
+}
+
+/// Its MAC address is the virtual router's (RFC 5798 §7.3), or what is written.
+fn vmac(own: &Named<Instance>, family: Family, vrid: Vrid, cx: &Cx<'_>) -> Option<VirtualLink> {
+    let line = own.settings.vmac.as_ref()?;
+    let kind = if family == Family::V4 { 1 } else { 2 };
+    let mac = match line.mac {
+        Some((mac, false)) => mac,
+        Some(([a, b, c, d, e, _], true)) => [a, b, c, d, e, vrid.get()],
+        None => [0, 0, 0x5e, 0, kind, vrid.get()],
+    };
+    let (prefix, netlink_notify, group) = (cx.global.vmac_prefix(), line.netlink_notify, line.group);
+    Some(VirtualLink::Vmac { name: line.name.value(), prefix, mac, netlink_notify, group })
 }
 
 /// All addresses, and how many of them stand in the advert.

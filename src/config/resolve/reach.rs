@@ -1,6 +1,6 @@
 //! How an instance reaches the other routers: its interface, unicast peers or a multicast group, and what goes together.
 
-use super::instance::say;
+use super::instance::{Rules, say};
 use crate::config::report::{Class, Diagnostic};
 use crate::config::system::Link;
 use crate::config::table::block::Cx;
@@ -44,11 +44,11 @@ pub fn without_peers(own: &Named<Instance>, cx: &mut Cx<'_>) -> Option<Box<str>>
 pub fn fits_interface(
     own: &mut Named<Instance>,
     link: Option<&Link>,
-    family: Family,
-    strict: bool,
+    rules: Rules,
     fault: &mut Option<Box<str>>,
     cx: &mut Cx<'_>,
 ) -> bool {
+    let Rules { family, strict, .. } = rules;
     let unicast = !own.settings.peers.is_empty();
     if strict && unicast && link.is_some_and(|link| link.multicast) {
         let span = own.settings.peers.first().map(|p| p.1);
