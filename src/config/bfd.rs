@@ -123,50 +123,50 @@ pub fn bfd_instance(sessions: &mut Sessions, node: &Node<'_>, cx: &mut Cx<'_>) {
     if !run.bfd {
         return;
     }
+    let followed_by = FollowedBy { vrrp: for_vrrp, checkers: for_checkers };
+    let Some(session) = session(&own, name.text, followed_by, node, cx) else { return };
+    if let Some((first, twin)) = sessions.usable.iter().find(|(_, other)| other.clashes(&session)) {
+        let message = format!("bfd_instance {} is left out: {} has the same addresses", name.text, twin.name);
+        let complaint = Diagnostic::new(Class::General, node.span, message).related(*first, "the first one");
+        cx.push(complaint.help("one session does for both: use its name"));
+        return;
+    }
+    sessions.usable.push((node.span, session));
+}
+
+/// Who is told of a session's state.
+#[derive(Clone, Copy)]
+struct FollowedBy {
+    vrrp: bool,
+    checkers: bool,
+}
+
+/// The session that a block describes; `None`, with a complaint, where it could not run.
+fn session(own: &Bfd, name: &str, followed_by: FollowedBy, node: &Node<'_>, cx: &mut Cx<'_>) -> Option<Session> {
     let Some(neighbor) = own.neighbor.address.value() else {
         if !own.neighbor.malformed {
-            let message = format!("bfd_instance {} has no neighbor_ip; it is left out", name.text);
-            cx.lacks(
-                &["neighbor_ip", "neighbour_ip"],
-                node.span,
-                node.close,
-                message,
-                "write `neighbor_ip ADDRESS` in it",
-            );
+            let message = format!("bfd_instance {name} has no neighbor_ip; it is left out");
+            let cure = "write `neighbor_ip ADDRESS` in it";
+            cx.lacks(&["neighbor_ip", "neighbour_ip"], node.span, node.close, message, cure);
         }
-        return;
+        return None;
     };
-    let source = own.source.value();
     if let Some(other) = own.source.as_ref().filter(|s| Family::of(&s.value) != Family::of(&neighbor)) {
         let message =
-            format!("bfd_instance {} is left out: {} and {neighbor} are of different families", name.text, other.value);
-        return cx.block_error(other.span, node.close, message, "write source_ip and neighbor_ip of one family");
+            format!("bfd_instance {name} is left out: {} and {neighbor} are of different families", other.value);
+        cx.block_error(other.span, node.close, message, "write source_ip and neighbor_ip of one family");
+        return None;
     }
     let interface = own.neighbor.interface.clone();
     if matches!(neighbor, IpAddr::V6(v6) if v6.is_unicast_link_local()) && interface.is_none() {
-        let message =
-            format!("bfd_instance {}: {neighbor} is link-local and reaches nobody without %INTERFACE", name.text);
+        let message = format!("bfd_instance {name}: {neighbor} is link-local and reaches nobody without %INTERFACE");
         cx.note(node.span, message);
     }
-    let multihop = own.multihop();
     let ttl = own.ttl() as u8;
     let ttl_base = if own.ttl.is_none() && neighbor.is_ipv6() { KEEPALIVED_HOP_LIMIT } else { ttl };
-    // 255 is the same byte as -1 to keepalived, and means the same.
-    let mut max_hops = u8::try_from(own.max_hops()).ok().filter(|hops| *hops != u8::MAX);
-    if let (Some(hops), Some(set)) = (max_hops, own.max_hops.as_ref())
-        && hops > ttl_base
-    {
-        cx.block_error(
-            set.span,
-            node.close,
-            format!("max_hops {hops} is above the TTL; {ttl_base} is used"),
-            "lower max_hops, or raise ttl",
-        );
-        max_hops = Some(ttl_base);
-    }
-    let session = Session {
-        name: name.text.into(),
-        source,
+    Some(Session {
+        name: name.into(),
+        source: own.source.value(),
         neighbor,
         interface,
         min_rx: own.min_rx(),
@@ -176,18 +176,21 @@ pub fn bfd_instance(sessions: &mut Sessions, node: &Node<'_>, cx: &mut Cx<'_>) {
         passive: own.passive.is_some(),
         ttl,
         ttl_base,
-        max_hops,
-        multihop,
-        for_vrrp,
-        for_checkers,
-    };
-    if let Some((first, twin)) = sessions.usable.iter().find(|(_, other)| other.clashes(&session)) {
-        let message = format!("bfd_instance {} is left out: {} has the same addresses", name.text, twin.name);
-        let complaint = Diagnostic::new(Class::General, node.span, message).related(*first, "the first one");
-        cx.push(complaint.help("one session does for both: use its name"));
-        return;
-    }
-    sessions.usable.push((node.span, session));
+        max_hops: max_hops(own, ttl_base, node, cx),
+        multihop: own.multihop(),
+        for_vrrp: followed_by.vrrp,
+        for_checkers: followed_by.checkers,
+    })
+}
+
+/// How many hops a packet may have made, at most as many as one that is sent with `ttl_base` can make.
+fn max_hops(own: &Bfd, ttl_base: u8, node: &Node<'_>, cx: &mut Cx<'_>) -> Option<u8> {
+    // 255 is the same byte as -1 to keepalived, and means the same.
+    let hops = u8::try_from(own.max_hops()).ok().filter(|hops| *hops != u8::MAX)?;
+    let Some(set) = own.max_hops.as_ref().filter(|_| hops > ttl_base) else { return Some(hops) };
+    let message = format!("max_hops {hops} is above the TTL; {ttl_base} is used");
+    cx.block_error(set.span, node.close, message, "lower max_hops, or raise ttl");
+    Some(ttl_base)
 }
 
 /// Whether a line of a session is read where not everything runs: the weight is for VRRP's trackers, who follows the session for
