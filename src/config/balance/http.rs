@@ -151,7 +151,8 @@ pub fn http_get(node: &Node<'_>, server: Endpoint, out: &mut Vec<Draft>, cx: &mu
         sni_name: own.sni_name,
         pages: own.pages,
     };
-    finish(common, own.timing, own.connection, node, server, out, cx);
+    let draft = draft(common, &own.connection, node, server, cx);
+    out.extend(draft.map(|draft| draft.timed(own.timing).connected(own.connection)));
 }
 
 /// SSL_GET
@@ -168,9 +169,11 @@ pub fn ssl_get(node: &Node<'_>, server: Endpoint, out: &mut Vec<Draft>, cx: &mut
         sni_name: own.sni_name,
         pages: own.pages,
     };
-    finish(common, own.timing, own.connection, node, server, out, cx);
+    let draft = draft(common, &own.connection, node, server, cx);
+    out.extend(draft.map(|draft| draft.timed(own.timing).connected(own.connection)));
 }
 
+/// What HTTP_GET and SSL_GET have in common.
 struct Common {
     tls: bool,
     virtual_host: Set<Box<str>>,
@@ -182,29 +185,29 @@ struct Common {
     tls_compliant: bool,
 }
 
-fn finish(
+/// The check that a block describes; `None`, with a complaint, where it asks for nothing or reaches nobody.
+fn draft(
     common: Common,
-    timing: TimingSettings,
-    connection: ConnectionSettings,
+    connection: &ConnectionSettings,
     node: &Node<'_>,
     server: Endpoint,
-    out: &mut Vec<Draft>,
     cx: &mut Cx<'_>,
-) {
+) -> Option<Draft> {
     let mut pages = common.pages;
     if pages.is_empty() {
         // A url without a path has been complained about.
         let tried = node.body.iter().flatten().any(|line| line.keyword.text == "url" && line.body.is_some());
         let class = if tried { Class::Note } else { cx.class_without(&["url"], ends(node)) };
-        return cx.left_out(
+        cx.left_out(
             class,
             ends(node),
             "the check has no url with a path; it is left out",
             "write `url {`, with a line `path /` in it",
         );
+        return None;
     }
-    if !reachable(&connection, server, ends(node), cx) {
-        return;
+    if !reachable(connection, server, ends(node), cx) {
+        return None;
     }
     let host = common.virtual_host.value();
     for page in &mut pages {
@@ -215,8 +218,7 @@ fn finish(
     let server_name = if common.sni.unwrap_or(named.is_some()) { Some(named.unwrap_or_default()) } else { None };
     let (tls, protocol, fast_recovery) = (common.tls, common.protocol, common.fast_recovery);
     let kind = CheckerKind::Http(Http { tls, protocol, server_name, fast_recovery, pages });
-    let draft = Draft::new(kind, node.span).timed(timing).connected(connection);
-    out.push(Draft { pause: Some(Interval::from_secs(3)), ..draft });
+    Some(Draft { pause: Some(Interval::from_secs(3)), ..Draft::new(kind, node.span) })
 }
 
 fn sni_name(field: &mut Set<Box<str>>, node: &Node<'_>, cx: &mut Cx<'_>) {
