@@ -91,6 +91,20 @@ fn a_vmac_is_made_carries_the_addresses_and_goes() {
             .await;
         running.until(|r| matches!(r, FromKernel::Applied { outcome: Outcome::Complete, .. })).await;
         assert_eq!(addresses(&pair.here, "vrrp.51").len(), 1);
+        // How it came into being is no news on top of that: whatever is told of it from there on is as it is.
+        let marker = v4("192.0.2.77", 32).address;
+        wire::add_address(&pair.here, "eth0", marker, 32).unwrap();
+        let told_of_marker = |report: &FromKernel| matches!(report, FromKernel::Link(LinkFact::Address { address, .. }) if address.address == marker);
+        let begun = running.log.len();
+        running.until(told_of_marker).await;
+        let made = running.log[..begun].iter().rposition(|r| matches!(r, FromKernel::Link(LinkFact::Dump(_)))).unwrap();
+        let states = running.log[made..].iter().filter_map(|r| match r {
+            FromKernel::Link(LinkFact::Changed(link)) if link.name.as_str() == "vrrp.51" => {
+                Some(link.up && link.running)
+            }
+            _ => None,
+        });
+        assert!(states.into_iter().all(|up| up), "{:#?}", &running.log[made..]);
         // A reload that wants the second only: the first goes, and what was set for it on the parent.
         let six = Claim { addresses: vec![v4("2001:db8::1", 64)], ..Claim::default() };
         let links = running.configure(spec(vec![on_vmac(Family::V6, six)]), vec![(InstanceId(1), InstanceId(0))]).await;

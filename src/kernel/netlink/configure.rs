@@ -13,7 +13,6 @@ use crate::kernel::firewall::{Place, Screen};
 use crate::kernel::reconcile::Key;
 use crate::kernel::sysctl;
 use crate::spec::{Claim, IfName, InstanceId, Spec, VirtualLink};
-use crate::vrrp::io::LinkFact;
 use crate::wire::{Family, Priority};
 use netlink_packet_route::RouteNetlinkMessage as Message;
 use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressHeaderFlags};
@@ -105,8 +104,10 @@ impl Thread {
         }
         self.sweep.forget();
         if any_made {
-            // The picture was renewed, so the events that would tell of the new interfaces are no news.
-            self.report(FromKernel::Link(LinkFact::Dump(self.links.all())));
+            // How they came into being, and went before, still waits to be heard: on top of a picture that is newer it would take
+            // instances through states that are over.
+            self.look_again();
+            self.sweep_all(false);
             self.screen();
         }
     }

@@ -124,6 +124,15 @@ impl Thread {
 
     /// Everything is read again from a dump: events were lost, and with them every certainty.
     pub(super) fn start_over(&mut self) {
+        if self.look_again() {
+            self.remake_links();
+            self.refresh_all();
+        }
+    }
+
+    /// Reads everything again, for the engine as well; what had been told of it before is forgotten. False, with a word, if that is
+    /// not possible.
+    pub(super) fn look_again(&mut self) -> bool {
         // What is queued is older than the dump that follows.
         self.watch.forget();
         match dump_links(&mut self.channel) {
@@ -131,7 +140,10 @@ impl Thread {
                 self.links.renew(links);
                 self.sweep.forget();
             }
-            Err(e) => return self.trouble(None, format!("the interfaces cannot be read: {e}")),
+            Err(e) => {
+                self.trouble(None, format!("the interfaces cannot be read: {e}"));
+                return false;
+            }
         }
         self.report(FromKernel::Link(LinkFact::Dump(self.links.all())));
         let lost: Vec<Key> = self
@@ -144,9 +156,8 @@ impl Thread {
         for key in lost {
             self.lost(&key);
         }
-        self.remake_links();
-        self.refresh_all();
         self.doubtful = true;
+        true
     }
 
     /// Compares tracked routes and rules with what is there: some go without a word (IPv4 routes of an interface that
@@ -269,14 +280,22 @@ impl Thread {
 
     /// Asks the kernel: the event that says so may still be on its way.
     fn is_up(&mut self, index: u32) -> bool {
+        self.flags(index).is_some_and(|flags| flags.contains(link::LinkFlags::Up))
+    }
+
+    /// Is there such an interface now, whatever has been heard of it?
+    pub(super) fn is_known(&mut self, index: u32) -> bool {
+        self.flags(index).is_some()
+    }
+
+    fn flags(&mut self, index: u32) -> Option<link::LinkFlags> {
         let mut wanted = LinkMessage::default();
         wanted.header.index = index;
-        match self.channel.get(Message::GetLink(wanted)) {
-            Ok(found) => found.iter().any(
-                |message| matches!(message, Message::NewLink(link) if link.header.flags.contains(link::LinkFlags::Up)),
-            ),
-            Err(_) => false,
-        }
+        let found = self.channel.get(Message::GetLink(wanted)).ok()?;
+        found.into_iter().find_map(|message| match message {
+            Message::NewLink(link) => Some(link.header.flags),
+            _ => None,
+        })
     }
 }
 

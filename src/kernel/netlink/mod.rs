@@ -14,6 +14,7 @@ mod linkbeat;
 mod links;
 mod repeats;
 mod resolve;
+mod retries;
 pub mod route;
 pub mod rule;
 mod sweep;

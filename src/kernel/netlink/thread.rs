@@ -18,6 +18,7 @@ use super::linkbeat::Linkbeat;
 use super::links::Links;
 use super::repeats::Repeats;
 use super::resolve::{self, Names, Resolved};
+use super::retries::Retries;
 use super::route;
 use super::sweep::Sweep;
 use super::watch::{Heard, Watch};
@@ -41,9 +42,6 @@ use tokio::sync::mpsc;
 const BATCH_TIME: Duration = Duration::from_millis(4);
 const SMALLEST_BATCH: usize = 8;
 const FIRST_BATCH: usize = 64;
-/// A claim that could not be carried out is tried again after this, and then after twice as long each time.
-const RETRY: Duration = Duration::from_secs(1);
-const LONGEST_RETRY: Duration = Duration::from_secs(30);
 /// After a fight for an item it is left alone this long.
 const TRUCE: Duration = Duration::from_secs(1);
 /// What happens again and again is said this often.
@@ -84,8 +82,7 @@ pub(super) struct Thread {
     /// What has been said under the numbers of a Spec that the engine does not know yet; `None`: it knows the present one.
     held: Option<Vec<FromKernel>>,
     batch: usize,
-    /// When to try an owner again, and how long to wait after that.
-    retries: BTreeMap<Owner, (Instant, Duration)>,
+    pub(super) retries: Retries,
     /// Routes or rules may have gone without a word; when to look.
     pub(super) doubtful: bool,
     /// Told what to own since they were looked at last.
@@ -144,7 +141,7 @@ impl Thread {
             reports,
             held: None,
             batch: FIRST_BATCH,
-            retries: BTreeMap::new(),
+            retries: Retries::default(),
             doubtful: false,
             told: BTreeSet::new(),
             screen_due: false,
@@ -186,7 +183,7 @@ impl Thread {
                 self.repeat();
                 continue;
             }
-            let wake = self.retries.values().map(|(at, _)| *at).min();
+            let wake = self.retries.next();
             let others = [self.linkbeat.due(), self.sweep.due(), self.rescreen];
             let wake = wake.into_iter().chain(others.into_iter().flatten()).min();
             let wake = wake.map_or_else(|| tokio::time::Instant::now() + Duration::from_secs(3600), Into::into);
@@ -243,14 +240,14 @@ impl Thread {
                 if let Some(old) = self.owned.insert(instance, claim) {
                     self.leave(instance, &old);
                 }
-                self.retries.remove(&Some(instance));
+                self.retries.over(Some(instance));
                 self.told.insert(instance);
             }
             ToKernel::Disown(instance) => {
                 if let Some(old) = self.owned.remove(&instance) {
                     self.leave(instance, &old);
                 }
-                self.retries.remove(&Some(instance));
+                self.retries.over(Some(instance));
                 self.claims.clear(Some(instance));
             }
             ToKernel::Announce(announce) => self.announce(&announce),
@@ -346,7 +343,7 @@ impl Thread {
                     self.report(FromKernel::Applied { instance, outcome: Outcome::Ready { addresses, announced } });
                 }
                 Progress::Complete(owner) => {
-                    self.retries.remove(&owner);
+                    self.retries.over(owner);
                     if let Some(instance) = owner {
                         self.report(FromKernel::Applied { instance, outcome: Outcome::Complete });
                     }
@@ -358,13 +355,7 @@ impl Thread {
 
     /// Tells a failure, once for each new reason, and sets a time to try again.
     pub(super) fn fail(&mut self, owner: Owner, reason: String) {
-        let now = Instant::now();
-        let wait = match self.retries.get(&owner) {
-            Some((at, wait)) if *at > now => *wait,
-            Some((_, wait)) => (*wait * 2).min(LONGEST_RETRY),
-            None => RETRY,
-        };
-        self.retries.insert(owner, (now + wait, wait));
+        self.retries.failed(owner, Instant::now());
         if self.claims.failed(owner, reason.clone()) {
             match owner {
                 Some(instance) => {
@@ -377,20 +368,13 @@ impl Thread {
 
     fn due(&mut self) {
         let now = Instant::now();
-        let due: Vec<Owner> = self.retries.iter().filter(|(_, (at, _))| *at <= now).map(|(owner, _)| *owner).collect();
-        for owner in due {
+        for owner in self.retries.due(now) {
             if self.claims.is_whole(owner) {
-                self.retries.remove(&owner);
+                self.retries.over(owner);
             } else {
                 self.refresh(owner);
                 self.claims.requeue(owner);
-                // Whatever comes of it sets the next time; nothing at all does too.
-                if let Some((at, wait)) = self.retries.get_mut(&owner)
-                    && *at <= now
-                {
-                    *wait = (*wait * 2).min(LONGEST_RETRY);
-                    *at = now + *wait;
-                }
+                self.retries.tried(owner, now);
             }
         }
         if self.linkbeat.due().is_some_and(|due| due <= now) {
@@ -485,6 +469,12 @@ impl Thread {
                         ready.entry(owner).or_default().extend(position);
                     }
                 }
+                (Step::Add { key: key @ Key::Address(address), .. }, Err(e))
+                    if is_gone(&e) && !self.is_known(address.index) =>
+                {
+                    // The news of its end is on the way, and says what is lacking.
+                    self.claims.set_state(&key, State::Absent);
+                }
                 (Step::Add { key, .. }, Err(e)) => {
                     for (owner, _) in self.claims.set_state(&key, State::Absent) {
                         failures.entry(owner).or_insert_with(|| format!("{}: {e}", describe(&item)));
@@ -535,7 +525,7 @@ impl Thread {
     /// An item went without our doing.
     pub(super) fn lost(&mut self, key: &Key) {
         if let Some(owner) = self.claims.lost(key, Instant::now()) {
-            self.retries.entry(owner).or_insert((Instant::now() + TRUCE, TRUCE));
+            self.retries.not_before(owner, Instant::now(), TRUCE);
             self.fail(owner, "another program keeps removing what is claimed".to_owned());
         }
     }
