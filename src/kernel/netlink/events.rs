@@ -99,7 +99,10 @@ impl Thread {
             }
             Message::NewAddress(address) => self.address_event(&address),
             Message::DelAddress(address) => self.address_gone(&address),
-            Message::NewRoute(route) => self.route_appeared(&route),
+            Message::NewRoute(route) => {
+                self.retries.hurry(Instant::now());
+                self.route_appeared(&route);
+            }
             Message::NewRule(rule) => self.rule_appeared(&rule),
             Message::DelRoute(route) => self.gone(&Key::of_route(&route)),
             Message::DelRule(rule) => self.gone(&Key::of_rule(&rule)),
@@ -254,7 +257,11 @@ impl Thread {
                     );
                 }
             }
-            None => self.appeared(&wanted),
+            None => {
+                // A route that leads through its network, a source: what somebody owns may have waited for it.
+                self.retries.hurry(Instant::now());
+                self.appeared(&wanted);
+            }
             Some(_) => {}
         }
     }

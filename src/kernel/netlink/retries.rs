@@ -47,6 +47,15 @@ impl Retries {
             self.failed(owner, now);
         }
     }
+
+    /// Something has come that may have been what was lacking: nobody waits for longer than at the beginning. What comes in
+    /// thousands makes no more than one try of each in that time.
+    pub(super) fn hurry(&mut self, now: Instant) {
+        for (at, wait) in self.0.values_mut().filter(|(_, wait)| *wait > FIRST) {
+            *at = (*at).min(now + FIRST);
+            *wait = FIRST;
+        }
+    }
 }
 
 #[cfg(test)]
@@ -75,5 +84,24 @@ mod tests {
         assert_eq!(retries.next(), Some(now + 60 * SECOND), "nothing came of it");
         retries.over(None);
         assert_eq!(retries.next(), None);
+    }
+
+    #[test]
+    fn news_shorten_a_long_wait_and_do_not_put_it_off() {
+        let (mut retries, begun) = (Retries::default(), Instant::now());
+        let mut now = begun;
+        for _ in 0..6 {
+            retries.failed(None, now);
+            now = retries.next().unwrap();
+        }
+        retries.failed(None, now);
+        for millisecond in 0..900 {
+            retries.hurry(now + Duration::from_millis(millisecond));
+        }
+        assert_eq!(retries.next(), Some(now + SECOND), "half a minute otherwise, and never if each had put it off");
+        // And so it goes on from there.
+        now += SECOND;
+        retries.failed(None, now);
+        assert_eq!(retries.next(), Some(now + 2 * SECOND));
     }
 }
