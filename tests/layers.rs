@@ -46,6 +46,7 @@ const RULES: &[(&str, &[&str], &[&str])] = &[
             "bfd::io",
             "probe",
             "spec",
+            "agenda",
             "wire",
             "time",
             "config::text::source",

@@ -23,6 +23,7 @@ mod filter;
 pub mod firewall;
 mod guests;
 pub mod ipvs;
+mod limits;
 pub mod memory;
 pub mod namespace;
 pub mod netlink;

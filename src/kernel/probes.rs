@@ -6,6 +6,7 @@
 //! server's, so its dialogue begins only then, and a probe that waits longer than it could ever take is not made.
 
 use super::connect;
+use super::limits::{Late, Limits};
 use super::ping::{Echo, Pings};
 use super::{clock, connect::heard};
 use crate::balance::io::{Attempt, Finding};
@@ -24,7 +25,6 @@ use tokio::io::Interest;
 use tokio::net::{TcpStream, UdpSocket};
 use tokio::sync::Semaphore;
 use tokio::task::{coop::consume_budget, yield_now};
-use tokio::time::{Instant, timeout_at};
 
 /// Most probes at once. Each has a descriptor, up to 64 KiB of header and 256 KiB of a body that a pattern is sought in.
 /// A thousand servers that hang until their time-out must not hold up the checks of those that live.
@@ -43,6 +43,7 @@ thread_local! {
 pub struct Prober {
     slots: Semaphore,
     pings: Pings,
+    limits: Limits,
     random: &'static dyn SecureRandom,
 }
 
@@ -77,7 +78,12 @@ impl Prober {
     /// Makes at most `at_once` attempts at a time; the others wait in their order.
     pub fn new(at_once: usize) -> Prober {
         let random = rustls::crypto::ring::default_provider().secure_random;
-        Prober { slots: Semaphore::new(at_once.clamp(1, Semaphore::MAX_PERMITS)), pings: Pings::default(), random }
+        Prober {
+            slots: Semaphore::new(at_once.clamp(1, Semaphore::MAX_PERMITS)),
+            pings: Pings::default(),
+            limits: Limits::default(),
+            random,
+        }
     }
 
     /// Probes once. Dropping the future gives the probe up.
@@ -87,7 +93,7 @@ impl Prober {
         let slot = match self.slots.try_acquire() {
             Ok(slot) => Some(slot),
             Err(_) => {
-                let slot = timeout_at(at(began + plan.patience().whole), self.slots.acquire()).await;
+                let slot = self.limits.within(began + plan.patience().whole, self.slots.acquire()).await;
                 began = clock::now();
                 slot.ok().and_then(Result::ok)
             }
@@ -126,7 +132,7 @@ impl Prober {
                 Step::Connect { until } => {
                     // The old one is closed before the new one is made.
                     drop(std::mem::replace(&mut line, Line::Closed));
-                    let opened = Line::open(plan, echo.take(), until).await;
+                    let opened = Line::open(plan, echo.take(), &self.limits, until).await;
                     let now = clock::now();
                     let heard = match opened {
                         Ok(open) => {
@@ -139,10 +145,10 @@ impl Prober {
                     dialogue.next(now, heard, talk)
                 }
                 Step::Send { bytes, until } => {
-                    let heard = line.send(&bytes, until).await;
+                    let heard = line.send(&bytes, &self.limits, until).await;
                     dialogue.next(clock::now(), heard, talk)
                 }
-                Step::Listen { until } => line.listen(until, dialogue.as_mut(), talk).await,
+                Step::Listen { until } => line.listen(&self.limits, until, dialogue.as_mut(), talk).await,
             };
         }
     }
@@ -184,11 +190,6 @@ pub fn tls(files: Option<&TlsFiles>) -> Result<Client, Box<str>> {
     Client::new(Some(identity)).map_err(|why| format!("{certificate}, {key}: {why}").into())
 }
 
-/// That time on the clock of the runtime.
-fn at(time: Time) -> Instant {
-    clock::instant(time).into()
-}
-
 /// What a dialogue runs over.
 #[derive(Debug)]
 enum Line {
@@ -201,7 +202,7 @@ enum Line {
 }
 
 impl Line {
-    async fn open(plan: &Plan, echo: Option<Echo>, until: Time) -> Result<Line, Heard<'static>> {
+    async fn open(plan: &Plan, echo: Option<Echo>, limits: &Limits, until: Time) -> Result<Line, Heard<'static>> {
         match plan.transport() {
             Transport::Echo => echo.map(Line::Echo).ok_or(Heard::Failed(Failure::Local(libc::EBADF))),
             Transport::Datagram => {
@@ -217,10 +218,8 @@ impl Line {
                     return Ok(Line::Connected(socket));
                 }
                 let stream = TcpStream::from_std(socket.into()).map_err(connect::local)?;
-                match timeout_at(at(until), stream.writable()).await {
-                    Err(_) => return Err(Heard::TimedOut),
-                    Ok(Err(error)) => return Err(connect::local(error)),
-                    Ok(Ok(())) => {}
+                if let Some(heard) = waited(stream.writable(), limits, until).await {
+                    return Err(heard);
                 }
                 match stream.take_error() {
                     Ok(None) => Ok(Line::Stream(stream)),
@@ -257,7 +256,7 @@ impl Line {
         Ok(())
     }
 
-    async fn send(&mut self, bytes: &[u8], until: Time) -> Heard<'static> {
+    async fn send(&mut self, bytes: &[u8], limits: &Limits, until: Time) -> Heard<'static> {
         if let Err(heard) = self.register() {
             return heard;
         }
@@ -273,7 +272,7 @@ impl Line {
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                     Err(error) => return heard(&error),
                 }
-                if let Some(late) = waited(socket.writable(), until).await {
+                if let Some(late) = waited(socket.writable(), limits, until).await {
                     return late;
                 }
             },
@@ -283,7 +282,7 @@ impl Line {
                     match stream.try_write(rest) {
                         Ok(written) => rest = rest.get(written..).unwrap_or_default(),
                         Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                            if let Some(late) = waited(stream.writable(), until).await {
+                            if let Some(late) = waited(stream.writable(), limits, until).await {
                                 return late;
                             }
                         }
@@ -296,17 +295,23 @@ impl Line {
     }
 
     /// Waits for what comes next and tells the dialogue. What has come already counts, however late it is read.
-    async fn listen(&mut self, until: Time, dialogue: &mut dyn Dialogue, talk: &mut Transcript) -> Step {
+    async fn listen(
+        &mut self,
+        limits: &Limits,
+        until: Time,
+        dialogue: &mut dyn Dialogue,
+        talk: &mut Transcript,
+    ) -> Step {
         let mut tell = |heard: Heard<'_>| dialogue.next(clock::now(), heard, talk);
         if let Err(heard) = self.register() {
             return tell(heard);
         }
         match self {
             Line::Closed | Line::Connected(_) => tell(Heard::Failed(Failure::Reset)),
-            Line::Echo(echo) => match timeout_at(at(until), echo.reply()).await {
+            Line::Echo(echo) => match limits.within(until, echo.reply()).await {
                 Ok(Some(message)) => tell(Heard::Bytes(&message)),
                 Ok(None) => tell(Heard::Failed(Failure::Reset)),
-                Err(_) => tell(Heard::TimedOut),
+                Err(Late) => tell(Heard::TimedOut),
             },
             Line::Stream(stream) => loop {
                 // One that never stops talking shares the thread with others.
@@ -320,7 +325,7 @@ impl Line {
                 if let Some(step) = step {
                     return step;
                 }
-                if let Some(late) = waited(stream.readable(), until).await {
+                if let Some(late) = waited(stream.readable(), limits, until).await {
                     return tell(late);
                 }
             },
@@ -340,8 +345,8 @@ impl Line {
                 }
                 // An ICMP error makes a socket neither readable nor writable.
                 let news = Interest::READABLE | Interest::ERROR;
-                let ready = match timeout_at(at(until), socket.ready(news)).await {
-                    Err(_) => return tell(Heard::TimedOut),
+                let ready = match limits.within(until, socket.ready(news)).await {
+                    Err(Late) => return tell(Heard::TimedOut),
                     Ok(Err(error)) => return tell(connect::local(error)),
                     Ok(Ok(ready)) => ready,
                 };
@@ -363,10 +368,10 @@ impl Line {
 }
 
 /// What is heard instead of what was waited for.
-async fn waited(ready: impl Future<Output = io::Result<()>>, until: Time) -> Option<Heard<'static>> {
-    match timeout_at(at(until), ready).await {
+async fn waited(ready: impl Future<Output = io::Result<()>>, limits: &Limits, until: Time) -> Option<Heard<'static>> {
+    match limits.within(until, ready).await {
         Ok(Ok(())) => None,
         Ok(Err(error)) => Some(connect::local(error)),
-        Err(_) => Some(Heard::TimedOut),
+        Err(Late) => Some(Heard::TimedOut),
     }
 }
