@@ -28,7 +28,7 @@ pub use handover::Handover;
 use crate::agenda::{Agenda, Slot};
 use crate::spec::balance::{Checker, CheckerKind, LvsSpec};
 use crate::time::{Interval, Time};
-use check::{Check, Place, chance};
+use check::{Check, Place, chance, together};
 use io::{
     Action, Activity, Attempt, Beginning, Event, Finding, Input, Outcome, Picture, ServiceInfo, ServiceKey, Symptom,
     Sync, TrackValue, Tracker, Verdict, Version, Weighing, Why,
@@ -63,6 +63,7 @@ pub struct Balancer {
     told: BTreeMap<Tracker, Vec<Place>>,
     marks: MarkBook,
     agenda: Agenda,
+    slack: Interval,
     /// Services whose pictures may have changed.
     dirty: BTreeSet<u32>,
     events: Vec<Event>,
@@ -123,6 +124,7 @@ impl Balancer {
             told: BTreeMap::new(),
             marks: MarkBook::default(),
             agenda: Agenda::default(),
+            slack: Interval::ZERO,
             dirty: BTreeSet::new(),
             events: Vec::new(),
             out: VecDeque::new(),
@@ -198,6 +200,12 @@ impl Balancer {
         self.agenda.next().map(|(at, _)| at)
     }
 
+    /// When whoever has a real clock is to come back: not before [`Balancer::deadline`] and at most a fiftieth of the shortest
+    /// pause later, 20 ms at most, so that what is due at almost the same time begins together.
+    pub fn wake(&self) -> Option<Time> {
+        self.deadline().map(|at| together(at, self.slack))
+    }
+
     /// What the balancer is told to be at present.
     pub fn spec(&self) -> &Arc<LvsSpec> {
         &self.spec
@@ -263,7 +271,7 @@ impl Balancer {
         let Some(check) = self.checks.get_mut(slot as usize) else { return };
         let finding = understood(&check.checker.kind, finding);
         let (page, before) = (check.machine.page, check.machine);
-        let verdict = check.end(&finding, now);
+        let verdict = check.end(&finding, now, self.slack);
         let (due, up) = (check.due, check.machine.up);
         let places = check.places.clone();
         self.agenda.set(slot, due);

@@ -7,7 +7,7 @@
 //! What comes new: a server is in at once unless it is alpha, and its retries count from the first (keepalived lets one
 //! failure be enough only at start). A check that others have made already is not made again: its state is known.
 
-use super::check::{Check, Found, Machine, Made, Place, Running};
+use super::check::{Check, Found, Machine, Made, Place, Running, slack};
 use super::io::{
     Action, Activity, CheckId, CheckInfo, Count, Event, ServiceInfo, ServiceKey, TrackValue, Tracker, Weighing, Why,
 };
@@ -207,6 +207,7 @@ impl Balancer {
     /// Becomes what `spec` says, with what is known from before.
     pub(super) fn take_over(&mut self, spec: Arc<LvsSpec>, past: &mut Past, how: Begin) {
         let old = std::mem::replace(&mut self.spec, spec.clone());
+        self.slack = slack(&spec);
         let no_table = if how == Begin::Inherit { None } else { self.no_table };
         let mut builder = Builder::new(how, no_table);
         self.told.clear();

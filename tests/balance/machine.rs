@@ -1,8 +1,10 @@
 //! When checks are made.
 
 use crate::harness::*;
-use vipd::balance::io::{Finding, Input, Symptom};
-use vipd::time::Time;
+use std::collections::{BTreeMap, VecDeque};
+use vipd::balance::Balancer;
+use vipd::balance::io::{Action, Beginning, Finding, Input, Symptom};
+use vipd::time::{Interval, Time};
 
 fn times(bench: &Bench) -> Vec<u64> {
     let start = Time::from_micros(1_000_000_000);
@@ -35,6 +37,64 @@ fn pauses_begin_when_an_attempt_ends_and_those_of_programs_when_it_was_due() {
         bench.tell(Input::Probed { attempt, finding: Finding::Good });
         bench.run(5_000);
         assert_eq!(times(&bench), [1_000, second], "{inside}");
+    }
+}
+
+/// Checks that are due at almost the same time begin together, where the clock is a real one.
+#[test]
+fn no_check_begins_later_than_its_bound_and_none_falls_behind_with_the_rounds() {
+    const ROUNDS: u64 = 200;
+    // The pause, the bound, and how long an attempt takes, in microseconds.
+    for (pause, bound, took) in [
+        (1_000_000, 20_000, 0),
+        (1_000_000, 20_000, 700),
+        (1_000_000, 20_000, 19_999),
+        (1_000_000, 20_000, 333_333),
+        (100_000, 2_000, 350),
+        (7_000_000, 20_000, 41),
+    ] {
+        let what = format!("a pause of {pause} and attempts of {took} µs");
+        let pace = format!("{}.{:06}", pause / 1_000_000, pause % 1_000_000);
+        let servers: String = (2..12).map(|last| server(last, TCP)).collect();
+        let text = service(&format!("warmup 5\n delay_loop {pace}\n delay_before_retry {pace}\n {servers}"));
+        let (bound, took) = (Interval::from_micros(bound), Interval::from_micros(took));
+        let mut now = Time::from_micros(1_000_000_000);
+        let mut balancer = Balancer::begin(spec(&text), Beginning::default(), 7, now);
+        let mut begun: BTreeMap<_, Vec<Time>> = BTreeMap::new();
+        let (mut due, mut under_way) = (BTreeMap::new(), VecDeque::new());
+        while begun.len() < 10 || begun.values().any(|times| times.len() as u64 <= ROUNDS) {
+            let dues = balancer.snapshot(now).services.into_iter().flat_map(|service| service.servers);
+            due.extend(dues.filter_map(|server| Some((server.info.endpoint, server.checks[0].due?))));
+            let wake = balancer.wake().unwrap_or(Time::NEVER);
+            match under_way.front() {
+                Some(&(at, attempt)) if at <= wake => {
+                    (now, _) = under_way.pop_front().unwrap();
+                    balancer.handle(Input::Probed { attempt, finding: Finding::Good }, now);
+                }
+                _ => {
+                    now = wake;
+                    balancer.handle(Input::Tick, now);
+                }
+            }
+            while let Some(action) = balancer.poll() {
+                let Action::Probe { attempt, probe, .. } = action else { continue };
+                let server = probe.checker.connection.as_ref().unwrap().to;
+                assert!(
+                    now >= due[&server] && now <= due[&server] + bound,
+                    "{what}: {server} of {:?} at {now:?}",
+                    due[&server]
+                );
+                begun.entry(server).or_default().push(now);
+                under_way.push_back((now + took, attempt));
+            }
+        }
+        for (server, times) in begun {
+            let round = Interval::from_micros(pause) + took;
+            for (rounds, at) in (0..).zip(&times) {
+                let planned = times[0] + round.times(rounds);
+                assert!(*at + bound >= planned && *at <= planned + bound, "{what}: {server}, round {rounds}");
+            }
+        }
     }
 }
 

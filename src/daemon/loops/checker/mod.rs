@@ -21,8 +21,7 @@ use crate::kernel::threads;
 use crate::kernel::{clock, privilege};
 use crate::observe::balance::view;
 use crate::spec::Spec;
-use crate::spec::balance::LvsSpec;
-use crate::time::{Interval, Time};
+use crate::time::Time;
 use crate::vrrp::io::{Link, LinkFact};
 use probing::Probing;
 use std::net::IpAddr;
@@ -44,8 +43,6 @@ const FILES_PATIENCE: Duration = Duration::from_secs(1);
 /// How long the beginning waits for the kernel's table, to be there and then to be made. No check is due before.
 const TABLE_PATIENCE: Duration = Duration::from_secs(1);
 
-/// The most that [`slack`] may be.
-const SLACK_MOST: Interval = Interval::from_millis(20);
 /// Answers that are worked off before anything else has its turn.
 const AT_ONCE: usize = 64;
 
@@ -216,21 +213,6 @@ fn run(runtime: &LocalRuntime, setup: Setup, inbox: mpsc::UnboundedReceiver<ToCh
     tracing::error!(target: "checker", "The checker thread has ended: servers are no longer checked");
 }
 
-/// How much later than it is due a check may begin: what falls due within that is begun together, so a thousand checks a
-/// second wake the thread some fifty times. A fiftieth of the shortest pause of the configuration, 20 ms at most.
-fn slack(spec: &LvsSpec) -> Interval {
-    let checkers = spec.services.iter().flat_map(|service| &service.servers).flat_map(|server| &server.checkers);
-    let pauses = checkers.filter_map(|checker| checker.timing).map(|own| own.delay_loop.min(own.delay_before_retry));
-    let least = pauses.filter(|pause| !pause.is_zero()).min();
-    least.map_or(SLACK_MOST, |pause| Interval::from_micros(pause.as_micros() / 50).min(SLACK_MOST))
-}
-
-/// The next moment, of those that are `slack` apart, at which something that is due at `at` may be begun.
-fn together(at: Time, slack: Interval) -> Time {
-    let step = slack.as_micros().max(1);
-    Time::from_micros(at.as_micros().div_ceil(step).saturating_mul(step))
-}
-
 /// That time on the clock of the runtime.
 fn instant(at: Time) -> Instant {
     clock::instant(at).into()
@@ -242,7 +224,6 @@ fn instant(at: Time) -> Instant {
 /// No thread to be had for the kernel's table.
 async fn live(setup: &mut Setup, inbox: &mut mpsc::UnboundedReceiver<ToChecker>, turn: &Turn) -> std::io::Result<()> {
     let spec = setup.spec.balance.clone();
-    let mut slack = slack(&spec);
     let (answer, mut answers) = mpsc::unbounded_channel();
     let table = Table::new(&spec, setup.record.clone(), turn, answer.clone(), setup.services.clone())?;
     // What the checks need is made ready while the kernel's table is opened.
@@ -270,8 +251,8 @@ async fn live(setup: &mut Setup, inbox: &mut mpsc::UnboundedReceiver<ToChecker>,
     checker.begin().await;
     loop {
         let due = async {
-            match checker.balancer.deadline() {
-                Some(at) => sleep_until(instant(together(at, slack))).await,
+            match checker.balancer.wake() {
+                Some(at) => sleep_until(instant(at)).await,
                 None => std::future::pending().await,
             }
         };
@@ -283,7 +264,6 @@ async fn live(setup: &mut Setup, inbox: &mut mpsc::UnboundedReceiver<ToChecker>,
                     for (tracker, value) in trackers {
                         remember(&mut setup.world, &Input::Tracked { tracker, value });
                     }
-                    slack = self::slack(&spec.balance);
                     checker.probing.reconfigure(&spec.balance);
                     checker.balancer.reload(spec.balance.clone(), setup.world.trackers.clone(), clock::now());
                 }
