@@ -313,12 +313,12 @@ impl Engine {
 
     /// The next thing to do; to be called until `None`. The order is the order that the world must see.
     pub fn poll(&mut self) -> Option<Action> {
-        let next = self.out.pop_front();
-        if next.is_none() && self.out.capacity() > QUEUE_KEPT {
+        if self.out.is_empty() && self.out.capacity() > QUEUE_KEPT {
             // Thousands changed their state together, which they will not do again soon.
             self.out.shrink_to(QUEUE_KEPT);
         }
-        next
+        // Nothing after this: an action that is looked at here is copied here.
+        self.out.pop_front()
     }
 
     /// When to come back: [`Engine::deadline`] without the why, which a loop need not know. Never, if only news can change
