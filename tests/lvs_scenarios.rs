@@ -190,8 +190,10 @@ impl World<'_> {
                 let (lvs, spec, mistakes) = self.load(which);
                 (self.spec, self.mistakes) = (spec, mistakes);
                 let addresses = self.here.iter().map(|address| (1, *address)).collect();
-                let masters = if self.scenario.options.contains("vrrp") { vec!["VI_1".into()] } else { Vec::new() };
-                let world = Beginning { addresses, trackers: self.trackers(&lvs), masters, no_table: None };
+                let masters =
+                    if self.scenario.options.contains("vrrp") { ["VI_1".into()].into() } else { BTreeSet::new() };
+                let trackers = self.trackers(&lvs).into_iter().collect();
+                let world = Beginning { addresses, trackers, masters, no_table: None };
                 self.beginning = true;
                 self.balancer = Some(Balancer::begin(lvs, world, 7, self.now));
                 self.drain();
@@ -215,8 +217,10 @@ impl World<'_> {
                 let left = self.balancer.take().unwrap().hand_over();
                 let (lvs, now) = (self.spec.balance.clone(), self.now);
                 let addresses = self.here.iter().map(|address| (1, *address)).collect();
-                let masters = if self.scenario.options.contains("vrrp") { vec!["VI_1".into()] } else { Vec::new() };
-                let world = Beginning { addresses, trackers: self.trackers(&lvs), masters, no_table: None };
+                let masters =
+                    if self.scenario.options.contains("vrrp") { ["VI_1".into()].into() } else { BTreeSet::new() };
+                let trackers = self.trackers(&lvs).into_iter().collect();
+                let world = Beginning { addresses, trackers, masters, no_table: None };
                 self.beginning = true;
                 self.balancer = Some(Balancer::inherit(lvs, world, &left, 7, now));
                 self.drain();

@@ -135,7 +135,7 @@ impl Balancer {
     ///
     /// What goes is told first; behind [`Event::Reloaded`] everything belongs to the new configuration. Wishes come before
     /// events, new pictures before services that go.
-    pub fn reload(&mut self, spec: Arc<LvsSpec>, trackers: Vec<(Tracker, TrackValue)>, now: Time) {
+    pub fn reload(&mut self, spec: Arc<LvsSpec>, trackers: impl IntoIterator<Item = (Tracker, TrackValue)>, now: Time) {
         self.now = self.now.max(now);
         if self.stopped {
             return;

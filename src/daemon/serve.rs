@@ -278,7 +278,7 @@ impl Engines {
                 services: checker_told,
                 programs: programs.clone(),
                 world: balance::Beginning {
-                    trackers: trackers::of_files(&spec, &readings),
+                    trackers: trackers::of_files(&spec, &readings).into_iter().collect(),
                     masters: handover.iter().flat_map(|left| left.masters()).collect(),
                     ..Default::default()
                 },

@@ -353,7 +353,7 @@ fn file(value: i64) -> (Tracker, TrackValue) {
 #[test]
 fn a_file_weighs_or_is_a_fault() {
     let begin = |inside: &str, value: i64| {
-        let world = Beginning { trackers: vec![file(value)], ..Beginning::default() };
+        let world = Beginning { trackers: [file(value)].into(), ..Beginning::default() };
         let mut bench = Bench::of(spec(&file_check(inside)), world, |_| {});
         bench.said();
         bench

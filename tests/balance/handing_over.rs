@@ -22,7 +22,7 @@ fn text() -> String {
 
 fn old() -> Bench {
     let world =
-        Beginning { trackers: vec![(Tracker::File("t".into()), TrackValue::Number(3))], ..Beginning::default() };
+        Beginning { trackers: [(Tracker::File("t".into()), TrackValue::Number(3))].into(), ..Beginning::default() };
     let mut bench = Bench::of(spec(&text()), world, |bench| bench.exit = Some(7));
     bench.run(1_000);
     bench.bad.insert(4, Symptom::Status(503));

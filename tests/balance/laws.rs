@@ -170,7 +170,7 @@ fn play(first: u8, steps: &[Step]) -> Bench {
                 let snapshot = bench.balancer.snapshot(bench.now);
                 let mut servers = snapshot.services.iter().flat_map(|view| &view.servers);
                 let refused = servers.any(|server| server.refused.is_some());
-                let here = vec![(1, address("10.0.0.1"))];
+                let here = [(1, address("10.0.0.1"))].into();
                 bench.balancer =
                     Balancer::inherit(spec, Beginning { addresses: here, ..Beginning::default() }, &left, 3, bench.now);
                 bench.told();

@@ -19,10 +19,9 @@ use vipd::vrrp::snapshot::Snapshot;
 const CONF: &str = include_str!("dumps/servers.conf");
 
 fn bench(spec: &Spec) -> Bench {
-    let trackers = vec![
-        (Tracker::File("load".into()), TrackValue::Number(0)),
-        (Tracker::Bfd("peer".into()), TrackValue::Up(false)),
-    ];
+    let trackers =
+        [(Tracker::File("load".into()), TrackValue::Number(0)), (Tracker::Bfd("peer".into()), TrackValue::Up(false))]
+            .into();
     Bench::of(spec.balance.clone(), Beginning { trackers, ..Beginning::default() }, |_| {})
 }
 

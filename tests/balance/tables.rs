@@ -185,7 +185,7 @@ fn the_sync_daemon_follows_its_instance() {
     assert_eq!(bench.done()[0], "sync master true backup true");
     bench.reload(&text("eth0 id 5\n lvs_flush"));
     assert_eq!(bench.done(), [""; 0], "what is the same runs on");
-    let world = Beginning { masters: vec!["VI".into()], ..Beginning::default() };
+    let world = Beginning { masters: ["VI".into()].into(), ..Beginning::default() };
     let mut bench = Bench::of(spec(&text("eth0 inst VI")), world, |_| {});
     assert_eq!(bench.done()[0], "sync master true backup false");
     bench.tell(Input::Role { instance: "VI".into(), master: false });
@@ -204,7 +204,7 @@ fn the_sync_daemon_follows_its_instance() {
     let renamed = text("eth0 inst VI").replace("vrrp_instance VI ", "vrrp_instance VJ ").replace("inst VI", "inst VJ");
     let mut bench = Bench::of(
         spec(&text("eth0 inst VI")),
-        Beginning { masters: vec!["VI".into()], ..Beginning::default() },
+        Beginning { masters: ["VI".into()].into(), ..Beginning::default() },
         |_| {},
     );
     bench.done();

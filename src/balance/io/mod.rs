@@ -22,7 +22,7 @@ use crate::spec::balance::{
     SchedulerFlags, SyncDaemon, Timeouts,
 };
 use crate::wire::Family;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -97,10 +97,10 @@ pub const NO_NAMESPACE: i32 = 64;
 /// What the world is like when the balancer begins or goes over to another configuration.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct Beginning {
-    pub addresses: Vec<(u32, IpAddr)>,
-    pub trackers: Vec<(Tracker, TrackValue)>,
+    pub addresses: BTreeSet<(u32, IpAddr)>,
+    pub trackers: BTreeMap<Tracker, TrackValue>,
     /// Instances of VRRP that are master.
-    pub masters: Vec<Box<str>>,
+    pub masters: BTreeSet<Box<str>>,
     /// The kernel has no table of virtual servers, with the error number: no server counts until it takes one.
     pub no_table: Option<i32>,
 }

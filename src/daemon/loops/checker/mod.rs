@@ -312,27 +312,18 @@ async fn live(setup: &mut Setup, inbox: &mut mpsc::UnboundedReceiver<ToChecker>,
     }
 }
 
-/// Keeps what the balancer would have to be told if it began again.
+/// Keeps what the balancer would have to be told if it began again. None of thousands is compared with all others: they come
+/// together when this server takes over, and other threads need the processor then.
 fn remember(world: &mut Beginning, fact: &Input) {
     match fact {
         Input::Tracked { tracker, value } => {
-            world.trackers.retain(|(known, _)| known != tracker);
-            world.trackers.push((tracker.clone(), *value));
+            world.trackers.insert(tracker.clone(), *value);
         }
-        Input::Address { interface, address, here } => {
-            let at = (*interface, *address);
-            world.addresses.retain(|known| *known != at);
-            if *here {
-                world.addresses.push(at);
-            }
-        }
-        Input::Addresses(all) => world.addresses.clone_from(all),
-        Input::Role { instance, master } => {
-            world.masters.retain(|known| known != instance);
-            if *master {
-                world.masters.push(instance.clone());
-            }
-        }
+        Input::Address { interface, address, here: true } => drop(world.addresses.insert((*interface, *address))),
+        Input::Address { interface, address, here: false } => drop(world.addresses.remove(&(*interface, *address))),
+        Input::Addresses(all) => world.addresses = all.iter().copied().collect(),
+        Input::Role { instance, master: true } => drop(world.masters.insert(instance.clone())),
+        Input::Role { instance, master: false } => drop(world.masters.remove(instance)),
         Input::Roles(all) => {
             world.masters = all.iter().filter(|(_, master)| *master).map(|(name, _)| name.clone()).collect();
         }
