@@ -23,8 +23,8 @@
 //! kernel's time stamps. "Late" is counted from the deadline that the RFC gives the backup: the last advert heard plus the
 //! master down interval, or the skew time after priority 0. Figures are least, middle and greatest of all runs. The
 //! column "kernel" is what `ip -batch` takes to add as many addresses, alone on the machine, or a loop that does nothing but
-//! send an advert, or receive it (benches/takeover/bare.rs); "load" is the load average at
-//! that moment: above 1 other things were running, and the least figure is the one to look at.
+//! send an advert, or receive it (benches/takeover/bare.rs; for `cadence` beside as many processes and with the same priority);
+//! "load" is the load average at that moment: above 1 other things were running, and the least figure is the one to look at.
 
 #![allow(clippy::unwrap_used)]
 
@@ -266,8 +266,10 @@ fn kernel(row: &str) -> Vec<(&'static str, Vec<f64>)> {
     let parts: Vec<f64> = row.split(':').skip(1).filter_map(|part| part.parse().ok()).collect();
     match (row.split(':').next(), parts.as_slice()) {
         (Some("crash" | "graceful"), [instances, addresses, ..]) if instances * addresses >= 100.0 => {
-            let addresses = (instances * addresses) as usize;
-            vec![("all addresses", (0..3).map(|_| bare::addresses(addresses)).collect())]
+            let all = (instances * addresses) as usize;
+            let of = |count: usize| (0..3).map(|_| bare::addresses(count)).collect();
+            // Each costs more than the one before it, so half of them take less than half of the time.
+            vec![("middle address", of(all / 2)), ("all addresses", of(all))]
         }
         (Some("cpu"), [1.0, 1.0, interval]) => match bare::adverts(*interval) {
             Ok([sent, received]) => vec![
@@ -276,6 +278,10 @@ fn kernel(row: &str) -> Vec<(&'static str, Vec<f64>)> {
             ],
             Err(_) => Vec::new(),
         },
+        (Some("cadence"), [interval, hogs, more @ ..]) => {
+            let time = more.first().map_or(work::A_WHILE, |seconds| Duration::from_secs_f64(*seconds));
+            bare::cadence(*interval, *hogs as usize, time, more.get(1).map(|priority| *priority as u8))
+        }
         _ => Vec::new(),
     }
 }

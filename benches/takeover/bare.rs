@@ -1,12 +1,14 @@
 //! What the kernel takes by itself: the same work, done by a client that does nothing else.
 
 use crate::lan::{Lan, SERVERS, server};
+use crate::work::{self, Hogs};
 use std::fmt::Write as _;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddrV4};
 use std::process::Command;
 use std::time::{Duration, Instant};
-use vipd::kernel::namespace;
+use vipd::kernel::{namespace, privilege};
+use vipd::spec::ThreadSpec;
 use vipd::wire::PROTOCOL_VRRP;
 use vipd::wire::frames::{TTL, ipv4_header};
 
@@ -42,6 +44,24 @@ pub fn adverts(interval: f64) -> io::Result<[f64; 2]> {
         let received = receiving.join().map_err(|_| io::Error::from(io::ErrorKind::Other))??;
         Ok([sent, received])
     })
+}
+
+/// Gaps between the adverts of such a loop beside so many processes that count, by the names of [`work::cadence`]'s figures.
+pub fn cadence(interval: f64, hogs: usize, time: Duration, real_time: Option<u8>) -> Vec<(&'static str, Vec<f64>)> {
+    let mut lan = Lan::new(1);
+    let IpAddr::V4(source) = server(0) else { return Vec::new() };
+    let _beside = Hogs::begin(hogs);
+    let figures = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            namespace::inside(SERVERS[0], || {
+                privilege::thread(&ThreadSpec { rt_priority: real_time, ..ThreadSpec::default() });
+                send(source, Duration::from_secs_f64(interval), (time.as_secs_f64() / interval) as u32)
+            })
+        });
+        work::adverts(&mut lan, time).1
+    });
+    let gaps = figures.into_iter().filter(|figure| figure.what.starts_with("gap"));
+    gaps.map(|figure| (figure.what, figure.of)).collect()
 }
 
 fn socket() -> io::Result<socket2::Socket> {

@@ -8,7 +8,7 @@ use std::io::{Read, Write as _};
 use std::net::IpAddr;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use vipd::kernel::namespace;
@@ -199,19 +199,35 @@ pub fn cadence(interval: f64, hogs: usize, time: Duration, real_time: Option<u32
     let mut lan = Lan::new(1);
     let more = real_time.map(|priority| format!("  vrrp_rt_priority {priority}\n  vrrp_no_swap\n")).unwrap_or_default();
     lan.pair_with(program, Size(1, 1, interval), &more);
-    let count = || Command::new("sh").args(["-c", "while :; do :; done"]).spawn();
-    let mut beside: Vec<_> = (0..hogs).filter_map(|_| count().ok()).collect();
-    std::thread::sleep(Duration::from_millis(500));
+    let _beside = Hogs::begin(hogs);
     let (times, mut figures) = adverts(&mut lan, time);
     if let [first, .., last] = times.as_slice() {
         let drift = last - first - (times.len() - 1) as f64 * interval;
         figures.push(Figure::new("behind its schedule at the end, ms", vec![drift * 1e3]));
     }
-    for hog in &mut beside {
-        let _ = hog.kill();
-        let _ = hog.wait();
-    }
     figures
+}
+
+/// Processes that do nothing but count; gone when dropped.
+pub struct Hogs(Vec<Child>);
+
+impl Hogs {
+    /// They have begun when this comes back.
+    pub fn begin(many: usize) -> Hogs {
+        let count = || Command::new("sh").args(["-c", "while :; do :; done"]).spawn();
+        let hogs = Hogs((0..many).filter_map(|_| count().ok()).collect());
+        std::thread::sleep(Duration::from_millis(500));
+        hogs
+    }
+}
+
+impl Drop for Hogs {
+    fn drop(&mut self) {
+        for hog in &mut self.0 {
+            let _ = hog.kill();
+            let _ = hog.wait();
+        }
+    }
 }
 
 /// Between the adverts of the first virtual router.
@@ -220,7 +236,7 @@ fn gaps(lan: &mut Lan) -> Vec<Figure> {
 }
 
 /// When the master's adverts of the first virtual router came, in seconds of the wall clock, and what is between them.
-fn adverts(lan: &mut Lan, time: Duration) -> (Vec<f64>, Vec<Figure>) {
+pub fn adverts(lan: &mut Lan, time: Duration) -> (Vec<f64>, Vec<Figure>) {
     let begun = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
     let (mut times, mut false_ones) = (Vec::new(), 0.0);
     lan.watch(time, |sighting| {
@@ -277,33 +293,41 @@ pub fn heal(program: &Path) -> Vec<Figure> {
     vec![Figure::new("an address removed by another program is back, ms", back)]
 }
 
+/// As many spans without a reload stand between those with one.
 pub fn reload(size: Size, program: &Path) -> Vec<Figure> {
     const TIMES: usize = 6;
     let mut lan = Lan::new(1);
     lan.pair(program, size);
     let idle = memory(&lan, 0);
-    let (mut last, mut silence, mut false_ones) = (HashMap::new(), Vec::new(), 0.0);
+    let (mut last, mut false_ones) = (HashMap::new(), 0.0);
+    let (mut with, mut without) = (Vec::new(), Vec::new());
     for _ in 0..TIMES {
-        lan.signal(0, HUP);
-        let mut longest = 0.0_f64;
-        lan.watch(Duration::from_millis(1_500), |sighting| {
-            if let What::Advert { source, vrid, .. } = &sighting.what {
-                if *source == server(0) {
-                    let at = sighting.at.as_secs_f64();
-                    if let Some(before) = last.insert(*vrid, at) {
-                        longest = longest.max(at - before);
-                    }
-                } else {
-                    false_ones += 1.0;
-                }
+        // What the machine does to adverts by itself is in both.
+        for (signal, silence) in [(None, &mut without), (Some(HUP), &mut with)] {
+            if let Some(signal) = signal {
+                lan.signal(0, signal);
             }
-            false
-        });
-        silence.push(longest * 1e3);
+            let mut longest = 0.0_f64;
+            lan.watch(Duration::from_millis(1_500), |sighting| {
+                if let What::Advert { source, vrid, .. } = &sighting.what {
+                    if *source == server(0) {
+                        let at = sighting.at.as_secs_f64();
+                        if let Some(before) = last.insert(*vrid, at) {
+                            longest = longest.max(at - before);
+                        }
+                    } else {
+                        false_ones += 1.0;
+                    }
+                }
+                false
+            });
+            silence.push(longest * 1e3);
+        }
     }
     lan.watch(Duration::from_secs(2), |_| false);
     vec![
-        Figure::new("longest silence of a virtual router, ms", silence),
+        Figure::new("longest silence of a virtual router, ms", with),
+        Figure::new("the same without a reload, ms", without),
         Figure::new("adverts of the backup", vec![false_ones]),
         Figure::new("memory before (Pss), KiB", vec![idle]),
         Figure::new("memory after 6 reloads (Pss), KiB", vec![memory(&lan, 0)]),
