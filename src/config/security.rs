@@ -348,7 +348,7 @@ impl<'a> Guard<'a> {
             let found = match &self.script_user {
                 Some(line) => account(self.system, line, self.supplementary),
                 None => {
-                    let span = Span { file: crate::config::text::source::FileId(0), start: 0, end: 0 };
+                    let span = Span { file: crate::config::text::source::FileId::FIRST, start: 0, end: 0 };
                     let line = UserLine { user: "keepalived_script".into(), group: None, span };
                     match account(self.system, &line, self.supplementary) {
                         Ok(found) => Ok(found),

@@ -29,7 +29,7 @@ pub struct Draft {
     pub alpha: Set<bool>,
     pub log_all_failures: bool,
     /// What a MISC_CHECK runs.
-    pub command: Option<Command>,
+    pub command: Option<Box<Command>>,
     /// The end of the block.
     pub close: Option<Span>,
 }
@@ -198,9 +198,9 @@ pub(crate) fn ends(check: &Node<'_>) -> Ends {
 
 /// A link-local target needs `bind_if`: the same address may be behind every interface. False costs the checker.
 pub fn reachable(connection: &ConnectionSettings, server: Endpoint, (at, close): Ends, cx: &mut Cx<'_>) -> bool {
-    let to = connection.connect_ip.or(server.address);
+    let to = connection.unusual.connect_ip.or(server.address);
     let link_local = matches!(to, IpAddr::V6(v6) if v6.segments()[0] & 0xffc0 == 0xfe80);
-    if link_local && connection.interface.is_none() {
+    if link_local && connection.unusual.interface.is_none() {
         cx.block_error(
             at,
             close,
@@ -333,7 +333,7 @@ pub fn misc(node: &Node<'_>, _: Endpoint, out: &mut Vec<Draft>, cx: &mut Cx<'_>)
     // The command becomes a program to run when users and paths are looked at, in `resolve`.
     let kind = CheckerKind::Misc { run: None, timeout: timeout.unwrap_or_default(), dynamic: own.dynamic.is_some() };
     let draft = Draft::new(kind, node.span).timed(own.timing);
-    out.push(Draft { retry: 0, command: Some(command), close: node.close, ..draft });
+    out.push(Draft { retry: 0, command: Some(command.into()), close: node.close, ..draft });
 }
 
 /// FILE_CHECK

@@ -92,7 +92,10 @@ pub fn virtual_server(lvs: &mut Lvs, node: &Node<'_>, cx: &mut Cx<'_>) {
     let name = target.to_string();
     let mut service =
         Service { target: Some(target), family, at: Some(node.span), close: node.close, ..Service::default() };
-    read_block(&mut service, node.body.as_deref().unwrap_or_default(), cx);
+    let body = node.body.as_deref().unwrap_or_default();
+    // As many as there are at most: what a vector grows by would be most of a large configuration's memory.
+    service.servers.reserve_exact(body.iter().filter(|line| line.keyword.text == "real_server").count());
+    read_block(&mut service, body, cx);
     if cx.aborted {
         return;
     }

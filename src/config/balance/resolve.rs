@@ -567,12 +567,12 @@ fn timing(own: &TimingSettings, draft: &Draft, above: &Above) -> Timing {
 fn connection(own: &ConnectionSettings, above: &Above) -> Connection {
     let port = |set: &Set<u32>| set.as_ref().and_then(|port| u16::try_from(port.value).ok());
     Connection {
-        to: Endpoint { address: own.connect_ip.or(above.endpoint.address), port: port(&own.connect_port) },
-        from: own.bind_ip.value(),
-        from_port: port(&own.bind_port),
-        interface: own.interface.value(),
+        to: Endpoint { address: own.unusual.connect_ip.or(above.endpoint.address), port: port(&own.connect_port) },
+        from: own.unusual.bind_ip.value(),
+        from_port: port(&own.unusual.bind_port),
+        interface: own.unusual.interface.value(),
         timeout: own.timeout.or(above.defaults.connect_timeout),
-        mark: own.mark.or(0),
+        mark: own.unusual.mark.or(0),
     }
 }
 

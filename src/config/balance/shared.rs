@@ -12,6 +12,7 @@ use crate::spec::balance::{Endpoint, Forwarding, Method, TunnelChecksum, TunnelK
 use crate::time::Interval;
 use crate::wire::Family;
 use std::net::IpAddr;
+use std::ops::{Deref, DerefMut};
 
 /// Longest time where keepalived sets no limit of its own, microseconds.
 pub const UNLIMITED_US: u64 = 18_446_744_073_709_000_000;
@@ -68,13 +69,40 @@ impl TimingSettings {
 pub struct ConnectionSettings {
     /// The real server's address, which is probed without `connect_ip`.
     pub server: Option<IpAddr>,
-    pub connect_ip: Set<IpAddr>,
     pub connect_port: Set<u32>,
+    pub timeout: Set<Interval>,
+    pub unusual: Unusually,
+}
+
+/// What few checks say of their connection.
+#[derive(Clone, Debug)]
+pub struct Unusual {
+    pub connect_ip: Set<IpAddr>,
     pub bind_ip: Set<IpAddr>,
     pub bind_port: Set<u32>,
     pub interface: Set<IfName>,
-    pub timeout: Set<Interval>,
     pub mark: Set<u32>,
+}
+
+/// [`Unusual`], with room for it only where something of it is said: there may be thousands of checks.
+#[derive(Clone, Debug, Default)]
+pub struct Unusually(Option<Box<Unusual>>);
+
+static USUAL: Unusual =
+    Unusual { connect_ip: Set::NONE, bind_ip: Set::NONE, bind_port: Set::NONE, interface: Set::NONE, mark: Set::NONE };
+
+impl Deref for Unusually {
+    type Target = Unusual;
+
+    fn deref(&self) -> &Unusual {
+        self.0.as_deref().unwrap_or(&USUAL)
+    }
+}
+
+impl DerefMut for Unusually {
+    fn deref_mut(&mut self) -> &mut Unusual {
+        self.0.get_or_insert_with(|| USUAL.clone().into())
+    }
 }
 
 /// Defines the table of one checker: its own keywords and those that it shares with the others. `timed` has the keywords
@@ -131,17 +159,17 @@ macro_rules! checker {
                     default "kernel's choice";
                 /// Source port of the probe.
                 "bind_port" => connection: ConnectionSettings =
-                    within(|c: &mut ConnectionSettings| &mut c.bind_port, must(uint(1, 65535))), default "kernel's choice";
+                    within(|c: &mut ConnectionSettings| &mut c.unusual.bind_port, must(uint(1, 65535))), default "kernel's choice";
                 /// Interface that the probe goes through; needed for link-local addresses.
                 "bind_if" => connection: ConnectionSettings =
-                    within(|c: &mut ConnectionSettings| &mut c.interface, must(IFNAME));
+                    within(|c: &mut ConnectionSettings| &mut c.unusual.interface, must(IFNAME));
                 /// Seconds after which a connection that does not come about has failed.
                 "connect_timeout" => connection: ConnectionSettings =
                     within(|c: &mut ConnectionSettings| &mut c.timeout, must(timer(1, LONGEST_US))),
                     default "real_server's";
                 /// Mark that the probe's packets carry for the firewall.
                 "fwmark" => connection: ConnectionSettings =
-                    within(|c: &mut ConnectionSettings| &mut c.mark, must(uint(0, u32::MAX))), default "0";
+                    within(|c: &mut ConnectionSettings| &mut c.unusual.mark, must(uint(0, u32::MAX))), default "0";
             }
         }
     };
@@ -155,29 +183,30 @@ impl ConnectionSettings {
     }
     /// Whether the configuration says anything of it.
     pub fn says_anything(&self) -> bool {
-        let Self { server: _, connect_ip, connect_port, bind_ip, bind_port, interface, timeout, mark } = self;
-        connect_ip.is_some()
-            || connect_port.is_some()
-            || bind_ip.is_some()
-            || bind_port.is_some()
-            || interface.is_some()
-            || timeout.is_some()
-            || mark.is_some()
+        let Self { server: _, connect_port, timeout, unusual } = self;
+        connect_port.is_some() || timeout.is_some() || unusual.says_anything()
+    }
+}
+
+impl Unusual {
+    fn says_anything(&self) -> bool {
+        let Self { connect_ip, bind_ip, bind_port, interface, mark } = self;
+        connect_ip.is_some() || bind_ip.is_some() || bind_port.is_some() || interface.is_some() || mark.is_some()
     }
 }
 
 /// `connect_ip`: of the same family as `bindto`, if that came first.
 pub fn connect_ip(connection: &mut ConnectionSettings, node: &Node<'_>, cx: &mut Cx<'_>) {
-    let other = connection.bind_ip.value();
-    end(&mut connection.connect_ip, other, "bindto", node, cx);
+    let other = connection.unusual.bind_ip.value();
+    end(&mut connection.unusual.connect_ip, other, "bindto", node, cx);
 }
 /// `bindto`: of the same family as what is probed, as far as that has been said above.
 pub fn bind_to(connection: &mut ConnectionSettings, node: &Node<'_>, cx: &mut Cx<'_>) {
-    let (other, name) = match connection.connect_ip.as_ref() {
+    let (other, name) = match connection.unusual.connect_ip.as_ref() {
         Some(set) => (Some(set.value), "connect_ip"),
         None => (connection.server, "the real server"),
     };
-    end(&mut connection.bind_ip, other, name, node, cx);
+    end(&mut connection.unusual.bind_ip, other, name, node, cx);
 }
 fn end(field: &mut Set<IpAddr>, other: Option<IpAddr>, name: &str, node: &Node<'_>, cx: &mut Cx<'_>) {
     let Some(word) = node.args.first() else { return cx.abort(node, "an address") };

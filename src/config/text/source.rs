@@ -8,16 +8,33 @@
 //! [`bytes_of`] gives the byte back, so a Latin-1 password means what it means to keepalived.
 
 use std::borrow::Cow;
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 /// Which file of a [`Sources`].
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub struct FileId(pub u32);
+pub struct FileId(NonZeroU32);
 
 impl FileId {
     /// Not a file: the expanded text. [`Sources::resolve`] leads from there to a file.
-    pub const EXPANDED: FileId = FileId(u32::MAX);
+    pub const EXPANDED: FileId = FileId(NonZeroU32::MAX);
+    /// The file that the daemon was started with, unless a configuration has none.
+    pub const FIRST: FileId = FileId(NonZeroU32::MIN);
+
+    /// The file of this position among all. Counted from one inside, so that a setting that was not given is no larger than
+    /// one that was: a large configuration is read into little else.
+    pub const fn nth(position: usize) -> FileId {
+        match NonZeroU32::new((position as u32).saturating_add(1)) {
+            Some(number) => FileId(number),
+            None => FileId::EXPANDED,
+        }
+    }
+
+    /// Its position among all files.
+    pub const fn position(self) -> usize {
+        self.0.get() as usize - 1
+    }
 }
 
 /// Bytes `start..end` of one file.
@@ -64,11 +81,11 @@ impl Sources {
     pub fn add(&mut self, name: &str, text: impl Into<Arc<String>>, included_at: Option<Span>) -> FileId {
         self.files.push(Source { name: name.into(), text: text.into(), included_at });
         self.starts.push(OnceLock::new());
-        FileId(self.files.len() as u32 - 1)
+        FileId::nth(self.files.len() - 1)
     }
     /// A file that was added.
     pub fn get(&self, file: FileId) -> Option<&Source> {
-        self.files.get(file.0 as usize)
+        self.files.get(file.position())
     }
     /// The place in a file that a span means, and through which definitions and sequences it came there (innermost
     /// first).
@@ -96,7 +113,7 @@ impl Sources {
     }
     /// First byte of each line of a file; empty for a file that is not there.
     pub fn line_starts(&self, file: FileId) -> Arc<[u32]> {
-        let (Some(source), Some(cell)) = (self.get(file), self.starts.get(file.0 as usize)) else { return [].into() };
+        let (Some(source), Some(cell)) = (self.get(file), self.starts.get(file.position())) else { return [].into() };
         let find = || {
             let ends = source.text.match_indices('\n').map(|(at, _)| at as u32 + 1);
             std::iter::once(0).chain(ends).collect()
@@ -180,7 +197,9 @@ impl Origins {
         let first = self.runs.partition_point(|(at, _)| *at <= span.start).saturating_sub(1);
         let last = self.runs.partition_point(|(at, _)| *at < span.end).saturating_sub(1).max(first);
         let runs = self.runs.get(first..=last).unwrap_or(&[]);
-        let Some(&(at, place)) = runs.first() else { return (Span { file: FileId(0), start: 0, end: 0 }, Vec::new()) };
+        let Some(&(at, place)) = runs.first() else {
+            return (Span { file: FileId::FIRST, start: 0, end: 0 }, Vec::new());
+        };
         let mut found = place.span(span.start.saturating_sub(at), span.end.saturating_sub(at));
         if let (Some(&(last_at, last_place)), true) = (runs.last(), runs.len() > 1) {
             // Within one line of one file the underline may grow over what lies between.

@@ -90,7 +90,7 @@ impl Secrets {
     }
 
     fn ranges(&self, file: FileId) -> &[Range<u32>] {
-        if file == FileId::EXPANDED { &self.expanded } else { self.files.get(file.0 as usize).map_or(&[], |r| r) }
+        if file == FileId::EXPANDED { &self.expanded } else { self.files.get(file.position()).map_or(&[], |r| r) }
     }
 
     /// The secret parts of a file that have a byte in this range.
@@ -108,7 +108,7 @@ impl Secrets {
             if ranges.is_empty() {
                 continue;
             }
-            let (start, text) = match files.get(span.file.0 as usize) {
+            let (start, text) = match files.get(span.file.position()) {
                 _ if span.file == FileId::EXPANDED => {
                     let at = self.lines.partition_point(|(start, _)| *start <= span.start).checked_sub(1);
                     let Some((start, line)) = at.and_then(|at| self.lines.get(at)) else { continue };
@@ -156,7 +156,7 @@ impl Secrets {
     pub fn replaced(&self, file: u32, text: &str, with: impl Fn(&str) -> String) -> String {
         let mut out = String::with_capacity(text.len());
         let mut done = 0;
-        for range in self.ranges(FileId(file)) {
+        for range in self.ranges(FileId::nth(file as usize)) {
             let (Some(before), Some(secret)) = (text.get(done..range.start as usize), text.get(bytes(range))) else {
                 continue;
             };

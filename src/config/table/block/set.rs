@@ -16,6 +16,9 @@ pub struct Setting<T> {
 pub struct Set<T>(Option<Setting<T>>);
 
 impl<T> Set<T> {
+    /// Not given.
+    pub const NONE: Set<T> = Set(None);
+
     /// Given, with the place.
     pub const fn at(value: T, span: Span) -> Set<T> {
         Set(Some(Setting { value, span }))

@@ -91,7 +91,7 @@ impl Line {
             }
         }
         let last = || self.runs.last().map(|(run, place)| place.span(*run, *run));
-        found.or_else(last).unwrap_or(Span { file: FileId(0), start: 0, end: 0 })
+        found.or_else(last).unwrap_or(Span { file: FileId::FIRST, start: 0, end: 0 })
     }
     /// The way by which the byte at `at` came, as in [`Place::way`].
     pub fn way(&self, at: usize) -> u32 {

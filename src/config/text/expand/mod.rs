@@ -445,7 +445,7 @@ impl Reader<'_> {
 
 /// A line of a file without its comment and the blanks around, and where the comment begins: what the formatter sees.
 pub(crate) fn decommented(line: &str) -> (String, Option<usize>) {
-    let mut kept = Line::verbatim(line, FileId(0), 0);
+    let mut kept = Line::verbatim(line, FileId::FIRST, 0);
     decomment(&mut kept);
     let bytes = line.as_bytes();
     let (mut at, mut quoted) = (0, false);
