@@ -238,6 +238,30 @@ fn what_is_no_secret_is_shown() {
     assert!(said.contains("passive 77"), "{said}");
 }
 
+/// Only what stands in the file is hidden: no word of a sentence, no keyword, no name of a definition, though a comment or a secret
+/// holds the same word.
+#[test]
+fn the_words_of_a_sentence_are_no_secrets() {
+    let long = "auth_type PASS\n        auth_pass Zq7rWtPx9Kk";
+    for comment in ["the first 8 bytes", "same on all servers", "only its first bytes count", "old: `auth_pass` word"] {
+        let text = instance(&format!("{long} # {comment}"));
+        let said = one(&text);
+        assert!(said.contains("`auth_pass`: the word is too long; only its first 8 bytes count"), "{comment}: {said}");
+        assert!(said.contains("write a word of at most 8 bytes, the same one on all servers"), "{comment}: {said}");
+        assert!(!tells(&said, "Zq7rWtPx9Kk") && !said.contains(comment), "{comment}: {said}");
+    }
+    let said = one(&instance("auth_type PASS\n        auth_pass \"bytes only same\""));
+    assert!(said.contains("only its first 8 bytes count") && said.contains("the same one on all"), "{said}");
+    assert!(!said.contains("bytes only same"), "{said}");
+
+    // A name that nobody has given a value is what its author must be told.
+    let said = one(&instance("auth_type PASS\n        auth_pass ${AUTH_WORD}"));
+    assert!(said.contains("`${AUTH_WORD}` is not replaced") && said.contains("`$AUTH_WORD=VALUE`"), "{said}");
+    let lines = "auth_type PASS\n        auth_pass $interface\n    }\n    track_interface {\n        $interface\n    ";
+    let said = one(&instance(lines).replace("192.0.2.10/24", "$vip/24 dev $interface"));
+    assert!(said.contains("`$vip/24` is no address"), "{said}");
+}
+
 /// A new keyword that takes a secret must be known to the report.
 #[test]
 fn every_keyword_of_a_secret_is_known() {

@@ -5,6 +5,7 @@ use crate::config::table::block::nearest;
 use crate::config::table::keywords;
 use crate::config::text::expand::BUILTINS;
 use rustc_hash::FxHashMap;
+use std::ops::Range;
 
 /// The names of definitions that a secret uses: `$NAME`, `${NAME}`, and with other signs between the two.
 pub(super) fn names_in(text: &str, names: &mut Vec<Box<str>>) {
@@ -14,6 +15,25 @@ pub(super) fn names_in(text: &str, names: &mut Vec<Box<str>>) {
         // One that is broken off is no name, so that nobody knows it.
         names.extend(name.get(..length).map(Into::into));
     }
+}
+
+/// Where a text surely uses a definition: `${NAME}`, `${NAME` of `${NAME:-…}`, and `$NAME` of one that there is. `$NAME` alone may
+/// be a password with a `$` in it.
+pub(super) fn references(text: &str, defined: impl Fn(&str) -> bool) -> Vec<Range<usize>> {
+    let reference = |at: usize| {
+        let behind = text.get(at + 1..)?;
+        let (braced, name) = match behind.strip_prefix('{') {
+            Some(name) => (true, name),
+            None => (false, behind),
+        };
+        let end = name.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).unwrap_or(name.len());
+        let (name, rest) =
+            name.split_at_checked(end).filter(|(name, _)| name.starts_with(|c: char| !c.is_ascii_digit()))?;
+        let closed = usize::from(rest.starts_with('}'));
+        let sure = if braced { closed == 1 || rest.starts_with(":-") } else { defined(name) };
+        sure.then_some(at..at + 1 + usize::from(braced) * (1 + closed) + name.len())
+    };
+    text.match_indices('$').filter_map(|(at, _)| reference(at)).collect()
 }
 
 /// Words of a secret that are names of definitions, though no `$` stands right before them.
@@ -74,7 +94,7 @@ pub(super) fn all_definitions(text: &str) -> Ranges {
         let at = start;
         start += line.len();
         let first = line.split(|c| !is_name_char(c)).find(|word| !word.is_empty()).unwrap_or_default();
-        if keywords::all().iter().any(|keyword| keyword.keyword == first) {
+        if keywords::all().iter().any(|keyword| keyword.keyword == first) || is_address_in(line) {
             continue;
         }
         let from = match (line.find(['$', '~']), line.find('=')) {
@@ -239,7 +259,8 @@ pub(super) fn definition_in(line: &str) -> Option<usize> {
         // `$NAME`, and more in the same word: its `=` was lost.
         let word = rest.trim_start_matches('{').split_whitespace().next().unwrap_or_default();
         let more = word.trim_start_matches(is_name_char).trim_start_matches('}');
-        return (front.trim().is_empty() && more.contains(is_name_char)).then_some(front.len() + 1);
+        return (front.trim().is_empty() && more.contains(is_name_char) && !is_address_in(line))
+            .then_some(front.len() + 1);
     };
     let name = name.trim();
     if name.is_empty() {
@@ -250,6 +271,15 @@ pub(super) fn definition_in(line: &str) -> Option<usize> {
     let lower = name.to_ascii_lowercase();
     (odd || ["pass", "secret", "pwd"].iter().any(|word| lower.contains(word)))
         .then_some(front.len() + 1 + rest.find('=')? + 1)
+}
+
+/// Whether a line begins with an address by name, `$NAME/24`: a prefix length is no value.
+fn is_address_in(line: &str) -> bool {
+    let word = line.split_whitespace().next().unwrap_or_default();
+    let name = word.strip_prefix('$').unwrap_or_default();
+    let length = name.trim_start_matches(['{', '}']).trim_start_matches(is_name_char).trim_start_matches('}');
+    let digits = length.strip_prefix('/').unwrap_or_default();
+    !line.contains('=') && matches!(digits.len(), 1..=3) && digits.bytes().all(|b| b.is_ascii_digit())
 }
 
 /// The same of `NAME=VALUE`, `NA$ME=VALUE` and `=VALUE`, which are no definitions; what is meant to be a keyword is none of them.

@@ -11,9 +11,13 @@
 mod definitions;
 mod scan;
 
+use crate::config::table::keywords;
+use crate::config::text::expand::decommented;
 use crate::config::text::source::{FileId, Source, Span};
 use crate::spec::MASK;
-use definitions::{Lines, all_definitions, bare_names, defined_in, definitions_of, is_builtin, is_name_char, names_in};
+use definitions::{
+    Lines, all_definitions, bare_names, defined_in, definitions_of, is_builtin, is_name_char, names_in, references,
+};
 use rustc_hash::FxHashSet;
 pub use scan::KEYWORDS;
 use scan::scan;
@@ -42,14 +46,44 @@ impl Secrets {
     pub fn find(files: &[Source], expanded: &str) -> Secrets {
         let mut found = Secrets { files: files.iter().map(|file| scan(&file.text)).collect(), ..Secrets::default() };
         found.expanded = scan(expanded);
+        found.follow_definitions(files);
+        found.show_references(files, expanded);
         for range in &found.expanded {
             let (start, line) = line_of(expanded, range.start);
             if found.lines.last().is_none_or(|(last, _)| *last != start) {
                 found.lines.push((start, line.into()));
             }
         }
-        found.follow_definitions(files);
         found
+    }
+
+    /// The name of a definition is no secret, what it stands for is: without the name nobody could be told what to define.
+    fn show_references(&mut self, files: &[Source], expanded: &str) {
+        if self.expanded.is_empty() && self.files.iter().all(Vec::is_empty) {
+            return;
+        }
+        let defined: FxHashSet<&str> = files.iter().flat_map(|file| defined_in(&file.text)).collect();
+        let mut used: FxHashSet<&str> = FxHashSet::default();
+        for (file, ranges) in files.iter().zip(&mut self.files) {
+            let text = file.text.as_str();
+            let found = references(text, |_| false).into_iter().filter_map(|reference| text.get(reference));
+            used.extend(found.map(|reference| reference.trim_matches(|c| !is_name_char(c))));
+            *ranges = std::mem::take(ranges)
+                .into_iter()
+                .flat_map(|range| without_references(text, range, &defined))
+                .collect();
+        }
+        // There a brace stands on a line of its own.
+        let shown = |range: &mut Range<u32>| {
+            let (before, rest) = expanded.split_at_checked(range.start as usize).unwrap_or_default();
+            let end = rest.find(|c| !is_name_char(c)).unwrap_or(rest.len());
+            let behind = before.trim_end().strip_suffix('{').is_some_and(|before| before.trim_end().ends_with('$'));
+            if behind && rest.get(..end).is_some_and(|name| used.contains(name)) {
+                range.start = range.end.min(range.start + end as u32);
+            }
+        };
+        self.expanded.iter_mut().for_each(shown);
+        self.expanded.retain(|range| range.start < range.end);
     }
 
     /// A definition that is used where a secret belongs holds one, and so do those that it uses.
@@ -117,11 +151,16 @@ impl Secrets {
                 Some(file) => line_of(&file.text, span.start),
                 None => continue,
             };
-            let end = start + text.len() as u32;
+            // Nobody reads a comment, so that no complaint quotes one.
+            let read = decommented(text).1.unwrap_or(text.len());
+            let end = start + read as u32;
             for range in self.ranges_in(span.file, start, end) {
                 let from = range.start.saturating_sub(start)..range.end.min(end) - start;
                 let Some(secret) = text.get(bytes(&from)) else { continue };
-                words.push(secret.into());
+                // With a keyword in it, it is hidden word by word.
+                if !secret.split_whitespace().any(is_keyword) {
+                    words.push(secret.into());
+                }
                 let parts = |c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '{' | '}' | '$' | '@');
                 words.extend(secret.split_whitespace().map(Into::into));
                 words.extend(secret.split(parts).filter(|word| !word.is_empty()).map(Into::into));
@@ -201,19 +240,25 @@ impl Masked {
     }
 }
 
-/// A sentence without these words; a short one that is part of a longer word stays what it is.
+/// A sentence without these words; a short one that is part of a longer word stays what it is, and so does a keyword of the
+/// language.
+///
+/// Words of a file stand in backquotes, but for names and numbers. So what looks like a word of an English sentence is one outside
+/// of them, unless a backquote in a file makes it doubtful which is which.
 pub fn hide(sentence: &str, words: &[Box<str>]) -> String {
     let mut sentence = sentence.to_owned();
+    let doubtful = sentence.contains("``")
+        || sentence.matches('`').count() % 2 == 1
+        || words.iter().any(|word| word.contains('`'));
     for word in words {
-        let inner = |c: char| c.is_alphanumeric() || c == '_';
+        let plain = !doubtful && is_plain(word);
         let mut from = 0;
         while let Some(at) = sentence.get(from..).and_then(|rest| rest.find(&**word)).map(|at| from + at) {
             let end = at + word.len();
-            let before = sentence.get(..at).and_then(|text| text.chars().next_back());
-            let after = sentence.get(end..).and_then(|text| text.chars().next());
-            let first = word.chars().next().is_some_and(inner) && before.is_some_and(inner);
-            let last = word.chars().next_back().is_some_and(inner) && after.is_some_and(inner);
-            if word.len() < SHORT && (first || last) {
+            let whole = whole_word(&sentence, at..end);
+            let part = whole.len() > word.len();
+            let own = plain && sentence.get(..at).is_some_and(|before| before.matches('`').count() % 2 == 0);
+            if own || (part && word.len() < SHORT) || sentence.get(whole).is_some_and(is_keyword) {
                 from = end;
                 continue;
             }
@@ -222,6 +267,51 @@ pub fn hide(sentence: &str, words: &[Box<str>]) -> String {
         }
     }
     sentence
+}
+
+/// Whether a word could stand in an English sentence.
+fn is_plain(word: &str) -> bool {
+    word.bytes().all(|b| b.is_ascii_lowercase()) || (word.len() < 3 && word.bytes().all(|b| b.is_ascii_digit()))
+}
+
+fn is_keyword(word: &str) -> bool {
+    keywords::all().iter().any(|keyword| keyword.keyword == word)
+}
+
+/// The word of letters, digits and `_` that this part of a sentence belongs to; the part itself where it ends in other signs.
+fn whole_word(sentence: &str, part: Range<usize>) -> Range<usize> {
+    let inner = |c: char| c.is_alphanumeric() || c == '_';
+    let (Some(before), Some(text), Some(after)) =
+        (sentence.get(..part.start), sentence.get(part.clone()), sentence.get(part.end..))
+    else {
+        return part;
+    };
+    let start = match text.starts_with(inner) {
+        true => before.trim_end_matches(inner).len(),
+        false => part.start,
+    };
+    let end = match text.ends_with(inner) {
+        true => sentence.len() - after.trim_start_matches(inner).len(),
+        false => part.end,
+    };
+    start..end
+}
+
+/// What is left of a secret part when the names of definitions in it are shown.
+fn without_references(text: &str, range: Range<u32>, defined: &FxHashSet<&str>) -> Ranges {
+    // The part may begin right behind the `$`.
+    let sign = text.get(..range.start as usize).is_some_and(|before| before.ends_with('$'));
+    let (start, mut left) = (range.start - u32::from(sign), range.clone());
+    let mut parts = Ranges::new();
+    for reference in
+        references(text.get(start as usize..range.end as usize).unwrap_or_default(), |name| defined.contains(name))
+    {
+        parts.push(left.start..start + reference.start as u32);
+        left.start = start + reference.end as u32;
+    }
+    parts.push(left);
+    parts.retain(|part| part.start < part.end);
+    parts
 }
 
 fn bytes(range: &Range<u32>) -> Range<usize> {
