@@ -289,10 +289,10 @@ fn addresses(snapshot: &Snapshot, instance: &Instance, found: &mut Vec<Alarm>) {
         return;
     }
     let master = instance.state == "MASTER";
-    let odd: Vec<&Address> = instance.addresses.iter().filter(|a| a.on.is_empty() == master).collect();
+    let odd: Vec<&Address> = instance.addresses.iter().filter(|a| a.is_here() == Some(!master)).collect();
     let Some(first) = odd.first() else { return };
     let names = first_few(odd.iter().map(|a| a.address.as_str()), 4, ", ");
-    let place = first.on.first().map_or(first.interface.as_str(), String::as_str);
+    let place = first.on.as_ref().and_then(|on| on.first()).map_or(first.interface.as_str(), String::as_str);
     found.push(if master {
         Alarm::new("address-missing", format!("MASTER, but not on this server: {names}"))
             .why("nobody answers for it")

@@ -57,6 +57,8 @@ struct Row {
     instances: Vec<String>,
     holders: Vec<String>,
     held: Held,
+    /// Of some server it is not known whether it has it.
+    in_doubt: bool,
 }
 
 /// Exit code 0: every address is held by exactly one, and the configurations fit. 1: they do not. 2: a server could not be
@@ -203,23 +205,25 @@ fn rows(servers: &[Server], args: &Status) -> Vec<Row> {
                 }
                 let at = rows.iter().position(|row| row.address == address.address).unwrap_or_else(|| {
                     let (instances, holders) = (Vec::new(), Vec::new());
-                    rows.push(Row { address: address.address.clone(), instances, holders, held: Held::Unknown });
+                    let held = Held::Unknown;
+                    rows.push(Row { address: address.address.clone(), instances, holders, held, in_doubt: !all_asked });
                     rows.len() - 1
                 });
                 let Some(row) = rows.get_mut(at) else { continue };
                 if !row.instances.contains(&instance.name) {
                     row.instances.push(instance.name.clone());
                 }
-                if !address.on.is_empty() && !row.holders.contains(&server.name) {
+                if address.is_here() == Some(true) && !row.holders.contains(&server.name) {
                     row.holders.push(server.name.clone());
                 }
+                row.in_doubt |= address.is_here().is_none();
             }
         }
     }
     for row in &mut rows {
-        row.held = match (row.holders.len(), all_asked) {
-            (1, true) => Held::Yes,
-            (0 | 1, false) => Held::Unknown,
+        row.held = match (row.holders.len(), row.in_doubt) {
+            (1, false) => Held::Yes,
+            (0 | 1, true) => Held::Unknown,
             _ => Held::No,
         };
     }

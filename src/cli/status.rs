@@ -144,17 +144,18 @@ fn addresses(instances: &[&Instance], paint: Paint) -> String {
         let master = instance.state == "MASTER";
         for address in instance.addresses.iter().take(ADDRESSES) {
             rows += 1;
-            let here = match (master, address.on.as_slice()) {
-                (true, []) => paint.bad("missing"),
-                (true, _) => paint.good("held"),
-                (false, []) => "no".to_owned(),
-                (false, on) => paint.bad(&format!("here although {} (on {})", instance.state, on.join(", "))),
+            let here = match (master, address.on.as_deref()) {
+                (_, None) => "unknown".to_owned(),
+                (true, Some([])) => paint.bad("missing"),
+                (true, Some(_)) => paint.good("held"),
+                (false, Some([])) => "no".to_owned(),
+                (false, Some(on)) => paint.bad(&format!("here although {} (on {})", instance.state, on.join(", "))),
             };
             let name = format!("{}/{}", address.address, address.prefix);
             table.row([paint.strong(&name), instance.name.clone(), address.interface.clone(), here]);
         }
         if let Some(more) = instance.addresses.len().checked_sub(ADDRESSES).filter(|more| *more > 0) {
-            let here = instance.addresses.iter().skip(ADDRESSES).filter(|a| !a.on.is_empty()).count();
+            let here = instance.addresses.iter().skip(ADDRESSES).filter(|a| a.is_here() == Some(true)).count();
             table.row([
                 format!("and {more} more"),
                 instance.name.clone(),

@@ -170,9 +170,16 @@ pub struct Replaced {
 pub struct Address {
     pub address: String,
     pub prefix: u8,
-    /// Where it belongs, and the interfaces on which it is.
+    /// Where it belongs, and the interfaces on which it is; `None` if the daemon could not find out.
     pub interface: String,
-    pub on: Vec<String>,
+    pub on: Option<Vec<String>>,
+}
+
+impl Address {
+    /// Is it on the server that was asked? `None`: that server does not know.
+    pub fn is_here(&self) -> Option<bool> {
+        self.on.as_ref().map(|on| !on.is_empty())
+    }
 }
 
 /// Whose adverts are refused.

@@ -39,8 +39,8 @@ pub(crate) fn hello(options: &Options) -> Reply {
 /// What a status says beside the engine's snapshot.
 #[derive(Clone, Debug, Default)]
 pub struct Surroundings {
-    /// (interface, address) of everything that is on this machine.
-    pub present: Vec<(String, IpAddr)>,
+    /// (interface, address) of everything that is on this machine; `None` if that could not be asked.
+    pub present: Option<Vec<(String, IpAddr)>>,
     /// How the last reload ended.
     pub reload: Option<LastReload>,
     /// BFD sessions.
@@ -80,9 +80,11 @@ pub(crate) fn status(view: &View, snapshot: &Snapshot, around: &Surroundings) ->
         fields.insert("notify".into(), json!({ "running": running, "waiting": counts.waiting, "full_fifos": full }));
     }
     let rows = status.get_mut("instances").and_then(|list| list.as_array_mut()).into_iter().flatten();
-    let here: HashMap<IpAddr, Vec<&str>> = around.present.iter().fold(HashMap::new(), |mut map, (name, address)| {
-        map.entry(*address).or_default().push(name);
-        map
+    let here = around.present.as_ref().map(|present| {
+        present.iter().fold(HashMap::<IpAddr, Vec<&str>>::new(), |mut map, (name, address)| {
+            map.entry(*address).or_default().push(name);
+            map
+        })
     });
     let name = |id: InstanceId| view.spec.instances.get(id.index()).map_or("?".to_owned(), |i| i.name.to_string());
     for ((row, instance), of) in rows.zip(&snapshot.instances).zip(&view.spec.instances) {
@@ -94,7 +96,7 @@ pub(crate) fn status(view: &View, snapshot: &Snapshot, around: &Surroundings) ->
             .iter()
             .map(|item| {
                 let interface = item.interface.as_ref().map_or(link, |name| name.as_str());
-                let on = here.get(&item.address).cloned().unwrap_or_default();
+                let on = here.as_ref().map(|here| here.get(&item.address).cloned().unwrap_or_default());
                 json!({ "address": item.address, "prefix": item.prefix, "interface": interface, "on": on })
             })
             .collect();
@@ -169,8 +171,7 @@ pub fn metrics_text(view: &View, snapshot: &Snapshot, around: &Surroundings, for
         sessions: around.bfd.as_deref(),
         services: around.services.as_deref().map(|picture| &picture.snapshot),
         traffic: around.services.as_deref().and_then(|picture| picture.traffic.as_deref()),
-        // A machine has an address at least for itself: none at all means that the kernel did not say.
-        present: Some(&*around.present).filter(|present| !present.is_empty()),
+        present: around.present.as_deref(),
         process: &process,
     };
     metrics::text(&sources, view.options.metrics_names, format)

@@ -14,11 +14,11 @@ pub fn links() -> BTreeMap<String, bool> {
     list.map(|entry| (entry.interface_name, entry.flags.contains(runs))).collect()
 }
 
-/// (interface, address) of everything configured in the calling thread's network namespace; nothing if the kernel does not
-/// say.
-pub fn present() -> Vec<(String, IpAddr)> {
-    let Ok(list) = nix::ifaddrs::getifaddrs() else { return Vec::new() };
-    list.filter_map(|entry| {
+/// (interface, address) of everything configured in the calling thread's network namespace; `None` if the kernel does not
+/// say, for lack of a descriptor or of memory: whoever is told nothing must not take everything for missing.
+pub fn present() -> Option<Vec<(String, IpAddr)>> {
+    let list = nix::ifaddrs::getifaddrs().ok()?;
+    let addresses = list.filter_map(|entry| {
         let storage = entry.address?;
         let address = match (storage.as_sockaddr_in(), storage.as_sockaddr_in6()) {
             (Some(v4), _) => IpAddr::V4(v4.ip()),
@@ -26,8 +26,8 @@ pub fn present() -> Vec<(String, IpAddr)> {
             _ => return None,
         };
         Some((entry.interface_name, address))
-    })
-    .collect()
+    });
+    Some(addresses.collect())
 }
 
 /// The hardware addresses of Ethernet interfaces in the calling thread's network namespace.

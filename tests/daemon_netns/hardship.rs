@@ -1,7 +1,7 @@
 //! What goes wrong around a daemon: systemd's watchdog, slow scrapers, full disks, programs that do not end, storms of
 //! signals, files that are no files. The daemon goes on, or ends with a word.
 
-use crate::ground::{Ground, PATIENCE, instance, ip, ready};
+use crate::ground::{Ground, PATIENCE, hear, instance, ip, ready, say};
 use std::io::{Read, Write};
 use std::os::unix::net::UnixDatagram;
 use std::process::Command;
@@ -459,4 +459,37 @@ fn a_script_that_fails_in_each_run_is_told_of_once() {
     }
     assert!(log.contains("or the interpreter that its first line names is not"), "{log}");
     assert_eq!(daemon.stop().code(), Some(0));
+}
+
+/// The lowest number that a descriptor of this process could get next: with it as the limit nothing more is opened.
+fn next_descriptor(pid: i32) -> u32 {
+    let taken = |number: &u32| std::fs::symlink_metadata(format!("/proc/{pid}/fd/{number}")).is_ok();
+    (0..).find(|number| !taken(number)).unwrap()
+}
+
+fn allow_descriptors(pid: i32, limit: u32) {
+    let limits = format!("--nofile={limit}:{limit}");
+    assert!(Command::new("prlimit").args(["--pid", &pid.to_string(), &limits]).status().unwrap().success());
+}
+
+/// A daemon that has no descriptor to ask the kernel with does not know which addresses there are: it says so, instead of calling
+/// missing what is there.
+#[test]
+fn addresses_that_cannot_be_asked_for_are_not_called_missing() {
+    if !ready() {
+        return;
+    }
+    let ground = Ground::new();
+    ground.configure(&instance("A", 1, "10.9.0.10/24"));
+    let daemon = ground.start_master("");
+    let mut line = daemon.control();
+    let mut on = || {
+        say(&mut line, r#"{"request":"status"}"#);
+        hear(&mut line)["status"]["instances"][0]["addresses"][0]["on"].clone()
+    };
+    daemon.wait_for("the address", || ground.has("10.9.0.10/24"));
+    assert_eq!(on(), serde_json::json!(["eth0"]));
+    allow_descriptors(daemon.pid(), next_descriptor(daemon.pid()));
+    assert_eq!(on(), serde_json::Value::Null);
+    assert!(ground.has("10.9.0.10/24"));
 }

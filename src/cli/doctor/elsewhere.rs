@@ -280,7 +280,7 @@ fn claimed<'a>(case: &'a Case<'_>) -> impl Iterator<Item = (IfName, Ipv4Addr, &'
 
 /// As [`super::Machine::who_has`], on this machine. Interfaces that cannot be asked on are left out.
 pub(super) fn ask(questions: &BTreeMap<IfName, Question>, patience: Duration) -> Vec<Answer> {
-    let (present, hardware) = (addresses::present(), addresses::hardware());
+    let (present, hardware) = (addresses::present().unwrap_or_default(), addresses::hardware());
     let answers: Vec<Answer> = std::thread::scope(|scope| {
         let threads: Vec<_> = questions
             .iter()

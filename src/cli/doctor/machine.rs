@@ -177,7 +177,7 @@ impl Machine for Mounted {
         if self.root.is_some() {
             return Vec::new();
         }
-        crate::kernel::addresses::present()
+        crate::kernel::addresses::present().unwrap_or_default()
     }
     fn clock_synchronised(&self) -> Option<bool> {
         if self.root.is_some() {

@@ -167,11 +167,12 @@ fn about<'a>(snapshot: &Snapshot, instance: &'a Instance, palette: Palette) -> V
     let mut spans = vec![label("addresses")];
     for address in &instance.addresses {
         let master = instance.state == "MASTER";
-        let (text, style) = match (master, address.on.is_empty()) {
-            (true, true) => ("missing", palette.bad()),
-            (true, false) => ("held", palette.of(Color::Green)),
-            (false, true) => ("not here", palette.dim()),
-            (false, false) => ("here all the same", palette.bad()),
+        let (text, style) = match (master, address.is_here()) {
+            (_, None) => ("unknown", palette.dim()),
+            (true, Some(false)) => ("missing", palette.bad()),
+            (true, Some(true)) => ("held", palette.of(Color::Green)),
+            (false, Some(false)) => ("not here", palette.dim()),
+            (false, Some(true)) => ("here all the same", palette.bad()),
         };
         spans.push(format!("{} ", address.address).into());
         spans.push(Span::styled(format!("{text}  "), style));

@@ -183,3 +183,17 @@ fn groups_servers_and_sessions_are_explained_too() {
     assert_eq!(screen.mode, Mode::Looking);
     assert!(lines(&screen, 80, 24).join("\n").contains("is in no sync group"));
 }
+
+#[test]
+fn what_the_daemon_does_not_know_is_not_called_missing() {
+    let mut of = instance("VI_1", "MASTER");
+    of["addresses"][0]["on"] = Value::Null;
+    of["since"] = json!(0);
+    let mut model = Model::new("/run/vipd/control.sock".into(), false);
+    model.learn(picture(&[of]));
+    let text = lines(&model, 80, 24).join("\n");
+    assert!(
+        text.contains("10.0.0.10 unknown") && !text.contains("missing") && !text.contains("not on this server"),
+        "{text}"
+    );
+}

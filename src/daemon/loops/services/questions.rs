@@ -515,7 +515,7 @@ async fn around(
     beside: Surroundings,
     sessions: oneshot::Receiver<Box<crate::bfd::snapshot::Snapshot>>,
 ) -> Surroundings {
-    let present = aside::ask("which addresses there are".into(), addresses::present).await.unwrap_or_default();
+    let present = aside::ask("which addresses there are".into(), addresses::present).await.ok().flatten();
     Surroundings { present, bfd: sessions.await.ok(), ..beside }
 }
 
