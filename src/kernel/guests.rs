@@ -12,6 +12,7 @@
 //! There are [`ROOMS`] at once. Where all are taken, the oldest guest is given [`A_MOMENT`], which is longer than an exec
 //! takes; if that is in vain, nobody is waited for until a room is free, and the caller copies its memory after all.
 
+use super::process::lacks_descriptors;
 use rustix::thread::futex;
 use std::ffi::{c_int, c_void};
 use std::io;
@@ -92,8 +93,8 @@ impl<E: Errand> Guests<E> {
         Guests { rooms: Vec::new(), oldest: 0, in_vain: false }
     }
 
-    /// Starts a child with `errand`: its pid and pidfd; the errand comes back where there is no room. To be called with all signals
-    /// blocked.
+    /// Starts a child with `errand`: its pid and pidfd; the errand comes back where there is no room, or no descriptor to watch it
+    /// by. To be called with all signals blocked.
     ///
     /// # Errors
     /// Those of clone(2), and no memory for a stack.
@@ -128,7 +129,8 @@ impl<E: Errand> Guests<E> {
         if pid < 0 {
             let error = io::Error::last_os_error();
             room.taken.store(0, Ordering::Release);
-            return Ok(Err(error));
+            let errand = room.errand.take().filter(|_| lacks_descriptors(&error));
+            return errand.map_or(Ok(Err(error)), Err);
         }
         Ok(Ok((pid, pidfd)))
     }

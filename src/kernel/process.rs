@@ -40,8 +40,8 @@ const SIGNALS: c_int = 64;
 pub struct Child {
     /// Also the number of its process group, which nobody else can have before it is reaped.
     pub pid: i32,
-    /// Readable when it has ended.
-    pub ended: OwnedFd,
+    /// Readable when it has ended; `None` where no descriptor was to be had for that.
+    pub ended: Option<OwnedFd>,
     /// To be read with [`Outfit::read`] when it has been reaped.
     pub note: Note,
 }
@@ -195,29 +195,41 @@ pub fn start(outfit: &mut Outfit, run: &Run, extra: &[String], stderr: Option<Bo
             return Err(error);
         }
     };
-    // SAFETY: clone made the descriptor for us.
-    let ended = unsafe { OwnedFd::from_raw_fd(pidfd) };
+    // SAFETY: where there is one, clone made it for us.
+    let ended = (pidfd >= 0).then(|| unsafe { OwnedFd::from_raw_fd(pidfd) });
     // The child does so as well: whichever is first, the group is there for the first signal.
     // SAFETY: takes numbers only.
     unsafe { libc::setpgid(pid, pid) };
     Ok(Child { pid, ended, note })
 }
 
-/// As fork(2): the child has a copy of everything. To be called with all signals blocked.
+/// As fork(2): the child has a copy of everything, and a pidfd if one is to be had; -1 is none. A healthy check must not fail
+/// because descriptors are short. To be called with all signals blocked.
 fn copy_and_start(plan: &Plan) -> io::Result<(i32, c_int)> {
-    let mut pidfd: c_int = -1;
-    // SAFETY: without CLONE_VM the child has a copy of everything, its stack too; it does system calls only, and never
-    // returns from `run`. `pidfd` outlives the call.
-    match unsafe { fork(&raw mut pidfd) }? {
-        // SAFETY: this is the child.
-        0 => unsafe { plan.run() },
-        pid => Ok((pid, pidfd)),
+    let copy = |flags: c_int| {
+        let mut pidfd: c_int = -1;
+        // SAFETY: without CLONE_VM the child has a copy of everything, its stack too; it does system calls only, and never
+        // returns from `run`. `pidfd` outlives the call.
+        match unsafe { fork(flags, &raw mut pidfd) }? {
+            // SAFETY: this is the child.
+            0 => unsafe { plan.run() },
+            pid => Ok((pid, pidfd)),
+        }
+    };
+    match copy(libc::CLONE_PIDFD) {
+        Err(error) if lacks_descriptors(&error) => copy(0),
+        started => started,
     }
+}
+
+/// Nothing can be opened: this process has too much open already, or the whole machine.
+pub(super) fn lacks_descriptors(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE))
 }
 
 /// Is this error a lack of the machine's, which may be over in a moment, and says nothing of the program?
 pub fn is_shortage(error: &io::Error) -> bool {
-    matches!(error.raw_os_error(), Some(libc::EAGAIN | libc::ENOMEM | libc::EMFILE | libc::ENFILE))
+    lacks_descriptors(error) || matches!(error.raw_os_error(), Some(libc::EAGAIN | libc::ENOMEM))
 }
 
 /// The child of a former program of this process (`vipctl upgrade`); `None` if there is no such child.
@@ -336,12 +348,12 @@ impl Plan {
     }
 }
 
-/// clone(2) as fork(2), with a pidfd: 0 in the child.
+/// clone(2) as fork(2), with `more` flags: 0 in the child. With CLONE_PIDFD it writes to `pidfd`.
 ///
 /// # Safety
-/// The child must do system calls only. `pidfd` must be valid for a write.
-unsafe fn fork(pidfd: *mut c_int) -> io::Result<i32> {
-    let flags = c_long::from(libc::CLONE_PIDFD | libc::SIGCHLD);
+/// The child must do system calls only. `pidfd` must be valid for a write. `more` may share nothing of this process.
+unsafe fn fork(more: c_int, pidfd: *mut c_int) -> io::Result<i32> {
+    let flags = c_long::from(more | libc::SIGCHLD);
     let no_stack: c_long = 0;
     let (first, second) = if cfg!(target_arch = "s390x") { (no_stack, flags) } else { (flags, no_stack) };
     let zero: c_long = 0;

@@ -47,7 +47,7 @@ async fn outcome(
     Child { pid, ended, note }: Child,
     timeout: Interval,
 ) -> io::Result<Option<Exit>> {
-    let ended = readiness::readable(ended)?;
+    let ended = readiness::readable(ended.ok_or(io::Error::from_raw_os_error(libc::EMFILE))?)?;
     let in_time = tokio::time::timeout(timeout.to_std(), ended.readable()).await.is_ok();
     if !in_time {
         process::signal(pid, ended.get_ref(), Whom::Group, libc::SIGKILL);

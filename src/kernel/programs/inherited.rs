@@ -56,7 +56,7 @@ impl Programs {
                 note: None,
                 counted: false,
             };
-            let id = self.enter(run, ended);
+            let id = self.enter(run, Some(ended));
             if *doomed {
                 let first = if *told { KillSignal::Kill } else { KillSignal::Term };
                 let at = Instant::now() + if *told { PATIENCE } else { Duration::ZERO };

@@ -252,6 +252,10 @@ impl Programs {
                 self.uncounted.extend(self.queue.counts(key.0).map(|counts| (Instant::now() + counts, id)));
                 if let Some(run) = self.running.get_mut(&id) {
                     self.ladder.set(id, run, limit);
+                    if run.ended.is_none() {
+                        // It may have ended before anybody listened for that.
+                        self.reap_others();
+                    }
                 }
             }
             Err(error)
@@ -284,17 +288,17 @@ impl Programs {
     }
 
     /// Takes a run into the books and has it watched.
-    fn enter(&mut self, mut run: Running, ended: OwnedFd) -> RunId {
+    fn enter(&mut self, mut run: Running, ended: Option<OwnedFd>) -> RunId {
         self.next += 1;
         let id = RunId(self.next);
         let pid = run.pid;
-        match readable(ended) {
-            Ok(ended) => {
+        match ended.map(readable) {
+            Some(Ok(ended)) => {
                 let ended = Arc::new(ended);
                 run.ended = Some(ended.clone());
                 tokio::spawn(watch(id, ended, self.end.clone()));
             }
-            Err(_) => {
+            Some(Err(_)) | None => {
                 if let Err(error) = self.hear_of_children() {
                     tracing::error!(target: "parent", "The end of process {pid} will not be seen: {error}");
                 }
