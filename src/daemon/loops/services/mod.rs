@@ -308,6 +308,7 @@ impl Services {
             self.parts.checker.send(checker::ToChecker::Stop { keep: self.parts.options.keep_table, answer });
             self.checker_ends = Some(ended);
             self.phase = Phase::Stopping { until: Instant::now() + self.stop_patience() };
+            self.tell_all_that_it_stops();
         }
     }
 

@@ -370,6 +370,16 @@ impl Services {
         }
     }
 
+    /// Answers whoever waits for a reload or an upgrade that will not be: otherwise the end would hang up on him.
+    pub(super) fn tell_all_that_it_stops(&mut self) {
+        let upgrades = [
+            self.leaving.take().map(|leaving| leaving.asker),
+            self.fitting.as_mut().and_then(|fitting| fitting.asker.take()),
+        ];
+        self.askers.extend(upgrades.into_iter().flatten());
+        self.tell_askers(&Reply::Refused { reason: "the daemon is stopping".into(), diagnostics: None });
+    }
+
     /// Goes over to another program, if one is waited for.
     pub(super) fn leave(&mut self) {
         let Some(Leaving { program, asker }) = self.leaving.take() else { return };

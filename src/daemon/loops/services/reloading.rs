@@ -37,7 +37,7 @@ impl Services {
             return;
         }
         if self.phase != Phase::Running {
-            return;
+            return self.tell_all_that_it_stops();
         }
         tracing::info!(target: "parent", "Reloading ...");
         systemd::reloading();
@@ -109,7 +109,7 @@ impl Services {
         self.last_reload = Some(LastReload { unix_micros, accepted, message: message.to_owned() });
     }
 
-    fn tell_askers(&mut self, reply: &Reply) {
+    pub(super) fn tell_askers(&mut self, reply: &Reply) {
         for asker in self.askers.drain(..) {
             let _ = asker.send(reply.clone());
         }
