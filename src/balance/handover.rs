@@ -123,7 +123,7 @@ impl Balancer {
             since: server.since,
             why: match &server.why {
                 Why::Check(check, symptom) => Some((names::identity(&check.checker), symptom.clone())),
-                Why::Start | Why::Refused(_) | Why::Accepted | Why::Reload => None,
+                Why::Start | Why::Refused(_) | Why::NoTable(_) | Why::Accepted | Why::Reload => None,
             },
             checks: server.seats.iter().map(|seat| self.left_of_seat(seat)).collect(),
         }

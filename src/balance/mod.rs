@@ -440,7 +440,8 @@ impl Balancer {
         let before = std::mem::replace(&mut entry.refused, outcome.service);
         if let Some(error) = outcome.service.filter(|_| before != outcome.service) {
             let of = self.owner(key);
-            self.events.push(Event::ServiceRefused { service: key, of, error });
+            let no_table = self.no_table == Some(error);
+            self.events.push(Event::ServiceRefused { service: key, of, error, no_table });
         }
         let Some(entry) = self.table.get(&key) else { return };
         let (owners, picture) = (entry.owners.clone(), entry.picture.clone());
@@ -482,14 +483,14 @@ impl Balancer {
     /// The kernel took a server's entry, or did not. `count` is of its service, and is kept; the quorum is asked for when
     /// all have been told.
     fn refused(&mut self, service: u32, server: usize, key: ServiceKey, error: Option<i32>, count: &mut io::Count) {
-        let now = self.now;
+        let (now, no_table) = (self.now, self.no_table);
         let servers = self.services.get_mut(service as usize).map(|service| &mut service.servers);
         let Some(own) = servers.and_then(|servers| servers.lend(server)) else { return };
         let was_in = own.refused.is_empty();
         let why = match error {
             Some(error) => {
                 own.refused.insert(key, error);
-                Why::Refused(error)
+                if no_table == Some(error) { Why::NoTable(error) } else { Why::Refused(error) }
             }
             None if own.refused.remove(&key).is_some() => Why::Accepted,
             None => return,

@@ -1,7 +1,7 @@
 //! What the kernel refuses does not count, and is tried again.
 
 use crate::harness::*;
-use vipd::balance::io::{Beginning, Event, Input, NO_IPVS, Outcome};
+use vipd::balance::io::{Beginning, Event, Input, NO_IPVS, Outcome, Why};
 
 #[test]
 fn a_refused_server_does_not_count_and_comes_in_when_the_kernel_takes_it() {
@@ -201,8 +201,9 @@ fn nothing_moves_in_a_table_that_the_kernel_has_not_got() {
         let mut bench = Bench::of(spec(&text), world, |bench| bench.slow_kernel = true);
         bench.tell(Input::Table { absent: Some(NO_IPVS) });
         no_table(&mut bench);
-        let why = "there is no IPVS in it (module ip_vs); it is tried again";
-        assert!(bench.said().iter().any(|line| line.ends_with(why)));
+        // One line about the table itself says it for all services and servers.
+        let refused = |line: &&String| line.contains("kernel refuses");
+        assert_eq!(bench.said().iter().find(refused), None);
         bench.bad.insert(2, vipd::balance::io::Symptom::Refused);
         bench.bad.insert(3, vipd::balance::io::Symptom::Refused);
         for _ in 0..5 {
@@ -231,6 +232,16 @@ fn nothing_moves_in_a_table_that_the_kernel_has_not_got() {
         let found = moves(&mut bench);
         let sorry = ["Removing service R2", "Adding sorry server", "Removing alive servers"];
         assert!(found.len() == 3 && found.iter().zip(sorry).all(|(line, word)| line.starts_with(word)), "{found:?}");
+        // Nor does each say it when the table goes while they serve.
+        bench.slow_kernel = true;
+        bench.bad.remove(&2);
+        bench.run(2_000);
+        bench.said();
+        bench.tell(Input::Table { absent: Some(NO_IPVS) });
+        no_table(&mut bench);
+        assert_eq!(bench.said().iter().find(refused), None);
+        let lost = |event: &Event| matches!(event, Event::ServerDown { why: Why::NoTable(NO_IPVS), .. });
+        assert!(bench.events.iter().any(lost));
     }
 }
 

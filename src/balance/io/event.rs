@@ -80,6 +80,8 @@ pub enum Why {
     Check(Arc<CheckInfo>, Option<Symptom>),
     /// The kernel refused its entry, with this error number.
     Refused(i32),
+    /// The kernel has no table that it could be in, for the reason of this error number.
+    NoTable(i32),
     /// The kernel has taken the entry that it refused before.
     Accepted,
     /// A reload changed what it depends on.
@@ -218,6 +220,8 @@ pub enum Event {
         /// Whose it is.
         of: Option<Arc<ServiceInfo>>,
         error: i32,
+        /// There is no table at all: that is one trouble, and said as one.
+        no_table: bool,
     },
     /// What another program took out of the kernel's table is there again.
     Restored {

@@ -14,7 +14,7 @@ pub mod view;
 use super::NotifyRun;
 use super::mail::Message;
 use super::words;
-use crate::balance::io::{Activity, CheckInfo, Event, ServerInfo, ServiceInfo, SorryInfo, Symptom, Why};
+use crate::balance::io::{Activity, CheckInfo, Event, ServerInfo, ServiceInfo, ServiceKey, SorryInfo, Symptom, Why};
 use crate::spec::balance::CheckerKind;
 use crate::spec::{Mail, Run};
 use tracing::Level;
@@ -37,6 +37,8 @@ pub fn sentences(event: &Event) -> Vec<(Level, String)> {
         }
         Event::CheckChanged { .. } | Event::ServerConfirmed { .. } | Event::Reloaded => Vec::new(),
         Event::ServerUp { server, .. } => info(coming(server)),
+        // One line about the table itself says it for all.
+        Event::ServerDown { why: Why::NoTable(_), .. } | Event::ServiceRefused { no_table: true, .. } => Vec::new(),
         Event::ServerDown { server, why, .. } => {
             // What the kernel has not taken is not taken out of its table.
             let Why::Refused(error) = why else { return info(going(server)) };
@@ -68,9 +70,7 @@ pub fn sentences(event: &Event) -> Vec<(Level, String)> {
             let server = &check.server;
             info(format!("{word} healthchecker for service {} for VS {}", server.text, server.service.text))
         }
-        Event::ServiceRefused { service, error, .. } => {
-            warn(format!("the kernel refuses virtual server {service}: {}; it is tried again", words::refused(*error)))
-        }
+        Event::ServiceRefused { service, error, .. } => warn(service_refused(service, *error)),
         Event::Restored { service, destination, .. } => {
             let gone = destination.map(|(address, port)| format!(" -> [{address}]:{port}")).unwrap_or_default();
             warn(format!("IPVS entry {service}{gone} was removed by another program, put back"))
@@ -184,6 +184,11 @@ enum Occasion {
     Removed,
     /// The daemon ends: the programs of these get a second.
     Stopped,
+}
+
+/// The kernel has not got a virtual server, and why.
+fn service_refused(service: &ServiceKey, error: i32) -> String {
+    format!("the kernel refuses virtual server {service}: {}; it is tried again", words::refused(error))
 }
 
 /// What programs, pipes and mail tell of an event: of whom, up or down, and why. Everything else that happens is named here

@@ -15,6 +15,7 @@ pub fn why(why: &Why) -> String {
         Why::Start => "so since the beginning".to_owned(),
         Why::Check(check, symptom) => found(check, symptom.as_ref()),
         Why::Refused(error) => format!("the kernel refused it: {}", words::refused(*error)),
+        Why::NoTable(error) => format!("the kernel has no table for it: {}", words::refused(*error)),
         Why::Accepted => "the kernel takes it again".to_owned(),
         Why::Reload => "by a reload".to_owned(),
     }

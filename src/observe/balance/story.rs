@@ -92,10 +92,10 @@ pub fn story(event: &Event) -> Option<(String, String)> {
         Event::ServiceRemoved { service, .. } => {
             of_service(service, format!("{} is gone: a reload took it away", service.text))
         }
-        Event::ServiceRefused { service, of, .. } | Event::Restored { service, of, .. } => {
-            let name = of.as_ref().map_or_else(|| service.to_string(), |of| of.text.to_string());
-            Some((name, log_words(event)))
+        Event::ServiceRefused { service, of, error, .. } => {
+            Some((name_of(service, of.as_deref()), super::service_refused(service, *error)))
         }
+        Event::Restored { service, of, .. } => Some((name_of(service, of.as_deref()), log_words(event))),
         Event::Checker { check, activity } => {
             let of = &check.server.service;
             let text = match activity {
@@ -127,6 +127,10 @@ fn told(server: &ServerInfo, what: &str) -> Option<(String, String)> {
 fn sorry_words(service: &ServiceInfo, moved: bool, what: &str) -> String {
     let sorry = service.sorry.as_ref().filter(|_| moved);
     sorry.map_or_else(String::new, |sorry| format!("; the sorry server {} {what}", sorry.text))
+}
+
+fn name_of(service: &ServiceKey, of: Option<&ServiceInfo>) -> String {
+    of.map_or_else(|| service.to_string(), |of| of.text.to_string())
 }
 
 fn log_words(event: &Event) -> String {

@@ -334,7 +334,10 @@ impl Keeper {
         self.access = match Ipvs::open(self.settings.clone()).await {
             Ok(ipvs) => Access::Opened(ipvs),
             Err(trouble) => {
-                self.trouble(&trouble);
+                // For all virtual servers: none of them says it once more.
+                self.say_once(format!(
+                    "IPVS: Can't initialize ipvs: {trouble}; no virtual server serves, and it is tried again"
+                ));
                 Access::Absent(errno(&trouble))
             }
         };
@@ -501,7 +504,10 @@ impl Keeper {
     }
 
     fn trouble(&mut self, trouble: &Trouble) {
-        let text = format!("IPVS: Can't initialize ipvs: {trouble}");
+        self.say_once(format!("IPVS: Can't initialize ipvs: {trouble}"));
+    }
+
+    fn say_once(&mut self, text: String) {
         if self.said.as_ref() != Some(&text) {
             let _ = self.services.send(FromChecker::Warning(text.clone()));
             self.said = Some(text);
