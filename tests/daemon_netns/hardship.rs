@@ -493,3 +493,32 @@ fn addresses_that_cannot_be_asked_for_are_not_called_missing() {
     assert_eq!(on(), serde_json::Value::Null);
     assert!(ground.has("10.9.0.10/24"));
 }
+
+/// keepalived needs no descriptor to start a script, so a healthy check that runs there without one runs here.
+#[test]
+fn a_check_runs_where_no_descriptor_is_left_to_watch_it_by() {
+    if !ready() {
+        return;
+    }
+    let ground = Ground::new();
+    let runs = ground.directory.join("runs");
+    let check = program(&ground, "check", &format!("echo run >> {}", runs.display()));
+    let script = format!("vrrp_script check {{\n script {check}\n interval 1\n timeout 1\n fall 1\n}}\n");
+    let tracking = instance("A", 1, "10.9.0.10/24").replace("priority", "track_script {\n check\n }\n priority");
+    ground.configure(&format!("global_defs {{\n script_user root\n}}\n{script}{tracking}"));
+    let daemon = ground.start("");
+    let count = || std::fs::read_to_string(&runs).unwrap_or_default().lines().count();
+    // What a run has open at this moment is no room for the next.
+    let (limit, first) = (std::cell::Cell::new(next_descriptor(daemon.pid())), count());
+    daemon.wait_for("two more runs", || {
+        limit.set(limit.get().min(next_descriptor(daemon.pid())));
+        count() > first + 2
+    });
+    allow_descriptors(daemon.pid(), limit.get());
+    let before = count();
+    daemon.wait_for("runs without a descriptor", || {
+        let log = daemon.log_text();
+        assert!(!log.contains("timed_out") && !log.contains("FAULT"), "{log}");
+        count() > before + 3
+    });
+}
