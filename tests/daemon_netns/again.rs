@@ -1,7 +1,7 @@
 //! Another program file in the same process, and nobody notices.
 
 use crate::dead_mount::{DeadMount, there};
-use crate::ground::{Ground, instance, ready};
+use crate::ground::{Ground, hear, instance, ready, say};
 use std::process::{Command, Stdio};
 
 #[test]
@@ -318,4 +318,26 @@ fn a_package_takes_every_daemon_along() {
     assert!(within("rm /run/vipd/control.sock").status().unwrap().success());
     assert_eq!(configure(), "", "nobody to ask is no reason to complain");
     assert_eq!(daemon.stop().code(), Some(0));
+}
+
+/// Who asked for an upgrade hears why it does not come, instead of being hung up on.
+#[test]
+fn whoever_waits_for_an_upgrade_is_told_that_the_daemon_stops() {
+    if !ready() {
+        return;
+    }
+    let ground = Ground::new();
+    ground.configure(&instance("A", 1, "10.9.0.10/24"));
+    let daemon = ground.start_master("");
+    let begun = ground.directory.join("begun");
+    let text = format!("#!/bin/sh\n: > {}\nexec sleep 1000\n", begun.display());
+    let slow = ground.program("slow", &text);
+    let mut line = daemon.control();
+    say(&mut line, &format!(r#"{{"request":"upgrade","program":"{}"}}"#, slow.display()));
+    daemon.wait_for("the program to be tried out", || begun.exists());
+    daemon.signal(libc::SIGTERM);
+    let reply = hear(&mut line);
+    assert_eq!(reply["reason"], "the daemon is stopping", "{reply}");
+    assert_eq!(daemon.end().code(), Some(0));
+    assert!(!ground.has("10.9.0.10/24"));
 }
