@@ -90,14 +90,27 @@ struct Engines {
 
 /// Starts the threads and is the programs thread until all is over; the exit code of the process comes back.
 pub(super) fn serve(given: Given<'_>, runtime: &Runtime, programs: &mut Programs, stop: &mut StopSignals) -> u8 {
+    let heir = given.options.restore.is_some();
     let Base { beside, signals, writer, kernel, reports } = match Base::new(&given.spec, &given.pid_file) {
         Ok(base) => base,
-        Err(failure) => return fatal(&failure),
+        Err(failure) => {
+            let code = fatal(&failure);
+            if !heir {
+                return code;
+            }
+            // What it has begun is gone again, so there may be room for this one thread.
+            match Kernel::start(settings(&given.spec, &given.pid_file)) {
+                Ok((kernel, _)) => take_off(kernel, Some(Arc::new(given.spec))),
+                Err(error) => {
+                    tracing::error!(target: "parent", "What the program before this one owned stays on this server: {error}");
+                }
+            }
+            return code;
+        }
     };
     let give_up = |kernel: Kernel, failure: &Failure| {
         let code = fatal(failure);
-        kernel.order(ToKernel::Stop { release: true });
-        kernel.join();
+        take_off(kernel, heir.then(Arc::default));
         code
     };
     let (options, mistakes, pid_file, ends) =
@@ -187,6 +200,21 @@ pub(super) fn serve(given: Given<'_>, runtime: &Runtime, programs: &mut Programs
     wind_up(parts, end, options, runtime, programs, stop)
 }
 
+/// Ends the kernel thread. What the program before this one owned is nobody's when this one cannot begin: with `left` it goes as what
+/// a killed daemon left does, by what that says and by its marks.
+fn take_off(kernel: Kernel, left: Option<Arc<Spec>>) {
+    if let Some(spec) = left {
+        kernel.order(ToKernel::Configure { spec, carried: Vec::new() });
+    }
+    kernel.order(ToKernel::Stop { release: true });
+    kernel.join();
+}
+
+fn settings(spec: &Spec, pid_file: &Path) -> Settings {
+    let sysctl_record = Some(record_path(pid_file, "sysctl"));
+    Settings { buffers: spec.daemon.netlink, sysctl_record, ..Settings::default() }
+}
+
 fn fatal((what, error): &Failure) -> u8 {
     tracing::error!(target: "parent", "{what}: {error}");
     EXIT_FATAL
@@ -221,10 +249,8 @@ impl Base {
         // Threads that are started from here on leave all signals to this one.
         threads::without_signals();
         let writer = Writer::start().map_err(|e| ("The thread that writes files cannot be started", e))?;
-        let sysctl_record = Some(record_path(pid_file, "sysctl"));
-        let settings = Settings { buffers: spec.daemon.netlink, sysctl_record, ..Settings::default() };
-        let (kernel, reports) =
-            Kernel::start(settings).map_err(|e| ("The kernel cannot be spoken to", io::Error::other(e)))?;
+        let (kernel, reports) = Kernel::start(settings(spec, pid_file))
+            .map_err(|e| ("The kernel cannot be spoken to", io::Error::other(e)))?;
         Ok(Base { beside, signals, writer, kernel, reports })
     }
 }

@@ -69,7 +69,10 @@ pub fn start(options: Options) -> u8 {
     );
     tracing::info!(target: "parent", "Command line:{}", command_line());
     let before = usage::open_descriptors().unwrap_or_default();
-    if let Err(error) = privilege::room_for(DESCRIPTORS) {
+    if let Err(error) = privilege::room_for(DESCRIPTORS)
+        // The program before this one lived with what there is, and what it owned is on this server: nobody else gives that up.
+        && options.restore.is_none()
+    {
         let (may, needs) = (privilege::descriptors(), before + DESCRIPTORS);
         tracing::error!(
             target: "parent",

@@ -2,7 +2,7 @@
 //! signals, files that are no files. The daemon goes on, or ends with a word.
 
 use crate::ground::{Ground, PATIENCE, hear, instance, ip, ready, say};
-use std::io::{Read, Write};
+use std::io::{BufRead, Read, Write};
 use std::os::unix::net::UnixDatagram;
 use std::process::Command;
 
@@ -521,4 +521,42 @@ fn a_check_runs_where_no_descriptor_is_left_to_watch_it_by() {
         assert!(!log.contains("timed_out") && !log.contains("FAULT"), "{log}");
         count() > before + 3
     });
+}
+
+/// The next program wants more descriptors than there are, as at a start; but what the one before it owned is on this server, and
+/// nobody else would give that up. It goes on with what there is, or gives up what it inherited.
+#[test]
+fn an_upgrade_with_few_descriptors_leaves_no_address_behind() {
+    if !ready() {
+        return;
+    }
+    for spare in [1, 3, 5, 7, 12] {
+        let ground = Ground::new();
+        let daemon = ground.start_master("");
+        let mut line = daemon.control();
+        say(&mut line, r#"{"request":"hello"}"#);
+        hear(&mut line);
+        allow_descriptors(daemon.pid(), next_descriptor(daemon.pid()) + spare);
+        say(&mut line, r#"{"request":"upgrade"}"#);
+        let mut reply = String::new();
+        line.read_line(&mut reply).unwrap();
+        if reply.is_empty() {
+            // It could not go on.
+            let log = daemon.log_text();
+            assert_eq!(daemon.end().code(), Some(1), "with {spare}: {log}");
+            assert!(!ground.has("10.9.0.10/24"), "with {spare}: {log}");
+            continue;
+        }
+        if reply.contains(r#""reply":"done""#) {
+            daemon.wait_for("the next program", || daemon.log_text().matches("Startup complete").count() == 2);
+        }
+        // Where it has no socket to speak by, the address is the others'.
+        daemon.wait_for("address and state to agree", || {
+            let log = daemon.log_text();
+            let state = log.lines().rev().find(|line| line.contains("(A) Entering ")).unwrap_or_default();
+            ground.has("10.9.0.10/24") == state.contains("MASTER")
+        });
+        assert_eq!(daemon.stop().code(), Some(0), "with {spare}");
+        assert!(!ground.has("10.9.0.10/24"), "with {spare}");
+    }
 }
