@@ -144,6 +144,8 @@ fn every_rule_has_been_seen() {
     for source in [
         include_str!("../src/config/pair/rules.rs"),
         include_str!("../src/config/pair/trackers.rs"),
+        include_str!("../src/config/pair/bfd.rs"),
+        include_str!("../src/config/pair/services.rs"),
         include_str!("../src/sim/outlook/because.rs"),
     ] {
         for name in source.split('"').filter(|word| word.contains('-')) {
