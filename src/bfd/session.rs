@@ -377,11 +377,15 @@ impl Session {
         self.set_detection(cx);
         let changed = (self.state, self.diag) != (was_state, was_diag);
         if packet.poll {
-            self.send(true, cx);
+            self.answer(cx);
         } else if changed {
-            self.send(false, cx);
+            self.send(cx);
         }
-        self.reschedule(before, changed, cx);
+        if changed {
+            self.plan_anew(cx);
+        } else {
+            self.reschedule(before, cx);
+        }
     }
 
     /// The interval of periodic packets; `None`: there are none (RFC 5880 §6.8.7).
@@ -403,18 +407,26 @@ impl Session {
 
     /// Places the next packet after the conditions for it may have changed. A shorter interval pulls it nearer, a longer
     /// one counts from the packet after it.
-    fn reschedule(&mut self, before: Option<Interval>, anew: bool, cx: &mut Cx<'_>) {
+    fn reschedule(&mut self, before: Option<Interval>, cx: &mut Cx<'_>) {
         let Some(interval) = self.periodic() else {
             self.send_at = None;
             return;
         };
         let sooner = before.is_none_or(|before| interval < before);
-        if anew || sooner || self.send_at.is_none() {
-            let jittered = self.draw(interval, cx.random);
-            let from = self.last_sent.unwrap_or(cx.now);
-            let at = (from + jittered).max(cx.now);
-            self.send_at = Some(if anew { at } else { self.send_at.map_or(at, |planned| planned.min(at)) });
+        if sooner || self.send_at.is_none() {
+            let at = self.after_the_last(interval, cx);
+            self.send_at = Some(self.send_at.map_or(at, |planned| planned.min(at)));
         }
+    }
+
+    /// Places the next packet after the state has changed, whatever had been planned before.
+    fn plan_anew(&mut self, cx: &mut Cx<'_>) {
+        self.send_at = self.periodic().map(|interval| self.after_the_last(interval, cx));
+    }
+
+    fn after_the_last(&mut self, interval: Interval, cx: &mut Cx<'_>) -> Time {
+        let jittered = self.draw(interval, cx.random);
+        (self.last_sent.unwrap_or(cx.now) + jittered).max(cx.now)
     }
 
     /// 75 to 100 % of the interval, at most 90 % where one missed packet is too many (RFC 5880 §6.8.7).
@@ -432,7 +444,7 @@ impl Session {
             self.send_at = None;
             return;
         };
-        self.send(false, cx);
+        self.send(cx);
         let jittered = self.draw(interval, cx.random);
         // Deadlines follow from deadlines; who was much too late starts over.
         let late = cx.now.since(due);
@@ -440,21 +452,37 @@ impl Session {
         self.send_at = Some(from + jittered);
     }
 
-    /// One packet, now.
-    pub(super) fn send(&mut self, is_final: bool, cx: &mut Cx<'_>) {
-        if self.is_blocked() || (self.spec.passive && self.peer.discriminator == 0) {
+    /// One packet, now; a poll, while one is open.
+    pub(super) fn send(&mut self, cx: &mut Cx<'_>) {
+        if !self.may_speak() {
             return;
         }
-        let mut poll = false;
-        if let Poll::Open { asked, .. } = &mut self.poll
-            && !is_final
-        {
-            poll = true;
-            *asked = true;
+        let poll = match &mut self.poll {
+            Poll::Open { asked, .. } => {
+                *asked = true;
+                true
+            }
+            Poll::None => false,
+        };
+        self.emit(self.packet(poll, false), cx);
+    }
+
+    /// The final packet that answers a poll, now. It cannot be a poll itself (RFC 5880 §6.5).
+    fn answer(&mut self, cx: &mut Cx<'_>) {
+        if self.may_speak() {
+            self.emit(self.packet(false, true), cx);
         }
+    }
+
+    /// There is a way to the peer, and it need not be heard first.
+    fn may_speak(&self) -> bool {
+        !self.is_blocked() && (!self.spec.passive || self.peer.discriminator != 0)
+    }
+
+    fn emit(&mut self, packet: [u8; LENGTH], cx: &mut Cx<'_>) {
         self.last_sent = Some(cx.now);
         self.counters.sent += 1;
-        cx.out.push_back(Action::Send(self.id, self.packet(poll, is_final)));
+        cx.out.push_back(Action::Send(self.id, packet));
     }
 
     /// The packet that would be sent next, were nothing to happen.
@@ -492,12 +520,13 @@ impl Session {
         if self.peer.min_rx.is_zero() {
             self.peer.min_rx = Peer::UNHEARD.min_rx;
         }
-        let changed = matches!(self.state, State::Init | State::Up);
-        if changed {
+        if matches!(self.state, State::Init | State::Up) {
             self.enter(State::Down, Diag::EXPIRED, Cause::Expired { detection_us }, cx);
-            self.send(false, cx);
+            self.send(cx);
+            self.plan_anew(cx);
+        } else {
+            self.reschedule(before, cx);
         }
-        self.reschedule(before, changed, cx);
     }
 
     /// A level that was kept over a shutdown has been kept long enough.
@@ -521,10 +550,9 @@ impl Session {
     }
 
     fn change(&mut self, to: State, diag: Diag, why: Cause, cx: &mut Cx<'_>) {
-        let before = self.periodic();
         self.enter(to, diag, why, cx);
-        self.send(false, cx);
-        self.reschedule(before, true, cx);
+        self.send(cx);
+        self.plan_anew(cx);
     }
 
     /// The obstacle is there, or gone, or another one.
@@ -556,8 +584,8 @@ impl Session {
     /// Nothing stands in the way (any more): speaks at once.
     pub(super) fn begin(&mut self, cx: &mut Cx<'_>) {
         if self.periodic().is_some() {
-            self.send(false, cx);
-            self.reschedule(None, true, cx);
+            self.send(cx);
+            self.plan_anew(cx);
         }
     }
 
@@ -566,7 +594,7 @@ impl Session {
     pub(super) fn bid_farewell(&mut self, cx: &mut Cx<'_>) {
         self.enter(State::Down, Diag::ADMIN_DOWN, Cause::Stopping, cx);
         for _ in 0..2 {
-            self.send(false, cx);
+            self.send(cx);
         }
         (self.send_at, self.silent_at, self.settled_at) = (None, None, None);
     }
@@ -598,7 +626,7 @@ impl Session {
         }
         // What was drawn for more than one packet may be too long for one.
         let stricter = self.spec.multiplier == 1 && old.multiplier != 1;
-        self.reschedule(periodic.filter(|_| !stricter), false, cx);
+        self.reschedule(periodic.filter(|_| !stricter), cx);
         if self.periodic().is_some() && old.passive && !self.spec.passive && self.peer.discriminator == 0 {
             self.begin(cx);
         }
