@@ -128,7 +128,7 @@ impl Engine {
         engine.set_wall(world.wall);
         engine.take_readings(&world.readings);
         engine.rebuild();
-        engine.settle_groups_first(false);
+        engine.settle_groups_first(settle::Groups::All);
         engine.fire();
         engine
     }
@@ -198,7 +198,7 @@ impl Engine {
         }
         if opening {
             // The start of an instance waits for its socket.
-            self.settle_groups_first(true);
+            self.settle_groups_first(settle::Groups::New);
         } else {
             self.settle();
         }

@@ -10,7 +10,7 @@ use super::garp::{Ranges, Rounds, Waiting};
 use super::instance::{Cx, Instance};
 use super::io::{Action, Event, Readings, Role};
 use super::script::Monitor;
-use super::settle::same_medium;
+use super::settle::{Groups, same_medium};
 use super::track::Board;
 use crate::spec::{IfName, InstanceId, InstanceSpec, ScriptId, ScriptSpec, Spec, VirtualAddress};
 use crate::wire::Priority;
@@ -122,7 +122,7 @@ impl Engine {
         self.stirred.clear();
         self.rebuild();
         self.wait_again(&old, &waiting);
-        self.settle_groups_first(false);
+        self.settle_groups_first(Groups::All);
         self.run_lanes();
         for (id, before) in changed {
             let Some(before) = old.instances.get(before) else { continue };

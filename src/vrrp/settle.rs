@@ -19,6 +19,14 @@ use crate::time::Interval;
 use crate::wire::Priority;
 use std::collections::{BTreeSet, VecDeque};
 
+/// Groups whose new state is told of before that of their members.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Groups {
+    All,
+    /// Those that have not been told of yet: while sockets are being opened.
+    New,
+}
+
 impl Engine {
     /// Applies what follows from everything that was marked.
     pub(super) fn settle(&mut self) {
@@ -124,15 +132,17 @@ impl Engine {
         group.is_some() && stirs == Some(true)
     }
 
-    /// [`Engine::settle`] at the start and after a reload, where groups are told of before their members; while sockets
-    /// are being opened, those `only_new` that have not been told of yet.
-    pub(super) fn settle_groups_first(&mut self, only_new: bool) {
+    /// [`Engine::settle`] at the start and after a reload, where `which` groups are told of before their members.
+    pub(super) fn settle_groups_first(&mut self, which: Groups) {
         // Not copied: at the start of thousands this runs for each of them, with what all of them wish waiting.
         let before = std::mem::take(&mut self.out);
         self.settle();
         let told = std::mem::replace(&mut self.out, before);
         let of_group = |action: &Action| match action {
-            Action::Report(Event::GroupBecame { from, .. }) => !only_new || *from == Role::Init,
+            Action::Report(Event::GroupBecame { from, .. }) => match which {
+                Groups::All => true,
+                Groups::New => *from == Role::Init,
+            },
             _ => false,
         };
         let (groups, others): (Vec<Action>, Vec<Action>) = told.into_iter().partition(of_group);
