@@ -127,7 +127,7 @@ impl Driver {
             FromKernel::Opened { opening, outcome } => self.opened(opening, outcome, now),
             FromKernel::Configured { spec, troubles, .. } => {
                 // What the old engine has wished up to here goes out under the kernel thread's new numbers.
-                self.tell_wall(now, true);
+                self.tell_wall(now);
                 self.settle(now);
                 if let Some(switch) = self.switching.take() {
                     self.switch(spec, &switch, now);
@@ -181,7 +181,7 @@ impl Driver {
             ToEngine::Reload(spec, readings) if self.switching.is_some() => self.waiting = Some((spec, readings)),
             ToEngine::Reload(spec, readings) => self.begin_switch(spec, readings),
             ToEngine::Snapshot(answer) => {
-                self.tell_wall(now, true);
+                self.tell_wall(now);
                 let mut snapshot = self.engine.snapshot(now);
                 for view in &mut snapshot.ports {
                     view.descriptor = self.sockets.descriptor(&view.port);
@@ -292,10 +292,15 @@ impl Driver {
     }
 
     /// Moves the engine's time as well: only to be called when everything that came before `now` has been told.
-    pub(super) fn tell_wall(&mut self, now: Time, at_once: bool) {
-        if at_once || now.since(self.wall_told) >= WALL_EVERY {
-            self.wall_told = now;
-            self.engine.handle(Input::WallClock(clock::wall()), now);
+    pub(super) fn tell_wall(&mut self, now: Time) {
+        self.wall_told = now;
+        self.engine.handle(Input::WallClock(clock::wall()), now);
+    }
+
+    /// [`Driver::tell_wall`], where that is long ago.
+    pub(super) fn tell_wall_if_due(&mut self, now: Time) {
+        if now.since(self.wall_told) >= WALL_EVERY {
+            self.tell_wall(now);
         }
     }
 

@@ -272,7 +272,7 @@ fn live(
             driver.receive(&mut heard, Some(due).filter(|due| *due <= now), now);
         }
         driver.engine.handle(Input::Tick, now);
-        driver.tell_wall(now, false);
+        driver.tell_wall_if_due(now);
         driver.settle(now);
 
         // The bell rings for both channels: without it there is nothing in them, and most turns are an advert's.
