@@ -12,6 +12,11 @@ use nix::sys::socket::{getsockopt, setsockopt, sockopt};
 use std::collections::BTreeMap;
 use std::os::fd::AsFd;
 
+/// Asks for a size, beyond the machine's limit if the process may.
+pub fn force(socket: &impl AsFd, bytes: u32) {
+    set(socket, bytes, true);
+}
+
 /// Asks for a size; with `force` beyond the machine's limit, if the process may.
 pub fn set(socket: &impl AsFd, bytes: u32, force: bool) {
     let bytes = usize::try_from(bytes).unwrap_or(usize::MAX).min(usize::try_from(i32::MAX).unwrap_or(usize::MAX));

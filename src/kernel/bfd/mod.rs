@@ -329,7 +329,7 @@ fn endpoint(address: IpAddr, port: u16, scope: u32) -> SocketAddr {
 
 fn open_listener(domain: Domain, multihop: bool) -> io::Result<Socket> {
     let socket = Socket::new(domain, Type::DGRAM.nonblocking().cloexec(), Some(Protocol::UDP))?;
-    super::buffer::set(&socket, BUFFER, true);
+    super::buffer::force(&socket, BUFFER);
     let any = if domain == Domain::IPV4 {
         setsockopt(&socket, sockopt::Ipv4PacketInfo, &true)?;
         setsockopt(&socket, sockopt::Ipv4RecvTtl, &true)?;

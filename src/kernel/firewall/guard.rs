@@ -35,7 +35,7 @@ impl Guard {
         let mut socket = netlink_sys::Socket::new(netlink_sys::protocols::NETLINK_NETFILTER)?;
         socket.bind_auto()?;
         socket.set_non_blocking(true)?;
-        buffer::set(&borrow(&socket), RECEIVE_BUFFER, true);
+        buffer::force(&borrow(&socket), RECEIVE_BUFFER);
         socket.add_membership(GROUP)?;
         Ok(Guard { socket: readable(socket)?, buffer: vec![0; READ] })
     }

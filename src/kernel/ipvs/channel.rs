@@ -310,7 +310,7 @@ fn open((bytes, force): (u32, bool)) -> io::Result<OwnedFd> {
     // Only the kernel is heard.
     connect(fd.as_raw_fd(), &NetlinkAddr::new(0, 0))?;
     match bytes {
-        0 => buffer::set(&fd, RECEIVE_BUFFER, true),
+        0 => buffer::force(&fd, RECEIVE_BUFFER),
         bytes => buffer::set(&fd, bytes, force),
     }
     Ok(fd)

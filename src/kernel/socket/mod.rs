@@ -355,7 +355,7 @@ impl Sockets {
         if let Some(opened) = self.open.get_mut(&token)
             && let Some(bytes) = wanted.filter(|_| wanted != opened.buffer)
         {
-            buffer::set(&opened.socket, bytes, true);
+            buffer::force(&opened.socket, bytes);
             opened.buffer = wanted;
         }
     }

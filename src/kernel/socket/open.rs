@@ -79,7 +79,7 @@ pub fn open(opening: &Opening, settings: &SocketSettings) -> io::Result<Socket> 
         setsockopt(&socket, BindToIndex, &libc::c_int::try_from(index).unwrap_or(0))?;
     }
     if let Some(bytes) = *buffer {
-        buffer::set(&socket, bytes, true);
+        buffer::force(&socket, bytes);
     }
     match port.family {
         Family::V4 => prepare_v4(&socket, port, settings)?,
