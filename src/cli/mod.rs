@@ -36,7 +36,7 @@ pub mod view;
 pub mod vipd;
 mod watch;
 
-use crate::daemon::doors::socket::Request;
+use crate::daemon::doors::socket::{Request, ServerWish};
 use args::{ColourChoice, Verb, Vipctl};
 use clap::Parser;
 use std::ffi::{OsStr, OsString};
@@ -100,8 +100,8 @@ fn run(verb: Verb) -> Outcome {
         Verb::Upgrade(args) => steer::upgrade(args),
         Verb::Metrics(daemon) => steer::ask(&daemon, &Request::Metrics { format: Default::default() }),
         Verb::Servers(args) => servers::show(&args),
-        Verb::DrainServer(args) => servers::drain(&args, true),
-        Verb::UndrainServer(args) => servers::drain(&args, false),
+        Verb::DrainServer(args) => servers::wish_for(&args, ServerWish::Drain),
+        Verb::UndrainServer(args) => servers::wish_for(&args, ServerWish::Undrain),
         Verb::WeighServer(args) => servers::weigh(&args),
         Verb::Doctor(args) => doctor::run(&args),
         Verb::Probe(args) => probe::run(&args),

@@ -147,16 +147,12 @@ fn row(server: &Value, now: u64, paint: Paint) -> Vec<String> {
     ]
 }
 
-pub(crate) fn drain(args: &DrainServer, drained: bool) -> Outcome {
-    let wish = if drained { ServerWish::Drain } else { ServerWish::Undrain };
-    wish_for(args, wish)
-}
-
 pub(crate) fn weigh(args: &WeighServer) -> Outcome {
     wish_for(&args.server, ServerWish::Weigh { weight: args.weight })
 }
 
-fn wish_for(args: &DrainServer, wish: ServerWish) -> Outcome {
+/// Asks the daemon to do that with one real server.
+pub(crate) fn wish_for(args: &DrainServer, wish: ServerWish) -> Outcome {
     let (address, port) = args.endpoint().map_err(Trouble::new)?;
     let request = Request::Server { service: args.service.clone(), address, port, wish };
     match Client::connect(&args.daemon)?.ask(&request)? {
