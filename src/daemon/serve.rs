@@ -389,7 +389,12 @@ fn drain(drains: &Drains, spec: &Spec, engine: &mpsc::UnboundedSender<ToEngine>)
 /// The doors that watch what happens, as far as they are built in.
 #[cfg_attr(
     not(all(feature = "snmp", feature = "dbus")),
-    allow(unused_mut, unused_variables, clippy::needless_pass_by_value)
+    allow(
+        unused_mut,
+        unused_variables,
+        clippy::needless_pass_by_value,
+        reason = "what a door takes is not used where it is not built in"
+    )
 )]
 fn doors(
     engine: &mpsc::UnboundedSender<ToEngine>,

@@ -49,8 +49,7 @@ pub struct Rehearsal {
     /// In the order of the plan's.
     pub(super) gateways: Vec<Machine>,
     pub(super) switch: Net,
-    /// Held for as long as the client lives there.
-    #[allow(dead_code)]
+    #[allow(dead_code, reason = "held for as long as the client lives there")]
     pub(super) client: Net,
     pub(super) facts: UnboundedReceiver<Fact>,
     pub(super) audience: Box<dyn Audience>,

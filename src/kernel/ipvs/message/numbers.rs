@@ -1,5 +1,5 @@
-//! The numbers of linux/ip_vs.h: commands, attributes, flags. Every one of the header stands here, used or not.
-#![allow(dead_code)]
+//! The numbers of linux/ip_vs.h: commands, attributes, flags.
+#![allow(dead_code, reason = "every number of the header stands here, used or not")]
 
 /// What the controller of generic netlink knows the family by.
 pub const FAMILY: &str = "IPVS";
