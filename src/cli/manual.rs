@@ -284,7 +284,8 @@ fn keyword(k: &Keyword) -> String {
         sentences.push(format!("Status: {}.", k.status));
     }
     text += &format!("{}{}", if text.is_empty() { "" } else { "\n" }, roff(&sentences.join(" ")));
-    format!(".TP\n\\fB{}\\fR {}\n{text}\n", roff(k.keyword), roff(arguments(k)))
+    let line = format!("\\fB{}\\fR {}", roff(k.keyword), roff(arguments(k)));
+    format!(".TP\n{}\n{text}\n", line.trim_end())
 }
 
 /// What people want, and the command for it; a test parses each.

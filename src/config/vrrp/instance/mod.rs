@@ -215,7 +215,7 @@ block! {
     /// HMAC-SHA256 trailer of keepalived 2.4.
     "vrrp_instance/auth_hmac" => Hmac {
         /// Allowed difference of clocks in seconds.
-        "time_window" => window: Set<u32> = must(uint(1, 300).exact()), default "3 × whole seconds of advert_int, 5..300";
+        "time_window" => window: Set<u32> = must(uint(1, 300).exact()), default "3 times the whole seconds of advert_int, 5..300";
         /// Replays are found by time, or by a growing counter.
         "anti_replay" => by_time: Set<bool> = must(one_of(&[("time", true), ("monotonic", false)])), default(true, "time");
         /// What happens to adverts without trailer, and whether ours have one.
