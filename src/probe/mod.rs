@@ -196,7 +196,7 @@ impl Plan {
     pub fn pages(&self) -> usize {
         match &self.question {
             Question::Http(site) => site.pages(),
-            _ => 1,
+            Question::Tcp | Question::Ping | Question::Udp(_) | Question::Smtp(_) | Question::Dns(_) => 1,
         }
     }
 

@@ -100,7 +100,13 @@ fn minds(checker: &Checker) -> bool {
             http.pages.iter().all(|page| page.status.iter().all(|(first, last)| !(*first..=*last).contains(&503)))
         }
         CheckerKind::Misc { .. } => true,
-        _ => false,
+        CheckerKind::Tcp
+        | CheckerKind::Ping
+        | CheckerKind::Udp { .. }
+        | CheckerKind::Smtp { .. }
+        | CheckerKind::Dns { .. }
+        | CheckerKind::File { .. }
+        | CheckerKind::Bfd { .. } => false,
     }
 }
 
