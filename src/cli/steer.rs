@@ -42,7 +42,7 @@ pub(crate) fn status(args: &Status) -> Outcome {
 /// The snapshot with the instances that were asked for.
 fn chosen(mut raw: Value, view: &Snapshot, which: &status::Chosen<'_>) -> Result<Value, Trouble> {
     let wanted = which.instances(view).map_err(|reason| unknown(reason, view))?;
-    if let Some(list) = raw["instances"].as_array_mut() {
+    if let Some(list) = raw.get_mut("instances").and_then(Value::as_array_mut) {
         list.retain(|row| wanted.iter().any(|instance| row["name"] == *instance.name));
     }
     Ok(raw)
@@ -130,7 +130,9 @@ pub(crate) fn bfd(args: Bfd) -> Outcome {
     }
     match Client::connect(&args.daemon)?.ask(&Request::Bfd { session: args.session.clone() })? {
         Reply::Bfd { mut sessions, .. } if args.json => {
-            if let (Some(name), Some(list)) = (&args.session, sessions["sessions"].as_array_mut()) {
+            if let (Some(name), Some(list)) =
+                (&args.session, sessions.get_mut("sessions").and_then(Value::as_array_mut))
+            {
                 list.retain(|session| session["name"] == name.as_str());
             }
             print(&pretty(sessions))
