@@ -520,3 +520,65 @@ fn a_block_without_a_brace_takes_none_of_another_subsystem() {
     let spec = spec.unwrap();
     assert_eq!((spec.instances.len(), spec.balance.services.len()), (1, 1), "{}", shown(&diagnostics));
 }
+
+/// A placeholder is named as one, wherever a value belongs.
+#[test]
+fn a_placeholder_is_named_as_one() {
+    for (line, told) in [
+        ("virtual_ipaddress {\n  <virtual_ip> dev eth0\n }", true),
+        ("unicast_peer {\n  <peer IP address>\n }", true),
+        ("track_interface {\n  <interface> weight 50\n }", true),
+        ("mcast_src_ip %LOCAL_IP%", true),
+        ("state %STATE%", true),
+        ("unicast_peer {\n  192.168.1.xxx\n }", true),
+        ("unicast_peer {\n  router.example.org\n }", false),
+        ("priority <1-254>", false),
+        ("state MESTER", false),
+        ("mcast_src_ip 50%", false),
+    ] {
+        let (_, diagnostics) = read(&instance(line));
+        let found = shown(&diagnostics).contains("looks like a placeholder that nobody has filled in");
+        assert_eq!(found, told, "{line}: {}", shown(&diagnostics));
+    }
+}
+
+/// A block that belongs outside of all others, and stands at the left: what is missing is the `}` above it.
+#[test]
+fn an_unclosed_block_is_named_where_the_next_one_begins() {
+    let open = "vrrp_script c {\n script /usr/bin/true\n";
+    for next in ["global_defs {\n router_id x\n}\n", "vrrp_sync_group G {\n group {\n  V\n }\n}\n"] {
+        let (_, diagnostics) = read(&format!("{open}{next}{}", instance("")));
+        let said = shown(&diagnostics);
+        let line = said.lines().find(|line| line.contains("does not belong here")).unwrap_or_default();
+        assert!(line.contains("help: write the `}` of `vrrp_script` that is missing above it"), "{said}");
+        assert!(line.contains("keepalived.conf:1:1: the block that it is read as part of"), "{said}");
+    }
+}
+
+#[test]
+fn a_block_of_another_name_has_a_cure() {
+    let (_, diagnostics) = read("vrrp_server 192.0.2.1 80 {\n lb_algo rr\n}\n");
+    assert!(shown(&diagnostics).contains("write `virtual_server ADDRESS PORT {`"), "{}", shown(&diagnostics));
+    let (_, diagnostics) = read(&format!("vrrp_instance = V\n{}", instance("")));
+    assert!(shown(&diagnostics).contains("write `vrrp_instance V {`"), "{}", shown(&diagnostics));
+}
+
+/// What a keyword of the same name does in another subsystem is no cure.
+#[test]
+fn a_cure_names_no_block_that_means_something_else() {
+    let service = |lines: &str| format!("virtual_server 192.0.2.1 80 {{\n lb_algo rr\n {lines}\n}}\n");
+    let check = |lines: &str| service(&format!("lb_kind NAT\n real_server 192.0.2.2 80 {{\n  {lines}\n }}"));
+    for (text, cure) in [
+        (service("lb_kind nat"), "write `lb_kind NAT`"),
+        (check("TCP_CHECK {\n nb_get_retry 3\n }"), "or write `retry` here"),
+        (check("MISC_CHECK {\n misc_path /usr/bin/true\n weight 22\n }"), "move it to virtual_server/real_server"),
+        (service("lb_kind NAT\n timeout 10"), "remove the line: a virtual server has no such setting"),
+        ("vrrp_track_process p {\n process x\n // weight 10\n}\n".to_owned(), "a comment begins with `#` or `!`"),
+    ] {
+        let (_, diagnostics) = read(&text);
+        let said = shown(&diagnostics);
+        assert!(said.contains(cure), "{cure}: {said}");
+        let helps: String = said.lines().filter_map(|line| Some(line.rsplit_once("help: ")?.1)).collect();
+        assert!(!helps.contains("vrrp_script") && !helps.contains("did you mean `weight`"), "{said}");
+    }
+}

@@ -103,6 +103,7 @@ fn load_with(
     let text = text::expand::read(root, &env.text, files, &mut diagnostics);
     let mut loaded = understand(&text, subsystems, env, files, diagnostics);
     template::fold(text.buffer(), &mut loaded.diagnostics);
+    template::name_placeholders(text.buffer(), &mut loaded.diagnostics);
     odd::name_all(text.buffer(), &mut loaded.diagnostics);
     if !loaded.diagnostics.list.is_empty() {
         loaded.diagnostics.secrets = Secrets::find(&loaded.diagnostics.sources.files, text.buffer());

@@ -248,11 +248,12 @@ pub fn forwarding(before: Option<Forwarding>, node: &Node<'_>, cx: &mut Cx<'_>) 
         "DR" => Method::Direct,
         "TUN" => Method::Tunnel,
         other => {
-            let hint = match other.to_ascii_uppercase().as_str() {
-                upper @ ("NAT" | "DR" | "TUN") => format!(": write {upper}"),
-                _ => ": expected NAT, DR or TUN".to_owned(),
+            let meant = other.to_ascii_uppercase();
+            let (hint, cure) = match meant.as_str() {
+                "NAT" | "DR" | "TUN" => (String::new(), format!("write `{} {meant}`", node.keyword.text)),
+                _ => (": expected NAT, DR or TUN".to_owned(), format!("for example `{} NAT`", node.keyword.text)),
             };
-            cx.error(word.span, format!("`{other}` is no way of forwarding and is ignored{hint}"));
+            cx.mistake(word.span, format!("`{other}` is no way of forwarding and is ignored{hint}"), cure);
             return before;
         }
     };

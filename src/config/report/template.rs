@@ -1,5 +1,7 @@
 //! Files that another program was to fill in first: Ansible, Salt, confd, Chef, Puppet. keepalived reads their marks as braces
 //! and words, and complains of most lines; what is wrong is one thing, that the file is not yet the configuration.
+//!
+//! A placeholder that nobody but a person fills in (`<VIP>`, `%VIP%`) is one word of a line, and is named where it does harm.
 
 use super::{Class, Diagnostic, Diagnostics};
 use crate::config::text::source::{FileId, Span};
@@ -31,6 +33,64 @@ fn mark(line: &str) -> Option<(Range<usize>, &'static Kind)> {
         Some((start..end, kind))
     });
     found.min_by_key(|(range, _)| range.start)
+}
+
+/// The placeholders of a line: `<NAME>`, several words in it as well, `%NAME%` and `@NAME@`, and addresses out of letters,
+/// `x.x.x.x` and `192.168.1.xxx`.
+fn placeholders(line: &str) -> impl Iterator<Item = Range<usize>> + '_ {
+    let behind = |(start, sign): (usize, &str)| {
+        let (close, blanks) = if sign == "<" { (">", true) } else { (sign, false) };
+        let inner = line.get(start + 1..)?;
+        let end = inner.find(close)?;
+        let name = inner.get(..end)?;
+        let may_be = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-' | '.' | '/') || (blanks && c == ' ');
+        let named = name.starts_with(char::is_alphabetic) && name.chars().all(may_be);
+        named.then_some(start..start + end + 2)
+    };
+    let words = line.split(char::is_whitespace).scan(0, |at, word| {
+        let start = *at;
+        *at += word.len() + 1;
+        Some((start, word))
+    });
+    let addresses = words.filter(|(_, word)| is_address_of_letters(word)).map(|(at, word)| at..at + word.len());
+    line.match_indices(['<', '%', '@']).filter_map(behind).chain(addresses)
+}
+
+fn is_address_of_letters(word: &str) -> bool {
+    let parts: Vec<&str> = word.split('/').next().unwrap_or_default().split('.').collect();
+    let letters = |part: &&str| !part.is_empty() && part.bytes().all(|b| matches!(b, b'x' | b'X'));
+    let digits = |part: &&str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
+    parts.len() == 4
+        && parts.iter().any(|part| letters(&part))
+        && parts.iter().all(|part| letters(&part) || digits(&part))
+}
+
+/// The cure of whatever is complained of at a placeholder. It quotes nothing, for it may stand in the place of a password.
+const FILL_IN: &str = "this looks like a placeholder that nobody has filled in: write the value in its place";
+
+/// Says of each mistake in a placeholder that it is one.
+pub fn name_placeholders(text: &str, diagnostics: &mut Diagnostics) {
+    if !text.contains(['<', '%', '@', 'x', 'X']) {
+        return;
+    }
+    for complaint in &mut diagnostics.list {
+        let Some(span) = complaint.span.filter(|span| span.file == FileId::EXPANDED) else { continue };
+        // An unknown keyword is the name of a page's tag more often, and has that cure.
+        if !complaint.class.is_mistake() || complaint.class == Class::UnknownKeyword {
+            continue;
+        }
+        // One that is named already.
+        if complaint.help.as_ref().is_some_and(|help| help.contains("stands for")) {
+            continue;
+        }
+        let at = span.start as usize;
+        let start = text.get(..at).and_then(|before| before.rfind('\n')).map_or(0, |newline| newline + 1);
+        let line = text.get(start..).and_then(|rest| rest.lines().next()).unwrap_or_default();
+        let here = (at - start)..(span.end as usize).saturating_sub(start);
+        if placeholders(line).any(|placeholder| placeholder.start < here.end && here.start < placeholder.end) {
+            complaint.help = Some(FILL_IN.to_owned());
+        }
+    }
 }
 
 /// Makes one complaint of all if one of them is about a line with such a mark: marks that keepalived reads well, as in the

@@ -104,8 +104,21 @@ pub fn all() -> &'static [Keyword] {
 const HOMES: usize = 3;
 
 /// The blocks in which a keyword is known: those that most people mean first.
-pub fn homes(keyword: &str) -> Vec<&'static str> {
+pub fn homes(path: &str, keyword: &str) -> Vec<&'static str> {
+    let root = |block: &'static str| block.split('/').next().unwrap_or(block);
+    let here = path.split('/').next().unwrap_or(path);
     let mut homes: Vec<_> = all().iter().filter(|k| k.keyword == keyword).map(|k| k.block).collect();
+    // It was meant for a block around it, the nearest one first.
+    let around = |home: &&str| !home.is_empty() && path.strip_prefix(*home).is_some_and(|rest| rest.starts_with('/'));
+    if homes.iter().any(|home| around(home)) {
+        homes.retain(around);
+        homes.sort_by_key(|home| std::cmp::Reverse(home.len()));
+        return homes;
+    }
+    // Those beside it mean the same; others only share the name.
+    if !path.is_empty() && homes.iter().any(|home| root(home) == here) {
+        homes.retain(|home| root(home) == here);
+    }
     homes.sort_by_key(|home| {
         (*home != "vrrp_instance", home.matches('/').count(), matches!(*home, "garp_group" | "track_group"))
     });
@@ -114,14 +127,19 @@ pub fn homes(keyword: &str) -> Vec<&'static str> {
 }
 
 /// The keyword of this block that says for all what `keyword` says for one instance, or the other way round: of the same
-/// name but for `vrrp_` in front, with the same arguments.
+/// name but for `vrrp_` in front, with the same arguments. Of an old spelling that it never had, the new one.
 pub fn of_the_same_meaning(block: &str, keyword: &str) -> Option<&'static str> {
     let arguments = &all().iter().find(|k| k.keyword == keyword)?.arguments;
     let same = |k: &&Keyword| k.block == block && k.arguments == *arguments;
     let named = |k: &&Keyword| {
         k.keyword.strip_prefix("vrrp_") == Some(keyword) || keyword.strip_prefix("vrrp_") == Some(k.keyword)
     };
-    all().iter().filter(same).find(named).map(|k| k.keyword)
+    // An old name that this block never had stands for the new one.
+    let renamed = || {
+        let new = all().iter().filter(|k| k.keyword == keyword).find_map(|k| k.status.split('`').nth(1))?;
+        all().iter().find(|k| k.block == block && k.keyword == new).map(|k| k.keyword)
+    };
+    all().iter().filter(same).find(named).map(|k| k.keyword).or_else(renamed)
 }
 
 /// What each keyword opens, for `tree`.

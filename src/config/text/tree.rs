@@ -253,9 +253,9 @@ struct Builder<'s, 'd> {
     braceless: Vec<Span>,
 }
 
-/// The line that opens a block, without a bracket of another kind.
+/// The line that opens a block, without a bracket of another kind and without the `=` of other programs' files.
 fn written(node: &Node<'_>) -> String {
-    let words = node.words().filter(|word| word.quoted || !matches!(word.text, "(" | "["));
+    let words = node.words().filter(|word| word.quoted || !matches!(word.text, "(" | "[" | "="));
     words
         .map(|word| if word.quoted { format!("\"{}\"", word.text) } else { word.text.to_owned() })
         .collect::<Vec<_>>()

@@ -451,7 +451,7 @@ impl Cx<'_> {
         if self.diagnostics.list.len() > 500 {
             return self.push(complaint(unknown()));
         }
-        let homes = keywords::homes(keyword);
+        let homes = keywords::homes(path, keyword);
         // One brace explains a row of lines that belong to the block around this one, or to one that has just ended; each other line
         // in a wrong place is a mistake of its own, with its own cure.
         let behind = path.is_empty() && self.block.is_some();
@@ -477,16 +477,36 @@ impl Cx<'_> {
             let home = home.collect::<Vec<_>>().join(" or ");
             let mut complaint = complaint(message);
             complaint.label.get_or_insert(format!("a keyword of {home}"));
+            // What only has its name from another subsystem is of no use there.
+            let of_services = |block: &str| block.starts_with("virtual_server");
+            if of_services(path)
+                && !homes.iter().any(|home| home.is_empty() || of_services(home))
+                && here.is_none()
+                && !node.opens
+            {
+                return self.push(complaint.help("remove the line: a virtual server has no such setting"));
+            }
             let brace = match homes.as_slice() {
                 [home, ..] if !home.is_empty() && path.is_empty() && self.block.is_some() => {
                     self.thrown_out = self.thrown_out.or(Some(node.keyword.span));
                     ", or remove a `}` too many above it".to_owned()
                 }
-                [home, ..] if path.strip_prefix(home).is_some_and(|rest| rest.starts_with('/')) => {
-                    format!(
-                        ", or write the `}}` of `{}` that is missing above it",
+                [home, ..]
+                    if (home.is_empty() && !path.is_empty())
+                        || path.strip_prefix(home).is_some_and(|rest| rest.starts_with('/')) =>
+                {
+                    let close = format!(
+                        "write the `}}` of `{}` that is missing above it",
                         path.rsplit('/').next().unwrap_or(path)
-                    )
+                    );
+                    if let Some(open) = self.block.filter(|_| home.is_empty()) {
+                        complaint = complaint.related(open, "the block that it is read as part of");
+                    }
+                    // A block that belongs outside of all others stands there already, to whoever wrote it.
+                    if home.is_empty() && node.opens {
+                        return self.push(complaint.help(format!("{close}, or move it to the top level")));
+                    }
+                    format!(", or {close}")
                 }
                 _ => String::new(),
             };

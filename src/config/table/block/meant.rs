@@ -39,6 +39,10 @@ fn letters_apart(a: &str, b: &str) -> usize {
 /// or `:` glued to it, or misspelt.
 pub fn keyword<'c>(node: &Node<'_>, names: &[&'c str]) -> Option<&'c str> {
     let word = node.keyword.text;
+    // Whoever meant a comment wants none of what stands in it.
+    if is_foreign_comment(word) {
+        return None;
+    }
     let plain = |text: &str| text.to_ascii_lowercase().replace('-', "_");
     let glued = plain(word.split(['=', ':']).next().unwrap_or(word));
     let joined = node.args.first().map(|next| plain(&format!("{word}_{}", next.text)));
@@ -62,17 +66,21 @@ pub fn keyword<'c>(node: &Node<'_>, names: &[&'c str]) -> Option<&'c str> {
 pub fn foreign(word: &str) -> Option<&'static str> {
     let ends = |sign: char| word.len() >= 7 && word.chars().all(|c| c == sign);
     match word {
-        _ if word.starts_with("/*") || word.starts_with("*/") || word.starts_with("//") || word.starts_with("--") => {
-            Some("a comment begins with `#` or `!` and ends with its line")
-        }
+        _ if is_foreign_comment(word) => Some("a comment begins with `#` or `!` and ends with its line"),
         _ if ends('<') || ends('>') || ends('=') => {
             Some("a merge conflict was left in this file: keep one of its two versions, and remove the markers")
         }
         "nat_mask" | "net_mask" => Some("remove the line: keepalived has no such keyword, and balances without it"),
+        "vrrp_server" => Some("write `virtual_server ADDRESS PORT {`: a virtual server is nothing of VRRP"),
         "script_security" => Some("write `enable_script_security`"),
         _ if is_of_page(word) => Some("it belongs to the page that the text was copied from: remove the line"),
         _ => None,
     }
+}
+
+/// Whether a first word begins a comment in other programs' files.
+fn is_foreign_comment(word: &str) -> bool {
+    ["/*", "*/", "//", "--"].iter().any(|sign| word.starts_with(sign))
 }
 
 /// Whether a first word is what web pages and chats put around a text: a fence, a tag.
