@@ -60,9 +60,7 @@ fn is_address_of_letters(word: &str) -> bool {
     let parts: Vec<&str> = word.split('/').next().unwrap_or_default().split('.').collect();
     let letters = |part: &&str| !part.is_empty() && part.bytes().all(|b| matches!(b, b'x' | b'X'));
     let digits = |part: &&str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
-    parts.len() == 4
-        && parts.iter().any(|part| letters(&part))
-        && parts.iter().all(|part| letters(&part) || digits(&part))
+    parts.len() == 4 && parts.iter().any(letters) && parts.iter().all(|part| letters(part) || digits(part))
 }
 
 /// The cure of whatever is complained of at a placeholder. It quotes nothing, for it may stand in the place of a password.

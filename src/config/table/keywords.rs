@@ -110,7 +110,7 @@ pub fn homes(path: &str, keyword: &str) -> Vec<&'static str> {
     let mut homes: Vec<_> = all().iter().filter(|k| k.keyword == keyword).map(|k| k.block).collect();
     // It was meant for a block around it, the nearest one first.
     let around = |home: &&str| !home.is_empty() && path.strip_prefix(*home).is_some_and(|rest| rest.starts_with('/'));
-    if homes.iter().any(|home| around(home)) {
+    if homes.iter().any(around) {
         homes.retain(around);
         homes.sort_by_key(|home| std::cmp::Reverse(home.len()));
         return homes;
