@@ -35,7 +35,7 @@ pub fn link(index: u32, name: &str, addresses: &[&str]) -> Link {
         let (address, prefix) = text.split_once('/').unwrap_or((text, ""));
         let address: IpAddr = address.parse().ok()?;
         let prefix = prefix.parse().unwrap_or(if address.is_ipv4() { 24 } else { 64 });
-        Some(LinkAddress { address, prefix, usable: true, secondary: false })
+        Some(LinkAddress { address, prefix, usable: true, tentative: false, secondary: false })
     };
     Link {
         index,

@@ -152,7 +152,7 @@ impl Kernel {
     fn tell_come(&mut self, address: IpAddr) -> Option<LinkFact> {
         let link = self.home()?;
         let prefix = if address.is_ipv4() { 32 } else { 128 };
-        let entry = LinkAddress { address, prefix, usable: true, secondary: false };
+        let entry = LinkAddress { address, prefix, usable: true, tentative: false, secondary: false };
         link.addresses.push(entry);
         Some(LinkFact::Address { index: link.index, address: entry })
     }
@@ -264,7 +264,7 @@ fn links(node: usize, spec: &Spec, lan: &Lan) -> Vec<Link> {
             let prefix = if address.is_ipv4() { 24 } else { 64 };
             let known = link.addresses.iter().any(|a| a.address == address);
             if !known {
-                link.addresses.push(LinkAddress { address, prefix, usable: true, secondary: false });
+                link.addresses.push(LinkAddress { address, prefix, usable: true, tentative: false, secondary: false });
             }
         }
         links.push(link);

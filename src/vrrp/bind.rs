@@ -4,9 +4,9 @@
 //! Recomputed from the present picture of the links whenever that changes; nothing is remembered, so that every
 //! fault can be left again.
 
-use super::io::{Fault, Link};
+use super::io::{Fault, Link, LinkAddress};
 use super::links::{Known, Links};
-use crate::spec::{IfName, InstanceSpec, VirtualLink};
+use crate::spec::{IfName, InstanceSpec, Transport, VirtualLink};
 use crate::wire::{Family, Priority};
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -24,6 +24,8 @@ pub(super) struct Binding {
     pub(super) link_name: Option<IfName>,
     /// Where adverts are sent from.
     pub(super) source: Option<IpAddr>,
+    /// The source is tentative: nothing can be sent from it yet.
+    pub(super) speechless: bool,
     /// Adverts have a link to go through, if they need one.
     pub(super) can_send: bool,
 }
@@ -81,7 +83,11 @@ pub(super) fn bind(
     }
     binding.transmit = if spec.transmit_base { binding.base } else { binding.link };
     binding.can_send = binding.transmit != 0 || (spec.interface.is_none() && spec.vrf.is_none());
-    binding.source = source(spec, base, link, ours, before);
+    binding.source = source(spec, base, link, ours, before, |address| address.usable);
+    if binding.source.is_none() && waits_for_its_address(spec) {
+        binding.source = source(spec, base, link, ours, before, |address| address.tentative);
+        binding.speechless = binding.source.is_some();
+    }
     match spec.source {
         None if binding.source.is_none() && base.is_some() => faults.push(Fault::NoSourceAddress),
         // One that is virtual here comes and goes with mastership.
@@ -136,13 +142,21 @@ fn virtual_link<'a>(spec: &InstanceSpec, kind: &VirtualLink, base: &Link, links:
     links.named(&name).filter(|known| on_base(known) || known.link.lower == 0)
 }
 
-/// The address that adverts come from: as configured, else the first own one of the interface (link-local for IPv6).
+/// May it be a backup while its address is tentative, as one of keepalived's is? An address owner would speak at once, and a
+/// unicast socket is bound to the address.
+fn waits_for_its_address(spec: &InstanceSpec) -> bool {
+    let multicast = !matches!(spec.transport, Transport::Unicast { .. });
+    spec.family == Family::V6 && multicast && spec.priority != Priority::OWNER
+}
+
+/// The address that adverts come from: as configured, else the first own one of the interface (link-local for IPv6) that `will_do`.
 fn source(
     spec: &InstanceSpec,
     base: Option<&Known>,
     link: Option<&Known>,
     ours: Ours<'_>,
     before: Option<IpAddr>,
+    will_do: impl Fn(&LinkAddress) -> bool,
 ) -> Option<IpAddr> {
     if let Some(address) = spec.source {
         return Some(address);
@@ -157,7 +171,7 @@ fn source(
         _ => false,
     };
     let of = |known: &Known| {
-        let own = || known.link.addresses.iter().filter(|a| a.usable && fitting(&a.address)).map(|a| a.address);
+        let own = || known.link.addresses.iter().filter(|a| will_do(a) && fitting(&a.address)).map(|a| a.address);
         let free = || own().filter(|a| !ours.claimed.contains(a));
         let first = || free().find(|a| !ours.statics.contains(a)).or_else(|| free().next());
         let kept = before.filter(|old| free().any(|a| a == *old));

@@ -1,6 +1,6 @@
 //! What is so before the daemon starts is so in its first state and its first advert.
 
-use crate::ground::{Ground, instance, ip, ready};
+use crate::ground::{Ground, PATIENCE, instance, ip, ready};
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::os::fd::AsRawFd;
@@ -160,5 +160,32 @@ fn the_address_that_an_ipv6_vmac_speaks_from_is_for_nobody_else() {
     let shown = own();
     let spoken = shown.lines().find(|l| !l.contains("fe80::66")).unwrap_or_default();
     assert!(spoken.contains("nodad") && spoken.contains("deprecated"), "{shown}");
+    assert_eq!(daemon.stop().code(), Some(0));
+}
+
+/// At a start of the machine the daemon is there before the kernel knows that nobody else has the link-local address. keepalived is
+/// a backup then, and no notify program of its users is told of a fault.
+#[test]
+fn a_tentative_address_is_no_fault() {
+    if !ready() {
+        return;
+    }
+    let ground = Ground::new();
+    ground.inside(|| std::fs::write("/proc/sys/net/ipv6/conf/eth0/dad_transmits", "60").unwrap());
+    for way in ["down", "up"] {
+        ip(&format!("-n {} link set eth0 {way}", ground.name));
+    }
+    ground.wait_for_carrier();
+    let tentative = || ip(&format!("-n {} -6 addr show dev eth0 tentative", ground.name)).contains(" fe80::");
+    ground.configure(&instance("A", 6, "fe80::66/64"));
+    let begun = std::time::Instant::now();
+    while !tentative() {
+        assert!(begun.elapsed() < PATIENCE, "the kernel gives no address");
+    }
+    let daemon = ground.start("");
+    daemon.wait_for_log("(A) Entering BACKUP STATE (init)");
+    assert!(tentative());
+    assert_eq!(daemon.state("A"), "BACKUP");
+    assert!(!daemon.log_text().contains("FAULT"), "{}", daemon.log_text());
     assert_eq!(daemon.stop().code(), Some(0));
 }

@@ -34,7 +34,7 @@ pub fn vrid(id: u8) -> Vrid {
 
 /// A usable address with its prefix.
 pub fn address(text: &str, prefix: u8) -> LinkAddress {
-    LinkAddress { address: ip(text), prefix, usable: true, secondary: false }
+    LinkAddress { address: ip(text), prefix, usable: true, tentative: false, secondary: false }
 }
 
 pub use vipd::sim::build::link;

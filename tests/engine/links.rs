@@ -112,13 +112,47 @@ fn an_owner_s_virtual_address_is_its_source() {
 }
 
 #[test]
-fn a_tentative_address_is_no_source() {
+fn an_address_that_somebody_else_has_as_well_is_no_source() {
     let mut eth0 = link(ETH0, "eth0", &["2001:db8::1", "fe80::1"]);
     eth0.addresses[1].usable = false;
     let mut bench = Bench::on(spec(vec![v6(1, 100)]), vec![eth0]);
     assert_eq!(bench.view(0).faults, [Fault::NoSourceAddress], "and a global one does not do");
     bench.give(Input::Link(LinkFact::Address { index: ETH0, address: address("fe80::1", 64) }));
     assert_eq!((bench.role(0), bench.view(0).source), (Role::Backup, Some(ip("fe80::1"))));
+}
+
+fn tentative(text: &str, prefix: u8) -> LinkAddress {
+    LinkAddress { usable: false, tentative: true, ..address(text, prefix) }
+}
+
+/// keepalived knows no tentative addresses: at a start of the machine it is a backup before the kernel has come to an end with
+/// them, and no notify program hears of a fault.
+#[test]
+fn a_backup_waits_for_its_tentative_address_before_it_takes_over() {
+    let mut eth0 = link(ETH0, "eth0", &["2001:db8::1"]);
+    eth0.addresses.push(tentative("fe80::1", 64));
+    let mut bench = Bench::on(spec(vec![v6(1, 100)]), vec![eth0.clone()]);
+    assert_eq!((bench.role(0), bench.view(0).source), (Role::Backup, Some(ip("fe80::1"))));
+    bench.until(at(9_000));
+    assert_eq!(bench.role(0), Role::Backup, "whoever cannot speak is no master");
+    bench.give(Input::Link(LinkFact::Address { index: ETH0, address: address("fe80::1", 64) }));
+    bench.until(at(9_001));
+    assert_eq!(bench.role(0), Role::Master, "its patience had ended");
+
+    // Somebody else has the address.
+    let mut bench = Bench::on(spec(vec![v6(1, 100)]), vec![eth0.clone()]);
+    let failed = LinkAddress { tentative: false, ..tentative("fe80::1", 64) };
+    bench.give(Input::Link(LinkFact::Address { index: ETH0, address: failed }));
+    assert_eq!(bench.view(0).faults, [Fault::NoSourceAddress]);
+
+    // An owner speaks at once, from what it owns.
+    let bench = Bench::on(spec(vec![v6(1, 255)]), vec![eth0.clone()]);
+    assert_eq!((bench.role(0), bench.view(0).source), (Role::Master, Some(ip("fe80::100"))));
+
+    // A usable one is better, wherever it stands in the list.
+    eth0.addresses.push(address("fe80::2", 64));
+    let bench = Bench::on(spec(vec![v6(1, 100)]), vec![eth0]);
+    assert_eq!((bench.role(0), bench.view(0).source), (Role::Backup, Some(ip("fe80::2"))));
 }
 
 #[test]

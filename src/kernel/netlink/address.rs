@@ -104,11 +104,13 @@ pub fn is_ours(message: &AddressMessage) -> bool {
 pub fn fact(message: &AddressMessage) -> LinkAddress {
     let key = AddressKey::of(message);
     let flags = flags(message);
+    let optimistic = flags.contains(AddressFlags::Optimistic);
     LinkAddress {
         address: key.address,
         prefix: key.prefix,
-        usable: !flags.intersects(AddressFlags::Tentative | AddressFlags::Dadfailed)
-            || flags.contains(AddressFlags::Optimistic),
+        usable: optimistic || !flags.intersects(AddressFlags::Tentative | AddressFlags::Dadfailed),
+        // One that has failed is still called tentative.
+        tentative: !optimistic && flags.contains(AddressFlags::Tentative) && !flags.contains(AddressFlags::Dadfailed),
         secondary: flags.contains(AddressFlags::Secondary),
     }
 }

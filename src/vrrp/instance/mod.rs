@@ -223,13 +223,17 @@ impl Instance {
             }
     }
 
+    /// Who hears nothing yet cannot say that nobody speaks; who cannot speak yet would not be heard as master.
+    fn may_not_judge(&self) -> bool {
+        self.voice.is_opening() || self.binding.speechless
+    }
+
     /// What it waits for.
     pub(super) fn deadline(&self, id: InstanceId, spec: &InstanceSpec) -> Option<(Time, Wake)> {
         match &self.state {
             State::Init => None,
             State::Fault => self.voice.probe_at().map(|at| (at, Wake::Other)),
-            // Who hears nothing yet cannot say that nobody speaks.
-            State::Backup(_) if self.voice.is_opening() => None,
+            State::Backup(_) if self.may_not_judge() => None,
             State::Backup(backup) => {
                 let wake = if backup.worse.is_some() { Wake::Preempt(id) } else { Wake::MasterDown(id) };
                 Some((self.down_at(backup, spec), wake))
@@ -432,7 +436,7 @@ impl Instance {
     /// Its time has come. True: what follows for its faults has to be recomputed.
     pub(super) fn on_deadline(&mut self, grouped: bool, cx: &mut Cx<'_>) -> bool {
         match &self.state {
-            State::Backup(backup) if self.down_at(backup, cx.spec) <= cx.now && !self.voice.is_opening() => {
+            State::Backup(backup) if self.down_at(backup, cx.spec) <= cx.now && !self.may_not_judge() => {
                 let why = match (backup.patience, backup.worse) {
                     (Patience::Skew, _) => Cause::MasterLeft,
                     (Patience::Nothing, _) => Cause::Owner,

@@ -158,6 +158,8 @@ pub struct LinkAddress {
     pub prefix: u8,
     /// False while an IPv6 address is tentative or has failed duplicate address detection.
     pub usable: bool,
+    /// An IPv6 address whose duplicate address detection has not come to its end.
+    pub tentative: bool,
     pub secondary: bool,
 }
 
