@@ -277,6 +277,12 @@ fn every_keyword_of_a_secret_is_known() {
 /// A generator of numbers that is the same on every run.
 struct Numbers(u64);
 impl Numbers {
+    /// Of all sorts of signs, or of small letters alone, as a word of a sentence is.
+    fn secret(&mut self) -> String {
+        let signs = b"abcdefghijkmnopqrstuvwxyzABCDEFGHJKLMNPQRSTUVWXYZ23456789%+-_.:";
+        let most = if self.below(2) == 0 { signs.len() } else { 25 };
+        (0..12).map(|_| char::from(signs[self.below(most)])).collect()
+    }
     fn below(&mut self, most: usize) -> usize {
         self.0 = self.0.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
         (self.0 >> 33) as usize % most
@@ -286,10 +292,9 @@ impl Numbers {
 #[test]
 fn random_slips_around_random_secrets_tell_nothing() {
     let mut numbers = Numbers(std::env::var("VIPD_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(7));
-    let letters: Vec<char> = "ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz23456789%+-_.:".chars().collect();
     let mut running = 0;
     for case in 0..4000 {
-        let secret: String = (0..12).map(|_| letters[numbers.below(letters.len())]).collect();
+        let secret = numbers.secret();
         let text = match numbers.below(8) {
             4 => {
                 format!("@a $K51={secret}\n@^a $K51=other\n{}", instance("auth_type PASS\n        @^a auth_pass $K51"))
@@ -419,10 +424,9 @@ const SLIPS: &[&str] = &[
 
 fn random_slips(seed: u64, cases: usize, most: usize) -> Vec<String> {
     let mut numbers = Numbers(seed);
-    let letters: Vec<char> = "ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz23456789%+-_.:".chars().collect();
     let mut leaks = Vec::new();
     for _ in 0..cases {
-        let secret: String = (0..12).map(|_| letters[numbers.below(letters.len())]).collect();
+        let secret = numbers.secret();
         let number = numbers.below(WAYS.len());
         let way = WAYS[number];
         let text = match (way.split_once("INSTANCE{"), way.split_once("HMAC{")) {

@@ -244,7 +244,7 @@ impl Masked {
 /// language.
 ///
 /// Words of a file stand in backquotes, but for names and numbers. So what looks like a word of an English sentence is one outside
-/// of them, unless a backquote in a file makes it doubtful which is which.
+/// of them, with blanks around it, unless a backquote in a file makes it doubtful which is which.
 pub fn hide(sentence: &str, words: &[Box<str>]) -> String {
     let mut sentence = sentence.to_owned();
     let doubtful = sentence.contains("``")
@@ -257,7 +257,9 @@ pub fn hide(sentence: &str, words: &[Box<str>]) -> String {
             let end = at + word.len();
             let whole = whole_word(&sentence, at..end);
             let part = whole.len() > word.len();
-            let own = plain && sentence.get(..at).is_some_and(|before| before.matches('`').count() % 2 == 0);
+            let outside = |before: &str| before.matches('`').count() % 2 == 0 && before.ends_with([' ', '(']);
+            let alone = |after: &str| after.is_empty() || after.starts_with([' ', ',', '.', ';', ')']);
+            let own = plain && sentence.get(..at).is_some_and(outside) && sentence.get(end..).is_some_and(alone);
             if own || (part && word.len() < SHORT) || sentence.get(whole).is_some_and(is_keyword) {
                 from = end;
                 continue;

@@ -192,8 +192,12 @@ fn secret_in(before: &str, line: &str, scan: &mut Scan) -> Option<usize> {
             continue;
         }
         in_comment(line, end, scan.within, &mut found);
-        if word.len() > 9 && word.get(..9).is_some_and(|front| front.eq_ignore_ascii_case("auth_pass")) {
-            found.take(at + 9);
+        let glued = |keyword: &&str| {
+            word.get(..keyword.len())
+                .is_some_and(|front| front.len() < word.len() && front.eq_ignore_ascii_case(keyword))
+        };
+        if let Some(keyword) = MEANT.iter().find(|keyword| glued(keyword)) {
+            found.take(at + keyword.len());
         } else if secret_keyword(word) {
             let meant = nearest(&word.to_ascii_lowercase(), MEANT.into_iter()).is_some();
             let alone = line.get(end..).is_none_or(|rest| rest.trim().is_empty());
