@@ -257,7 +257,7 @@ pub fn hide(sentence: &str, words: &[Box<str>]) -> String {
             let end = at + word.len();
             let whole = whole_word(&sentence, at..end);
             let part = whole.len() > word.len();
-            let outside = |before: &str| before.matches('`').count() % 2 == 0 && before.ends_with([' ', '(']);
+            let outside = |before: &str| before.matches('`').count().is_multiple_of(2) && before.ends_with([' ', '(']);
             let alone = |after: &str| after.is_empty() || after.starts_with([' ', ',', '.', ';', ')']);
             let own = plain && sentence.get(..at).is_some_and(outside) && sentence.get(end..).is_some_and(alone);
             if own || (part && word.len() < SHORT) || sentence.get(whole).is_some_and(is_keyword) {
