@@ -35,6 +35,25 @@ pub fn of_all(objects: &Objects) -> Vec<Signal> {
     known.map(|(path, instance)| status(path.to_string(), instance.role as u32)).collect()
 }
 
+/// What those who began to listen have been told, until the next word about each path.
+///
+/// A state is in [`Objects`] a moment before its signal is sent. Who is told of all states in that moment would hear it
+/// once more with the signal.
+#[derive(Default, Debug)]
+pub struct Beginning(Vec<Signal>);
+
+impl Beginning {
+    pub fn new(said: Vec<Signal>) -> Beginning {
+        Beginning(said)
+    }
+
+    /// Whether this signal only repeats what was said of its path to begin with. To be asked of each signal, in order.
+    pub fn has(&mut self, signal: &Signal) -> bool {
+        let Some(at) = self.0.iter().position(|said| said.path == signal.path) else { return false };
+        self.0.swap_remove(at) == *signal
+    }
+}
+
 /// `None`: D-Bus is not told of this.
 pub fn of_telling(telling: &Telling<'_>, cx: &Context<'_>) -> Option<Signal> {
     match *telling {
@@ -55,5 +74,19 @@ pub fn of_telling(telling: &Telling<'_>, cx: &Context<'_>) -> Option<Signal> {
         | Telling::Priority { .. }
         | Telling::HeardLower(_)
         | Telling::Refused { .. } => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_said_to_begin_with_is_not_repeated_and_what_follows_is_told() {
+        let (a, b) = (|state| status("/a".into(), state), |state| status("/b".into(), state));
+        let mut beginning = Beginning::new(vec![a(1), b(1)]);
+        let news = [a(1), a(2), b(2), b(1), a(1), a(STOP)];
+        let told: Vec<Signal> = news.into_iter().filter(|signal| !beginning.has(signal)).collect();
+        assert_eq!(told, [a(2), b(2), b(1), a(1), a(STOP)]);
     }
 }

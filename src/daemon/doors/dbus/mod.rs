@@ -8,7 +8,7 @@ mod bus;
 
 use super::peer::{self, Inbox, PATIENCE, Peer, RETRY_MAX, RETRY_MIN};
 use super::socket::{PrintKind, Question, Reply, Request};
-use crate::observe::dbus::signals::{self, Signal};
+use crate::observe::dbus::signals::{self, Beginning, Signal};
 use crate::observe::dbus::{Act, Answer, Objects, SERVICE, Wrong, path};
 use crate::observe::{Context, Observer, Telling, Wishes};
 use crate::spec::Dbus;
@@ -35,7 +35,7 @@ impl Teller {
         Teller { questions, objects: Arc::default(), door: None, begun: false }
     }
 
-    /// Has a signal sent. Where the name becomes ours at this very moment, a state may be told twice; none is missed.
+    /// Has a signal sent.
     fn send(&mut self, signal: Signal) {
         let Some(door) = self.door.as_mut().filter(|door| door.wanted().enabled) else { return };
         if let Some(dropped) = door.tell(signal) {
@@ -186,6 +186,7 @@ impl Door {
         retry: &mut Duration,
     ) -> zbus::Result<End> {
         let mut ours = false;
+        let mut beginning = Beginning::default();
         if bus.waits_for_its_name() {
             tracing::warn!(target: "vrrp", "{} belongs to another program on D-Bus: waiting until it is given up", name(on));
         }
@@ -195,7 +196,7 @@ impl Door {
                 biased;
                 signal = self.told.news.recv() => match signal {
                     // Nobody listens to a name that is not there.
-                    Some(signal) if ours => bus.signal(&signal).await?,
+                    Some(signal) if ours && !beginning.has(&signal) => bus.signal(&signal).await?,
                     Some(_) => {}
                     None => return Ok(End::Stopped),
                 },
@@ -215,9 +216,11 @@ impl Door {
                         *retry = RETRY_MIN;
                         self.complaint.clear();
                         tracing::info!(target: "vrrp", "D-Bus: {} is ours", name(on));
-                        for signal in self.beginning(announced) {
-                            bus.signal(&signal).await?;
+                        let said = self.beginning(announced);
+                        for signal in &said {
+                            bus.signal(signal).await?;
                         }
+                        beginning = Beginning::new(said);
                     }
                     Heard::NameIsLost => {
                         ours = false;
