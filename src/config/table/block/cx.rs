@@ -7,13 +7,11 @@ use crate::config::global::Global;
 use crate::config::line::names::Names;
 use crate::config::line::rule::Preferences;
 use crate::config::line::{Host, LineCx, List};
-use crate::config::report::odd;
 use crate::config::report::{Class, Diagnostic, Diagnostics, Level};
 use crate::config::system::System;
-use crate::config::table::block::{meant, nearest};
-use crate::config::table::keywords;
+use crate::config::table::block::nearest;
 use crate::config::text::source::Span;
-use crate::config::text::tree::{Node, SURPLUS, Word, undefined};
+use crate::config::text::tree::{Node, Word};
 use crate::config::{Env, Subsystems};
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::cell::Cell;
@@ -23,7 +21,7 @@ pub(crate) const ENDS_AROUND: &str = "its `}` ends the block around it: what fol
 
 /// Stands among the keywords of a block that were complained about when one that nobody knows ended the block too early: it may
 /// have held anything.
-const CUT_SHORT: &str = "{";
+pub(super) const CUT_SHORT: &str = "{";
 
 /// What reading carries along.
 pub struct Cx<'a> {
@@ -54,22 +52,19 @@ pub struct Cx<'a> {
     /// The name of the block being read, where it has one.
     pub name: Box<str>,
     /// Keywords whose line was complained about, with where these lines begin, in order.
-    spoilt_lines: FxHashMap<Box<str>, Vec<u32>>,
+    pub(super) spoilt_lines: FxHashMap<Box<str>, Vec<u32>>,
     /// How many names may still be compared to find what was meant.
     comparisons: Cell<usize>,
     /// The blocks that the lines read last belong to, where they stand in another one: one brace too many or too few puts a whole row
     /// of them there.
-    stranded: Vec<&'static str>,
+    pub(super) stranded: Vec<&'static str>,
     /// The first of them outside all blocks, behind a block that may have ended too early.
-    thrown_out: Option<Span>,
+    pub(super) thrown_out: Option<Span>,
     /// Names whose definition has a blank before its `=`.
-    misdefined: Vec<Box<str>>,
+    pub(super) misdefined: Vec<Box<str>>,
     /// Where the last line of such a definition ends, if it has further ones.
-    runs_on: Option<u32>,
+    pub(super) runs_on: Option<u32>,
 }
-
-/// Between the end of a line and the first word of the next one there are no more blanks.
-const INDENTED: u32 = 128;
 
 /// [`System`] as the line languages ask it.
 struct HostOf<'a>(&'a dyn System);
@@ -134,11 +129,8 @@ impl<'a> Cx<'a> {
     }
 }
 
-/// What a page put around the text is called among the spoilt lines.
-const PAGE: &str = "a page";
-
 /// What a block is called among the spoilt lines: no keyword has a blank.
-fn named(keyword: &str, name: &str) -> Box<str> {
+pub(super) fn named(keyword: &str, name: &str) -> Box<str> {
     format!("{keyword} {name}").into()
 }
 
@@ -380,165 +372,6 @@ impl Cx<'_> {
         for line in node.body.iter().flatten().filter(|line| line.span.start >= lost.start) {
             self.spoil(line);
         }
-    }
-    /// A `}` too many throws lines out of their block, and at the end one closes nothing: one mistake, said at the first line.
-    pub(crate) fn join_surplus(&mut self) {
-        let Some(first) = self.thrown_out else { return };
-        let list = &mut self.diagnostics.list;
-        let surplus = |d: &&Diagnostic| d.message == SURPLUS && d.span.is_some_and(|span| span.start > first.start);
-        let mut found = list.iter().filter(surplus);
-        let (Some(one), None) = (found.next().and_then(|d| d.span), found.next()) else { return };
-        list.retain(|d| d.message != SURPLUS || d.span != Some(one));
-        if let Some(told) = list.iter_mut().find(|d| d.span == Some(first)) {
-            told.related.push((one, "so that this `}` closes nothing".into()));
-        }
-    }
-    /// A blank before the `=` makes a definition none, and a mistake of each line that uses it: said once, at the blank.
-    pub(crate) fn join_misdefined(&mut self) {
-        let cures: Vec<String> = self.misdefined.iter().filter_map(|name| undefined(&format!("${name}"))).collect();
-        self.diagnostics.list.retain(|told| told.help.as_ref().is_none_or(|help| !cures.contains(help)));
-    }
-    /// Takes a line that was meant to define a name, or goes on with the value of one; true when it is such a line.
-    fn is_definition(&mut self, node: &Node<'_>) -> bool {
-        let goes_on = self.runs_on.take().is_some_and(|end| node.span.start.saturating_sub(end) < INDENTED);
-        let meant = node.keyword.text.strip_prefix('$').filter(|_| node.raw.starts_with('='));
-        if !goes_on && meant.is_none() {
-            return false;
-        }
-        self.runs_on = node.raw.ends_with('\\').then_some(node.raw_span.end);
-        if let Some(name) = meant.filter(|_| !goes_on) {
-            self.misdefined.push(name.into());
-            let message = format!("`${name}` is not defined: a blank stands before its `=`");
-            let complaint = Diagnostic::new(Class::UnknownKeyword, node.keyword.span, message);
-            self.push(complaint.help(format!("write `${name}=VALUE`")));
-        }
-        true
-    }
-    /// Whether a line belongs to the same other block as the one before it, which has been complained about.
-    fn is_stranded(&mut self, homes: &[&'static str]) -> bool {
-        let told = self.stranded.iter().any(|home| homes.contains(home));
-        match told {
-            true => self.stranded.retain(|home| homes.contains(home)),
-            false => self.stranded = homes.to_vec(),
-        }
-        told
-    }
-    pub(crate) fn unknown(&mut self, path: &str, node: &Node<'_>, names: &[&'static str]) {
-        // What stands in the braces of a block that nobody knows has been said with that block.
-        if let (true, Some(name)) = (node.stray, node.args.first()) {
-            self.spoilt_lines.entry(named(node.keyword.text, name.text)).or_default().push(node.span.start);
-        }
-        if self.aborted || node.stray || self.diagnostics.counts_only(Class::UnknownKeyword) {
-            return;
-        }
-        let keyword = node.keyword.text;
-        if self.is_definition(node) {
-            return;
-        }
-        let place = if path.is_empty() { "outside all blocks".to_owned() } else { format!("in {path}") };
-        if node.opens {
-            self.spoilt_lines.entry(CUT_SHORT.into()).or_default().push(node.span.start);
-        }
-        let complaint = |message| {
-            let complaint = Diagnostic::new(Class::UnknownKeyword, node.keyword.span, message);
-            if node.opens { complaint.label(ENDS_AROUND) } else { complaint }
-        };
-        let unknown = || match path {
-            "" => format!("unknown keyword `{keyword}` here, outside all blocks"),
-            _ => format!("unknown keyword `{keyword}` {place}"),
-        };
-        // Looking for what was meant takes time; a file of rubbish has no use for it.
-        if self.diagnostics.list.len() > 500 {
-            return self.push(complaint(unknown()));
-        }
-        let homes = keywords::homes(path, keyword);
-        // One brace explains a row of lines that belong to the block around this one, or to one that has just ended; each other line
-        // in a wrong place is a mistake of its own, with its own cure.
-        let behind = path.is_empty() && self.block.is_some();
-        let around = |home: &&str| path.strip_prefix(home).is_some_and(|rest| home.is_empty() || rest.starts_with('/'));
-        let by_brace: Vec<_> = homes.iter().copied().filter(|home| behind || around(home)).collect();
-        // What is right in another block is not misspelt.
-        if !by_brace.is_empty() && self.is_stranded(&by_brace) {
-            return;
-        }
-        if let Some(near) = meant::keyword(node, names) {
-            // What the block lacks for it has been said with this.
-            self.spoilt_lines.entry(near.into()).or_default().push(node.span.start);
-            let help = match odd::look_alike(keyword) {
-                Some(letter) => format!("did you mean `{near}`? {letter}"),
-                None => format!("did you mean `{near}`?"),
-            };
-            return self.push(complaint(unknown()).help(help));
-        }
-        if !homes.is_empty() {
-            let here = keywords::of_the_same_meaning(path, keyword).map(|here| format!(", or write `{here}` here"));
-            let message = format!("`{keyword}` does not belong here, {place}");
-            let home = homes.iter().map(|home| if home.is_empty() { "the top level" } else { home });
-            let home = home.collect::<Vec<_>>().join(" or ");
-            let mut complaint = complaint(message);
-            complaint.label.get_or_insert(format!("a keyword of {home}"));
-            // What only has its name from another subsystem is of no use there.
-            let of_services = |block: &str| block.starts_with("virtual_server");
-            if of_services(path)
-                && !homes.iter().any(|home| home.is_empty() || of_services(home))
-                && here.is_none()
-                && !node.opens
-            {
-                return self.push(complaint.help("remove the line: a virtual server has no such setting"));
-            }
-            let brace = match homes.as_slice() {
-                [home, ..] if !home.is_empty() && path.is_empty() && self.block.is_some() => {
-                    self.thrown_out = self.thrown_out.or(Some(node.keyword.span));
-                    ", or remove a `}` too many above it".to_owned()
-                }
-                [home, ..]
-                    if (home.is_empty() && !path.is_empty())
-                        || path.strip_prefix(home).is_some_and(|rest| rest.starts_with('/')) =>
-                {
-                    let close = format!(
-                        "write the `}}` of `{}` that is missing above it",
-                        path.rsplit('/').next().unwrap_or(path)
-                    );
-                    if let Some(open) = self.block.filter(|_| home.is_empty()) {
-                        complaint = complaint.related(open, "the block that it is read as part of");
-                    }
-                    // A block that belongs outside of all others stands there already, to whoever wrote it.
-                    if home.is_empty() && node.opens {
-                        return self.push(complaint.help(format!("{close}, or move it to the top level")));
-                    }
-                    format!(", or {close}")
-                }
-                _ => String::new(),
-            };
-            return self.push(complaint.help(format!("move it to {home}{}{brace}", here.unwrap_or_default())));
-        }
-        if let Some(cure) = undefined(keyword) {
-            // It may stand for whatever the block lacks.
-            self.spoilt_lines.entry(CUT_SHORT.into()).or_default().push(node.span.start);
-            return self.push(complaint(unknown()).help(cure));
-        }
-        let page = meant::is_of_page(keyword);
-        // The one behind the text goes with the one in front.
-        if page && self.spoilt(PAGE) {
-            return;
-        }
-        if page {
-            self.spoilt_lines.entry(PAGE.into()).or_default().push(node.span.start);
-        }
-        let address = crate::config::table::values::without_range(keyword);
-        let help = match (meant::foreign(keyword), path) {
-            (Some(cure), _) => cure.to_owned(),
-            (_, "vrrp_sync_group" | "track_group") => {
-                self.spoilt_lines.entry("group".into()).or_default().push(node.span.start);
-                "names of instances stand in `group { … }`".to_owned()
-            }
-            _ if crate::config::table::values::ip_address(address).is_some() => {
-                "an address stands in a list of its own, such as `virtual_ipaddress { … }`".to_owned()
-            }
-            (_, "") => "`vipctl keywords` lists all keywords".to_owned(),
-            _ => format!("`vipctl keywords {path}` lists what can stand here"),
-        };
-        self.push(complaint(unknown()).help(help));
     }
 }
 

@@ -4,7 +4,8 @@
 //! ([`read_block`]), the shapes that `tree` asks for, "unknown keyword" with the nearest name, and the listing of
 //! `vipctl keywords`. How an entry reads its line is a [`Reader`], an ordinary value: [`last`], [`must`], [`first`],
 //! [`toggle`], [`flag`], [`lines`], [`sub`], or [`by`] for what no other fits; they are in `block/readers.rs`. Kinds of
-//! values are in `values`. [`Cx`], what reading carries along, is in `block/cx.rs`.
+//! values are in `values`. [`Cx`], what reading carries along, is in `block/cx.rs`, and
+//! what it says of a line that no entry is for in `block/unknown.rs`.
 //!
 //! Reading only takes in what is said. What follows from several settings together (inherited defaults, strict mode,
 //! names) is `resolve`'s; nothing here looks at another entry.
@@ -14,6 +15,7 @@ mod example;
 mod meant;
 mod readers;
 mod set;
+mod unknown;
 
 pub use cx::*;
 pub use example::example;
