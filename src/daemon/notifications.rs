@@ -4,6 +4,7 @@
 //! programs thread's.
 
 use crate::kernel::clock;
+use crate::kernel::perhaps::perhaps;
 use crate::kernel::process::Whom;
 use crate::kernel::programs::{Client, Handle, Job, Limit, Notice, Room};
 use crate::observe::tally::{LONG, Underway};
@@ -127,15 +128,9 @@ impl Notifications {
     /// Deals with one thing that happens to them. Cancel-safe.
     pub async fn attend(&mut self) {
         let long_at = self.long_at.first().map(|(at, _)| *at);
-        let long = async {
-            match long_at {
-                Some(at) => sleep_until(at).await,
-                None => std::future::pending().await,
-            }
-        };
         tokio::select! {
             Some((attempt, notice)) = self.notices.recv() => self.noticed(attempt, notice),
-            () = long => {
+            () = perhaps(long_at.map(sleep_until)) => {
                 for line in self.long(Instant::now()) {
                     tracing::warn!(target: "vrrp", "{line}");
                 }

@@ -1,6 +1,7 @@
 //! keepalived's signals: those that ask for something, as one stream of wishes on the services thread, and those that ask
 //! the daemon to end, on the first thread, which hears them at any time.
 
+use crate::kernel::perhaps::perhaps;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// What a signal asks for.
@@ -49,15 +50,9 @@ impl StopSignals {
 
     /// Cancel-safe.
     pub async fn next(&mut self) {
-        let int = async {
-            match &mut self.int {
-                Some(int) => int.recv().await,
-                None => std::future::pending().await,
-            }
-        };
         tokio::select! {
             _ = self.term.recv() => {}
-            _ = int => {}
+            _ = perhaps(self.int.as_mut().map(Signal::recv)) => {}
         }
         self.heard = true;
     }

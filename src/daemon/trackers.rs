@@ -6,12 +6,12 @@
 use crate::balance::io as balance;
 use crate::daemon::loops::checker;
 use crate::daemon::loops::vrrp::ToEngine;
+use crate::kernel::perhaps::perhaps;
 use crate::kernel::threads;
 use crate::kernel::trackfile::{FileWatch, Standing};
 use crate::kernel::trackprocess::ProcessWatch;
 use crate::spec::{BfdId, FileId, ProcessId, Spec};
 use crate::vrrp::io::{Readings, TrackValue, Tracker};
-use std::future::pending;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
@@ -221,10 +221,7 @@ impl Files {
 
 impl Watch for Files {
     async fn next(&mut self) -> (Tracker, TrackValue) {
-        match &mut self.0 {
-            Some(watch) => Files::reading(watch.next().await),
-            None => pending().await,
-        }
+        Files::reading(perhaps(self.0.as_mut().map(FileWatch::next)).await)
     }
 
     fn readings(&self) -> Readings {
@@ -258,10 +255,7 @@ impl Processes {
 
 impl Watch for Processes {
     async fn next(&mut self) -> (Tracker, TrackValue) {
-        match &mut self.0 {
-            Some(watch) => Processes::reading(watch.next().await),
-            None => pending().await,
-        }
+        Processes::reading(perhaps(self.0.as_mut().map(ProcessWatch::next)).await)
     }
 
     fn readings(&self) -> Readings {

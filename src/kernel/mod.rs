@@ -29,6 +29,7 @@ pub mod namespace;
 pub mod netlink;
 mod notes;
 pub mod overhear;
+pub mod perhaps;
 mod ping;
 pub mod privilege;
 pub mod probes;

@@ -14,10 +14,10 @@ use super::vrrp::ToEngine;
 use crate::daemon::loops::checker;
 use crate::daemon::signals::StopSignals;
 use crate::daemon::systemd::Watchdog;
+use crate::kernel::perhaps::perhaps;
 use crate::kernel::programs::{Job, Limit, Notice, Programs};
 use crate::kernel::threads;
 use crate::spec::Run;
-use std::future::pending;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -100,18 +100,8 @@ async fn serve(
     engine_ended: &impl Fn() -> bool,
 ) -> End {
     loop {
-        let beat = async {
-            match watchdog {
-                Some(watchdog) => watchdog.due(&setup.engine, &setup.bfd, &setup.checker).await,
-                None => pending().await,
-            }
-        };
-        let out_of_patience = async {
-            match *lost_patience {
-                Some(at) => sleep_until(at).await,
-                None => pending().await,
-            }
-        };
+        let beat = perhaps(watchdog.as_mut().map(|dog| dog.due(&setup.engine, &setup.bfd, &setup.checker)));
+        let out_of_patience = perhaps(lost_patience.map(sleep_until));
         tokio::select! {
             () = programs.attend() => {}
             () = signals.next() => {
@@ -164,12 +154,7 @@ pub fn alone(
         let deadline = Instant::now() + limit + 2 * ALONE_PATIENCE;
         let timed_out = Instant::now() + limit;
         loop {
-            let stop = async {
-                match &mut signals {
-                    Some(signals) => signals.next().await,
-                    None => pending().await,
-                }
-            };
+            let stop = perhaps(signals.as_mut().map(|signals| signals.next()));
             tokio::select! {
                 () = programs.attend() => {}
                 notice = ended.ended() => return match notice {

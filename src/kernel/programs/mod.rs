@@ -15,6 +15,7 @@ mod ladder;
 mod queue;
 
 use super::notes::Note;
+use super::perhaps::perhaps;
 use super::process::{self, Child, Outfit, Whom};
 use super::readiness::readable;
 use crate::spec::{Attempt, Exit};
@@ -144,23 +145,12 @@ impl Programs {
     pub async fn attend(&mut self) {
         let uncounted = self.uncounted.first().map(|(at, _)| *at);
         let next = [self.ladder.first(), self.queue.supply_at(), uncounted].into_iter().flatten().min();
-        let alarm = async {
-            match next {
-                Some(at) => sleep_until(at).await,
-                None => std::future::pending().await,
-            }
-        };
-        let child = async {
-            match &mut self.children {
-                Some(children) => children.recv().await,
-                None => std::future::pending().await,
-            }
-        };
+        let child = perhaps(self.children.as_mut().map(Signal::recv));
         // Ends before beginnings: where more is asked for than the machine can do, what has ended is told in time, and what is
         // to begin waits.
         tokio::select! {
             biased;
-            () = alarm => self.ring(),
+            () = perhaps(next.map(sleep_until)) => self.ring(),
             Some(id) = self.ended.recv() => {
                 self.finish(id);
                 self.reap_others();

@@ -19,6 +19,7 @@ use crate::kernel::aside;
 use crate::kernel::ipvs::channel::Trouble;
 use crate::kernel::ipvs::marks::MarkTables;
 use crate::kernel::ipvs::{Applied, COMPARE_EVERY, Compared, Ipvs, Refusal, Settings};
+use crate::kernel::perhaps::perhaps;
 use crate::kernel::threads;
 use crate::spec::balance::{LvsSpec, MarkSettings, Timeouts};
 use std::collections::BTreeMap;
@@ -116,18 +117,13 @@ impl Table {
                     FromChecker::Note(format!("{text} answers again"))
                 });
             }
-            let again = async {
-                match busy {
-                    Some(busy) => sleep(PATIENCE.checked_sub(busy).unwrap_or(PATIENCE)).await,
-                    // A comparison begins by itself.
-                    None => sleep(PATIENCE).await,
-                }
-            };
+            // Where nothing is under way, a comparison may begin by itself.
+            let again = busy.and_then(|busy| PATIENCE.checked_sub(busy)).unwrap_or(PATIENCE);
             tokio::select! {
                 end = &mut *ended => break if end.is_err() {
                     std::panic::resume_unwind(Box::new("the keeper of the table panicked"));
                 },
-                () = again => {}
+                () = sleep(again) => {}
             }
         }
         self.ended = None;
@@ -199,12 +195,7 @@ impl Keeper {
         let mut next: Option<Instant> = None;
         let orders = self.orders.clone();
         loop {
-            let due = async {
-                match next {
-                    Some(at) => sleep_until(at).await,
-                    None => std::future::pending().await,
-                }
-            };
+            let due = perhaps(next.map(sleep_until));
             let order = tokio::select! {
                 order = orders.next() => match order {
                     Some(order) => Some(order),

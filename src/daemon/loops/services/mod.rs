@@ -27,6 +27,7 @@ use crate::daemon::systemd;
 use crate::daemon::trackers::Trackers;
 use crate::kernel::aside::Writer;
 use crate::kernel::clock;
+use crate::kernel::perhaps::perhaps;
 use crate::kernel::programs::Handle;
 use crate::observe::tally::Underway;
 use crate::observe::{self, History, Hub, Tally, Wishes, json};
@@ -37,7 +38,6 @@ use mails::Mails;
 use questions::{Fitting, Leaving};
 use std::collections::BTreeSet;
 use std::collections::HashMap;
-use std::future::pending;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -211,47 +211,7 @@ impl Services {
                 }
                 _ => {}
             }
-            let limit = match self.phase {
-                Phase::LastWords { mail, .. } if self.settled.is_none() => Some(mail),
-                Phase::Stopping { until } | Phase::LastWords { until, .. } => Some(until),
-                _ => None,
-            };
-            let reading = async {
-                match &mut self.reading {
-                    Some(reading) => reading.await,
-                    None => pending().await,
-                }
-            };
-            let fitted = async {
-                match &mut self.fitting {
-                    Some(fitting) => fitting.done().await,
-                    None => pending().await,
-                }
-            };
-            let settled = async {
-                match &mut self.settled {
-                    Some(settled) => drop(settled.await),
-                    None => pending().await,
-                }
-            };
-            let checker_ended = async {
-                match &mut self.checker_ends {
-                    Some(ended) => drop(ended.await),
-                    None => pending().await,
-                }
-            };
-            let out_of_time = async {
-                match limit {
-                    Some(at) => sleep_until(at).await,
-                    None => pending().await,
-                }
-            };
-            let scheduled = async {
-                match &mut self.schedule {
-                    Some(schedule) => schedule.due().await,
-                    None => pending().await,
-                }
-            };
+            let limit = self.phase_ends();
             tokio::select! {
                 told = self.parts.told.recv(), if !self.engine_gone => match told {
                     Some(told) => self.told(told),
@@ -262,31 +222,40 @@ impl Services {
                 Some(told) = self.parts.of_checker.recv(), if self.phase != Phase::Starting => {
                     self.told_by_checker(told);
                 }
-                () = checker_ended => self.checker_has_ended(),
+                _ = perhaps(self.checker_ends.as_mut()) => self.checker_has_ended(),
                 wish = self.parts.signals.next() => self.wish(wish),
                 Some(question) = self.parts.questions.recv() => self.question(question),
                 Some(()) = self.parts.stop.recv() => self.stop(),
                 () = self.notifications.attend() => {}
-                () = settled => {
+                _ = perhaps(self.settled.as_mut()) => {
                     self.settled = None;
                     self.notifications.catch_up();
                 }
-                fitted = fitted => self.fitted(fitted),
-                read = reading => {
+                fitted = perhaps(self.fitting.as_mut().map(Fitting::done)) => self.fitted(fitted),
+                read = perhaps(self.reading.as_mut()) => {
                     self.reading = None;
                     match read {
                         Ok(read) => self.read(read),
                         Err(_) => self.reload_refused("the configuration could not be read", None),
                     }
                 }
-                () = scheduled => {
+                () = perhaps(self.schedule.as_mut().map(Schedule::due)) => {
                     tracing::info!(target: "parent", "Reload time has come");
                     self.reload(None);
                 }
-                () = out_of_time => self.out_of_time(),
+                () = perhaps(limit.map(sleep_until)) => self.out_of_time(),
                 () = self.mails.sent() => {}
                 Some(_) = self.answers.join_next() => {}
             }
+        }
+    }
+
+    /// When the phase is cut short, if it may not last as long as it likes.
+    fn phase_ends(&self) -> Option<Instant> {
+        match self.phase {
+            Phase::LastWords { mail, .. } if self.settled.is_none() => Some(mail),
+            Phase::Stopping { until } | Phase::LastWords { until, .. } => Some(until),
+            Phase::Starting | Phase::Running | Phase::HandingOver | Phase::Over(_) => None,
         }
     }
 
