@@ -16,6 +16,7 @@ use crate::balance::Balancer;
 use crate::balance::Handover;
 use crate::balance::io::{Action, Beginning, Command, Event, Input, TrackValue, Tracker, Traffic};
 use crate::balance::snapshot::Snapshot;
+use crate::kernel::perhaps::perhaps;
 use crate::kernel::programs;
 use crate::kernel::threads;
 use crate::kernel::{clock, privilege};
@@ -233,15 +234,7 @@ async fn live(setup: &mut Setup, inbox: &mut mpsc::UnboundedReceiver<ToChecker>,
     if let Some(opened) = opened {
         setup.world.no_table = timeout(TABLE_PATIENCE, opened).await.ok().and_then(Result::ok).flatten();
     }
-    let now = clock::now();
-    // After a panic it begins with what it has been told since the start: the world, and what operators wished.
-    let mut balancer = match setup.left.take() {
-        Some(left) => Balancer::inherit(spec.clone(), setup.world.clone(), &left, setup.seed, now),
-        None => Balancer::begin(spec.clone(), setup.world.clone(), setup.seed, now),
-    };
-    for wish in &setup.wishes {
-        balancer.handle(Input::Command(wish.clone()), now);
-    }
+    let balancer = balancer(setup, clock::now());
     let mut checker = Checker { table, probing, services: setup.services.clone(), balancer };
     // Checks that present a certificate begin with it, if it is to be had.
     if checker.probing.is_reading() {
@@ -250,23 +243,23 @@ async fn live(setup: &mut Setup, inbox: &mut mpsc::UnboundedReceiver<ToChecker>,
     }
     checker.begin().await;
     loop {
-        let due = async {
-            match checker.balancer.wake() {
-                Some(at) => sleep_until(instant(at)).await,
-                None => std::future::pending().await,
-            }
-        };
+        let due = perhaps(checker.balancer.wake().map(|at| sleep_until(instant(at))));
         tokio::select! {
             news = inbox.recv() => match news {
-                Some(ToChecker::Reload(spec, trackers)) => {
-                    // Should this thread have to begin again, it begins with this.
-                    setup.spec = spec.clone();
-                    for (tracker, value) in trackers {
-                        remember(&mut setup.world, &Input::Tracked { tracker, value });
-                    }
-                    checker.probing.reconfigure(&spec.balance);
-                    checker.balancer.reload(spec.balance.clone(), setup.world.trackers.clone(), clock::now());
+                Some(ToChecker::HandOver(answer)) => {
+                    let _ = answer.send(Box::new(checker.balancer.hand_over()));
+                    return Ok(());
                 }
+                Some(ToChecker::Stop { keep, answer }) => {
+                    checker.end(keep).await;
+                    let _ = answer.send(());
+                    return Ok(());
+                }
+                None => {
+                    checker.end(true).await;
+                    return Ok(());
+                }
+                Some(ToChecker::Reload(spec, trackers)) => checker.reload(spec, trackers, setup),
                 Some(ToChecker::Fact(fact)) => {
                     remember(&mut setup.world, &fact);
                     checker.balancer.handle(fact, clock::now());
@@ -282,19 +275,6 @@ async fn live(setup: &mut Setup, inbox: &mut mpsc::UnboundedReceiver<ToChecker>,
                     let _ = answer.send(Box::new(checker.balancer.snapshot(clock::now())));
                 }
                 Some(ToChecker::Ping(answer)) => drop(answer.send(())),
-                Some(ToChecker::HandOver(answer)) => {
-                    let _ = answer.send(Box::new(checker.balancer.hand_over()));
-                    return Ok(());
-                }
-                Some(ToChecker::Stop { keep, answer }) => {
-                    checker.end(keep).await;
-                    let _ = answer.send(());
-                    return Ok(());
-                }
-                None => {
-                    checker.end(true).await;
-                    return Ok(());
-                }
             },
             Some(input) = answers.recv() => {
                 // Those that came together are worked off together; what else there is has its turn after so many.
@@ -310,6 +290,20 @@ async fn live(setup: &mut Setup, inbox: &mut mpsc::UnboundedReceiver<ToChecker>,
         }
         checker.carry_out();
     }
+}
+
+/// The balancer of this life. After a panic it begins with what the thread has been told since the start: the world, and what
+/// operators wished.
+fn balancer(setup: &mut Setup, now: Time) -> Balancer {
+    let (spec, world) = (setup.spec.balance.clone(), setup.world.clone());
+    let mut balancer = match setup.left.take() {
+        Some(left) => Balancer::inherit(spec, world, &left, setup.seed, now),
+        None => Balancer::begin(spec, world, setup.seed, now),
+    };
+    for wish in &setup.wishes {
+        balancer.handle(Input::Command(wish.clone()), now);
+    }
+    balancer
 }
 
 /// Keeps what the balancer would have to be told if it began again. None of thousands is compared with all others: they come
@@ -374,6 +368,16 @@ impl Checker {
             | Action::SyncDaemon(_)
             | Action::Timeouts(_) => self.table.order(action),
         }
+    }
+
+    fn reload(&mut self, spec: Arc<Spec>, trackers: Vec<(Tracker, TrackValue)>, setup: &mut Setup) {
+        // Should this thread have to begin again, it begins with this.
+        setup.spec = spec.clone();
+        for (tracker, value) in trackers {
+            remember(&mut setup.world, &Input::Tracked { tracker, value });
+        }
+        self.probing.reconfigure(&spec.balance);
+        self.balancer.reload(spec.balance.clone(), setup.world.trackers.clone(), clock::now());
     }
 
     /// True when it reached a server.
