@@ -21,7 +21,8 @@ use crate::kernel::trackprocess::ProcessWatch;
 use crate::kernel::{memory, namespace, privilege, threads};
 use crate::spec::{Daemon, Run, Spec};
 use std::collections::BTreeSet;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::RecvTimeoutError;
 use std::time::{Duration, Instant};
@@ -86,6 +87,53 @@ pub fn start(options: Options) -> u8 {
     code
 }
 
+/// What the configuration came to at the start.
+struct Beginning {
+    spec: Spec,
+    mistakes: BTreeSet<(Class, String)>,
+    /// Set where the daemon only gives up what the program before it left: the code that it then ends with.
+    gives_up: Option<u8>,
+}
+
+impl Beginning {
+    /// Reads the configuration and says what is wrong with it.
+    ///
+    /// # Errors
+    /// The exit code, where there is nothing to begin with and nothing to give up.
+    fn read(options: &Arc<Options>) -> Result<Beginning, u8> {
+        let (spec, diagnostics, unread) = match read(options) {
+            Some((spec, diagnostics)) => (spec, diagnostics, false),
+            None => {
+                tracing::warn!(target: "parent", "Told to stop while the configuration cannot be read to its end. Exiting");
+                if options.restore.is_none() {
+                    return Err(0);
+                }
+                (None, Diagnostics::default(), true)
+            }
+        };
+        let report = reading::plain(&diagnostics);
+        for line in report.lines() {
+            tracing::warn!(target: "parent", "{line}");
+        }
+        // What the program before us left has to be given up: the addresses are here, and the others will have them too.
+        let (spec, gives_up) = match spec {
+            Some(spec) => (spec, None),
+            None if unread => (Spec::default(), Some(0)),
+            None => {
+                tracing::error!(target: "parent", "The configuration cannot be used. Exiting");
+                let code = reading::exit_code(&diagnostics);
+                if options.restore.is_none() {
+                    return Err(code);
+                }
+                signals::ask_to_stop();
+                (Spec::default(), Some(code))
+            }
+        };
+        // The text of all files ends here, with the diagnostics.
+        Ok(Beginning { spec, mistakes: reload::mistakes(&diagnostics), gives_up })
+    }
+}
+
 /// Up to the fork.
 fn prepare(mut options: Arc<Options>) -> u8 {
     if let Ok(directory) = std::env::current_dir() {
@@ -94,37 +142,10 @@ fn prepare(mut options: Arc<Options>) -> u8 {
         options.config = directory.join(&options.config);
     }
     tracing::info!(target: "parent", "Configuration file {}", options.config.display());
-    let (spec, diagnostics, unread) = match read(&options) {
-        Some((spec, diagnostics)) => (spec, diagnostics, false),
-        None => {
-            tracing::warn!(target: "parent", "Told to stop while the configuration cannot be read to its end. Exiting");
-            if options.restore.is_none() {
-                return 0;
-            }
-            (None, Diagnostics::default(), true)
-        }
+    let Beginning { spec, mistakes, gives_up } = match Beginning::read(&options) {
+        Ok(beginning) => beginning,
+        Err(code) => return code,
     };
-    let report = reading::plain(&diagnostics);
-    for line in report.lines() {
-        tracing::warn!(target: "parent", "{line}");
-    }
-    // What the program before us left has to be given up: the addresses are here, and the others will have them too.
-    let (spec, gives_up) = match spec {
-        Some(spec) => (spec, None),
-        None if unread => (Spec::default(), Some(0)),
-        None => {
-            tracing::error!(target: "parent", "The configuration cannot be used. Exiting");
-            let code = reading::exit_code(&diagnostics);
-            if options.restore.is_none() {
-                return code;
-            }
-            signals::ask_to_stop();
-            (Spec::default(), Some(code))
-        }
-    };
-    let mistakes = reload::mistakes(&diagnostics);
-    // It has the text of all files.
-    drop((report, diagnostics));
     let mut spec = reading::within(spec, &options);
     if options.umask.is_none()
         && let Some(umask) = spec.daemon.umask
@@ -154,13 +175,9 @@ fn prepare(mut options: Arc<Options>) -> u8 {
     warn_of_descriptors(&spec);
     let paths = Paths::of(&spec.daemon, &options.pids);
     if pidfile::uses_directory(&spec.daemon) {
-        let made = std::fs::DirBuilder::new().recursive(true).mode(0o755).create(pidfile::PID_DIRECTORY);
-        if let Err(error) = made {
-            tracing::error!(target: "parent", "Unable to make {}: {error}", pidfile::PID_DIRECTORY);
-        }
-        open_to_all(pidfile::PID_DIRECTORY);
+        make_pid_directory();
     }
-    let main_file = match PidFile::lock(&paths.main) {
+    let mut main_file = match PidFile::lock(&paths.main) {
         Ok(file) => Some(file),
         Err(PidError::Running) => {
             tracing::info!(target: "parent", "daemon is already running");
@@ -176,29 +193,39 @@ fn prepare(mut options: Arc<Options>) -> u8 {
         tracing::error!(target: "parent", "Cannot run without the capabilities {}", missing.join(" "));
         return 4;
     }
-    let ready = if options.foreground || options.restore.is_some() {
-        Ready::nobody()
-    } else {
-        match fork::detach() {
-            Ok(Side::Starter(code)) => {
-                // The lock and the files belong to the daemon.
-                std::mem::forget(main_file);
-                return code;
-            }
-            Ok(Side::Daemon(ready)) => {
-                signals::hold();
-                ready
-            }
-            Err(error) => {
-                tracing::error!(target: "parent", "Unable to become a daemon: {error}");
-                return EXIT_FATAL;
-            }
-        }
+    let ready = match leave_the_starter(&options, &mut main_file) {
+        Ok(ready) => ready,
+        Err(code) => return code,
     };
     log::start_thread();
     let code = live(&options, spec, mistakes, processes, main_file, &paths, ready);
     tracing::info!(target: "parent", "Stopped Keepalived {COMPATIBLE}");
     gives_up.unwrap_or(code)
+}
+
+/// Goes to the background, unless it is to stay in the foreground or has been there already.
+///
+/// # Errors
+/// The exit code of the starter, which ends here, and of a daemon that cannot become one.
+fn leave_the_starter(options: &Options, main_file: &mut Option<PidFile>) -> Result<Ready, u8> {
+    if options.foreground || options.restore.is_some() {
+        return Ok(Ready::nobody());
+    }
+    match fork::detach() {
+        Ok(Side::Starter(code)) => {
+            // The lock and the files belong to the daemon.
+            std::mem::forget(main_file.take());
+            Err(code)
+        }
+        Ok(Side::Daemon(ready)) => {
+            signals::hold();
+            Ok(ready)
+        }
+        Err(error) => {
+            tracing::error!(target: "parent", "Unable to become a daemon: {error}");
+            Err(EXIT_FATAL)
+        }
+    }
 }
 
 /// The limit has been raised as far as it may be. Too few are no reason not to begin: not all are needed at once.
@@ -229,17 +256,8 @@ fn live(
     if let Some(Err(error)) = main_file.as_mut().map(PidFile::write) {
         without_pid_file(&error);
     }
-    let mut others = Vec::new();
-    pidfile::remove_stale(paths, &paths.of_children(&spec, options));
-    for path in paths.of_children(&spec, options) {
-        match PidFile::lock(&path).and_then(|mut file| file.write().map(|()| file)) {
-            Ok(file) => others.push(file),
-            Err(PidError::Running) => {
-                tracing::warn!(target: "parent", "pid file {}: another daemon holds it", path.display())
-            }
-            Err(error) => without_pid_file(&error),
-        }
-    }
+    let children = paths.of_children(&spec, options);
+    let others = files_of_children(paths, &children);
     drop(marker);
     ready.tell(0);
     for (what, error) in privilege::process(&spec.daemon) {
@@ -252,26 +270,9 @@ fn live(
             return EXIT_FATAL;
         }
     };
-    if paths.of_children(&spec, options).contains(&paths.vrrp) {
-        // There is no other process, but there are scripts that wait for this line.
-        tracing::info!(target: "parent", "Starting VRRP child process, pid={}", std::process::id());
-    }
-    if paths.of_children(&spec, options).contains(&paths.bfd) {
-        tracing::info!(target: "parent", "Starting BFD child process, pid={}", std::process::id());
-    }
-    if paths.of_children(&spec, options).contains(&paths.checkers) {
-        tracing::info!(target: "parent", "Starting Healthcheck child process, pid={}", std::process::id());
-    }
-    let parts = {
-        let _inside = runtime.enter();
-        StopSignals::new(options.ignore_sigint).and_then(|stop| {
-            let mut programs = Programs::new()?;
-            programs.reap_all()?;
-            Ok((stop, programs))
-        })
-    };
-    let (mut stop, mut programs) = match parts {
-        Ok(parts) => parts,
+    tell_of_children(paths, &children);
+    let (mut stop, mut programs) = match listen(&runtime, options) {
+        Ok(listening) => listening,
         Err(error) => {
             tracing::error!(target: "parent", "No signal handlers: {error}");
             return EXIT_FATAL;
@@ -300,6 +301,45 @@ fn live(
     drop(main_file);
     runtime.shutdown_background();
     code
+}
+
+/// The pid files that keepalived's children have, held for as long as they are kept.
+fn files_of_children(paths: &Paths, children: &[PathBuf]) -> Vec<PidFile> {
+    let mut files = Vec::new();
+    pidfile::remove_stale(paths, children);
+    for path in children {
+        match PidFile::lock(path).and_then(|mut file| file.write().map(|()| file)) {
+            Ok(file) => files.push(file),
+            Err(PidError::Running) => {
+                tracing::warn!(target: "parent", "pid file {}: another daemon holds it", path.display())
+            }
+            Err(error) => without_pid_file(&error),
+        }
+    }
+    files
+}
+
+/// There is no other process, but there are scripts that wait for these lines.
+fn tell_of_children(paths: &Paths, children: &[PathBuf]) {
+    let pid = std::process::id();
+    if children.contains(&paths.vrrp) {
+        tracing::info!(target: "parent", "Starting VRRP child process, pid={pid}");
+    }
+    if children.contains(&paths.bfd) {
+        tracing::info!(target: "parent", "Starting BFD child process, pid={pid}");
+    }
+    if children.contains(&paths.checkers) {
+        tracing::info!(target: "parent", "Starting Healthcheck child process, pid={pid}");
+    }
+}
+
+/// From here on signals are heard and programs can be started.
+fn listen(runtime: &Runtime, options: &Options) -> std::io::Result<(StopSignals, Programs)> {
+    let _inside = runtime.enter();
+    let stop = StopSignals::new(options.ignore_sigint)?;
+    let mut programs = Programs::new()?;
+    programs.reap_all()?;
+    Ok((stop, programs))
 }
 
 fn alone(
@@ -362,9 +402,13 @@ fn enter_namespace(daemon: &Daemon) -> std::io::Result<()> {
     namespace::private_run_directory(name)
 }
 
-fn open_to_all(directory: &str) {
-    use std::os::unix::fs::PermissionsExt;
-    let _ = std::fs::set_permissions(directory, std::fs::Permissions::from_mode(0o755));
+/// Makes the directory of pid files, open to all whatever the umask is.
+fn make_pid_directory() {
+    let made = std::fs::DirBuilder::new().recursive(true).mode(0o755).create(pidfile::PID_DIRECTORY);
+    if let Err(error) = made {
+        tracing::error!(target: "parent", "Unable to make {}: {error}", pidfile::PID_DIRECTORY);
+    }
+    let _ = std::fs::set_permissions(pidfile::PID_DIRECTORY, std::fs::Permissions::from_mode(0o755));
 }
 
 fn set_umask(mask: u32) {
