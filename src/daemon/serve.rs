@@ -95,15 +95,8 @@ pub(super) fn serve(given: Given<'_>, runtime: &Runtime, programs: &mut Programs
         Ok(base) => base,
         Err(failure) => {
             let code = fatal(&failure);
-            if !heir {
-                return code;
-            }
-            // What it has begun is gone again, so there may be room for this one thread.
-            match Kernel::start(settings(&given.spec, &given.pid_file)) {
-                Ok((kernel, _)) => take_off(kernel, Some(Arc::new(given.spec))),
-                Err(error) => {
-                    tracing::error!(target: "parent", "What the program before this one owned stays on this server: {error}");
-                }
+            if heir {
+                take_off_alone(given.spec, &given.pid_file);
             }
             return code;
         }
@@ -141,14 +134,7 @@ pub(super) fn serve(given: Given<'_>, runtime: &Runtime, programs: &mut Programs
     if let Some(place) = &options.metrics {
         metrics::start(place, options.metrics_names, ask.clone());
     }
-    let mut observers: Vec<Box<dyn Observer + Send>> = vec![
-        Box::new(crate::observe::log::Log::default()),
-        Box::new(Notifier),
-        Box::new(fifos),
-        Box::new(Mailer::default()),
-        Box::new(history.clone()),
-        Box::new(tally.clone()),
-    ];
+    let mut observers = observers(fifos, &history, &tally);
     observers.extend(doors(&engine, &checker, ask));
     let (tell_stop, told_stop) = mpsc::unbounded_channel();
     let stopping = Arc::new(AtomicBool::new(false));
@@ -208,6 +194,16 @@ fn take_off(kernel: Kernel, left: Option<Arc<Spec>>) {
     }
     kernel.order(ToKernel::Stop { release: true });
     kernel.join();
+}
+
+/// [`take_off`] where nothing could be started: what has been begun is gone again, so there may be room for the kernel thread alone.
+fn take_off_alone(spec: Spec, pid_file: &Path) {
+    match Kernel::start(settings(&spec, pid_file)) {
+        Ok((kernel, _)) => take_off(kernel, Some(Arc::new(spec))),
+        Err(error) => {
+            tracing::error!(target: "parent", "What the program before this one owned stays on this server: {error}");
+        }
+    }
 }
 
 fn settings(spec: &Spec, pid_file: &Path) -> Settings {
@@ -297,17 +293,18 @@ impl Engines {
         if ends {
             let _ = engine.send(ToEngine::Stop { release: !options.keep_claims });
         }
+        let world = balance::Beginning {
+            trackers: trackers::of_files(&spec, &readings).into_iter().collect(),
+            masters: handover.iter().flat_map(|left| left.masters()).collect(),
+            ..Default::default()
+        };
         let (checker_told, of_checker) = mpsc::unbounded_channel();
         let checking = checker::start(
             checker::Setup {
                 spec: spec.clone(),
                 services: checker_told,
                 programs: programs.clone(),
-                world: balance::Beginning {
-                    trackers: trackers::of_files(&spec, &readings).into_iter().collect(),
-                    masters: handover.iter().flat_map(|left| left.masters()).collect(),
-                    ..Default::default()
-                },
+                world,
                 left,
                 wishes: Vec::new(),
                 record: record_path(&pid_file, "ipvs"),
@@ -384,6 +381,18 @@ fn drain(drains: &Drains, spec: &Spec, engine: &mpsc::UnboundedSender<ToEngine>)
         tracing::info!(target: "vrrp", "({name}) is drained until `vipctl undrain`");
         let _ = engine.send(vrrp::ToEngine::Steer(vrrp::Steer::Drain, Some(name.into())));
     }
+}
+
+/// Those that watch what happens and are always there.
+fn observers(fifos: Fifos, history: &History, tally: &Tally) -> Vec<Box<dyn Observer + Send>> {
+    vec![
+        Box::new(crate::observe::log::Log::default()),
+        Box::new(Notifier),
+        Box::new(fifos),
+        Box::new(Mailer::default()),
+        Box::new(history.clone()),
+        Box::new(tally.clone()),
+    ]
 }
 
 /// The doors that watch what happens, as far as they are built in.
