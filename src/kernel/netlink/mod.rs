@@ -5,7 +5,9 @@
 //! [`Spec`] and from its own picture of the links.
 
 pub mod address;
+mod announcing;
 pub(in crate::kernel) mod answers;
+mod batch;
 pub(in crate::kernel) mod channel;
 mod claims;
 mod configure;

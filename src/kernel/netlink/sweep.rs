@@ -12,13 +12,14 @@
 
 use super::FromKernel;
 use super::address::{self, AddressKey};
+use super::batch::{describe, describe_key, is_gone};
 use super::channel::Request;
 use super::claims::HEALS_A_SECOND;
 use super::events::{dump_routes, dump_rules};
 use super::resolve;
 use super::route;
 use super::rule;
-use super::thread::{Thread, describe, describe_key, is_gone};
+use super::thread::Thread;
 use super::virtual_link;
 use crate::kernel::reconcile::{Item, Key};
 use crate::kernel::sysctl;
