@@ -89,11 +89,17 @@ fn key(node: &Node, instance: InstanceId) -> Option<Key> {
     })
 }
 
+/// The members of an instance's sync group, itself among them; none where it is in no group.
+fn fellows<'w>(world: &'w World<'_>, member: Member) -> impl Iterator<Item = Member> + 'w {
+    let node = world.nodes.get(member.0);
+    let group = node.and_then(|n| n.spec.groups.iter().find(|g| g.members.contains(&member.1)));
+    group.into_iter().flat_map(move |group| group.members.iter().map(move |instance| (member.0, *instance)))
+}
+
 /// Keys of all members of an instance's sync group: equal on every node, or groups pull in different directions.
 fn ties(world: &World<'_>, member: Member) -> Vec<Key> {
     let Some(node) = world.nodes.get(member.0) else { return Vec::new() };
-    let group = node.spec.groups.iter().find(|group| group.members.contains(&member.1));
-    let mut keys: Vec<Key> = group.iter().flat_map(|g| &g.members).filter_map(|m| key(node, *m)).collect();
+    let mut keys: Vec<Key> = fellows(world, member).filter_map(|fellow| key(node, fellow.1)).collect();
     keys.sort();
     keys
 }
@@ -105,19 +111,15 @@ pub(super) fn judge(
     world: &World<'_>,
     snapshots: &[Option<Snapshot>],
 ) -> Result<(), (Law, String)> {
-    fn view(snapshots: &[Option<Snapshot>], member: Member) -> Option<&InstanceView> {
-        snapshots.get(member.0)?.as_ref()?.instances.get(member.1.index()).map(Arc::as_ref)
-    }
-    let here: Vec<Member> = members.iter().copied().filter(|m| view(snapshots, *m).is_some()).collect();
+    let scene = Scene { world, snapshots };
+    let here: Vec<Member> = members.iter().copied().filter(|m| scene.view(*m).is_some()).collect();
     let groups: Vec<Vec<Key>> = here.iter().map(|m| ties(world, *m)).collect();
     if groups.iter().any(|keys| groups.first() != Some(keys)) {
         return Ok(());
     }
     // A group whose members have different partners may have to wait for ever.
     let partners = |m: &Member| {
-        let node = world.nodes.get(m.0);
-        let group = node.and_then(|n| n.spec.groups.iter().find(|g| g.members.contains(&m.1)));
-        let mut all = group.into_iter().flat_map(|g| &g.members).map(|i| circles.nodes((m.0, *i)));
+        let mut all = fellows(world, *m).map(|fellow| circles.nodes(fellow));
         let first = all.next();
         all.all(|nodes| Some(&nodes) == first.as_ref())
     };
@@ -125,43 +127,84 @@ pub(super) fn judge(
         return Ok(());
     }
     let grouped = groups.first().is_some_and(|keys| !keys.is_empty());
-    // Members of a group go together: a router that is heard on one wire must be heard on all.
-    let whole = |x: Member, y: Member| -> Option<bool> {
+    let mut left = here.clone();
+    while let Some(first) = left.first().copied() {
+        let (part, clear) = scene.part(first, &here);
+        left.retain(|m| !part.contains(m));
+        if clear && scene.is_clique(&part, &here) {
+            scene.judge(&part, grouped)?;
+        }
+    }
+    Ok(())
+}
+
+/// What is judged: the wires, and what each node says of itself.
+struct Scene<'a, 'w> {
+    world: &'a World<'w>,
+    snapshots: &'a [Option<Snapshot>],
+}
+
+impl Scene<'_, '_> {
+    fn view(&self, member: Member) -> Option<&InstanceView> {
+        self.snapshots.get(member.0)?.as_ref()?.instances.get(member.1.index()).map(Arc::as_ref)
+    }
+
+    fn is_faulty(&self, member: Member) -> bool {
+        self.view(member).is_some_and(|view| view.state == Role::Fault)
+    }
+
+    /// The healthy members of `here` that are connected with `first`, itself in front; false: there is one of which that cannot be said.
+    fn part(&self, first: Member, here: &[Member]) -> (Vec<Member>, bool) {
+        let mut part = vec![first];
+        let mut clear = true;
+        for other in here.iter().copied().filter(|other| *other != first) {
+            if self.is_faulty(first) || self.is_faulty(other) {
+                continue;
+            }
+            match self.hear_each_other(first, other) {
+                Some(true) => part.push(other),
+                Some(false) => {}
+                None => clear = false,
+            }
+        }
+        (part, clear)
+    }
+
+    /// Members of a group go together: a router that is heard on one wire must be heard on all. `None`: they hear each other on some
+    /// wires, or one way only.
+    fn hear_each_other(&self, x: Member, y: Member) -> Option<bool> {
+        let world = self.world;
         let own = |m: Member| -> Vec<Member> {
-            let node = world.nodes.get(m.0);
-            let group = node.and_then(|n| n.spec.groups.iter().find(|g| g.members.contains(&m.1)));
-            group.map_or(vec![m], |g| g.members.iter().map(|i| (m.0, *i)).collect())
+            let fellows: Vec<Member> = fellows(world, m).collect();
+            if fellows.is_empty() { vec![m] } else { fellows }
         };
+        let theirs = own(y);
         let mut answers = own(x).into_iter().map(|mine| {
-            let twin = own(y).into_iter().find(|theirs| {
+            let twin = theirs.iter().copied().find(|theirs| {
                 world.nodes.get(x.0).zip(world.nodes.get(y.0)).is_some_and(|(a, b)| key(a, mine.1) == key(b, theirs.1))
             });
             twin.map_or((false, false), |twin| (hears(world, mine, twin), hears(world, twin, mine)))
         });
         let first = answers.next()?;
         (answers.all(|answer| answer == first) && first.0 == first.1).then_some(first.0)
-    };
-    let mut left = here.clone();
-    while let Some(first) = left.first().copied() {
-        let faulty = |m: Member| view(snapshots, m).is_some_and(|v| v.state == Role::Fault);
-        let mut part = vec![first];
-        let mut clear = true;
-        for other in here.iter().copied().filter(|other| *other != first) {
-            if faulty(first) || faulty(other) {
-                continue;
-            }
-            match whole(first, other) {
-                Some(true) => part.push(other),
-                Some(false) => {}
-                None => clear = false,
-            }
-        }
-        left.retain(|m| !part.contains(m));
-        if !clear || !clique(world, &part, &here, &faulty) {
-            continue;
-        }
+    }
+
+    /// Everybody in the part hears everybody else in it, and nobody outside hears or is heard.
+    fn is_clique(&self, part: &[Member], all: &[Member]) -> bool {
+        let world = self.world;
+        let inside = |m: &Member| part.contains(m);
+        part.iter().all(|x| {
+            all.iter().filter(|y| *y != x && !self.is_faulty(**y) && !self.is_faulty(*x)).all(|y| {
+                if inside(y) { connected(world, *x, *y) } else { !hears(world, *x, *y) && !hears(world, *y, *x) }
+            })
+        })
+    }
+
+    /// The laws of members that all hear each other.
+    fn judge(&self, part: &[Member], grouped: bool) -> Result<(), (Law, String)> {
+        let world = self.world;
         let healthy: Vec<(Member, &InstanceView)> =
-            part.iter().filter(|m| !faulty(**m)).filter_map(|m| view(snapshots, *m).map(|v| (*m, v))).collect();
+            part.iter().filter(|m| !self.is_faulty(**m)).filter_map(|m| self.view(*m).map(|v| (*m, v))).collect();
         let masters: Vec<_> = healthy.iter().filter(|(_, v)| v.state == Role::Master).collect();
         let describe = || {
             let one = |(m, v): &(Member, &InstanceView)| {
@@ -183,16 +226,6 @@ pub(super) fn judge(
         if fair && best > rules {
             return Err((Law::BestMaster, format!("the master is not the best of {}", describe())));
         }
+        Ok(())
     }
-    Ok(())
-}
-
-/// Everybody in the part hears everybody else in it, and nobody outside hears or is heard.
-fn clique(world: &World<'_>, part: &[Member], all: &[Member], faulty: &dyn Fn(Member) -> bool) -> bool {
-    let inside = |m: &Member| part.contains(m);
-    part.iter().all(|x| {
-        all.iter()
-            .filter(|y| *y != x && !faulty(**y) && !faulty(*x))
-            .all(|y| if inside(y) { connected(world, *x, *y) } else { !hears(world, *x, *y) && !hears(world, *y, *x) })
-    })
 }
