@@ -15,27 +15,13 @@ virtual servers are compared in tests/vm, since they need a kernel with IPVS.
 The table tells each kind of difference with how many files have it; those of KNOWN with their reason (docs/differences.md).
 Exit code 0 when nothing else is left, 1 otherwise, 77 without root, keepalived or namespaces.
 """
-import argparse, collections, concurrent.futures, os, re, shutil, subprocess, sys, tempfile
-from differential import interfaces, stubs
+import argparse, collections, concurrent.futures, os, re, shutil, sys, tempfile
+from sandbox import ROOM, STUBS, enter, furnish
 
-SANDBOX = r"""
-set -e
-ulimit -c 0
-echo 0 > /proc/sys/net/ipv6/conf/default/accept_dad 2>/dev/null || true
-ip link set lo up
-ip -force -batch "$W/links" >/dev/null 2>&1 || true
-mount -t tmpfs tmpfs "$W/ov"
-mkdir -p "$W/ov/up" "$W/ov/wk" "$W/ov/root"
-mount -t overlay overlay -o lowerdir=/,upperdir="$W/ov/up",workdir="$W/ov/wk" "$W/ov/root"
-R="$W/ov/root"
-mount --rbind /proc "$R/proc"; mount --rbind /dev "$R/dev"
-mount -t tmpfs tmpfs "$R/run"; mount -t tmpfs tmpfs "$R/tmp"; chmod 1777 "$R/tmp"
+SANDBOX = ROOM + r"""
+mount -t tmpfs tmpfs "$R/tmp"; chmod 1777 "$R/tmp"
 mkdir -p "$R/etc/keepalived"; cp -r "$W"/t/. "$R/etc/keepalived/"
-while read -r s; do
-  case "$s" in *..*|'') continue;; esac
-  [ -e "$R$s" ] && continue
-  mkdir -p "$R$(dirname "$s")" 2>/dev/null && printf '#!/bin/sh\nexit 0\n' > "$R$s" && chmod 755 "$R$s" || true
-done < "$W/stubs"
+""" + STUBS + r"""
 mkdir -p "$R/run/netns"
 while read -r n; do [ -n "$n" ] && touch "$R/run/netns/$n" && mount --bind /proc/self/ns/net "$R/run/netns/$n"; done < "$W/namespaces"
 cp "$PROGRAM" "$R/program-under-test"; touch "$W/began"
@@ -157,17 +143,10 @@ def run(path, program):
     data = open(path, encoding="latin-1", newline="").read()
     w = tempfile.mkdtemp(prefix="effect-")
     try:
-        os.makedirs(w + "/t"); os.makedirs(w + "/ov")
-        for folder in (os.path.splitext(path)[0] + ".d", os.path.join(os.path.dirname(path), "inc")):
-            if os.path.isdir(folder): shutil.copytree(folder, w + "/t" + ("/inc" if folder.endswith("/inc") else ""), dirs_exist_ok=True)
+        furnish(w, path, data)
         open(w + "/t/keepalived.conf", "w", encoding="latin-1", newline="").write(data)
-        open(w + "/links", "w").write("".join(
-            f"link add name {n} type veth peer name p_{i}\nlink set dev p_{i} up\nlink set dev {n} up\naddr add 10.{200 + i // 250}.{i % 250 + 1}.1/24 dev {n}\n"
-            for i, n in enumerate(interfaces(data))))
-        open(w + "/stubs", "w").write("\n".join(stubs(data)) + "\n")
         open(w + "/namespaces", "w").write("\n".join(dict.fromkeys(re.findall(r"(?m)^\s*(?:@\S+\s+)?net_namespace\s+([\w.-]+)", data))) + "\n")
-        subprocess.run(["timeout", "120", "unshare", "-n", "-m", "-p", "-f", "--kill-child", "--mount-proc", "--propagation", "private", "bash", "-c", SANDBOX],
-                       env={**os.environ, "W": w, "PROGRAM": program}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL)
+        enter(w, SANDBOX, 120, PROGRAM=program)
         if not os.path.exists(w + "/began"): return None
         read = lambda name: open(f"{w}/{name}", errors="replace").read() if os.path.exists(f"{w}/{name}") else ""
         return read("dump"), read("log"), read("code").strip()
