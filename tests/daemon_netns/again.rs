@@ -10,10 +10,7 @@ fn an_upgrade_keeps_pid_state_and_address() {
         return;
     }
     let ground = Ground::new();
-    ground.configure(&(instance("A", 1, "10.9.0.10/24") + &instance("B", 2, "10.9.0.11/24")));
-    let daemon = ground.start("");
-    daemon.wait_for_address(&ground, "10.9.0.10/24", true);
-    daemon.wait_for_address(&ground, "10.9.0.11/24", true);
+    let daemon = ground.start_two_masters();
     let seen = ground.directory.join("monitor");
     let mut monitor = Command::new("ip")
         .args(["-n", &ground.name, "monitor", "address"])

@@ -158,6 +158,15 @@ impl Ground {
         daemon
     }
 
+    /// A daemon with two instances that are master: A as that of [`Ground::start_master`], and B, VRID 2, with 10.9.0.11/24.
+    pub fn start_two_masters(&self) -> Daemon {
+        self.configure(&(instance("A", 1, "10.9.0.10/24") + &instance("B", 2, "10.9.0.11/24")));
+        let daemon = self.start("");
+        daemon.wait_for_address(self, "10.9.0.10/24", true);
+        daemon.wait_for_address(self, "10.9.0.11/24", true);
+        daemon
+    }
+
     /// As [`Ground::start`], with the machine's own /run.
     pub fn start_in_real_run(&self, flags: &str) -> Daemon {
         self.start_with(self.command(vipd().as_ref(), &format!("-n -l -D {flags}"), false))

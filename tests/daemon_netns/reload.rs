@@ -34,10 +34,7 @@ fn the_same_file_again_changes_nothing() {
         return;
     }
     let ground = Ground::new();
-    ground.configure(&(instance("A", 1, "10.9.0.10/24") + &instance("B", 2, "10.9.0.11/24")));
-    let daemon = ground.start("");
-    daemon.wait_for_address(&ground, "10.9.0.10/24", true);
-    daemon.wait_for_address(&ground, "10.9.0.11/24", true);
+    let daemon = ground.start_two_masters();
     let mut watch = daemon.control();
     say(&mut watch, r#"{"request":"watch"}"#);
     assert_eq!(hear(&mut watch)["reply"], "status");
