@@ -20,7 +20,7 @@ use vipd::daemon::reload::mistakes;
 use vipd::kernel::ipvs::dump::Seen;
 use vipd::kernel::ipvs::plan::{Rules, plan};
 use vipd::observe;
-use vipd::spec::balance::{CheckerKind, Granularity, Method, Protocol, TunnelChecksum, TunnelKind};
+use vipd::spec::balance::{CheckerKind, Granularity, LvsSpec, Method, Protocol, TunnelChecksum, TunnelKind};
 use vipd::spec::{Command as Program, Spec};
 use vipd::time::{Interval, Time};
 use vipd::wire::Family;
@@ -167,7 +167,7 @@ impl World<'_> {
         (loaded.lvs, Arc::new(spec), mistakes(&loaded.diagnostics))
     }
 
-    fn trackers(&self, spec: &vipd::spec::balance::LvsSpec) -> Vec<(Tracker, TrackValue)> {
+    fn trackers(&self, spec: &LvsSpec) -> Vec<(Tracker, TrackValue)> {
         let checks = spec.services.iter().flat_map(|service| &service.servers).flat_map(|server| &server.checkers);
         let files = checks.filter_map(|check| match &check.kind {
             CheckerKind::File { file, .. } => Some(file.clone()),
@@ -180,6 +180,22 @@ impl World<'_> {
         self.files.get(file).and_then(|text| text.trim().parse().ok()).unwrap_or(0)
     }
 
+    /// What a balancer begins with.
+    fn world(&self, lvs: &LvsSpec) -> Beginning {
+        let addresses = self.here.iter().map(|address| (1, *address)).collect();
+        let masters = if self.scenario.options.contains("vrrp") { ["VI_1".into()].into() } else { BTreeSet::new() };
+        let trackers = self.trackers(lvs).into_iter().collect();
+        Beginning { addresses, trackers, masters, no_table: None }
+    }
+
+    /// Carries out what a balancer that has just begun wishes.
+    fn settle(&mut self) {
+        self.drain();
+        self.beginning = false;
+        self.begun();
+        self.drain();
+    }
+
     fn step(&mut self, step: &str) {
         let words: Vec<&str> = step.split_whitespace().collect();
         let place = |address: &str, port: &str| (address.parse::<IpAddr>().unwrap(), port.parse::<u16>().unwrap());
@@ -189,17 +205,10 @@ impl World<'_> {
                 self.keep = options.contains(&"-I");
                 let (lvs, spec, mistakes) = self.load(which);
                 (self.spec, self.mistakes) = (spec, mistakes);
-                let addresses = self.here.iter().map(|address| (1, *address)).collect();
-                let masters =
-                    if self.scenario.options.contains("vrrp") { ["VI_1".into()].into() } else { BTreeSet::new() };
-                let trackers = self.trackers(&lvs).into_iter().collect();
-                let world = Beginning { addresses, trackers, masters, no_table: None };
+                let world = self.world(&lvs);
                 self.beginning = true;
                 self.balancer = Some(Balancer::begin(lvs, world, 7, self.now));
-                self.drain();
-                self.beginning = false;
-                self.begun();
-                self.drain();
+                self.settle();
             }
             ["reload", which] => {
                 let (lvs, spec, mistakes) = self.load(which);
@@ -216,17 +225,10 @@ impl World<'_> {
             ["upgrade"] => {
                 let left = self.balancer.take().unwrap().hand_over();
                 let (lvs, now) = (self.spec.balance.clone(), self.now);
-                let addresses = self.here.iter().map(|address| (1, *address)).collect();
-                let masters =
-                    if self.scenario.options.contains("vrrp") { ["VI_1".into()].into() } else { BTreeSet::new() };
-                let trackers = self.trackers(&lvs).into_iter().collect();
-                let world = Beginning { addresses, trackers, masters, no_table: None };
+                let world = self.world(&lvs);
                 self.beginning = true;
                 self.balancer = Some(Balancer::inherit(lvs, world, &left, 7, now));
-                self.drain();
-                self.beginning = false;
-                self.begun();
-                self.drain();
+                self.settle();
             }
             ["stop"] => {
                 let keep = self.keep;
