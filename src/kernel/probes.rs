@@ -19,7 +19,7 @@ use rustls::crypto::SecureRandom;
 use socket2::Socket;
 use std::cell::RefCell;
 use std::future::Future;
-use std::io;
+use std::io::{self, Read};
 use std::net::SocketAddr;
 use tokio::io::Interest;
 use tokio::net::{TcpStream, UdpSocket};
@@ -194,7 +194,7 @@ pub fn tls(files: Option<&TlsFiles>) -> Result<Client, Box<str>> {
 #[derive(Debug)]
 enum Line {
     Closed,
-    /// A connection that nothing has been waited for on yet.
+    /// A connection on which nothing has had to be waited for: the runtime does not know it, which is two system calls less.
     Connected(Socket),
     Stream(TcpStream),
     Datagram(UdpSocket),
@@ -257,8 +257,19 @@ impl Line {
     }
 
     async fn send(&mut self, bytes: &[u8], limits: &Limits, until: Time) -> Heard<'static> {
-        if let Err(heard) = self.register() {
-            return heard;
+        let mut rest = bytes;
+        if let Line::Connected(socket) = self {
+            match socket.send_with_flags(rest, libc::MSG_NOSIGNAL) {
+                Ok(written) => rest = rest.get(written..).unwrap_or_default(),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return heard(&error),
+            }
+            if rest.is_empty() {
+                return Heard::Sent;
+            }
+            if let Err(heard) = self.register() {
+                return heard;
+            }
         }
         match self {
             Line::Closed | Line::Connected(_) => Heard::Failed(Failure::Reset),
@@ -277,7 +288,6 @@ impl Line {
                 }
             },
             Line::Stream(stream) => {
-                let mut rest = bytes;
                 while !rest.is_empty() {
                     match stream.try_write(rest) {
                         Ok(written) => rest = rest.get(written..).unwrap_or_default(),
@@ -303,8 +313,16 @@ impl Line {
         talk: &mut Transcript,
     ) -> Step {
         let mut tell = |heard: Heard<'_>| dialogue.next(clock::now(), heard, talk);
-        if let Err(heard) = self.register() {
-            return tell(heard);
+        if let Line::Connected(socket) = self {
+            // As with the connection itself: an answer that comes at once is never waited for.
+            yield_now().await;
+            let step = READ.with_borrow_mut(|buffer| came(socket.read(buffer), buffer, &mut tell));
+            if let Some(step) = step {
+                return step;
+            }
+            if let Err(heard) = self.register() {
+                return tell(heard);
+            }
         }
         match self {
             Line::Closed | Line::Connected(_) => tell(Heard::Failed(Failure::Reset)),
@@ -316,12 +334,7 @@ impl Line {
             Line::Stream(stream) => loop {
                 // One that never stops talking shares the thread with others.
                 consume_budget().await;
-                let step = READ.with_borrow_mut(|buffer| match stream.try_read(buffer) {
-                    Ok(0) => Some(tell(Heard::Ended)),
-                    Ok(length) => Some(tell(Heard::Bytes(buffer.get(..length).unwrap_or_default()))),
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => None,
-                    Err(error) => Some(tell(heard(&error))),
-                });
+                let step = READ.with_borrow_mut(|buffer| came(stream.try_read(buffer), buffer, &mut tell));
                 if let Some(step) = step {
                     return step;
                 }
@@ -367,11 +380,91 @@ impl Line {
     }
 }
 
+/// What reading from a connection has come to; `None` where nothing has come yet.
+fn came(read: io::Result<usize>, buffer: &[u8], tell: &mut impl FnMut(Heard<'_>) -> Step) -> Option<Step> {
+    match read {
+        Ok(0) => Some(tell(Heard::Ended)),
+        Ok(length) => Some(tell(Heard::Bytes(buffer.get(..length).unwrap_or_default()))),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => None,
+        Err(error) => Some(tell(heard(&error))),
+    }
+}
+
 /// What is heard instead of what was waited for.
 async fn waited(ready: impl Future<Output = io::Result<()>>, limits: &Limits, until: Time) -> Option<Heard<'static>> {
     match limits.within(until, ready).await {
         Ok(Ok(())) => None,
         Ok(Err(error)) => Some(connect::local(error)),
         Err(Late) => Some(Heard::TimedOut),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use std::io::Write;
+    use std::net::{TcpListener, TcpStream as Peer};
+
+    /// Asks once, and is content with the first bytes of an answer.
+    struct Asks;
+
+    impl Dialogue for Asks {
+        fn next(&mut self, now: Time, heard: Heard<'_>, _: &mut Transcript) -> Step {
+            let until = now + Interval::from_secs(60);
+            match heard {
+                Heard::Begin => Step::Connect { until },
+                Heard::Connected => Step::Send { bytes: b"?".to_vec(), until },
+                Heard::Sent => Step::Listen { until },
+                Heard::Bytes(b"!") => Step::Done(Finding::Good),
+                _ => Step::Done(Finding::NotMade(0)),
+            }
+        }
+    }
+
+    fn connected() -> (Line, Peer) {
+        let door = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let own = Peer::connect(door.local_addr().unwrap()).unwrap();
+        own.set_nonblocking(true).unwrap();
+        (Line::Connected(own.into()), door.accept().unwrap().0)
+    }
+
+    fn asked(line: &mut Line, beside: impl Future<Output = ()>) -> Step {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let (limits, mut asks, mut talk) = (Limits::default(), Asks, Transcript::default());
+        let until = clock::now() + Interval::from_secs(60);
+        runtime.block_on(async {
+            assert!(matches!(line.send(b"?", &limits, until).await, Heard::Sent));
+            let listens = line.listen(&limits, until, &mut asks, &mut talk);
+            tokio::join!(listens, beside).0
+        })
+    }
+
+    #[test]
+    fn an_answer_that_is_there_at_once_is_never_waited_for() {
+        let (mut line, mut peer) = connected();
+        peer.write_all(b"!").unwrap();
+        // On the same machine what was sent is there.
+        assert!(matches!(asked(&mut line, async {}), Step::Done(Finding::Good)));
+        assert!(matches!(line, Line::Connected(_)), "{line:?}");
+    }
+
+    #[test]
+    fn an_answer_that_comes_later_is_waited_for() {
+        let (mut line, mut peer) = connected();
+        let later = async {
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            peer.write_all(b"!").unwrap();
+        };
+        assert!(matches!(asked(&mut line, later), Step::Done(Finding::Good)));
+        assert!(matches!(line, Line::Stream(_)), "{line:?}");
+    }
+
+    #[test]
+    fn a_connection_that_ends_before_it_is_asked_is_no_answer() {
+        let (mut line, peer) = connected();
+        drop(peer);
+        assert!(matches!(asked(&mut line, async {}), Step::Done(Finding::NotMade(0))));
     }
 }
