@@ -1,7 +1,8 @@
 //! The other end of the control socket: connect, ask, read answers line by line.
 //!
 //! A daemon answers at once or is in trouble: whoever asks is told so after [`PATIENCE`], with what the kernel knows of the
-//! process. Only what is work for the daemon (a reload, an upgrade) may take longer, and only after it has said hello.
+//! process. Only what is work for the daemon (a reload, an upgrade, the tale of thousands of servers) may take longer, and only
+//! after it has said hello.
 
 use super::Trouble;
 use super::args::Daemon;
@@ -16,7 +17,8 @@ use std::time::{Duration, Instant};
 
 /// How long an answer may take, and the connection before it.
 pub const PATIENCE: Duration = Duration::from_millis(2_500);
-/// How long work may take: a reload reads files and looks names up, an upgrade starts a program.
+/// How long work may take: a reload reads files and looks names up, an upgrade starts a program, and of ten thousand servers the
+/// kernel is asked and ten megabytes are written.
 const WORK: Duration = Duration::from_secs(120);
 /// Between two attempts to connect to a daemon whose queue of connections is full.
 const AGAIN: Duration = Duration::from_millis(50);
@@ -99,18 +101,7 @@ impl Client {
     /// # Errors
     /// The daemon refused, hung up, did not answer in time, or answered in a way that is not understood.
     pub fn ask(&mut self, request: &Request) -> Result<Reply, Trouble> {
-        let works = matches!(request, Request::Reload | Request::Upgrade { .. });
-        if works {
-            // Alive it says hello at once, so that silence afterwards is work.
-            self.ask(&Request::Hello)?;
-            self.wait_for(WORK)?;
-        }
-        self.send(request)?;
-        let answer = self.next();
-        if works {
-            self.wait_for(PATIENCE)?;
-        }
-        match self.whole(answer?)? {
+        match self.ask_whether(request)? {
             Reply::Refused { reason, diagnostics } => {
                 Err(Trouble { what: reason, help: diagnostics.map(|d| format!("\n{d}")) })
             }
@@ -147,9 +138,18 @@ impl Client {
     /// # Errors
     /// As [`Client::ask`].
     pub fn ask_whether(&mut self, request: &Request) -> Result<Reply, Trouble> {
+        let works = matches!(request, Request::Reload | Request::Upgrade { .. } | Request::Servers);
+        if works {
+            // Alive it says hello at once, so that silence afterwards is work.
+            self.ask(&Request::Hello)?;
+            self.wait_for(WORK)?;
+        }
         self.send(request)?;
-        let answer = self.next()?;
-        self.whole(answer)
+        let answer = self.next();
+        if works {
+            self.wait_for(PATIENCE)?;
+        }
+        self.whole(answer?)
     }
 
     fn whole(&self, answer: Option<Reply>) -> Result<Reply, Trouble> {
@@ -355,5 +355,47 @@ fn who(path: &Path) -> String {
     match hello {
         Ok(Reply::Hello { pid, config, .. }) => format!("  (pid {pid}, {})", config.display()),
         _ => String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use std::os::unix::net::UnixListener;
+
+    /// A daemon that is alive and has ten thousand servers to tell of is silent for longer than an answer may take.
+    #[test]
+    fn the_tale_of_all_servers_may_take_longer_than_an_answer() {
+        let path = std::env::temp_dir().join(format!("vipd-client-{}.sock", std::process::id()));
+        let door = UnixListener::bind(&path).unwrap();
+        let daemon = std::thread::spawn(move || {
+            let (stream, _) = door.accept().unwrap();
+            let mut asked = BufReader::new(&stream);
+            let mut line = String::new();
+            while asked.read_line(&mut line).unwrap_or(0) > 0 {
+                let reply = match serde_json::from_str(&line).unwrap() {
+                    Request::Servers => {
+                        std::thread::sleep(PATIENCE + Duration::from_millis(200));
+                        Reply::Servers { servers: "all".into() }
+                    }
+                    Request::Hello => {
+                        Reply::Hello { name: "vipd".into(), version: "1".into(), pid: 1, config: PathBuf::new() }
+                    }
+                    other => panic!("{other:?}"),
+                };
+                // Whoever has given up is gone.
+                let _ = writeln!(&stream, "{}", serde_json::to_string(&reply).unwrap());
+                line.clear();
+            }
+        });
+        let mut client = Client::open(&path).unwrap();
+        for answer in [client.ask(&Request::Servers), client.ask_whether(&Request::Servers)] {
+            assert!(matches!(answer, Ok(Reply::Servers { .. })), "{answer:?}");
+        }
+        drop(client);
+        daemon.join().unwrap();
+        std::fs::remove_file(path).unwrap();
     }
 }

@@ -41,6 +41,8 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 const LOOK: Duration = Duration::from_millis(20);
 /// How long an answer waits for what the checker thread knows; it asks the kernel, which has a second.
 const CHECKER_PATIENCE: Duration = Duration::from_secs(2);
+/// The same where nothing else is asked for.
+const SERVERS_PATIENCE: Duration = Duration::from_secs(10);
 
 /// A program file that is gone over to as soon as what has changed in the configuration is in force, and who asked for it.
 pub(super) struct Leaving {
@@ -473,9 +475,14 @@ impl Services {
     fn servers(&mut self, answer: oneshot::Sender<Reply>) {
         let asked = self.picture();
         self.answers.spawn(async move {
-            let reply = match asked.await {
-                Ok(picture) => Reply::Servers { servers: picture.json() },
-                Err(_) => Reply::Refused { reason: "the daemon checks no servers".into(), diagnostics: None },
+            let refused = |reason: String| Reply::Refused { reason, diagnostics: None };
+            let reply = match timeout(SERVERS_PATIENCE, asked).await {
+                Ok(Ok(picture)) => Reply::Servers { servers: picture.json() },
+                Ok(Err(_)) => refused("the daemon checks no servers".into()),
+                Err(_) => {
+                    let seconds = SERVERS_PATIENCE.as_secs();
+                    refused(format!("the thread that checks servers has not answered for {seconds} s"))
+                }
             };
             let _ = answer.send(reply);
         });
