@@ -101,10 +101,13 @@ impl Channel {
         }
     }
 
-    /// Sends the requests, [`LARGEST_BATCH`] at a time, and answers what became of each, in order.
-    pub async fn batch(&mut self, requests: &[Message]) -> Vec<Result<(), Failure>> {
-        let mut outcomes = Vec::with_capacity(requests.len());
-        for part in requests.chunks(LARGEST_BATCH) {
+    /// Sends the requests, [`LARGEST_BATCH`] at a time, and answers what became of each, in order. Each is asked for when its batch
+    /// is sent: none of thousands waits until all are made.
+    pub async fn batch(&mut self, requests: impl IntoIterator<Item = Message>) -> Vec<Result<(), Failure>> {
+        let mut requests = requests.into_iter().peekable();
+        let mut outcomes = Vec::with_capacity(requests.size_hint().0);
+        while requests.peek().is_some() {
+            let part = requests.by_ref().take(LARGEST_BATCH).collect();
             outcomes.extend(self.one_batch(part).await);
         }
         // A scheduler that is not there is answered with the same number as a family that is not.
@@ -121,7 +124,7 @@ impl Channel {
     /// # Errors
     /// What the kernel says, or that it says nothing.
     pub async fn request(&mut self, request: Message) -> Result<(), Trouble> {
-        match self.batch(&[request]).await.pop() {
+        match self.batch([request]).await.pop() {
             Some(Ok(())) => Ok(()),
             Some(Err(Failure::Refused(errno))) => Err(permission(Trouble::Refused(errno))),
             Some(Err(Failure::Unloaded)) => Err(Trouble::Unloaded),
@@ -204,13 +207,13 @@ impl Channel {
         }
     }
 
-    async fn one_batch(&mut self, requests: &[Message]) -> Vec<Result<(), Failure>> {
+    async fn one_batch(&mut self, requests: Vec<Message>) -> Vec<Result<(), Failure>> {
         let first = self.sequence.wrapping_add(1);
         self.sequence = self.sequence.wrapping_add(u32::try_from(requests.len()).unwrap_or(0));
         let mut bytes = Vec::with_capacity(requests.len() * 128);
         let family = self.family;
-        let framed = |request: &Message| GenlMessage::new(head(request), request.clone(), family);
-        let requests = requests.iter().map(|request| Request { message: framed(request), flags: 0 });
+        let framed = |request: Message| GenlMessage::new(head(&request), request, family);
+        let requests = requests.into_iter().map(|request| Request { message: framed(request), flags: 0 });
         let mut answers = Answers::ask(&mut bytes, first, requests);
         let deadline = Instant::now() + TIME_LIMIT;
         if self.write(&bytes, deadline).await.is_ok() {
@@ -362,7 +365,7 @@ mod tests {
         with_family(NOBODY, async |channel| {
             assert!(matches!(channel.dump(Message::get_services()).await, Err(Trouble::Unloaded)));
             assert!(matches!(channel.get(Message::get_info()).await, Err(Trouble::Unloaded)));
-            assert_eq!(channel.batch(&[Message::flush(), Message::flush()]).await, [Err(Failure::Unloaded); 2]);
+            assert_eq!(channel.batch([Message::flush(), Message::flush()]).await, [Err(Failure::Unloaded); 2]);
             assert!(channel.is_unloaded("nlctrl").await, "it has another number");
             assert!(channel.is_unloaded("vipd-nobody").await);
         });
@@ -403,7 +406,7 @@ mod tests {
                 }
             };
             let messages = vec![Message::flush(); count];
-            let (outcomes, ()) = tokio::join!(channel.batch(&messages), play);
+            let (outcomes, ()) = tokio::join!(channel.batch(messages), play);
             outcomes
                 .into_iter()
                 .map(|outcome| match outcome {
@@ -436,7 +439,7 @@ mod tests {
             let socket = readiness::readable(own).unwrap();
             let mut channel = Channel { socket, sequence: 0, buffer: vec![0; READ], family: 40 };
             send(kernel.as_raw_fd(), &answer(3, 0), MsgFlags::empty()).unwrap();
-            assert!(channel.batch(&vec![Message::flush(); 3]).await.iter().all(Result::is_ok));
+            assert!(channel.batch(vec![Message::flush(); 3]).await.iter().all(Result::is_ok));
             let mut bytes = vec![0; READ];
             let length = recv(kernel.as_raw_fd(), &mut bytes, MsgFlags::empty()).unwrap();
             requests(&bytes[..length])

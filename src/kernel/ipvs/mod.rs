@@ -239,7 +239,7 @@ impl Ipvs {
     /// # Errors
     /// What the kernel says.
     pub async fn flush(&mut self) -> Result<(), Refusal> {
-        match self.channel.batch(&[Message::flush()]).await.pop() {
+        match self.channel.batch([Message::flush()]).await.pop() {
             Some(Err(failure)) => Err(Refusal::flush(failure)),
             _ => {
                 self.wanted.clear();
@@ -321,7 +321,7 @@ impl Ipvs {
         ends.append(&mut begins);
         self.daemons = kept;
         let mut outcome = Ok(());
-        for result in self.channel.batch(&ends).await {
+        for result in self.channel.batch(ends).await {
             let result = match result {
                 Ok(()) | Err(Failure::Refused(libc::ESRCH)) => Ok(()),
                 Err(Failure::Refused(errno)) => Err(Trouble::Refused(errno)),
@@ -391,8 +391,7 @@ impl Ipvs {
         if steps.is_empty() {
             return;
         }
-        let messages: Vec<Message> = steps.iter().map(Op::message).collect();
-        let outcomes = self.channel.batch(&messages).await;
+        let outcomes = self.channel.batch(steps.iter().map(Op::message)).await;
         for (step, outcome) in steps.into_iter().zip(outcomes) {
             let failure = match outcome {
                 Ok(()) => {
