@@ -78,7 +78,7 @@ fn fails(plan: &Plan, damage: &Damage, at: usize, tie: &Tie) -> Option<bool> {
                 None => true,
             }
         }
-        _ => return None,
+        TieTarget::File(_) | TieTarget::Process(_) => return None,
     };
     Some(bad != tie.reverse)
 }

@@ -5,7 +5,6 @@ use super::plan::{Network, Server, around, within};
 use super::rehearsal::{Fact, Rehearsal};
 use super::words::{Order, Who, Word};
 use super::{Cut, Trouble};
-use crate::spec::TieTarget;
 use crate::spec::bfd::Session;
 use crate::time::Interval;
 use nix::sys::signal::Signal;
@@ -145,11 +144,12 @@ impl Rehearsal {
     /// The session that is meant on a server: by name, else the first that its instance tracks; (gateway, end).
     fn session(&self, at: usize, wanted: Option<&str>) -> Result<(usize, usize), Trouble> {
         let spec = &self.plan.servers[at].spec;
-        let tracked =
-            self.plan.instance(at).into_iter().flat_map(|instance| &instance.ties).find_map(|tie| match tie.on {
-                TieTarget::Bfd(id) => spec.bfds.get(id.index()).map(|bfd| &*bfd.name),
-                _ => None,
-            });
+        let tracked = self
+            .plan
+            .instance(at)
+            .into_iter()
+            .flat_map(|instance| &instance.ties)
+            .find_map(|tie| tie.on.bfd(spec).map(|bfd| &*bfd.name));
         let name = wanted.or(tracked).ok_or_else(|| Trouble::new("the instance tracks no BFD session"))?;
         let place = self.plan.gateways.iter().enumerate().find_map(|(gateway, one)| {
             let end = one.ends.iter().position(|end| end.server == at && *end.session == *name)?;

@@ -222,10 +222,7 @@ impl Plan {
         for (at, server) in self.servers.iter().enumerate() {
             let Some(instance) = self.instance(at) else { continue };
             let silence = instance.interval.times(u64::from(instance.down_adverts) + 1);
-            let checks = instance.ties.iter().filter_map(|tie| match tie.on {
-                TieTarget::Script(id) => server.spec.scripts.get(id.index()),
-                _ => None,
-            });
+            let checks = instance.ties.iter().filter_map(|tie| tie.on.script(&server.spec));
             let check = checks.map(|s| s.interval.times(u64::from(s.rise.max(s.fall)) + 1) + s.timeout).max();
             let detection =
                 server.spec.sessions.iter().map(|s| s.min_rx.max(s.min_tx).times(s.multiplier.into())).max();
@@ -264,10 +261,7 @@ fn segments(servers: &[Server]) -> Vec<String> {
         for instance in &server.spec.instances {
             let interfaces =
                 instance.interface.iter().chain(instance.claim.addresses.iter().filter_map(|a| a.interface.as_ref()));
-            let tracked = instance.ties.iter().filter_map(|tie| match &tie.on {
-                TieTarget::Interface(name) => Some(name),
-                _ => None,
-            });
+            let tracked = instance.ties.iter().filter_map(|tie| tie.on.interface());
             for name in interfaces.chain(tracked) {
                 if !names.contains(&name.to_string()) && name.as_str() != "lo" {
                     names.push(name.to_string());

@@ -3,7 +3,7 @@
 //! No value of a secret is in it: about authentication it says that it changed. Settings that have no sentence of their own
 //! are found by comparison of the whole and named as such, so that "nothing changed" is only said when it is so.
 
-use crate::spec::{GroupSpec, InstanceSpec, Spec, TieTarget, Transport, first_few};
+use crate::spec::{GroupSpec, InstanceSpec, Spec, Transport, first_few};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 
@@ -145,13 +145,6 @@ fn set(parts: &mut Vec<String>, what: &str, before: BTreeSet<String>, now: BTree
 
 /// What an instance tracks, with weights, by name.
 fn ties(spec: &Spec, instance: &InstanceSpec) -> BTreeSet<String> {
-    let name = |on: &TieTarget| match on {
-        TieTarget::Interface(name) => name.to_string(),
-        TieTarget::Script(id) => spec.scripts.get(id.index()).map_or("?".into(), |s| s.name.to_string()),
-        TieTarget::File(id) => spec.files.get(id.index()).map_or("?".into(), |f| f.name.to_string()),
-        TieTarget::Process(id) => spec.processes.get(id.index()).map_or("?".into(), |p| p.name.to_string()),
-        TieTarget::Bfd(id) => spec.bfds.get(id.index()).map_or("?".into(), |b| b.name.to_string()),
-    };
     let weight = |weight: i32| if weight == 0 { String::new() } else { format!(" weight {weight}") };
-    instance.ties.iter().map(|tie| format!("{}{}", name(&tie.on), weight(tie.weight))).collect()
+    instance.ties.iter().map(|tie| format!("{}{}", tie.on.name(spec).unwrap_or("?"), weight(tie.weight))).collect()
 }

@@ -150,27 +150,9 @@ fn one(spec: &Spec, now: &Snapshot, index: usize, instance: &InstanceSpec, view:
             .filter_map(|tie| pick(&tie.on))
             .collect::<Vec<_>>()
     };
-    data.list(
-        "track_ifp",
-        ties(&|on| match on {
-            TieTarget::Interface(name) => Some(name.to_string()),
-            _ => None,
-        }),
-    );
-    data.list(
-        "track_script",
-        ties(&|on| match on {
-            TieTarget::Script(id) => spec.scripts.get(id.index()).map(|script| describe::command(&script.run)),
-            _ => None,
-        }),
-    );
-    data.list(
-        "track_process",
-        ties(&|on| match on {
-            TieTarget::Process(id) => spec.processes.get(id.index()).map(|process| process.name.to_string()),
-            _ => None,
-        }),
-    );
+    data.list("track_ifp", ties(&|on| on.interface().map(ToString::to_string)));
+    data.list("track_script", ties(&|on| on.script(spec).map(|script| describe::command(&script.run))));
+    data.list("track_process", ties(&|on| on.process(spec).map(|process| process.name.to_string())));
     let kind = match instance.auth {
         Auth::None | Auth::Hmac(_) => 0,
         Auth::Pass(_) => 1,

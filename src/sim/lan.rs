@@ -4,7 +4,7 @@
 use super::scenario::{LanSettings, Segment};
 use crate::config::pair::{Guess, guessed};
 use crate::random::Random;
-use crate::spec::{Spec, TieTarget};
+use crate::spec::Spec;
 use crate::time::Interval;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -170,10 +170,7 @@ pub(super) fn interfaces(spec: &Spec) -> BTreeSet<Box<str>> {
     for instance in &spec.instances {
         names.insert(instance.interface.as_ref().map_or("eth0", |n| n.as_str()).into());
         names.extend(instance.claim.addresses.iter().filter_map(|a| a.interface.as_ref()).map(|n| n.as_str().into()));
-        names.extend(instance.ties.iter().filter_map(|tie| match &tie.on {
-            TieTarget::Interface(name) => Some(name.as_str().into()),
-            _ => None,
-        }));
+        names.extend(instance.ties.iter().filter_map(|tie| tie.on.interface()).map(|name| name.as_str().into()));
     }
     names
 }

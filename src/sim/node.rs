@@ -10,7 +10,7 @@ use super::router::Router;
 use super::scenario::Conduct;
 use crate::balance::snapshot::{ServerView, ServiceView};
 use crate::spec::balance::VirtualServer;
-use crate::spec::{IfName, InstanceId, InstanceSpec, Spec, TieTarget};
+use crate::spec::{IfName, InstanceId, InstanceSpec, Spec};
 use crate::time::{Interval, Time};
 use crate::vrrp::io::{Attempt, Exit, Fault, Input, LinkFact, Outcome, Port, RxMeta, TrackValue, Tracker, Wall};
 use std::collections::{BTreeMap, VecDeque};
@@ -194,10 +194,7 @@ impl Node {
         let spec = self.spec.instances.get(instance.index());
         let own = spec.filter(|spec| spec.track_primary).and_then(|_| self.interface_of(instance));
         let ties = spec.into_iter().flat_map(|spec| &spec.ties).filter(|tie| tie.weight == 0 && !tie.reverse);
-        let tracked = ties.filter_map(|tie| match &tie.on {
-            TieTarget::Interface(name) => self.kernel.index(name.as_str()),
-            _ => None,
-        });
+        let tracked = ties.filter_map(|tie| self.kernel.index(tie.on.interface()?.as_str()));
         own.into_iter().chain(tracked)
     }
 

@@ -4,7 +4,7 @@ use super::bounds::Bounds;
 use super::lan::interfaces;
 use super::scenario::{Act, Conduct, Scenario, Way};
 use crate::spec::backend::{self, Health};
-use crate::spec::{ScriptSpec, Spec, Tie, TieTarget};
+use crate::spec::{ScriptSpec, Spec, Tie};
 use crate::time::{Interval, Time};
 use crate::wire::Family;
 use std::net::IpAddr;
@@ -49,10 +49,7 @@ pub fn rehearse(fail: &str, specs: &[(String, Spec)]) -> Result<Scenario, String
             (link(false), link(true))
         }
         "path" | "deaf" | "mute" | "frozen" => {
-            let of_tie = |tie: &Tie| match tie.on {
-                TieTarget::Bfd(id) => spec.bfds.get(id.index()).map(|bfd| bfd.name.clone()),
-                _ => None,
-            };
+            let of_tie = |tie: &Tie| tie.on.bfd(spec).map(|bfd| bfd.name.clone());
             let tracked = || spec.instances.iter().flat_map(|i| &i.ties).find_map(of_tie);
             let session = match argument {
                 Some(session) => session.into(),
@@ -111,10 +108,7 @@ fn settle(specs: &[(String, Spec)], scenario: &Scenario) -> Interval {
 
 /// The script whose failure concerns the first instance that tracks one.
 fn tracked(spec: &Spec) -> Option<&ScriptSpec> {
-    spec.instances.iter().flat_map(|i| &i.ties).find_map(|tie| match tie.on {
-        TieTarget::Script(id) => spec.scripts.get(id.index()),
-        _ => None,
-    })
+    spec.instances.iter().flat_map(|i| &i.ties).find_map(|tie| tie.on.script(spec))
 }
 
 /// The server that holds the first address that a client could ask, IPv4 before IPv6, when all has settled.

@@ -6,6 +6,7 @@ use super::IfName;
 use super::ProcessId;
 use super::Run;
 use super::ScriptId;
+use super::Spec;
 use crate::time::Interval;
 
 /// A tracked thing tied to one instance.
@@ -30,6 +31,39 @@ pub enum TieTarget {
     File(FileId),
     Process(ProcessId),
     Bfd(BfdId),
+}
+
+impl TieTarget {
+    /// What it is called in the configuration; `None` where the Spec has no such tracker.
+    pub fn name<'s>(&'s self, spec: &'s Spec) -> Option<&'s str> {
+        match self {
+            TieTarget::Interface(name) => Some(name.as_str()),
+            TieTarget::Script(_) => self.script(spec).map(|script| &*script.name),
+            TieTarget::File(id) => spec.files.get(id.index()).map(|file| &*file.name),
+            TieTarget::Process(_) => self.process(spec).map(|process| &*process.name),
+            TieTarget::Bfd(_) => self.bfd(spec).map(|bfd| &*bfd.name),
+        }
+    }
+
+    /// The interface, if it is one.
+    pub fn interface(&self) -> Option<&IfName> {
+        if let TieTarget::Interface(name) = self { Some(name) } else { None }
+    }
+
+    /// The script, if it is one.
+    pub fn script<'s>(&self, spec: &'s Spec) -> Option<&'s ScriptSpec> {
+        if let TieTarget::Script(id) = self { spec.scripts.get(id.index()) } else { None }
+    }
+
+    /// The process, if it is one.
+    pub fn process<'s>(&self, spec: &'s Spec) -> Option<&'s ProcessSpec> {
+        if let TieTarget::Process(id) = self { spec.processes.get(id.index()) } else { None }
+    }
+
+    /// The BFD session, if it is one.
+    pub fn bfd<'s>(&self, spec: &'s Spec) -> Option<&'s BfdSpec> {
+        if let TieTarget::Bfd(id) = self { spec.bfds.get(id.index()) } else { None }
+    }
 }
 
 /// `vrrp_script`.

@@ -170,11 +170,5 @@ impl Board {
 
 /// Name of what a tie is on, for people.
 pub(super) fn name_of<'a>(spec: &'a Spec, tie: &'a Tie) -> &'a str {
-    match &tie.on {
-        TieTarget::Interface(name) => name.as_str(),
-        TieTarget::Script(id) => spec.scripts.get(id.index()).map_or("", |s| &s.name),
-        TieTarget::File(id) => spec.files.get(id.index()).map_or("", |s| &s.name),
-        TieTarget::Process(id) => spec.processes.get(id.index()).map_or("", |s| &s.name),
-        TieTarget::Bfd(id) => spec.bfds.get(id.index()).map_or("", |s| &s.name),
-    }
+    tie.on.name(spec).unwrap_or("")
 }

@@ -5,7 +5,7 @@ use super::Case;
 use super::Finding;
 use super::Weight;
 use super::balance;
-use crate::spec::{TieTarget, VirtualLink};
+use crate::spec::VirtualLink;
 use crate::wire::Family;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -16,10 +16,7 @@ pub fn interfaces(case: &Case<'_>, found: &mut Vec<Finding>) {
     let made: Vec<&str> = case.instances().iter().filter_map(made_by_us).collect();
     let mut names = case.interfaces();
     for instance in case.instances() {
-        names.extend(instance.ties.iter().filter_map(|tie| match &tie.on {
-            TieTarget::Interface(name) => Some(name.clone()),
-            _ => None,
-        }));
+        names.extend(instance.ties.iter().filter_map(|tie| tie.on.interface().cloned()));
     }
     let mut good = Vec::new();
     for name in &names {

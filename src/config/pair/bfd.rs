@@ -123,9 +123,6 @@ impl Ends<'_> {
 
 /// Does an instance go into FAULT when this session is down?
 fn stands_or_falls(spec: &Spec, session: &Session) -> bool {
-    let tracked = |on: &TieTarget| match on {
-        TieTarget::Bfd(id) => spec.bfds.get(id.index()).is_some_and(|bfd| bfd.name == session.name),
-        _ => false,
-    };
+    let tracked = |on: &TieTarget| on.bfd(spec).is_some_and(|bfd| bfd.name == session.name);
     spec.instances.iter().flat_map(|own| &own.ties).any(|tie| tie.weight == 0 && !tie.reverse && tracked(&tie.on))
 }

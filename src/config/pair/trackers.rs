@@ -5,15 +5,12 @@ use super::Finding;
 use super::Member;
 use super::Servers;
 use crate::config::report::Level;
-use crate::spec::{ScriptSpec, Spec, Tie, TieTarget};
+use crate::spec::{ScriptSpec, Spec, Tie};
 use crate::time::Interval;
 
 /// The script of a tie, if it is one.
 fn script<'s>(tie: &Tie, spec: &'s Spec) -> Option<&'s ScriptSpec> {
-    match &tie.on {
-        TieTarget::Script(id) => spec.scripts.get(id.index()),
-        _ => None,
-    }
+    tie.on.script(spec)
 }
 
 /// Rules about the trackers of one router.

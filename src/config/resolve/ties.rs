@@ -110,7 +110,7 @@ impl Trackers {
                         say(cx, "a number other than 0 is a fault instead");
                         (tie.weight, tie.asked) = (0, Some(0));
                     }
-                    _ => {
+                    TieTarget::Interface(_) | TieTarget::Script(_) | TieTarget::File(_) | TieTarget::Bfd(_) => {
                         say(cx, "it is not tracked");
                         continue;
                     }

@@ -339,14 +339,14 @@ pub(super) fn ties(page: &mut Page, spec: &Spec, ties: &[Tie]) {
 
 /// Which section a tracked thing stands in, and its name.
 fn target(spec: &Spec, on: &TieTarget) -> (usize, String) {
-    let name = |name: Option<&Box<str>>| name.map_or("?".to_owned(), ToString::to_string);
-    match on {
-        TieTarget::Interface(interface) => (0, interface.to_string()),
-        TieTarget::Script(id) => (1, name(spec.scripts.get(id.index()).map(|s| &s.name))),
-        TieTarget::File(id) => (2, name(spec.files.get(id.index()).map(|f| &f.name))),
-        TieTarget::Process(id) => (3, name(spec.processes.get(id.index()).map(|p| &p.name))),
-        TieTarget::Bfd(id) => (4, name(spec.bfds.get(id.index()).map(|b| &b.name))),
-    }
+    let section = match on {
+        TieTarget::Interface(_) => 0,
+        TieTarget::Script(_) => 1,
+        TieTarget::File(_) => 2,
+        TieTarget::Process(_) => 3,
+        TieTarget::Bfd(_) => 4,
+    };
+    (section, on.name(spec).unwrap_or("?").to_owned())
 }
 
 fn notifications(page: &mut Page, notify: &Notify) {

@@ -43,21 +43,10 @@ pub(super) fn fill(tree: &mut Tree, seen: &Seen<'_>) {
 fn uses<'a>(tree: &mut Tree, table: &[u32], owner: u32, kind: &Use, ties: impl Iterator<Item = &'a Tie>, spec: &Spec) {
     for (position, tie) in (1..).zip(ties.filter(|tie| (kind.of)(&tie.on))) {
         Row::new(tree, table, &[owner, position])
-            .text(kind.name, name(spec, &tie.on))
+            .text(kind.name, tie.on.name(spec).unwrap_or(""))
             .integer(kind.name + 1, tie.weight)
             .truth(kind.name + 2, tie.reverse);
     }
-}
-
-fn name<'a>(spec: &'a Spec, on: &'a TieTarget) -> &'a str {
-    let found = match on {
-        TieTarget::Interface(name) => Some(name.as_str()),
-        TieTarget::Script(id) => spec.scripts.get(id.index()).map(|script| &*script.name),
-        TieTarget::File(id) => spec.files.get(id.index()).map(|file| &*file.name),
-        TieTarget::Process(id) => spec.processes.get(id.index()).map(|process| &*process.name),
-        TieTarget::Bfd(id) => spec.bfds.get(id.index()).map(|bfd| &*bfd.name),
-    };
-    found.unwrap_or("")
 }
 
 fn scripts(tree: &mut Tree, seen: &Seen<'_>) {
