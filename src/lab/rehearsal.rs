@@ -400,11 +400,18 @@ impl Rehearsal {
     /// There is nothing of the kind to break on that server.
     pub async fn fail(&mut self, at: usize, how: &Failure) -> Result<String, Trouble> {
         let name = self.machines[at].name.clone();
-        if let Failure::Path(_, session) | Failure::Frozen(session) = how {
-            let what = match how {
-                Failure::Path(cut, _) => self.path(at, session.as_deref(), *cut, true).await?,
-                _ => self.freeze(at, session.as_deref(), true).await?,
-            };
+        let gateway = match how {
+            Failure::Path(cut, session) => Some(self.path(at, session.as_deref(), *cut, true).await?),
+            Failure::Frozen(session) => Some(self.freeze(at, session.as_deref(), true).await?),
+            Failure::Kill
+            | Failure::Crash
+            | Failure::Pause
+            | Failure::Stop
+            | Failure::Link(_)
+            | Failure::Script(_)
+            | Failure::Server(_) => None,
+        };
+        if let Some(what) = gateway {
             self.audience.act(Instant::now(), &name, &what);
             return Ok(format!("on {name}: {what}"));
         }
@@ -498,11 +505,13 @@ impl Rehearsal {
                 self.audience.act(Instant::now(), &name, &what);
                 self.start_web(at).await
             }
-            Failure::Path(_, session) | Failure::Frozen(session) => {
-                let what = match how {
-                    Failure::Path(cut, _) => self.path(at, session.as_deref(), *cut, false).await?,
-                    _ => self.freeze(at, session.as_deref(), false).await?,
-                };
+            Failure::Path(cut, session) => {
+                let what = self.path(at, session.as_deref(), *cut, false).await?;
+                self.audience.act(Instant::now(), &name, &what);
+                Ok(())
+            }
+            Failure::Frozen(session) => {
+                let what = self.freeze(at, session.as_deref(), false).await?;
                 self.audience.act(Instant::now(), &name, &what);
                 Ok(())
             }

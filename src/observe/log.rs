@@ -351,7 +351,14 @@ fn became(cx: &Context<'_>, id: InstanceId, from: Role, to: Role, why: &Cause) -
         Cause::Stalled => Some((Level::WARN, "was stalled for longer than the other routers wait".into())),
         Cause::Drained => Some((Level::INFO, "hands over: drained by the operator".into())),
         Cause::Failover => Some((Level::INFO, "hands over: asked to by the operator".into())),
-        _ => None,
+        Cause::Start
+        | Cause::Owner
+        | Cause::Preempts { .. }
+        | Cause::Outranked { .. }
+        | Cause::Faulted(_)
+        | Cause::Recovered
+        | Cause::NobodyTookOver
+        | Cause::Stopping => None,
     };
     if let Some((level, text)) = reason {
         out.push((level, format!("({name}) {text}")));

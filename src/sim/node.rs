@@ -222,7 +222,14 @@ impl Node {
             }
             Fault::Tracker(name) => script(name) || file(name) || process(name),
             Fault::Pending(name) => script(name),
-            _ => false,
+            Fault::InterfaceMissing(_)
+            | Fault::NoSourceAddress
+            | Fault::SourceAbsent(_)
+            | Fault::NoSocket(_)
+            | Fault::CannotSend(_)
+            | Fault::DuplicateVrid
+            | Fault::Config(_)
+            | Fault::Group(_) => false,
         }
     }
 

@@ -563,7 +563,11 @@ impl Engine {
         let passing = match &fact {
             LinkFact::Address { address, .. } => self.index.is_passing(address.address),
             LinkFact::AddressGone { address, .. } => self.index.is_passing(*address),
-            _ => false,
+            LinkFact::Dump(_)
+            | LinkFact::Changed(_)
+            | LinkFact::Gone { .. }
+            | LinkFact::Healed { .. }
+            | LinkFact::Swept { .. } => false,
         };
         let readdressed = self.around.links.readdressed(&fact);
         let (spec, instances) = (&self.spec, &self.instances);

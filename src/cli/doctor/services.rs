@@ -17,7 +17,7 @@ pub fn configuration_is_used(case: &Case<'_>, found: &mut Vec<Finding>) {
         Asked::Answers(snapshot) => {
             snapshot.instances.iter().any(|i| &*i.name == name && i.faults.iter().any(view::is_configured))
         }
-        _ => false,
+        Asked::NotHere | Asked::Nobody | Asked::NotAllowed(..) | Asked::Trouble(..) => false,
     };
     for instance in case.instances().iter().filter(|i| i.config_fault.is_some() && !told(&i.name)) {
         let reason = instance.config_fault.as_deref().unwrap_or_default();

@@ -54,7 +54,15 @@ impl Class {
             Class::FileNotFound | Class::Fatal => 4,
             Class::Security | Class::Include => 6,
             Class::Abort => 2,
-            _ => 5,
+            Class::MultipleFiles
+            | Class::UnknownKeyword
+            | Class::Brace
+            | Class::Quote
+            | Class::MissingParameter
+            | Class::InvalidNumber
+            | Class::General
+            | Class::Warning
+            | Class::Deprecated => 5,
         }
     }
     /// Whether keepalived takes this for a mistake too, so that what follows from it need not be said again.
@@ -70,7 +78,18 @@ impl Class {
         match self {
             Class::Follows | Class::Note | Class::Idle => Level::Note,
             Class::NotRun | Class::Unfit | Class::Warning | Class::Deprecated => Level::Warning,
-            _ => Level::Error,
+            Class::FileNotFound
+            | Class::Fatal
+            | Class::MultipleFiles
+            | Class::UnknownKeyword
+            | Class::Brace
+            | Class::Quote
+            | Class::MissingParameter
+            | Class::InvalidNumber
+            | Class::General
+            | Class::Security
+            | Class::Abort
+            | Class::Include => Level::Error,
         }
     }
 }

@@ -254,7 +254,24 @@ fn refused(cx: &Context<'_>, places: &Places, id: InstanceId, from: IpAddr, why:
         Refusal::AuthTypeInvalid => Some(1),
         Refusal::AuthTypeMismatch => Some(2),
         Refusal::AuthFailure => Some(3),
-        _ => None,
+        Refusal::Truncated
+        | Refusal::UnknownVrid
+        | Refusal::NotListening
+        | Refusal::Length
+        | Refusal::Ttl
+        | Refusal::Version
+        | Refusal::Type
+        | Refusal::Checksum
+        | Refusal::AuthExtMissing
+        | Refusal::AuthExtMalformed
+        | Refusal::AuthExtUnknownKey
+        | Refusal::AuthExtInvalidHmac
+        | Refusal::AuthExtStale
+        | Refusal::AuthExtReplay
+        | Refusal::AdvertInterval
+        | Refusal::Destination
+        | Refusal::UnknownPeer
+        | Refusal::OwnerIgnores => None,
     };
     if let Some(kind) = kind.filter(|_| has_row(cx.spec, one, true)) {
         // vrrpTrapPacketSrc and vrrpTrapAuthErrorType are scalars.

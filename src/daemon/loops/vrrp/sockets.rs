@@ -55,7 +55,7 @@ impl Driver {
         for (instance, state) in states {
             let before = match state {
                 SocketState::Open => self.told.remove(&instance),
-                _ => self.told.insert(instance, state.clone()),
+                SocketState::Opening | SocketState::Refused { .. } => self.told.insert(instance, state.clone()),
             };
             if all || before.unwrap_or_default() != state {
                 self.engine.handle(Input::Socket { instance, state }, now);
