@@ -11,7 +11,13 @@ pub(super) fn teller(kind: &CheckerKind) -> Option<Tracker> {
     match kind {
         CheckerKind::File { file, .. } => Some(Tracker::File(file.clone())),
         CheckerKind::Bfd { session } => Some(Tracker::Bfd(session.clone())),
-        _ => None,
+        CheckerKind::Tcp
+        | CheckerKind::Ping
+        | CheckerKind::Udp { .. }
+        | CheckerKind::Smtp { .. }
+        | CheckerKind::Http(_)
+        | CheckerKind::Dns { .. }
+        | CheckerKind::Misc { .. } => None,
     }
 }
 

@@ -2,7 +2,7 @@
 //! check must come to. The simulator models it, the lab does it; neither decides it.
 
 use super::Spec;
-use super::balance::{Checker, CheckerKind, Endpoint, RealServer};
+use super::balance::{Checker, CheckerKind, Endpoint, Means, RealServer};
 use crate::time::Interval;
 
 /// How a real server behaves.
@@ -74,7 +74,7 @@ impl Health {
     pub fn truth(self, checker: &Checker) -> Truth {
         let near = Interval::from_millis(10);
         match (self, self.end(checker)) {
-            _ if matches!(checker.kind, CheckerKind::File { .. } | CheckerKind::Bfd { .. }) => Truth::Unclear,
+            _ if checker.kind.means() == Means::Told => Truth::Unclear,
             (Health::Flap, _) => Truth::Unclear,
             (Health::Slow(by), End::Late(_)) if by + near >= limit(checker) => Truth::Unclear,
             (Health::Slow(by), End::Silent) if by == limit(checker) => Truth::Unclear,
@@ -135,7 +135,14 @@ fn of_check(checker: &Checker, late: Interval) -> Interval {
     let Some(timing) = checker.timing else { return Interval::ZERO };
     let pages = match &checker.kind {
         CheckerKind::Http(http) => http.pages.len() as u64,
-        _ => 1,
+        CheckerKind::Tcp
+        | CheckerKind::Ping
+        | CheckerKind::Udp { .. }
+        | CheckerKind::Smtp { .. }
+        | CheckerKind::Dns { .. }
+        | CheckerKind::Misc { .. }
+        | CheckerKind::File { .. }
+        | CheckerKind::Bfd { .. } => 1,
     };
     let attempt = limit(checker) + Interval::from_millis(10) + late;
     let wait = (Interval::from_secs(1) + timing.warmup).max(timing.delay_loop).max(timing.delay_before_retry);

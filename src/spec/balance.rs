@@ -457,6 +457,32 @@ impl CheckerKind {
             CheckerKind::Bfd { .. } => "BFD_CHECK",
         }
     }
+
+    /// How it learns of its server.
+    pub fn means(&self) -> Means {
+        match self {
+            CheckerKind::Tcp | CheckerKind::Smtp { .. } | CheckerKind::Http(_) => Means::Connection,
+            CheckerKind::Udp { .. } | CheckerKind::Dns { .. } => Means::Datagram,
+            CheckerKind::Ping => Means::Echo,
+            CheckerKind::Misc { .. } => Means::Program,
+            CheckerKind::File { .. } | CheckerKind::Bfd { .. } => Means::Told,
+        }
+    }
+}
+
+/// How a check learns of its server.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Means {
+    /// Over a TCP connection.
+    Connection,
+    /// By UDP datagrams.
+    Datagram,
+    /// By ICMP echoes, which the server's kernel answers.
+    Echo,
+    /// A program is run.
+    Program,
+    /// Nothing is asked: a tracked file or a BFD session tells.
+    Told,
 }
 
 /// `HTTP_GET`, `SSL_GET`.

@@ -5,15 +5,17 @@ use crate::balance::io::Finding;
 use crate::cli::paint::Paint;
 use crate::observe::words;
 use crate::probe::{Said, Utterance};
-use crate::spec::balance::{Checker, CheckerKind, Page};
+use crate::spec::balance::{Checker, CheckerKind, Means, Page};
 use serde_json::json;
 use std::net::SocketAddr;
 
 /// What a check asks, as a person would say it.
 fn question(checker: &Checker, heard: Option<&Heard>) -> String {
-    let to = checker.connection.as_ref().map(|connection| match &checker.kind {
-        CheckerKind::Ping => connection.to.address.to_string(),
-        _ => SocketAddr::new(connection.to.address, connection.to.port.unwrap_or(0)).to_string(),
+    let to = checker.connection.as_ref().map(|connection| match checker.kind.means() {
+        Means::Echo => connection.to.address.to_string(),
+        Means::Connection | Means::Datagram | Means::Program | Means::Told => {
+            SocketAddr::new(connection.to.address, connection.to.port.unwrap_or(0)).to_string()
+        }
     });
     let keyword = checker.kind.keyword();
     let what = match &checker.kind {

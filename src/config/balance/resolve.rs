@@ -541,7 +541,13 @@ fn checker(draft: &Draft, above: &Above, guard: &mut Guard<'_>, cx: &mut Cx<'_>)
                 page.virtual_host = page.virtual_host.take().or_else(|| above.defaults.virtual_host.clone());
             }
         }
-        _ => {}
+        CheckerKind::Tcp
+        | CheckerKind::Ping
+        | CheckerKind::Udp { .. }
+        | CheckerKind::Smtp { .. }
+        | CheckerKind::Dns { .. }
+        | CheckerKind::File { .. }
+        | CheckerKind::Bfd { .. } => {}
     }
     Some(Checker {
         kind,

@@ -2,7 +2,7 @@
 
 use crate::lab::gateway::Gateway;
 use crate::lab::plan::{Network, Server, around, free, within};
-use crate::spec::balance::{Checker, CheckerKind, Endpoint, Method, Page, Protocol, Target};
+use crate::spec::balance::{Checker, CheckerKind, Endpoint, Means, Method, Page, Protocol, Target};
 use crate::time::Interval;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
@@ -177,10 +177,11 @@ fn listen<'f>(found: &'f mut Found, at: Endpoint, udp: bool, name: &str) -> Opti
 /// What a check asks must be answered.
 fn checked(found: &mut Found, checker: &Checker, name: &str, notes: &mut BTreeSet<String>) {
     let Some(connection) = &checker.connection else { return };
-    let udp = matches!(checker.kind, CheckerKind::Udp { .. } | CheckerKind::Dns { .. });
-    if matches!(checker.kind, CheckerKind::Ping) {
-        return;
-    }
+    let udp = match checker.kind.means() {
+        Means::Connection => false,
+        Means::Datagram => true,
+        Means::Echo | Means::Program | Means::Told => return,
+    };
     let Some(talk) = listen(found, connection.to, udp, name) else { return };
     if let Some(timing) = checker.timing {
         talk.turn = talk.turn.max(timing.delay_loop);
@@ -202,6 +203,8 @@ fn checked(found: &mut Found, checker: &Checker, name: &str, notes: &mut BTreeSe
             bytes.resize(bytes.len().max(usize::from(*shortest)), 0);
             talk.replies.push((payload.clone(), bytes));
         }
-        _ => {}
+        // To be there is enough.
+        CheckerKind::Tcp | CheckerKind::Udp { reply: None, .. } => {}
+        CheckerKind::Ping | CheckerKind::Misc { .. } | CheckerKind::File { .. } | CheckerKind::Bfd { .. } => {}
     }
 }

@@ -143,7 +143,13 @@ fn recovery(check: &CheckView, now: Time) -> String {
             return format!("the tracked file {file} must hold something else than 0");
         }
         CheckerKind::File { file, .. } => return format!("the tracked file {file} must hold another number"),
-        _ => {}
+        CheckerKind::Tcp
+        | CheckerKind::Ping
+        | CheckerKind::Udp { .. }
+        | CheckerKind::Smtp { .. }
+        | CheckerKind::Http(_)
+        | CheckerKind::Dns { .. }
+        | CheckerKind::Misc { .. } => {}
     }
     let what = name(&check.checker);
     if !check.enabled {

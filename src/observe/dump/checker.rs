@@ -65,7 +65,13 @@ fn check<F: Fn(u64) -> String>(
         let default: u32 = match own.kind {
             CheckerKind::Http(_) => 3_000_000,
             CheckerKind::Dns { .. } => 0,
-            _ => 1_000_000,
+            CheckerKind::Tcp
+            | CheckerKind::Ping
+            | CheckerKind::Udp { .. }
+            | CheckerKind::Smtp { .. }
+            | CheckerKind::Misc { .. }
+            | CheckerKind::File { .. }
+            | CheckerKind::Bfd { .. } => 1_000_000,
         };
         put!(page, 3, "Default delay before retry = {default} us");
     }

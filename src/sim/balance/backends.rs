@@ -2,7 +2,7 @@
 
 use crate::balance::io::{Finding, Probe, Stage, Symptom};
 use crate::spec::backend::{End, Health, Truth, limit};
-use crate::spec::balance::{Checker, CheckerKind, Endpoint, LvsSpec};
+use crate::spec::balance::{Checker, Endpoint, LvsSpec, Means};
 use crate::time::Interval;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -49,12 +49,13 @@ impl Backends {
 
 /// What a check finds of a server that behaves so, and how long that takes it.
 fn found(health: Health, checker: &Checker, delay: Interval) -> (Finding, Interval) {
-    let misc = matches!(checker.kind, CheckerKind::Misc { .. });
+    let means = checker.kind.means();
+    let misc = means == Means::Program;
     let bad = |symptom| Finding::Bad(if misc { Symptom::Exit(1) } else { symptom });
     let late = |stage| Finding::Bad(Symptom::TimedOut(if misc { Stage::Program } else { stage }));
-    let waits_for = match checker.kind {
-        CheckerKind::Ping | CheckerKind::Udp { .. } | CheckerKind::Dns { .. } => Stage::Answer,
-        _ => Stage::Connect,
+    let waits_for = match means {
+        Means::Echo | Means::Datagram => Stage::Answer,
+        Means::Connection | Means::Program | Means::Told => Stage::Connect,
     };
     match health.end(checker) {
         // Silence is good, once the time is over.
