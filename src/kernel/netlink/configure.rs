@@ -6,7 +6,7 @@ use super::Trouble;
 use super::address;
 use super::claims::Owner;
 use super::events::dump_links;
-use super::resolve;
+use super::resolve::{self, Names};
 use super::thread::Thread;
 use super::virtual_link::{self, Kind, Wanted};
 use crate::kernel::firewall::{Place, Screen};
@@ -19,6 +19,18 @@ use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressHeade
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
+
+/// What came of the virtual links that are wanted.
+#[derive(Default)]
+struct MadeLinks {
+    names: Names,
+    /// Each link once, whoever shares it.
+    shared: Vec<(Wanted, IfName)>,
+    taken: BTreeSet<IfName>,
+    /// Parents of new ones that are to be told of.
+    told: BTreeSet<u32>,
+    any_new: bool,
+}
 
 impl Thread {
     pub(super) fn configure(&mut self, spec: Arc<Spec>, carried: &[(InstanceId, InstanceId)]) {
@@ -114,61 +126,9 @@ impl Thread {
 
     /// Makes every virtual link that the Spec wants and notes those of ours that it does not. True if one was made.
     fn make_links(&mut self, troubles: &mut Vec<Trouble>) -> bool {
-        let mut made = BTreeMap::new();
-        let mut taken = BTreeSet::new();
-        let mut wishes: Vec<(resolve::LinkOf, Wanted)> = Vec::new();
-        for (number, instance) in (0u32..).zip(&self.spec.instances) {
-            let id = InstanceId(number);
-            wishes.extend(virtual_link::wanted(instance).map(|wanted| ((id, None), wanted)));
-            for address in instance.claim.addresses.iter().filter(|address| address.use_vmac) {
-                let Some(parent) = address.interface.as_ref().or(instance.interface.as_ref()) else { continue };
-                let family = Family::of(&address.address);
-                let key = (id, Some((parent.clone(), family)));
-                if !wishes.iter().any(|(other, _)| *other == key) {
-                    let prefix = self.spec.daemon.vmac_addr_prefix.as_deref();
-                    wishes.push((key, virtual_link::wanted_by_address(instance, parent, family, prefix)));
-                }
-            }
-        }
-        if wishes.iter().any(|(_, wanted)| wanted.name.is_some()) {
-            // A name that is made up must not be one that another asks for; who has one keeps it.
-            wishes.sort_by_cached_key(|(_, wanted)| {
-                wanted.name.is_none() && !virtual_link::is_there(wanted, &self.links)
-            });
-        }
-        let mut shared: Vec<(Wanted, IfName)> = Vec::new();
-        let (mut any_made, mut told) = (false, BTreeSet::new());
-        for (key, mut wanted) in wishes {
-            if wanted.name.is_none() && matches!(wanted.kind, Kind::Ipvlan { .. }) {
-                // Nothing else tells two of them on one parent apart: each keeps the name that it was given.
-                wanted.name = self.names.get(&key).cloned();
-            }
-            // Two addresses, or an instance and its address, with the same parent and MAC live on one VMAC.
-            let same = |other: &Wanted| other.parent == wanted.parent && other.kind == wanted.kind;
-            if let Some((_, name)) = shared.iter().find(|(other, _)| same(other)) {
-                made.insert(key, name.clone());
-                continue;
-            }
-            match virtual_link::ensure(&wanted, &self.links, &taken, &mut self.channel, &mut self.sysctls) {
-                Ok(result) => {
-                    let text = result.note.map(|note| format!("{}: {note}", result.name).into());
-                    troubles.extend(text.map(|text| Trouble { instance: Some(key.0), text }));
-                    any_made |= result.new;
-                    if result.new && wanted.notify {
-                        told.extend(self.links.index(&wanted.parent));
-                    }
-                    taken.insert(result.name.clone());
-                    shared.push((wanted, result.name.clone()));
-                    made.insert(key, result.name);
-                }
-                Err(e) => {
-                    let text = format!("its virtual interface on {} cannot be made: {e}", wanted.parent).into();
-                    troubles.push(Trouble { instance: Some(key.0), text });
-                }
-            }
-        }
-        self.names = made;
-        if any_made {
+        let MadeLinks { names, shared, taken, told, any_new } = self.ensure_links(troubles);
+        self.names = names;
+        if any_new {
             match dump_links(&mut self.channel) {
                 Ok(links) => self.links.renew(links),
                 Err(e) => {
@@ -203,7 +163,67 @@ impl Thread {
             .collect();
         self.restore_sysctls(&parents);
         self.sysctls.keep();
-        any_made
+        any_new
+    }
+
+    /// The virtual links that instances and their addresses want, and for what; the names that are given come before those that
+    /// are made up.
+    fn wished_links(&self) -> Vec<(resolve::LinkOf, Wanted)> {
+        let mut wishes: Vec<(resolve::LinkOf, Wanted)> = Vec::new();
+        for (number, instance) in (0u32..).zip(&self.spec.instances) {
+            let id = InstanceId(number);
+            wishes.extend(virtual_link::wanted(instance).map(|wanted| ((id, None), wanted)));
+            for address in instance.claim.addresses.iter().filter(|address| address.use_vmac) {
+                let Some(parent) = address.interface.as_ref().or(instance.interface.as_ref()) else { continue };
+                let family = Family::of(&address.address);
+                let key = (id, Some((parent.clone(), family)));
+                if !wishes.iter().any(|(other, _)| *other == key) {
+                    let prefix = self.spec.daemon.vmac_addr_prefix.as_deref();
+                    wishes.push((key, virtual_link::wanted_by_address(instance, parent, family, prefix)));
+                }
+            }
+        }
+        if wishes.iter().any(|(_, wanted)| wanted.name.is_some()) {
+            // A name that is made up must not be one that another asks for; who has one keeps it.
+            wishes.sort_by_cached_key(|(_, wanted)| {
+                wanted.name.is_none() && !virtual_link::is_there(wanted, &self.links)
+            });
+        }
+        wishes
+    }
+
+    fn ensure_links(&mut self, troubles: &mut Vec<Trouble>) -> MadeLinks {
+        let mut made = MadeLinks::default();
+        for (key, mut wanted) in self.wished_links() {
+            if wanted.name.is_none() && matches!(wanted.kind, Kind::Ipvlan { .. }) {
+                // Nothing else tells two of them on one parent apart: each keeps the name that it was given.
+                wanted.name = self.names.get(&key).cloned();
+            }
+            // Two addresses, or an instance and its address, with the same parent and MAC live on one VMAC.
+            let same = |other: &Wanted| other.parent == wanted.parent && other.kind == wanted.kind;
+            if let Some((_, name)) = made.shared.iter().find(|(other, _)| same(other)) {
+                made.names.insert(key, name.clone());
+                continue;
+            }
+            match virtual_link::ensure(&wanted, &self.links, &made.taken, &mut self.channel, &mut self.sysctls) {
+                Ok(result) => {
+                    let text = result.note.map(|note| format!("{}: {note}", result.name).into());
+                    troubles.extend(text.map(|text| Trouble { instance: Some(key.0), text }));
+                    made.any_new |= result.new;
+                    if result.new && wanted.notify {
+                        made.told.extend(self.links.index(&wanted.parent));
+                    }
+                    made.taken.insert(result.name.clone());
+                    made.shared.push((wanted, result.name.clone()));
+                    made.names.insert(key, result.name);
+                }
+                Err(e) => {
+                    let text = format!("its virtual interface on {} cannot be made: {e}", wanted.parent).into();
+                    troubles.push(Trouble { instance: Some(key.0), text });
+                }
+            }
+        }
+        made
     }
 
     /// Removes the virtual links that the last configuration left out.
