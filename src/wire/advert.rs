@@ -9,6 +9,7 @@ use super::Priority;
 use super::Version;
 use super::Vrid;
 use super::checksum::ChecksumRule;
+use super::frames::IPV4_HEAD;
 use crate::time::Interval;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -25,7 +26,6 @@ const HEAD: usize = 8;
 const PASSWORD: usize = 8;
 /// Payload of the shortest Ethernet frame: shorter datagrams arrive with padding behind them.
 const ETHERNET_MINIMUM: usize = 46;
-const IPV4_HEAD: usize = 20;
 
 /// Why bytes are not an advert.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]

@@ -9,6 +9,7 @@ use super::PROTOCOL_VRRP;
 use super::Version;
 use super::Vrid;
 use super::checksum::internet;
+use super::frames::IPV4_HEAD;
 use hmac::{Hmac, KeyInit, Mac};
 use md5::Md5;
 use sha2::Sha256;
@@ -27,7 +28,6 @@ const AH_DIGEST_AT: usize = 12;
 const AH_PAYLOAD_LENGTH: u8 = 4;
 const TRAILER_DIGEST: usize = 16;
 const TRAILER_DIGEST_AT: usize = TRAILER - TRAILER_DIGEST;
-const IPV4_HEAD: usize = 20;
 
 /// The authentication header of a received datagram.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
