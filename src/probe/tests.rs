@@ -226,14 +226,7 @@ fn http_waits_for_each_piece_and_not_for_ever() {
 
 #[test]
 fn a_regex_that_does_not_compile_is_told() {
-    let wrong = crate::spec::balance::Pattern {
-        text: "a(b".into(),
-        options: Vec::new(),
-        must_not_match: false,
-        first_offset: 0,
-        last_offset: None,
-        stack: None,
-    };
+    let wrong = crate::spec::balance::Pattern { text: "a(b".into(), ..Default::default() };
     let kind = web(HttpProtocol::V10, vec![Page { pattern: Some(wrong), ..page("/x", None) }]);
     let mut dialogue = plan(kind, "10.1.0.2", 80).begin(NUMBERS);
     let step = dialogue.next(Time::ZERO, Heard::Begin, &mut Transcript::default());

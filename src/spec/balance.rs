@@ -532,7 +532,7 @@ pub fn shown_path(path: &str) -> Cow<'_, str> {
     }
 }
 /// `regex` with its options; PCRE2 syntax, kept as text.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
 pub struct Pattern {
     pub text: Box<str>,
     pub options: Vec<Box<str>>,

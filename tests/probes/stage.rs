@@ -25,14 +25,7 @@ pub fn page(path: &str) -> Page {
 }
 
 pub fn matching(path: &str, text: &str) -> Page {
-    let pattern = Pattern {
-        text: text.into(),
-        options: Vec::new(),
-        must_not_match: false,
-        first_offset: 0,
-        last_offset: None,
-        stack: None,
-    };
+    let pattern = Pattern { text: text.into(), ..Pattern::default() };
     Page { pattern: Some(pattern), ..page(path) }
 }
 

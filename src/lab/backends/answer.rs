@@ -121,14 +121,7 @@ mod tests {
     use super::*;
 
     fn pattern(text: &str) -> Pattern {
-        Pattern {
-            text: text.into(),
-            options: Vec::new(),
-            must_not_match: false,
-            first_offset: 0,
-            last_offset: None,
-            stack: None,
-        }
+        Pattern { text: text.into(), ..Pattern::default() }
     }
 
     #[test]
