@@ -43,6 +43,7 @@ pub fn of_all(objects: &Objects) -> Vec<Signal> {
 pub struct Beginning(Vec<Signal>);
 
 impl Beginning {
+    /// `said`: what they were told to begin with, a signal for each path.
     pub fn new(said: Vec<Signal>) -> Beginning {
         Beginning(said)
     }
