@@ -137,19 +137,16 @@ impl Balancer {
         }
     }
 
-    /// Fires everything that is due up to `now`, in order, then takes the news. Time does not go back. A finding fires nothing else: a
-    /// thousand come in a second, and each would begin by itself what is to begin together (see [`Balancer::wake`]).
+    /// Fires everything that is due up to `now`, in order, then takes the news. Time does not go back.
     pub fn handle(&mut self, input: Input, now: Time) {
         self.now = self.now.max(now);
         if self.stopped {
             return;
         }
-        if let Input::Probed { attempt, finding } = input {
-            return self.probed(attempt, finding);
-        }
         self.fire();
         match input {
-            Input::Tick | Input::Probed { .. } => {}
+            Input::Tick => {}
+            Input::Probed { attempt, finding } => self.probed(attempt, finding),
             Input::Tracked { tracker, value } => self.tracked(tracker, value),
             Input::Address { interface, address, here } => {
                 let changed = match here {
@@ -185,6 +182,7 @@ impl Balancer {
             }
             Input::Command(command) => self.command(command),
         }
+        // A pause may be nothing.
         self.fire();
     }
 
@@ -295,10 +293,6 @@ impl Balancer {
                 }
                 _ => self.found(place, page, &finding, up),
             }
-        }
-        // A pause may be nothing.
-        if due.is_some_and(|due| due <= now) {
-            self.check_due(slot);
         }
     }
 
