@@ -345,6 +345,8 @@ fn what_is_wrong_stands_in_status_and_in_explain() {
               "rivals": [{ "address": "10.0.0.2", "priority": 100, "count": 9, "first_heard": 90_000_000u64,
                            "last_heard": 99_500_000u64, "current": true }],
               "refused_speakers": [{ "address": "10.0.0.3", "why": "auth_failure", "count": 7,
+                                     "last_heard": 99_000_000u64, "current": true },
+                                   { "address": "10.0.0.4", "why": "foreign", "count": 5,
                                      "last_heard": 99_000_000u64, "current": true }] },
             { "name": "V1", "state": "BACKUP", "why": "start", "held_back_by": ["V2"],
               "addresses": [{ "address": "10.0.0.20", "prefix": 24, "interface": "eth0", "on": ["eth0"] }] },
@@ -358,6 +360,7 @@ fn what_is_wrong_stands_in_status_and_in_explain() {
     for part in [
         "two masters: 10.0.0.2 speaks as MASTER too, with priority 100, for 10 s (9 adverts, the last 0.5 s ago)",
         "adverts of 10.0.0.3 are refused: its password or key is not ours (7 adverts, the last 1 s ago)",
+        "another installation uses VRID 51 with other addresses: 10.0.0.4 speaks for it (5 adverts, the last 1 s ago)",
         "MASTER, but not on this server: 10.0.0.10",
         "10.0.0.20 here although BACKUP: on eth0",
         "ready to become MASTER, but group G is held back by V2, whose down timer runs",

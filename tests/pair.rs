@@ -5,6 +5,7 @@
 use vipd::config::Env;
 use vipd::config::load;
 use vipd::config::pair::compare;
+use vipd::config::report::Level;
 use vipd::config::system::TableSystem;
 use vipd::config::text::expand::TextEnv;
 use vipd::config::text::source::MapLoader;
@@ -74,6 +75,7 @@ fn each_difference_is_found_alone() {
             &["peer-missing"],
         ),
         (server(150, "virtual_ipaddress {\n 10.0.0.10/24\n 10.0.0.11/24\n }"), server(100, ""), &["addresses-differ"]),
+        (server(150, "virtual_ipaddress {\n 10.0.0.11/24\n }"), server(100, ""), &["addresses-differ"]),
         (server(150, "virtual_ipaddress {\n 10.0.0.10/25\n }"), server(100, ""), &["prefix-differs"]),
         (server(100, ""), server(100, ""), &["equal-priority"]),
         (server(150, "state MASTER"), server(100, "state MASTER"), &["two-masters"]),
@@ -121,6 +123,44 @@ fn each_difference_is_found_alone() {
         .map(|(rules, expected, left, right)| format!("{rules:?}, not {expected:?}:\n{left}---\n{right}"))
         .collect();
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// Lists with nothing in common: each server keeps its own, and no address moves.
+#[test]
+fn what_is_of_two_installations_is_two_routers() {
+    let other = server(100, "virtual_ipaddress {\n 10.0.0.11/24\n }");
+    let story = |left: &str| story(left, &other);
+    let told = story(&server(150, ""));
+    for line in [
+        "primary holds 10.0.0.10; nobody else does.",
+        "secondary holds 10.0.0.11; nobody else does.",
+        "if primary dies, nobody holds 10.0.0.10 any longer.",
+    ] {
+        assert!(told.lines().any(|own| own == line), "{told}");
+    }
+    assert_eq!(found(&server(150, ""), &other), ["addresses-differ"]);
+    // Addresses that no advert names may be the same on both, and a VMAC's hardware address is.
+    for more in ["virtual_ipaddress_excluded {\n 10.0.1.1/24\n }", "use_vmac"] {
+        let (left, right) =
+            (server(150, more), server(100, &format!("virtual_ipaddress {{\n 10.0.0.11/24\n }}\n {more}")));
+        let told = play(&[("primary", &left), ("secondary", &right)]).lines.join("\n");
+        assert!(
+            told.starts_with("primary holds 10.0.0.10 (priority 150 against 100 of secondary)")
+                || more.starts_with('v') && told.starts_with("primary holds 10.0.0.10 and 1 more"),
+            "{told}"
+        );
+    }
+    // Where the other instance of that name is the counterpart, the identifier is all that they have in common.
+    let far = "vrrp_instance FAR {\n interface eth0\n virtual_router_id 51\n priority 90\n virtual_ipaddress {\n 10.9.0.1/24\n }\n}\n\
+        vrrp_instance VI {\n interface eth0\n virtual_router_id 52\n priority 90\n virtual_ipaddress {\n 10.9.0.2/24\n }\n}\n";
+    let (near, far) = (spec(&server(150, "")), spec(far));
+    let twice = compare(&[("near.conf".into(), &near), ("far.conf".into(), &far)]);
+    let twice: Vec<_> =
+        twice.iter().filter(|f| f.rule == "vrid-twice").map(|f| (f.level, f.message.as_str())).collect();
+    assert!(
+        matches!(twice.as_slice(), [(Level::Warning, text)] if text.contains("leave the other's adverts alone")),
+        "{twice:?}"
+    );
 }
 
 #[test]

@@ -326,6 +326,32 @@ fn adverts_that_are_for_nobody_here_hold_nobody() {
     }
 }
 
+/// Two installations with one VRID: each has its own addresses whatever happens to the other, and no law is broken by it.
+#[test]
+fn two_installations_with_one_vrid_have_each_its_own_addresses() {
+    for (version, preempt) in [(Version::V2, true), (Version::V3, true), (Version::V2, false)] {
+        let mut specs = pair(version);
+        let twins: Specs = specs.iter().map(|(name, spec)| (format!("{name}2"), spec.clone())).collect();
+        for (_, spec) in &mut specs {
+            let spec = Arc::make_mut(spec);
+            spec.instances[0].claim = Arc::new(build::claim(&["192.0.2.101".parse().unwrap()]));
+        }
+        specs.extend(twins);
+        for (_, spec) in &mut specs {
+            Arc::make_mut(spec).instances[0].preempt = preempt;
+        }
+        let scenario = "run 90s\nat 20s crash a\nat 40s start a\nat 60s stop a2".parse().unwrap();
+        let report = play(&specs, &scenario, &real, true).unwrap();
+        assert_eq!(report.violations, vec![], "{report}");
+        let first = if preempt { "a" } else { "b" };
+        let expected =
+            [("192.0.2.100", "b2"), ("192.0.2.101", first)].map(|(a, n)| (a.to_string(), vec![n.to_string()]));
+        assert_eq!(holders(&report), BTreeMap::from(expected), "{report}");
+        // No longer than one that preempts takes to be heard.
+        assert!(report.owners.iter().all(|owner| owner.longest_double() < Interval::from_millis(5)), "{report}");
+    }
+}
+
 /// A backup that no advert of its own router reaches has to take over, however many others come in.
 #[test]
 fn one_that_takes_a_stranger_s_adverts_for_a_master_s_is_noticed() {

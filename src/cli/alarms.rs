@@ -233,6 +233,10 @@ fn refused(snapshot: &Snapshot, instance: &Instance, found: &mut Vec<Alarm>) {
     let strangers = snapshot.strangers.iter().filter(|s| s.current && s.instance.as_deref() == Some(&instance.name));
     for speaker in instance.refused_now().chain(strangers) {
         let heard = format!("{} adverts, the last {} ago", speaker.count, span(snapshot.ago(speaker.last_heard)));
+        if view::is_foreign(&speaker.why) {
+            found.push(vrid_shared(instance, &speaker.address, &heard));
+            continue;
+        }
         let (why, cure) = view::refusal(&speaker.why);
         let what = match speaker.vrid.filter(|_| speaker.instance.is_some()) {
             Some(theirs) => format!(
@@ -252,6 +256,20 @@ fn refused(snapshot: &Snapshot, instance: &Instance, found: &mut Vec<Alarm>) {
             None => alarm,
         });
     }
+}
+
+/// Another installation uses the VRID: nothing is lost as long as neither gets an address of the other.
+fn vrid_shared(instance: &Instance, sender: &str, heard: &str) -> Alarm {
+    let vrid = &instance.vrid;
+    Alarm::new(
+        "vrid-shared",
+        format!("another installation uses VRID {vrid} with other addresses: {sender} speaks for it ({heard})"),
+    )
+    .why("their adverts do not count here, and each has its own addresses; keepalived from 2.4 on takes them for its own, and yields")
+    .cure(format!(
+        "give one of the two another virtual_router_id (`vipctl listen` names free ones); if {sender} is a server of this one, \
+         the same virtual_ipaddress on all servers"
+    ))
 }
 
 /// Refused senders that concern no instance in particular are no alarm: other clusters may use the same network.

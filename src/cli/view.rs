@@ -399,6 +399,11 @@ pub fn exit(value: &Value) -> String {
     said(value, |exit: &Exit| words::exit(*exit))
 }
 
+/// Is this [`Refusal`] about another installation with the same VRID?
+pub fn is_foreign(value: &Value) -> bool {
+    serde_json::from_value(value.clone()).is_ok_and(|why: Refusal| why == Refusal::Foreign)
+}
+
 /// A [`Refusal`] in words, and what to do about it.
 pub fn refusal(value: &Value) -> (String, Option<&'static str>) {
     let cure = serde_json::from_value::<Refusal>(value.clone()).ok().and_then(words::refusal_cure);

@@ -145,6 +145,9 @@ pub fn refusal(why: Refusal) -> &'static str {
         Refusal::Destination => "it is multicast where unicast is configured, or the reverse",
         Refusal::UnknownPeer => "its sender is not one of the unicast peers, or outside their TTL range",
         Refusal::OwnerIgnores => "the address owner ignores adverts",
+        Refusal::Foreign => {
+            "it is another installation's with the same virtual_router_id: none of its addresses is configured here"
+        }
     }
 }
 
@@ -167,6 +170,9 @@ pub fn refusal_cure(why: Refusal) -> Option<&'static str> {
         Refusal::AdvertInterval => Some("the same advert_int on all servers"),
         Refusal::Destination => Some("unicast_peer on all servers or on none"),
         Refusal::UnknownPeer => Some("complete unicast_peer, or drop check_unicast_src"),
+        Refusal::Foreign => Some(
+            "another virtual_router_id for one of the two installations; if they are one, the same virtual_ipaddress on all servers",
+        ),
         Refusal::Truncated
         | Refusal::NotListening
         | Refusal::Length

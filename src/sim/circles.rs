@@ -3,7 +3,7 @@
 
 use super::law::Law;
 use super::node::Node;
-use super::reach::{connected, hears};
+use super::reach::heeds;
 use super::world::World;
 use crate::spec::{Auth, InstanceId, Transport};
 use crate::time::Interval;
@@ -183,19 +183,23 @@ impl Scene<'_, '_> {
             let twin = theirs.iter().copied().find(|theirs| {
                 world.nodes.get(x.0).zip(world.nodes.get(y.0)).is_some_and(|(a, b)| key(a, mine.1) == key(b, theirs.1))
             });
-            twin.map_or((false, false), |twin| (hears(world, mine, twin), hears(world, twin, mine)))
+            twin.map_or((false, false), |twin| (heeds(world, mine, twin), heeds(world, twin, mine)))
         });
         let first = answers.next()?;
         (answers.all(|answer| answer == first) && first.0 == first.1).then_some(first.0)
     }
 
-    /// Everybody in the part hears everybody else in it, and nobody outside hears or is heard.
+    /// Everybody in the part hears everybody else in it, and nobody outside hears or is heard; what does not count is not heard.
     fn is_clique(&self, part: &[Member], all: &[Member]) -> bool {
         let world = self.world;
         let inside = |m: &Member| part.contains(m);
         part.iter().all(|x| {
             all.iter().filter(|y| *y != x && !self.is_faulty(**y) && !self.is_faulty(*x)).all(|y| {
-                if inside(y) { connected(world, *x, *y) } else { !hears(world, *x, *y) && !hears(world, *y, *x) }
+                match (heeds(world, *x, *y), heeds(world, *y, *x)) {
+                    (true, true) => inside(y),
+                    (false, false) => !inside(y),
+                    _ => false,
+                }
             })
         })
     }

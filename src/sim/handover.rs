@@ -9,7 +9,7 @@ use super::circles::Circles;
 use super::law::Law;
 use super::node::Node;
 use super::oracle::Oracle;
-use super::reach::{hears, unsettled};
+use super::reach::{heeds, unsettled};
 use super::said;
 use super::world::World;
 use crate::spec::{Auth, InstanceId, InstanceSpec};
@@ -52,7 +52,7 @@ impl Oracle {
             to.0 != node
                 && world.nodes.get(to.0).is_some_and(Node::awake)
                 && self.role(to.0, to.1) == Some(Role::Backup)
-                && hears(world, from, **to)
+                && heeds(world, from, **to)
                 && fresh(**to)
         };
         let circle = self.circles.lists().find(|members| members.contains(&from));

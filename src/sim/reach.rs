@@ -24,6 +24,18 @@ pub(super) fn connected(world: &World<'_>, x: (usize, InstanceId), y: (usize, In
     hears(world, x, y) && hears(world, y, x)
 }
 
+/// Does `from` count for `to`: heard, and not taken for another installation's?
+pub(super) fn heeds(world: &World<'_>, from: (usize, InstanceId), to: (usize, InstanceId)) -> bool {
+    let of = |(node, instance): (usize, InstanceId)| {
+        let spec = &world.nodes.get(node)?.spec;
+        Some((spec, spec.instances.get(instance.index())?))
+    };
+    let foreign = of(from)
+        .zip(of(to))
+        .is_some_and(|((_, theirs), (spec, own))| own.is_foreign(theirs.advertised(), |address| spec.claims(address)));
+    !foreign && hears(world, from, to)
+}
+
 /// Does `to` hear what `from` says?
 pub(super) fn hears(world: &World<'_>, from: (usize, InstanceId), to: (usize, InstanceId)) -> bool {
     let end = |(n, i): (usize, InstanceId)| {
@@ -61,7 +73,7 @@ fn kept_by_vmac(from: &Node, speaker: InstanceId, to: &Node, listener: InstanceI
 }
 
 /// Does this instance of a node take an advert that reaches the node? `None`: that depends on what was said before (AH,
-/// `auth_hmac`), or on which of several instances it is for.
+/// `auth_hmac`, `skip_check_adv_addr`), or on which of several instances it is for.
 pub(super) fn takes(node: &Node, instance: InstanceId, meta: &RxMeta, bytes: &[u8]) -> Option<bool> {
     let own = |instance: &InstanceId| fits(node, *instance, meta, bytes) != Some(false);
     let all = (0..node.spec.instances.len()).map(|position| InstanceId(position as u32));
@@ -85,8 +97,14 @@ fn fits(node: &Node, instance: InstanceId, meta: &RxMeta, bytes: &[u8]) -> Optio
     };
     let deaf = spec.owner_ignore_adverts && spec.priority == Priority::OWNER;
     let same = head.vrid == spec.vrid.get() && Family::of(&meta.source) == spec.family && says(spec, &head);
-    if !here || !meant || deaf || !same {
+    let names = || said::addresses(bytes).into_iter();
+    let foreign = same && spec.is_foreign(names(), |address| node.spec.claims(address));
+    if !here || !meant || deaf || !same || foreign && !spec.skip_check_adv_addr {
         return Some(false);
+    }
+    if foreign {
+        // Who is MASTER already is not looked at.
+        return None;
     }
     let (kind, word) = match (spec.version, spec.family) {
         (Version::V2, Family::V4) => said::credentials(bytes).unwrap_or_default(),

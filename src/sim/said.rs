@@ -26,6 +26,17 @@ pub(super) fn head(bytes: &[u8]) -> Option<advert::Head> {
     advert::Head::read(ip.payload.get(before..)?)
 }
 
+/// The addresses that an advert speaks for.
+pub(super) fn addresses(bytes: &[u8]) -> Vec<IpAddr> {
+    let all = |payload: &[u8], family| Some(advert::parse(payload, family).ok()?.addresses.iter().collect());
+    if bytes.first().is_none_or(|first| first >> 4 != 4) {
+        return all(bytes, Family::V6).unwrap_or_default();
+    }
+    let Ok(ip) = frames::ipv4(bytes) else { return Vec::new() };
+    let before = if ip.protocol == PROTOCOL_AH { auth::AH_HEAD } else { 0 };
+    ip.payload.get(before..).and_then(|payload| all(payload, Family::V4)).unwrap_or_default()
+}
+
 /// Authentication of a version 2 advert over IPv4: its type, and the data behind it.
 pub(super) fn credentials(bytes: &[u8]) -> Option<(u8, Option<[u8; 8]>)> {
     let ip = frames::ipv4(bytes).ok().filter(|ip| ip.protocol == PROTOCOL_VRRP)?;

@@ -76,6 +76,21 @@ impl InstanceSpec {
         self.claim.addresses.iter().take(self.claim.advertised).map(|a| a.address)
     }
 
+    /// Is an advert for this VRID with the addresses `theirs` another installation's, to which it speaks of nothing that this
+    /// server has? `claimed`: every virtual address of this server, of whatever instance.
+    ///
+    /// Each of the two then has its own addresses, and nothing that one of them does concerns the other. It is not so where both
+    /// being MASTER could put one thing on two servers: addresses that no advert names (`virtual_ipaddress_excluded`) may be the
+    /// same in both, a VMAC's hardware address is, and of an advert or an instance without addresses nothing can be said.
+    pub fn is_foreign(&self, mut theirs: impl Iterator<Item = IpAddr>, claimed: impl Fn(&IpAddr) -> bool) -> bool {
+        let hidden = self.claim.addresses.len() > self.claim.advertised;
+        let shared_mac = matches!(self.virtual_link, Some(VirtualLink::Vmac { .. }));
+        let Some(first) = theirs.next().filter(|_| self.claim.advertised > 0 && !hidden && !shared_mac) else {
+            return false;
+        };
+        !claimed(&first) && !theirs.any(|address| claimed(&address))
+    }
+
     /// What `config` gives for a `vrrp_instance` block with an interface and a VRID and nothing else: VRID 1 on `eth0`, VRRPv2
     /// over IPv4 multicast, priority 100, an advert a second. Fixtures say by `..InstanceSpec::plain()` what matters to them;
     /// `tests/ties.rs` holds it to the language.

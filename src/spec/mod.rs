@@ -25,6 +25,7 @@ pub use track::*;
 
 use crate::time::Interval;
 use std::fmt;
+use std::net::IpAddr;
 use std::num::NonZeroU8;
 use std::sync::Arc;
 
@@ -140,6 +141,11 @@ pub struct Spec {
     pub balance: Arc<balance::LvsSpec>,
 }
 impl Spec {
+    /// Has any of its instances this virtual address?
+    pub fn claims(&self, address: &IpAddr) -> bool {
+        self.instances.iter().flat_map(|own| &own.claim.addresses).any(|own| own.address == *address)
+    }
+
     /// Whether the first announcement of an address of this instance waits for nothing but the address: it is not spaced, and
     /// there is to be one.
     pub fn announces_at_once(&self, instance: InstanceId) -> bool {

@@ -6,9 +6,11 @@
 
 use super::admit::{self, Datagram, Listener, ReplayTable};
 use super::io::{Refusal, Role, RxMeta};
-use super::receive;
+use super::receive::{self, List};
 use crate::spec::{IfName, InstanceId, Spec};
 use crate::wire::advert::Head;
+use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 /// What would become of an advert.
@@ -28,13 +30,17 @@ pub struct Bystander {
     spec: Arc<Spec>,
     /// Of each instance what adverts have taught so far.
     heard: Vec<(u32, ReplayTable)>,
+    /// Every virtual address of the configuration.
+    claimed: BTreeSet<IpAddr>,
 }
 
 impl Bystander {
     /// Judges adverts as a router with this configuration would.
     pub fn new(spec: Arc<Spec>) -> Bystander {
         let heard = vec![(0, ReplayTable::default()); spec.instances.len()];
-        Bystander { spec, heard }
+        let claims = spec.instances.iter().flat_map(|own| &own.claim.addresses);
+        let claimed = claims.map(|own| own.address).collect();
+        Bystander { spec, heard, claimed }
     }
 
     /// Judges a datagram as [`super::io::Input::Datagram`] has it. `interface`: where it came in; without, every interface
@@ -78,13 +84,16 @@ impl Bystander {
         if let Err(why) = admit::admit_source(spec, &datagram.meta) {
             return refused(Some(id), why);
         }
+        let list = receive::list_of(spec, &admitted.advert, |address| self.claimed.contains(address));
+        if list == List::Foreign {
+            return refused(Some(id), Refusal::Foreign);
+        }
         if let Some(sequence) = admitted.ah_sequence {
             *ah = sequence;
         }
         if let Some(sequence) = admitted.hmac_sequence {
             replay.accept(spec, datagram.meta.source, sequence);
         }
-        let addresses_differ = !receive::same_addresses(spec, &admitted.advert);
-        Verdict { instance: Some(id), refused: None, addresses_differ }
+        Verdict { instance: Some(id), refused: None, addresses_differ: list == List::Differs }
     }
 }

@@ -45,19 +45,27 @@ impl Engine {
             unix_micros: self.around.wall.unix(self.now),
         };
         let (from, ifindex) = (datagram.meta.source, datagram.meta.ifindex);
-        let aftermath = match admit::admit(&listener, &datagram) {
+        let admitted = admit::admit(&listener, &datagram).map(|admitted| {
+            let list = compare(instance, spec, &admitted, from, |address| self.index.claimed.contains(address));
+            (admitted, list)
+        });
+        let aftermath = match admitted {
             Err(why) => self.with(id, |instance, cx| {
                 instance.on_refusal(why, from, ifindex, cx);
                 Aftermath::Nothing
             }),
-            Ok(admitted) => self.with(id, |instance, cx| {
+            Ok((admitted, list)) => self.with(id, |instance, cx| {
                 instance.counters.advert_rcvd += 1;
                 if let Err(why) = admit::admit_source(cx.spec, &datagram.meta) {
                     instance.on_refusal(why, from, ifindex, cx);
                     return Aftermath::Nothing;
                 }
+                if list == List::Foreign {
+                    instance.on_refusal(Refusal::Foreign, from, ifindex, cx);
+                    return Aftermath::Nothing;
+                }
                 instance.meet(from, cx);
-                instance.addresses_differ = !lists_agree(instance, cx.spec, &admitted, from);
+                instance.addresses_differ = list == List::Differs;
                 if instance.addresses_differ {
                     instance.counters.addr_list_err += 1;
                     if instance.complain(Complaint::AddressList) {
@@ -160,20 +168,43 @@ fn is_echo(spec: &InstanceSpec, instance: &Instance, meta: &RxMeta) -> bool {
         && peers.iter().any(|peer| peer.address == meta.destination)
 }
 
-/// Do the addresses in an advert agree with ours, in whatever order? With `skip_check_adv_addr` a backup looks at them
-/// only when the sender is another than the last.
-fn lists_agree(instance: &Instance, spec: &InstanceSpec, admitted: &Admitted<'_>, from: IpAddr) -> bool {
-    let known = instance.last_heard.is_some_and(|last| last.from == from);
-    let unasked = spec.skip_check_adv_addr && known && instance.role() == Role::Backup;
-    let same_number = admitted.advert.addresses.len() == spec.advertised().count();
-    (unasked && same_number) || same_addresses(spec, &admitted.advert)
+/// What the list of addresses in an advert is to an instance.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum List {
+    /// Its own, in whatever order, or not to be looked at.
+    Agrees,
+    /// Another one: that is said, and the advert counts.
+    Differs,
+    /// Another installation's: the advert does not count.
+    Foreign,
 }
 
-/// Are the addresses in an advert those of this instance, in whatever order?
-pub(super) fn same_addresses(spec: &InstanceSpec, advert: &Advert<'_>) -> bool {
+/// Compares the addresses in an advert with those of the instance. With `skip_check_adv_addr` a backup looks at them only when
+/// the sender is another than the last; their number it counts all the same.
+fn compare(
+    instance: &Instance,
+    spec: &InstanceSpec,
+    admitted: &Admitted<'_>,
+    from: IpAddr,
+    claimed: impl Fn(&IpAddr) -> bool,
+) -> List {
+    let known = instance.last_heard.is_some_and(|last| last.from == from);
+    if !(spec.skip_check_adv_addr && known && instance.role() == Role::Backup) {
+        return list_of(spec, &admitted.advert, claimed);
+    }
+    if admitted.advert.addresses.len() == spec.advertised().count() { List::Agrees } else { List::Differs }
+}
+
+/// What an advert's list is to an instance that looks at it. `claimed`: every virtual address of this server.
+pub(super) fn list_of(spec: &InstanceSpec, advert: &Advert<'_>, claimed: impl Fn(&IpAddr) -> bool) -> List {
     let (ours, theirs) = (|| spec.advertised(), advert.addresses);
-    theirs.len() == ours().count()
-        && (theirs.iter().eq(ours()) || ours().all(|own| theirs.iter().any(|other| other == own)))
+    let same = theirs.len() == ours().count()
+        && (theirs.iter().eq(ours()) || ours().all(|own| theirs.iter().any(|other| other == own)));
+    match same {
+        true => List::Agrees,
+        false if spec.is_foreign(theirs.iter(), claimed) => List::Foreign,
+        false => List::Differs,
+    }
 }
 
 impl Counters {
@@ -194,7 +225,7 @@ impl Counters {
             Refusal::AuthExtStale => &mut self.auth_ext_stale,
             Refusal::AuthExtReplay => &mut self.auth_ext_replay,
             Refusal::AdvertInterval => &mut self.advert_interval_err,
-            Refusal::Destination => &mut self.addr_list_err,
+            Refusal::Destination | Refusal::Foreign => &mut self.addr_list_err,
             Refusal::Truncated
             | Refusal::UnknownVrid
             | Refusal::NotListening

@@ -186,6 +186,86 @@ fn address_lists_are_compared_and_the_advert_still_counts() {
     assert_eq!(bench.view(0).counters.addr_list_err, 2);
 }
 
+/// Two installations on one segment that happen to have one VRID: each keeps its own addresses, as with keepalived 2.2.7.
+#[test]
+fn an_advert_of_another_installation_does_not_count() {
+    let two = InstanceSpec { claim: claim(&["10.0.0.100", "10.0.0.101"]), ..v2(1, 100) };
+    let six = InstanceSpec { claim: claim(&["fe80::100", "2001:db8::100"]), ..v6(1, 100) };
+    let unicast = InstanceSpec { claim: two.claim.clone(), ..unicast(1, 100, &["10.0.0.2"]) };
+    let three = InstanceSpec { claim: two.claim.clone(), ..instance(1, 100) };
+    let stubborn = InstanceSpec { preempt: false, ..two.clone() };
+    let foreign: &[&str] = &["10.0.0.102", "10.0.0.103"];
+    for (of, from, list) in [
+        (&two, "10.0.0.2", foreign),
+        (&two, "10.0.0.2", &["10.0.0.102"]),
+        (&three, "10.0.0.2", foreign),
+        (&stubborn, "10.0.0.2", foreign),
+        (&unicast, "10.0.0.2", foreign),
+        (&six, "fe80::2", &["fe80::102", "2001:db8::102"]),
+    ] {
+        for priority in [0, 50, 200, 255] {
+            let mut voice = Voice::of(of, from, priority);
+            voice.addresses = list.iter().map(|text| ip(text)).collect();
+            refused("foreign", of, voice.meta(), &voice.datagram(), Refusal::Foreign, |c| c.addr_list_err);
+        }
+    }
+}
+
+/// Where both being MASTER could put one thing on two servers, or nothing can be said, the advert counts as ever.
+#[test]
+fn an_advert_that_may_be_of_the_same_installation_counts() {
+    let foreign = || vec![ip("10.0.0.102")];
+    let of = v2(1, 100);
+    let mut hidden = (*claim(&["10.0.0.100", "10.0.0.110"])).clone();
+    hidden.advertised = 1;
+    let skipping = InstanceSpec { skip_check_adv_addr: true, ..of.clone() };
+    let crossed = InstanceSpec { vrid: vrid(2), claim: claim(&["10.0.0.102"]), ..of.clone() };
+    let rows: Vec<(&str, Spec, Vec<std::net::IpAddr>)> = vec![
+        ("one in common", spec(vec![of.clone()]), vec![ip("10.0.0.102"), ip("10.0.0.100")]),
+        ("no list", spec(vec![of.clone()]), Vec::new()),
+        ("no list here", spec(vec![InstanceSpec { claim: claim(&[]), ..of.clone() }]), foreign()),
+        ("excluded", spec(vec![InstanceSpec { claim: std::sync::Arc::new(hidden), ..of.clone() }]), foreign()),
+        ("another instance's", spec(vec![of.clone(), crossed]), foreign()),
+    ];
+    for (what, all, list) in rows {
+        let mut bench = Bench::new(all);
+        let mut voice = Voice::of(&of, "10.0.0.2", 200);
+        voice.addresses = list;
+        bench.hear(&voice);
+        assert_eq!(bench.view(0).counters.refused, std::collections::BTreeMap::new(), "{what}");
+        assert_eq!(bench.view(0).master.unwrap().address, Some(ip("10.0.0.2")), "{what}");
+    }
+    // One hardware address on two ports; an ipvlan has that of the interface below it.
+    let vmac = VirtualLink::Vmac {
+        name: None,
+        prefix: "".into(),
+        mac: [0, 0, 0x5e, 0, 1, 1],
+        netlink_notify: false,
+        group: None,
+    };
+    let ipvlan =
+        VirtualLink::Ipvlan { name: None, prefix: "".into(), address: None, mode: IpvlanMode::default(), group: None };
+    for (link, apart) in [(vmac, false), (ipvlan, true)] {
+        let through = InstanceSpec { virtual_link: Some(link), ..of.clone() };
+        assert_eq!(through.is_foreign(foreign().into_iter(), |_| false), apart);
+    }
+    // Who is MASTER already is not looked at with skip_check_adv_addr, however long its list has become.
+    let mut bench = Bench::new(spec(vec![skipping.clone()]));
+    let mut voice = Voice::of(&skipping, "10.0.0.2", 200);
+    bench.hear(&voice);
+    for list in [foreign(), vec![ip("10.0.0.102"), ip("10.0.0.103")]] {
+        voice.addresses = list;
+        for _ in 0..6 {
+            bench.wait(ms(1000));
+            bench.hear(&voice);
+        }
+        assert_eq!(bench.role(0), Role::Backup);
+    }
+    voice.from = ip("10.0.0.3");
+    bench.hear(&voice);
+    assert_eq!(bench.view(0).counters.refused[&Refusal::Foreign], 1);
+}
+
 #[test]
 fn both_checksums_of_version_3_are_taken() {
     let of = instance(1, 100);

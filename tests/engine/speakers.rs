@@ -135,10 +135,10 @@ fn a_hand_over_that_nobody_takes_is_taken_back_at_once() {
 
 #[test]
 fn a_master_that_speaks_for_other_addresses_is_seen_until_it_speaks_for_ours() {
-    let of = v2(1, 100);
+    let of = InstanceSpec { claim: claim(&["10.0.0.100", "10.0.0.101"]), ..v2(1, 100) };
     let mut bench = Bench::new(spec(vec![of.clone()]));
     let right = Voice::of(&of, "10.0.0.2", 150);
-    let other = Voice { addresses: vec![ip("10.9.9.9")], ..Voice::of(&of, "10.0.0.2", 150) };
+    let other = Voice { addresses: vec![ip("10.0.0.100"), ip("10.9.9.9")], ..Voice::of(&of, "10.0.0.2", 150) };
     let differ = |bench: &Bench| bench.view(0).master.unwrap().addresses_differ;
     bench.hear(&right);
     assert!(!differ(&bench));

@@ -169,7 +169,7 @@ fn a_wire_with_keepalived_is_heard_live() {
     assert_eq!(mine["mac"], "02:00:00:00:00:01");
     assert_eq!(speaker(&heard, 51, "192.0.2.2")["verdict"]["refused"], Value::Null);
     let three = speaker(&heard, 61, "192.0.2.1");
-    assert_eq!((&three["verdict"]["refused"], &three["verdict"]["addresses_differ"]), (&Value::Null, &true.into()));
+    assert_eq!(three["verdict"]["refused"], "foreign", "192.0.2.61 and 192.0.2.62");
     assert_eq!(speaker(&heard, 71, "fe80::1")["addresses"], serde_json::json!(["fe80::71", "2001:db8::71"]));
     // Seen from a sender, that one is this machine, and its own adverts are not judged.
     let own = inside(&lab.nodes[1].namespace, || {
@@ -233,7 +233,7 @@ fn ah_and_vlans_are_heard_live_and_in_a_capture() {
         assert_eq!(ah["verdict"]["refused"], "auth_type_mismatch");
         let vlan = speaker(&heard, 77, "192.0.2.9");
         assert_eq!((&vlan["vlan"], &vlan["mac"]), (&7.into(), &"02:00:00:00:00:09".into()), "{heard:#}");
-        assert_eq!((&vlan["priority"], &vlan["verdict"]["addresses_differ"]), (&50.into(), &true.into()));
+        assert_eq!((&vlan["priority"], &vlan["verdict"]["refused"]), (&50.into(), &"foreign".into()));
         let taken: Vec<_> =
             heard["vrids"].as_array().unwrap().iter().map(|net| (&net["vlan"], &net["taken"])).collect();
         let (free_of_tags, seven) = (serde_json::json!([52]), serde_json::json!([77]));

@@ -58,6 +58,10 @@ pub fn masters_that_are_not_heard(case: &Case<'_>, found: &mut Vec<Finding>) {
     let (present, hardware) = (case.machine.addresses(), case.machine.hardware());
     for Overheard { instance, source, refused, mac } in case.machine.overhear(&interfaces, case.spec, patience) {
         let Some(ours) = alone.iter().find(|own| *own.name == *instance) else { continue };
+        // What the daemon hears and leaves alone it tells of itself.
+        if refused == Some(Refusal::Foreign) {
+            continue;
+        }
         let own = present.iter().any(|(_, address)| *address == source)
             || ours.source.as_deref() == Some(&source.to_string());
         // What comes back of its own adverts has a hardware address of this machine.

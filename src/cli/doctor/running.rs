@@ -65,7 +65,10 @@ pub fn what_it_says(case: &Case<'_>, found: &mut Vec<Finding>) {
             let before = found.len();
             for instance in &snapshot.instances {
                 for alarm in alarms::of(snapshot, instance) {
-                    let weight = if alarm.kind == "drained" { Weight::Warning } else { Weight::Problem };
+                    let weight = match alarm.kind {
+                        "drained" | "vrid-shared" => Weight::Warning,
+                        _ => Weight::Problem,
+                    };
                     let mut finding = Finding::new(weight, alarm.kind, format!("{}: {}", instance.name, alarm.what));
                     (finding.why, finding.cure) = (alarm.why, alarm.cure);
                     found.push(finding);

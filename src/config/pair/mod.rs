@@ -19,6 +19,7 @@ pub(crate) use sources::{Guess, guessed};
 use super::report::Level;
 use crate::spec::{InstanceSpec, Spec, Transport};
 use crate::wire::Family;
+use std::cell::OnceCell;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::net::IpAddr;
 
@@ -57,6 +58,8 @@ pub(crate) struct Member<'a> {
 pub(crate) struct Servers<'a> {
     list: &'a [(String, &'a Spec)],
     names: Vec<String>,
+    /// All virtual addresses of each, gathered when they are first asked for.
+    claimed: Vec<OnceCell<HashSet<IpAddr>>>,
 }
 
 impl<'a> Servers<'a> {
@@ -71,7 +74,7 @@ impl<'a> Servers<'a> {
         if distinct.len() < names.len() {
             names = list.iter().map(|(file, _)| file.clone()).collect();
         }
-        Servers { list, names }
+        Servers { list, names, claimed: list.iter().map(|_| OnceCell::new()).collect() }
     }
     /// The name of a server; empty if there is no such position.
     pub fn name(&self, server: usize) -> &str {
@@ -88,6 +91,15 @@ impl<'a> Servers<'a> {
     /// The configuration file of a server, for a message.
     pub fn file(&self, server: usize) -> String {
         self.list.get(server).map(|(file, _)| file.clone()).unwrap_or_default()
+    }
+    /// Does `own` take the adverts of `other` for those of another installation with the same VRID?
+    pub fn ignores(&self, own: Member<'_>, other: Member<'_>) -> bool {
+        let Some((claimed, spec)) = self.claimed.get(own.server).zip(self.spec(own.server)) else { return false };
+        let gather = || spec.instances.iter().flat_map(|i| &i.claim.addresses).map(|a| a.address).collect();
+        own.instance.vrid == other.instance.vrid
+            && own
+                .instance
+                .is_foreign(other.instance.advertised(), |address| claimed.get_or_init(gather).contains(address))
     }
     /// How many servers there are.
     pub fn count(&self) -> usize {

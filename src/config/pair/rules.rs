@@ -325,7 +325,8 @@ impl<'a> Cx<'_, 'a> {
                 }
             }
             if !parts.is_empty() {
-                let message = format!("{}: virtual_ipaddress differs: {}", self.name(), parts.join(", "));
+                let message =
+                    format!("{}: virtual_ipaddress differs: {}{}", self.name(), parts.join(", "), self.ignored(a, b));
                 let help = "list the same addresses on every server; what is on one only does not move";
                 let places = places.clone();
                 out.push(Finding { places, ..self.finding(Level::Error, "addresses-differ", message, help) });
@@ -370,6 +371,19 @@ impl<'a> Cx<'_, 'a> {
                 );
                 out.push(Finding { places, ..self.finding(Level::Note, "routes-differ", message, "") });
             }
+        }
+    }
+
+    /// What follows where the lists have nothing in common.
+    fn ignored(&self, a: Member<'a>, b: Member<'a>) -> String {
+        let (one, other) = (self.servers.name(a.server), self.servers.name(b.server));
+        match (self.servers.ignores(a, b), self.servers.ignores(b, a)) {
+            (true, true) => "; with nothing in common each takes the other for another installation with the same \
+                             virtual_router_id and ignores its adverts: both are master, each of its own addresses"
+                .to_owned(),
+            (true, false) => format!("; {one} has nothing of what {other} names, and ignores its adverts"),
+            (false, true) => format!("; {other} has nothing of what {one} names, and ignores its adverts"),
+            (false, false) => String::new(),
         }
     }
 
@@ -582,12 +596,17 @@ fn hears(a: &InstanceSpec, b: &InstanceSpec) -> bool {
 
 fn twice(id: u8, a: Member<'_>, b: Member<'_>, servers: &Servers<'_>) -> Finding {
     let places: Vec<Place> = vec![servers.place(a), servers.place(b)];
+    let apart = servers.ignores(a, b) && servers.ignores(b, a);
+    let (level, follows) = match apart {
+        true => (Level::Warning, "each has to leave the other's adverts alone, which keepalived from 2.4 on does not"),
+        false => (Level::Error, "they fight"),
+    };
     Finding {
-        level: Level::Error,
+        level,
         rule: "vrid-twice",
         places,
         message: format!(
-            "VRID {id} is {} on {} and {} on {}, with different addresses: if they are on one segment, they fight",
+            "VRID {id} is {} on {} and {} on {}, with different addresses: if they are on one segment, {follows}",
             a.instance.name,
             servers.name(a.server),
             b.instance.name,

@@ -271,7 +271,8 @@ fn refused(cx: &Context<'_>, places: &Places, id: InstanceId, from: IpAddr, why:
         | Refusal::AdvertInterval
         | Refusal::Destination
         | Refusal::UnknownPeer
-        | Refusal::OwnerIgnores => None,
+        | Refusal::OwnerIgnores
+        | Refusal::Foreign => None,
     };
     if let Some(kind) = kind.filter(|_| has_row(cx.spec, one, true)) {
         // vrrpTrapPacketSrc and vrrpTrapAuthErrorType are scalars.

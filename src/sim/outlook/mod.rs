@@ -106,6 +106,7 @@ pub fn outlook(named: &[(String, Spec)], files: &[String]) -> Outlook {
     let Ok(calm) = play::calm(&specs, settle) else { return Outlook::default() };
     let routers: Vec<Router<'_>> = routers(&servers)
         .into_iter()
+        .flat_map(|members| apart(members, &servers))
         .map(|members| {
             let masters = masters(&members, &calm.standings);
             Router { members, masters }
@@ -115,6 +116,20 @@ pub fn outlook(named: &[(String, Spec)], files: &[String]) -> Outlook {
     let (calm, bare) = (&calm, bare.as_ref());
     let mut player = Player { specs: &specs, servers: &servers, files, routers: &routers, calm, bare, spent: 0 };
     player.all()
+}
+
+/// Members that take each other for another installation's are each a virtual router of their own.
+fn apart<'a>(members: Vec<Member<'a>>, servers: &Servers<'a>) -> Vec<Vec<Member<'a>>> {
+    let mut parts: Vec<Vec<Member<'a>>> = Vec::new();
+    for member in members {
+        let strange = |other: &Member<'a>| servers.ignores(*other, member) && servers.ignores(member, *other);
+        let (own, others): (Vec<_>, Vec<_>) = parts.into_iter().partition(|part| !part.iter().all(strange));
+        let mut together: Vec<Member<'a>> = own.into_iter().flatten().chain([member]).collect();
+        together.sort_by_key(|member| (member.server, member.place));
+        parts = others.into_iter().chain([together]).collect();
+    }
+    parts.sort_by_key(|part| part.first().map(|member| (member.server, member.place)));
+    parts
 }
 
 /// The same servers without BFD, and their calm.

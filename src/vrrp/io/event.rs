@@ -124,6 +124,8 @@ pub enum Refusal {
     /// Not one of the peers, or outside their TTL range.
     UnknownPeer,
     OwnerIgnores,
+    /// Another installation's: it has this VRID, and none of the addresses of this server.
+    Foreign,
 }
 
 /// What happened, for observers: log, notify scripts, FIFO, mail, metrics.
