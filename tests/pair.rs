@@ -125,6 +125,18 @@ fn each_difference_is_found_alone() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+/// The priority decides between servers that start together and no others.
+#[test]
+fn who_holds_with_nopreempt_depends_on_who_was_first() {
+    let told = story(&server(150, "state BACKUP\n nopreempt"), &server(100, "state BACKUP\n nopreempt"));
+    let first = "primary holds 10.0.0.10 (priority 150 against 100 of secondary; with nopreempt another that is master first \
+                 stays it).";
+    assert!(told.starts_with(first), "{told}");
+    // An owner is master as soon as it starts.
+    let told = story(&server(255, "nopreempt"), &server(100, "nopreempt"));
+    assert!(told.starts_with("primary holds 10.0.0.10 (priority 255 against 100 of secondary)."), "{told}");
+}
+
 /// Lists with nothing in common: each server keeps its own, and no address moves.
 #[test]
 fn what_is_of_two_installations_is_two_routers() {

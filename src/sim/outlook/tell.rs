@@ -126,7 +126,12 @@ impl<'a> Player<'_, 'a> {
                     .map(|(priority, m)| format!("{priority} of {}", self.name(m.server)))
                     .collect();
                 let rest = if rest.is_empty() { String::new() } else { format!(" and {}", rest.join(" and ")) };
-                format!("priority {own} against {best} of {}{rest}", self.name(m.server))
+                let lets = |m: &Member<'a>| m.server == *master && !m.instance.preempt && own != Priority::OWNER;
+                let first = match router.members.iter().any(lets) {
+                    true => "; with nopreempt another that is master first stays it",
+                    false => "",
+                };
+                format!("priority {own} against {best} of {}{rest}{first}", self.name(m.server))
             }
             (own, Some((best, m))) => {
                 let own = own.map_or("?".to_owned(), |own| own.to_string());
