@@ -165,7 +165,7 @@ pub fn go_over(program: &Path, options: &Options, will: &Will) {
             None
         }
     };
-    log::flush();
+    log::flush_between();
     let mut args: Vec<OsString> = Vec::new();
     let mut own = std::env::args_os().skip(1);
     while let Some(arg) = own.next() {
@@ -240,7 +240,7 @@ pub fn respawn(options: &Options, will: &Will, runtime: &Runtime, stop: &mut Sto
     let before = if uptime() >= LONG_LIFE_SECS { 0 } else { before };
     let delay = if before == 0 { 0 } else { 1u64 << (before - 1).min(6) };
     tracing::error!(target: "parent", "Beginning anew in {} s", delay.min(LONG_LIFE_SECS));
-    log::flush();
+    log::flush_between();
     let told = runtime.block_on(async {
         tokio::select! {
             () = stop.next() => true,

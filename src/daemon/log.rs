@@ -2,7 +2,8 @@
 //!
 //! Any thread may log through `tracing`; a line is made there and put into a bounded queue, and a thread of its own
 //! writes it. A stuck syslog daemon or a full disk therefore costs lines (they are counted and the loss is logged), never
-//! an advert. Before the process has forked there is no thread: lines are written at once.
+//! an advert. Before the process has forked there is no thread: lines are written at once, and where that would have to
+//! wait they are kept for the thread, since the program that an upgrade goes over to has adverts to send.
 //!
 //! Lines of the target `parent` carry the name "Keepalived", those of `bfd` "Keepalived_bfd", those of `checker`
 //! "Keepalived_healthcheckers", all others "Keepalived_vrrp", as rsyslog rules expect it of
@@ -17,8 +18,10 @@ use super::options::LogOptions;
 use crate::kernel::threads;
 use crate::observe::calendar::Local;
 use crate::observe::words;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::fmt::Write as _;
 use std::io::Write as _;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -39,6 +42,8 @@ const JOURNAL: &str = "/run/systemd/journal/socket";
 const AGAIN: Duration = Duration::from_millis(100);
 /// How long the end of the program waits for the last lines.
 const LAST_LINES: Duration = Duration::from_secs(1);
+/// How long another beginning of it does: nobody sends adverts meanwhile.
+const LINES_BETWEEN: Duration = Duration::from_millis(50);
 
 static LOG: OnceLock<Log> = OnceLock::new();
 
@@ -101,17 +106,34 @@ pub fn start_thread() {
 /// The name in front of every line changes with `instance` and `net_namespace`: `Keepalived_vrrp_NAME`.
 pub fn rename(suffix: &str) {
     let Some(log) = LOG.get() else { return };
-    if put(log, Line::Rename(suffix.to_owned())).is_err() {
-        lock(&log.sinks).suffix = suffix.to_owned();
-    }
+    put(log, Line::Rename(suffix.to_owned()));
 }
 
 /// Waits until what has been logged is written, a second at most.
 pub fn flush() {
+    flush_within(LAST_LINES);
+}
+
+/// The same before another program begins in this process: it does not wait long for a console or syslog that hangs.
+pub fn flush_between() {
+    flush_within(LINES_BETWEEN);
+}
+
+fn flush_within(patience: Duration) {
     let Some(log) = LOG.get() else { return };
+    if log.queue.get().is_none() {
+        return lock(&log.sinks).write_kept(Instant::now() + patience);
+    }
     let (answer, answered) = sync_channel(1);
-    if put(log, Line::Flush(answer)).is_ok() {
-        let _ = answered.recv_timeout(LAST_LINES);
+    if put(log, Line::Flush(answer)) {
+        let _ = answered.recv_timeout(patience);
+    }
+}
+
+/// What is kept until there is a thread is another process's to write: for the one that forked it.
+pub fn leave_to_the_daemon() {
+    if let Some(log) = LOG.get() {
+        lock(&log.sinks).kept.clear();
     }
 }
 
@@ -124,32 +146,31 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Err: there is no thread (yet), or no room.
-fn put(log: &Log, line: Line) -> Result<(), Line> {
-    match log.queue.get() {
-        None => Err(line),
+/// Whether there was room for it.
+fn put(log: &Log, line: Line) -> bool {
+    let taken = match log.queue.get() {
+        None => lock(&log.sinks).write_or_keep(line),
         Some(queue) => match queue.try_send(line) {
-            Ok(()) => Ok(()),
-            Err(TrySendError::Full(line) | TrySendError::Closed(line)) => {
-                log.lost.fetch_add(1, Ordering::Relaxed);
-                Err(line)
-            }
+            Ok(()) => true,
+            Err(TrySendError::Full(_) | TrySendError::Closed(_)) => false,
         },
+    };
+    if !taken {
+        log.lost.fetch_add(1, Ordering::Relaxed);
     }
+    taken
 }
 
 fn drain(mut receiver: Receiver<Line>) {
     let Some(log) = LOG.get() else { return };
     let mut told = 0;
+    let kept = std::mem::take(&mut lock(&log.sinks).kept);
+    for line in kept {
+        lock(&log.sinks).take(line);
+    }
     while let Some(line) = receiver.blocking_recv() {
         let mut sinks = lock(&log.sinks);
-        match line {
-            Line::Text { level, process, said } => sinks.write(level, process, &said),
-            Line::Flush(answer) => {
-                let _ = answer.send(());
-            }
-            Line::Rename(suffix) => sinks.suffix = suffix,
-        }
+        sinks.take(line);
         let lost = log.lost.load(Ordering::Relaxed);
         if lost > told {
             let text = format!("{} log lines were lost", lost - told);
@@ -180,13 +201,7 @@ impl<S: Subscriber> Layer<S> for Queue {
         let mut said = Said::default();
         event.record(&mut said);
         let (level, process) = (*event.metadata().level(), Process::of(event.metadata().target()));
-        let line = Line::Text { level, process, said };
-        let threaded = log.queue.get().is_some();
-        if let Err(Line::Text { said, .. }) = put(log, line)
-            && !threaded
-        {
-            lock(&log.sinks).write(level, process, &said);
-        }
+        put(log, Line::Text { level, process, said });
     }
 }
 
@@ -265,6 +280,8 @@ struct Sinks {
     suffix: String,
     /// Lines of console and files are JSON objects.
     json: bool,
+    /// What could not be written at once before there was a thread, in order.
+    kept: Vec<Line>,
 }
 
 impl Sinks {
@@ -277,7 +294,50 @@ impl Sinks {
             vrrp_file: file.map(|path| LogFile::open(beside(path, "_vrrp"))),
             suffix: String::new(),
             json: options.json,
+            kept: Vec::new(),
         }
+    }
+
+    fn take(&mut self, line: Line) {
+        match line {
+            Line::Text { level, process, said } => self.write(level, process, &said),
+            Line::Flush(answer) => {
+                let _ = answer.send(());
+            }
+            Line::Rename(suffix) => self.suffix = suffix,
+        }
+    }
+
+    /// Never waits. False: there is no room for it.
+    fn write_or_keep(&mut self, line: Line) -> bool {
+        if self.kept.is_empty() && self.are_ready() {
+            self.take(line);
+        } else if self.kept.len() < QUEUE {
+            self.kept.push(line);
+        } else {
+            return false;
+        }
+        true
+    }
+
+    /// Writes what is kept, as far as somebody takes it until then.
+    fn write_kept(&mut self, until: Instant) {
+        for line in std::mem::take(&mut self.kept) {
+            while !self.are_ready() {
+                if Instant::now() >= until {
+                    return;
+                }
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            self.take(line);
+        }
+    }
+
+    /// Whether console and syslog take a line at once.
+    fn are_ready(&mut self) -> bool {
+        let console = !self.console || is_ready(std::io::stderr().as_fd());
+        let socket = self.syslog.as_mut().and_then(Syslog::socket);
+        console && socket.is_none_or(|socket| is_ready(socket.as_fd()))
     }
 
     fn write(&mut self, level: Level, process: Process, said: &Said) {
@@ -390,7 +450,29 @@ impl Socket {
     }
 }
 
+impl AsFd for Socket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Socket::Journal(socket) | Socket::DevLog(socket) => socket.as_fd(),
+        }
+    }
+}
+
+/// Whether a line can be written without waiting. What cannot be asked is written to: that says what is wrong.
+fn is_ready(to: BorrowedFd<'_>) -> bool {
+    poll(&mut [PollFd::new(to, PollFlags::POLLOUT)], PollTimeout::ZERO) != Ok(0)
+}
+
 impl Syslog {
+    /// Somebody who takes lines: looked for where nobody is known.
+    fn socket(&mut self) -> Option<&Socket> {
+        if self.socket.is_none() && self.missed.is_none_or(|at| at.elapsed() >= AGAIN) {
+            self.socket = Socket::connect();
+            self.missed = self.socket.is_none().then(Instant::now);
+        }
+        self.socket.as_ref()
+    }
+
     fn write(&mut self, level: Level, now: &Local, name: &str, said: &Said, line: &str) {
         let severity = match level {
             Level::ERROR => 3,
@@ -400,20 +482,12 @@ impl Syslog {
             _ => 7,
         };
         for _ in 0..2 {
-            if self.socket.is_none() {
-                if self.missed.is_some_and(|at| at.elapsed() < AGAIN) {
-                    return;
-                }
-                self.socket = Socket::connect();
-                self.missed = self.socket.is_none().then(Instant::now);
-            }
-            let sent = match &self.socket {
+            let facility = self.facility;
+            let sent = match self.socket() {
                 None => return,
-                Some(Socket::Journal(socket)) => {
-                    socket.send(entry(severity, self.facility, name, said, line).as_bytes())
-                }
+                Some(Socket::Journal(socket)) => socket.send(entry(severity, facility, name, said, line).as_bytes()),
                 Some(Socket::DevLog(socket)) => {
-                    let priority = u32::from(self.facility) * 8 + severity;
+                    let priority = u32::from(facility) * 8 + severity;
                     let pid = std::process::id();
                     socket.send(format!("<{priority}>{} {name}[{pid}]: {line}", now.syslog()).as_bytes())
                 }

@@ -213,8 +213,9 @@ fn leave_the_starter(options: &Options, main_file: &mut Option<PidFile>) -> Resu
     }
     match fork::detach() {
         Ok(Side::Starter(code)) => {
-            // The lock and the files belong to the daemon.
+            // The lock, the files and what is still to be logged belong to the daemon.
             std::mem::forget(main_file.take());
+            log::leave_to_the_daemon();
             Err(code)
         }
         Ok(Side::Daemon(ready)) => {

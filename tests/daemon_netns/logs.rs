@@ -3,7 +3,8 @@
 //! The daemon gets a /dev of its own, in which `log` is a socket of the test.
 
 use crate::ground::{Ground, PATIENCE, instance, ready, vipd};
-use std::os::unix::net::UnixDatagram;
+use std::io::{Read, Write};
+use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
@@ -387,6 +388,40 @@ fn a_log_file_that_cannot_be_written_is_told_of_once() {
         let told = said.lines().filter(|line| line.contains("Unable to write log file") && line.contains(why));
         assert_eq!(told.count(), 1, "{why}: {said}");
     }
+}
+
+/// As with a container whose runtime has stopped to read: a console that takes nothing keeps no daemon from starting, from
+/// becoming another program, nor from its end.
+#[test]
+fn a_console_that_takes_nothing_holds_up_neither_a_start_nor_an_upgrade() {
+    if !ready() {
+        return;
+    }
+    let ground = Ground::new();
+    ground.configure(&instance("A", 1, "10.9.0.10/24"));
+    let (hung, program) = (ground.directory.join("hung"), ground.directory.join("vipd-next"));
+    let copied = Command::new("cp").arg(vipd()).arg(&program).status().unwrap();
+    assert!(copied.success());
+    let full = "dd if=/dev/zero bs=4096 count=1000 oflag=nonblock status=none";
+    let line = format!(
+        "mount -t tmpfs tmpfs /run && mkfifo {0} && exec 3<>{0} && {full} of={0}; exec {{vipd}} 2>&3",
+        hung.display()
+    );
+    let daemon = ground.start_by(&line, "");
+    daemon.wait_for_address(&ground, "10.9.0.10/24", true);
+    let reply = daemon.ask(&format!(r#"{{"request":"upgrade","program":"{}"}}"#, program.display()));
+    assert_eq!(reply["reply"], "done", "{reply}");
+    let exe = format!("/proc/{}/exe", daemon.pid());
+    daemon.wait_for("the next program", || std::fs::read_link(&exe).unwrap() == program);
+    // The socket of the program before it may still take somebody who asks, and hang up.
+    daemon.wait_for("its answer", || {
+        let Ok(mut socket) = UnixStream::connect(daemon.path("/run/vipd/control.sock")) else { return false };
+        let asked = socket.write_all(b"{\"request\":\"status\"}\n").is_ok();
+        asked && socket.read(&mut [0; 64]).is_ok_and(|length| length > 0)
+    });
+    daemon.advertises();
+    assert_eq!(daemon.stop().code(), Some(0));
+    assert!(!ground.has("10.9.0.10/24"));
 }
 
 #[test]
