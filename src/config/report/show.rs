@@ -74,15 +74,20 @@ impl Diagnostics {
         Some(printable(&self.discreet(first).message))
     }
 
-    /// The same complaint without secret words.
-    fn discreet<'d>(&self, diagnostic: &'d Diagnostic) -> Cow<'d, Diagnostic> {
+    /// What this complaint must not quote.
+    fn secret_words(&self, diagnostic: &Diagnostic) -> Vec<Box<str>> {
         let mut spans: Vec<Span> = Vec::new();
         for span in diagnostic.span.iter().chain(diagnostic.related.iter().map(|(span, _)| span)) {
             let (resolved, way) = self.sources.resolve(*span);
             spans.extend([*span, resolved]);
             spans.extend(way.iter().map(|(span, _)| *span));
         }
-        let words = self.secrets.words_near(&self.sources.files, &spans);
+        self.secrets.words_near(&self.sources.files, &spans)
+    }
+
+    /// The same complaint without secret words.
+    fn discreet<'d>(&self, diagnostic: &'d Diagnostic) -> Cow<'d, Diagnostic> {
+        let words = self.secret_words(diagnostic);
         if words.is_empty() {
             return Cow::Borrowed(diagnostic);
         }
@@ -105,7 +110,10 @@ impl Diagnostics {
         }
         if let Some(span) = diagnostic.span {
             let secret = |name: &str| self.secrets.is_name(name);
-            related.extend(self.sources.resolve(span).1.into_iter().map(|(span, text)| (span, text.said(&secret))));
+            let way = self.sources.resolve(span).1;
+            // A round says the value that it has.
+            let words = if way.is_empty() { Vec::new() } else { self.secret_words(diagnostic) };
+            related.extend(way.into_iter().map(|(span, text)| (span, hide(&text.said(&secret), &words))));
         }
         related
     }

@@ -78,9 +78,10 @@ fn given_in(name: &str, line: &str) -> Option<usize> {
         }
         let after = after.trim_start().trim_start_matches('}').trim_start();
         let after = match after.strip_prefix('(') {
-            Some(parameters) => parameters.split_once(')').map_or(parameters, |(_, after)| after).trim_start(),
+            Some(parameters) => parameters.split_once(')').map_or(parameters, |(_, after)| after),
             None => after,
         };
+        let after = after.trim_start_matches(|c: char| !is_name_char(c) && !matches!(c, '=' | '$'));
         after.strip_prefix('=').map(|value| line.len() - value.trim_start_matches(['=', ' ', '\t']).len())
     })
 }
@@ -104,6 +105,24 @@ pub(super) fn all_definitions(text: &str) -> Ranges {
             (None, None) => continue,
         };
         ranges.push((at + from) as u32..to_end_of_value(text, at, at + from));
+    }
+    ranges
+}
+
+/// What follows a name in the first word of a line, which is no keyword: its `$` and its `=` are lost.
+pub(super) fn glued_to(name: &str, text: &str) -> Ranges {
+    let mut start = 0;
+    let mut ranges = Ranges::new();
+    for line in text.split_inclusive('\n') {
+        let at = start;
+        start += line.len();
+        let Some(first) = line.find(is_name_char) else { continue };
+        let glued =
+            line.get(first..).and_then(|line| line.strip_prefix(name)).filter(|rest| rest.starts_with(is_name_char));
+        let word = line.get(first..).and_then(|line| line.split(|c| !is_name_char(c)).next()).unwrap_or_default();
+        if glued.is_some() && !name.is_empty() && !keywords::all().iter().any(|keyword| keyword.keyword == word) {
+            ranges.push((at + first + name.len()) as u32..(at + line.trim_end().len()) as u32);
+        }
     }
     ranges
 }
@@ -244,7 +263,7 @@ fn broken_name(name: &str, before: &str, line: &str) -> Option<usize> {
 }
 
 /// Whether a text ends in this one when blanks, line ends and backslashes in it count for nothing.
-pub(super) fn stands_behind(text: &str, end: &str) -> bool {
+fn stands_behind(text: &str, end: &str) -> bool {
     let said = text.chars().rev().filter(|c| !c.is_whitespace() && *c != '\\');
     said.take(end.chars().count()).eq(end.chars().rev())
 }
@@ -282,6 +301,16 @@ fn is_address_in(line: &str) -> bool {
     !line.contains('=') && matches!(digits.len(), 1..=3) && digits.bytes().all(|b| b.is_ascii_digit())
 }
 
+/// The same of `WORD $NAME=VALUE`, where the word is no keyword, nor the `@id` that may stand there, or the name is none.
+fn behind_stranger(line: &str) -> Option<usize> {
+    let (front, rest) = line.split_once('$')?;
+    let (name, value) = rest.split_once('=').filter(|(name, _)| !name.trim().contains(char::is_whitespace))?;
+    let first = front.split(|c| !is_name_char(c)).find(|word| !word.is_empty())?;
+    let at_id = front.trim_start().starts_with('@') && name.trim().chars().all(is_name_char);
+    let known = at_id || keywords::all().iter().any(|keyword| keyword.keyword == first);
+    (!known).then_some(line.len() - value.len())
+}
+
 /// The same of `NAME=VALUE`, `NA$ME=VALUE` and `=VALUE`, which are no definitions; what is meant to be a keyword is none of them.
 fn odd_definition_in(line: &str) -> Option<usize> {
     let sequence =
@@ -292,7 +321,9 @@ fn odd_definition_in(line: &str) -> Option<usize> {
     if word.starts_with('=') {
         return word.contains(is_name_char).then_some(start + 1);
     }
-    let (name, _) = word.split_once('=').filter(|(name, _)| name.contains(is_name_char))?;
+    let Some((name, _)) = word.split_once('=').filter(|(name, _)| name.contains(is_name_char)) else {
+        return behind_stranger(line);
+    };
     let keyword = || {
         name.chars().all(|c| c.is_ascii_lowercase() || c == '_')
             && nearest(name, keywords::all().iter().map(|keyword| keyword.keyword)).is_some()

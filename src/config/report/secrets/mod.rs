@@ -5,10 +5,12 @@
 //! be told where its keyword is misspelt, its quote never closed, its block the wrong one, or where it came out of a
 //! definition, an include or the environment. When in doubt a word counts as secret.
 //!
-//! `scan` finds them by keyword, line by line, `definitions` follows the names that they are written by.
+//! `scan` finds them by keyword, line by line, with what `meant` says of keywords that a slip has changed; `definitions` follows the
+//! names that they are written by.
 //! Nothing here judges a configuration, and nothing else hides anything.
 
 mod definitions;
+mod meant;
 mod scan;
 
 use crate::config::table::keywords;
@@ -16,7 +18,8 @@ use crate::config::text::expand::decommented;
 use crate::config::text::source::{FileId, Source, Span};
 use crate::spec::MASK;
 use definitions::{
-    Lines, all_definitions, bare_names, defined_in, definitions_of, is_builtin, is_name_char, names_in, references,
+    Lines, all_definitions, bare_names, defined_in, definitions_of, glued_to, is_builtin, is_name_char, names_in,
+    references,
 };
 use rustc_hash::FxHashSet;
 pub use scan::KEYWORDS;
@@ -114,7 +117,10 @@ impl Secrets {
                     ranges.push(range);
                 }
             }
-            unknown |= !known && !is_builtin(&name);
+            if !known && !is_builtin(&name) {
+                unknown = true;
+                files.iter().zip(&mut self.files).for_each(|(file, ranges)| ranges.extend(glued_to(&name, &file.text)));
+            }
         }
         if unknown {
             // Nobody can tell which definition was meant, so that each may hold the secret.
@@ -164,6 +170,8 @@ impl Secrets {
                 let parts = |c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '{' | '}' | '$' | '@');
                 words.extend(secret.split_whitespace().map(Into::into));
                 words.extend(secret.split(parts).filter(|word| !word.is_empty()).map(Into::into));
+                // What a cure names of it is no more than a name may be.
+                words.extend(secret.split(|c| !is_name_char(c)).filter(|word| word.len() >= SHORT).map(Into::into));
             }
         }
         // A lone quote or brace is no secret, and in the words of most complaints.

@@ -1,7 +1,9 @@
 //! Secrets by their keywords: each line of a text is looked at with little memory of the one above, since whatever is wrong may be
-//! wrong before it.
+//! wrong before it. Keywords that are written as they should be are found here with what they are in; those that a slip has changed,
+//! by [`Meant`].
 
-use super::definitions::{definition_in, is_name_char, is_weak, stands_behind};
+use super::definitions::{definition_in, is_name_char, is_weak};
+use super::meant::Meant;
 use super::{Ranges, merge};
 use crate::config::table::block::nearest;
 use crate::config::table::keywords;
@@ -22,12 +24,16 @@ const BESIDE: [&str; 8] =
 /// What the scan of one text carries from line to line.
 #[derive(Default)]
 struct Scan {
+    /// Where keywords end that were meant, in the whole text.
+    meant: Meant,
     /// Inside `authentication` or `auth_hmac`.
     within: bool,
     /// Inside `SSL`.
     ssl: bool,
     /// The line above ends in a secret keyword, or goes on here with a secret.
     continues: bool,
+    /// The line above has a secret and ends in a backslash.
+    broken: bool,
 }
 
 /// A word at the front of a statement, and where it and what follows it stand in the line.
@@ -90,32 +96,6 @@ fn secret_keyword(word: &str) -> bool {
         || (lower.len() > 5 && nearest(&lower, MEANT.into_iter()).is_some())
 }
 
-/// Whether a line begins with the end of a keyword of a secret whose beginning is what the text before it ends in: a line
-/// break, a backslash or a sign stands in its middle.
-fn broken_keyword(before: &str, word: &str) -> bool {
-    !word.is_empty()
-        && MEANT.iter().any(|keyword| {
-            keyword.strip_suffix(word).is_some_and(|begun| !begun.is_empty() && stands_behind(before, begun))
-        })
-}
-
-/// Where a keyword of a secret ends in a word that has a sign in its middle; what is glued to it is a value.
-fn interrupted(line: &str, at: usize) -> Option<usize> {
-    let rest = line.get(at..)?;
-    let word = rest.split_whitespace().next()?;
-    let letter = |c: &char| c.is_ascii_alphanumeric() || *c == '_';
-    let letters: String = word.chars().filter(letter).collect();
-    if letters.len() == word.len() {
-        return None;
-    }
-    let lower = letters.to_ascii_lowercase();
-    if let Some(keyword) = MEANT.into_iter().find(|keyword| lower.starts_with(keyword)) {
-        let last = word.char_indices().filter(|(_, c)| letter(c)).nth(keyword.len() - 1);
-        return last.map(|(last, c)| at + last + c.len_utf8());
-    }
-    nearest(&letters, MEANT.into_iter()).map(|_| at + word.len())
-}
-
 /// The secret parts of a text.
 pub(super) fn scan(text: &str) -> Ranges {
     let mut ranges = lines(text);
@@ -130,7 +110,7 @@ pub(super) fn scan(text: &str) -> Ranges {
 /// The same, of a text whose lines end as the language's do.
 fn lines(text: &str) -> Ranges {
     let mut ranges = Ranges::new();
-    let mut scan = Scan::default();
+    let mut scan = Scan { meant: Meant::find(text), ..Scan::default() };
     let mut start = 0_usize;
     for line in text.split('\n') {
         let at = start;
@@ -139,7 +119,7 @@ fn lines(text: &str) -> Ranges {
             continue;
         }
         let strange = scan.ssl && is_strange_in_ssl(line);
-        let found = secret_in(text.get(..at).unwrap_or_default(), line, &mut scan);
+        let found = secret_in(at, line, &mut scan);
         scan.enter_ssl(line);
         if let Some(from) = if strange { Some(0) } else { found } {
             let from = from + (line.len() - from - line.get(from..).unwrap_or_default().trim_start().len());
@@ -170,19 +150,49 @@ impl Scan {
     }
 }
 
+/// The places of these that are in a line which begins at `start`.
+fn ends_in<'m>(ends: &'m [usize], start: usize, line: &str) -> &'m [usize] {
+    let from = ends.partition_point(|end| *end <= start);
+    let rest = ends.get(from..).unwrap_or_default();
+    rest.get(..rest.partition_point(|end| *end <= start + line.len())).unwrap_or_default()
+}
+
+fn first_word(line: &str) -> &str {
+    line.split(|c| !is_name_char(c)).find(|word| !word.is_empty()).unwrap_or_default()
+}
+
+/// Whether a line begins with a word that may stand beside a secret, or has none.
+fn begins_as_known(line: &str) -> bool {
+    let word = first_word(line);
+    word.is_empty() || may_stand_beside(word)
+}
+
+/// Whether a word is one of a secret's block, or of others: a block that is not closed has keywords of others in it.
+fn may_stand_beside(word: &str) -> bool {
+    BESIDE.iter().any(|known| nearest(word, [*known].into_iter()).is_some())
+        || keywords::all().iter().any(|keyword| keyword.keyword == word)
+}
+
+/// Whether a line begins with a sign that stands in front of no statement.
+fn begins_with_sign(line: &str) -> bool {
+    let of_language = |c: char| matches!(c, '$' | '@' | '~' | '#' | '!' | '{' | '}');
+    line.trim_start().starts_with(|c: char| !is_name_char(c) && !of_language(c))
+}
+
 /// A line of the block `SSL` that begins with nothing that may stand there: a broken keyword, and its password with it.
 fn is_strange_in_ssl(line: &str) -> bool {
-    let first = line.split(|c| !is_name_char(c)).find(|word| !word.is_empty()).unwrap_or_default();
+    let first = first_word(line);
     let known = ["ca", "certificate", "key", "password", "include"];
     !first.is_empty() && nearest(&first.to_ascii_lowercase(), known.into_iter()).is_none()
 }
 
-/// Where the secret of a line begins; the end of the line if it is still to come.
-fn secret_in(before: &str, line: &str, scan: &mut Scan) -> Option<usize> {
-    let goes_on = line.contains('=');
-    if scan.continues {
-        scan.continues = goes_on && line.contains("$");
-        scan.within |= BLOCKS.iter().any(|block| line.contains(block));
+/// Where the secret of a line begins, the line itself at `start` in its text; the end of the line if the secret is still to come.
+fn secret_in(start: usize, line: &str, scan: &mut Scan) -> Option<usize> {
+    let goes_on = line.contains('=') && line.contains('$');
+    let broken = line.trim_end().ends_with('\\');
+    if scan.continues || (scan.broken && !begins_as_known(line)) {
+        (scan.continues, scan.broken) = (scan.continues && goes_on, broken);
+        scan.within |= !ends_in(&scan.meant.blocks, start, line).is_empty();
         return Some(0);
     }
     let mut found = Earliest(definition_in(line).into_iter().chain(call_in(line)).min());
@@ -192,20 +202,10 @@ fn secret_in(before: &str, line: &str, scan: &mut Scan) -> Option<usize> {
             continue;
         }
         in_comment(line, end, scan.within, &mut found);
-        let glued = |keyword: &&str| {
-            word.get(..keyword.len())
-                .is_some_and(|front| front.len() < word.len() && front.eq_ignore_ascii_case(keyword))
-        };
-        if let Some(keyword) = MEANT.iter().find(|keyword| glued(keyword)) {
-            found.take(at + keyword.len());
-        } else if secret_keyword(word) {
+        if secret_keyword(word) {
             let meant = nearest(&word.to_ascii_lowercase(), MEANT.into_iter()).is_some();
             let alone = line.get(end..).is_none_or(|rest| rest.trim().is_empty());
             found.take(if alone && !meant { at } else { end });
-        } else if let Some(end) = interrupted(line, at) {
-            found.take(end);
-        } else if broken_keyword(line.get(..at).filter(|front| !front.trim().is_empty()).unwrap_or(before), word) {
-            found.take(end);
         } else if scan.within || word.len() <= 4 {
             in_block(line, at, scan.within, &mut found);
         }
@@ -216,19 +216,25 @@ fn secret_in(before: &str, line: &str, scan: &mut Scan) -> Option<usize> {
             found.take_if(!rest.is_empty() && !rest.starts_with(['{', '}']), end);
         }
     }
-    scan.within |= BLOCKS.iter().any(|block| line.contains(block));
-    behind_split_keyword(line, &mut found);
-    behind_names(line, &mut found);
+    if scan.within && begins_with_sign(line) && !begins_as_known(line) {
+        found.take(0);
+    }
+    scan.within |= !ends_in(&scan.meant.blocks, start, line).is_empty();
+    let meant = ends_in(&scan.meant.secrets, start, line);
+    if let Some(end) = meant.first() {
+        found.take(*end - start);
+    }
     if let Some(at) = in_command(line) {
         found.take(at);
     }
     if line.contains('}') {
         scan.within = line.rfind('{') > line.rfind('}') && scan.within;
     }
+    scan.broken = broken && found.0.is_some();
     if let Some(at) = found.0 {
-        scan.continues = goes_on && line.contains("$")
-            || line.get(at..).is_none_or(is_weak)
-            || call_in(line).is_some() && !line.contains(')');
+        let keyword = meant.iter().map(|end| *end - start).find(|end| *end >= at).unwrap_or(at);
+        scan.continues =
+            goes_on || line.get(keyword..).is_none_or(is_weak) || call_in(line).is_some() && !line.contains(')');
     }
     found.0
 }
@@ -283,37 +289,7 @@ fn in_block(line: &str, at: usize, within: bool, found: &mut Earliest) {
         found.take_if(!may_be, end);
         return;
     }
-    let known = BESIDE.iter().any(|known| nearest(word, [*known].into_iter()).is_some())
-        // A block that is not closed has keywords of others in it.
-        || keywords::all().iter().any(|keyword| keyword.keyword == word);
-    found.take_if(!known, at);
-}
-
-/// A keyword with a blank in its middle.
-fn behind_split_keyword(line: &str, found: &mut Earliest) {
-    for (blank, sign) in line.trim_end().match_indices(char::is_whitespace) {
-        let (front, rest) = (line.get(..blank).unwrap_or_default(), line.get(blank + sign.len()..).unwrap_or_default());
-        let word = rest.split(char::is_whitespace).next().unwrap_or_default();
-        let joined = front.split_whitespace().next_back().map(|last| format!("{last}{word}").to_ascii_lowercase());
-        let Some(joined) = joined.filter(|_| !word.is_empty()) else { continue };
-        if broken_keyword(front, word) || nearest(&joined, MEANT.into_iter()).is_some() {
-            found.take(blank + sign.len() + word.len());
-        }
-    }
-}
-
-/// These names are a secret's wherever they stand: in a command line, behind another word.
-fn behind_names(line: &str, found: &mut Earliest) {
-    for name in KEYWORDS.iter().filter(|name| name.contains("pass")) {
-        for (at, _) in line.match_indices(*name) {
-            let alone = line
-                .get(..at)
-                .and_then(|text| text.chars().next_back())
-                .is_none_or(|c| !c.is_alphanumeric() && c != '_');
-            let Front { word, end } = keyword_at(line, at);
-            found.take_if(alone && word == *name, end);
-        }
-    }
+    found.take_if(!may_stand_beside(word), at);
 }
 
 /// Where a secret begins that a program is given on its command line, in the ways of the programs that checks are made with, and
@@ -341,6 +317,10 @@ fn call_in(line: &str) -> Option<usize> {
     line.match_indices('$').find_map(|(at, _)| {
         let name = line.get(at + 1..)?;
         let arguments = name.trim_start_matches(is_name_char);
+        // Of `$NAMEVALUE)`, whose `(` is lost, nobody can tell where the name ends.
+        if arguments.starts_with(')') && !line.contains('(') {
+            return Some(at + 1);
+        }
         (arguments.len() < name.len() && arguments.starts_with('(')).then_some(line.len() - arguments.len() + 1)
     })
 }
