@@ -369,7 +369,7 @@ const SLIPS: &[(&str, &str, &str)] = &[
     ("script \"/usr/bin/true nginx\n", "script \"/usr/bin/true nginx\"\n", "the second `\"`"),
     ("        check\n", "        chk\n", "vrrp_script"),
     ("track_script chk\n", "track_script {\n        chk\n    }\n", "track_script {"),
-    ("        chk weight=-20", "        chk", "weight N"),
+    ("        chk weight=-20", "        chk", "write `chk weight -20`"),
     (
         "notify_master {\n        \"/usr/bin/true master\"\n    }",
         "notify_master \"/usr/bin/true master\"",
@@ -563,6 +563,58 @@ fn a_block_of_another_name_has_a_cure() {
     assert!(shown(&diagnostics).contains("write `vrrp_instance V {`"), "{}", shown(&diagnostics));
 }
 
+/// What a cure says to write is what then works: without more to look up, and with nothing else that breaks.
+#[test]
+fn cures_that_were_applied_to_real_files_help() {
+    let said = |text: &str| shown(&read(text).1);
+    let lines = |lines: &str| said(&instance(lines));
+    // `$NAME` ends at a blank only, so that a definition alone changes nothing.
+    let more = "virtual_ipaddress_excluded {\n $vip/24\n }";
+    assert!(lines(more).contains("help: write `${vip}` in its place"), "{}", lines(more));
+    let braced = said(&format!("$vip=192.0.2.77\n{}", instance(&more.replace("$vip", "${vip}"))));
+    assert!(!braced.contains("is no address"), "{braced}");
+
+    let shell = lines("priority ${PRIORITY:-101}");
+    assert!(shell.contains("only a shell gives a name its value like this: write `${PRIORITY}`"), "{shell}");
+
+    let strict = lines("strict_mode on\n state MASTER\n priority 100");
+    assert!(strict.contains("help: write `state BACKUP`") && !strict.contains("write priority 255"), "{strict}");
+    let owner = lines("strict_mode on\n state BACKUP\n priority 255");
+    assert!(owner.contains("help: write `state MASTER`, or a priority below 255"), "{owner}");
+
+    let twice = said(&(instance("") + &instance("")));
+    assert!(twice.contains("help: remove it, or give it another name, and another virtual_router_id"), "{twice}");
+
+    let alive = "vrrp_script alive {\n script /usr/bin/true\n}\n";
+    let glued = said(&format!("{alive}{}", instance("track_script {\n alive weight=0\n }")));
+    assert!(glued.contains("help: write `alive weight 0`"), "{glued}");
+
+    let route = lines("virtual_routes {\n 198.51.100.0/24 via 192.0.2.1 or 192.0.2.2\n }");
+    assert!(route.contains("write `nexthop via` in front of both gateways"), "{route}");
+    let hops = lines("virtual_routes {\n 198.51.100.0/24 nexthop via 192.0.2.1 nexthop via 192.0.2.2\n }");
+    assert!(!hops.contains("error"), "{hops}");
+
+    let script = "vrrp_script c {\n script \"/usr/bin/true <ip>\"\n}\n";
+    let security = |global: &str| said(&format!("{global}{script}{}", instance("track_script {\n c\n }")));
+    assert!(security("").contains("help: put `enable_script_security` and `script_user USER`"), "{}", security(""));
+    let named = security("global_defs {\n script_user root\n}\n");
+    assert!(named.contains("help: put `enable_script_security` into global_defs"), "{named}");
+}
+
+/// A name that nothing replaces in the name of a block is said there, and what follows from its braces is not.
+#[test]
+fn a_name_of_a_block_that_is_not_replaced_is_said_once() {
+    for name in ["${VRID:-51}", "${VRID}"] {
+        let (_, diagnostics) = read(&instance("").replace("vrrp_instance V", &format!("vrrp_instance VI_{name}")));
+        let said = shown(&diagnostics);
+        assert!(said.contains(&format!("`{name}` is not replaced")), "{said}");
+        assert_eq!(diagnostics.exit_code(), 5, "{said}");
+        for follows in ["opens nothing", "does not belong here", "unknown keyword"] {
+            assert!(!said.contains(follows), "{said}");
+        }
+    }
+}
+
 /// What a keyword of the same name does in another subsystem is no cure.
 #[test]
 fn a_cure_names_no_block_that_means_something_else() {
@@ -570,7 +622,7 @@ fn a_cure_names_no_block_that_means_something_else() {
     let check = |lines: &str| service(&format!("lb_kind NAT\n real_server 192.0.2.2 80 {{\n  {lines}\n }}"));
     for (text, cure) in [
         (service("lb_kind nat"), "write `lb_kind NAT`"),
-        (check("TCP_CHECK {\n nb_get_retry 3\n }"), "or write `retry` here"),
+        (check("TCP_CHECK {\n nb_get_retry 3\n }"), "help: write `retry`)"),
         (check("MISC_CHECK {\n misc_path /usr/bin/true\n weight 22\n }"), "move it to virtual_server/real_server"),
         (service("lb_kind NAT\n timeout 10"), "remove the line: a virtual server has no such setting"),
         ("vrrp_track_process p {\n process x\n // weight 10\n}\n".to_owned(), "a comment begins with `#` or `!`"),

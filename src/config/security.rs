@@ -494,8 +494,12 @@ impl<'a> Guard<'a> {
             return;
         }
         let mut complaint =
-            Diagnostic::new(Class::Security, span, "scripts are configured, but script security is off")
-                .help("put `enable_script_security` and `script_user USER` into global_defs");
+            Diagnostic::new(Class::Security, span, "scripts are configured, but script security is off").help(
+                match self.script_user {
+                    Some(_) => "put `enable_script_security` into global_defs",
+                    None => "put `enable_script_security` and `script_user USER` into global_defs",
+                },
+            );
         if let Some((span, reason)) = &self.first_insecure {
             complaint = complaint.related(*span, reason.clone());
         }

@@ -143,7 +143,12 @@ pub fn track_line<'s>(node: &Node<'s>, kind: Tracked, cx: &mut LineCx<'_>) -> Op
     let Some(option) = words.next() else { return Some(line) };
     if option.text != "weight" {
         let message = format!("`{}` is no option of {}; {} is not tracked", option.text, kind.keyword(), name.text);
-        cx.say(option, message, "only `weight N` may follow the name");
+        let mut complaint = wrong(option.span, message).label("only `weight N` may follow the name");
+        let glued = option.text.strip_prefix("weight").map(|rest| rest.trim_start_matches(['=', ':']));
+        if let Some(weight) = glued.filter(|weight| weight.parse::<i32>().is_ok()) {
+            complaint = complaint.help(format!("write `{} weight {weight}`", name.text));
+        }
+        cx.push(complaint);
         return None;
     }
     let Some(weight) = words.next() else {

@@ -158,7 +158,8 @@ static WORDS: [(&str, Reader); 47] = [
     ("append", |draft, _, _, _| insert(draft, Insert::Append)),
     ("prepend", |draft, _, _, _| insert(draft, Insert::Prepend)),
     ("or", |draft, word, words, cx| {
-        cx.push(deprecated(word, "nexthop"));
+        let both = "write `nexthop via` in front of both gateways, in the place of `via` and of `or`";
+        cx.push(wrong(word.span, format!("`{}` is an old spelling", word.text)).help(both));
         let value = words.value(word, cx)?;
         if draft.new.nexthops.is_empty() {
             let second = address(value, "gateway", &mut draft.family, cx)?;

@@ -74,6 +74,10 @@ pub fn name_placeholders(text: &str, diagnostics: &mut Diagnostics) {
         if !complaint.class.is_mistake() || complaint.class == Class::UnknownKeyword {
             continue;
         }
+        // Without a word of the line in it, it is about something else than what stands there.
+        if !complaint.message.contains('`') {
+            continue;
+        }
         // One that is named already.
         if complaint.help.as_ref().is_some_and(|help| help.contains("stands for")) {
             continue;

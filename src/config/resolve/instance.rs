@@ -296,7 +296,13 @@ fn standing(own: &Named<Instance>, strict: bool, cx: &mut Cx<'_>) -> Standing {
     let wants_master = wanted.map_or(owner, |wanted| wanted == Wanted::Master);
     if strict && wanted.is_some() && wants_master != owner {
         let message = "in strict mode, state MASTER and priority 255 go together; the priority decides";
-        say(cx, own, own.settings.state.span(), message, "write priority 255 and state MASTER together, or neither");
+        // Priority 255 is no cure: who has it is never counted down by what it tracks.
+        let cure = if owner {
+            "write `state MASTER`, or a priority below 255"
+        } else {
+            "write `state BACKUP`: of those that are there, the one with the highest priority becomes master all the same"
+        };
+        say(cx, own, own.settings.state.span(), message, cure);
         return Standing { priority, wants_master: owner };
     }
     Standing { priority, wants_master }

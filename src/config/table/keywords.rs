@@ -142,6 +142,12 @@ pub fn of_the_same_meaning(block: &str, keyword: &str) -> Option<&'static str> {
     all().iter().filter(same).find(named).map(|k| k.keyword).or_else(renamed)
 }
 
+/// Whether a keyword is an old spelling of the other one, wherever it stands.
+pub fn is_renamed_to(keyword: &str, new: &str) -> bool {
+    let mut same = all().iter().filter(|k| k.keyword == keyword).peekable();
+    same.peek().is_some() && same.all(|k| k.status.split('`').nth(1) == Some(new))
+}
+
 /// What each keyword opens, for `tree`.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Language;

@@ -61,7 +61,7 @@ impl<'s> Node<'s> {
     }
 }
 
-/// The cure of a `$NAME` that was not replaced, or of a `@NAME@` that a template left.
+/// The cure of a `$NAME` that was not replaced, of a `${NAME:-VALUE}`, which nothing replaces, or of a `@NAME@` that a template left.
 pub fn undefined(word: &str) -> Option<String> {
     let inner = word.strip_prefix('@').and_then(|rest| rest.strip_suffix('@')).filter(|name| !name.is_empty());
     if inner.is_some_and(|name| name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')) {
@@ -72,14 +72,33 @@ pub fn undefined(word: &str) -> Option<String> {
     let end = name.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).unwrap_or(name.len());
     let (name, rest) = name.split_at_checked(end).filter(|(name, _)| !name.is_empty())?;
     // Part of a word is not quoted: the whole may be a password, which would be hidden.
-    let whole = matches!(rest, "" | "}") || [":-", ":=", "/"].iter().any(|sign| rest.starts_with(sign));
-    if !whole {
+    let of_shell = [":-", ":="].iter().any(|sign| rest.starts_with(sign));
+    if !of_shell && !matches!(rest, "" | "}") && !rest.starts_with('/') {
         return None;
     }
-    let define = format!("define it on a line before: `${name}=VALUE`");
+    if of_shell {
+        return Some(format!(
+            "only a shell gives a name its value like this: write `${{{name}}}`, and above it `${name}=VALUE`; a variable of the \
+             environment is written `${{_ENV {name}}}`"
+        ));
+    }
+    // Without braces a name ends at a blank only.
+    let in_braces = rest.starts_with('/') && !word.contains("${");
+    let define = if in_braces {
+        format!(
+            "write `${{{name}}}` in its place, for something follows it; above it, if nothing does yet: `${name}=VALUE`"
+        )
+    } else {
+        define(name)
+    };
     // Those of the language itself begin like that.
     let own = name.starts_with('_');
     Some(if own { define } else { define + &format!("; a variable of the environment is written `${{_ENV {name}}}`") })
+}
+
+/// The cure of a name that has no value.
+fn define(name: &str) -> String {
+    format!("define it on a line before: `${name}=VALUE`")
 }
 
 /// What is said of a `}` too many.
@@ -146,6 +165,7 @@ impl<'s, 'd> Nodes<'s, 'd> {
             after_leaf: None,
             after_dollar: false,
             unreplaced: None,
+            misnamed: None,
             ignored: 0,
             unknown: 0,
             wrong: 0,
@@ -213,6 +233,8 @@ struct Open<'s> {
     brace: Brace,
     /// A list in it that has no `{`, and the `}` at which that ended: it may have been this block's.
     robbed: Option<(Span, Span)>,
+    /// Its `{` and `}` were meant to be those of a name, and its own are still to come.
+    misnamed: bool,
 }
 
 enum Kind {
@@ -243,6 +265,8 @@ struct Builder<'s, 'd> {
     after_dollar: bool,
     /// The `{` of such a name; what follows it is the name.
     unreplaced: Option<Span>,
+    /// The same of a `{` that has opened the block whose own name ends in `$`.
+    misnamed: Option<Span>,
     /// Braces that were passed over, with or without a complaint, and whose `}` is still to come.
     ignored: usize,
     /// Those of them that stood behind a keyword that nobody knows.
@@ -279,6 +303,11 @@ impl<'s> Builder<'s, '_> {
         };
         if let Some(brace) = self.unreplaced.take() {
             self.report_unreplaced(brace, keyword, diagnostics);
+        }
+        if let Some(brace) = self.misnamed.take()
+            && self.is_name_of_block(keyword, args, brace, diagnostics)
+        {
+            return;
         }
         self.after_dollar = line.ends_with('$');
         if !self.ends_before_stranger(keyword, diagnostics) {
@@ -347,7 +376,7 @@ impl<'s> Builder<'s, '_> {
 
     fn start(&mut self, mut node: Node<'s>, kind: Kind) {
         node.body = Some(Vec::new());
-        self.open.push(Open { node, kind, brace: Brace::Awaited, robbed: None });
+        self.open.push(Open { node, kind, brace: Brace::Awaited, robbed: None, misnamed: false });
     }
     fn add(&mut self, node: Node<'s>) {
         match self.open.last_mut().and_then(|open| open.node.body.as_mut()) {
@@ -360,6 +389,7 @@ impl<'s> Builder<'s, '_> {
         self.depth += 1;
         if let Some(open) = self.open.last_mut().filter(|open| open.brace == Brace::Awaited) {
             open.brace = Brace::Seen;
+            self.misnamed = std::mem::take(&mut self.after_dollar).then_some(span);
             return;
         }
         self.ignored += 1;
@@ -422,7 +452,8 @@ impl<'s> Builder<'s, '_> {
             self.report_unexpected(brace, diagnostics);
         }
         self.miss_brace(span, diagnostics);
-        self.after_unknown = false;
+        self.misnamed = None;
+        self.after_unknown = self.open.last().is_some_and(|open| open.misnamed);
         self.after_leaf = None;
         let surplus = self.depth == 0;
         self.depth = self.depth.saturating_sub(1);
@@ -531,11 +562,29 @@ impl<'s> Builder<'s, '_> {
             Diagnostic::new(Class::Brace, name.span, message)
                 .label("not defined above")
                 .related(brace, "ignored; its `}` closes the block around it")
-                .help(
-                    undefined(&format!("${}", name.text))
-                        .unwrap_or_else(|| format!("define it on a line before: ${}=VALUE", name.text)),
-                ),
+                .help(undefined(&format!("${}", name.text)).unwrap_or_else(|| define(name.text))),
         );
+    }
+
+    /// Whether the first line of a block is no setting but the name that was meant to be a part of the block's own.
+    fn is_name_of_block(
+        &mut self,
+        name: Word<'_>,
+        args: &[Word<'_>],
+        brace: Span,
+        diagnostics: &mut Diagnostics,
+    ) -> bool {
+        let Some(open) = self.open.last_mut() else { return false };
+        let known = match open.kind {
+            Kind::Block(path) => self.schema.shape(path, name.text) != Shape::Unknown,
+            Kind::List => true,
+        };
+        if known || !args.is_empty() {
+            return false;
+        }
+        open.misnamed = true;
+        self.report_unreplaced(brace, name, diagnostics);
+        true
     }
 
     fn report_surplus(&mut self, span: Span, list: Option<Span>, diagnostics: &mut Diagnostics) {

@@ -322,7 +322,11 @@ impl Cx<'_> {
         if let Some(first) = self.names.get(kind).and_then(|names| names.get(name.text)).copied() {
             let message = format!("there is a {kind} `{}` already; this one is skipped", name.text);
             let complaint = Diagnostic::new(class, name.span, message).related(first, "the first one");
-            self.push(complaint.help("give one of them another name"));
+            self.push(complaint.help(match kind {
+                // Under another name alone it would be a second router beside the first.
+                "vrrp_instance" => "remove it, or give it another name, and another virtual_router_id and addresses",
+                _ => "remove it, or give it another name",
+            }));
             return false;
         }
         self.names.entry(kind).or_default().insert(name.text.into(), name.span);

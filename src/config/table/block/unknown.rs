@@ -119,7 +119,13 @@ impl Cx<'_> {
     fn misplaced(&mut self, line: Stranger<'_>, homes: &[&'static str]) {
         let Stranger { path, node } = line;
         let keyword = node.keyword.text;
-        let here = keywords::of_the_same_meaning(path, keyword).map(|here| format!(", or write `{here}` here"));
+        let here = keywords::of_the_same_meaning(path, keyword);
+        // An old spelling there too: the new one is the whole cure.
+        if let Some(new) = here.filter(|new| keywords::is_renamed_to(keyword, new)) {
+            let complaint = line.complaint(format!("`{keyword}` does not belong here, {}", line.place()));
+            return self.push(complaint.help(format!("write `{new}`")));
+        }
+        let here = here.map(|here| format!(", or write `{here}` here"));
         let home: Vec<_> = homes.iter().map(|home| if home.is_empty() { "the top level" } else { home }).collect();
         let home = home.join(" or ");
         let mut complaint = line.complaint(format!("`{keyword}` does not belong here, {}", line.place()));

@@ -93,7 +93,7 @@ block! {
         /// Priority changes are written to the FIFOs.
         "notify_priority_changes" => notify_priority_changes: Set<bool> = toggle(), default "sync group's, else vrrp_notify_priority_changes";
         /// Bind IPVS connection synchronisation to this instance.
-        "lvs_sync_daemon_interface" => lvs_sync: Set<IfName> = must_first(IFNAME), deprecated "use lvs_sync_daemon in global_defs";
+        "lvs_sync_daemon_interface" => lvs_sync: Set<IfName> = must_first(IFNAME), deprecated "write `lvs_sync_daemon`, with this interface and the name of the instance, into global_defs in its place";
         /// Seconds before the second burst of gratuitous ARP after becoming master; 0 is none.
         "garp_master_delay" => garp_delay: Set<u32> = must(uint(0, 4294)), default "vrrp_garp_master_delay";
         /// Seconds between refreshing announcements while master; 0 is none.
