@@ -424,6 +424,17 @@ fn a_stranger_has_our_number() {
     let Some(pair) = Pair::new("bro-third") else { return };
     let theirs = conf(200, "").replace("10.0.0.10/24", "10.0.0.77/24");
     pair.start(&conf(150, ""), &theirs);
+    for (machine, other) in [(&pair.primary, "10.0.0.12"), (&pair.secondary, "10.0.0.11")] {
+        all_four(machine, &[&format!("another installation uses VRID 51 with other addresses: {other} speaks for it")]);
+        says(machine, "is-master VI_1", &["VI_1 is MASTER"]);
+    }
+}
+
+#[test]
+fn the_master_has_an_address_too_many() {
+    let Some(pair) = Pair::new("bro-more") else { return };
+    let theirs = conf(200, "").replace("10.0.0.10/24", "10.0.0.10/24\n        10.0.0.77/24");
+    pair.start(&conf(150, ""), &theirs);
     all_four(&pair.primary, &["10.0.0.12, which is master, speaks for other addresses than are configured here"]);
     says(&pair.primary, "explain", &["if 10.0.0.12 is none of them, another virtual_router_id here"]);
 }
