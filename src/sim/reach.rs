@@ -99,11 +99,11 @@ fn fits(node: &Node, instance: InstanceId, meta: &RxMeta, bytes: &[u8]) -> Optio
     let same = head.vrid == spec.vrid.get() && Family::of(&meta.source) == spec.family && says(spec, &head);
     let names = || said::addresses(bytes).into_iter();
     let foreign = same && spec.is_foreign(names(), |address| node.spec.claims(address));
-    if !here || !meant || deaf || !same || foreign && !spec.skip_check_adv_addr {
+    if !here || !meant || deaf || !same {
         return Some(false);
     }
     if foreign {
-        // Who is MASTER already is not looked at.
+        // Who was followed before is followed with another list too.
         return None;
     }
     let (kind, word) = match (spec.version, spec.family) {

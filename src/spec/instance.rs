@@ -81,11 +81,15 @@ impl InstanceSpec {
     ///
     /// Each of the two then has its own addresses, and nothing that one of them does concerns the other. It is not so where both
     /// being MASTER could put one thing on two servers: addresses that no advert names (`virtual_ipaddress_excluded`) may be the
-    /// same in both, a VMAC's hardware address is, and of an advert or an instance without addresses nothing can be said.
+    /// same in both, a VMAC's hardware address is, and of an advert or an instance without addresses nothing can be said. Nor is
+    /// it so with `unicast_peer`: nobody names a server of another installation there.
     pub fn is_foreign(&self, mut theirs: impl Iterator<Item = IpAddr>, claimed: impl Fn(&IpAddr) -> bool) -> bool {
         let hidden = self.claim.addresses.len() > self.claim.advertised;
-        let shared_mac = matches!(self.virtual_link, Some(VirtualLink::Vmac { .. }));
-        let Some(first) = theirs.next().filter(|_| self.claim.advertised > 0 && !hidden && !shared_mac) else {
+        let shared_mac = matches!(self.virtual_link, Some(VirtualLink::Vmac { .. }))
+            || self.claim.addresses.iter().any(|address| address.use_vmac);
+        let named = matches!(self.transport, Transport::Unicast { .. });
+        let may_be = self.claim.advertised > 0 && !hidden && !shared_mac && !named;
+        let Some(first) = theirs.next().filter(|_| may_be) else {
             return false;
         };
         !claimed(&first) && !theirs.any(|address| claimed(&address))

@@ -181,6 +181,9 @@ pub(super) enum List {
 
 /// Compares the addresses in an advert with those of the instance. With `skip_check_adv_addr` a backup looks at them only when
 /// the sender is another than the last; their number it counts all the same.
+///
+/// Whose advert counted last is of the same installation, whatever its list has become: a list is replaced on one server after
+/// the other, and nobody is to become MASTER in between.
 fn compare(
     instance: &Instance,
     spec: &InstanceSpec,
@@ -190,7 +193,10 @@ fn compare(
 ) -> List {
     let known = instance.last_heard.is_some_and(|last| last.from == from);
     if !(spec.skip_check_adv_addr && known && instance.role() == Role::Backup) {
-        return list_of(spec, &admitted.advert, claimed);
+        return match list_of(spec, &admitted.advert, claimed) {
+            List::Foreign if known => List::Differs,
+            list => list,
+        };
     }
     if admitted.advert.addresses.len() == spec.advertised().count() { List::Agrees } else { List::Differs }
 }

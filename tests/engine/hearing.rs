@@ -191,7 +191,6 @@ fn address_lists_are_compared_and_the_advert_still_counts() {
 fn an_advert_of_another_installation_does_not_count() {
     let two = InstanceSpec { claim: claim(&["10.0.0.100", "10.0.0.101"]), ..v2(1, 100) };
     let six = InstanceSpec { claim: claim(&["fe80::100", "2001:db8::100"]), ..v6(1, 100) };
-    let unicast = InstanceSpec { claim: two.claim.clone(), ..unicast(1, 100, &["10.0.0.2"]) };
     let three = InstanceSpec { claim: two.claim.clone(), ..instance(1, 100) };
     let stubborn = InstanceSpec { preempt: false, ..two.clone() };
     let foreign: &[&str] = &["10.0.0.102", "10.0.0.103"];
@@ -200,7 +199,6 @@ fn an_advert_of_another_installation_does_not_count() {
         (&two, "10.0.0.2", &["10.0.0.102"]),
         (&three, "10.0.0.2", foreign),
         (&stubborn, "10.0.0.2", foreign),
-        (&unicast, "10.0.0.2", foreign),
         (&six, "fe80::2", &["fe80::102", "2001:db8::102"]),
     ] {
         for priority in [0, 50, 200, 255] {
@@ -249,6 +247,12 @@ fn an_advert_that_may_be_of_the_same_installation_counts() {
         let through = InstanceSpec { virtual_link: Some(link), ..of.clone() };
         assert_eq!(through.is_foreign(foreign().into_iter(), |_| false), apart);
     }
+    let mut lines = (*of.claim).clone();
+    lines.addresses[0].use_vmac = true;
+    let on_vmac = InstanceSpec { claim: std::sync::Arc::new(lines), ..of.clone() };
+    assert!(!on_vmac.is_foreign(foreign().into_iter(), |_| false), "an address on a VMAC of its own");
+    let named = unicast(1, 100, &["10.0.0.2"]);
+    assert!(!named.is_foreign(foreign().into_iter(), |_| false), "a server that is named here");
     // Who is MASTER already is not looked at with skip_check_adv_addr, however long its list has become.
     let mut bench = Bench::new(spec(vec![skipping.clone()]));
     let mut voice = Voice::of(&skipping, "10.0.0.2", 200);
@@ -264,6 +268,34 @@ fn an_advert_that_may_be_of_the_same_installation_counts() {
     voice.from = ip("10.0.0.3");
     bench.hear(&voice);
     assert_eq!(bench.view(0).counters.refused[&Refusal::Foreign], 1);
+}
+
+/// Lists are replaced on one server after the other: nobody becomes MASTER in between.
+#[test]
+fn a_master_that_was_followed_is_followed_whatever_its_list_has_become() {
+    let of = v2(1, 100);
+    let changed = InstanceSpec { claim: claim(&["10.0.0.102"]), ..of.clone() };
+    // The master is reloaded first, or this one.
+    for own_first in [false, true] {
+        let mut bench = Bench::new(spec(vec![of.clone()]));
+        let mut voice = Voice::of(&of, "10.0.0.2", 200);
+        bench.hear(&voice);
+        if own_first {
+            bench.reload(spec(vec![changed.clone()]));
+        } else {
+            voice.addresses = vec![ip("10.0.0.102")];
+        }
+        for _ in 0..6 {
+            bench.wait(ms(1000));
+            bench.hear(&voice);
+        }
+        assert_eq!(bench.role(0), Role::Backup, "{own_first}");
+        assert!(bench.view(0).master.unwrap().addresses_differ, "{own_first}");
+        // Of somebody else nothing is known.
+        let theirs = Voice { addresses: vec![ip("10.0.0.110")], ..Voice::of(&of, "10.0.0.3", 250) };
+        bench.hear(&theirs);
+        assert_eq!(bench.view(0).counters.refused[&Refusal::Foreign], 1, "{own_first}");
+    }
 }
 
 #[test]
