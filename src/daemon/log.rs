@@ -130,11 +130,13 @@ fn flush_within(patience: Duration) {
     }
 }
 
-/// What is kept until there is a thread is another process's to write: for the one that forked it.
+/// What is kept until there is a thread is the daemon's to write, but on the console: that has been left to the process that forked
+/// it.
 pub fn leave_to_the_daemon() {
-    if let Some(log) = LOG.get() {
-        lock(&log.sinks).kept.clear();
-    }
+    let Some(log) = LOG.get() else { return };
+    let mut sinks = lock(&log.sinks);
+    (sinks.syslog, sinks.file, sinks.vrrp_file) = (None, None, None);
+    sinks.write_kept(Instant::now());
 }
 
 /// Lines that could not be queued since the start.
@@ -320,14 +322,15 @@ impl Sinks {
         true
     }
 
-    /// Writes what is kept, as far as somebody takes it until then.
+    /// Writes what is kept. Who takes nothing until then gets none of it; the others do.
     fn write_kept(&mut self, until: Instant) {
         for line in std::mem::take(&mut self.kept) {
-            while !self.are_ready() {
-                if Instant::now() >= until {
-                    return;
-                }
+            while !self.are_ready() && Instant::now() < until {
                 std::thread::sleep(Duration::from_millis(10));
+            }
+            self.console = self.console && self.console_is_ready();
+            if !self.syslog_is_ready() {
+                self.syslog = None;
             }
             self.take(line);
         }
@@ -335,9 +338,16 @@ impl Sinks {
 
     /// Whether console and syslog take a line at once.
     fn are_ready(&mut self) -> bool {
-        let console = !self.console || is_ready(std::io::stderr().as_fd());
+        self.console_is_ready() && self.syslog_is_ready()
+    }
+
+    fn console_is_ready(&self) -> bool {
+        !self.console || is_ready(std::io::stderr().as_fd())
+    }
+
+    fn syslog_is_ready(&mut self) -> bool {
         let socket = self.syslog.as_mut().and_then(Syslog::socket);
-        console && socket.is_none_or(|socket| is_ready(socket.as_fd()))
+        socket.is_none_or(|socket| is_ready(socket.as_fd()))
     }
 
     fn write(&mut self, level: Level, process: Process, said: &Said) {

@@ -99,6 +99,15 @@ struct Logging {
 impl Logging {
     /// In the foreground, in the ground's directory, with these flags and nothing else about logs.
     fn start(ground: &Ground, flags: &str) -> Logging {
+        let stderr = ground.directory.join("stderr");
+        let file = std::fs::File::create(&stderr).unwrap();
+        let child = Logging::command(ground, flags).stdin(Stdio::null()).stderr(file).spawn().unwrap();
+        let logging = Logging { child, stderr };
+        wait_for("the address", || ground.has("10.9.0.10/24"));
+        logging
+    }
+
+    fn command(ground: &Ground, flags: &str) -> Command {
         let devices = "null c 1 3;zero c 1 5;random c 1 8;urandom c 1 9".split(';');
         let devices: String = devices.map(|device| format!("mknod -m 666 /dev/{device} && ")).collect();
         let (here, vipd) = (ground.directory.display(), vipd());
@@ -106,14 +115,9 @@ impl Logging {
             "mount -t tmpfs tmpfs /run && mount -t tmpfs tmpfs /dev && {devices} ln -s {here}/dev-log /dev/log && \
              cd {here} && exec {vipd} -n -f {here}/keepalived.conf {flags}"
         );
-        let stderr = ground.directory.join("stderr");
         let mut command = Command::new("ip");
         command.args(["netns", "exec", &ground.name, "sh", "-c", &line]).env_remove("VIPD_CONTROL");
-        let file = std::fs::File::create(&stderr).unwrap();
-        let child = command.stdin(Stdio::null()).stderr(file).spawn().unwrap();
-        let logging = Logging { child, stderr };
-        wait_for("the address", || ground.has("10.9.0.10/24"));
-        logging
+        command
     }
 
     fn signal(&self, number: i32) {
@@ -422,6 +426,31 @@ fn a_console_that_takes_nothing_holds_up_neither_a_start_nor_an_upgrade() {
     daemon.advertises();
     assert_eq!(daemon.stop().code(), Some(0));
     assert!(!ground.has("10.9.0.10/24"));
+}
+
+/// Nobody else loses a line by it, least of all the one that says why there is no daemon.
+#[test]
+fn a_syslog_daemon_that_takes_nothing_hides_no_reason_from_the_console() {
+    if !ready() {
+        return;
+    }
+    let ground = Ground::new();
+    ground.configure("vrrp_instance A {\n interface eth0\n}\n");
+    let _reads_nothing = ground.inside(|| {
+        let path = ground.directory.join("dev-log");
+        let socket = UnixDatagram::bind(&path).unwrap();
+        let fills = UnixDatagram::unbound().unwrap();
+        fills.set_nonblocking(true).unwrap();
+        while fills.send_to(b"x", &path).is_ok() {}
+        socket
+    });
+    let log = ground.directory.join("one.log");
+    let ran = Logging::command(&ground, &format!("-l -g{}", log.display())).output().unwrap();
+    let console = String::from_utf8(ran.stderr).unwrap();
+    for said in [console, std::fs::read_to_string(&log).unwrap()] {
+        assert!(said.contains("The configuration cannot be used. Exiting"), "{said}");
+        assert_eq!(said.matches("Starting Keepalived").count(), 1, "{said}");
+    }
 }
 
 #[test]
