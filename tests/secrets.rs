@@ -595,7 +595,18 @@ fn a_secret_is_not_told_in_another_place_or_form() {
         format!("vrrp_script chk {{\n    script \"/usr/bin/redis-cli -a {secret} ping\n}}\n"),
         carriage,
     ];
-    for text in texts {
+    let commands = [
+        "/usr/bin/curl --user me:SECRET http://host/",
+        "/usr/bin/curl --user=me:SECRET http://host/",
+        "/usr/bin/curl -H Authorization: Bearer SECRET http://host/",
+        "/usr/bin/told --url http://host/?api_key=SECRET",
+        "/usr/bin/aws --secret-access-key SECRET",
+        "/usr/bin/ldapsearch -w SECRET",
+        "/usr/bin/sshpass -p SECRET ssh host",
+        "/usr/bin/openssl rsa -pass SECRET",
+    ];
+    let of = |command: &str| format!("vrrp_script chk {{\n    script \"{}\n}}\n", command.replace("SECRET", secret));
+    for text in texts.into_iter().chain(commands.map(of)) {
         let said = one(&text);
         assert!(!said.is_empty() && !tells(&said, secret), "{text}\n{said}");
     }

@@ -295,14 +295,36 @@ fn in_block(line: &str, at: usize, within: bool, found: &mut Earliest) {
 /// Where a secret begins that a program is given on its command line, in the ways of the programs that checks are made with, and
 /// one in an address (`http://user:secret@host`).
 fn in_command(line: &str) -> Option<usize> {
-    const NAMES: [&str; 4] = ["token=", "secret=", "passwd=", "pwd="];
+    const NAMES: [&str; 12] = [
+        "token=",
+        "secret=",
+        "passwd=",
+        "pwd=",
+        "apikey=",
+        "api_key=",
+        "api-key=",
+        "Bearer ",
+        "Basic ",
+        "-access-key ",
+        "-access-key=",
+        " -pass ",
+    ];
     let named = NAMES.iter().filter_map(|name| Some(line.find(name)? + name.len()));
     let option = |program: &str, sign: &str, glued: bool| {
         let after = line.find(program)? + program.len();
         let at = after + line.get(after..)?.find(sign)? + sign.len();
         (line.get(at..)?.starts_with(char::is_whitespace) != glued).then_some(at)
     };
-    let options = [("mysql", " -p", true), ("maria", " -p", true), ("redis-cli", " -a", false), ("curl", " -u", false)];
+    let options = [
+        ("mysql", " -p", true),
+        ("maria", " -p", true),
+        ("redis-cli", " -a", false),
+        ("curl", " -u", false),
+        ("curl", " --user", false),
+        ("curl", " --user=", true),
+        ("ldap", " -w", false),
+        ("sshpass", " -p", false),
+    ];
     let options = options.into_iter().filter_map(|(program, sign, glued)| option(program, sign, glued));
     let address = line.match_indices("://").find_map(|(at, sign)| {
         let host = line.get(at + sign.len()..)?.split(|c: char| c.is_whitespace() || c == '/').next()?;
