@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::sync::Arc;
 use vipd::config::Env;
@@ -9,6 +10,8 @@ use vipd::config::load;
 use vipd::config::system::TableSystem;
 use vipd::config::text::expand::TextEnv;
 use vipd::config::text::source::MapLoader;
+use vipd::lab::expect::{Damage, priority};
+use vipd::lab::plan::{Plan, Server};
 use vipd::observe::{dump, json};
 use vipd::spec::{Spec, TieTarget};
 use vipd::time::Time;
@@ -38,6 +41,25 @@ fn an_interface_that_a_group_member_tracks_has_no_weight() {
         let group = format!("vrrp_sync_group G {{\n group {{\n A\n B\n }}\n {weighted}\n}}\n");
         let (spec, found, said) = read(&(group + &instance("A", 0, track) + &instance("B", 1, "")));
         assert_eq!((found, spec.instances[0].ties[0].weight), (code, wanted), "{said:?}");
+    }
+}
+
+/// `reverse` turns the sign of what is added, and weight 0 the other way round: as the engine has it, not as if the check said the
+/// opposite.
+#[test]
+fn a_rehearsal_expects_what_the_rule_of_the_trackers_says() {
+    for (tie, good, bad) in [
+        ("weight 20", Some(120), Some(100)),
+        ("weight 20 reverse", Some(80), Some(100)),
+        ("weight -30 reverse", Some(100), Some(130)),
+        ("weight 0", Some(100), None),
+        ("weight 0 reverse", None, Some(100)),
+    ] {
+        let check = "vrrp_script chk {\n script \"/bin/true\"\n}\n".to_owned();
+        let (spec, ..) = read(&(check + &instance("A", 0, &format!("track_script {{\n chk {tie}\n }}"))));
+        let plan = Plan::new(vec![Server { name: "a".into(), config: "/k.conf".into(), spec }]).unwrap();
+        let failing = Damage { failing: BTreeSet::from([(0, 0)]), ..Damage::default() };
+        assert_eq!([Damage::default(), failing].map(|damage| priority(&plan, &damage, 0)), [good, bad], "{tie}");
     }
 }
 

@@ -2,6 +2,8 @@
 
 use super::plan::Plan;
 use crate::spec::{InstanceSpec, Tie, TieTarget};
+use crate::vrrp::election::effective;
+use crate::vrrp::track::{Contribution, Reading, weigh};
 use std::collections::BTreeSet;
 
 /// What is wrong with which server at the moment.
@@ -44,24 +46,17 @@ pub fn priority(plan: &Plan, damage: &Damage, at: usize) -> Option<i32> {
     if damage.out.contains(&at) || members.any(|member| faulty(plan, damage, at, member)) {
         return None;
     }
-    let mut sum = i32::from(instance.priority.0);
-    for tie in &instance.ties {
-        match fails(plan, damage, at, tie) {
-            Some(true) if tie.weight < 0 => sum += tie.weight,
-            Some(false) if tie.weight > 0 => sum += tie.weight,
-            _ => {}
-        }
-    }
-    Some(if instance.priority.0 == 255 { 255 } else { sum.clamp(1, 254) })
+    let amounts = instance.ties.iter().filter_map(|tie| Some(contribution(plan, damage, at, tie)?.amount));
+    Some(effective(instance.priority, amounts).0.0.into())
 }
 
 fn faulty(plan: &Plan, damage: &Damage, at: usize, instance: &InstanceSpec) -> bool {
     let cut = instance.interface.as_ref().is_some_and(|name| damage.unplugged.contains(&(at, name.to_string())));
-    cut || instance.ties.iter().any(|tie| tie.weight == 0 && fails(plan, damage, at, tie) == Some(true))
+    cut || instance.ties.iter().any(|tie| contribution(plan, damage, at, tie).is_some_and(|part| part.fault))
 }
 
-/// Is what is tracked bad, as the tie sees it? `None`: the lab does nothing to it.
-fn fails(plan: &Plan, damage: &Damage, at: usize, tie: &Tie) -> Option<bool> {
+/// What a tie adds. `None`: the lab does nothing to what is tracked.
+fn contribution(plan: &Plan, damage: &Damage, at: usize, tie: &Tie) -> Option<Contribution> {
     let server = plan.servers.get(at)?;
     let bad = match &tie.on {
         TieTarget::Script(id) => {
@@ -80,5 +75,5 @@ fn fails(plan: &Plan, damage: &Damage, at: usize, tie: &Tie) -> Option<bool> {
         }
         TieTarget::File(_) | TieTarget::Process(_) => return None,
     };
-    Some(bad != tie.reverse)
+    Some(weigh(tie.weight, tie.reverse, Reading::Good(!bad)))
 }
