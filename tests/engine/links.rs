@@ -4,6 +4,7 @@ use crate::harness::*;
 use vipd::spec::*;
 use vipd::time::Interval;
 use vipd::vrrp::io::*;
+use vipd::wire::Family;
 
 fn gone(index: u32, text: &str, prefix: u8) -> Input<'static> {
     Input::Link(LinkFact::AddressGone { index, address: ip(text), prefix })
@@ -186,6 +187,20 @@ fn a_source_that_is_on_no_interface_is_a_fault_until_it_is_there() {
         assert_eq!(bench.view(0).faults, absent);
         assert_eq!(said(&bench.take()), [0], "it says so from the address that it had");
     }
+}
+
+/// A unicast socket is bound to it. 2.2.7 is in FAULT as well, and never comes out of it.
+#[test]
+fn a_unicast_source_that_is_tentative_is_a_fault_until_it_is_usable() {
+    let mut of = unicast(1, 100, &["2001:db8::2"]);
+    (of.family, of.source, of.claim) = (Family::V6, Some(ip("2001:db8::1")), claim(&["2001:db8::100"]));
+    let mut eth0 = link(ETH0, "eth0", &["fe80::1"]);
+    eth0.addresses.push(tentative("2001:db8::1", 64));
+    let mut bench = Bench::on(spec(vec![of]), vec![eth0]);
+    bench.wait(ms(10_000));
+    assert_eq!(bench.view(0).faults, [Fault::SourceAbsent(ip("2001:db8::1"))]);
+    bench.give(Input::Link(LinkFact::Address { index: ETH0, address: address("2001:db8::1", 64) }));
+    assert_eq!((bench.role(0), bench.view(0).source), (Role::Backup, Some(ip("2001:db8::1"))));
 }
 
 /// It comes and goes with mastership: that it is away says nothing.
