@@ -89,6 +89,45 @@ fn sums_are_right_when_failed_and_when_drained() {
     assert_eq!(snapshot.instances[0].sum(), "1 while drained, 150 otherwise");
 }
 
+/// What would be if all failed goes by the rule of the engine: weight 0 is FAULT, `reverse` turns the sign, what has not been heard of
+/// yet loses only what it would cost, a file has no failure, and an address owner stays at 255.
+#[test]
+fn a_forecast_of_failures_goes_by_the_rule_of_the_trackers() {
+    let explained = |state: &str, base: u8, parts: serde_json::Value| {
+        let mut snapshot = backup_with_failed_script();
+        let instance = &mut snapshot.instances[0];
+        instance.state = state.into();
+        instance.contributions = serde_json::from_value(parts).unwrap();
+        let sum = i32::from(base) + instance.contributions.iter().map(|part| part.amount).sum::<i32>();
+        (instance.total_priority, instance.base_priority, instance.effective_priority) = (sum, base, sum as u8);
+        explain::render(&snapshot, None, Paint::plain()).unwrap()
+    };
+    let master = |parts: serde_json::Value| explained("MASTER", 100, parts);
+    let part = |kind: &str, weight: i32, reverse: bool, good: Option<bool>, amount: i32| json!({ "tracker": kind, "kind": kind, "weight": weight, "reverse": reverse, "good": good, "amount": amount, "fault": false });
+    let text = master(json!([part("script", 0, false, Some(true), 0), part("process", 20, false, Some(true), 20)]));
+    assert!(text.contains("if everything that is tracked failed, it would be in FAULT"), "{text}");
+    let text = master(json!([part("script", 0, true, Some(false), 0), part("process", 20, false, Some(true), 20)]));
+    assert!(text.contains("if everything that is tracked failed, the priority would be 100"), "{text}");
+    let text = master(json!([part("script", 20, false, Some(true), 20), part("process", -30, true, Some(true), 0)]));
+    assert!(!text.contains("if everything"), "130 is not less: {text}");
+    let text = master(json!([part("script", 20, false, None, 0), part("process", -5, false, Some(true), 0)]));
+    assert!(text.contains("if everything that is tracked failed, the priority would be 95"), "{text}");
+    let text = master(json!([part("file", 10, false, Some(true), 50), part("script", 20, false, Some(true), 20)]));
+    assert!(text.contains("and the files stayed as they are, the priority would be 150"), "{text}");
+    let text = explained("MASTER", 255, json!([part("script", -20, false, Some(true), 0)]));
+    assert!(!text.contains("if everything"), "{text}");
+
+    let backup = json!([
+        part("script", 20, false, Some(false), 0),
+        part("process", 30, true, Some(false), 0),
+        part("file", 5, false, Some(true), -15)
+    ]);
+    let text = explained("BACKUP", 96, backup.clone());
+    assert!(text.contains("if script were good, 101 would be more than the master's 100"), "{text}");
+    let text = explained("BACKUP", 95, backup);
+    assert!(text.contains("80 is less than the master's 100"), "{text}");
+}
+
 /// A machine out of tables.
 #[derive(Default)]
 struct Made {

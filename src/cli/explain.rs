@@ -5,6 +5,9 @@ use super::clock;
 use super::paint::Paint;
 use super::status;
 use super::view::{self, Instance, Snapshot, span};
+use crate::vrrp::election::effective;
+use crate::vrrp::track::{Contribution, Reading, weigh};
+use crate::wire::Priority;
 
 /// One paragraph an instance.
 pub fn render(snapshot: &Snapshot, only: Option<&str>, paint: Paint) -> Option<String> {
@@ -150,11 +153,7 @@ fn outlook(snapshot: &Snapshot, instance: &Instance) -> Vec<String> {
     match instance.state.as_str() {
         "BACKUP" => backup_outlook(instance, &mut lines),
         "MASTER" => {
-            let losses = instance.contributions.iter().filter(|c| c.good != Some(false)).map(loss);
-            let worst = (instance.total_priority - losses.sum::<i32>()).clamp(1, 254);
-            if !instance.contributions.is_empty() && worst < i32::from(instance.effective_priority) {
-                lines.push(format!("if everything that is tracked failed, the priority would be {worst}."));
-            }
+            lines.extend(if_all_failed(instance));
             lines.push(format!(
                 "a backup takes over when it has heard nothing for about {}.",
                 span(instance.master_down)
@@ -169,11 +168,10 @@ fn backup_outlook(instance: &Instance, lines: &mut Vec<String>) {
     let Some(master) = instance.master.as_ref().filter(|m| !m.ourselves && !m.silent) else { return };
     let (ours, theirs) = (instance.effective_priority, master.priority);
     if ours < theirs {
-        let missing: i32 = instance.contributions.iter().filter(|c| c.good == Some(false)).map(loss).sum();
-        let repaired = i32::from(ours) + missing;
-        if missing > 0 && repaired > i32::from(theirs) {
+        let repaired = priority(instance, |part| if costs(part) { if_it_were(part, true).amount } else { part.amount });
+        if !instance.drained && repaired > theirs {
             let names: Vec<String> =
-                instance.contributions.iter().filter(|c| c.good == Some(false)).map(|c| c.tracker.clone()).collect();
+                instance.contributions.iter().filter(|part| costs(part)).map(|part| part.tracker.clone()).collect();
             lines.push(format!(
                 "if {} were good, {repaired} would be more than the master's {theirs}.",
                 names.join(" and ")
@@ -201,11 +199,39 @@ fn backup_outlook(instance: &Instance, lines: &mut Vec<String>) {
     }
 }
 
-/// What the priority loses (or has lost) when this tracker is bad.
-fn loss(part: &view::Contribution) -> i32 {
-    if part.good == Some(false) && part.amount == 0 && part.weight > 0 {
-        part.weight
+/// What would become of a master whose trackers all failed. A file does not fail, it says a number, and is left as it is.
+fn if_all_failed(instance: &Instance) -> Option<String> {
+    let parts = &instance.contributions;
+    let all = if parts.iter().any(is_file) {
+        "everything that is tracked failed, and the files stayed as they are"
     } else {
-        part.weight.saturating_abs()
+        "everything that is tracked failed"
+    };
+    if parts.iter().any(|part| if_it_were(part, false).fault) {
+        return Some(format!("if {all}, it would be in FAULT."));
     }
+    let worst = priority(instance, |part| if_it_were(part, false).amount);
+    (worst < instance.effective_priority).then(|| format!("if {all}, the priority would be {worst}."))
+}
+
+/// The priority with other contributions.
+fn priority(instance: &Instance, amount: impl Fn(&view::Contribution) -> i32) -> u8 {
+    effective(Priority(instance.base_priority), instance.contributions.iter().map(amount)).0.0
+}
+
+fn is_file(part: &view::Contribution) -> bool {
+    part.kind == "file"
+}
+
+/// What a tracker adds when it is good, or bad. A file stays as it is: what it would say is not known.
+fn if_it_were(part: &view::Contribution, good: bool) -> Contribution {
+    if is_file(part) {
+        return Contribution { good: part.good, amount: part.amount, fault: part.fault, pending: false };
+    }
+    weigh(part.weight, part.reverse, Reading::Good(good))
+}
+
+/// Does it fail, and would the priority be greater if it did not?
+fn costs(part: &view::Contribution) -> bool {
+    part.good == Some(false) && if_it_were(part, true).amount > part.amount
 }

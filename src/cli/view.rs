@@ -214,6 +214,8 @@ pub struct Rival {
 #[serde(default)]
 pub struct Contribution {
     pub tracker: String,
+    /// Empty from a daemon that does not say it.
+    pub kind: String,
     pub weight: i32,
     pub reverse: bool,
     pub good: Option<bool>,

@@ -45,6 +45,17 @@ impl TieTarget {
         }
     }
 
+    /// What kind of tracker it is, in one word.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            TieTarget::Interface(_) => "interface",
+            TieTarget::Script(_) => "script",
+            TieTarget::File(_) => "file",
+            TieTarget::Process(_) => "process",
+            TieTarget::Bfd(_) => "bfd",
+        }
+    }
+
     /// The interface, if it is one.
     pub fn interface(&self) -> Option<&IfName> {
         if let TieTarget::Interface(name) = self { Some(name) } else { None }

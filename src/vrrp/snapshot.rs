@@ -178,6 +178,8 @@ pub struct RivalView {
 #[derive(Clone, PartialEq, Debug, Serialize)]
 pub struct ContributionView {
     pub tracker: Box<str>,
+    /// "script", "interface", "file", "process" or "bfd".
+    pub kind: &'static str,
     pub weight: i32,
     pub reverse: bool,
     /// `None`: not known yet.

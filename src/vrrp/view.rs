@@ -228,6 +228,7 @@ impl Engine {
                 let contribution = self.contribution(tie);
                 ContributionView {
                     tracker: name_of(&self.spec, tie).into(),
+                    kind: tie.on.kind(),
                     weight: tie.weight,
                     reverse: tie.reverse,
                     good: contribution.good,
