@@ -128,6 +128,18 @@ fn a_forecast_of_failures_goes_by_the_rule_of_the_trackers() {
     assert!(text.contains("80 is less than the master's 100"), "{text}");
 }
 
+/// Whether a number is good depends on the weight that an instance gives it.
+#[test]
+fn a_tracked_file_shows_its_number_and_no_health() {
+    let mut snapshot = backup_with_failed_script();
+    let files = json!([{ "kind": "file", "name": "level", "value": 20, "good": null }, { "kind": "file", "name": "unread", "value": null, "good": null }]);
+    snapshot.trackers = serde_json::from_value(files).unwrap();
+    let text = status::render(&snapshot, Paint::plain());
+    let row =
+        |name: &str| text.lines().find(|line| line.starts_with(name)).unwrap().split_whitespace().collect::<Vec<_>>();
+    assert_eq!((row("level"), row("unread")), (vec!["level", "file", "20"], vec!["unread", "file", "unknown"]));
+}
+
 /// A machine out of tables.
 #[derive(Default)]
 struct Made {

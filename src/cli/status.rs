@@ -182,7 +182,12 @@ fn trackers(snapshot: &Snapshot, paint: Paint) -> String {
     }
     for tracker in &snapshot.trackers {
         let value = tracker.value.map_or_else(String::new, |v| v.to_string());
-        table.row([paint.strong(&tracker.name), tracker.kind.clone(), health(tracker.good, paint), value]);
+        // Whether a number is good depends on each instance's weight, and stands in its sum.
+        let health = match tracker.value {
+            Some(_) if tracker.kind == "file" => String::new(),
+            _ => health(tracker.good, paint),
+        };
+        table.row([paint.strong(&tracker.name), tracker.kind.clone(), health, value]);
     }
     table.render(paint)
 }

@@ -190,7 +190,11 @@ fn beside(frame: &mut Frame<'_>, area: Rect, picture: &Picture, palette: Palette
         trackers.push(health(&script.name, "script", script.good, palette));
     }
     for tracker in &snapshot.trackers {
-        trackers.push(health(&tracker.name, &tracker.kind, tracker.good, palette));
+        trackers.push(match tracker.value.filter(|_| tracker.kind == "file") {
+            // Whether a number is good depends on each instance's weight.
+            Some(number) => format!("{number:<7} {} (file)", tracker.name).into(),
+            None => health(&tracker.name, &tracker.kind, tracker.good, palette),
+        });
     }
     let mut others = services(&picture.servers, palette);
     others.extend(sessions(&picture.sessions, palette));

@@ -58,7 +58,7 @@ fn everything_has_its_place_on_80_by_24() {
         "95 = 100 - 5 (chk_nginx fails)",
         "10.0.0.10 held",
         "bad     chk_nginx (script)",
-        "good    load (file)",
+        "3       load (file)",
         "serves  10.0.0.10:80  1 of 2 up",
         "UP      B1  BFD with 10.0.0.12",
         "(VI_1) Entering MASTER STATE",
