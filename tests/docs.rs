@@ -157,7 +157,7 @@ fn literals(text: &str) -> Vec<String> {
 
 fn sources() -> Vec<(PathBuf, String)> {
     let mut paths = Vec::new();
-    for part in ["src/observe", "src/daemon"] {
+    for part in ["src/observe", "src/daemon", "src/kernel/netlink"] {
         below(&root().join(part), ".rs", &mut paths);
     }
     paths.into_iter().map(|p| (p.clone(), std::fs::read_to_string(p).unwrap())).collect()

@@ -5,7 +5,13 @@
 //! What was changed also stands in a small file under /run, for the process after a killed one, and for the heir of an
 //! upgrade: a setting of an interface that has no VMAC any more would otherwise stay for ever. A file that cannot be read, or
 //! not be written, is no record.
+//!
+//! In most containers /proc/sys is read-only, and the kernel takes IPv4 settings of an interface by netlink all the same.
 
+use super::netlink::channel::Channel;
+use netlink_packet_core::{DefaultNla, Emitable, NLA_F_NESTED};
+use netlink_packet_route::RouteNetlinkMessage;
+use netlink_packet_route::link::{AfSpecInet, AfSpecUnspec, LinkAttribute, LinkMessage};
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
@@ -40,6 +46,43 @@ pub fn read(path: &str) -> Option<String> {
     std::fs::read_to_string(path).ok().map(|text| text.trim().to_owned())
 }
 
+/// Sets a value, by netlink where /proc/sys does not take it, and remembers nothing.
+///
+/// # Errors
+/// No such setting, or no permission.
+pub fn write(path: &str, value: &str, channel: &mut Channel) -> io::Result<()> {
+    let Err(refused) = fs::write(path, value) else { return Ok(()) };
+    let Some(message) = by_netlink(path, value) else { return Err(refused) };
+    channel.request(RouteNetlinkMessage::SetLink(message), 0).map_err(|_| refused)
+}
+
+/// IFLA_INET_CONF of linux/if_link.h.
+const INET_CONF: u16 = 1;
+
+/// The request that sets an IPv4 setting of an interface. What is of all interfaces, or of IPv6, has none.
+fn by_netlink(path: &str, value: &str) -> Option<LinkMessage> {
+    let mut parts = path.strip_prefix(ROOT)?.strip_prefix("ipv4/conf/")?.split('/');
+    let (link, setting) = (parts.next()?, parts.next()?);
+    // Numbers of IPV4_DEVCONF_… in linux/ip.h.
+    let number = match setting {
+        "rp_filter" => 8,
+        "arp_filter" => 13,
+        "arp_ignore" => 19,
+        "promote_secondaries" => 20,
+        "accept_local" => 23,
+        _ => return None,
+    };
+    let value: u32 = value.parse().ok()?;
+    let one = DefaultNla::new(number, value.to_ne_bytes().to_vec());
+    let mut bytes = vec![0; one.buffer_len()];
+    one.emit(&mut bytes);
+    let inet = AfSpecInet::Other(DefaultNla::new(INET_CONF | NLA_F_NESTED, bytes));
+    let mut message = LinkMessage::default();
+    message.attributes.push(LinkAttribute::IfName(link.to_owned()));
+    message.attributes.push(LinkAttribute::AfSpecUnspec(vec![AfSpecUnspec::Inet(vec![inet])]));
+    Some(message)
+}
+
 impl Sysctls {
     /// Takes over what the process before this one has changed and not put back, from its record, which this one goes on
     /// with. What has another value by now is passed over.
@@ -60,13 +103,13 @@ impl Sysctls {
     /// Sets a value and remembers the one before, once. Nothing happens if it is right already.
     ///
     /// # Errors
-    /// No such setting, or no permission (a read-only /proc/sys in a container).
-    pub fn set(&mut self, path: &str, value: &str) -> io::Result<()> {
+    /// As [`write`].
+    pub fn set(&mut self, path: &str, value: &str, channel: &mut Channel) -> io::Result<()> {
         let before = std::fs::read_to_string(path)?.trim().to_owned();
         if before == value {
             return Ok(());
         }
-        std::fs::write(path, value)?;
+        write(path, value, channel)?;
         let changed = self.changed.entry(path.to_owned()).or_insert(Changed { before, set: value.to_owned() });
         value.clone_into(&mut changed.set);
         self.stale = true;
@@ -76,13 +119,13 @@ impl Sysctls {
     /// Sets a value that will not be restored: of an interface that we made and will remove.
     ///
     /// # Errors
-    /// As [`Sysctls::set`].
-    pub fn set_for_good(path: &str, value: &str) -> io::Result<()> {
-        if read(path).as_deref() == Some(value) { Ok(()) } else { std::fs::write(path, value) }
+    /// As [`write`].
+    pub fn set_for_good(path: &str, value: &str, channel: &mut Channel) -> io::Result<()> {
+        if read(path).as_deref() == Some(value) { Ok(()) } else { write(path, value, channel) }
     }
 
     /// Puts back what is in the way of `keep` only: everything whose path `keep` does not want.
-    pub fn restore_except(&mut self, keep: impl Fn(&str) -> bool) {
+    pub fn restore_except(&mut self, keep: impl Fn(&str) -> bool, channel: &mut Channel) {
         let stale = &mut self.stale;
         self.changed.retain(|path, changed| {
             if keep(path) {
@@ -90,15 +133,15 @@ impl Sysctls {
             }
             *stale = true;
             if read(path).as_deref() == Some(changed.set.as_str()) {
-                let _ = std::fs::write(path, &changed.before);
+                let _ = write(path, &changed.before, channel);
             }
             false
         });
     }
 
     /// Puts everything back, and takes the record away.
-    pub fn restore(&mut self) {
-        self.restore_except(|_| false);
+    pub fn restore(&mut self, channel: &mut Channel) {
+        self.restore_except(|_| false, channel);
         self.keep();
     }
 }

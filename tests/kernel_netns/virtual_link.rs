@@ -122,6 +122,57 @@ fn a_vmac_is_made_carries_the_addresses_and_goes() {
     });
 }
 
+/// As it is in most containers. Without these settings the parent answers for the virtual address with its own MAC address.
+#[test]
+fn a_vmac_is_as_it_should_be_where_proc_sys_is_read_only() {
+    if !ready("a_vmac_is_as_it_should_be") {
+        return;
+    }
+    let pair = Pair::new();
+    let all = "/proc/sys/net/ipv4/conf/all/rp_filter";
+    namespace::inside(&pair.here, || std::fs::write(all, "1")).unwrap();
+    let work = async || {
+        let settings = [
+            ("eth0/arp_ignore", "1"),
+            ("eth0/arp_filter", "1"),
+            ("eth0/promote_secondaries", "1"),
+            ("vrrp.51/arp_ignore", "1"),
+            ("vrrp.51/accept_local", "1"),
+            // That of `all` cannot be lowered.
+            ("vrrp.51/rp_filter", "2"),
+            ("vrrp.51/promote_secondaries", "1"),
+        ];
+        let shown = |setting: &str| sysctl(&pair.here, &format!("ipv4/conf/{setting}"));
+        let of_parent = || settings.iter().filter(|(setting, _)| setting.starts_with("eth0")).map(|(s, _)| shown(s));
+        let before: Vec<String> = of_parent().collect();
+        let claim = || Claim { addresses: vec![v4("10.0.0.1", 24)], ..Claim::default() };
+        let promoting =
+            InstanceSpec { name: "P".into(), promote_secondaries: true, ..instance(Family::V4, Claim::default()) };
+        let mut running = Running::start(Default::default());
+        running.configure(spec(vec![on_vmac(Family::V4, claim()), promoting]), Vec::new()).await;
+        for (setting, value) in settings {
+            assert_eq!(shown(setting), value, "{setting}");
+        }
+        running.stop().await;
+        assert_eq!(of_parent().collect::<Vec<_>>(), before);
+        assert_eq!(before[0], "0");
+    };
+    // The mounts are those of a thread of its own.
+    std::thread::scope(|scope| {
+        let done = scope.spawn(|| {
+            namespace::enter(&pair.here).unwrap();
+            namespace::private_mounts().unwrap();
+            for options in [["--bind", "/proc/sys"], ["-o", "remount,bind,ro"]] {
+                let mount = std::process::Command::new("mount").args(options).arg("/proc/sys").status().unwrap();
+                assert!(mount.success());
+            }
+            assert!(std::fs::write(all, "1").is_err());
+            within(&pair.here, work);
+        });
+        done.join().unwrap();
+    });
+}
+
 #[test]
 fn a_vmac_of_a_dead_run_is_taken_over_with_its_name() {
     if !ready("a_vmac_of_a_dead_run") {

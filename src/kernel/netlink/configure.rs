@@ -256,7 +256,7 @@ impl Thread {
             .filter(|instance| instance.promote_secondaries)
             .filter_map(|instance| instance.interface.as_ref())
             .collect();
-        self.sysctls.restore_except(|path| {
+        let keep = |path: &str| {
             let mut parts = path.rsplit('/');
             let (setting, link) = (parts.next().unwrap_or_default(), parts.next().and_then(IfName::new));
             match setting {
@@ -264,7 +264,8 @@ impl Thread {
                 "rp_filter" => !parents.is_empty(),
                 _ => link.is_some_and(|link| parents.contains(&link)),
             }
-        });
+        };
+        self.sysctls.restore_except(keep, &mut self.channel);
     }
 
     /// An IPv6 VMAC speaks with its parent's link-local address; an ipvlan with the one configured.
@@ -319,7 +320,7 @@ impl Thread {
                 continue;
             };
             let path = sysctl::path("ipv4", interface.as_str(), "promote_secondaries");
-            if let Err(e) = self.sysctls.set(&path, "1") {
+            if let Err(e) = self.sysctls.set(&path, "1", &mut self.channel) {
                 let text = format!("promote_secondaries cannot be set on {interface}: {e}").into();
                 troubles.push(Trouble { instance: Some(InstanceId(number)), text });
             }
@@ -389,7 +390,7 @@ impl Thread {
             }
             self.firewall.remove();
         }
-        self.sysctls.restore();
+        self.sysctls.restore(&mut self.channel);
         self.report(FromKernel::Stopped);
     }
 }

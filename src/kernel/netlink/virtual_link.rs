@@ -119,7 +119,7 @@ pub struct Made {
     pub name: IfName,
     /// False: it was there and has been taken over as it was.
     pub new: bool,
-    /// The name that was configured could not be had.
+    /// The name that was configured could not be had, or a setting.
     pub note: Option<String>,
 }
 
@@ -157,8 +157,8 @@ pub fn ensure(
                     // It keeps what is on it, and changes its address under the same name.
                     Some(old) if !taken.contains(name) && may_change_mac(old, wanted, parent) => {
                         change_mac(old.link.index, wanted, channel)?;
-                        prepare(wanted, parent, name, sysctls);
-                        return Ok(Made { name: name.clone(), new: true, note });
+                        let refused = prepare(wanted, parent, name, sysctls, channel);
+                        return Ok(Made { name: name.clone(), new: true, note: note.or(refused) });
                     }
                     // A macvlan that an earlier run left with other settings: made again.
                     Some(old) if &*old.link.kind == "macvlan" && !taken.contains(name) => {
@@ -177,10 +177,10 @@ pub fn ensure(
             (name, true)
         }
     };
-    prepare(wanted, parent, &name, sysctls);
+    let refused = prepare(wanted, parent, &name, sysctls, channel);
     let vrf = links.get(parent.link.master).is_some_and(|master| master.vrf_table.is_some());
     set_up(&name, wanted, parent, vrf, channel)?;
-    Ok(Made { name, new, note })
+    Ok(Made { name, new, note: note.or(refused) })
 }
 
 /// Whether an interface is there that [`ensure`] would take over.
@@ -377,46 +377,70 @@ fn set_up(
 }
 
 /// Settings of the VMAC and of its parent, so that the parent does not answer for the VMAC's addresses, nor with its own
-/// MAC address.
-fn prepare(wanted: &Wanted, parent: &Known, name: &IfName, sysctls: &mut Sysctls) {
-    let own = |family: &str, setting: &str, value: &str| {
-        let _ = Sysctls::set_for_good(&path(family, name.as_str(), setting), value);
-    };
+/// MAC address. Says which the kernel refuses.
+fn prepare(
+    wanted: &Wanted,
+    parent: &Known,
+    name: &IfName,
+    sysctls: &mut Sysctls,
+    channel: &mut Channel,
+) -> Option<String> {
     if matches!(wanted.kind, Kind::Ipvlan { .. }) {
-        return;
+        return None;
     }
-    own("ipv4", "arp_ignore", "1");
-    if wanted.family == Family::V4 || wanted.both_families {
-        own("ipv4", "accept_local", "1");
+    let four = wanted.family == Family::V4 || wanted.both_families;
+    if four {
         // Raises every interface's own value first, this one's too.
-        lower_global_rp_filter(sysctls);
-        own("ipv4", "rp_filter", "0");
-        own("ipv4", "promote_secondaries", "1");
-        let parent = parent.link.name.as_str();
-        let _ = sysctls.set(&path("ipv4", parent, "arp_ignore"), "1");
-        let _ = sysctls.set(&path("ipv4", parent, "arp_filter"), "1");
+        lower_global_rp_filter(sysctls, channel);
     }
-    if wanted.family == Family::V4 && !wanted.both_families {
-        own("ipv6", "disable_ipv6", "1");
+    // Where 1 of `all` stays, only 2 outdoes it: with 1 the kernel answers no ARP request that comes to a VMAC.
+    let strict = read(&path("ipv4", "all", "rp_filter")).is_some_and(|value| value == "1");
+    let own = [
+        ("arp_ignore", "1"),
+        ("accept_local", "1"),
+        ("rp_filter", if strict { "2" } else { "0" }),
+        ("promote_secondaries", "1"),
+    ];
+    let mut refused = None;
+    for (setting, value) in own.into_iter().take(if four { own.len() } else { 1 }) {
+        if let Err(e) = Sysctls::set_for_good(&path("ipv4", name.as_str(), setting), value, channel) {
+            refused.get_or_insert(format!("{setting} cannot be set on {name}: {e}"));
+        }
+    }
+    for setting in ["arp_ignore", "arp_filter"].into_iter().filter(|_| four) {
+        let link = &parent.link.name;
+        if let Err(e) = sysctls.set(&path("ipv4", link.as_str(), setting), "1", channel) {
+            refused.get_or_insert(format!("{setting} cannot be set on {link}: {e}"));
+        }
+    }
+    // Not by netlink: where /proc/sys is read-only they stay, on an interface that gets no address of the kernel's own making.
+    let six: &[(&str, &str)] = if wanted.family == Family::V4 && !wanted.both_families {
+        &[("disable_ipv6", "1")]
     } else {
-        own("ipv6", "disable_ipv6", "0");
-        own("ipv6", "accept_ra", "0");
+        &[("disable_ipv6", "0"), ("accept_ra", "0")]
+    };
+    for (setting, value) in six {
+        let _ = Sysctls::set_for_good(&path("ipv6", name.as_str(), setting), value, channel);
     }
+    refused
 }
 
 /// The kernel takes the larger of `all` and the interface's own value, so a VMAC's 0 counts only when `all` is 0; what
 /// `all` asked for is given to each interface instead.
-fn lower_global_rp_filter(sysctls: &mut Sysctls) {
+fn lower_global_rp_filter(sysctls: &mut Sysctls, channel: &mut Channel) {
     let all = path("ipv4", "all", "rp_filter");
     let Some(value) = read(&all).and_then(|value| value.parse::<u8>().ok()).filter(|value| *value != 0) else { return };
+    if std::fs::OpenOptions::new().write(true).open(&all).is_err() {
+        return;
+    }
     let Ok(folder) = std::fs::read_dir("/proc/sys/net/ipv4/conf") else { return };
     for entry in folder.flatten() {
         let Ok(link) = entry.file_name().into_string() else { continue };
         let setting = path("ipv4", &link, "rp_filter");
         let now = read(&setting).and_then(|value| value.parse::<u8>().ok()).unwrap_or(0);
         if link != "all" && now < value {
-            let _ = sysctls.set(&setting, &value.to_string());
+            let _ = sysctls.set(&setting, &value.to_string(), channel);
         }
     }
-    let _ = sysctls.set(&all, "0");
+    let _ = sysctls.set(&all, "0", channel);
 }
