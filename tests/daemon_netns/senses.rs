@@ -144,20 +144,26 @@ fn a_virtual_address_that_goes_takes_no_other_along() {
     if !ready() {
         return;
     }
-    let ground = Ground::new();
-    inside(&ground, "for f in /proc/sys/net/ipv4/conf/*/promote_secondaries; do echo 0 > $f; done");
-    let add = |address: &str| ip(&format!("-n {} addr add {address} dev eth0", ground.name));
-    ground.configure(&(instance("A", 1, "10.8.0.10/24") + &instance("B", 2, "10.7.0.10/24")));
-    let daemon = ground.start("");
-    daemon.wait_for_address(&ground, "10.8.0.10/24", true);
-    add("10.8.0.77/24");
-    ground.configure(&instance("B", 2, "10.7.0.10/24"));
-    assert_eq!(daemon.ask(r#"{"request":"reload"}"#)["reply"], "done");
-    daemon.wait_for_address(&ground, "10.8.0.10/24", false);
-    assert!(ground.has("10.8.0.77/24"));
-    daemon.wait_for_address(&ground, "10.7.0.10/24", true);
-    add("10.7.0.77/24");
-    daemon.advertises();
-    assert_eq!(daemon.stop().code(), Some(0));
-    assert!(ground.has("10.7.0.77/24") && !ground.has("10.7.0.10/24"));
+    // As on a server, and as in most containers.
+    let read_only = "mount --bind /proc/sys /proc/sys && mount -o remount,bind,ro /proc/sys &&";
+    for proc_sys in ["", read_only] {
+        let ground = Ground::new();
+        inside(&ground, "for f in /proc/sys/net/ipv4/conf/*/promote_secondaries; do echo 0 > $f; done");
+        let add = |address: &str| ip(&format!("-n {} addr add {address} dev eth0", ground.name));
+        ground.configure(&(instance("A", 1, "10.8.0.10/24") + &instance("B", 2, "10.7.0.10/24")));
+        let daemon = ground.start_by(&format!("mount -t tmpfs tmpfs /run && {proc_sys} exec {{vipd}}"), "");
+        daemon.wait_for_address(&ground, "10.8.0.10/24", true);
+        add("10.8.0.77/24");
+        ground.configure(&instance("B", 2, "10.7.0.10/24"));
+        assert_eq!(daemon.ask(r#"{"request":"reload"}"#)["reply"], "done");
+        daemon.wait_for_address(&ground, "10.8.0.10/24", false);
+        assert!(ground.has("10.8.0.77/24"), "{proc_sys}");
+        daemon.wait_for_address(&ground, "10.7.0.10/24", true);
+        add("10.7.0.77/24");
+        daemon.advertises();
+        assert_eq!(daemon.stop().code(), Some(0));
+        assert!(ground.has("10.7.0.77/24") && !ground.has("10.7.0.10/24"), "{proc_sys}");
+        let shown = || std::fs::read_to_string("/proc/sys/net/ipv4/conf/eth0/promote_secondaries").unwrap();
+        assert_eq!(ground.inside(shown), "0\n", "{proc_sys}");
+    }
 }

@@ -49,7 +49,7 @@ impl Thread {
         });
         let promoting = self.promote_secondaries(going.collect());
         let answers = self.channel.batch(requests);
-        drop(promoting);
+        self.end_promoting(&promoting);
         self.pace(begun.elapsed());
         let mut outcomes = Outcomes::default();
         for ((step, item), answer) in steps.into_iter().zip(answers) {

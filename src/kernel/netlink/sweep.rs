@@ -42,22 +42,6 @@ const PEACE: Duration = Duration::from_secs(60);
 /// An heir's masters have said by then what they own.
 const OF_AN_HEIR: Duration = Duration::from_secs(2);
 
-/// An interface whose next address takes the place of the first one that is removed, for as long as this lives. It is no setting of
-/// the daemon's, and not recorded as one: it lasts for a request, and what a kill in that moment leaves does no harm.
-pub(super) struct Promoting(String);
-
-impl Promoting {
-    fn begin(path: String) -> Option<Promoting> {
-        std::fs::write(&path, "1").ok().map(|()| Promoting(path))
-    }
-}
-
-impl Drop for Promoting {
-    fn drop(&mut self) {
-        let _ = std::fs::write(&self.0, "0");
-    }
-}
-
 /// The network of an IPv4 address, and its length.
 fn network(address: IpAddr, prefix: u8) -> Option<(u32, u8)> {
     let IpAddr::V4(address) = address else { return None };
@@ -245,7 +229,7 @@ impl Thread {
             _ => Vec::new(),
         };
         let removed = self.channel.request(removal, 0);
-        drop(promoting);
+        self.end_promoting(&promoting);
         match removed {
             Ok(()) if first => self.trouble(None, format!("{what} was left by an earlier run; removed")),
             Ok(()) => {
@@ -262,9 +246,11 @@ impl Thread {
     }
 
     /// With the first IPv4 address of a network the kernel removes all others of it from the interface. Where one among them is to
-    /// stay, as this server's own that was set anew while a virtual one was there, the kernel makes that the first one for as long
-    /// as what is answered lives.
-    pub(super) fn promote_secondaries(&mut self, going: BTreeSet<AddressKey>) -> Vec<Promoting> {
+    /// stay, as this server's own that was set anew while a virtual one was there, the kernel makes that the first one until
+    /// [`Thread::end_promoting`] has what is answered. It is no setting of the daemon's, and not recorded as one: it lasts for a
+    /// request, and what a kill in that moment leaves does no harm.
+    #[must_use]
+    pub(super) fn promote_secondaries(&mut self, going: BTreeSet<AddressKey>) -> Vec<String> {
         let links: BTreeSet<u32> = going.iter().filter(|key| key.address.is_ipv4()).map(|key| key.index).collect();
         let mut promoting = Vec::new();
         for index in links {
@@ -286,10 +272,17 @@ impl Thread {
             let networks: BTreeSet<(u32, u8)> = staying.filter_map(|one| network(one.address, one.prefix)).collect();
             let touched = |key: &AddressKey| network(key.address, key.prefix).is_some_and(|of| networks.contains(&of));
             if going.iter().any(|key| key.index == index && touched(key)) {
-                promoting.extend(paths.into_iter().nth(1).and_then(Promoting::begin));
+                promoting.extend(paths.into_iter().nth(1));
             }
         }
+        promoting.retain(|path| sysctl::write(path, "1", &mut self.channel).is_ok());
         promoting
+    }
+
+    pub(super) fn end_promoting(&mut self, promoting: &[String]) {
+        for path in promoting {
+            let _ = sysctl::write(path, "0", &mut self.channel);
+        }
     }
 
     fn renew_sweep(&mut self) {
