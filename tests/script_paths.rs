@@ -75,6 +75,24 @@ fn links_that_only_root_can_change_are_safe() {
     assert_eq!(runs(&spec), Some(("/bin/pidof", "/bin/pidof", false)));
 }
 
+/// 2.2.7 divides at an escaped blank, whatever there is.
+#[test]
+fn an_escaped_blank_divides_where_no_name_has_it() {
+    let mut system = debian();
+    let argv = |system: &TableSystem, line: &str| {
+        let (spec, diagnostics) =
+            read(system, "enable_script_security", &format!("vrrp_script chk {{\n script {line}\n}}"));
+        let script = spec.scripts.first().unwrap_or_else(|| panic!("{line}: {diagnostics:?}"));
+        let Command::Exec { argv, .. } = &script.run.command else { panic!("{line}") };
+        argv.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    assert_eq!(argv(&system, r"/bin/true\ 19"), ["/bin/true", "19"]);
+    assert_eq!(argv(&system, "/bin/true\\\t19 root"), ["/bin/true", "19"]);
+    assert_eq!(argv(&system, r#""/bin/true\ 19 a""#), ["/bin/true", "19", "a"]);
+    system.files.insert("/usr/bin/true 19".into(), system.files["/usr/bin/true"]);
+    assert_eq!(argv(&system, r"/bin/true\ 19"), ["/bin/true 19"]);
+}
+
 /// `master.sh` and `backup.sh` that lead to one `notify.sh`, which looks at its name.
 #[test]
 fn a_link_beside_its_file_is_run_by_its_own_name() {

@@ -4,7 +4,7 @@
 
 use vipd::config::report::{Class, Diagnostics};
 use vipd::config::text::expand::{TextEnv, read};
-use vipd::config::text::lexer::{script_words, split_command, unescape};
+use vipd::config::text::lexer::{divided, lonely_quote, script_words, split_command, unescape};
 use vipd::config::text::source::{Found, MapLoader, bytes_of};
 use vipd::config::text::tree::{Node, Schema, Shape, parse};
 
@@ -453,7 +453,27 @@ fn script_lines_are_read_as_a_shell_would() {
     assert_eq!(words(r#"\'/bin/s\' user"#), [r#"'/bin/s'"#, "user"]);
     assert_eq!(words(r#"/bin/\"s\"\"x\""#), [r#"/bin/"s""x""#]);
     assert_eq!(words(r#"\"/bin/s a\""#), [r#"\"/bin/s"#, r#"a\""#]);
-    assert_eq!(words(r#"/bin/s\""#), [r#"/bin/s\""#]);
+    // Pairs of the other kind quote as well, unless they are inside of such quotes.
+    assert_eq!(words(r#""/bin/s \'a b\'""#), [r#"/bin/s 'a b'"#]);
+    assert_eq!(words(r#"'/bin/s \"a b\"'"#), [r#"/bin/s "a b""#]);
+    assert_eq!(words(r#""/bin/s 'a \'b c\''""#), [r#"/bin/s 'a \'b c\''"#]);
+    // What stands before a quote that nothing closes runs, as with 2.2.7, which complains of it.
+    let alone = |raw| lonely_quote(&words(raw)[0]).map(|(before, quote)| (before.to_owned(), quote));
+    assert_eq!(alone(r#"/bin/s\""#), Some(("/bin/s".into(), '"')));
+    assert_eq!(alone(r#"/bin/s\" root"#), Some(("/bin/s".into(), '"')));
+    assert_eq!(alone(r#""/bin/s a\""#), Some(("/bin/s a".into(), '"')));
+    assert_eq!(alone(r#""/bin/s a\"""#), Some(("/bin/s a".into(), '"')));
+    assert_eq!(alone(r#"'/bin/s a\'"#), Some(("/bin/s a".into(), '\'')));
+    assert_eq!(alone(r#"\"/bin/s\" user"#), None);
+    assert_eq!(alone(r#""/bin/s \"a""#), None);
+    assert_eq!(words(r#"/bin/s""#), ["/bin/s"]);
+    assert_eq!(words(r#"/bin/s\" root"#)[1..], ["root"]);
+    assert_eq!(words(r#""/bin/s" root""#), ["/bin/s", "root"]);
+    assert_eq!(words(r#""/bin/s a" ""#), ["/bin/s a"]);
+    assert_eq!(words(r#""/bin/s \"a b\""#), [r#"/bin/s "a b""#]);
+    assert_eq!(script_words(r#""/bin/s a"#).unwrap_err().message, "this quote is never closed");
+    assert_eq!(divided(r"/bin/s\ a\\ b").as_deref(), Some(r"/bin/s a\\ b"));
+    assert_eq!(divided(r"/bin/s \'a"), None);
     assert_eq!(words(r#""/bin/s 'a \"b' c""#), [r#"/bin/s 'a \"b' c"#]);
     let split = |command| split_command(command).unwrap();
     assert_eq!(split(r#"/bin/s \"a b\" c"#), ["/bin/s", "\"a", "b\"", "c"]);

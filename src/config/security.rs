@@ -93,7 +93,8 @@ impl Reader<SetScript> for Script {
 pub fn script_line(node: &Node<'_>, empty: Class, cx: &mut Cx<'_>) -> Option<ScriptLine> {
     let span = node.raw_span;
     let unreadable = |problem: lexer::Unreadable, cx: &mut Cx<'_>| {
-        cx.note(span, format!("`{}` is ignored: {}", node.keyword.text, problem.message));
+        let message = format!("`{}` is ignored: {}", node.keyword.text, problem.message);
+        cx.mistake(span, message, "write the second quote, or the character behind the backslash");
     };
     let words = match lexer::script_words(node.raw) {
         Ok(words) => words,
@@ -103,7 +104,20 @@ pub fn script_line(node: &Node<'_>, empty: Class, cx: &mut Cx<'_>) -> Option<Scr
         }
     };
     let mut words = words.into_iter();
-    let argv = match words.next().map(|command| lexer::split_command(&command)) {
+    let command = words.next().map(|command| match lexer::lonely_quote(&command) {
+        Some((before, quote)) => {
+            // One in a line whose quotes do not pair up has been complained about, and 2.2.7 knows of no other kind.
+            if quote == '"' && lexer::quotes(node.raw).is_multiple_of(2) {
+                cx.push(
+                    Diagnostic::new(Class::Quote, span, "the last quote of this command is never closed")
+                        .help("remove it"),
+                );
+            }
+            before.to_owned()
+        }
+        None => command,
+    });
+    let argv = match command.map(|command| arguments(cx.env.system, &command)) {
         Some(Ok(argv)) if !argv.is_empty() => argv.into_iter().map(String::into_boxed_str).collect(),
         Some(Err(problem)) => {
             unreadable(problem, cx);
@@ -116,6 +130,21 @@ pub fn script_line(node: &Node<'_>, empty: Class, cx: &mut Cx<'_>) -> Option<Scr
     };
     let user = words.next().map(|user| UserLine { user: user.into(), group: words.next().map(Into::into), span });
     Some(ScriptLine { argv, user, span })
+}
+
+/// The arguments of a command. An escaped blank belongs to a name; where only the part before it is the name of a file, it
+/// divides, as with 2.2.7.
+fn arguments(system: &dyn System, command: &str) -> Result<Vec<String>, lexer::Unreadable> {
+    let argv = lexer::split_command(command)?;
+    let there = |argv: &[String]| argv.first().is_some_and(|path| stat(system, path).is_some());
+    if argv.first().is_some_and(|path| path.contains(lexer::is_space))
+        && !there(&argv)
+        && let Some(divided) = lexer::divided(command).and_then(|command| lexer::split_command(&command).ok())
+        && there(&divided)
+    {
+        return Ok(divided);
+    }
+    Ok(argv)
 }
 
 /// Reads `USER [GROUP]`.

@@ -94,15 +94,14 @@ fn shell_words(line: &str, resolve: bool) -> Result<Vec<String>, Unreadable> {
     while !rest.is_empty() {
         let mut word = Vec::new();
         let mut quote: Option<(char, usize)> = None;
-        // Escaped quotes of the kind around them, which quote when the command line is read again.
-        let mut nested = false;
+        // Escaped quotes inside of quotes, of the kinds that quote when the command line is read again.
+        let mut nested = [None; 2];
         // The same outside of quotes, up to the one that closes it.
         let mut escaped_open = None;
         while let Some(first) = rest.chars().next() {
             let at = line.len() - rest.len();
             rest = match (first, quote) {
-                ('\\', Some((open, _))) if nested && nested_quote(rest, open).is_some() => {
-                    let (length, kept) = nested_quote(rest, open).unwrap_or_default();
+                ('\\', Some(_)) if let Some((length, kept)) = nested_in(rest, nested) => {
                     word.extend_from_slice(kept.as_bytes());
                     rest.get(length..).unwrap_or("")
                 }
@@ -139,7 +138,8 @@ fn shell_words(line: &str, resolve: bool) -> Result<Vec<String>, Unreadable> {
                 ('"' | '\'', None) => {
                     quote = Some((first, at));
                     rest = rest.get(1..).unwrap_or("");
-                    nested = !resolve && quotes_pair_inside(rest, first);
+                    nested =
+                        ['"', '\''].map(|kind| (!resolve && quotes_pair_inside(rest, first, kind)).then_some(kind));
                     rest
                 }
                 (c, None) if is_space(c) => break,
@@ -149,13 +149,58 @@ fn shell_words(line: &str, resolve: bool) -> Result<Vec<String>, Unreadable> {
                 }
             };
         }
-        if let Some((_, start)) = quote {
+        if let Some((open, start)) = quote
+            && (resolve || !ends_all_the_same(line.get(start + 1..).unwrap_or(""), open))
+        {
             return Err(Unreadable { start, end: line.len(), message: "this quote is never closed" });
         }
-        words.push(super::source::text_of(word));
+        // A quote that stands alone at the end of the line is no word.
+        if quote.is_none() || !word.is_empty() {
+            words.push(super::source::text_of(word));
+        }
         rest = rest.trim_start_matches(is_space);
     }
     Ok(words)
+}
+
+/// Whether 2.2.7 takes a quote that nothing closes for closed at the end of the line: one that stands last, as in `/bin/check"`,
+/// and one behind which an escaped quote is the last, as in `"/bin/check\"`.
+fn ends_all_the_same(after: &str, open: char) -> bool {
+    let after = after.trim_end_matches(is_space);
+    let before = after.strip_suffix(open).and_then(|before| before.strip_suffix('\\'));
+    after.is_empty() || before.is_some_and(|before| !before.is_empty())
+}
+
+/// A command of [`script_words`] without the escaped quote at its end that no other pairs with, and that quote: 2.2.7 runs what
+/// is before it.
+pub fn lonely_quote(command: &str) -> Option<(&str, char)> {
+    let quote = command.chars().next_back().filter(|last| matches!(last, '"' | '\''))?;
+    let before = command.strip_suffix(quote)?.strip_suffix('\\')?;
+    (!before.is_empty() && !before.ends_with('\\') && !before.contains(quote)).then_some((before, quote))
+}
+
+/// How many double quotes a line has that are not escaped.
+pub fn quotes(mut rest: &str) -> usize {
+    let mut quotes = 0;
+    while let Some(at) = rest.find(['"', '\\']) {
+        rest = rest.get(at..).unwrap_or("");
+        quotes += usize::from(rest.starts_with('"'));
+        rest = if rest.starts_with('"') { rest.get(1..).unwrap_or("") } else { after_escape_kept(rest) };
+    }
+    quotes
+}
+
+/// A command whose escaped blanks divide words, as with 2.2.7; `None` without such blanks.
+pub fn divided(command: &str) -> Option<String> {
+    let mut divided = String::with_capacity(command.len());
+    let mut rest = command;
+    while let Some(first) = rest.chars().next() {
+        let after = if first == '\\' { after_escape_kept(rest) } else { rest.get(first.len_utf8()..).unwrap_or("") };
+        let piece = rest.get(..rest.len() - after.len()).unwrap_or("");
+        divided.push_str(piece.strip_prefix('\\').filter(|blank| blank.starts_with(is_space)).unwrap_or(piece));
+        rest = after;
+    }
+    (divided.len() < command.len()).then_some(divided)
 }
 
 /// An escaped quote of this kind at the beginning: its length, and what is kept of it for the second reading. 2.2.7 resolves
@@ -189,11 +234,20 @@ fn closes_in_word(mut rest: &str, open: char) -> bool {
     false
 }
 
-/// Whether the escaped quotes of this kind pair up before the closing one; a single one is data.
-fn quotes_pair_inside(mut rest: &str, open: char) -> bool {
+/// The same of any of these kinds.
+fn nested_in(rest: &str, kinds: [Option<char>; 2]) -> Option<(usize, &str)> {
+    kinds.into_iter().flatten().find_map(|kind| nested_quote(rest, kind))
+}
+
+/// Whether the escaped quotes of this kind pair up before the closing one; a single one is data. So are all of the other kind
+/// where one stands that is not escaped: they are inside of what that one quotes.
+fn quotes_pair_inside(mut rest: &str, open: char, kind: char) -> bool {
     let mut quotes = 0;
     while let Some(first) = rest.chars().next().filter(|first| *first != open) {
-        let length = match nested_quote(rest, open) {
+        if first == kind {
+            return false;
+        }
+        let length = match nested_quote(rest, kind) {
             Some((length, kept)) => {
                 quotes += usize::from(kept.len() == 1);
                 length
