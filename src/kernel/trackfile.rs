@@ -1,9 +1,9 @@
 //! Tracked files: inotify on their directories, and the number in them.
 //!
 //! The directory is watched, not the file: editors and `mv` put a new file in the place of the old one. A symbolic link
-//! is followed once, at the start. A directory that is taken away is looked for each second. Whatever touches a file system
-//! is done aside, a file at a time: one whose file system does not answer keeps nobody waiting, neither the others nor
-//! whoever asks how things stand.
+//! is followed at the start, and once more when what it leads to goes. A directory that is taken away is looked for at once and
+//! then each second. Whatever touches a file system is done aside, a file at a time: one whose file system does not answer
+//! keeps nobody waiting, neither the others nor whoever asks how things stand.
 
 use super::aside::aside;
 use crate::spec::{FileId, FileSpec};
@@ -191,18 +191,22 @@ impl FileWatch {
             let Some((own, name)) = &file.place else {
                 // Its folder is watched already, perhaps, and nobody knows it yet.
                 if file.looking.is_some() {
-                    file.again = file.again.max(Some(Look::Read));
+                    file.again = file.again.max(Some(if folder_gone { Look::Return } else { Look::Read }));
                 }
                 continue;
             };
             let here = folder.as_ref() == Some(own);
             if here && folder_gone {
-                // A service that is started once more makes its folder of /run again: until then there is no file.
-                self.say(file, 0);
-                (file.place, file.again) = (None, Some(Look::Return));
+                // A service that is started once more makes its folder of /run again: until then there is no file. A link may
+                // lead elsewhere by now, as that of a Kubernetes ConfigMap does.
+                file.place = None;
+                self.start(file, Look::Return);
             } else if lost || (here && event.name.as_ref() == Some(name)) {
-                // A file that went may be there again already: the truth counts, not the event.
-                self.start(file, Look::Read);
+                // A file that went may be there again already: the truth counts, not the event. Where links were followed they
+                // are followed once more: nothing there would be said of a place that is no longer meant.
+                let went = event.mask.intersects(EventMask::DELETE | EventMask::MOVED_FROM);
+                let linked = own.join(name) != Path::new(&*file.spec.path);
+                self.start(file, if went && linked { Look::Return } else { Look::Read });
             }
         }
         self.files = files;
@@ -222,8 +226,8 @@ impl FileWatch {
         let (slot, tell) = (file.slot, self.tell.clone());
         let words = format!("the tracked file {}", file.spec.path);
         let begun = match (what, &file.place) {
-            (Look::Read, Some((folder, name))) => {
-                let path = folder.join(name);
+            (Look::Read, Some(_)) => {
+                let path = PathBuf::from(&*file.spec.path);
                 aside(words, move || drop(tell.send((slot, Looked::Read(read(&path))))))
             }
             _ => {
@@ -236,7 +240,8 @@ impl FileWatch {
         };
         match begun {
             Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::ResourceBusy => {
+            // Nobody else would look for a folder that is gone.
+            Err(error) if error.kind() == io::ErrorKind::ResourceBusy || what == Look::Return => {
                 (file.looking, file.again) = (None, Some(what));
             }
             Err(error) => (file.looking, file.failed) = (None, Some(error)),
@@ -261,8 +266,11 @@ impl FileWatch {
             // A file that a reload took away.
             (None, _) => {}
             (Some(file), looked) => {
-                let what = file.looking.take();
+                let (what, next) = (file.looking.take(), file.again.take());
+                let nowhere = matches!(looked, Looked::Whole(Err(_)));
                 let value = match looked {
+                    // Its folder went meanwhile: it is no longer known whether this was the place.
+                    Looked::Read(_) if next == Some(Look::Return) => None,
                     Looked::Read(value) => value,
                     Looked::Whole(Ok(Found { folder, name, watch, value })) => {
                         self.folders.insert(watch, folder.clone());
@@ -270,17 +278,22 @@ impl FileWatch {
                         // What stood in it before counts as nothing.
                         value.or(file.value).or(Some(0))
                     }
+                    Looked::Whole(Err(_)) if what == Some(Look::Return) => {
+                        file.again = what;
+                        Some(0)
+                    }
                     Looked::Whole(Err(error)) => {
-                        file.again = None;
-                        match what {
-                            Some(Look::Return) => file.again = what,
-                            _ => file.failed = Some(error),
-                        }
+                        file.failed = Some(error);
                         None
                     }
                 };
                 if let Some(value) = value {
                     self.say(file, value);
+                }
+                // What was found out is older than the reason for looking once more; what has no place is not read.
+                if let Some(next) = next.filter(|next| !nowhere || Some(*next) >= what) {
+                    file.again = None;
+                    self.start(file, next);
                 }
             }
         }
@@ -320,11 +333,12 @@ fn find(spec: &FileSpec, mut watches: Watches) -> io::Result<Found> {
     let watch = watches.add(&folder, mask)?;
     let path = folder.join(&name);
     initialise(spec, &path)?;
-    let value = read(&path);
+    let value = read(Path::new(&*spec.path));
     Ok(Found { folder, name, watch, value })
 }
 
-/// The number in the file; 0 if there is none; `None` if it is no 32-bit number and the old one stays.
+/// The number in the file; 0 if there is none; `None` if it is no 32-bit number and the old one stays. By the path that was
+/// configured: where it leads through a link, that is followed now, and not where it led when it was found.
 fn read(path: &Path) -> Option<i32> {
     let mut bytes = Vec::new();
     // Not to be kept waiting by a pipe without a writer.

@@ -125,6 +125,50 @@ fn a_folder_that_is_made_again_is_watched_again() {
     std::fs::remove_dir_all(&folder).unwrap();
 }
 
+/// As Kubernetes replaces what stands in the volume of a ConfigMap: `..data` leads to another folder, and the old one is removed.
+#[test]
+fn a_link_that_is_swapped_is_followed_and_never_says_nothing() {
+    let volume: PathBuf = std::env::temp_dir().join(format!("vipdk-swap-{}", std::process::id()));
+    let lead = |to: &str| {
+        std::os::unix::fs::symlink(to, volume.join("..data_tmp")).unwrap();
+        std::fs::rename(volume.join("..data_tmp"), volume.join("..data")).unwrap();
+    };
+    let fill = |folder: &str, value: i32| {
+        // Never half written: that would be a 0 of its own.
+        let folder = volume.join(folder);
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(folder.join("new"), format!("{value}\n")).unwrap();
+        std::fs::rename(folder.join("new"), folder.join("val")).unwrap();
+    };
+    fill("..0", 1);
+    lead("..0");
+    std::os::unix::fs::symlink("..data/val", volume.join("val")).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let mut watch = FileWatch::new().unwrap();
+        let standing = watch.configure(&[file(volume.join("val").to_str().unwrap(), None)], PATIENCE).await;
+        assert_eq!(standing.values, [(FileId(0), 1)]);
+        for round in 1..=6 {
+            let (old, new) = (format!("..{}", round - 1), format!("..{round}"));
+            fill(&new, 20 * round);
+            lead(&new);
+            // Removed, or moved out of the way.
+            if round % 2 == 0 {
+                std::fs::remove_dir_all(volume.join(&old)).unwrap();
+            } else {
+                std::fs::rename(volume.join(&old), volume.join(format!("{old}.old"))).unwrap();
+            }
+            assert_eq!(within(watch.next()).await, (FileId(0), 20 * round));
+            fill(&new, 20 * round + 1);
+            assert_eq!(within(watch.next()).await, (FileId(0), 20 * round + 1));
+        }
+        // Without one in its place it is gone.
+        std::fs::remove_dir_all(volume.join("..6")).unwrap();
+        assert_eq!(within(watch.next()).await, (FileId(0), 0));
+    });
+    std::fs::remove_dir_all(&volume).unwrap();
+}
+
 fn process(name: &str, params: &[&str], param_match: ParamMatch) -> ProcessSpec {
     ProcessSpec {
         name: name.into(),
