@@ -130,8 +130,8 @@ fn flush_within(patience: Duration) {
     }
 }
 
-/// What is kept until there is a thread is the daemon's to write, but on the console: that has been left to the process that forked
-/// it.
+/// For the process that has forked the daemon: of the lines that are still kept it writes those of the console, which the daemon
+/// has not got. All others are the daemon's to write.
 pub fn leave_to_the_daemon() {
     let Some(log) = LOG.get() else { return };
     let mut sinks = lock(&log.sinks);
@@ -310,7 +310,8 @@ impl Sinks {
         }
     }
 
-    /// Never waits. False: there is no room for it.
+    /// Waits for nobody, but where a line is longer than the 4,096 bytes that a pipe with room is sure to take. False: there is no
+    /// room to keep it.
     fn write_or_keep(&mut self, line: Line) -> bool {
         if self.kept.is_empty() && self.are_ready() {
             self.take(line);
@@ -322,7 +323,7 @@ impl Sinks {
         true
     }
 
-    /// Writes what is kept. Who takes nothing until then gets none of it; the others do.
+    /// Writes what is kept. A console or syslog that takes nothing until then is given up; the other one and the files get it all.
     fn write_kept(&mut self, until: Instant) {
         for line in std::mem::take(&mut self.kept) {
             while !self.are_ready() && Instant::now() < until {
