@@ -313,6 +313,9 @@ fn behind_stranger(line: &str) -> Option<usize> {
 
 /// The same of `NAME=VALUE`, `NA$ME=VALUE` and `=VALUE`, which are no definitions; what is meant to be a keyword is none of them.
 fn odd_definition_in(line: &str) -> Option<usize> {
+    if !line.as_bytes().contains(&b'=') {
+        return None;
+    }
     let sequence =
         line.find('~').and_then(|sign| line.get(sign..)?.find(')').map(|close| sign + close + 1)).unwrap_or(0);
     let behind = line.get(sequence..)?;

@@ -59,6 +59,10 @@ impl Meant {
                 (above, above_now) = (*row, now);
                 *row = now;
             }
+            // What ends here with fewer changes ends here with more as well.
+            if rows.last().is_none_or(|row| row & LAST == 0) && nearest.iter().all(Option::is_none) {
+                continue;
+            }
             for (number, nearest) in nearest.iter_mut().enumerate() {
                 let bit = LAST & (0xff << (number * LETTERS));
                 match rows.iter().position(|row| row & bit != 0) {
@@ -101,6 +105,9 @@ const PLACES: [u32; 128] = {
 
 /// How many bytes the text begins with that the language takes out of it: a sequence, `include`.
 fn foreign(text: &str) -> usize {
+    if !matches!(text.as_bytes().first(), Some(b'~' | b'i')) {
+        return 0;
+    }
     let sequence = |name: &str| text.starts_with(name).then_some(name.len());
     match sequence("~SEQ(") {
         Some(open) => text.lines().next().and_then(|line| line.find(')')).map_or(open, |close| close + 1),

@@ -7,6 +7,8 @@ use super::meant::Meant;
 use super::{Ranges, merge};
 use crate::config::table::block::nearest;
 use crate::config::table::keywords;
+use rustc_hash::FxHashSet;
+use std::sync::LazyLock;
 
 /// Keywords whose last argument is secret. `key` is one in `auth_hmac` only.
 pub const KEYWORDS: [&str; 3] = ["auth_pass", "password", "key"];
@@ -96,6 +98,21 @@ fn secret_keyword(word: &str) -> bool {
         || (lower.len() > 5 && nearest(&lower, MEANT.into_iter()).is_some())
 }
 
+/// Keywords that are none of a secret, nor of its block, nor like one. Nearly every line begins with one, so nothing more is asked
+/// about it. One of up to four letters may have lost some.
+fn is_plain_keyword(word: &str) -> bool {
+    static PLAIN: LazyLock<FxHashSet<&str>> = LazyLock::new(|| {
+        let plain = |word: &str| {
+            word.len() > SHORT_KEYWORD && !secret_keyword(word) && nearest(word, BLOCKS.into_iter()).is_none()
+        };
+        keywords::all().iter().map(|keyword| keyword.keyword).filter(|word| plain(word)).collect()
+    });
+    PLAIN.contains(word)
+}
+
+/// Letters up to which a word in front may be `key`.
+const SHORT_KEYWORD: usize = 4;
+
 /// The secret parts of a text.
 pub(super) fn scan(text: &str) -> Ranges {
     let mut ranges = lines(text);
@@ -145,7 +162,7 @@ fn lines(text: &str) -> Ranges {
 
 impl Scan {
     fn enter_ssl(&mut self, line: &str) {
-        self.ssl |= line.split(|c| !is_name_char(c)).any(|word| word == "SSL");
+        self.ssl |= line.contains("SSL") && line.split(|c| !is_name_char(c)).any(|word| word == "SSL");
         self.ssl &= !line.contains('}');
     }
 }
@@ -202,11 +219,14 @@ fn secret_in(start: usize, line: &str, scan: &mut Scan) -> Option<usize> {
             continue;
         }
         in_comment(line, end, scan.within, &mut found);
+        if !scan.within && is_plain_keyword(word) {
+            continue;
+        }
         if secret_keyword(word) {
             let meant = nearest(&word.to_ascii_lowercase(), MEANT.into_iter()).is_some();
             let alone = line.get(end..).is_none_or(|rest| rest.trim().is_empty());
             found.take(if alone && !meant { at } else { end });
-        } else if scan.within || word.len() <= 4 {
+        } else if scan.within || word.len() <= SHORT_KEYWORD {
             in_block(line, at, scan.within, &mut found);
         }
         if nearest(word, BLOCKS.into_iter()).is_some() {
@@ -256,12 +276,10 @@ impl Earliest {
 
 /// Old passwords are kept in comments, behind the keyword that ends at `end`.
 fn in_comment(line: &str, end: usize, within: bool, found: &mut Earliest) {
-    let letters: String = line.chars().filter(|c| is_name_char(*c)).take(4).collect();
-    if (within || letters == "auth")
-        && let Some(comment) = line.get(end..).and_then(|rest| rest.find(['#', '!']))
-    {
-        found.take(end + comment + 1);
-    }
+    let sign = |byte: &u8| matches!(byte, b'#' | b'!');
+    let Some(comment) = line.as_bytes().get(end..).and_then(|rest| rest.iter().position(sign)) else { return };
+    let begins = || line.chars().filter(|c| is_name_char(*c)).take(4).eq("auth".chars());
+    found.take_if(within || begins(), end + comment + 1);
 }
 
 /// What stands in `authentication` or `auth_hmac` (`within`), or may have lost its block: `key N SECRET`, the type and what follows
@@ -309,6 +327,10 @@ fn in_command(line: &str) -> Option<usize> {
         "-access-key=",
         " -pass ",
     ];
+    // Each of them, and each option and address below, has one of these.
+    if !line.bytes().any(|byte| matches!(byte, b'=' | b'-' | b':' | b'B')) {
+        return None;
+    }
     let named = NAMES.iter().filter_map(|name| Some(line.find(name)? + name.len()));
     let option = |program: &str, sign: &str, glued: bool| {
         let after = line.find(program)? + program.len();
