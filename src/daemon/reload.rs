@@ -75,9 +75,12 @@ pub fn mistakes(diagnostics: &Diagnostics) -> BTreeSet<(Class, String)> {
     diagnostics.list.iter().filter(|d| spoils(d)).map(|d| (d.class, d.message.clone())).collect()
 }
 
-/// What makes a configuration worse: not warnings, and not that script security is off or that others can read a key.
+/// What makes a configuration worse: not warnings, and not that script security is off or that others can read a key. Nor addresses
+/// that adverts cannot name: nothing is lost with them, and where an interface carries less than at the start, the reload is what
+/// lets the instance speak again.
 fn spoils(diagnostic: &Diagnostic) -> bool {
-    diagnostic.class.level() == Level::Error && !matches!(diagnostic.class, Class::FileNotFound | Class::Security)
+    diagnostic.class.level() == Level::Error
+        && !matches!(diagnostic.class, Class::FileNotFound | Class::Security | Class::Crowded)
 }
 
 /// Why the running configuration must go on, if it must.

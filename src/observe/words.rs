@@ -109,7 +109,8 @@ fn send_cure(why: &str) -> &'static str {
     let number = why.rsplit_once("(os error ").and_then(|(_, rest)| rest.strip_suffix(')')?.parse().ok());
     match number.map(Errno::from_raw) {
         Some(Errno::EMSGSIZE) => {
-            "raise the interface's MTU, or put addresses into virtual_ipaddress_excluded, which adverts do not name"
+            "raise the interface's MTU; or put addresses into virtual_ipaddress_excluded, which adverts do not name; or reload, which \
+             takes those that do not fit for such, on all servers"
         }
         Some(Errno::ENETUNREACH | Errno::EHOSTUNREACH) => {
             "there is no way there: `ip route get` with the address that the log names, `ip route`, `ip neighbour`"

@@ -1,6 +1,6 @@
 //! SIGHUP: what goes on, what changes, what is refused.
 
-use crate::ground::{Ground, hear, instance, ready, say};
+use crate::ground::{Ground, hear, instance, ip, ready, say};
 
 #[test]
 fn a_broken_file_leaves_the_running_configuration_in_force() {
@@ -83,6 +83,33 @@ fn what_only_a_restart_can_change_is_refused() {
     ground.configure(&format!("net_namespace other\n{}", instance("A", 1, "10.9.0.10/24")));
     let reply = daemon.ask(r#"{"request":"reload"}"#);
     assert!(reply["reason"].as_str().unwrap().contains("net_namespace cannot change without a restart"), "{reply}");
+}
+
+/// Adverts became too long for the interface while the daemon ran: what lets it speak again must not be refused.
+#[test]
+fn a_list_that_no_longer_fits_into_an_advert_is_taken_at_a_reload() {
+    if !ready() {
+        return;
+    }
+    let ground = Ground::new();
+    let list: Vec<String> = (10..40).map(|n| format!("10.9.0.{n}/24")).collect();
+    ground.configure(&instance("A", 1, &list.join("\n")));
+    let daemon = ground.start("");
+    daemon.wait_for_address(&ground, "10.9.0.39/24", true);
+    let mtu = |bytes: u32| ip(&format!("-n {} link set eth0 mtu {bytes}", ground.name));
+    mtu(100);
+    daemon.wait_for_log("this machine does not let its adverts out: Message too long");
+    daemon.wait_for_address(&ground, "10.9.0.39/24", false);
+    let reply = daemon.ask(r#"{"request":"reload"}"#);
+    assert_eq!(reply["reply"], "done", "{reply}");
+    daemon.wait_for_log("from 10.9.0.24 on they are treated as excluded");
+    daemon.wait_for_address(&ground, "10.9.0.10/24", true);
+    daemon.wait_for_address(&ground, "10.9.0.39/24", true);
+    mtu(1500);
+    let reply = daemon.ask(r#"{"request":"reload"}"#);
+    assert_eq!(reply["reply"], "done", "{reply}");
+    assert_eq!((daemon.state("A").as_str(), ground.has("10.9.0.39/24")), ("MASTER", true));
+    assert_eq!(daemon.stop().code(), Some(0));
 }
 
 #[test]

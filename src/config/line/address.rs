@@ -397,7 +397,9 @@ impl Collected {
                 first.address
             );
             out.push(
-                wrong(*at, message).label("first that does not fit").help("move them to virtual_ipaddress_excluded"),
+                Diagnostic::new(Class::Crowded, *at, message)
+                    .label("first that does not fit")
+                    .help("move them to virtual_ipaddress_excluded"),
             );
         }
         self.excluded.splice(0..0, surplus);

@@ -35,6 +35,9 @@ pub enum Class {
     Quote,
     MissingParameter,
     InvalidNumber,
+    /// More addresses than an advert can carry over the interface as it is now. All of them are owned all the same, so that no
+    /// reload is refused for it.
+    Crowded,
     General,
     Warning,
     Deprecated,
@@ -60,6 +63,7 @@ impl Class {
             | Class::Quote
             | Class::MissingParameter
             | Class::InvalidNumber
+            | Class::Crowded
             | Class::General
             | Class::Warning
             | Class::Deprecated => 5,
@@ -86,6 +90,7 @@ impl Class {
             | Class::Quote
             | Class::MissingParameter
             | Class::InvalidNumber
+            | Class::Crowded
             | Class::General
             | Class::Security
             | Class::Abort
