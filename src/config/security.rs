@@ -309,6 +309,8 @@ fn clean_path(path: &str) -> String {
 pub enum Danger {
     /// Nothing is there, or it cannot be looked at.
     NotFound(String),
+    /// A directory, a FIFO or a device is there.
+    NoFile(String),
     /// It is there; it must not run.
     Inhibited(String),
     /// It is there and its user may not execute it.
@@ -319,6 +321,7 @@ impl Danger {
     pub fn cure(&self) -> &'static str {
         match self {
             Danger::NotFound(_) => "correct the path, or put the program there",
+            Danger::NoFile(_) => "name the file of a program",
             Danger::Inhibited(_) => {
                 "make it root's and not writable by others (chown root, chmod go-w), or run it as another user"
             }
@@ -326,7 +329,10 @@ impl Danger {
         }
     }
     pub(crate) fn reason(&self) -> &str {
-        let (Danger::NotFound(reason) | Danger::Inhibited(reason) | Danger::NotExecutable(reason)) = self;
+        let (Danger::NotFound(reason)
+        | Danger::NoFile(reason)
+        | Danger::Inhibited(reason)
+        | Danger::NotExecutable(reason)) = self;
         reason
     }
 }
@@ -448,7 +454,7 @@ impl<'a> Guard<'a> {
         let mut insecure = false;
         let executable = self.system.executable(&real, by.uid, by.gid);
         if executable && !stat.kind.is_file() {
-            return Err(Danger::Inhibited(format!("`{given}` is no file")));
+            return Err(Danger::NoFile(format!("`{given}` is no file")));
         }
         let set_id = (stat.uid == 0 && stat.mode & 0o4100 == 0o4100) || (stat.gid == 0 && stat.mode & 0o2010 == 0o2010);
         if executable && (by.uid == 0 || by.gid == 0 || set_id) {
