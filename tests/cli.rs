@@ -390,8 +390,13 @@ fn what_is_wrong_stands_in_status_and_in_explain() {
     let snapshot: Snapshot = serde_json::from_value(json!({
         "now": 100_000_000u64,
         "groups": [{ "name": "G", "state": "BACKUP", "members": ["V1", "V2"] }],
+        "strangers": [{ "address": "10.0.0.5", "why": "unknown_vrid", "vrid": 51, "instance": "VI", "count": 3,
+                        "last_heard": 99_000_000u64, "current": true },
+                      { "address": "10.0.0.6", "why": "unknown_vrid", "vrid": 52, "instance": "VI", "count": 3,
+                        "last_heard": 99_000_000u64, "current": true }],
         "instances": [
             { "name": "VI", "state": "MASTER", "vrid": 51, "since": 1u64, "why": "master_silent", "owned": true,
+              "interface": "eth0",
               "addresses": [{ "address": "10.0.0.10", "prefix": 24, "interface": "eth0", "on": [] }],
               "rivals": [{ "address": "10.0.0.2", "priority": 100, "count": 9, "first_heard": 90_000_000u64,
                            "last_heard": 99_500_000u64, "current": true }],
@@ -412,6 +417,8 @@ fn what_is_wrong_stands_in_status_and_in_explain() {
         "two masters: 10.0.0.2 speaks as MASTER too, with priority 100, for 10 s (9 adverts, the last 0.5 s ago)",
         "adverts of 10.0.0.3 are refused: its password or key is not ours (7 adverts, the last 1 s ago)",
         "another installation uses VRID 51 with other addresses: 10.0.0.4 speaks for it (5 adverts, the last 1 s ago)",
+        "10.0.0.5 speaks for its addresses with VRID 51, but not where eth0 is (3 adverts, the last 1 s ago)",
+        "10.0.0.6 speaks for its addresses with VRID 52, here it is 51 (3 adverts, the last 1 s ago)",
         "MASTER, but not on this server: 10.0.0.10",
         "10.0.0.20 here although BACKUP: on eth0",
         "ready to become MASTER, but group G is held back by V2, whose down timer runs",

@@ -238,7 +238,13 @@ fn refused(snapshot: &Snapshot, instance: &Instance, found: &mut Vec<Alarm>) {
             continue;
         }
         let (why, cure) = view::refusal(&speaker.why);
+        let elsewhere = speaker.instance.is_some() && speaker.vrid == Some(instance.vrid);
         let what = match speaker.vrid.filter(|_| speaker.instance.is_some()) {
+            Some(theirs) if elsewhere => format!(
+                "{} speaks for its addresses with VRID {theirs}, but not where {} is ({heard})",
+                speaker.address,
+                instance.interface.as_deref().unwrap_or("this instance")
+            ),
             Some(theirs) => format!(
                 "{} speaks for its addresses with VRID {theirs}, here it is {} ({heard})",
                 speaker.address, instance.vrid
@@ -252,6 +258,7 @@ fn refused(snapshot: &Snapshot, instance: &Instance, found: &mut Vec<Alarm>) {
         };
         let alarm = Alarm::new("refused", what).why(follows);
         found.push(match cure {
+            _ if elsewhere => alarm.cure("an `interface` in the same network on all servers of a virtual address"),
             Some(cure) => alarm.cure(cure),
             None => alarm,
         });

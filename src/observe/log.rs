@@ -8,7 +8,7 @@ use super::Context;
 use super::Observer;
 use super::Wishes;
 use super::words;
-use crate::spec::{InstanceId, first_few};
+use crate::spec::{InstanceId, InstanceSpec, first_few};
 use crate::vrrp::io::{Cause, Event, Exit, Refusal, Role};
 use crate::wire::{Priority, Vrid};
 use std::collections::{HashMap, HashSet};
@@ -430,11 +430,16 @@ fn refused(
     let words = words::refusal(why);
     match (instance, vrid) {
         (Some(id), Some(theirs)) if why == Refusal::UnknownVrid => {
-            let ours = cx.instance(id).map_or_else(String::new, |instance| instance.vrid.to_string());
-            vec![(
-                Level::WARN,
-                format!("({}) {from} speaks for our addresses with VRID {theirs}, ours is {ours}", cx.name(id)),
-            )]
+            let apart = match cx.instance(id) {
+                // The right number in the wrong network.
+                Some(InstanceSpec { vrid, interface: Some(name), .. }) if *vrid == theirs => {
+                    format!("but not where {name} is")
+                }
+                Some(instance) => format!("ours is {}", instance.vrid),
+                None => String::new(),
+            };
+            let name = cx.name(id);
+            vec![(Level::WARN, format!("({name}) {from} speaks for our addresses with VRID {theirs}, {apart}"))]
         }
         (Some(id), _) => vec![(Level::WARN, format!("({}) advert from {from} refused: {words}", cx.name(id)))],
         (None, Some(vrid)) if why == Refusal::UnknownVrid => {

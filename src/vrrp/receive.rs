@@ -91,6 +91,11 @@ impl Engine {
         let (meta, vrid, why) = (datagram.meta, Vrid::new(vrid), Refusal::UnknownVrid);
         let advert = advert::parse(datagram.payload, datagram.family).ok();
         let names = || advert.iter().flat_map(|advert| advert.addresses.iter());
+        // Two interfaces in one network, or two that have just changed their names: an advert of this server comes in beside the
+        // instance that it is of.
+        if names().any(|name| self.index.claimed.contains(&name)) && self.around.links.has_address(meta.source) {
+            return self.stray(why, &meta, vrid);
+        }
         let new = self.strangers.refused(meta.source, why, vrid, meta.ifindex, names(), self.now);
         let due = self.told_clash.is_none_or(|last| self.now.since(last) >= STRAYS_TOLD_EVERY);
         let clash = names().find(|name| new && due && self.index.claimed.contains(name));

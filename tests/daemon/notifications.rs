@@ -9,7 +9,7 @@ use vipd::observe::telling::Telling;
 use vipd::observe::{Context, History, Hub, Notifier, Observer, Wishes, fifo, mail::Mailer, snmp};
 use vipd::spec::{GroupId, IfName, InstanceId, ScriptId, Spec};
 use vipd::vrrp::io::{Cause, Event, Exit, Fault, Refusal, Role};
-use vipd::wire::Priority;
+use vipd::wire::{Priority, Vrid};
 
 const CONF: &str = r#"
 global_defs {
@@ -247,6 +247,13 @@ fn every_refusal_has_words() {
         let event = Event::Refused { instance: Some(InstanceId(0)), from, ifindex: 2, vrid: None, why };
         let said = sentences(&event, &hub.context());
         assert!(said[0].1.starts_with("(A) advert from 10.9.0.9 refused: "), "{said:?}");
+    }
+    for (theirs, apart) in [(7, "ours is 1"), (1, "but not where eth0 is")] {
+        let (instance, why) = (Some(InstanceId(0)), Refusal::UnknownVrid);
+        let event = Event::Refused { instance, from, ifindex: 2, vrid: Vrid::new(theirs), why };
+        let said = sentences(&event, &hub.context());
+        let words = format!("(A) 10.9.0.9 speaks for our addresses with VRID {theirs}, {apart}");
+        assert_eq!(said[0].1, words);
     }
 }
 

@@ -87,6 +87,23 @@ fn a_stranger_with_our_addresses_is_told_of_the_instance_that_has_them() {
     assert_eq!((of("10.0.0.3").count, of("10.0.0.3").instance.is_some()), (3, false));
 }
 
+/// The right number comes in beside the instance. From an address of this server it is its own advert: two interfaces in one network,
+/// or two that have just changed their names.
+#[test]
+fn an_advert_of_this_server_that_comes_in_elsewhere_is_no_stranger_s() {
+    let of = v2(1, 150);
+    let mut bench = Bench::as_master(spec(vec![of.clone()]));
+    bench.take();
+    for (from, told) in [("10.0.0.1", 0), ("10.1.0.1", 0), ("10.1.0.2", 1)] {
+        let mut voice = Voice::of(&of, from, 150);
+        voice.ifindex = ETH1;
+        bench.hear(&voice);
+        let refused = events(&bench.take()).into_iter().filter(|event| matches!(event, Event::Refused { .. }));
+        assert_eq!(refused.count(), told, "{from}");
+        assert_eq!(bench.engine.snapshot(bench.now).strangers.len(), told, "{from}");
+    }
+}
+
 /// Its own timer ends again and again, and nothing comes of it: the view names the member that holds it instead of a time.
 #[test]
 fn a_member_that_its_group_holds_back_says_which_member_it_is() {
