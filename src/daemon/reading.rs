@@ -8,6 +8,7 @@ use crate::config::{Subsystems, load, load_for, load_what_runs};
 use crate::kernel::clock;
 use crate::kernel::files::OsLoader;
 use crate::kernel::system::LinuxSystem;
+use crate::kernel::threads;
 use crate::observe::words;
 use crate::spec::Spec;
 use crate::spec::balance::{LvsSettings, LvsSpec};
@@ -15,6 +16,11 @@ use std::io::{IsTerminal, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::mpsc::RecvTimeoutError;
+use std::time::Duration;
+
+/// A configuration is read in milliseconds.
+const LONG: Duration = Duration::from_secs(3);
 
 /// Reads the configuration that `options` name, on this machine, as it is: what the subsystems that run read of it.
 pub fn read(options: &Options) -> (Option<Spec>, Diagnostics) {
@@ -56,6 +62,24 @@ pub fn save(directory: &str, number: u32, options: &Options) {
     if let Err(error) = super::dumps::replace_with_mode(&path, text.buffer().as_bytes(), 0o600) {
         tracing::warn!(target: "parent", "Unable to write {}: {}", path.display(), words::os(&error));
     }
+}
+
+/// As [`read`], and says so where that takes long: a script or an include may be on a file system that does not answer, and from
+/// outside nothing else would be seen than that nothing happens.
+pub fn read_telling(options: &Options) -> (Option<Spec>, Diagnostics) {
+    let (end, ended) = std::sync::mpsc::sync_channel::<()>(0);
+    let path = options.config.display().to_string();
+    let told = threads::start("aside", move || {
+        if ended.recv_timeout(LONG) == Err(RecvTimeoutError::Timeout) {
+            tracing::warn!(
+                target: "parent",
+                "{path} is still being read: a file system or a name server that it needs does not answer"
+            );
+        }
+    });
+    let read = read(options);
+    drop((end, told));
+    read
 }
 
 /// `-i`, or the host name up to the first dot.

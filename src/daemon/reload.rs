@@ -29,7 +29,7 @@ pub fn read_aside(options: Arc<Options>, marker: Option<PathBuf>, check: Option<
     aside::ask(format!("the configuration {}", options.config.display()), move || {
         let begun = std::time::Instant::now();
         let marker = marker.map(Marker::set);
-        let (spec, diagnostics) = reading::read(&options);
+        let (spec, diagnostics) = reading::read_telling(&options);
         drop(marker);
         let took = begun.elapsed();
         if let Some(path) = check {

@@ -371,7 +371,7 @@ fn read(options: &Arc<Options>) -> Option<(Option<Spec>, Diagnostics)> {
     let (answer, answered) = std::sync::mpsc::sync_channel(1);
     let of = options.clone();
     let begun = aside::aside(format!("the configuration {}", options.config.display()), move || {
-        let _ = answer.send(reading::read(&of));
+        let _ = answer.send(reading::read_telling(&of));
     });
     if begun.is_err() {
         return Some(reading::read(options));

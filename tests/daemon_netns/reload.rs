@@ -1,6 +1,7 @@
 //! SIGHUP: what goes on, what changes, what is refused.
 
 use crate::ground::{Ground, hear, instance, ip, ready, say};
+use std::os::fd::{AsRawFd, OwnedFd};
 
 #[test]
 fn a_broken_file_leaves_the_running_configuration_in_force() {
@@ -109,6 +110,35 @@ fn a_list_that_no_longer_fits_into_an_advert_is_taken_at_a_reload() {
     let reply = daemon.ask(r#"{"request":"reload"}"#);
     assert_eq!(reply["reply"], "done", "{reply}");
     assert_eq!((daemon.state("A").as_str(), ground.has("10.9.0.39/24")), ("MASTER", true));
+    assert_eq!(daemon.stop().code(), Some(0));
+}
+
+/// A file system that hangs: from outside it would only be seen that nothing happens.
+#[test]
+fn what_a_reload_waits_for_is_said() {
+    let device = std::fs::File::options().read(true).write(true).open("/dev/fuse");
+    let Ok(device) = device.map(OwnedFd::from) else { return };
+    if !ready() {
+        return;
+    }
+    let ground = Ground::new();
+    let place = ground.directory.join("hangs");
+    std::fs::create_dir(&place).unwrap();
+    let options = format!("fd={},rootmode=40000,user_id=0,group_id=0", device.as_raw_fd());
+    // Nobody answers what is asked through the device.
+    nix::mount::mount(Some("dead"), &place, Some("fuse"), nix::mount::MsFlags::empty(), Some(options.as_str()))
+        .unwrap();
+    let daemon = ground.start_master("");
+    let conf = instance("A", 1, "10.9.0.20/24");
+    ground.configure(&format!("include {}/more.conf\n{conf}", place.display()));
+    daemon.signal(libc::SIGHUP);
+    daemon.wait_for_log("keepalived.conf is still being read: a file system or a name server");
+    assert_eq!((daemon.state("A").as_str(), ground.has("10.9.0.10/24")), ("MASTER", true));
+    drop(device);
+    daemon.wait_for("the end of the reload", || {
+        daemon.log_text().contains("Reload refused") || daemon.log_text().contains("Reload complete")
+    });
+    nix::mount::umount2(&place, nix::mount::MntFlags::MNT_DETACH).unwrap();
     assert_eq!(daemon.stop().code(), Some(0));
 }
 
