@@ -19,7 +19,7 @@ use vipd::config::pair;
 use vipd::config::report::{Diagnostics, Style};
 use vipd::config::system::TableSystem;
 use vipd::config::text::expand::{TextEnv, read};
-use vipd::config::text::lexer::{script_words, words};
+use vipd::config::text::lexer::{Escapes, shell_words, words};
 use vipd::config::text::source::{MapLoader, Sources, Span};
 use vipd::kernel::ipvs::message::Message;
 use vipd::kernel::ipvs::plan::normal;
@@ -110,7 +110,8 @@ fn meaning(file: &[u8]) -> (Meaning, u8) {
         let mut found = Vec::new();
         words(line, 0, &mut found);
         if !found.is_empty() {
-            lines.push((found.iter().map(|w| (w.text.to_string(), w.quoted)).collect(), script_words(line).ok()));
+            let commands = shell_words(line, Escapes::Kept).ok().map(|read| read.words);
+            lines.push((found.iter().map(|w| (w.text.to_string(), w.quoted)).collect(), commands));
         }
     }
     (lines, diagnostics.exit_code())

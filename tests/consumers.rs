@@ -9,6 +9,8 @@
 #[cfg(feature = "snmp")]
 #[path = "consumers/agentx.rs"]
 mod agentx;
+#[path = "consumers/command_lines.rs"]
+mod command_lines;
 #[path = "consumers/compatibility.rs"]
 mod compatibility;
 #[cfg(feature = "snmp")]

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use vipd::config::report::Diagnostics;
 use vipd::config::text::expand::{TextEnv, read};
 use vipd::config::text::fmt::format;
-use vipd::config::text::lexer::{script_words, words};
+use vipd::config::text::lexer::{Escapes, shell_words, words};
 use vipd::config::text::source::MapLoader;
 
 #[track_caller]
@@ -32,7 +32,10 @@ fn meaning(file: &[u8]) -> (Meaning, u8) {
     let line = |line: &str| {
         let mut found = Vec::new();
         words(line, 0, &mut found);
-        (found.iter().map(|w| (w.text.to_string(), w.quoted)).collect::<Vec<_>>(), script_words(line).ok())
+        (
+            found.iter().map(|w| (w.text.to_string(), w.quoted)).collect::<Vec<_>>(),
+            shell_words(line, Escapes::Kept).ok().map(|read| read.words),
+        )
     };
     let lines: Meaning = text.lines().map(line).filter(|(words, _)| !words.is_empty()).collect();
     (lines, diagnostics.exit_code())

@@ -75,9 +75,9 @@ fn links_that_only_root_can_change_are_safe() {
     assert_eq!(runs(&spec), Some(("/bin/pidof", "/bin/pidof", false)));
 }
 
-/// 2.2.7 divides at an escaped blank, whatever there is.
+/// 2.2.7 divides at an escaped blank, and does not run what it cannot read.
 #[test]
-fn an_escaped_blank_divides_where_no_name_has_it() {
+fn a_line_is_read_as_later_ones_do_where_nothing_would_run() {
     let mut system = debian();
     let argv = |system: &TableSystem, line: &str| {
         let (spec, diagnostics) =
@@ -88,9 +88,13 @@ fn an_escaped_blank_divides_where_no_name_has_it() {
     };
     assert_eq!(argv(&system, r"/bin/true\ 19"), ["/bin/true", "19"]);
     assert_eq!(argv(&system, "/bin/true\\\t19 root"), ["/bin/true", "19"]);
-    assert_eq!(argv(&system, r#""/bin/true\ 19 a""#), ["/bin/true", "19", "a"]);
-    system.files.insert("/usr/bin/true 19".into(), system.files["/usr/bin/true"]);
-    assert_eq!(argv(&system, r"/bin/true\ 19"), ["/bin/true 19"]);
+    assert_eq!(argv(&system, r#""/bin/true a\ b""#), ["/bin/true", "a", "b"]);
+    assert_eq!(argv(&system, r#""/bin/true a\"""#), ["/bin/true", "a"]);
+    assert_eq!(argv(&system, r#""/bin/true \"a b""#), ["/bin/true", "\"a", "b"]);
+    system.files.insert("/usr/bin/is it".into(), system.files["/usr/bin/true"]);
+    assert_eq!(argv(&system, r#""/bin/is\ it a\ b""#), ["/bin/is it", "a b"]);
+    system.files.insert("/usr/bin/is".into(), system.files["/usr/bin/true"]);
+    assert_eq!(argv(&system, r#""/bin/is\ it a\ b""#), ["/bin/is", "it", "a", "b"]);
 }
 
 /// `master.sh` and `backup.sh` that lead to one `notify.sh`, which looks at its name.

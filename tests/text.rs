@@ -4,7 +4,7 @@
 
 use vipd::config::report::{Class, Diagnostics};
 use vipd::config::text::expand::{TextEnv, read};
-use vipd::config::text::lexer::{divided, lonely_quote, script_words, split_command, unescape};
+use vipd::config::text::lexer::{Escapes, shell_words};
 use vipd::config::text::source::{Found, MapLoader, bytes_of};
 use vipd::config::text::tree::{Node, Schema, Shape, parse};
 
@@ -439,49 +439,38 @@ fn a_script_may_hold_a_quote_that_looks_open() {
 
 #[test]
 fn script_lines_are_read_as_a_shell_would() {
-    let words = |raw| script_words(raw).unwrap();
+    let read = |line: &str| shell_words(line, Escapes::Resolved).unwrap();
+    let words = |line: &str| read(line).words;
+    // The command of a line, read once more.
+    let command = |line: &str| words(&words(line)[0]);
     assert_eq!(words(r#""/bin/s a b" user group"#), ["/bin/s a b", "user", "group"]);
     assert_eq!(words(r#"'/bin/s "a b"' user"#), [r#"/bin/s "a b""#, "user"]);
     assert_eq!(words(r#"/bin/"s x"y"#), ["/bin/s xy"]);
-    // Escaped quotes in pairs quote at the second reading, as with 2.2.7; inside single quotes and alone they are data.
-    assert_eq!(words(r#""/bin/s \"a b\"""#), [r#"/bin/s "a b""#]);
-    assert_eq!(words(r#"'/bin/s \'a b\''"#), [r#"/bin/s 'a b'"#]);
-    assert_eq!(words(r#""/bin/s \\\"a b\\\"""#), [r#"/bin/s \"a b\""#]);
-    assert_eq!(words(r#""/bin/s \"a b""#), [r#"/bin/s \"a b"#]);
-    // So they do outside of quotes, where a blank ends the word all the same.
+    // Escaped quotes quote at the second reading, twice escaped ones are data; escaped blanks divide there.
+    assert_eq!(command(r#""/bin/s \"a b\"""#), ["/bin/s", "a b"]);
+    assert_eq!(command(r#""/bin/s \\\"a b\\\"""#), ["/bin/s", "\"a", "b\""]);
+    assert_eq!(command(r#"'/bin/s \'a b\''"#), ["/bin/s", "a b"]);
+    assert_eq!(command(r#""/bin/s 'a \"b' c""#), ["/bin/s", "a \"b", "c"]);
+    assert_eq!(command(r#""/bin/s a\ b\\ c""#), ["/bin/s", "a", "b c"]);
+    assert_eq!(command(r#""/bin/s a\nb""#), ["/bin/s", "a", "b"]);
     assert_eq!(words(r#"\"/bin/s\" user"#), [r#""/bin/s""#, "user"]);
-    assert_eq!(words(r#"\'/bin/s\' user"#), [r#"'/bin/s'"#, "user"]);
-    assert_eq!(words(r#"/bin/\"s\"\"x\""#), [r#"/bin/"s""x""#]);
-    assert_eq!(words(r#"\"/bin/s a\""#), [r#"\"/bin/s"#, r#"a\""#]);
-    // Pairs of the other kind quote as well, unless they are inside of such quotes.
-    assert_eq!(words(r#""/bin/s \'a b\'""#), [r#"/bin/s 'a b'"#]);
-    assert_eq!(words(r#"'/bin/s \"a b\"'"#), [r#"/bin/s "a b""#]);
-    assert_eq!(words(r#""/bin/s 'a \'b c\''""#), [r#"/bin/s 'a \'b c\''"#]);
-    // What stands before a quote that nothing closes runs, as with 2.2.7, which complains of it.
-    let alone = |raw| lonely_quote(&words(raw)[0]).map(|(before, quote)| (before.to_owned(), quote));
-    assert_eq!(alone(r#"/bin/s\""#), Some(("/bin/s".into(), '"')));
-    assert_eq!(alone(r#"/bin/s\" root"#), Some(("/bin/s".into(), '"')));
-    assert_eq!(alone(r#""/bin/s a\""#), Some(("/bin/s a".into(), '"')));
-    assert_eq!(alone(r#""/bin/s a\"""#), Some(("/bin/s a".into(), '"')));
-    assert_eq!(alone(r#"'/bin/s a\'"#), Some(("/bin/s a".into(), '\'')));
-    assert_eq!(alone(r#"\"/bin/s\" user"#), None);
-    assert_eq!(alone(r#""/bin/s \"a""#), None);
+    assert_eq!(command(r#"\"/bin/s\" user"#), ["/bin/s"]);
+    // A quote that stands last is closed by the end, and so is one behind which an escape stands last.
+    assert_eq!(read(r#"/bin/s""#).open, Some('"'));
     assert_eq!(words(r#"/bin/s""#), ["/bin/s"]);
-    assert_eq!(words(r#"/bin/s\" root"#)[1..], ["root"]);
-    assert_eq!(words(r#""/bin/s" root""#), ["/bin/s", "root"]);
-    assert_eq!(words(r#""/bin/s a" ""#), ["/bin/s a"]);
-    assert_eq!(words(r#""/bin/s \"a b\""#), [r#"/bin/s "a b""#]);
-    assert_eq!(script_words(r#""/bin/s a"#).unwrap_err().message, "this quote is never closed");
-    assert_eq!(divided(r"/bin/s\ a\\ b").as_deref(), Some(r"/bin/s a\\ b"));
-    assert_eq!(divided(r"/bin/s \'a"), None);
-    assert_eq!(words(r#""/bin/s 'a \"b' c""#), [r#"/bin/s 'a \"b' c"#]);
-    let split = |command| split_command(command).unwrap();
-    assert_eq!(split(r#"/bin/s \"a b\" c"#), ["/bin/s", "\"a", "b\"", "c"]);
-    assert_eq!(split(r"a\x41\102\tb \cA\E\q"), ["aAB\tb", "\u{1}\u{1b}q"]);
-    assert_eq!(split(r#"'' "" x"#), ["", "", "x"]);
-    assert_eq!(script_words("'a").unwrap_err().message, "this quote is never closed");
-    assert_eq!(split_command("a\\").unwrap_err().message, "nothing follows this backslash");
-    assert_eq!(unescape(r"\.a\x2e\\b\"), r".a.\b\");
+    assert_eq!(words(r#""/bin/s a\""#), ["/bin/s a\""]);
+    assert_eq!(command(r#""/bin/s a\""#), ["/bin/s", "a"]);
+    assert_eq!(command(r#"/bin/s\" root"#), ["/bin/s"]);
+    assert_eq!(words(r#""/bin/s" '"#), ["/bin/s", ""]);
+    assert_eq!(read(r#""/bin/s" user"#).open, None);
+    let wrong = |line| shell_words(line, Escapes::Resolved).unwrap_err().message;
+    assert_eq!(wrong(r#""/bin/s a"#), "this quote is never closed");
+    assert_eq!(wrong("'a"), "this quote is never closed");
+    assert_eq!(wrong("a\\"), "nothing follows this backslash");
+    assert_eq!(words(r"a\x41\102\tb \cA\E\q \x4142 a\0b"), ["aAB\tb", "\u{1}\u{1b}q", "B", "a"]);
+    assert_eq!(words(r#"'' "" x"#), ["", "", "x"]);
+    let kept = |line: &str| shell_words(line, Escapes::Kept).unwrap().words;
+    assert_eq!(kept(r#""/bin/s\ a \"b" c\x41"#), [r#"/bin/s\ a \"b"#, r"c\x41"]);
 }
 
 #[test]

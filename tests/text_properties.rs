@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use vipd::config::report::{Diagnostics, Style};
 use vipd::config::text::expand::{TextEnv, read};
 use vipd::config::text::fmt::format;
-use vipd::config::text::lexer::{script_words, split_command, unescape, words};
+use vipd::config::text::lexer::{Escapes, shell_words, words};
 use vipd::config::text::source::{MapLoader, Span, bytes_of, text_of};
 use vipd::config::text::tree::{Node, Schema, Shape, parse};
 
@@ -154,12 +154,11 @@ proptest! {
 
     #[test]
     fn any_line_is_read_as_a_shell_would(line in "([ -~]|\\PC|\\\\){0,40}") {
-        for reading in [script_words(&line), split_command(&line)] {
+        for reading in [Escapes::Kept, Escapes::Resolved].map(|escapes| shell_words(&line, escapes)) {
             if let Err(unreadable) = reading {
                 prop_assert!(unreadable.start <= unreadable.end && unreadable.end <= line.len());
             }
         }
-        unescape(&line);
         let mut found = Vec::new();
         words(&line, 7, &mut found);
         for word in found {

@@ -9,7 +9,7 @@ use super::report::{Class, Diagnostic};
 use super::system::{FileKind, Stat, System};
 use crate::config::global::Global;
 use crate::config::table::block::{Body, Cx, Facts, Reader, Repeat, Set, Setting, lost_to_quote};
-use crate::config::text::lexer;
+use crate::config::text::lexer::{self, Escapes};
 use crate::config::text::source::Span;
 use crate::config::text::tree::Node;
 use crate::spec::{Command, Run};
@@ -68,12 +68,9 @@ pub const fn last_script() -> Script {
 }
 impl Reader<SetScript> for Script {
     fn read(&self, field: &mut SetScript, node: &Node<'_>, cx: &mut Cx<'_>) {
-        if node.args.is_empty() {
-            return if self.abort && !lost_to_quote(node) {
-                cx.abort(node, "a command")
-            } else {
-                cx.missing(node, "a command")
-            };
+        // A command that the first reader has lost to a quote may be one to the other.
+        if node.args.is_empty() && !lost_to_quote(node) {
+            return if self.abort { cx.abort(node, "a command") } else { cx.missing(node, "a command") };
         }
         if let Some(first) = field
             && self.repeat == Repeat::FirstKept
@@ -92,59 +89,64 @@ impl Reader<SetScript> for Script {
 /// Reads the line of a script option again, by the rules for commands.
 pub fn script_line(node: &Node<'_>, empty: Class, cx: &mut Cx<'_>) -> Option<ScriptLine> {
     let span = node.raw_span;
-    let unreadable = |problem: lexer::Unreadable, cx: &mut Cx<'_>| {
-        let message = format!("`{}` is ignored: {}", node.keyword.text, problem.message);
-        cx.mistake(span, message, "write the second quote, or the character behind the backslash");
-    };
-    let words = match lexer::script_words(node.raw) {
-        Ok(words) => words,
-        Err(problem) => {
-            unreadable(problem, cx);
-            return None;
-        }
-    };
-    let mut words = words.into_iter();
-    let command = words.next().map(|command| match lexer::lonely_quote(&command) {
-        Some((before, quote)) => {
+    let (argv, mut names) = match command(cx.env.system, node.raw) {
+        Ok(CommandLine { argv, names, ends_open }) => {
             // One in a line whose quotes do not pair up has been complained about, and 2.2.7 knows of no other kind.
-            if quote == '"' && lexer::quotes(node.raw).is_multiple_of(2) {
+            if ends_open && lexer::quotes_pair(node.raw) && lexer::words(node.raw, 0, &mut Vec::new()).is_some() {
                 cx.push(
                     Diagnostic::new(Class::Quote, span, "the last quote of this command is never closed")
                         .help("remove it"),
                 );
             }
-            before.to_owned()
+            (argv, names.into_iter())
         }
-        None => command,
-    });
-    let argv = match command.map(|command| arguments(cx.env.system, &command)) {
-        Some(Ok(argv)) if !argv.is_empty() => argv.into_iter().map(String::into_boxed_str).collect(),
-        Some(Err(problem)) => {
-            unreadable(problem, cx);
-            return None;
-        }
-        _ => {
-            cx.push(Diagnostic::new(empty, span, format!("`{}` is ignored: the command is empty", node.keyword.text)));
+        // Of the quote has been complained.
+        Err(_) if lost_to_quote(node) => return None,
+        Err(problem) => {
+            let message = format!("`{}` is ignored: {}", node.keyword.text, problem.message);
+            cx.mistake(span, message, "write the second quote, or the character behind the backslash");
             return None;
         }
     };
-    let user = words.next().map(|user| UserLine { user: user.into(), group: words.next().map(Into::into), span });
+    if argv.is_empty() {
+        if lost_to_quote(node) {
+            return None;
+        }
+        cx.push(Diagnostic::new(empty, span, format!("`{}` is ignored: the command is empty", node.keyword.text)));
+        return None;
+    }
+    let argv = argv.into_iter().map(String::into_boxed_str).collect();
+    let user = names.next().map(|user| UserLine { user: user.into(), group: names.next().map(Into::into), span });
     Some(ScriptLine { argv, user, span })
 }
 
-/// The arguments of a command. An escaped blank belongs to a name; where only the part before it is the name of a file, it
-/// divides, as with 2.2.7.
-fn arguments(system: &dyn System, command: &str) -> Result<Vec<String>, lexer::Unreadable> {
-    let argv = lexer::split_command(command)?;
-    let there = |argv: &[String]| argv.first().is_some_and(|path| stat(system, path).is_some());
-    if argv.first().is_some_and(|path| path.contains(lexer::is_space))
-        && !there(&argv)
-        && let Some(divided) = lexer::divided(command).and_then(|command| lexer::split_command(&command).ok())
-        && there(&divided)
-    {
-        return Ok(divided);
+/// The line of a script option, read twice.
+struct CommandLine {
+    argv: Vec<String>,
+    /// The user and the group.
+    names: Vec<String>,
+    /// A double quote at the end of the line or of the command is closed by nothing else.
+    ends_open: bool,
+}
+
+/// The line as 2.2.7 reads it. Where that cannot be read, or names no file that is there, the line as later ones read it, if they
+/// would find theirs: they keep the escapes, and so the blanks in a name, for the reading of the command.
+fn command(system: &dyn System, line: &str) -> Result<CommandLine, lexer::Unreadable> {
+    let there = |read: &CommandLine| read.argv.first().is_some_and(|path| stat(system, path).is_some());
+    let read = read_twice(line, Escapes::Resolved);
+    if read.as_ref().is_ok_and(there) || !line.contains('\\') {
+        return read;
     }
-    Ok(argv)
+    read_twice(line, Escapes::Kept).ok().filter(there).map_or(read, Ok)
+}
+
+fn read_twice(line: &str, escapes: Escapes) -> Result<CommandLine, lexer::Unreadable> {
+    let first = lexer::shell_words(line, escapes)?;
+    let mut words = first.words.into_iter();
+    let command = words.next().unwrap_or_default();
+    let second = lexer::shell_words(&command, Escapes::Resolved)?;
+    let ends_open = [first.open, second.open].contains(&Some('"'));
+    Ok(CommandLine { argv: second.words, names: words.collect(), ends_open })
 }
 
 /// Reads `USER [GROUP]`.

@@ -6,7 +6,7 @@ use crate::config::line::unsigned;
 use crate::config::report::Class;
 use crate::config::table::block::{Cx, Repeat, Set, block_by, by, flag, last, must, read_block, toggle};
 use crate::config::table::values::{IFNAME, LONGEST_US, STR, one_of, timer, uint};
-use crate::config::text::lexer::script_words;
+use crate::config::text::lexer::{Escapes, shell_words};
 use crate::config::text::tree::Node;
 use crate::spec::balance::{CheckerKind, Endpoint, Http, HttpProtocol, Page, Pattern};
 use crate::time::Interval;
@@ -313,8 +313,8 @@ fn status_code(field: &mut Vec<(u16, u16)>, node: &Node<'_>, cx: &mut Cx<'_>) {
 }
 
 fn regex(field: &mut Set<Box<str>>, node: &Node<'_>, cx: &mut Cx<'_>) {
-    let words = script_words(node.raw);
-    let Ok([pattern]) = words.as_deref() else {
+    let read = shell_words(node.raw, Escapes::Kept).map(|read| read.words);
+    let Ok([pattern]) = read.as_deref() else {
         return cx.mistake(
             node.span,
             "`regex` takes one pattern, in quotes if it has blanks; it is ignored",

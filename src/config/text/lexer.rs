@@ -1,13 +1,13 @@
 //! Words, quotes and escapes.
 //!
 //! Two readings of a line exist in the language. The first, for every keyword, knows double quotes only: [`words`]. The
-//! second, for options that name a command, reads the same line again with rules like a shell's: [`script_words`] takes the
-//! line apart, [`split_command`] the command.
+//! second, for options that name a command, reads the same line again with rules like a shell's, [`shell_words`], and then the command
+//! line that it found.
 //!
 //! Lines come from [`expand`](super::expand) without comments and split at braces; nothing here looks at them again.
 
 use nom::branch::alt;
-use nom::bytes::complete::{take_while, take_while_m_n};
+use nom::bytes::complete::{take_while_m_n, take_while1};
 use nom::character::complete::{anychar, char, satisfy};
 use nom::combinator::recognize;
 use nom::sequence::preceded;
@@ -69,204 +69,93 @@ pub struct Unreadable {
     pub message: &'static str,
 }
 
-/// [`Node::raw`](super::tree::Node::raw) of a script option: the command line, the user, the group. Quotes are taken
-/// off; backslash escapes are kept, for [`split_command`] reads the command line again.
+/// What one reading made of a line.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Reading {
+    /// Quotes are taken off, escapes resolved. A zero byte ends a word.
+    pub words: Vec<String>,
+    /// The quote that the end of the line closed: it stood last, or an escape did.
+    pub open: Option<char>,
+}
+
+/// What keepalived does with escapes where it takes a script's line apart.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Escapes {
+    /// Up to 2.2.7: they are resolved, and the command line is read once more as it is then, so that `"sh -c \"a b\""` has
+    /// three arguments and `"a\ b"` two.
+    Resolved,
+    /// Later: they stay for the reading of the command line.
+    Kept,
+}
+
+/// One reading of keepalived's of a line that names a command: `"` and `'` quote, also in the middle of a word, and a backslash
+/// escapes everywhere, in single quotes too. The line is read by it, and then its first word, which is the command line; the second
+/// and third are the user and the group.
 ///
 /// # Errors
 /// A quote that is never closed, or a backslash at the end.
-pub fn script_words(raw: &str) -> Result<Vec<String>, Unreadable> {
-    shell_words(raw, false)
-}
-
-/// A command line into its arguments: quotes taken off, escapes resolved.
-///
-/// # Errors
-/// A quote that is never closed, or a backslash at the end.
-pub fn split_command(command: &str) -> Result<Vec<String>, Unreadable> {
-    shell_words(command, true)
-}
-
-/// keepalived's rules: `"` and `'` quote, also in the middle of a word, and a backslash escapes everywhere, in single
-/// quotes too.
-fn shell_words(line: &str, resolve: bool) -> Result<Vec<String>, Unreadable> {
+pub fn shell_words(line: &str, escapes: Escapes) -> Result<Reading, Unreadable> {
     let mut words = Vec::new();
+    let mut quote: Option<(char, usize)> = None;
     let mut rest = line.trim_start_matches(is_space);
     while !rest.is_empty() {
         let mut word = Vec::new();
-        let mut quote: Option<(char, usize)> = None;
-        // Escaped quotes inside of quotes, of the kinds that quote when the command line is read again.
-        let mut nested = [None; 2];
-        // The same outside of quotes, up to the one that closes it.
-        let mut escaped_open = None;
-        while let Some(first) = rest.chars().next() {
-            let at = line.len() - rest.len();
-            rest = match (first, quote) {
-                ('\\', Some(_)) if let Some((length, kept)) = nested_in(rest, nested) => {
-                    word.extend_from_slice(kept.as_bytes());
-                    rest.get(length..).unwrap_or("")
-                }
-                ('\\', None)
-                    if !resolve
-                        && let Some((open, after)) = escaped_quote(rest)
-                        && (escaped_open == Some(open) || (escaped_open.is_none() && closes_in_word(after, open))) =>
-                {
-                    escaped_open = if escaped_open.is_none() { Some(open) } else { None };
-                    word.push(open as u8);
+        while !rest.is_empty() {
+            let ends = |c| match quote {
+                Some((open, _)) => c == open || c == '\\',
+                None => matches!(c, '"' | '\'' | '\\') || is_space(c),
+            };
+            let (plain, special) = rest.split_at(rest.find(ends).unwrap_or(rest.len()));
+            word.extend_from_slice(plain.as_bytes());
+            let at = line.len() - special.len();
+            let unreadable = |start, message| Err(Unreadable { start, end: line.len(), message });
+            rest = match (special.chars().next(), quote) {
+                (None, Some((_, start))) => return unreadable(start, "this quote is never closed"),
+                (None, None) => "",
+                (Some('\\'), _) => {
+                    let Ok((after, byte)) = escape(special) else {
+                        return unreadable(at, "nothing follows this backslash");
+                    };
+                    let after = if escapes == Escapes::Kept { after_pair(special) } else { after };
+                    let written = special.get(..special.len() - after.len()).unwrap_or("");
+                    match byte.filter(|_| escapes == Escapes::Resolved) {
+                        Some(byte) => word.push(byte),
+                        None if escapes == Escapes::Kept => word.extend_from_slice(written.as_bytes()),
+                        None => word.extend_from_slice(written.get(1..).unwrap_or("").as_bytes()),
+                    }
                     after
                 }
-                ('\\', _) => {
-                    let escaped: IResult<&str, Option<u8>> = escape(rest);
-                    let Ok((after, byte)) = escaped else {
-                        return Err(Unreadable {
-                            start: at,
-                            end: line.len(),
-                            message: "nothing follows this backslash",
-                        });
-                    };
-                    let as_written = rest.get(..rest.len() - after.len()).unwrap_or("");
-                    match byte {
-                        _ if !resolve => keep_escape(as_written, &mut word),
-                        Some(byte) => word.push(byte),
-                        None => word.extend_from_slice(as_written.get(1..).unwrap_or("").as_bytes()),
-                    }
-                    if resolve { after } else { after_escape_kept(rest) }
+                (Some(first @ ('"' | '\'')), _) => {
+                    quote = if quote.is_none() { Some((first, at)) } else { None };
+                    special.get(1..).unwrap_or("")
                 }
-                (c, Some((open, _))) if c == open => {
-                    quote = None;
-                    rest.get(1..).unwrap_or("")
-                }
-                ('"' | '\'', None) => {
-                    quote = Some((first, at));
-                    rest = rest.get(1..).unwrap_or("");
-                    nested =
-                        ['"', '\''].map(|kind| (!resolve && quotes_pair_inside(rest, first, kind)).then_some(kind));
-                    rest
-                }
-                (c, None) if is_space(c) => break,
-                (c, _) => {
-                    word.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
-                    rest.get(c.len_utf8()..).unwrap_or("")
+                (Some(_), _) => {
+                    rest = special;
+                    break;
                 }
             };
         }
-        if let Some((open, start)) = quote
-            && (resolve || !ends_all_the_same(line.get(start + 1..).unwrap_or(""), open))
-        {
-            return Err(Unreadable { start, end: line.len(), message: "this quote is never closed" });
-        }
-        // A quote that stands alone at the end of the line is no word.
-        if quote.is_none() || !word.is_empty() {
-            words.push(super::source::text_of(word));
-        }
+        word.truncate(find(&word, 0, |byte| byte == 0));
+        words.push(super::source::text_of(word));
         rest = rest.trim_start_matches(is_space);
     }
-    Ok(words)
+    Ok(Reading { words, open: quote.map(|(open, _)| open) })
 }
 
-/// Whether 2.2.7 takes a quote that nothing closes for closed at the end of the line: one that stands last, as in `/bin/check"`,
-/// and one behind which an escaped quote is the last, as in `"/bin/check\"`.
-fn ends_all_the_same(after: &str, open: char) -> bool {
-    let after = after.trim_end_matches(is_space);
-    let before = after.strip_suffix(open).and_then(|before| before.strip_suffix('\\'));
-    after.is_empty() || before.is_some_and(|before| !before.is_empty())
-}
-
-/// A command of [`script_words`] without the escaped quote at its end that no other pairs with, and that quote: 2.2.7 runs what
-/// is before it.
-pub fn lonely_quote(command: &str) -> Option<(&str, char)> {
-    let quote = command.chars().next_back().filter(|last| matches!(last, '"' | '\''))?;
-    let before = command.strip_suffix(quote)?.strip_suffix('\\')?;
-    (!before.is_empty() && !before.ends_with('\\') && !before.contains(quote)).then_some((before, quote))
-}
-
-/// How many double quotes a line has that are not escaped.
-pub fn quotes(mut rest: &str) -> usize {
-    let mut quotes = 0;
-    while let Some(at) = rest.find(['"', '\\']) {
-        rest = rest.get(at..).unwrap_or("");
-        quotes += usize::from(rest.starts_with('"'));
-        rest = if rest.starts_with('"') { rest.get(1..).unwrap_or("") } else { after_escape_kept(rest) };
+/// Whether the double quotes of a line pair up without those that a backslash stands before.
+pub fn quotes_pair(mut line: &str) -> bool {
+    let mut pair = true;
+    while let Some(at) = line.find(['"', '\\']) {
+        let found = line.get(at..).unwrap_or("");
+        pair ^= found.starts_with('"');
+        line = if found.starts_with('"') { found.get(1..).unwrap_or("") } else { after_pair(found) };
     }
-    quotes
+    pair
 }
 
-/// A command whose escaped blanks divide words, as with 2.2.7; `None` without such blanks.
-pub fn divided(command: &str) -> Option<String> {
-    let mut divided = String::with_capacity(command.len());
-    let mut rest = command;
-    while let Some(first) = rest.chars().next() {
-        let after = if first == '\\' { after_escape_kept(rest) } else { rest.get(first.len_utf8()..).unwrap_or("") };
-        let piece = rest.get(..rest.len() - after.len()).unwrap_or("");
-        divided.push_str(piece.strip_prefix('\\').filter(|blank| blank.starts_with(is_space)).unwrap_or(piece));
-        rest = after;
-    }
-    (divided.len() < command.len()).then_some(divided)
-}
-
-/// An escaped quote of this kind at the beginning: its length, and what is kept of it for the second reading. 2.2.7 resolves
-/// escapes in both readings, so `"sh -c \"a b\""` has three arguments and `\\\"` is a quote that an argument holds.
-fn nested_quote(rest: &str, open: char) -> Option<(usize, &str)> {
-    let inner = |at: usize| rest.get(at..).is_some_and(|rest| rest.starts_with('\\') && rest[1..].starts_with(open));
-    match () {
-        () if inner(0) => Some((2, rest.get(1..2)?)),
-        () if rest.starts_with("\\\\") && inner(2) => Some((4, rest.get(2..4)?)),
-        () => None,
-    }
-}
-
-/// A quote that a backslash stands before, and what follows it.
-fn escaped_quote(rest: &str) -> Option<(char, &str)> {
-    let after = rest.strip_prefix('\\')?;
-    let quote = after.chars().next().filter(|c| matches!(c, '"' | '\''))?;
-    Some((quote, after.get(1..)?))
-}
-
-/// Whether an escaped quote of this kind follows in the same word, as in `\"/bin/check\"`: nothing there is quoted at the first
-/// reading, so a blank ends the word.
-fn closes_in_word(mut rest: &str, open: char) -> bool {
-    while let Some(first) = rest.chars().next().filter(|c| !is_space(*c) && !matches!(c, '"' | '\'')) {
-        rest = match escaped_quote(rest) {
-            Some((quote, _)) if quote == open => return true,
-            _ if first == '\\' => after_escape_kept(rest),
-            _ => rest.get(first.len_utf8()..).unwrap_or(""),
-        };
-    }
-    false
-}
-
-/// The same of any of these kinds.
-fn nested_in(rest: &str, kinds: [Option<char>; 2]) -> Option<(usize, &str)> {
-    kinds.into_iter().flatten().find_map(|kind| nested_quote(rest, kind))
-}
-
-/// Whether the escaped quotes of this kind pair up before the closing one; a single one is data. So are all of the other kind
-/// where one stands that is not escaped: they are inside of what that one quotes.
-fn quotes_pair_inside(mut rest: &str, open: char, kind: char) -> bool {
-    let mut quotes = 0;
-    while let Some(first) = rest.chars().next().filter(|first| *first != open) {
-        if first == kind {
-            return false;
-        }
-        let length = match nested_quote(rest, kind) {
-            Some((length, kept)) => {
-                quotes += usize::from(kept.len() == 1);
-                length
-            }
-            None if first == '\\' => rest.len() - after_escape_kept(rest).len(),
-            None => first.len_utf8(),
-        };
-        rest = rest.get(length..).unwrap_or("");
-    }
-    quotes % 2 == 0
-}
-
-/// Unresolved, an escape is the backslash and one character, whatever follows.
-fn keep_escape(written: &str, word: &mut Vec<u8>) {
-    word.extend(written.chars().take(2).collect::<String>().into_bytes());
-}
-
-fn after_escape_kept(rest: &str) -> &str {
-    let mut chars = rest.chars();
+/// What follows a backslash and one character.
+fn after_pair(text: &str) -> &str {
+    let mut chars = text.chars();
     chars.next();
     chars.next();
     chars.as_str()
@@ -277,7 +166,11 @@ fn escape(input: &str) -> IResult<&str, Option<u8>> {
     let is_hex = |c: char| c.is_ascii_hexdigit();
     let is_octal = |c: char| c.is_digit(8);
     let byte = |radix| move |digits: &str| Some(u16::from_str_radix(digits, radix).unwrap_or(0) as u8);
-    let hexadecimal = preceded(char('x'), take_while_m_n(1, 2, is_hex)).map(byte(16));
+    // Of more than two digits the last ones count.
+    let hexadecimal = preceded(char('x'), take_while1(is_hex)).map(|digits: &str| {
+        let last = digits.get(digits.len().saturating_sub(2)..).unwrap_or(digits);
+        Some(u8::from_str_radix(last, 16).unwrap_or(0))
+    });
     let control = preceded(char('c'), satisfy(|c| c.is_ascii())).map(|c| Some(c as u8 & 0x1f));
     let octal = take_while_m_n(1, 3, is_octal).map(byte(8));
     let named = satisfy(|c| "abEfnrtv".contains(c)).map(|c| {
@@ -294,32 +187,4 @@ fn escape(input: &str) -> IResult<&str, Option<u8>> {
     });
     let itself = recognize(anychar).map(|_| None);
     preceded(char('\\'), alt((hexadecimal, control, octal, named, itself))).parse(input)
-}
-
-/// The escapes of [`split_command`] in a text that is not split: for `regex`, which is resolved once. A backslash at the end
-/// stays.
-pub fn unescape(text: &str) -> String {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text;
-    while !rest.is_empty() {
-        let run: IResult<&str, &str> = take_while(|c| c != '\\').parse(rest);
-        let Ok((after, run)) = run else { break };
-        bytes.extend_from_slice(run.as_bytes());
-        let escaped: IResult<&str, Option<u8>> = escape(after);
-        rest = match escaped {
-            Ok((then, Some(byte))) => {
-                bytes.push(byte);
-                then
-            }
-            Ok((then, None)) => {
-                bytes.extend_from_slice(after.get(1..after.len() - then.len()).unwrap_or("").as_bytes());
-                then
-            }
-            Err(_) => {
-                bytes.extend_from_slice(after.as_bytes());
-                ""
-            }
-        };
-    }
-    super::source::text_of(bytes)
 }

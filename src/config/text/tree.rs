@@ -33,7 +33,7 @@ pub struct Node<'s> {
     pub keyword: Word<'s>,
     pub args: Vec<Word<'s>>,
     /// The line after the keyword, trimmed, quotes and backslashes kept: script options read it again
-    /// with [`lexer::script_words`].
+    /// with [`lexer::shell_words`].
     pub raw: &'s str,
     pub raw_span: Span,
     /// `Some` for a block or a list. In a list each node is one line: keyword = first word, args = further words.
@@ -127,7 +127,7 @@ pub trait Schema {
         false
     }
 
-    /// Whether the keyword names a command and so reads its line again with the rules of [`lexer::script_words`]:
+    /// Whether the keyword names a command and so reads its line again with the rules of [`lexer::shell_words`]:
     /// a quote that looks open to the first reading is then no mistake.
     fn reads_again(&self, _block: &str, keyword: &str) -> bool {
         keyword == "script"
