@@ -301,6 +301,22 @@ fn http_pages_inherit() {
     assert_eq!((&*pattern.text, pattern.must_not_match, pattern.last_offset), ("ok|fine", true, Some(9)));
 }
 
+/// 2.2.7 takes one backslash off, as from a command line.
+#[test]
+fn the_escapes_of_a_pattern_are_resolved_once() {
+    for (line, pattern, notes) in [
+        (r#"regex "^\\d+ ok\\.$""#, r"^\d+ ok\.$", 0),
+        (r#"regex 'say \"well\"'"#, r#"say "well""#, 0),
+        (r#"regex "^\d+""#, "^d+", 1),
+        (r"regex ^hello", "^hello", 0),
+    ] {
+        let (lvs, code, said) = server(&format!("HTTP_GET {{\n url {{\n path /\n {line}\n }}\n }}"));
+        assert_eq!((code, said.matches("write two").count()), (0, notes), "{line}: {said}");
+        let CheckerKind::Http(http) = &lvs.services[0].servers[0].checkers[0].kind else { panic!("{line}") };
+        assert_eq!(&*http.pages[0].pattern.as_ref().unwrap().text, pattern, "{line}");
+    }
+}
+
 #[test]
 fn sessions() {
     let session = |inside: &str| read(&format!("bfd_instance B {{\n {inside}\n}}\n"));

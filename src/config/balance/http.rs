@@ -313,7 +313,7 @@ fn status_code(field: &mut Vec<(u16, u16)>, node: &Node<'_>, cx: &mut Cx<'_>) {
 }
 
 fn regex(field: &mut Set<Box<str>>, node: &Node<'_>, cx: &mut Cx<'_>) {
-    let read = shell_words(node.raw, Escapes::Kept).map(|read| read.words);
+    let read = shell_words(node.raw, Escapes::Resolved).map(|read| read.words);
     let Ok([pattern]) = read.as_deref() else {
         return cx.mistake(
             node.span,
@@ -323,6 +323,14 @@ fn regex(field: &mut Set<Box<str>>, node: &Node<'_>, cx: &mut Cx<'_>) {
     };
     if let Some(first) = field.as_ref() {
         cx.again(node.span, "regex", first.span, "this one holds");
+    }
+    // `\\d` is meant, as a rule, and the class is lost without a word.
+    let lone = node.raw.replace(r"\\", "");
+    if [r"\d", r"\D", r"\w", r"\W", r"\s", r"\S"].iter().any(|class| lone.contains(class)) {
+        cx.note(
+            node.span,
+            format!("`regex` looks for `{pattern}`: what a backslash stands before is read without it; write two"),
+        );
     }
     *field = Set::at(pattern.as_str().into(), node.span);
 }
