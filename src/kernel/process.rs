@@ -79,11 +79,19 @@ impl Outfit {
 /// Everything that execve(2) wants, ready before the fork.
 #[derive(Debug)]
 struct Image {
-    path: CString,
+    /// One after the other, as long as nothing is at the path: what a link led to when the configuration was read may be gone, as with
+    /// each change of a Kubernetes ConfigMap, and then the link is followed as it is now. Only root could have turned it, or the
+    /// program is none that script security lets run.
+    programs: Vec<Program>,
     arguments: Words,
+    environment: Rc<Words>,
+}
+
+#[derive(Debug)]
+struct Program {
+    path: CString,
     /// For a text without a `#!` line, which the shell knows what to do with.
     shell: Option<(CString, Words)>,
-    environment: Rc<Words>,
 }
 
 /// Strings, and the array of pointers to them that ends with null.
@@ -112,11 +120,19 @@ impl Image {
         match &run.command {
             Command::Exec { path, argv } => {
                 let words = || argv.iter().map(|word| &**word).chain(extra.iter().map(String::as_str));
-                let quoted: Vec<String> = std::iter::once(&**path).chain(words().skip(1)).map(quoted).collect();
+                let as_written = argv.first().filter(|written| written.starts_with('/') && *written != path);
+                let program = |path: &str| -> io::Result<Program> {
+                    let quoted: Vec<String> =
+                        std::iter::once(quoted(path)).chain(words().skip(1).map(quoted)).collect();
+                    Ok(Program { path: CString::new(path)?, shell: Some(shell(&quoted.join(" "))?) })
+                };
                 Ok(Image {
-                    path: CString::new(&**path)?,
+                    programs: [Some(path), as_written]
+                        .into_iter()
+                        .flatten()
+                        .map(|path| program(path))
+                        .collect::<io::Result<_>>()?,
                     arguments: Words::new(words().map(|word| word.as_bytes().to_vec()))?,
-                    shell: Some(shell(&quoted.join(" "))?),
                     environment,
                 })
             }
@@ -124,7 +140,7 @@ impl Image {
                 let line: Vec<String> =
                     std::iter::once(line.to_string()).chain(extra.iter().map(|word| quoted(word))).collect();
                 let (path, arguments) = shell(&line.join(" "))?;
-                Ok(Image { path, arguments, shell: None, environment })
+                Ok(Image { programs: vec![Program { path, shell: None }], arguments, environment })
             }
         }
     }
@@ -418,11 +434,16 @@ impl Errand for Plan {
                 }
             }
             let image = &self.image;
-            let mut error = execute(&image.path, &image.arguments, &image.environment);
-            if error == libc::ENOEXEC
-                && let Some((shell, arguments)) = &image.shell
-            {
-                error = execute(shell, arguments, &image.environment);
+            let mut error = libc::ENOENT;
+            for Program { path, shell } in &image.programs {
+                if error == libc::ENOENT {
+                    error = execute(path, &image.arguments, &image.environment);
+                    if error == libc::ENOEXEC
+                        && let Some((shell, arguments)) = shell
+                    {
+                        error = execute(shell, arguments, &image.environment);
+                    }
+                }
             }
             self.give_up(error)
         }

@@ -189,6 +189,45 @@ fn a_text_without_an_interpreter_line_is_run_by_the_shell() {
     }
 }
 
+/// As with each change of a Kubernetes ConfigMap: the folder that the link led to when the configuration was read is gone.
+#[test]
+fn a_link_that_is_turned_is_followed_when_nothing_is_where_it_led() {
+    if !ready("a_link_that_is_turned") {
+        return;
+    }
+    let folder = Folder::new("turned");
+    let place = |name: &str| folder.0.join(name);
+    let lead = |to: &str| {
+        std::os::unix::fs::symlink(to, place("new")).unwrap();
+        std::fs::rename(place("new"), place("data")).unwrap();
+    };
+    for (number, begins) in [(1, "#!/bin/sh\n"), (2, "#!/bin/sh\n"), (3, "")] {
+        std::fs::create_dir(place(&number.to_string())).unwrap();
+        folder.script(&format!("{number}/check"), &format!("{begins}exit {number}\n"));
+    }
+    lead("1");
+    let written = place("data/check").to_str().unwrap().to_owned();
+    for whose in [as_ourselves, |run| run] {
+        let mut of = whose(exec(&written, &[]));
+        let Command::Exec { path, .. } = &mut of.command else { unreachable!() };
+        *path = place("1/check").to_str().unwrap().into();
+        run(async |asker| {
+            for (to, exit) in [("2", 1), ("3", 1)] {
+                lead(to);
+                assert_eq!(asker.run(&of, &[]).await, Notice::Exited(Exit::Code(exit)), "what it led to is there");
+            }
+            std::fs::rename(place("1"), place("gone")).unwrap();
+            for to in [2, 3] {
+                lead(&to.to_string());
+                assert_eq!(asker.run(&of, &[]).await, Notice::Exited(Exit::Code(to)));
+            }
+            lead("nowhere");
+            assert_eq!(asker.run(&of, &[]).await, Notice::NotRun(libc::ENOENT));
+            std::fs::rename(place("gone"), place("1")).unwrap();
+        });
+    }
+}
+
 #[test]
 fn a_killed_script_takes_its_children_with_it() {
     if !ready("a_killed_script") {
