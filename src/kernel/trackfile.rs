@@ -1,8 +1,8 @@
 //! Tracked files: inotify on their directories, and the number in them.
 //!
 //! The directory is watched, not the file: editors and `mv` put a new file in the place of the old one. A symbolic link
-//! is followed at the start, and once more when what it leads to goes. A directory that is taken away is looked for at once and
-//! then each second. Whatever touches a file system is done aside, a file at a time: one whose file system does not answer
+//! is followed at the start, and once more when what it leads to goes; while it leads nowhere, each second. A directory that is taken
+//! away is looked for at once and then each second. Whatever touches a file system is done aside, a file at a time: one whose file system does not answer
 //! keeps nobody waiting, neither the others nor whoever asks how things stand.
 
 use super::aside::aside;
@@ -49,10 +49,18 @@ struct Tracked {
     /// Folder and name; `None` before it has been looked at.
     place: Option<(PathBuf, OsString)>,
     value: Option<i32>,
+    /// It is a link that leads nowhere: what it is to lead to appears in a folder that is not watched.
+    dangling: bool,
     failed: Option<io::Error>,
     /// What is being done aside, and whether it is to be done once more.
     looking: Option<Look>,
     again: Option<Look>,
+}
+
+impl Tracked {
+    fn is_to_be_tried(&self) -> bool {
+        self.looking.is_none() && (self.again.is_some() || self.dangling)
+    }
 }
 
 /// What is done aside for one file.
@@ -78,6 +86,7 @@ struct Found {
     name: OsString,
     watch: WatchDescriptor,
     value: Option<i32>,
+    dangling: bool,
 }
 
 /// How things stand with the files.
@@ -129,7 +138,8 @@ impl FileWatch {
                 None => {
                     self.slots += 1;
                     let (slot, spec) = (self.slots, spec.clone());
-                    Tracked { slot, id, spec, place: None, value: None, failed: None, looking: None, again: None }
+                    let (value, failed, looking, again) = (None, None, None, None);
+                    Tracked { slot, id, spec, place: None, value, dangling: false, failed, looking, again }
                 }
             };
             self.start(&mut file, Look::Whole);
@@ -171,7 +181,7 @@ impl FileWatch {
             }
             tokio::select! {
                 Some((slot, looked)) = self.looked.recv() => self.take_looked(slot, looked),
-                () = sleep_until(self.next_try), if self.files.iter().any(|file| file.again.is_some() && file.looking.is_none()) => {
+                () = sleep_until(self.next_try), if self.files.iter().any(Tracked::is_to_be_tried) => {
                     self.next_try = Instant::now() + TRY_AGAIN;
                     self.start_postponed(true);
                 }
@@ -206,7 +216,9 @@ impl FileWatch {
                 // are followed once more: nothing there would be said of a place that is no longer meant.
                 let went = event.mask.intersects(EventMask::DELETE | EventMask::MOVED_FROM);
                 let linked = own.join(name) != Path::new(&*file.spec.path);
-                self.start(file, if went && linked { Look::Return } else { Look::Read });
+                // What is made may be a link, as that of a key that comes back to a ConfigMap.
+                let made = event.mask.intersects(EventMask::CREATE | EventMask::MOVED_TO);
+                self.start(file, if made || (went && linked) { Look::Return } else { Look::Read });
             }
         }
         self.files = files;
@@ -252,6 +264,9 @@ impl FileWatch {
     fn start_postponed(&mut self, returns: bool) {
         let mut files = std::mem::take(&mut self.files);
         for file in files.iter_mut().filter(|file| file.looking.is_none()) {
+            if returns && file.dangling {
+                file.again = file.again.max(Some(Look::Return));
+            }
             if let Some(what) = file.again.take_if(|what| returns || *what != Look::Return) {
                 self.start(file, what);
             }
@@ -272,7 +287,8 @@ impl FileWatch {
                     // Its folder went meanwhile: it is no longer known whether this was the place.
                     Looked::Read(_) if next == Some(Look::Return) => None,
                     Looked::Read(value) => value,
-                    Looked::Whole(Ok(Found { folder, name, watch, value })) => {
+                    Looked::Whole(Ok(Found { folder, name, watch, value, dangling })) => {
+                        file.dangling = dangling;
                         self.folders.insert(watch, folder.clone());
                         file.place = Some((folder, name));
                         // What stood in it before counts as nothing.
@@ -323,6 +339,7 @@ impl FileWatch {
 /// All that is done for a file at the start, aside.
 fn find(spec: &FileSpec, mut watches: Watches) -> io::Result<Found> {
     let mask = WatchMask::CLOSE_WRITE
+        | WatchMask::CREATE
         | WatchMask::MOVED_TO
         | WatchMask::MOVED_FROM
         | WatchMask::DELETE
@@ -334,7 +351,8 @@ fn find(spec: &FileSpec, mut watches: Watches) -> io::Result<Found> {
     let path = folder.join(&name);
     initialise(spec, &path)?;
     let value = read(Path::new(&*spec.path));
-    Ok(Found { folder, name, watch, value })
+    let dangling = fs::symlink_metadata(&*spec.path).is_ok() && fs::metadata(&*spec.path).is_err();
+    Ok(Found { folder, name, watch, value, dangling })
 }
 
 /// The number in the file; 0 if there is none; `None` if it is no 32-bit number and the old one stays. By the path that was

@@ -162,9 +162,24 @@ fn a_link_that_is_swapped_is_followed_and_never_says_nothing() {
             fill(&new, 20 * round + 1);
             assert_eq!(within(watch.next()).await, (FileId(0), 20 * round + 1));
         }
-        // Without one in its place it is gone.
-        std::fs::remove_dir_all(volume.join("..6")).unwrap();
-        assert_eq!(within(watch.next()).await, (FileId(0), 0));
+        // Without one in its place it is gone, until the key comes back: the link to it stays meanwhile, or goes as well.
+        for (round, link_goes) in [(7, false), (8, true)] {
+            std::fs::create_dir(volume.join(format!("..{round}.without"))).unwrap();
+            lead(&format!("..{round}.without"));
+            std::fs::remove_dir_all(volume.join(format!("..{}", round - 1))).unwrap();
+            assert_eq!(within(watch.next()).await, (FileId(0), 0));
+            if link_goes {
+                std::fs::remove_file(volume.join("val")).unwrap();
+            }
+            fill(&format!("..{round}"), round);
+            lead(&format!("..{round}"));
+            if link_goes {
+                std::os::unix::fs::symlink("..data/val", volume.join("val")).unwrap();
+            }
+            assert_eq!(within(watch.next()).await, (FileId(0), round));
+            fill(&format!("..{round}"), 100 * round);
+            assert_eq!(within(watch.next()).await, (FileId(0), 100 * round));
+        }
     });
     std::fs::remove_dir_all(&volume).unwrap();
 }
