@@ -65,6 +65,9 @@ struct InstanceHandover {
     learned_us: u64,
     #[serde(default, deserialize_with = "or_default")]
     last_heard: Option<Heard>,
+    /// The program that left this looked at what a list has in common with ours: earlier ones followed other installations too.
+    #[serde(default, deserialize_with = "or_default")]
+    followed: bool,
     #[serde(default, deserialize_with = "or_default")]
     last_sent: Option<Time>,
     #[serde(default, deserialize_with = "or_default")]
@@ -205,6 +208,7 @@ impl Instance {
             drained: self.drained,
             learned_us: self.learned.as_micros(),
             last_heard: self.last_heard,
+            followed: self.followed,
             last_sent: self.last_sent,
             marks: self.sender.marks(),
             replay: self.replay.marks(),
@@ -232,7 +236,7 @@ impl Instance {
         }
         own.drained = left.drained;
         own.learned = Interval::from_micros(left.learned_us);
-        own.last_heard = left.last_heard;
+        (own.last_heard, own.followed) = (left.last_heard, left.followed);
         own.last_sent = left.last_sent;
         own.sender = Sender::resume(left.marks);
         own.replay = left.replay.iter().fold(ReplayTable::default(), |mut table, (sender, sequence)| {

@@ -196,7 +196,7 @@ fn compare(
     from: IpAddr,
     claimed: impl Fn(&IpAddr) -> bool,
 ) -> List {
-    let known = instance.last_heard.is_some_and(|last| last.from == from);
+    let known = instance.followed && instance.last_heard.is_some_and(|last| last.from == from);
     if !(spec.skip_check_adv_addr && known && instance.role() == Role::Backup) {
         return match list_of(spec, &admitted.advert, claimed) {
             List::Foreign if known => List::Differs,

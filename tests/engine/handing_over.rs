@@ -122,6 +122,28 @@ fn who_was_in_fault_is_in_fault_and_nobody_is_told_again() {
     }
 }
 
+/// A program that did not look at the list in an advert followed another installation's master as well.
+#[test]
+fn whom_an_earlier_program_followed_is_looked_at_again() {
+    let of = v2(1, 100);
+    let voice = Voice { addresses: vec![ip("10.0.0.110")], ..Voice::of(&of, "10.0.0.2", 200) };
+    for earlier in [false, true] {
+        let mut before = Bench::new(spec(vec![of.clone()]));
+        before.hear(&Voice::of(&of, "10.0.0.2", 200));
+        let mut left = serde_json::to_value(before.engine.hand_over()).unwrap();
+        if earlier {
+            left["instances"][0].as_object_mut().unwrap().remove("followed").unwrap();
+        }
+        let left: Handover = serde_json::from_value(left).unwrap();
+        let world = Beginning { links: links(), ..Beginning::default() };
+        let mut after = Bench::of(Engine::inherit(Arc::new(spec(vec![of.clone()])), world, &left, before.now));
+        after.now = before.now;
+        after.hear(&voice);
+        let refused = after.view(0).counters.refused.get(&Refusal::Foreign).copied().unwrap_or(0);
+        assert_eq!(refused, u64::from(earlier));
+    }
+}
+
 /// Every place of a value, as the keys and positions that lead to it.
 fn places(value: &Value, at: &mut Vec<String>, all: &mut Vec<Vec<String>>) {
     let below: Vec<(String, &Value)> = match value {

@@ -46,7 +46,7 @@ impl Instance {
             Role::Master => self.heard_as_master(heard, admitted, cx),
             Role::Init | Role::Fault => Aftermath::Nothing,
         };
-        self.last_heard = Some(heard);
+        (self.last_heard, self.followed) = (Some(heard), true);
         aftermath
     }
 

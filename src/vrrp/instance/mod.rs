@@ -85,6 +85,8 @@ pub(super) struct Instance {
     pub(super) learned: Interval,
     /// The router that spoke as master last, in whatever state this one is.
     pub(super) last_heard: Option<Heard>,
+    /// Its list of addresses was looked at then.
+    pub(super) followed: bool,
     pub(super) last_sent: Option<Time>,
     /// The address that it spoke from last.
     spoke_from: Option<IpAddr>,
@@ -128,6 +130,7 @@ impl Instance {
             drained: false,
             learned: spec.interval,
             last_heard: None,
+            followed: false,
             last_sent: None,
             spoke_from: None,
             sender: Sender::default(),
