@@ -24,12 +24,21 @@ pub struct Verdict {
     pub addresses_differ: bool,
 }
 
+/// What adverts have taught of an instance.
+#[derive(Clone, Debug, Default)]
+struct Learned {
+    ah: u32,
+    replay: ReplayTable,
+    /// Whose advert was taken last.
+    followed: Option<IpAddr>,
+}
+
 /// Somebody with a configuration who listens and says nothing.
 #[derive(Clone, Debug)]
 pub struct Bystander {
     spec: Arc<Spec>,
     /// Of each instance what adverts have taught so far.
-    heard: Vec<(u32, ReplayTable)>,
+    heard: Vec<Learned>,
     /// Every virtual address of the configuration.
     claimed: BTreeSet<IpAddr>,
 }
@@ -37,7 +46,7 @@ pub struct Bystander {
 impl Bystander {
     /// Judges adverts as a router with this configuration would.
     pub fn new(spec: Arc<Spec>) -> Bystander {
-        let heard = vec![(0, ReplayTable::default()); spec.instances.len()];
+        let heard = vec![Learned::default(); spec.instances.len()];
         let claims = spec.instances.iter().flat_map(|own| &own.claim.addresses);
         let claimed = claims.map(|own| own.address).collect();
         Bystander { spec, heard, claimed }
@@ -65,7 +74,7 @@ impl Bystander {
         let Some(id) = receive::addressee(&self.spec, &candidates, &datagram) else {
             return refused(None, Refusal::UnknownVrid);
         };
-        let Some((spec, (ah, replay))) = self.spec.instances.get(id.index()).zip(self.heard.get_mut(id.index())) else {
+        let Some((spec, learned)) = self.spec.instances.get(id.index()).zip(self.heard.get_mut(id.index())) else {
             return refused(None, Refusal::UnknownVrid);
         };
         let listener = Listener {
@@ -73,8 +82,8 @@ impl Bystander {
             role: Role::Backup,
             deaf: false,
             priority: spec.priority,
-            ah_heard: *ah,
-            replay,
+            ah_heard: learned.ah,
+            replay: &learned.replay,
             unix_micros,
         };
         let admitted = match admit::admit(&listener, &datagram) {
@@ -85,15 +94,18 @@ impl Bystander {
             return refused(Some(id), why);
         }
         let list = receive::list_of(spec, &admitted.advert, |address| self.claimed.contains(address));
-        if list == List::Foreign {
+        // Who was followed so far is, whatever its list has become.
+        let from = datagram.meta.source;
+        if list == List::Foreign && learned.followed != Some(from) {
             return refused(Some(id), Refusal::Foreign);
         }
+        learned.followed = Some(from);
         if let Some(sequence) = admitted.ah_sequence {
-            *ah = sequence;
+            learned.ah = sequence;
         }
         if let Some(sequence) = admitted.hmac_sequence {
-            replay.accept(spec, datagram.meta.source, sequence);
+            learned.replay.accept(spec, from, sequence);
         }
-        Verdict { instance: Some(id), refused: None, addresses_differ: list == List::Differs }
+        Verdict { instance: Some(id), refused: None, addresses_differ: list != List::Agrees }
     }
 }

@@ -1,9 +1,11 @@
 //! Who may speak: every check of a received advert, its counter, and that a refused advert changes nothing.
 
 use crate::harness::*;
+use std::sync::Arc;
 use vipd::spec::*;
 use vipd::time::{Interval, Time};
 use vipd::vrrp::io::*;
+use vipd::vrrp::overhear::Bystander;
 use vipd::vrrp::snapshot::Counters;
 use vipd::wire::checksum::ChecksumRule;
 use vipd::wire::{Version, Vrid, frames};
@@ -296,6 +298,18 @@ fn a_master_that_was_followed_is_followed_whatever_its_list_has_become() {
         bench.hear(&theirs);
         assert_eq!(bench.view(0).counters.refused[&Refusal::Foreign], 1, "{own_first}");
     }
+    // So says whoever looks on from beside.
+    let mut bystander = Bystander::new(Arc::new(spec(vec![of.clone()])));
+    let mut judge = |voice: &Voice| {
+        let verdict = bystander.judge(None, voice.meta(), &voice.wrap(&voice.packet()), 0);
+        (verdict.refused, verdict.addresses_differ)
+    };
+    let mut voice = Voice::of(&of, "10.0.0.2", 200);
+    assert_eq!(judge(&voice), (None, false));
+    voice.addresses = vec![ip("10.0.0.102")];
+    assert_eq!(judge(&voice), (None, true));
+    voice.from = ip("10.0.0.3");
+    assert_eq!(judge(&voice), (Some(Refusal::Foreign), false));
 }
 
 #[test]
