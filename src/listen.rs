@@ -250,6 +250,20 @@ impl Census {
         if rivals.len() < 2 { Vec::new() } else { rivals }
     }
 
+    /// [`Census::rivals`], an installation each: those of two speak for addresses that have nothing in common, so that nothing which
+    /// one does concerns the other. Several of one are its masters. As for an instance, it is one installation where a virtual
+    /// router's hardware address is spoken from, where a list is empty and in unicast.
+    pub fn installations(&self, router: Router, now: Time) -> Vec<Vec<&Speaker>> {
+        let mut all: Vec<Vec<&Speaker>> = Vec::new();
+        for speaker in self.rivals(router, now) {
+            let (of_it, mut others): (Vec<_>, Vec<_>) =
+                all.into_iter().partition(|one| one.iter().any(|other| may_be_of_one(speaker, other)));
+            others.push(of_it.into_iter().flatten().chain([speaker]).collect());
+            all = others;
+        }
+        all
+    }
+
     /// VRIDs that nobody was heard to use, as ranges.
     pub fn free(&self, vlan: Option<u16>, family: Family) -> Vec<(u8, u8)> {
         let taken: BTreeSet<u8> = self
@@ -267,6 +281,14 @@ impl Census {
         }
         ranges
     }
+}
+
+fn may_be_of_one(one: &Speaker, other: &Speaker) -> bool {
+    let hides = |speaker: &Speaker| {
+        let shared_mac = matches!(speaker.mac, Some([0, 0, 0x5e, 0, 1 | 2, _]));
+        shared_mac || speaker.addresses.is_empty() || !speaker.destination.is_multicast()
+    };
+    hides(one) || hides(other) || one.addresses.iter().any(|address| other.addresses.contains(address))
 }
 
 fn fresh(router: Router, heard: &Heard, carried: &Carried<'_>, advert: &Advert<'_>) -> Speaker {
@@ -347,8 +369,10 @@ mod tests {
 
     const GROUP: [u8; 4] = [224, 0, 0, 18];
 
-    fn advert(vrid: u8, priority: u8) -> Vec<u8> {
+    fn advert(vrid: u8, priority: u8, list: &[u16]) -> Vec<u8> {
         let mut bytes = Vec::new();
+        let addresses: Vec<IpAddr> =
+            list.iter().map(|last| IpAddr::from([0x2001, 0xdb8, 0, 0, 0, 0, 0, *last])).collect();
         let saying = Saying {
             family: Family::V6,
             version: Version::V3,
@@ -357,18 +381,22 @@ mod tests {
             interval: Interval::from_secs(1),
             auth_type: 0,
             password: [0; 8],
-            addresses: &[],
+            addresses: &addresses,
         };
         saying.emit(None, &mut bytes);
         bytes
     }
 
     fn say(census: &mut Census, at: u64, from: u16, vrid: u8, priority: u8) {
+        say_for(census, at, from, vrid, priority, &[]);
+    }
+
+    fn say_for(census: &mut Census, at: u64, from: u16, vrid: u8, priority: u8, list: &[u16]) {
         let moment = Moment { at: Time::from_micros(at * 1000), unix_micros: at * 1000 };
         let heard = Heard { moment, mac: None, vlan: None, own: false };
         let source = IpAddr::from([0xfe80, 0, 0, 0, 0, 0, 0, from]);
         let destination = IpAddr::from([0xff02, 0, 0, 0, 0, 0, 0, 0x12]);
-        census.hear(&heard, &Carried { source, destination, ttl: 255, datagram: &advert(vrid, priority) });
+        census.hear(&heard, &Carried { source, destination, ttl: 255, datagram: &advert(vrid, priority, list) });
     }
 
     fn rivals(census: &Census, at: u64) -> usize {
@@ -391,6 +419,28 @@ mod tests {
         // One of the two leaves.
         say(&mut census, 10_500, 1, 51, 0);
         assert_eq!(rivals(&census, 10_500), 0);
+    }
+
+    #[test]
+    fn installations_with_one_vrid_are_no_two_masters() {
+        let of = |lists: &[&[u16]]| {
+            let mut census = Census::default();
+            for at in 0..8 {
+                for (from, list) in (1..).zip(lists) {
+                    say_for(&mut census, at * 1000 + u64::from(from) * 10, from, 51, 100, list);
+                }
+            }
+            let router = *census.routers().first().unwrap();
+            let installations = census.installations(router, Time::from_micros(7_100_000));
+            installations.iter().map(|one| one.iter().map(|s| s.address).collect()).collect::<Vec<Vec<IpAddr>>>()
+        };
+        let speaker = |from: u16| IpAddr::from([0xfe80, 0, 0, 0, 0, 0, 0, from]);
+        assert_eq!(of(&[&[7], &[8]]), [[speaker(1)], [speaker(2)]]);
+        assert_eq!(of(&[&[7, 8], &[8]]), [[speaker(1), speaker(2)]]);
+        assert_eq!(of(&[&[7], &[8], &[7, 8]]), [[speaker(1), speaker(2), speaker(3)]]);
+        assert_eq!(of(&[&[7], &[8], &[7]]), [vec![speaker(2)], vec![speaker(1), speaker(3)]]);
+        assert_eq!(of(&[&[7], &[]]), [[speaker(1), speaker(2)]], "of no addresses nothing can be said");
+        assert_eq!(of(&[&[7]]), Vec::<Vec<IpAddr>>::new());
     }
 
     #[test]
@@ -433,7 +483,7 @@ mod tests {
             let heard = Heard { moment, mac: None, vlan: Some(vlan), own: false };
             let source = IpAddr::from([0xfe80, 0, 0, 0, 0, 0, 0, 1]);
             let destination = IpAddr::from([0xff02, 0, 0, 0, 0, 0, 0, 0x12]);
-            census.hear(&heard, &Carried { source, destination, ttl: 255, datagram: &advert(51, 100) });
+            census.hear(&heard, &Carried { source, destination, ttl: 255, datagram: &advert(51, 100, &[]) });
         }
         assert_eq!((census.speakers().count(), census.word.len()), (MOST, MOST));
         let heard = Heard { moment: Moment { at: Time::ZERO, unix_micros: 0 }, mac: None, vlan: None, own: false };

@@ -5,6 +5,7 @@ use super::super::table::Table;
 use super::Learned;
 use crate::listen::{Authentication, Router, Speaker, Stray, Sum};
 use crate::observe::words::{self, span};
+use crate::spec::first_few;
 use crate::vrrp::io::Refusal;
 use crate::wire::Family;
 use serde_json::{Value, json};
@@ -81,18 +82,34 @@ fn block(learned: &Learned, router: Router, paint: Paint) -> String {
     for speaker in speakers.iter().filter(|speaker| !speaker.destination.is_multicast()) {
         out += &format!("  {} speaks unicast to {}\n", speaker.address, speaker.destination);
     }
-    let rivals: Vec<String> =
-        learned.census.rivals(router, now).iter().map(|speaker| speaker.address.to_string()).collect();
-    if !rivals.is_empty() {
-        let (count, all) = match rivals.len() {
-            2 => ("two".to_owned(), "both"),
-            more => (more.to_string(), "all"),
-        };
-        let text = format!("{count} masters: {} {all} go on speaking for it", rivals.join(" and "));
-        out += &format!("  {}\n", paint.bad(&text));
-    }
+    out += &rivals(&learned.census.installations(router, now), router, paint);
     for speaker in &speakers {
         out += &verdict(learned, speaker, paint);
+    }
+    out
+}
+
+/// Who goes on speaking beside others: masters of one installation, and installations beside each other.
+fn rivals(installations: &[Vec<&Speaker>], router: Router, paint: Paint) -> String {
+    let mut out = String::new();
+    let count = |number: usize| if number == 2 { "two".to_owned() } else { number.to_string() };
+    for masters in installations.iter().filter(|masters| masters.len() > 1) {
+        let all = if masters.len() == 2 { "both" } else { "all" };
+        let names: Vec<String> = masters.iter().map(|speaker| speaker.address.to_string()).collect();
+        let text = format!("{} masters: {} {all} go on speaking for it", count(names.len()), names.join(" and "));
+        out += &format!("  {}\n", paint.bad(&text));
+    }
+    if installations.len() > 1 {
+        let of = |one: &Vec<&Speaker>| first_few(one.iter().map(|speaker| speaker.address), 4, " and ");
+        let names = installations.iter().map(of).collect::<Vec<_>>().join("; ");
+        let text = format!(
+            "{} installations have VRID {}, for their addresses have nothing in common: {names}",
+            count(installations.len()),
+            router.vrid
+        );
+        out += &format!("  {}\n", paint.bad(&text));
+        let cure = "give each its own virtual_router_id: with use_vmac or addresses that no advert names they disturb each other";
+        out += &format!("    {}\n", paint.dim(cure));
     }
     out
 }
@@ -192,7 +209,7 @@ fn stray_words(stray: &Stray) -> String {
     format!("{times}{from} cannot be read: {}", words::refusal(stray.why.into()))
 }
 
-/// One object: `speakers`, `routers` (with `two_masters`), `vrids`, `unreadable`.
+/// One object: `speakers`, `routers` (with `two_masters`, and `installations` where there are several), `vrids`, `unreadable`.
 pub(super) fn json(learned: &Learned) -> String {
     let now = learned.now.at;
     let routers: Vec<Value> = learned
@@ -200,9 +217,14 @@ pub(super) fn json(learned: &Learned) -> String {
         .routers()
         .into_iter()
         .map(|router| {
-            let masters: Vec<String> =
-                learned.census.rivals(router, now).iter().map(|s| s.address.to_string()).collect();
-            json!({ "vlan": router.vlan, "family": router.family, "vrid": router.vrid, "two_masters": masters })
+            let installations = learned.census.installations(router, now);
+            let addresses = |one: &Vec<&Speaker>| one.iter().map(|speaker| speaker.address).collect::<Vec<_>>();
+            let masters: Vec<_> = installations.iter().filter(|one| one.len() > 1).flat_map(addresses).collect();
+            let shared: Vec<_> = installations.iter().filter(|_| installations.len() > 1).map(addresses).collect();
+            json!({
+                "vlan": router.vlan, "family": router.family, "vrid": router.vrid, "two_masters": masters,
+                "installations": shared,
+            })
         })
         .collect();
     let vrids: Vec<Value> = nets(learned)
