@@ -428,6 +428,9 @@ fn a_stranger_has_our_number() {
         all_four(machine, &[&format!("another installation uses VRID 51 with other addresses: {other} speaks for it")]);
         says(machine, "is-master VI_1", &["VI_1 is MASTER"]);
     }
+    pair.secondary.must("ip address add 10.0.0.10/24 dev eth0");
+    let here = "VI_1: 10.0.0.10 is here, and another machine answers for it too: 10.0.0.12 (";
+    says(&pair.primary, "doctor", &[here, "10.0.0.12 belongs to another installation with this VRID"]);
 }
 
 #[test]

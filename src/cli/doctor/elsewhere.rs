@@ -202,7 +202,12 @@ fn cure(instance: &view::Instance, spec: &InstanceSpec, peer: Option<Ipv4Addr>, 
     let refused = instance.refused_speakers.iter().max_by_key(|speaker| speaker.last_heard);
     let refused = refused.filter(|speaker| peer.is_none_or(|peer| speaker.address == peer.to_string()));
     match (refused, peer, &spec.transport) {
-        (Some(speaker), ..) if master => {
+        (Some(speaker), Some(_), _) if view::is_foreign(&speaker.why) => format!(
+            "{0} belongs to another installation with this VRID and has this address besides, which no advert of its says: take it \
+             out of the configuration of one of the two",
+            speaker.address
+        ),
+        (Some(speaker), ..) if master && !view::is_foreign(&speaker.why) => {
             let (why, cure) = view::refusal(&speaker.why);
             let cure = cure.unwrap_or("the same settings on all servers");
             format!("adverts of {} were refused before: {why}: {cure}", speaker.address)
