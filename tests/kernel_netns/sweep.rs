@@ -162,18 +162,30 @@ fn what_a_killed_run_left_goes_whatever_its_configuration_was() {
         let (group, local) = (Some(ip("224.0.0.18")), None);
         let port = Port { family: Family::V4, ifindex: eth0, group, local, protocol: 112 };
         assert!(open_all(&mut sockets, vec![(port, vec![InstanceId(0)])]).is_empty());
+        let removals = |log: &[FromKernel]| {
+            let text = |report: &FromKernel| match report {
+                FromKernel::Trouble(trouble) if trouble.text.contains("10.0.0.2") => Some(trouble.text.clone()),
+                _ => None,
+            };
+            log.iter().filter_map(text).collect::<Vec<_>>().join("; ")
+        };
+        let add = || wire::add_address(&pair.here, "eth0", ip("10.0.0.2"), 24).unwrap();
+        add();
         let careful = Running::configured(spec(vec![instance(Family::V4, other.clone())])).await;
         assert!(wire::index(&pair.here, "vrrp.51").is_ok());
-        careful.stop().await;
+        let said = removals(&careful.stop().await);
+        assert!(said.contains("Another program here speaks VRRP") && !said.contains("earlier run"), "{said}");
         drop(sockets);
 
+        add();
         let alone = Running::configured(spec(vec![instance(Family::V4, other)])).await;
         assert!(wire::index(&pair.here, "vrrp.51").is_err());
         assert!(!nft().contains("keepalived"), "{}", nft());
         assert!(!output(&pair.here, &["ip", "route"]).contains("10.77."));
         let rules = output(&pair.here, &["ip", "rule"]);
         assert!(!rules.contains("10.66.0.1") && rules.contains("10.66.0.2"), "{rules}");
-        alone.stop().await;
+        let said = removals(&alone.stop().await);
+        assert!(said.contains("left by an earlier run"), "{said}");
     });
 }
 

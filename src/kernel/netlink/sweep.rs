@@ -58,6 +58,8 @@ pub(super) struct Sweep {
     /// When everything is to be compared.
     due: Option<Instant>,
     fights: BTreeMap<InstanceId, Fight>,
+    /// Another program here speaks VRRP, so what is found at the start may be its.
+    beside_others: bool,
 }
 
 /// An item of some claims.
@@ -127,8 +129,9 @@ impl Thread {
             self.sweep.due = Some(Instant::now() + OF_AN_HEIR);
             return;
         }
+        self.sweep.beside_others = first && others_speak();
         self.sweep_all(first);
-        if first && !others_speak() {
+        if first && !self.sweep.beside_others {
             self.sweep_marked();
         }
     }
@@ -231,6 +234,13 @@ impl Thread {
         let removed = self.channel.request(removal, 0);
         self.end_promoting(&promoting);
         match removed {
+            Ok(()) if first && self.sweep.beside_others => {
+                let text = format!(
+                    "{what} was here at the start, and only a MASTER has it; removed. Another program here speaks VRRP and may have \
+                     set it: of two that have one address one only may be configured for it"
+                );
+                self.trouble(Some(instance), text);
+            }
             Ok(()) if first => self.trouble(None, format!("{what} was left by an earlier run; removed")),
             Ok(()) => {
                 let name = match key {
