@@ -24,6 +24,7 @@ use crate::observe::balance::view;
 use crate::spec::Spec;
 use crate::time::Time;
 use crate::vrrp::io::{Link, LinkFact};
+use orders::Order;
 use probing::Probing;
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -227,14 +228,19 @@ async fn live(setup: &mut Setup, inbox: &mut mpsc::UnboundedReceiver<ToChecker>,
     let spec = setup.spec.balance.clone();
     let (answer, mut answers) = mpsc::unbounded_channel();
     let table = Table::new(&spec, setup.record.clone(), turn, answer.clone(), setup.services.clone())?;
-    // What the checks need is made ready while the kernel's table is opened.
+    // What the checks need and the balancer are made while the kernel's table is opened.
     let opened = (!spec.services.is_empty()).then(|| table.open());
     let probing = Probing::new(&spec, &setup.programs, answer, setup.services.clone());
-    // Nobody is to be told of a quorum that the kernel then cannot serve.
+    let left = setup.left.take();
+    let mut balancer = balancer(setup, left.as_deref(), clock::now());
+    // Nobody is to be told of a quorum that the kernel then cannot serve: without a table the balancer is made once more, and knows.
     if let Some(opened) = opened {
-        setup.world.no_table = timeout(TABLE_PATIENCE, opened).await.ok().and_then(Result::ok).flatten();
+        let absent = timeout(TABLE_PATIENCE, opened).await.ok().and_then(Result::ok).flatten();
+        if std::mem::replace(&mut setup.world.no_table, absent) != absent {
+            balancer = self::balancer(setup, left.as_deref(), clock::now());
+        }
     }
-    let balancer = balancer(setup, clock::now());
+    drop(left);
     let mut checker = Checker { table, probing, services: setup.services.clone(), balancer };
     // Checks that present a certificate begin with it, if it is to be had.
     if checker.probing.is_reading() {
@@ -294,10 +300,10 @@ async fn live(setup: &mut Setup, inbox: &mut mpsc::UnboundedReceiver<ToChecker>,
 
 /// The balancer of this life. After a panic it begins with what the thread has been told since the start: the world, and what
 /// operators wished.
-fn balancer(setup: &mut Setup, now: Time) -> Balancer {
+fn balancer(setup: &Setup, left: Option<&Handover>, now: Time) -> Balancer {
     let (spec, world) = (setup.spec.balance.clone(), setup.world.clone());
-    let mut balancer = match setup.left.take() {
-        Some(left) => Balancer::inherit(spec, world, &left, setup.seed, now),
+    let mut balancer = match left {
+        Some(left) => Balancer::inherit(spec, world, left, setup.seed, now),
         None => Balancer::begin(spec, world, setup.seed, now),
     };
     for wish in &setup.wishes {
@@ -341,12 +347,15 @@ impl Checker {
 
     /// Has the table made before anything is told: what thousands of lines cost must not come before the first connection.
     async fn begin(&mut self) {
-        let (tell, order): (Vec<_>, Vec<_>) =
-            std::iter::from_fn(|| self.balancer.poll()).partition(|action| matches!(action, Action::Report(_)));
-        order.into_iter().for_each(|action| self.act(action));
-        self.table.begin();
-        let _ = timeout(TABLE_PATIENCE, self.table.finish()).await;
-        tell.into_iter().for_each(|action| self.act(action));
+        let (mut wishes, mut others) = (Vec::new(), Vec::new());
+        for action in std::iter::from_fn(|| self.balancer.poll()) {
+            match Order::of(action) {
+                Ok(wish) => wishes.push(wish),
+                Err(other) => others.push(other),
+            }
+        }
+        let _ = timeout(TABLE_PATIENCE, self.table.begin(wishes)).await;
+        others.into_iter().for_each(|action| self.act(action));
     }
 
     /// Everything that the balancer wishes at present, in its order.
@@ -366,7 +375,7 @@ impl Checker {
             | Action::Marks(_)
             | Action::Flush
             | Action::SyncDaemon(_)
-            | Action::Timeouts(_) => self.table.order(action),
+            | Action::Timeouts(_) => Order::of(action).into_iter().for_each(|order| self.table.order(order)),
         }
     }
 

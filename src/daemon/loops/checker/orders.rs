@@ -52,21 +52,12 @@ impl Orders {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Puts an order behind those that wait.
-    pub fn put(&self, order: Order) {
-        self.state().put(order);
+    /// Puts orders behind those that wait. For all of them the keeper is woken once.
+    pub fn put(&self, orders: impl IntoIterator<Item = Order>) {
+        let mut state = self.state();
+        orders.into_iter().for_each(|order| state.put(order));
+        drop(state);
         self.0.more.notify_one();
-    }
-
-    /// A wish of the balancer; those that are not for the table are none.
-    pub fn wish(&self, wish: Action) {
-        let change = |service, picture| Order::Change(BTreeMap::from([(service, picture)]));
-        self.put(match wish {
-            Action::Serve { service, version, picture } => change(service, Some((version, picture))),
-            Action::Withdraw(service) => change(service, None),
-            Action::Marks(_) | Action::Flush | Action::Timeouts(_) | Action::SyncDaemon(_) => Order::Other(wish),
-            Action::Probe { .. } | Action::Abandon(_) | Action::Report(_) => return,
-        });
     }
 
     /// The next one, once there is one; `None` when there will be none. Cancel-safe.
@@ -106,6 +97,19 @@ impl Orders {
     pub fn busy_for(&self) -> Option<Duration> {
         let state = self.state();
         state.under_way.or(state.waits).map(|since| since.elapsed())
+    }
+}
+
+impl Order {
+    /// A wish of the balancer; one that is not for the table is given back.
+    pub fn of(wish: Action) -> Result<Order, Action> {
+        let change = |service, picture| Order::Change(BTreeMap::from([(service, picture)]));
+        match wish {
+            Action::Serve { service, version, picture } => Ok(change(service, Some((version, picture)))),
+            Action::Withdraw(service) => Ok(change(service, None)),
+            Action::Marks(_) | Action::Flush | Action::Timeouts(_) | Action::SyncDaemon(_) => Ok(Order::Other(wish)),
+            Action::Probe { .. } | Action::Abandon(_) | Action::Report(_) => Err(wish),
+        }
     }
 }
 
@@ -194,11 +198,11 @@ mod tests {
     fn pictures_that_follow_each_other_are_one_entry_and_nothing_overtakes_a_flush() {
         let orders = Orders::default();
         for wish in [serve(80, 1), serve(81, 1), serve(80, 2), Action::Withdraw(service(81)), Action::Flush] {
-            orders.wish(wish);
+            orders.put(Order::of(wish));
         }
-        orders.wish(serve(80, 3));
-        orders.put(Order::Begin);
-        orders.wish(serve(80, 4));
+        orders.put(Order::of(serve(80, 3)));
+        orders.put([Order::Begin]);
+        orders.put(Order::of(serve(80, 4)));
         assert_eq!(waits(&orders), ["80=2 81 goes", "flush", "80=3", "begin", "80=4"]);
     }
 
@@ -206,34 +210,34 @@ mod tests {
     fn what_waits_for_a_kernel_that_never_answers_is_bounded() {
         let orders = Orders::default();
         for round in 0..1000 {
-            orders.wish(serve(80 + u16::try_from(round % 7).unwrap(), round));
+            orders.put(Order::of(serve(80 + u16::try_from(round % 7).unwrap(), round)));
             // Somebody asks, and does not wait.
             drop(orders.put_look());
         }
         assert!(waits(&orders).len() <= 3, "{:?}", waits(&orders));
         let answer = orders.put_look();
-        orders.wish(serve(80, 1000));
+        orders.put(Order::of(serve(80, 1000)));
         assert_eq!(waits(&orders).len(), 3, "who still waits is answered in its turn");
         drop(answer);
         let seconds = |tcp| Action::Timeouts(Some(Timeouts { tcp: Some(tcp), tcp_fin: None, udp: None }));
-        orders.wish(seconds(1));
-        orders.wish(seconds(2));
+        orders.put(Order::of(seconds(1)));
+        orders.put(Order::of(seconds(2)));
         assert_eq!(waits(&orders).last().unwrap(), "timeouts Some(2)");
     }
 
     #[test]
     fn nothing_is_carried_out_after_the_end() {
         let orders = Orders::default();
-        orders.wish(serve(80, 1));
+        orders.put(Order::of(serve(80, 1)));
         orders.close();
-        orders.wish(serve(80, 2));
+        orders.put(Order::of(serve(80, 2)));
         assert!(waits(&orders).is_empty());
     }
 
     impl Orders {
         fn put_look(&self) -> oneshot::Receiver<Option<Arc<Traffic>>> {
             let (answer, answered) = oneshot::channel();
-            self.put(Order::Look(answer));
+            self.put([Order::Look(answer)]);
             answered
         }
     }
@@ -242,8 +246,9 @@ mod tests {
     fn what_waits_is_bounded_however_often_kinds_take_turns() {
         let orders = Orders::default();
         for version in 0..1000 {
-            orders.wish(serve(80, version));
-            orders.wish(Action::Timeouts(Some(Timeouts { tcp: Some(version as u32), ..Timeouts::default() })));
+            orders.put(Order::of(serve(80, version)));
+            orders
+                .put(Order::of(Action::Timeouts(Some(Timeouts { tcp: Some(version as u32), ..Timeouts::default() }))));
         }
         assert_eq!(orders.state().waiting.len(), 2);
         assert_eq!(waits(&orders)[0], "80=999");

@@ -96,8 +96,8 @@ impl Table {
     }
 
     /// Hands a wish over; it is carried out in its turn.
-    pub fn order(&self, wish: Action) {
-        self.orders.wish(wish);
+    pub fn order(&self, order: Order) {
+        self.orders.put([order]);
     }
 
     /// Says it when the kernel does not come back, and when it does. Returns only if the keeper panicked: the caller then panics
@@ -133,26 +133,29 @@ impl Table {
     /// Opens the table. Answers why there is none, as an error number.
     pub fn open(&self) -> oneshot::Receiver<Option<i32>> {
         let (answer, answered) = oneshot::channel();
-        self.orders.put(Order::Open(answer));
+        self.orders.put([Order::Open(answer)]);
         answered
     }
 
-    /// Makes the table as it is wanted, opening it if it is not open, or says why there is none.
-    pub fn begin(&self) {
-        self.orders.put(Order::Begin);
+    /// Makes the table as the first wishes want it, opening it if it is not open, or says why there is none. Comes back when that
+    /// has been done.
+    pub async fn begin(&self, wishes: Vec<Order>) {
+        let (answer, answered) = oneshot::channel();
+        self.orders.put(wishes.into_iter().chain([Order::Begin, Order::Finish(answer)]));
+        let _ = answered.await;
     }
 
     /// The whole table with its counters; `None` without IPVS.
     pub fn look(&self) -> oneshot::Receiver<Option<Arc<Traffic>>> {
         let (answer, answered) = oneshot::channel();
-        self.orders.put(Order::Look(answer));
+        self.orders.put([Order::Look(answer)]);
         answered
     }
 
     /// Comes back when everything that was ordered has been done.
     pub async fn finish(&self) {
         let (answer, answered) = oneshot::channel();
-        self.orders.put(Order::Finish(answer));
+        self.orders.put([Order::Finish(answer)]);
         let _ = answered.await;
     }
 }
