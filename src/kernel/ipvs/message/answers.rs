@@ -1,13 +1,11 @@
 //! What the kernel answers, from bytes to meaning. An answer that lacks what it must have is no answer.
 
-use super::attributes::{
-    address, attributes, family, family_numbered, first, native16, native32, protocol_numbered, value, words,
-};
+use super::attributes::{address, family, family_numbered, first, native16, native32, protocol_numbered, value, words};
 use super::numbers::{
     METHOD_DIRECT, METHOD_NAT, METHOD_TUNNEL, METHODS, ONE_PACKET, PERSISTENT, SCHEDULER_FLAGS, command, daemon,
     destination, service, top,
 };
-use super::{Attribute, Daemon, DestinationKey, Info, Message, SeenDestination, Service, SyncRole, Timeouts, plain};
+use super::{Daemon, DestinationKey, Info, Message, SeenDestination, Service, SyncRole, Timeouts, plain};
 use crate::balance::io::{Destination, ServiceKey, Stats};
 use crate::spec::balance::{Forwarding, Granularity, Method, Persistence, SchedulerFlags, TunnelChecksum, TunnelKind};
 use crate::wire::Family;
@@ -20,8 +18,8 @@ impl Message {
 
     /// A service of a dump.
     pub fn service(&self) -> Option<(ServiceKey, Service, Stats)> {
-        let inside = self.nested(top::SERVICE)?;
-        let find = |kind| value(&inside, kind);
+        let inside = self.attributes.value(top::SERVICE)?;
+        let find = |kind| value(inside, kind);
         let family = family_numbered(native16(find(service::FAMILY)?)?)?;
         let key = match find(service::MARK).and_then(native32) {
             Some(mark) if mark != 0 => ServiceKey::Mark { family, mark },
@@ -56,13 +54,13 @@ impl Message {
             },
             persistence,
         };
-        Some((key, service, stats(&inside, service::STATS64, service::STATS)))
+        Some((key, service, stats(inside, service::STATS64, service::STATS)))
     }
 
     /// A destination of a dump of the destinations of `service`.
     pub fn destination(&self, service: ServiceKey) -> Option<(DestinationKey, SeenDestination)> {
-        let inside = self.nested(top::DESTINATION)?;
-        let find = |kind| value(&inside, kind);
+        let inside = self.attributes.value(top::DESTINATION)?;
+        let find = |kind| value(inside, kind);
         let count = |kind| find(kind).and_then(native32);
         // Kernels that know no mixed families say none.
         let family = match find(destination::FAMILY).and_then(native16) {
@@ -100,15 +98,15 @@ impl Message {
             active: count(destination::ACTIVE).unwrap_or(0),
             inactive: count(destination::INACTIVE).unwrap_or(0),
             persistent: count(destination::PERSISTENT).unwrap_or(0),
-            stats: stats(&inside, destination::STATS64, destination::STATS),
+            stats: stats(inside, destination::STATS64, destination::STATS),
         };
         Some((key, seen))
     }
 
     /// A thread of a dump of the threads of synchronisation.
     pub fn daemon(&self) -> Option<(SyncRole, Daemon)> {
-        let inside = self.nested(top::DAEMON)?;
-        let find = |kind| value(&inside, kind);
+        let inside = self.attributes.value(top::DAEMON)?;
+        let find = |kind| value(inside, kind);
         let role = match native32(find(daemon::STATE)?)? {
             1 => SyncRole::Master,
             2 => SyncRole::Backup,
@@ -129,7 +127,7 @@ impl Message {
 
     /// The answer to [`Message::get_timeouts`].
     pub fn timeouts(&self) -> Option<Timeouts> {
-        let find = |kind| value(&self.attributes, kind).and_then(native32);
+        let find = |kind| self.attributes.value(kind).and_then(native32);
         Some(Timeouts {
             tcp: find(top::TIMEOUT_TCP)?,
             tcp_fin: find(top::TIMEOUT_TCP_FIN)?,
@@ -142,22 +140,18 @@ impl Message {
         if self.command != command::SET_INFO {
             return None;
         }
-        let [_, major, minor, patch] = value(&self.attributes, top::INFO_VERSION).and_then(native32)?.to_be_bytes();
-        let connection_table = value(&self.attributes, top::INFO_CONNECTION_TABLE).and_then(native32)?;
+        let [_, major, minor, patch] = self.attributes.value(top::INFO_VERSION).and_then(native32)?.to_be_bytes();
+        let connection_table = self.attributes.value(top::INFO_CONNECTION_TABLE).and_then(native32)?;
         Some(Info { version: (major, minor, patch), connection_table })
-    }
-
-    fn nested(&self, kind: u16) -> Option<Vec<Attribute>> {
-        value(&self.attributes, kind).map(attributes)
     }
 }
 
 /// Both sets of counters say the same; the wide one goes first. A set that lacks a member is none.
-fn stats(inside: &[Attribute], wide: u16, narrow: u16) -> Stats {
+fn stats(inside: &[u8], wide: u16, narrow: u16) -> Stats {
     let read = |kind| {
-        let members = attributes(value(inside, kind)?);
+        let members = value(inside, kind)?;
         let member = |kind| {
-            let bytes = value(&members, kind)?;
+            let bytes = value(members, kind)?;
             first(bytes).map(u64::from_ne_bytes).or_else(|| native32(bytes).map(u64::from))
         };
         Some(Stats {

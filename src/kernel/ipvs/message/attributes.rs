@@ -1,45 +1,89 @@
 //! Attributes, and the values in them, from meaning to bytes and back.
 
 use super::numbers::{FAMILY, INET, INET6, VERSION};
-use super::{Attribute, Message, SyncRole};
+use super::{Message, SyncRole};
 use crate::balance::io::ServiceKey;
 use crate::spec::balance::Protocol;
 use crate::wire::Family;
-use netlink_packet_core::{
-    DecodeError, Emitable, NLA_F_NESTED, NLA_TYPE_MASK, Nla, NlasIterator, ParseableParametrized,
-};
+use netlink_packet_core::{DecodeError, Emitable, NLA_F_NESTED, NLA_TYPE_MASK, ParseableParametrized};
 use netlink_packet_generic::{GenlFamily, GenlHeader};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-pub(super) fn nest(kind: u16, list: &[Attribute]) -> Attribute {
-    let mut bytes = vec![0; list.buffer_len()];
-    list.emit(&mut bytes);
-    Attribute::new(kind | NLA_F_NESTED, bytes)
-}
-pub(super) fn number(kind: u16, value: u32) -> Attribute {
-    Attribute::new(kind, value.to_ne_bytes().to_vec())
-}
-pub(super) fn short(kind: u16, value: u16) -> Attribute {
-    Attribute::new(kind, value.to_ne_bytes().to_vec())
-}
-/// Longer names than the kernel takes are cut where it refuses them still.
-pub(super) fn text(kind: u16, value: &str) -> Attribute {
-    let mut bytes: Vec<u8> = value.bytes().take(64).collect();
-    bytes.push(0);
-    Attribute::new(kind, bytes)
+/// Attributes one behind the other, as they go over the wire: a list of a thousand servers is one piece of memory for each request.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(super) struct Attributes(Vec<u8>);
+
+impl Attributes {
+    /// Those that a message came with.
+    pub(super) fn read(bytes: &[u8]) -> Attributes {
+        Attributes(bytes.to_vec())
+    }
+
+    pub(super) fn add(&mut self, kind: u16, value: &[u8]) -> &mut Attributes {
+        self.framed(kind, |bytes| bytes.extend_from_slice(value))
+    }
+
+    /// One with others inside.
+    pub(super) fn nest(&mut self, kind: u16, fill: impl FnOnce(&mut Attributes)) -> &mut Attributes {
+        self.framed(kind | NLA_F_NESTED, |bytes| {
+            let mut inside = Attributes(std::mem::take(bytes));
+            fill(&mut inside);
+            *bytes = inside.0;
+        })
+    }
+
+    /// `struct nlattr`, what `fill` adds, and what brings the next one to its border.
+    fn framed(&mut self, kind: u16, fill: impl FnOnce(&mut Vec<u8>)) -> &mut Attributes {
+        let begin = self.0.len();
+        self.0.extend_from_slice(&[0; 2]);
+        self.0.extend_from_slice(&kind.to_ne_bytes());
+        fill(&mut self.0);
+        let length = u16::try_from(self.0.len() - begin).unwrap_or(u16::MAX);
+        if let Some(place) = self.0.get_mut(begin..).and_then(<[u8]>::first_chunk_mut) {
+            *place = length.to_ne_bytes();
+        }
+        self.0.resize(self.0.len().next_multiple_of(4), 0);
+        self
+    }
+
+    pub(super) fn number(&mut self, kind: u16, value: u32) -> &mut Attributes {
+        self.add(kind, &value.to_ne_bytes())
+    }
+
+    pub(super) fn short(&mut self, kind: u16, value: u16) -> &mut Attributes {
+        self.add(kind, &value.to_ne_bytes())
+    }
+
+    pub(super) fn port(&mut self, kind: u16, port: u16) -> &mut Attributes {
+        self.add(kind, &port.to_be_bytes())
+    }
+
+    /// Longer names than the kernel takes are cut where it refuses them still.
+    pub(super) fn text(&mut self, kind: u16, value: &str) -> &mut Attributes {
+        self.framed(kind, |bytes| {
+            bytes.extend(value.bytes().take(64));
+            bytes.push(0);
+        })
+    }
+
+    pub(super) fn value(&self, kind: u16) -> Option<&[u8]> {
+        value(&self.0, kind)
+    }
 }
 
-/// The attributes that can be read; a broken one ends them.
-pub(super) fn attributes(bytes: &[u8]) -> Vec<Attribute> {
-    NlasIterator::new(bytes)
-        .map_while(Result::ok)
-        .map(|nla| Attribute { kind: nla.kind(), bytes: nla.value().to_vec() })
-        .collect()
-}
-
-/// The bytes of an attribute, whatever its flags.
-pub(super) fn value(list: &[Attribute], kind: u16) -> Option<&[u8]> {
-    list.iter().find(|attribute| attribute.kind & NLA_TYPE_MASK == kind).map(|attribute| attribute.bytes.as_slice())
+/// The value of an attribute among those that can be read, whatever its flags; a broken one ends them.
+pub(super) fn value(attributes: &[u8], kind: u16) -> Option<&[u8]> {
+    let mut rest = attributes;
+    loop {
+        let length = usize::from(native16(rest)?);
+        let found = native16(rest.get(2..)?)?;
+        // No value where the length is less than that of its head.
+        let value = rest.get(4..length)?;
+        if found & NLA_TYPE_MASK == kind {
+            return Some(value);
+        }
+        rest = rest.get(length.next_multiple_of(4)..)?;
+    }
 }
 
 pub(super) fn first<const N: usize>(bytes: &[u8]) -> Option<[u8; N]> {
@@ -57,13 +101,15 @@ pub(super) fn words(bytes: &[u8]) -> Box<str> {
     String::from_utf8_lossy(text).into()
 }
 
-pub(super) fn sixteen(address: IpAddr) -> Vec<u8> {
-    let mut bytes = match address {
-        IpAddr::V4(address) => address.octets().to_vec(),
-        IpAddr::V6(address) => address.octets().to_vec(),
-    };
-    bytes.resize(16, 0);
-    bytes
+pub(super) fn sixteen(address: IpAddr) -> [u8; 16] {
+    match address {
+        IpAddr::V4(address) => {
+            let mut bytes = [0; 16];
+            bytes[..4].copy_from_slice(&address.octets());
+            bytes
+        }
+        IpAddr::V6(address) => address.octets(),
+    }
 }
 pub(super) fn address(family: Family, bytes: &[u8]) -> Option<IpAddr> {
     match family {
@@ -126,17 +172,6 @@ pub(super) fn state(role: SyncRole) -> u32 {
 
 // ---- for netlink-packet-generic
 
-impl Nla for Attribute {
-    fn value_len(&self) -> usize {
-        self.bytes.len()
-    }
-    fn kind(&self) -> u16 {
-        self.kind
-    }
-    fn emit_value(&self, buffer: &mut [u8]) {
-        buffer.copy_from_slice(&self.bytes);
-    }
-}
 impl GenlFamily for Message {
     fn family_name() -> &'static str {
         FAMILY
@@ -150,14 +185,14 @@ impl GenlFamily for Message {
 }
 impl Emitable for Message {
     fn buffer_len(&self) -> usize {
-        self.attributes.as_slice().buffer_len()
+        self.attributes.0.len()
     }
     fn emit(&self, buffer: &mut [u8]) {
-        self.attributes.as_slice().emit(buffer);
+        buffer.copy_from_slice(&self.attributes.0);
     }
 }
 impl ParseableParametrized<[u8], GenlHeader> for Message {
     fn parse_with_param(bytes: &[u8], header: GenlHeader) -> Result<Message, DecodeError> {
-        Ok(Message { command: header.cmd, attributes: attributes(bytes) })
+        Ok(Message { command: header.cmd, attributes: Attributes::read(bytes) })
     }
 }

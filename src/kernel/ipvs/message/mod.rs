@@ -22,7 +22,7 @@ mod numbers;
 pub use attributes::family;
 pub use numbers::{FAMILY, command};
 
-use attributes::{family_of, host_mask, nest, number, number_of, protocol_number, short, sixteen, state, text};
+use attributes::{Attributes, family_of, host_mask, number_of, protocol_number, sixteen, state};
 use numbers::{
     METHOD_DIRECT, METHOD_NAT, METHOD_TUNNEL, ONE_PACKET, PERSISTENT, SCHEDULER_FLAGS, daemon, destination, service,
     top,
@@ -32,19 +32,7 @@ use numbers::{
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Message {
     command: u8,
-    attributes: Vec<Attribute>,
-}
-
-/// One attribute; of a nested one the bytes of those inside.
-#[derive(Clone, PartialEq, Eq, Debug)]
-struct Attribute {
-    kind: u16,
-    bytes: Vec<u8>,
-}
-impl Attribute {
-    fn new(kind: u16, bytes: Vec<u8>) -> Attribute {
-        Attribute { kind, bytes }
-    }
+    attributes: Attributes,
 }
 
 /// Address and port of a destination as the kernel has them; port 0 keeps the client's.
@@ -162,114 +150,137 @@ pub struct Info {
 impl Message {
     /// IPVS_CMD_NEW_SERVICE.
     pub fn new_service(key: ServiceKey, service: &Service) -> Message {
-        Message::about(command::NEW_SERVICE, entry(key, service))
+        Message::about(command::NEW_SERVICE, |list| entry(list, key, service))
     }
     /// Changes all of a service but its name and its destinations.
     pub fn set_service(key: ServiceKey, service: &Service) -> Message {
-        Message::about(command::SET_SERVICE, entry(key, service))
+        Message::about(command::SET_SERVICE, |list| entry(list, key, service))
     }
     /// The destinations go with it.
     pub fn delete_service(key: ServiceKey) -> Message {
-        Message::about(command::DELETE_SERVICE, identity(key))
+        Message::about(command::DELETE_SERVICE, |list| identity(list, key))
     }
     pub(crate) fn get_service(key: ServiceKey) -> Message {
-        Message::about(command::GET_SERVICE, identity(key))
+        Message::about(command::GET_SERVICE, |list| identity(list, key))
     }
     /// A dump.
     pub fn get_services() -> Message {
-        Message { command: command::GET_SERVICE, attributes: Vec::new() }
+        Message { command: command::GET_SERVICE, attributes: Attributes::default() }
     }
     /// IPVS_CMD_NEW_DEST.
     pub fn new_destination(service: ServiceKey, key: DestinationKey, destination: &Destination) -> Message {
-        Message::of_destination(command::NEW_DESTINATION, service, target(key, destination))
+        Message::of_destination(command::NEW_DESTINATION, service, |list| target(list, key, destination))
     }
     /// IPVS_CMD_SET_DEST: weight, thresholds and forwarding of one that is there.
     pub fn set_destination(service: ServiceKey, key: DestinationKey, destination: &Destination) -> Message {
-        Message::of_destination(command::SET_DESTINATION, service, target(key, destination))
+        Message::of_destination(command::SET_DESTINATION, service, |list| target(list, key, destination))
     }
     /// IPVS_CMD_DEL_DEST.
     pub fn delete_destination(service: ServiceKey, key: DestinationKey) -> Message {
-        Message::of_destination(command::DELETE_DESTINATION, service, place(key))
+        Message::of_destination(command::DELETE_DESTINATION, service, |list| place(list, key))
     }
     /// A dump.
     pub fn get_destinations(service: ServiceKey) -> Message {
-        Message::about(command::GET_DESTINATION, identity(service))
+        Message::about(command::GET_DESTINATION, |list| identity(list, service))
     }
     /// IPVS_CMD_NEW_DAEMON.
     pub fn new_daemon(role: SyncRole, daemon: &Daemon) -> Message {
-        let mut list = vec![
-            number(daemon::STATE, state(role)),
-            text(daemon::INTERFACE, &daemon.interface),
-            number(daemon::ID, u32::from(daemon.id)),
-        ];
-        list.extend(daemon.longest.map(|longest| short(daemon::LONGEST, longest)));
-        list.extend(daemon.port.map(|port| short(daemon::PORT, port)));
-        list.extend(daemon.ttl.map(|ttl| Attribute::new(daemon::TTL, vec![ttl])));
-        list.extend(daemon.group.map(|group| match group {
-            IpAddr::V4(group) => Attribute::new(daemon::GROUP, group.octets().to_vec()),
-            IpAddr::V6(group) => Attribute::new(daemon::GROUP6, group.octets().to_vec()),
-        }));
-        Message { command: command::NEW_DAEMON, attributes: vec![nest(top::DAEMON, &list)] }
+        Message::of_daemon(command::NEW_DAEMON, |list| {
+            list.number(daemon::STATE, state(role));
+            list.text(daemon::INTERFACE, &daemon.interface);
+            list.number(daemon::ID, u32::from(daemon.id));
+            if let Some(longest) = daemon.longest {
+                list.short(daemon::LONGEST, longest);
+            }
+            if let Some(port) = daemon.port {
+                list.short(daemon::PORT, port);
+            }
+            if let Some(ttl) = daemon.ttl {
+                list.add(daemon::TTL, &[ttl]);
+            }
+            match daemon.group {
+                Some(IpAddr::V4(group)) => {
+                    list.add(daemon::GROUP, &group.octets());
+                }
+                Some(IpAddr::V6(group)) => {
+                    list.add(daemon::GROUP6, &group.octets());
+                }
+                None => {}
+            }
+        })
     }
     /// IPVS_CMD_DEL_DAEMON.
     pub fn delete_daemon(role: SyncRole, id: u8) -> Message {
-        let list = [number(daemon::STATE, state(role)), number(daemon::ID, u32::from(id))];
-        Message { command: command::DELETE_DAEMON, attributes: vec![nest(top::DAEMON, &list)] }
+        Message::of_daemon(command::DELETE_DAEMON, |list| {
+            list.number(daemon::STATE, state(role)).number(daemon::ID, u32::from(id));
+        })
     }
     /// A dump.
     pub fn get_daemons() -> Message {
-        Message { command: command::GET_DAEMON, attributes: Vec::new() }
+        Message { command: command::GET_DAEMON, attributes: Attributes::default() }
     }
     /// IPVS_CMD_SET_CONFIG, seconds.
     pub fn set_timeouts(timeouts: Timeouts) -> Message {
-        let attributes = vec![
-            number(top::TIMEOUT_TCP, timeouts.tcp),
-            number(top::TIMEOUT_TCP_FIN, timeouts.tcp_fin),
-            number(top::TIMEOUT_UDP, timeouts.udp),
-        ];
-        Message { command: command::SET_CONFIG, attributes }
+        Message::with(command::SET_CONFIG, |list| {
+            list.number(top::TIMEOUT_TCP, timeouts.tcp);
+            list.number(top::TIMEOUT_TCP_FIN, timeouts.tcp_fin);
+            list.number(top::TIMEOUT_UDP, timeouts.udp);
+        })
     }
     /// IPVS_CMD_GET_CONFIG.
     pub fn get_timeouts() -> Message {
-        Message { command: command::GET_CONFIG, attributes: Vec::new() }
+        Message { command: command::GET_CONFIG, attributes: Attributes::default() }
     }
     /// IPVS_CMD_GET_INFO: the version, and whether there is IPVS at all.
     pub fn get_info() -> Message {
-        Message { command: command::GET_INFO, attributes: Vec::new() }
+        Message { command: command::GET_INFO, attributes: Attributes::default() }
     }
     /// Empties the table, also of what other programs put there.
     pub fn flush() -> Message {
-        Message { command: command::FLUSH, attributes: Vec::new() }
+        Message { command: command::FLUSH, attributes: Attributes::default() }
     }
 
-    fn about(command: u8, service: Vec<Attribute>) -> Message {
-        Message { command, attributes: vec![nest(top::SERVICE, &service)] }
-    }
-    fn of_destination(command: u8, service: ServiceKey, destination: Vec<Attribute>) -> Message {
-        let attributes = vec![nest(top::SERVICE, &identity(service)), nest(top::DESTINATION, &destination)];
+    fn with(command: u8, fill: impl FnOnce(&mut Attributes)) -> Message {
+        let mut attributes = Attributes::default();
+        fill(&mut attributes);
         Message { command, attributes }
+    }
+    fn about(command: u8, service: impl FnOnce(&mut Attributes)) -> Message {
+        Message::with(command, |list| {
+            list.nest(top::SERVICE, service);
+        })
+    }
+    fn of_destination(command: u8, service: ServiceKey, destination: impl FnOnce(&mut Attributes)) -> Message {
+        Message::with(command, |list| {
+            list.nest(top::SERVICE, |inside| identity(inside, service)).nest(top::DESTINATION, destination);
+        })
+    }
+    fn of_daemon(command: u8, daemon: impl FnOnce(&mut Attributes)) -> Message {
+        Message::with(command, |list| {
+            list.nest(top::DAEMON, daemon);
+        })
     }
 }
 
 /// The name of a service.
-fn identity(key: ServiceKey) -> Vec<Attribute> {
+fn identity(list: &mut Attributes, key: ServiceKey) {
     match key {
-        ServiceKey::Address { protocol, address, port } => vec![
-            short(service::FAMILY, family_of(address)),
-            short(service::PROTOCOL, protocol_number(protocol)),
-            Attribute::new(service::ADDRESS, sixteen(address)),
-            Attribute::new(service::PORT, port.to_be_bytes().to_vec()),
-        ],
+        ServiceKey::Address { protocol, address, port } => {
+            list.short(service::FAMILY, family_of(address));
+            list.short(service::PROTOCOL, protocol_number(protocol));
+            list.add(service::ADDRESS, &sixteen(address));
+            list.port(service::PORT, port);
+        }
         ServiceKey::Mark { family, mark } => {
-            vec![short(service::FAMILY, number_of(family)), number(service::MARK, mark)]
+            list.short(service::FAMILY, number_of(family)).number(service::MARK, mark);
         }
     }
 }
 
 /// All of a service.
-fn entry(key: ServiceKey, service: &Service) -> Vec<Attribute> {
-    let mut list = identity(key);
-    list.push(text(service::SCHEDULER, &service.scheduler));
+fn entry(list: &mut Attributes, key: ServiceKey, service: &Service) {
+    identity(list, key);
+    list.text(service::SCHEDULER, &service.scheduler);
     let mut flags = 0;
     let (mut timeout, mut netmask) = (0, host_mask(key));
     if let Some(persistence) = &service.persistence {
@@ -280,7 +291,9 @@ fn entry(key: ServiceKey, service: &Service) -> Vec<Attribute> {
             (Granularity::Prefix(prefix), Family::V6) => u32::from(prefix).to_ne_bytes(),
             _ => netmask,
         };
-        list.extend(persistence.engine.as_deref().map(|engine| text(service::ENGINE, engine)));
+        if let Some(engine) = &persistence.engine {
+            list.text(service::ENGINE, engine);
+        }
     }
     if service.flags.one_packet {
         flags |= ONE_PACKET;
@@ -288,55 +301,49 @@ fn entry(key: ServiceKey, service: &Service) -> Vec<Attribute> {
     for (set, bit) in service.flags.flags.into_iter().zip(SCHEDULER_FLAGS) {
         flags |= if set { bit } else { 0 };
     }
-    let mut both = flags.to_ne_bytes().to_vec();
-    both.extend(u32::MAX.to_ne_bytes());
-    list.push(Attribute::new(service::FLAGS, both));
-    list.push(number(service::TIMEOUT, timeout));
-    list.push(Attribute::new(service::NETMASK, netmask.to_vec()));
-    list
+    list.add(service::FLAGS, [flags, u32::MAX].map(u32::to_ne_bytes).as_flattened());
+    list.number(service::TIMEOUT, timeout);
+    list.add(service::NETMASK, &netmask);
 }
 
 /// The name of a destination.
-fn place((address, port): DestinationKey) -> Vec<Attribute> {
-    vec![
-        short(destination::FAMILY, family_of(address)),
-        Attribute::new(destination::ADDRESS, sixteen(address)),
-        Attribute::new(destination::PORT, port.to_be_bytes().to_vec()),
-    ]
+fn place(list: &mut Attributes, (address, port): DestinationKey) {
+    list.short(destination::FAMILY, family_of(address));
+    list.add(destination::ADDRESS, &sixteen(address));
+    list.port(destination::PORT, port);
 }
 
 /// All of a destination.
-fn target(key: DestinationKey, target: &Destination) -> Vec<Attribute> {
-    let mut list = place(key);
+fn target(list: &mut Attributes, key: DestinationKey, target: &Destination) {
+    place(list, key);
     let way = plain(target.forwarding);
-    list.push(number(
-        destination::METHOD,
-        match way.method {
-            Method::Nat => METHOD_NAT,
-            Method::Tunnel => METHOD_TUNNEL,
-            Method::Direct => METHOD_DIRECT,
-        },
-    ));
+    let method = match way.method {
+        Method::Nat => METHOD_NAT,
+        Method::Tunnel => METHOD_TUNNEL,
+        Method::Direct => METHOD_DIRECT,
+    };
+    list.number(destination::METHOD, method);
     // The kernel reads it as a signed number and refuses what is below zero.
-    list.push(number(destination::WEIGHT, target.weight.min(i32::MAX.unsigned_abs())));
+    list.number(destination::WEIGHT, target.weight.min(i32::MAX.unsigned_abs()));
     if way.method == Method::Tunnel {
         let (kind, port) = match way.tunnel {
             TunnelKind::Ipip => (0, None),
             TunnelKind::Gue(port) => (1, Some(port)),
             TunnelKind::Gre => (2, None),
         };
-        list.push(Attribute::new(destination::TUNNEL_KIND, vec![kind]));
-        list.extend(port.map(|port| Attribute::new(destination::TUNNEL_PORT, port.to_be_bytes().to_vec())));
+        list.add(destination::TUNNEL_KIND, &[kind]);
+        if let Some(port) = port {
+            list.port(destination::TUNNEL_PORT, port);
+        }
         if kind != 0 {
             let flags = match way.checksum {
                 TunnelChecksum::None => 0,
                 TunnelChecksum::Checksum => 1,
                 TunnelChecksum::Remote => 2,
             };
-            list.push(short(destination::TUNNEL_FLAGS, flags));
+            list.short(destination::TUNNEL_FLAGS, flags);
         }
     }
-    list.push(number(destination::UPPER, target.upper_threshold));
-    list.push(number(destination::LOWER, target.lower_threshold));
-    list
+    list.number(destination::UPPER, target.upper_threshold);
+    list.number(destination::LOWER, target.lower_threshold);
 }
