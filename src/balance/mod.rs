@@ -567,12 +567,13 @@ impl Balancer {
             let position = *position as usize;
             Some((self.services.get(position)?, self.spec.services.get(position)?))
         });
-        let mut picture: Option<Picture> = None;
+        let (mut frame, mut destinations) = (None, Vec::new());
         for (service, own) in owners {
-            let picture = picture.get_or_insert_with(|| Service::frame(own));
-            service.paint(own, &key, &mut picture.destinations);
+            frame.get_or_insert_with(|| Service::frame(own));
+            service.paint(own, &key, &mut destinations);
         }
-        let Some(picture) = picture else { return };
+        let Some(frame) = frame else { return };
+        let picture = Picture { destinations: service::painted(destinations), ..frame };
         let Some(entry) = self.table.get_mut(&key) else { return };
         if entry.version != Version::default() && *entry.picture == picture {
             return;

@@ -5,12 +5,39 @@ use super::io::{ServerInfo, ServiceInfo, SorryInfo};
 use crate::spec::balance::{Checker, CheckerKind, Endpoint, GroupEntry, LvsSpec, RealServer, Target, VirtualServer};
 use crate::wire::Family;
 use std::collections::HashMap;
+use std::fmt::Write as _;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 /// `[10.1.0.2]:tcp:8080`; no port is 0.
 pub(super) fn of_endpoint(endpoint: Endpoint, protocol: &str) -> Box<str> {
-    format!("[{}]:{protocol}:{}", endpoint.address, endpoint.port.unwrap_or(0)).into()
+    // Each of thousands of servers is named at a start, so what nearly all are called does without the machinery of formatting,
+    // which takes three times as long.
+    let mut text = String::with_capacity("[255.255.255.255]:sctp:65535".len());
+    text.push('[');
+    match endpoint.address {
+        IpAddr::V4(address) => {
+            for (octet, point) in address.octets().into_iter().zip(["", ".", ".", "."]) {
+                text.push_str(point);
+                push_number(&mut text, octet.into());
+            }
+        }
+        IpAddr::V6(address) => {
+            let _ = write!(text, "{address}");
+        }
+    }
+    text.push_str("]:");
+    text.push_str(protocol);
+    text.push(':');
+    push_number(&mut text, endpoint.port.unwrap_or(0));
+    text.into()
+}
+
+fn push_number(text: &mut String, number: u16) {
+    if number >= 10 {
+        push_number(text, number / 10);
+    }
+    text.extend(char::from_digit(u32::from(number % 10), 10));
 }
 
 fn protocol(service: &VirtualServer) -> &'static str {
@@ -88,7 +115,6 @@ pub(super) fn of_server(server: &RealServer, service: &Arc<ServiceInfo>) -> Arc<
 /// What makes a check the same over a reload: keepalived's comparison (`compare_check` of each kind), and the payload and
 /// reply of UDP_CHECK, which it forgets. When it is made does not count, nor what it logs.
 pub(super) fn identity(checker: &Checker) -> Box<str> {
-    use std::fmt::Write;
     let mut text = String::new();
     if let Some(c) = &checker.connection {
         let _ = write!(text, "{} {:?} {:?} {:?} {} {} ", c.to, c.from, c.from_port, c.interface, c.timeout, c.mark);
@@ -131,5 +157,25 @@ pub(super) fn next(address: IpAddr) -> Option<IpAddr> {
     match address {
         IpAddr::V4(v4) => u32::from(v4).checked_add(1).map(|next| IpAddr::V4(next.into())),
         IpAddr::V6(v6) => u128::from(v6).checked_add(1).map(|next| IpAddr::V6(next.into())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn an_endpoint_is_called_as_its_parts_are_written() {
+        let addresses =
+            ["0.0.0.0", "1.10.100.9", "255.255.255.255", "192.0.2.200", "::", "2001:db8::1", "::ffff:1.2.3.4"];
+        for address in addresses.map(|text| text.parse::<IpAddr>().unwrap()) {
+            for port in
+                [None, Some(1), Some(9), Some(10), Some(80), Some(101), Some(9_999), Some(10_000), Some(u16::MAX)]
+            {
+                let written = format!("[{address}]:tcp:{}", port.unwrap_or(0));
+                assert_eq!(*of_endpoint(Endpoint { address, port }, "tcp"), *written);
+            }
+        }
     }
 }

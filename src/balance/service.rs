@@ -13,6 +13,7 @@ use crate::spec::balance::{
 };
 use crate::time::Time;
 use crate::wire::Family;
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -72,23 +73,8 @@ impl Service {
         server.refused.is_empty() && self.wanted(server).is_some()
     }
 
-    /// Puts its destinations under `key` into a picture. One that is there already (two servers that are the same to the
-    /// kernel, or two virtual servers of one group) keeps the larger weight.
-    pub(super) fn paint(
-        &self,
-        spec: &VirtualServer,
-        key: &ServiceKey,
-        into: &mut BTreeMap<(IpAddr, u16), Destination>,
-    ) {
-        let mut put = |place, destination: Destination| {
-            into.entry(place)
-                .and_modify(|there: &mut Destination| {
-                    if there.weight < destination.weight {
-                        *there = destination;
-                    }
-                })
-                .or_insert(destination);
-        };
+    /// Puts its destinations under `key` to those of a picture, which [`painted`] makes of them.
+    pub(super) fn paint(&self, spec: &VirtualServer, key: &ServiceKey, into: &mut Vec<(KernelName, Destination)>) {
         let serving = self.sorry.is_none();
         for (server, own) in self.servers.iter().zip(&spec.servers) {
             let Some(weight) = self.wanted(server) else { continue };
@@ -98,7 +84,7 @@ impl Service {
                 upper_threshold: own.upper_threshold,
                 lower_threshold: own.lower_threshold,
             };
-            put(in_kernel(key, own.endpoint, own.forwarding), destination);
+            into.push((in_kernel(key, own.endpoint, own.forwarding), destination));
         }
         if let Some(sorry) = spec.sorry.as_ref().filter(|sorry| !serving || sorry.inhibit) {
             let destination = Destination {
@@ -107,7 +93,7 @@ impl Service {
                 upper_threshold: 0,
                 lower_threshold: 0,
             };
-            put(in_kernel(key, sorry.endpoint, sorry.forwarding), destination);
+            into.push((in_kernel(key, sorry.endpoint, sorry.forwarding), destination));
         }
     }
 
@@ -122,8 +108,19 @@ impl Service {
     }
 }
 
+/// The destinations of a picture. Of those that are the same to the kernel (two such servers, or two virtual servers of one group)
+/// the one with the largest weight is there, the first of these. Sorted before, so that the map need not search for each its place.
+pub(super) fn painted(mut all: Vec<(KernelName, Destination)>) -> BTreeMap<KernelName, Destination> {
+    all.sort_by_key(|(place, destination)| (*place, Reverse(destination.weight)));
+    all.dedup_by_key(|(place, _)| *place);
+    all.into_iter().collect()
+}
+
 /// Address and port of a destination as the kernel has them: `port` 0 where the client's is kept.
-pub fn in_kernel(key: &ServiceKey, endpoint: Endpoint, forwarding: Forwarding) -> (IpAddr, u16) {
+pub type KernelName = (IpAddr, u16);
+
+/// What a destination is called in the kernel.
+pub fn in_kernel(key: &ServiceKey, endpoint: Endpoint, forwarding: Forwarding) -> KernelName {
     let port = match (key, forwarding.method) {
         (_, Method::Nat) => endpoint.port.unwrap_or(0),
         (ServiceKey::Address { port, .. }, _) => *port,

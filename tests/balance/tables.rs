@@ -150,6 +150,22 @@ fn two_services_of_one_group_share_the_kernel_s_service() {
 }
 
 #[test]
+fn what_two_services_of_a_group_have_is_there_once_with_the_larger_weight() {
+    let one = |weight: u32, most: u32| {
+        let server = format!("real_server 10.1.0.2 8080 {{\n weight {weight}\n uthreshold {most}\n }}\n");
+        format!("virtual_server group G {{\n lb_algo rr\n lb_kind NAT\n {server}}}\n")
+    };
+    for (first, second, weight, most) in
+        [((3, 10), (7, 20), 7, 20), ((7, 10), (3, 20), 7, 10), ((5, 10), (5, 20), 5, 10)]
+    {
+        let both = format!("{}{}", one(first.0, first.1), one(second.0, second.1));
+        let bench = Bench::new(&format!("virtual_server_group G {{\n fwmark 11\n }}\n{both}"));
+        let held: Vec<_> = bench.table.values().flat_map(|picture| picture.destinations.values()).collect();
+        assert_eq!(held.iter().map(|held| (held.weight, held.upper_threshold)).collect::<Vec<_>>(), [(weight, most)]);
+    }
+}
+
+#[test]
 fn a_sorry_server_that_is_a_real_server_shares_its_entry() {
     let text = service(&format!("sorry_server 10.1.0.2 8080\n {}{}", server(2, ""), server(3, TCP)));
     let mut bench = Bench::new(&text.replace("rr", "rr\n quorum 2"));
