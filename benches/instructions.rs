@@ -1,4 +1,4 @@
-//! How many instructions an advert costs: counted by valgrind, so that a growth is seen on a machine that has other things
+//! How many instructions an advert costs, and a real server at the start: counted by valgrind, so that a growth is seen on a machine that has other things
 //! to do, where a time would say nothing.
 //!
 //! ```text
@@ -13,15 +13,22 @@
 
 #![allow(clippy::unwrap_used)]
 
+use netlink_packet_core::Emitable;
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::process::Command;
 use std::sync::Arc;
+use vipd::balance::Balancer;
+use vipd::balance::io::{self as balance, Beginning, Picture, ServiceKey};
 use vipd::config::Env;
 use vipd::config::load;
 use vipd::config::system::TableSystem;
 use vipd::config::text::expand::TextEnv;
 use vipd::config::text::source::MapLoader;
+use vipd::kernel::ipvs::dump::Seen;
+use vipd::kernel::ipvs::plan::{Op, Rules, plan};
 use vipd::sim::build;
+use vipd::spec::balance::LvsSpec;
 use vipd::spec::{IfName, Spec};
 use vipd::time::{Interval, Time};
 use vipd::vrrp::Engine;
@@ -37,16 +44,18 @@ const A_LINK: u32 = 255;
 /// Growth that is no accident, in percent.
 const TOLERATED: f64 = 3.0;
 
-/// (name, numbers of virtual routers, what is counted)
+/// (name, numbers of virtual routers or of real servers, what is counted)
 type Scenario = (&'static str, &'static [u32], fn(u32) -> (u32, Box<dyn FnMut()>));
 
-const SCENARIOS: [Scenario; 6] = [
+const SCENARIOS: [Scenario; 8] = [
     ("send an advert", &[1, 255, 4_080], send),
     ("hear an advert", &[1, 255, 4_080], hear),
     ("take over", &[1, 255, 4_080], take_over),
     ("reload, unchanged", &[255, 4_080], reload),
     ("snapshot", &[255, 4_080], snapshot),
     ("read the configuration", &[255, 4_080], read),
+    ("begin to balance", &[1_000], balance),
+    ("make the requests", &[1_000], requests),
 ];
 
 fn main() {
@@ -65,7 +74,7 @@ fn main() {
     let before = std::fs::read_to_string(KEPT).unwrap_or_default();
     println!(
         "{:24} {:>8} {:>14} {:>10} {:>8} {:>7}",
-        "for each of them", "routers", "instructions", "kept", "change", "power"
+        "for each of them", "of them", "instructions", "kept", "change", "power"
     );
     let mut lines = vec![format!("# {}; cargo bench --bench instructions -- --keep", compiler())];
     let (mut grown, mut compared) = (false, false);
@@ -272,4 +281,49 @@ fn read(routers: u32) -> (u32, Box<dyn FnMut()>) {
         assert!(diagnostics.list.is_empty(), "{:?}", diagnostics.list.first());
     };
     (routers, Box::new(act))
+}
+
+/// A hundred real servers to a virtual one, as docs/performance.md measures the start.
+fn balanced(servers: u32) -> Arc<LvsSpec> {
+    const MAIN: &str = "/etc/keepalived/keepalived.conf";
+    let mut text = String::new();
+    for n in 0..servers.div_ceil(100) {
+        text.push_str(&format!("virtual_server 10.0.0.{n} 80 {{\nlb_algo rr\nlb_kind NAT\nprotocol TCP\n"));
+        for server in 0..100 {
+            text.push_str(&format!("real_server 10.1.0.{server} {} {{\nTCP_CHECK {{\n}}\n}}\n", 8000 + n));
+        }
+        text.push_str("}\n");
+    }
+    let (files, system) = (MapLoader::default().with(MAIN, text.as_str()), TableSystem::anywhere());
+    let (spec, diagnostics) = load(MAIN, &Env { text: TextEnv::default(), system: &system }, &files);
+    spec.unwrap_or_else(|| panic!("{:?}", diagnostics.list.first())).balance.clone()
+}
+
+/// What is wished of the kernel's table at the start.
+fn pictures(spec: Arc<LvsSpec>) -> BTreeMap<ServiceKey, Arc<Picture>> {
+    let mut balancer = Balancer::begin(spec, Beginning::default(), 1, Time::ZERO);
+    let served = |action| match action {
+        balance::Action::Serve { service, picture, .. } => Some((service, picture)),
+        _ => None,
+    };
+    std::iter::from_fn(|| balancer.poll()).filter_map(served).collect()
+}
+
+fn balance(servers: u32) -> (u32, Box<dyn FnMut()>) {
+    let spec = balanced(servers);
+    (servers, Box::new(move || assert_eq!(pictures(spec.clone()).len() as u32, servers / 100)))
+}
+
+/// From what is wanted of an empty table to the bytes.
+fn requests(servers: u32) -> (u32, Box<dyn FnMut()>) {
+    let wanted = pictures(balanced(servers));
+    let mut bytes = vec![0; 4096];
+    let act = move || {
+        let steps = plan(&wanted, &Seen::default(), Rules::default());
+        assert_eq!(steps.len() as u32, servers + servers / 100);
+        for message in steps.iter().map(Op::message) {
+            message.emit(&mut bytes[..message.buffer_len()]);
+        }
+    };
+    (servers, Box::new(act))
 }
