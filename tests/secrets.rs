@@ -279,6 +279,23 @@ fn a_definition_whose_name_is_broken_over_lines_tells_nothing() {
     }
 }
 
+/// Of other programs, or out of somebody's memory.
+#[test]
+fn the_argument_of_a_keyword_that_nobody_has_is_not_told() {
+    const SECRET: &str = "Zq7rWtPx9";
+    for keyword in ["vrrp_auth", "auth_password", "authpw", "auth", "vrrp_password", "auth_key"] {
+        for text in [
+            instance(&format!("auth_type PASS\n        {keyword} {SECRET}")),
+            instance(&format!("auth_type PASS\n    }}\n    {keyword} {SECRET}\n    unicast_ttl {{")),
+            format!("$S={SECRET}\n{}", instance(&format!("auth_type PASS\n        {keyword} ${{S}}"))),
+        ] {
+            let said = one(&text);
+            assert!(!tells(&said, SECRET), "{text}\n{said}");
+            assert!(said.contains("unknown keyword `"), "{text}\n{said}");
+        }
+    }
+}
+
 #[test]
 fn what_is_no_secret_is_shown() {
     let said = one(&instance("auth_type PASS\n        auth_pass short\n    }\n    prioriti 100\n    unicast_ttl {"));

@@ -78,6 +78,16 @@ impl Meant {
             found.take(number, nearest, text);
         }
         found.secrets.sort_unstable();
+        // Of two in one word, as in `auth_password`, the later one ends the keyword.
+        let ends = std::mem::take(&mut found.secrets);
+        let goes_on = |at: usize, next: usize| {
+            next > at
+                && next - at < LETTERS - CHANGES
+                && text.get(at..next).is_some_and(|between| between.chars().all(char::is_alphanumeric))
+        };
+        let nexts = ends.iter().skip(1).copied().chain([usize::MAX]);
+        found.secrets =
+            ends.iter().copied().zip(nexts).filter(|(at, next)| !goes_on(*at, *next)).map(|(at, _)| at).collect();
         found.blocks.sort_unstable();
         found
     }
@@ -138,6 +148,7 @@ mod tests {
             "auth_passs x",
             "pa$ss wo]rd x",
             "passwd x",
+            "auth_password x",
         ] {
             assert!(behind(text).iter().any(|rest| rest.trim_start_matches('s') == " x"), "{text}: {:?}", behind(text));
         }

@@ -95,6 +95,7 @@ fn secret_keyword(word: &str) -> bool {
         || lower.contains("secret")
         || lower.contains("community")
         || lower.contains("token")
+        || (lower.contains("auth") && !is_known_of_auth(&lower))
         || (lower.len() > 5 && nearest(&lower, MEANT.into_iter()).is_some())
 }
 
@@ -112,6 +113,13 @@ fn is_plain_keyword(word: &str) -> bool {
 
 /// Letters up to which a word in front may be `key`.
 const SHORT_KEYWORD: usize = 4;
+
+/// Whether a word with `auth` in it is a keyword, or a slip in one that has no secret: those that nobody has are meant to be
+/// `auth_pass`, as `vrrp_auth` is.
+fn is_known_of_auth(word: &str) -> bool {
+    keywords::all().iter().any(|known| known.keyword == word)
+        || nearest(word, ["auth_type", "authentication", "auth_hmac"].into_iter()).is_some()
+}
 
 /// The secret parts of a text.
 pub(super) fn scan(text: &str) -> Ranges {
