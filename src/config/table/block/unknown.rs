@@ -56,6 +56,23 @@ impl Stranger<'_> {
     }
 }
 
+/// What a block with a name was meant to be that stands outside of all others, though its keyword has none and belongs inside.
+fn meant_outside(node: &Node<'_>) -> Option<String> {
+    let name = node.args.first()?.text;
+    Some(match node.keyword.text {
+        "track_script" => {
+            format!("write `vrrp_script {name} {{`, and `track_script {{ {name} }}` in the vrrp_instance")
+        }
+        "track_process" => {
+            format!("write `vrrp_track_process {name} {{`, and `track_process {{ {name} }}` in the vrrp_instance")
+        }
+        "group" => format!(
+            "for instances write `vrrp_sync_group {name} {{ group {{`; nothing groups virtual servers: remove the line and its `}}`"
+        ),
+        _ => return None,
+    })
+}
+
 impl Cx<'_> {
     /// Complains about a line that the block at `path` does not know; `names` are the keywords that it knows. What another
     /// complaint has explained already is not said once more.
@@ -138,6 +155,12 @@ impl Cx<'_> {
             && !node.opens
         {
             return self.push(complaint.help("remove the line: a virtual server has no such setting"));
+        }
+        if path.is_empty()
+            && self.block.is_none()
+            && let Some(help) = meant_outside(node)
+        {
+            return self.push(complaint.help(help));
         }
         let brace = match homes {
             [home, ..] if !home.is_empty() && path.is_empty() && self.block.is_some() => {
