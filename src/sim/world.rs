@@ -363,8 +363,6 @@ impl<'m> World<'m> {
     /// Tells of what came at `at`, which may be a while ago; further news has to follow.
     pub(super) fn tell_late(&mut self, node: usize, input: Input<'_>, at: Time) {
         if let Input::Datagram { meta, bytes } = &input {
-            // What was due before was done before.
-            self.tell_late(node, Input::Tick, at);
             if let Some(n) = self.nodes.get(node) {
                 self.oracle.heard((node, n), meta, bytes, at);
             }

@@ -84,6 +84,8 @@ pub struct Engine {
     not_before: Time,
     /// When the loop that carries this engine last went on after it had not run, and for how long it had not.
     slept: Option<(Time, Interval)>,
+    /// The loop has come late to a deadline and tells first what it finds in its sockets: see [`Input::Slept`].
+    catching_up: bool,
     /// Instances whose standing has to be recomputed.
     unsettled: BTreeSet<InstanceId>,
     /// Groups of which a member changed.
@@ -146,6 +148,7 @@ impl Engine {
             now,
             not_before: now + spec.startup_delay,
             slept: None,
+            catching_up: false,
             unsettled: BTreeSet::new(),
             stirred: BTreeSet::new(),
             leader: None,
@@ -162,8 +165,9 @@ impl Engine {
         }
     }
 
-    /// Fires everything that is due up to `now`, in order, then takes the news. A time that lies before one that was
-    /// given already counts as that one: time does not go back.
+    /// Fires everything that is due up to `now`, in order, then takes the news; between [`Input::Slept`] and what follows the
+    /// datagrams behind it, nothing is due. A time that lies before one that was given already counts as that one: time does not
+    /// go back.
     pub fn handle(&mut self, input: Input<'_>, now: Time) {
         if let Input::Slept { since } = input {
             return self.slept(since, now);
@@ -172,6 +176,7 @@ impl Engine {
         if self.stopped {
             return;
         }
+        self.catching_up &= matches!(input, Input::Datagram { .. });
         self.fire();
         let opening = matches!(input, Input::Socket { .. });
         match input {
@@ -212,6 +217,7 @@ impl Engine {
         let patience = |spec: &crate::spec::InstanceSpec| {
             spec.interval.times(u64::from(spec.down_adverts.saturating_sub(1).max(1)))
         };
+        self.catching_up = true;
         let by = now.since(since);
         if !self.stopped && self.spec.instances.iter().map(patience).min().is_some_and(|shortest| by >= shortest) {
             let again = self.slept.is_some_and(|(last, _)| now.since(last) < SLEPT_QUIET);
@@ -365,6 +371,7 @@ impl Engine {
         if self.stopped {
             return;
         }
+        self.catching_up = false;
         self.fire();
         self.go_over(spec, readings);
         self.settle();
@@ -437,6 +444,9 @@ impl Engine {
 
     /// Everything that is due, in the order of its time.
     fn fire(&mut self) {
+        if self.catching_up {
+            return;
+        }
         while let Some((at, slot)) = self.agenda.next() {
             if at > self.now {
                 break;

@@ -165,6 +165,34 @@ fn a_master_that_speaks_for_other_addresses_is_seen_until_it_speaks_for_ours() {
     assert!(!differ(&bench));
 }
 
+/// The machine stood still, and when it goes on the master's advert comes behind the end of our patience, before we have done anything:
+/// nobody is down who is heard. So it is with keepalived, which reads before it loses patience.
+#[test]
+fn a_master_that_is_heard_behind_the_end_of_patience_but_before_its_consequence_is_not_down() {
+    let of = spec(vec![instance(1, 100), instance(2, 100)]);
+    let mut bench = Bench::new(of.clone());
+    let voices = [1, 2].map(|n: usize| Voice::of(&of.instances[n - 1], "10.0.0.2", 200));
+    voices.iter().for_each(|voice| bench.hear(voice));
+    let (since, _) = bench.engine.deadline().unwrap();
+    bench.take();
+    let awake = since + ms(2000);
+    bench.engine.handle(Input::Slept { since }, awake);
+    // The first one speaks again, the second one does not.
+    bench.now = since + ms(1990);
+    bench.hear(&voices[0]);
+    assert_eq!(bench.roles(), [Role::Backup; 2]);
+    bench.now = awake;
+    bench.give(Input::Tick);
+    assert_eq!(bench.roles(), [Role::Backup, Role::Master]);
+    // Its patience counts from that advert.
+    let (next, _) = bench.engine.deadline().unwrap();
+    assert!(next > awake);
+    bench.until(since + ms(1990) + ms(3600));
+    assert_eq!(bench.roles(), [Role::Backup, Role::Master]);
+    bench.wait(ms(100));
+    assert_eq!(bench.roles(), [Role::Master; 2]);
+}
+
 /// A daemon that was stopped and goes on: what it hears of the time between is that another router was MASTER, not that there
 /// are two. One that goes on speaking is a rival from then on.
 #[test]

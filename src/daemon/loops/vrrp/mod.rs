@@ -265,8 +265,8 @@ fn live(
             driver.doors.punctuality.note(now.since(due));
             driver.mind_lateness(now.since(due));
         }
-        // What has been heard up to now comes before what is due now: after a stall the master's adverts are in the
-        // socket, and a deadline that they would have moved must not pass. Who was woken in time and found the sockets
+        // What has been heard up to now comes before what is due now, whenever it was heard: after a stall the master's adverts
+        // are in the socket, and a deadline that they would have moved must not pass. Who was woken in time and found the sockets
         // empty need not ask again.
         if driver.sockets.has_heard() || now.since(due) > PUNCTUAL {
             driver.receive(&mut heard, Some(due).filter(|due| *due <= now), now);
