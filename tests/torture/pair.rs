@@ -1,7 +1,9 @@
 //! Two servers of which one is paused, or whose interface goes away under it.
 
-use super::lab::{Kind, Lab, ip, skip, until};
+use super::lab::{Kind, Lab, inside, ip, skip, until};
 use std::net::IpAddr;
+use std::time::{Duration, Instant};
+use vipd::wire::PROTOCOL_VRRP;
 
 const VIP: &str = "192.0.2.100";
 
@@ -49,6 +51,52 @@ fn a_master_that_was_paused_yields_to_the_one_that_took_over() {
         lab.only(1, vip()).unwrap();
         lab.start(0);
         lab.only(1, vip()).unwrap();
+    }
+}
+
+/// Two virtual machines on one host that stands still for a while: what the master sends when it goes on comes to its backup's socket
+/// after the backup's patience has ended, and before the backup could do anything about it.
+#[test]
+fn a_backup_that_goes_on_and_finds_its_master_s_advert_stays_backup() {
+    if skip(&["ip", "keepalived"]) {
+        return;
+    }
+    for backup in [Kind::Vipd, Kind::Keepalived] {
+        let mut lab = Lab::new(&[Kind::Vipd, backup], 1);
+        for (node, priority) in [(0, 150), (1, 100)] {
+            lab.configure(node, &conf(node, priority, ""));
+        }
+        lab.start(0);
+        lab.only(0, vip()).unwrap();
+        lab.start(1);
+        let to_all = |node: usize, signal: i32| {
+            let group = lab.nodes[node].child.as_ref().map_or(0, |child| child.id() as i32);
+            // SAFETY: a signal to a process group that this test started.
+            unsafe { libc::kill(-group, signal) };
+        };
+        let adverts = |from: Instant| {
+            let frames = lab.since(from).into_iter();
+            frames.filter(|frame| frame.node == 1 && frame.bytes.get(23) == Some(&PROTOCOL_VRRP)).count()
+        };
+        // Bytes that its sockets hold, by the kernel's list of them.
+        let waiting = || {
+            let list = || std::fs::read_to_string("/proc/thread-self/net/raw").unwrap();
+            let held = |line: &str| u64::from_str_radix(line.split_whitespace().nth(4)?.split_once(':')?.1, 16).ok();
+            inside(&lab.nodes[1].namespace, list).lines().skip(1).filter_map(held).sum::<u64>()
+        };
+        std::thread::sleep(Duration::from_secs(1));
+        for _ in 0..5 {
+            [0, 1].into_iter().for_each(|node| to_all(node, libc::SIGSTOP));
+            // Longer than the patience of 361 ms.
+            std::thread::sleep(Duration::from_millis(600));
+            let from = Instant::now();
+            let before = waiting();
+            to_all(0, libc::SIGCONT);
+            until("an advert comes to the backup", || waiting() > before).unwrap();
+            to_all(1, libc::SIGCONT);
+            std::thread::sleep(Duration::from_millis(400));
+            assert_eq!(adverts(from), 0, "{}", lab.describe());
+        }
     }
 }
 
