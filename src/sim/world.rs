@@ -362,10 +362,8 @@ impl<'m> World<'m> {
 
     /// Tells of what came at `at`, which may be a while ago; further news has to follow.
     pub(super) fn tell_late(&mut self, node: usize, input: Input<'_>, at: Time) {
-        if let Input::Datagram { meta, bytes } = &input {
-            if let Some(n) = self.nodes.get(node) {
-                self.oracle.heard((node, n), meta, bytes, at);
-            }
+        if let (Input::Datagram { meta, bytes }, Some(n)) = (&input, self.nodes.get(node)) {
+            self.oracle.heard((node, n), meta, bytes, at);
         }
         let Some(router) = self.nodes.get_mut(node).and_then(|n| n.router.as_mut()) else { return };
         router.handle(input, at);
