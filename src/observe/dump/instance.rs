@@ -70,12 +70,12 @@ fn state(page: &mut Page, now: &Snapshot, one: &InstanceSpec, view: &InstanceVie
     put!(page, 3, "Number of config faults = {}", view.faults.iter().filter(|f| matches!(f, Fault::Config(_))).count());
     let trackers = view.faults.iter().filter(|f| matches!(f, Fault::Tracker(_))).count();
     put!(page, 3, "Number of tracker faults = {trackers}");
-    let mut words: Vec<&str> = view.faults.iter().filter_map(fault_word).collect();
     // An interface that is not there has no address either, which is one fault here and two there.
-    let missing = view.faults.iter().any(|fault| matches!(fault, Fault::InterfaceMissing(_)));
-    if missing && view.source.is_none() && !words.contains(&"no source IP address") {
-        words.push("no source IP address");
-    }
+    let missing = view.faults.iter().any(|fault| matches!(fault, Fault::InterfaceMissing(_))) && view.source.is_none();
+    let has = |word: &&str| {
+        view.faults.iter().any(|fault| fault_word(fault) == Some(word)) || (missing && *word == NO_SOURCE)
+    };
+    let words: Vec<&str> = FAULT_WORDS.into_iter().filter(has).collect();
     if words.is_empty() {
         put!(page, 3, "Flags of interface faults - (none)");
     } else {
@@ -108,12 +108,17 @@ fn flagged(one: &InstanceSpec) -> bool {
         || one.checksum.v3_as_v2
 }
 
+/// Faults are flags there, told in this order.
+const FAULT_WORDS: [&str; 6] =
+    ["unspecified", "i/f down", "base i/f down", "duplicate VRID", NO_SOURCE, "config error"];
+const NO_SOURCE: &str = "no source IP address";
+
 fn fault_word(fault: &Fault) -> Option<&'static str> {
     Some(match fault {
         Fault::InterfaceMissing(_) | Fault::InterfaceDown(_) => "i/f down",
         Fault::BaseInterfaceDown(_) => "base i/f down",
         Fault::DuplicateVrid => "duplicate VRID",
-        Fault::NoSourceAddress | Fault::SourceAbsent(_) => "no source IP address",
+        Fault::NoSourceAddress | Fault::SourceAbsent(_) => NO_SOURCE,
         // keepalived has no such fault.
         Fault::NoSocket(_) | Fault::CannotSend(_) => "unspecified",
         Fault::Config(_) => "config error",
