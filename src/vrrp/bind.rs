@@ -60,6 +60,10 @@ pub(super) fn bind(
     let mut link = base;
     if let (Some(kind), Some(known)) = (&spec.virtual_link, base) {
         link = virtual_link(spec, kind, &known.link, links);
+        // Before its own: a virtual link does not run without the one below it, and this is what can be helped.
+        if spec.track_primary && !known.running {
+            faults.push(Fault::BaseInterfaceDown(known.link.name.clone()));
+        }
         match link {
             Some(own) => {
                 binding.link = own.link.index;
@@ -72,9 +76,6 @@ pub(super) fn bind(
                 binding.link = 0;
                 faults.extend(expected_name(spec, kind).map(Fault::InterfaceMissing));
             }
-        }
-        if spec.track_primary && !known.running {
-            faults.push(Fault::BaseInterfaceDown(known.link.name.clone()));
         }
     } else if let (Some(known), true) = (base, spec.track_primary)
         && !known.running

@@ -333,7 +333,8 @@ fn a_vmac_is_another_link() {
     assert_eq!(bench.view(0).faults, [Fault::BaseInterfaceDown(name("eth0"))]);
     own.running = false;
     bench.give(Input::Link(LinkFact::Changed(own)));
-    assert_eq!(bench.view(0).faults, [Fault::InterfaceDown(name("vrrp1.7")), Fault::BaseInterfaceDown(name("eth0"))]);
+    // The cause comes first.
+    assert_eq!(bench.view(0).faults, [Fault::BaseInterfaceDown(name("eth0")), Fault::InterfaceDown(name("vrrp1.7"))]);
     // Adverts through the parent, addresses on the VMAC.
     let mut bench = Bench::on(
         spec(vec![InstanceSpec { transmit_base: true, ..of }]),
