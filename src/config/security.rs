@@ -101,7 +101,10 @@ pub fn script_line(node: &Node<'_>, empty: Class, cx: &mut Cx<'_>) -> Option<Scr
             (argv, names.into_iter())
         }
         // Of the quote has been complained.
-        Err(_) if lost_to_quote(node) => return None,
+        Err(_) if lost_to_quote(node) => {
+            cx.missing(node, "a command");
+            return None;
+        }
         Err(problem) => {
             let message = format!("`{}` is ignored: {}", node.keyword.text, problem.message);
             cx.mistake(span, message, "write the second quote, or the character behind the backslash");
@@ -110,6 +113,7 @@ pub fn script_line(node: &Node<'_>, empty: Class, cx: &mut Cx<'_>) -> Option<Scr
     };
     if argv.is_empty() {
         if lost_to_quote(node) {
+            cx.missing(node, "a command");
             return None;
         }
         cx.push(Diagnostic::new(empty, span, format!("`{}` is ignored: the command is empty", node.keyword.text)));
