@@ -165,8 +165,8 @@ impl Engine {
         }
     }
 
-    /// Fires everything that is due up to `now`, in order, then takes the news; between [`Input::Slept`] and what follows the
-    /// datagrams behind it, nothing is due. A time that lies before one that was given already counts as that one: time does not
+    /// Fires everything that is due up to `now`, in order, then takes the news; between [`Input::Slept`] and the next
+    /// [`Input::Tick`], nothing is due. A time that lies before one that was given already counts as that one: time does not
     /// go back.
     pub fn handle(&mut self, input: Input<'_>, now: Time) {
         if let Input::Slept { since } = input {
@@ -176,7 +176,7 @@ impl Engine {
         if self.stopped {
             return;
         }
-        self.catching_up &= matches!(input, Input::Datagram { .. });
+        self.catching_up &= !matches!(input, Input::Tick | Input::Command(_));
         self.fire();
         let opening = matches!(input, Input::Socket { .. });
         match input {

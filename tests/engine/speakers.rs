@@ -177,6 +177,10 @@ fn a_master_that_is_heard_behind_the_end_of_patience_but_before_its_consequence_
     bench.take();
     let awake = since + ms(2000);
     bench.engine.handle(Input::Slept { since }, awake);
+    bench.now = since + ms(1980);
+    // What else comes in between, as that an answer could not be sent, ends nobody's patience.
+    let failure = Some(SendFailure { reason: "down".into(), ours: false });
+    bench.give(Input::Sent { instance: InstanceId(1), destination: ip("224.0.0.18"), failure });
     // The first one speaks again, the second one does not.
     bench.now = since + ms(1990);
     bench.hear(&voices[0]);
