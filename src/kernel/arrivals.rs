@@ -16,7 +16,7 @@ const MANY: usize = 16;
 const FIRST_CALL: usize = 2;
 /// Room for an address, a TTL and a stamp, with what the kernel puts around them.
 const CONTROL: usize = 192;
-/// A stamp that is older says that the wall clock was set meanwhile.
+/// A stamp that is older than this, and than the last look into the sockets, says that the wall clock was set meanwhile.
 const OLDEST: Interval = Interval::from_secs(10);
 
 /// What the kernel says of a datagram beside its bytes.
@@ -53,6 +53,9 @@ pub struct Arrivals<M> {
     names: Box<[libc::sockaddr_storage; MANY]>,
     /// The last call has filled all of its room.
     burst: bool,
+    /// When this turn began, and the one before: what is there now came later than that.
+    began: Time,
+    before: Time,
     /// What is kept, and where each datagram stands in `bytes`.
     list: Vec<(Time, M, Range<usize>)>,
     bytes: Vec<u8>,
@@ -69,6 +72,8 @@ impl<M: Copy> Arrivals<M> {
             control: Box::new([Control([0; CONTROL]); MANY]),
             names: Box::new([name; MANY]),
             burst: false,
+            began: clock::now(),
+            before: clock::now(),
             list: Vec::new(),
             bytes: Vec::new(),
         }
@@ -86,6 +91,7 @@ impl<M: Copy> Arrivals<M> {
 
     /// Holds none from here on.
     pub fn clear(&mut self) {
+        self.before = std::mem::replace(&mut self.began, clock::now());
         self.list.clear();
         self.bytes.clear();
     }
@@ -140,13 +146,14 @@ impl<M: Copy> Arrivals<M> {
             return std::io::Error::last_os_error().kind() == std::io::ErrorKind::Interrupted;
         };
         let wall = clock::wall();
+        let oldest = wall.at.since(self.before).max(OLDEST);
         let parts = self.buffers.chunks_exact(self.longest).zip(self.names.iter());
         for (header, (bytes, name)) in headers.iter().take(count).zip(parts) {
             let Some(source) = address(name) else { continue };
             let cut = header.msg_hdr.msg_flags & libc::MSG_TRUNC != 0;
             let mut envelope = Envelope { source, destination: None, ifindex: 0, ttl: None, cut };
             let stamp = told(&header.msg_hdr, &mut envelope);
-            let at = stamp.and_then(|stamp| arrival(stamp, wall.at, wall.unix_micros)).unwrap_or(wall.at);
+            let at = stamp.and_then(|stamp| arrival(stamp, wall.at, wall.unix_micros, oldest)).unwrap_or(wall.at);
             if let Some(meta) = keep(&envelope) {
                 let start = self.bytes.len();
                 let length = (header.msg_len as usize).min(self.longest);
@@ -201,9 +208,9 @@ fn told(message: &libc::msghdr, envelope: &mut Envelope) -> Option<u64> {
 
 /// Stamps are of the wall clock, the engine lives by the monotonic one. What lies ahead or far back says that the wall
 /// clock was set meanwhile, and is not believed.
-fn arrival(stamp: u64, now: Time, wall: u64) -> Option<Time> {
+fn arrival(stamp: u64, now: Time, wall: u64, oldest: Interval) -> Option<Time> {
     let age = Interval::from_micros(wall.checked_sub(stamp)?);
-    (age < OLDEST).then(|| now.before(age))
+    (age <= oldest).then(|| now.before(age))
 }
 
 fn address(name: &libc::sockaddr_storage) -> Option<IpAddr> {
@@ -221,5 +228,20 @@ fn address(name: &libc::sockaddr_storage) -> Option<IpAddr> {
             }
             _ => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stamp_is_believed_as_far_back_as_nobody_has_looked() {
+        let (now, wall) = (Time::from_micros(100_000_000), 5_000_000_000);
+        let at = |age: u64, oldest: Interval| arrival(wall - age, now, wall, oldest);
+        assert_eq!(at(3_000_000, OLDEST), Some(Time::from_micros(97_000_000)));
+        assert_eq!(at(11_000_000, OLDEST), None, "the clock was set");
+        assert_eq!(at(11_000_000, Interval::from_secs(12)), Some(Time::from_micros(89_000_000)));
+        assert_eq!(arrival(wall + 1, now, wall, OLDEST), None);
     }
 }
