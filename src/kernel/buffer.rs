@@ -30,6 +30,24 @@ pub fn size(socket: &impl AsFd) -> usize {
     getsockopt(socket, sockopt::RcvBuf).unwrap_or(0)
 }
 
+nix::getsockopt_impl!(
+    MemoryInfo,
+    libc::SOL_SOCKET,
+    libc::SO_MEMINFO,
+    MemoryFigures,
+    nix::sys::socket::sockopt::GetStruct<MemoryFigures>
+);
+#[derive(Clone, Copy)]
+struct MemoryInfo;
+/// By `SK_MEMINFO_…`.
+type MemoryFigures = [u32; DROPS + 1];
+const DROPS: usize = libc::SK_MEMINFO_DROPS as usize;
+
+/// How many datagrams the kernel had no room for since the socket was opened; 0 where it does not tell (before Linux 4.12).
+pub(super) fn dropped(socket: &impl AsFd) -> u32 {
+    getsockopt(socket, MemoryInfo).map_or(0, |figures| figures.last().copied().unwrap_or(0))
+}
+
 /// What the instances of a VRRP socket ask for together (`kernel_rx_buf_size` of each, else `vrrp_rx_bufs_policy`);
 /// `None` leaves it to the kernel.
 pub(super) fn of_port(

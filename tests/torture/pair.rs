@@ -100,6 +100,27 @@ fn a_backup_that_goes_on_and_finds_its_master_s_advert_stays_backup() {
     }
 }
 
+/// The kernel keeps the datagrams that came first: what a backup reads of a socket that was full is old, and its master not silent.
+#[test]
+fn a_backup_whose_socket_was_full_while_it_stood_still_stays_backup() {
+    if skip(&["ip"]) {
+        return;
+    }
+    let mut lab = pair("kernel_rx_buf_size 2304");
+    lab.only(0, vip()).unwrap();
+    std::thread::sleep(Duration::from_secs(1));
+    let before = Instant::now();
+    for _ in 0..3 {
+        lab.signal(1, libc::SIGSTOP);
+        std::thread::sleep(Duration::from_secs(2));
+        lab.signal(1, libc::SIGCONT);
+        std::thread::sleep(Duration::from_millis(500));
+    }
+    let frames = lab.since(before).into_iter();
+    let adverts = frames.filter(|frame| frame.node == 1 && frame.bytes.get(23) == Some(&PROTOCOL_VRRP)).count();
+    assert_eq!(adverts, 0, "{}", lab.describe());
+}
+
 #[test]
 fn an_interface_may_be_renamed_removed_and_made_again() {
     if skip(&["ip"]) {

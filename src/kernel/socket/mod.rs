@@ -69,6 +69,8 @@ struct Opened {
     socket: Arc<Socket>,
     /// What its instances ask for.
     buffer: Option<u32>,
+    /// Datagrams that the kernel had no room for, as it was last asked.
+    dropped: u32,
 }
 
 /// What the kernel thread has to do so that the sockets are those that are called for.
@@ -163,7 +165,8 @@ impl Sockets {
                 self.next_token += 1;
                 self.refused.remove(&port);
                 self.by_port.insert(port.clone(), token);
-                self.open.insert(token, Opened { port, socket, buffer });
+                let dropped = buffer::dropped(&socket);
+                self.open.insert(token, Opened { port, socket, buffer, dropped });
                 self.give(token, &instances);
             }
             Err(reason) => drop(self.refused.insert(port, reason)),
@@ -308,6 +311,16 @@ impl Sockets {
                 self.ready.push_back(token);
             }
         }
+    }
+
+    /// Whether the kernel had no room for a datagram of any socket since this was asked last. It keeps those that came first.
+    pub fn has_lost(&mut self) -> bool {
+        let mut lost = false;
+        for opened in self.open.values_mut() {
+            let dropped = buffer::dropped(&opened.socket);
+            lost |= std::mem::replace(&mut opened.dropped, dropped) != dropped;
+        }
+        lost
     }
 
     /// The kernel gives a datagram to every raw socket that fits. A unicast one is told once: by the socket bound to its

@@ -1,6 +1,6 @@
 //! What the engine thread does with each fact and each wish: the loop around it is [`super::start`]'s.
 
-use super::{DATAGRAMS_A_ROUND, Doors, FromEngine, Steer, ToEngine, WALL_EVERY};
+use super::{DATAGRAMS_A_ROUND, Doors, FromEngine, PUNCTUAL, Steer, ToEngine, WALL_EVERY};
 use crate::kernel::arrivals::Arrival;
 use crate::kernel::netlink::{FromKernel, ToKernel, Trouble};
 use crate::kernel::programs::{self, Job, Notice};
@@ -103,11 +103,14 @@ impl Driver {
     /// from being moved.
     pub(super) fn receive(&mut self, heard: &mut Heard, due: Option<Time>, now: Time) {
         self.sockets.receive(heard, DATAGRAMS_A_ROUND, due.is_some());
+        // Who spoke when a socket was full is not known, so that nobody's silence counts: patience begins with the reading.
+        let lost = due.is_some_and(|due| now.since(due) > PUNCTUAL) && self.sockets.has_lost();
         if let Some(since) = due {
             // Behind the reading: what has waited for too long counts as heard when it was read.
             self.engine.handle(Input::Slept { since }, clock::now());
         }
         for Arrival { at, meta, bytes } in heard.in_order() {
+            let at = if lost { now } else { at };
             self.engine.handle(Input::Datagram { meta, bytes }, at);
             self.settle(now);
         }
