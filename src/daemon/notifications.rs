@@ -82,7 +82,8 @@ impl Notifications {
     /// Runs a notify program beside those that run, or when one of them has ended, where too many do ([`ROOM`]).
     pub fn notify(&mut self, wish: &NotifyRun) {
         let limit = wish.limited.then_some(STOP_LIMIT);
-        let job = Job { extra: wish.arguments.clone(), limit, outlives: true, ..Job::new(wish.run.clone()) };
+        let job =
+            Job { extra: wish.arguments.clone(), limit, outlives: true, in_turn: true, ..Job::new(wish.run.clone()) };
         let (program, of) = (wish.run.program().to_owned(), wish.of.clone());
         self.tally.notify_waits();
         self.start(job, Purpose::Notify { program, of, event: wish.event.to_owned(), begun: false });

@@ -11,6 +11,9 @@
 //!
 //! There are [`ROOMS`] at once. Where all are taken, the oldest guest is given [`A_MOMENT`], which is longer than an exec
 //! takes; if that is in vain, nobody is waited for until a room is free, and the caller copies its memory after all.
+//!
+//! Two that were started one after the other run beside each other, and the second one may execute its program first. Where the
+//! order means something, as with notifications of FAULT and BACKUP that follow each other, they come in turn.
 
 use super::process::lacks_descriptors;
 use rustix::thread::futex;
@@ -25,6 +28,8 @@ use std::time::{Duration, Instant};
 const ROOMS: usize = 16;
 /// How long a room is waited for.
 const A_MOMENT: Duration = Duration::from_millis(2);
+/// How long one that comes in its turn waits for the one before it. An exec takes a tenth of it, once there is a processor for it.
+const A_TURN: Duration = Duration::from_millis(10);
 /// Bytes of a stack: a guest does little. Below it is a page that nobody may touch: who goes beyond ends, and nobody else.
 const STACK: usize = 32 * 1024;
 
@@ -43,6 +48,10 @@ pub(super) struct Guests<E> {
     oldest: usize,
     /// It was waited for a room, and none became free.
     in_vain: bool,
+    /// Where the one is that came in its turn last.
+    last: Option<usize>,
+    /// How long the next one waits for it.
+    turn: Duration,
 }
 
 #[derive(Debug)]
@@ -72,6 +81,20 @@ impl<E> Room<E> {
     fn is_free(&self) -> bool {
         self.taken.load(Ordering::Acquire) == 0
     }
+
+    /// Waits until it is free; true if it is.
+    fn wait(&self, until: Instant) -> bool {
+        while !self.is_free() {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return false;
+            }
+            let left = futex::Timespec { tv_sec: 0, tv_nsec: left.subsec_nanos().into() };
+            // The kernel wakes without the flag for waiters of one process.
+            let _ = futex::wait(&self.taken, futex::Flags::empty(), 1, Some(&left));
+        }
+        true
+    }
 }
 
 impl<E> Drop for Room<E> {
@@ -90,7 +113,7 @@ impl<E> Drop for Guests<E> {
 
 impl<E: Errand> Guests<E> {
     pub(super) const fn new() -> Guests<E> {
-        Guests { rooms: Vec::new(), oldest: 0, in_vain: false }
+        Guests { rooms: Vec::new(), oldest: 0, in_vain: false, last: None, turn: A_TURN }
     }
 
     /// Starts a child with `errand`: its pid and pidfd; the errand comes back where there is no room, or no descriptor to watch it
@@ -98,7 +121,10 @@ impl<E: Errand> Guests<E> {
     ///
     /// # Errors
     /// Those of clone(2), and no memory for a stack.
-    pub(super) fn start(&mut self, errand: E) -> Result<io::Result<(i32, c_int)>, E> {
+    pub(super) fn start(&mut self, errand: E, in_turn: bool) -> Result<io::Result<(i32, c_int)>, E> {
+        if let Some(before) = self.last.take_if(|_| in_turn).and_then(|at| self.rooms.get(at)) {
+            before.wait(Instant::now() + self.turn);
+        }
         let at = match self.free() {
             Ok(Some(at)) => at,
             Ok(None) => return Err(errand),
@@ -106,6 +132,7 @@ impl<E: Errand> Guests<E> {
         };
         let Some(room) = self.rooms.get_mut(at) else { return Err(errand) };
         self.oldest = (at + 1) % ROOMS;
+        self.last = Some(at).filter(|_| in_turn).or(self.last.filter(|last| *last != at));
         // What the guest before has read, which is gone.
         let errand = room.errand.insert(errand);
         room.taken.store(1, Ordering::Release);
@@ -148,17 +175,13 @@ impl<E: Errand> Guests<E> {
             self.rooms.push(Box::new(Room::new()?));
             return Ok(Some(self.rooms.len() - 1));
         }
-        let until = Instant::now() + A_MOMENT;
-        while !self.in_vain {
-            let Some(room) = self.rooms.get(self.oldest) else { break };
-            if room.is_free() {
+        if !self.in_vain
+            && let Some(room) = self.rooms.get(self.oldest)
+        {
+            if room.wait(Instant::now() + A_MOMENT) {
                 return Ok(Some(self.oldest));
             }
-            let left = until.saturating_duration_since(Instant::now());
-            self.in_vain = left.is_zero();
-            let left = futex::Timespec { tv_sec: 0, tv_nsec: left.subsec_nanos().into() };
-            // The kernel wakes without the flag for waiters of one process.
-            let _ = futex::wait(&room.taken, futex::Flags::empty(), 1, Some(&left));
+            self.in_vain = true;
         }
         Ok(None)
     }
@@ -197,11 +220,45 @@ mod tests {
         }
     }
 
+    /// Takes its time before it leaves.
+    #[derive(Debug)]
+    struct Slow;
+
+    impl Errand for Slow {
+        unsafe fn run(&self) -> ! {
+            let time = libc::timespec { tv_sec: 0, tv_nsec: 200_000_000 };
+            // SAFETY: system calls with what is on the stack.
+            unsafe {
+                libc::nanosleep(&raw const time, std::ptr::null_mut());
+                libc::_exit(0)
+            }
+        }
+    }
+
+    #[test]
+    fn who_comes_in_his_turn_waits_for_the_one_before_him_and_for_nobody_else() {
+        let mut guests = Guests::new();
+        guests.turn = Duration::from_secs(60);
+        let mut all = Vec::new();
+        let mut come = |guests: &mut Guests<Slow>, in_turn| {
+            let (pid, pidfd) = guests.start(Slow, in_turn).unwrap().unwrap();
+            // SAFETY: it was made for us.
+            drop(unsafe { OwnedFd::from_raw_fd(pidfd) });
+            all.push(pid);
+        };
+        come(&mut guests, true);
+        come(&mut guests, false);
+        assert_eq!(guests.rooms.len(), 2, "one that may overtake waits for nobody");
+        come(&mut guests, true);
+        assert_eq!(guests.rooms.len(), 2, "the room of the first one, which has left");
+        all.into_iter().for_each(end);
+    }
+
     #[test]
     fn who_stays_keeps_his_room_and_nobody_waits_for_him_twice() {
         let mut guests = Guests::new();
         let come = |guests: &mut Guests<Hang>| {
-            guests.start(Hang).ok().map(|started| {
+            guests.start(Hang, false).ok().map(|started| {
                 let (pid, pidfd) = started.unwrap();
                 // SAFETY: it was made for us.
                 drop(unsafe { OwnedFd::from_raw_fd(pidfd) });

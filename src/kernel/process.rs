@@ -167,12 +167,19 @@ fn quoted(word: &str) -> String {
     format!("'{}'", word.replace('\'', r"'\''"))
 }
 
-/// Starts `run` with `extra` arguments appended; descriptors 0, 1 and 2 are `/dev/null`, unless `stderr` is given.
+/// Starts `run` with `extra` arguments appended; descriptors 0, 1 and 2 are `/dev/null`, unless `stderr` is given. `in_turn`: it
+/// executes its program after the last one that was started so.
 ///
 /// # Errors
 /// No process, memory or descriptor to be had (see [`is_shortage`]), or a NUL byte in a word. That the program cannot be
 /// executed is no error here: it comes out of [`Child::note`].
-pub fn start(outfit: &mut Outfit, run: &Run, extra: &[String], stderr: Option<BorrowedFd<'_>>) -> io::Result<Child> {
+pub fn start(
+    outfit: &mut Outfit,
+    run: &Run,
+    extra: &[String],
+    stderr: Option<BorrowedFd<'_>>,
+    in_turn: bool,
+) -> io::Result<Child> {
     let environment = match &outfit.environment {
         Some(environment) => environment.clone(),
         None => outfit.environment.insert(Rc::new(Words::of_the_environment()?)).clone(),
@@ -199,7 +206,7 @@ pub fn start(outfit: &mut Outfit, run: &Run, extra: &[String], stderr: Option<Bo
     // Nobody's handler may run in the child: it would answer for the daemon.
     let held = block_signals();
     let started = if plan.may_be_a_guest() {
-        outfit.guests.start(plan).unwrap_or_else(|plan| copy_and_start(&plan))
+        outfit.guests.start(plan, in_turn).unwrap_or_else(|plan| copy_and_start(&plan))
     } else {
         copy_and_start(&plan)
     };

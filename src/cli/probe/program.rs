@@ -16,7 +16,7 @@ pub(crate) async fn run(run: &Run, timeout: Interval, dynamic: bool) -> Heard {
     let mut transcript = Transcript::kept();
     transcript.note(began, || format!("running {}", run.program()));
     let mut outfit = Outfit::default();
-    let finding = match process::start(&mut outfit, &possible(run), &[], None) {
+    let finding = match process::start(&mut outfit, &possible(run), &[], None, false) {
         Err(error) if process::is_shortage(&error) => Finding::NotMade(number(&error)),
         Err(error) => Finding::Bad(Symptom::NotRun(number(&error))),
         Ok(child) => match outcome(&mut outfit, child, timeout).await {

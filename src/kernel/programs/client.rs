@@ -24,12 +24,14 @@ pub struct Job {
     pub whom: Whom,
     /// It goes on while the daemon becomes another program.
     pub outlives: bool,
+    /// It executes its program after the one that was started before it in its turn.
+    pub in_turn: bool,
 }
 
 impl Job {
     /// Without limit, for its group, and ended with the daemon.
     pub fn new(run: Run) -> Job {
-        Job { run, extra: Vec::new(), limit: None, stderr: None, whom: Whom::Group, outlives: false }
+        Job { run, extra: Vec::new(), limit: None, stderr: None, whom: Whom::Group, outlives: false, in_turn: false }
     }
 }
 

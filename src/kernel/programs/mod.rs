@@ -214,7 +214,7 @@ impl Programs {
     fn start(&mut self, asked: Waiting) {
         let Waiting { key, mut job, tell, since } = asked;
         let stderr = job.stderr.as_ref().map(AsFd::as_fd);
-        match process::start(&mut self.outfit, &job.run, &job.extra, stderr) {
+        match process::start(&mut self.outfit, &job.run, &job.extra, stderr, job.in_turn) {
             Ok(Child { pid, ended, note }) => {
                 tell(key.1, Notice::Started(pid));
                 // The reader of what it says sees its end.
