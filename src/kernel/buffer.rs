@@ -10,7 +10,7 @@ use crate::vrrp::io::Port;
 use crate::wire::Family;
 use nix::sys::socket::{getsockopt, setsockopt, sockopt};
 use std::collections::BTreeMap;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd};
 
 /// Asks for a size, beyond the machine's limit if the process may.
 pub fn force(socket: &impl AsFd, bytes: u32) {
@@ -30,22 +30,19 @@ pub fn size(socket: &impl AsFd) -> usize {
     getsockopt(socket, sockopt::RcvBuf).unwrap_or(0)
 }
 
-nix::getsockopt_impl!(
-    MemoryInfo,
-    libc::SOL_SOCKET,
-    libc::SO_MEMINFO,
-    MemoryFigures,
-    nix::sys::socket::sockopt::GetStruct<MemoryFigures>
-);
-#[derive(Clone, Copy)]
-struct MemoryInfo;
-/// By `SK_MEMINFO_…`.
-type MemoryFigures = [u32; DROPS + 1];
-const DROPS: usize = libc::SK_MEMINFO_DROPS as usize;
-
-/// How many datagrams the kernel had no room for since the socket was opened; 0 where it does not tell (before Linux 4.12).
+/// How many datagrams the kernel had no room for since the socket was opened; 0 where it does not tell (before Linux 4.12, and in
+/// sandboxes).
 pub(super) fn dropped(socket: &impl AsFd) -> u32 {
-    getsockopt(socket, MemoryInfo).map_or(0, |figures| figures.last().copied().unwrap_or(0))
+    const DROPS: usize = libc::SK_MEMINFO_DROPS as usize;
+    // What is not filled in stays 0: a kernel that knows fewer of these figures answers fewer.
+    let mut figures = [0_u32; DROPS + 1];
+    let mut length = size_of_val(&figures) as libc::socklen_t;
+    let descriptor = socket.as_fd().as_raw_fd();
+    // SAFETY: the kernel writes `length` bytes at the most, which are there.
+    let done = unsafe {
+        libc::getsockopt(descriptor, libc::SOL_SOCKET, libc::SO_MEMINFO, figures.as_mut_ptr().cast(), &raw mut length)
+    };
+    if done == 0 { figures[DROPS] } else { 0 }
 }
 
 /// What the instances of a VRRP socket ask for together (`kernel_rx_buf_size` of each, else `vrrp_rx_bufs_policy`);

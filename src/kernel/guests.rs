@@ -28,7 +28,7 @@ use std::time::{Duration, Instant};
 const ROOMS: usize = 16;
 /// How long a room is waited for.
 const A_MOMENT: Duration = Duration::from_millis(2);
-/// How long one that comes in its turn waits for the one before it. An exec takes a tenth of it, once there is a processor for it.
+/// How long one that comes in its turn waits for the one before it: also where that one has to wait for a processor.
 const A_TURN: Duration = Duration::from_millis(10);
 /// Bytes of a stack: a guest does little. Below it is a page that nobody may touch: who goes beyond ends, and nobody else.
 const STACK: usize = 32 * 1024;

@@ -58,10 +58,9 @@ pub enum Input<'a> {
     },
     /// Where the wall clock stands: needed by `auth_hmac` and by times shown to people, by nothing else.
     WallClock(Wall),
-    /// Nothing ran since that deadline. To be told before what was heard meanwhile; it lets no time pass. No deadline passes either
-    /// until [`Input::Tick`], to be told when all of that has been: where this machine stood still, the master's adverts come to its sockets
-    /// when it goes on, behind a deadline of ours, and nobody is down who is heard. keepalived reads before it loses patience as
-    /// well.
+    /// Nothing ran since that deadline. To be told before what was heard meanwhile; it lets no time pass, and no deadline passes
+    /// until [`Input::Tick`], which follows when all of it has been told. Where the machine stood still, the master's adverts come
+    /// to the socket behind a deadline of ours, and who is heard is not down. keepalived reads before it loses patience as well.
     Slept {
         since: Time,
     },
