@@ -433,13 +433,13 @@ fn refused(
             let apart = match cx.instance(id) {
                 // The right number in the wrong network.
                 Some(InstanceSpec { vrid, interface: Some(name), .. }) if *vrid == theirs => {
-                    format!("but not where {name} is")
+                    format!(", but not where {name} is")
                 }
-                Some(instance) => format!("ours is {}", instance.vrid),
+                Some(instance) => format!(", ours is {}", instance.vrid),
                 None => String::new(),
             };
             let name = cx.name(id);
-            vec![(Level::WARN, format!("({name}) {from} speaks for our addresses with VRID {theirs}, {apart}"))]
+            vec![(Level::WARN, format!("({name}) {from} speaks for our addresses with VRID {theirs}{apart}"))]
         }
         (Some(id), _) => vec![(Level::WARN, format!("({}) advert from {from} refused: {words}", cx.name(id)))],
         (None, Some(vrid)) if why == Refusal::UnknownVrid => {
